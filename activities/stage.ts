@@ -1,0 +1,90 @@
+import { createHash } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { RunConfig } from "../core/config/schema.js";
+import { outputNamed, type Artifact, type Metrics, type Progress, type StageName, type StageResult } from "../core/stage.js";
+
+/** What every stage is handed besides its dependencies. */
+export interface StageRequest {
+  readonly config: RunConfig;
+  /** outputs of the earlier stages, by name */
+  readonly inputs: readonly Artifact[];
+  /** where stages keep their work: `<root>/<stage>/<key>`; the same root goes on where a kill left it */
+  readonly root: string;
+}
+
+export interface StageContext {
+  /** aborted on cancel, pause and shutdown: save, then throw its reason */
+  readonly signal: AbortSignal;
+  progress(progress: Progress): void;
+}
+
+/** What decides whether a stage has to run again. */
+export interface StageDefinition {
+  readonly name: StageName;
+  /** raised whenever the same inputs and settings would give other bytes */
+  readonly version: number;
+  /** names of the inputs that the outputs depend on */
+  readonly inputs: readonly string[];
+  /** the part of the config that the outputs depend on */
+  settings(config: RunConfig): unknown;
+}
+
+/** What a stage's bookkeeping needs of the machine: infra's `stageFiles`. */
+export interface StageFiles {
+  writeFileAtomic(path: string, bytes: string): Promise<void>;
+  /** Holds an exclusive lock until the returned function is called; a dead holder's is taken over. `waiting` hears who holds it. */
+  lock(path: string, signal: AbortSignal, waiting: (holder: string) => void): Promise<() => Promise<void>>;
+}
+
+/** Digest of everything that a stage's outputs depend on: equal keys mean equal outputs. */
+export function stageKey(definition: StageDefinition, request: Pick<StageRequest, "config" | "inputs">): string {
+  const inputs = definition.inputs.map((name) => [name, outputNamed(request.inputs, name).sha256]);
+  const identity = [definition.name, definition.version, definition.settings(request.config), inputs];
+  return createHash("sha256").update(JSON.stringify(identity)).digest("hex");
+}
+
+/** A stage's own directory: another setting gets another one, so that a changed mind loses nothing. */
+export function stageDirectory(definition: StageDefinition, request: StageRequest): string {
+  return join(request.root, definition.name, stageKey(definition, request).slice(0, 16));
+}
+
+const RESULT = "stage.json";
+
+/** The result that a finished stage left in its directory, marked as reused; null when it has not finished. */
+export async function finishedStage(directory: string): Promise<StageResult | null> {
+  try {
+    return { ...(JSON.parse(await readFile(join(directory, RESULT), "utf8")) as StageResult), reused: true };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/** Records a stage as finished; the last thing that it writes. */
+export async function finishStage(files: StageFiles, directory: string, result: Omit<StageResult, "reused">): Promise<StageResult> {
+  const whole: StageResult = { ...result, reused: false };
+  await files.writeFileAtomic(join(directory, RESULT), JSON.stringify(whole, null, 1));
+  return whole;
+}
+
+/** Runs a stage unless it is finished; when another process is at it, waits and takes its result. */
+export async function runStage(
+  files: StageFiles,
+  definition: StageDefinition,
+  request: StageRequest,
+  context: StageContext,
+  work: (directory: string) => Promise<{ readonly outputs: readonly Artifact[]; readonly metrics: Metrics; readonly stateDigest?: string }>,
+): Promise<StageResult> {
+  const directory = stageDirectory(definition, request);
+  await mkdir(directory, { recursive: true });
+  const waiting = (holder: string): void =>
+    context.progress({ stage: definition.name, done: 0, total: 0, unit: "items", note: `waiting for ${holder}, which does the same` });
+  const unlock = await files.lock(join(directory, "lock"), context.signal, waiting);
+  try {
+    const finished = await finishedStage(directory);
+    return finished ?? (await finishStage(files, directory, { stage: definition.name, ...(await work(directory)) }));
+  } finally {
+    await unlock();
+  }
+}

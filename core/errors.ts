@@ -1,0 +1,60 @@
+/**
+ * One class for each reaction. Temporal sees a class's name as the failure's type, so the retry policy
+ * names these classes and pure code needs no import of Temporal.
+ */
+
+type Details = Readonly<Record<string, string | number | boolean | null | undefined>>;
+
+/** "message [key=value, …]": what failed, then where, expected and got. */
+function withDetails(message: string, details: Details): string {
+  const pairs = Object.entries(details).filter(([, value]) => value !== undefined);
+  return pairs.length === 0 ? message : `${message} [${pairs.map(([key, value]) => `${key}=${value}`).join(", ")}]`;
+}
+
+/** What the user must mend: never retried, exit code 2. */
+export class UserError extends Error {
+  override readonly name: string = "UserError";
+  constructor(message: string, details: Details = {}, options?: ErrorOptions) {
+    super(withDetails(message, details), options);
+  }
+}
+
+/** Wrong fields of a RunConfig, all of them. */
+export class ConfigError extends UserError {
+  override readonly name = "ConfigError";
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(
+      problems.length === 1
+        ? `the configuration is wrong: ${problems[0]}`
+        : `the configuration has ${problems.length} problems:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
+    );
+    this.problems = problems;
+  }
+}
+
+/** Bytes that are not what their manifest, digest or format says: set aside, and made or fetched again. */
+export class CorruptError extends Error {
+  override readonly name = "CorruptError";
+  constructor(message: string, details: Details = {}, options?: ErrorOptions) {
+    super(withDetails(message, details), options);
+  }
+}
+
+/** Another attempt owns the work now: stop at once and write nothing more. */
+export class FencedError extends Error {
+  override readonly name = "FencedError";
+  constructor(message: string, details: Details = {}, options?: ErrorOptions) {
+    super(withDetails(message, details), options);
+  }
+}
+
+/** Classes that time cannot mend, by name, for a Temporal retry policy. */
+export const NON_RETRYABLE: readonly string[] = ["UserError", "ConfigError", "FencedError"];
+
+/** The message of anything thrown, with the causes that say more. */
+export function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause === undefined ? "" : messageOf(error.cause);
+  return cause === "" || error.message.includes(cause) ? error.message : `${error.message}: ${cause}`;
+}

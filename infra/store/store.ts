@@ -1,0 +1,24 @@
+/** A port over bytes under slash-separated keys: files, S3 or memory behind it. */
+export interface ObjectStore {
+  /** `file:///dir` or `s3://bucket/prefix`: where keys are relative to. */
+  readonly uri: string;
+  /** The object's bytes in order, or a part of them (`end` exclusive). Null: there is none. */
+  read(key: string, range?: { readonly start: number; readonly end: number }): Promise<AsyncIterable<Uint8Array> | null>;
+  /** Writes an object whole or not at all, durable when it resolves. */
+  write(key: string, bytes: Uint8Array): Promise<void>;
+  /** Like write, but only if there is none: false when another was there first. The fence of the commit log. */
+  create(key: string, bytes: Uint8Array): Promise<boolean>;
+  /** Every object below a prefix, by name in byte order. */
+  list(prefix: string): Promise<readonly { readonly key: string; readonly bytes: number }[]>;
+  /** Removes an object; none is no error. */
+  delete(key: string): Promise<void>;
+}
+
+/** A whole small object, such as a manifest; null when there is none. */
+export async function readAll(store: ObjectStore, key: string): Promise<Uint8Array | null> {
+  const chunks = await store.read(key);
+  if (chunks === null) return null;
+  const parts: Uint8Array[] = [];
+  for await (const chunk of chunks) parts.push(chunk);
+  return Buffer.concat(parts);
+}
