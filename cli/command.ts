@@ -1,0 +1,16 @@
+import type { Environment } from "./environment.js";
+
+/** One word of the command line: `roslin NAME …`. */
+export interface Command {
+  readonly name: string;
+  /** one line for `roslin help` */
+  readonly summary: string;
+  /** the arguments after `roslin`, such as "stage NAME --config FILE --dir DIR [--json]" */
+  readonly usage: string;
+  /**
+   * Does it; resolves to the exit code. Throws UserError for what the user must mend (exit code 2), anything else for
+   * the rest (1); an error of node:util's parseArgs is shown with the usage (2). Results go to standard output, the
+   * rest to standard error.
+   */
+  run(args: readonly string[], environment: Environment): Promise<number>;
+}

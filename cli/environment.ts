@@ -1,0 +1,61 @@
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { UserError } from "../core/errors.js";
+
+/** Everything that the command line takes from the environment, read in this one place. */
+export interface Environment {
+  /** the checkout's root, absolute: where package.json lies */
+  readonly checkout: string;
+  /** ROSLIN_HOME, absolute: everything local lies below it */
+  readonly home: string;
+  /** "external": the AWS provider chain and AWS_ENDPOINT_URL_S3; "local": the server that `up` starts */
+  readonly s3: "local" | "external";
+  /** ROSLIN_BUCKET: the bucket of the default publish target */
+  readonly bucket: string;
+  readonly hub: HubSettings;
+  /** true when TEMPORAL_ADDRESS or a profile names a server: then none is started */
+  readonly externalTemporal: boolean;
+  /** the whole environment, for child processes and for the SDKs' own loaders */
+  readonly variables: Readonly<Record<string, string | undefined>>;
+}
+
+/** As Python's hub client reads them. */
+export interface HubSettings {
+  readonly endpoint: string;
+  readonly token: string | null;
+  /** where models and datasets are cached, as `<HF_HOME>/hub` */
+  readonly cacheDirectory: string;
+}
+
+/** Reads the variables; `checkout` is where this package lies. Throws UserError for a value that means nothing. */
+export function readEnvironment(variables: Readonly<Record<string, string | undefined>>, checkout: string): Environment {
+  const set = (name: string): string | undefined => (variables[name] === "" ? undefined : variables[name]);
+  const home = set("ROSLIN_HOME");
+  const s3 = set("ROSLIN_S3") ?? "local";
+  if (s3 !== "local" && s3 !== "external") throw new UserError("ROSLIN_S3 must be local or external", { got: s3 });
+  return {
+    checkout,
+    home: home === undefined ? join(checkout, ".roslin") : resolve(home),
+    s3,
+    bucket: set("ROSLIN_BUCKET") ?? "roslin",
+    hub: hubSettings(set),
+    externalTemporal: ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"].some((name) => set(name) !== undefined),
+    variables,
+  };
+}
+
+function hubSettings(set: (name: string) => string | undefined): HubSettings {
+  const hubHome = set("HF_HOME") ?? join(set("XDG_CACHE_HOME") ?? join(homedir(), ".cache"), "huggingface");
+  const tokenFile = set("HF_TOKEN_PATH") ?? join(hubHome, "token");
+  const stored = existsSync(tokenFile) ? readFileSync(tokenFile, "utf8").trim() : "";
+  return {
+    endpoint: (set("HF_ENDPOINT") ?? "https://huggingface.co").replace(/\/+$/, ""),
+    token: set("HF_TOKEN")?.trim() ?? (stored === "" ? null : stored),
+    cacheDirectory: set("HF_HUB_CACHE") ?? join(hubHome, "hub"),
+  };
+}
+
+/** The checkout's root: two levels above the compiled `dist/cli`. */
+export const CHECKOUT: string = resolve(dirname(fileURLToPath(import.meta.url)), "..", "..");

@@ -1,0 +1,49 @@
+import { messageOf, UserError } from "../core/errors.js";
+import { nearest } from "../core/config/nearest.js";
+import type { Command } from "./command.js";
+import { CHECKOUT, readEnvironment } from "./environment.js";
+
+/** Loaded on demand: a command pays at start only for what it uses. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {};
+
+/** Runs `roslin …args`; resolves to the exit code: 0, 2 for what the user must mend, 1 for the rest. */
+export async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    console.log(await overview());
+    return name === undefined ? 2 : 0;
+  }
+  const load = COMMANDS[name];
+  if (load === undefined) {
+    const guess = nearest(name, Object.keys(COMMANDS));
+    console.error(`roslin: unknown command ${name}; ${guess === null ? "see roslin help" : `did you mean ${guess}?`}`);
+    return 2;
+  }
+  const command = await load();
+  if (rest.includes("--help") || rest.includes("-h")) {
+    console.log(`${command.summary}\n\nusage: roslin ${command.usage}`);
+    return 0;
+  }
+  try {
+    return await command.run(rest, readEnvironment(process.env, CHECKOUT));
+  } catch (error) {
+    return complain(error, command);
+  }
+}
+
+/** Says on standard error what went wrong, in full; the exit code for it. */
+function complain(error: unknown, command: Command): number {
+  console.error(`roslin: ${messageOf(error)}`);
+  if (((error as { code?: unknown }).code ?? "").toString().startsWith("ERR_PARSE_ARGS")) {
+    console.error(`usage: roslin ${command.usage}`);
+    return 2;
+  }
+  return error instanceof UserError ? 2 : 1;
+}
+
+async function overview(): Promise<string> {
+  const commands = await Promise.all(Object.values(COMMANDS).map((load) => load()));
+  const width = Math.max(0, ...commands.map((command) => command.name.length));
+  const lines = commands.map((command) => `  ${command.name.padEnd(width)}  ${command.summary}`);
+  return `usage: npx --no roslin COMMAND …\n\n${lines.join("\n")}\n\nroslin COMMAND --help shows a command's arguments.`;
+}
