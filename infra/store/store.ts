@@ -8,10 +8,23 @@ export interface ObjectStore {
   write(key: string, bytes: Uint8Array): Promise<void>;
   /** Like write, but only if there is none: false when another was there first. The fence of the commit log. */
   create(key: string, bytes: Uint8Array): Promise<boolean>;
+  /** Writes a local file of any size like write, unless an object with its digest is there: then false. */
+  putFile(key: string, path: string, upload: FileUpload): Promise<boolean>;
   /** Every object below a prefix, by name in byte order. */
   list(prefix: string): Promise<readonly { readonly key: string; readonly bytes: number }[]>;
   /** Removes an object; none is no error. */
   delete(key: string): Promise<void>;
+}
+
+/** What a large upload needs besides its bytes. */
+export interface FileUpload {
+  /** of the whole file, in hex */
+  readonly sha256: string;
+  /** a local file that says which parts have arrived: after a kill the upload goes on from there */
+  readonly journal: string;
+  /** hears how many bytes more have arrived, those of an earlier attempt too */
+  readonly onBytes: (bytes: number) => void;
+  readonly signal: AbortSignal;
 }
 
 /** A whole small object, such as a manifest; null when there is none. */
