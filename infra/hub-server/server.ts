@@ -1,0 +1,130 @@
+import { createReadStream } from "node:fs";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { readTree, type Tree, type TreeFile } from "./tree.js";
+
+/** A hub of one's own: `root` holds models/<owner>/<name>/… and datasets/<owner>/<name>/…; each has the one branch main. */
+export interface HubServerOptions {
+  readonly root: string;
+  readonly host: string;
+  /** 0: any free port */
+  readonly port: number;
+}
+
+export interface HubServer {
+  /** what HF_ENDPOINT is set to */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** What a path of the hub's protocol asks for. */
+interface Question {
+  readonly kind: "models" | "datasets";
+  readonly id: string;
+  readonly revision: string;
+  /** null: the repository's description */
+  readonly path: string | null;
+}
+
+/** Starts a server that speaks the Hugging Face hub's protocol, as far as downloads need it. */
+export async function startHubServer(options: HubServerOptions): Promise<HubServer> {
+  const server = createServer((request, response) => {
+    answer(options.root, request, response).catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(options.port, options.host, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://${options.host}:${port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function answer(root: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (request.method !== "GET" && request.method !== "HEAD") return refuse(response, 405, "MethodNotAllowed");
+  const question = parseQuestion(new URL(request.url ?? "/", "http://hub").pathname);
+  if (question === null) return refuse(response, 404, "EntryNotFound");
+  const tree = await readTree(join(root, question.kind, question.id));
+  if (tree === null) return refuse(response, 404, "RepoNotFound");
+  if (question.revision !== "main" && question.revision !== tree.commit) return refuse(response, 404, "RevisionNotFound");
+  if (question.path === null) return describe(response, question, tree);
+  const file = tree.files.find(({ path }) => path === question.path);
+  if (file === undefined) return refuse(response, 404, "EntryNotFound");
+  await send(request, response, tree, file);
+}
+
+const NAME = /^[\w][\w.-]*$/;
+
+/** `/api/models/{id}[/revision/{rev}]` and `/[datasets/]{id}/resolve/{rev}/{path}`; null for anything else. */
+export function parseQuestion(pathname: string): Question | null {
+  let parts: string[];
+  try {
+    parts = pathname.split("/").slice(1).map(decodeURIComponent);
+  } catch {
+    return null;
+  }
+  const description = parts[0] === "api";
+  if (description) parts.shift();
+  const kind = parts[0] === "datasets" ? "datasets" : "models";
+  if (parts[0] === kind) parts.shift();
+  const [owner = "", name = "", verb, revision = "main", ...path] = parts;
+  if (!NAME.test(owner) || !NAME.test(name)) return null;
+  const asked = { kind, id: `${owner}/${name}`, revision } as const;
+  if (description) return path.length === 0 && (verb === undefined || verb === "revision") ? { ...asked, path: null } : null;
+  return verb === "resolve" && path.length > 0 ? { ...asked, path: path.join("/") } : null;
+}
+
+function describe(response: ServerResponse, { id }: Question, tree: Tree): void {
+  const siblings = tree.files.map(({ path, bytes, blobId, sha256, large }) => ({
+    rfilename: path,
+    size: bytes,
+    blobId,
+    ...(large ? { lfs: { sha256, size: bytes, pointerSize: 134 } } : {}),
+  }));
+  response.setHeader("content-type", "application/json");
+  response.end(JSON.stringify({ id, sha: tree.commit, private: false, gated: false, siblings }));
+}
+
+async function send(request: IncomingMessage, response: ServerResponse, tree: Tree, file: TreeFile): Promise<void> {
+  const etag = `"${file.large ? file.sha256 : file.blobId}"`;
+  response.setHeader("x-repo-commit", tree.commit);
+  response.setHeader("etag", etag);
+  if (file.large) response.setHeader("x-linked-etag", etag).setHeader("x-linked-size", file.bytes);
+  response.setHeader("accept-ranges", "bytes");
+  response.setHeader("content-type", "application/octet-stream");
+  const range = parseRange(request.headers.range, file.bytes);
+  if (range === "impossible") {
+    response.setHeader("content-range", `bytes */${file.bytes}`);
+    return refuse(response, 416, "RangeNotSatisfiable");
+  }
+  const { start, end } = range ?? { start: 0, end: file.bytes };
+  if (range !== null) response.setHeader("content-range", `bytes ${start}-${end - 1}/${file.bytes}`);
+  response.writeHead(range === null ? 200 : 206, { "content-length": end - start });
+  if (request.method === "HEAD" || start === end) response.end();
+  else await pipeline(createReadStream(join(tree.directory, file.path), { start, end: end - 1, highWaterMark: 1 << 20 }), response);
+}
+
+/** A Range header's bytes, `end` exclusive; null: the whole file (also for forms that may be ignored, such as several ranges). */
+export function parseRange(header: string | undefined, bytes: number): { readonly start: number; readonly end: number } | null | "impossible" {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? "");
+  const [, first = "", last = ""] = match ?? [];
+  if (first === "" && last === "") return null;
+  if (first === "") return Number(last) === 0 || bytes === 0 ? "impossible" : { start: Math.max(0, bytes - Number(last)), end: bytes };
+  const start = Number(first);
+  const end = last === "" ? bytes : Math.min(bytes, Number(last) + 1);
+  if (last !== "" && Number(last) < start) return null;
+  return start >= bytes ? "impossible" : { start, end };
+}
+
+function refuse(response: ServerResponse, status: number, code: string): void {
+  response.writeHead(status, { "x-error-code": code, "content-type": "application/json" });
+  response.end(JSON.stringify({ error: code }));
+}
