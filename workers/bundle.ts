@@ -1,0 +1,16 @@
+import { fileURLToPath } from "node:url";
+import { writeFile } from "node:fs/promises";
+import { bundleWorkflowCode, type WorkflowBundle } from "@temporalio/worker";
+
+/** Where the build leaves the workflows' code, bundled for Temporal's sandbox: `dist/workflow-bundle.js`. */
+export const BUNDLE: string = fileURLToPath(new URL("../workflow-bundle.js", import.meta.url));
+
+/** Bundles the compiled workflows; fails when one of them reaches for a Node built-in. */
+export async function bundleWorkflows(): Promise<WorkflowBundle> {
+  return bundleWorkflowCode({
+    workflowsPath: fileURLToPath(new URL("../workflows/index.js", import.meta.url)),
+    logger: { log: () => undefined, trace: () => undefined, debug: () => undefined, info: () => undefined, warn: console.error, error: console.error },
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await writeFile(BUNDLE, (await bundleWorkflows()).code);

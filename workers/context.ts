@@ -1,0 +1,58 @@
+import { CancelledFailure, Context } from "@temporalio/activity";
+import { ApplicationFailure } from "@temporalio/common";
+import type { StageContext } from "../activities/stage.js";
+import type { Progress } from "../core/stage.js";
+
+/** How often what is known is sent; the worker lets one of two seconds through. */
+const BEAT_MS = 1000;
+
+/** Work that has not moved for so long has hung: it is stopped, and tried again. */
+const STALL_MS = 15 * 60_000;
+
+/**
+ * Runs a stage inside a Temporal activity: progress goes out as heartbeats, and cancel, pause and shutdown come in as
+ * an aborted signal. Between two words of progress the last one is repeated, since one step may take minutes.
+ */
+export async function inActivity<T>(work: (context: StageContext) => Promise<T>, stallMs: number = STALL_MS): Promise<T> {
+  const activity = Context.current();
+  const controller = new AbortController();
+  let last: Progress | undefined = activity.info.heartbeatDetails as Progress | undefined;
+  let movedAt = Date.now();
+  const stop = (): void => controller.abort(stopReason(activity));
+  activity.cancellationSignal.addEventListener("abort", stop, { once: true });
+  if (activity.cancellationSignal.aborted) stop();
+  const beat = setInterval(() => {
+    if (Date.now() - movedAt <= stallMs) return activity.heartbeat(last);
+    controller.abort(ApplicationFailure.retryable(`nothing has moved for ${stallMs / 1000} s`, "Stalled"));
+  }, BEAT_MS);
+  activity.heartbeat(last);
+  try {
+    return await work({
+      signal: controller.signal,
+      progress: (progress) => {
+        movedAt = Date.now();
+        last = finite(progress);
+        activity.heartbeat(last);
+      },
+    });
+  } catch (error) {
+    // whatever an aborted operation threw, this is why
+    throw controller.signal.aborted ? controller.signal.reason : error;
+  } finally {
+    clearInterval(beat);
+    activity.cancellationSignal.removeEventListener("abort", stop);
+  }
+}
+
+/** A shutdown is a failure that is tried again; everything else is what Temporal takes it for. */
+function stopReason(activity: Context): Error {
+  if (activity.cancellationDetails?.workerShutdown === true)
+    return ApplicationFailure.create({ message: "the worker was stopped", type: "WorkerShutdown" });
+  const reason: unknown = activity.cancellationSignal.reason;
+  return reason instanceof Error ? reason : new CancelledFailure("the activity was cancelled");
+}
+
+/** Heartbeats are JSON: a number that it lacks would break all later ones. */
+function finite(progress: Progress): Progress {
+  return Object.fromEntries(Object.entries(progress).filter(([, value]) => typeof value !== "number" || Number.isFinite(value))) as unknown as Progress;
+}

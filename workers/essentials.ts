@@ -1,0 +1,23 @@
+import type { StageResult } from "../core/stage.js";
+
+/** Lists longer than this stay in the stage's directory. */
+const SHORT = 12;
+const TEXT = 2000;
+
+/** A stage's result without what would swell Temporal's history: of long lists of numbers their ends remain. */
+export function essentials(result: StageResult): StageResult {
+  return { ...result, metrics: trimmed(result.metrics) as StageResult["metrics"] };
+}
+
+function trimmed(value: unknown): unknown {
+  if (typeof value === "number" && !Number.isFinite(value)) return String(value);
+  if (typeof value === "string") return value.length > TEXT ? `${value.slice(0, TEXT)}…` : value;
+  if (Array.isArray(value)) {
+    if (value.length <= SHORT) return value.map(trimmed);
+    if (!value.every((entry) => typeof entry === "number")) return value.slice(0, SHORT).map(trimmed);
+    const finite = value.filter(Number.isFinite);
+    return { count: value.length, first: value[0], last: value.at(-1), min: Math.min(...finite), max: Math.max(...finite) };
+  }
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, trimmed(entry)]));
+}

@@ -1,0 +1,162 @@
+import type { RunConfig } from "../core/config/schema.js";
+import type { Artifact, Progress, StageResult } from "../core/stage.js";
+
+/**
+ * The names and shapes in which workflows, workers and clients speak of each other. Only references travel:
+ * every payload stays below 64 KB.
+ */
+
+/** Where workflow tasks and every activity but training's ranks are polled for. */
+export const TASK_QUEUE = "roslin";
+/** The workflow that fine-tunes; its one argument is a RunConfig with every field optional. */
+export const FINETUNE = "finetune";
+/** The workflow, one in a namespace, that lends the GPU workers to one run at a time. */
+export const LEASE = "gpuLease";
+export const LEASE_ID = "roslin-gpu-lease";
+
+/** The queue of one GPU worker; it survives the process. */
+export function gpuQueue(host: string, slot: number): string {
+  return `roslin-gpu-${host}-${slot}`;
+}
+
+/** Search attributes that runs set, those of them that the namespace knows, with the types to register them with. */
+export const SEARCH_ATTRIBUTES = {
+  RoslinStage: "Keyword",
+  RoslinModel: "Keyword",
+  RoslinDataset: "Keyword",
+  RoslinGate: "Keyword",
+  RoslinPerplexity: "Double",
+} as const;
+export type SearchAttributeName = keyof typeof SEARCH_ATTRIBUTES;
+
+/** What `plan` found out about the place where the run runs. */
+export interface Plan {
+  /** the config with everything filled in that depends on the place: publish.target */
+  readonly config: RunConfig;
+  /** the host of the pipeline worker; its GPU workers train */
+  readonly host: string;
+  readonly searchAttributes: readonly SearchAttributeName[];
+  /** what is worth knowing and stops nothing */
+  readonly notes: readonly string[];
+}
+
+export interface StageInput {
+  readonly config: RunConfig;
+  /** outputs of the earlier stages, by name; the trained model is named "tuned" */
+  readonly inputs: readonly Artifact[];
+}
+
+/** One attempt at training, as `beginTraining` hands it to the ranks: they get all of it, the workflow reads these fields. */
+export interface TrainAttempt {
+  /** number of the attempt in the commit log */
+  readonly generation: number;
+  readonly workers: number;
+  /** steps that are committed */
+  readonly resumeStep: number;
+  readonly totalSteps: number;
+}
+
+export type TrainingBegun = { readonly finished: StageResult } | { readonly attempt: TrainAttempt };
+
+export interface RankResult {
+  readonly status: "finished" | "stopped";
+  readonly step: number;
+}
+
+/** A run as the lease knows it: these stay the same over resets and continue-as-new. */
+export interface Holder {
+  readonly workflowId: string;
+  readonly firstRunId: string;
+}
+
+/** Activities on the queue `roslin`. StageResults come without long lists: see `essentials`. */
+export interface PipelineActivities {
+  plan(config: RunConfig): Promise<Plan>;
+  download(input: StageInput): Promise<StageResult>;
+  preprocess(input: StageInput): Promise<StageResult>;
+  /** Takes the next generation for an attempt with so many workers, unless training is finished. */
+  beginTraining(input: StageInput & { readonly workers: number }): Promise<TrainingBegun>;
+  finishTraining(input: StageInput): Promise<StageResult>;
+  evaluate(input: StageInput): Promise<StageResult>;
+  publish(input: StageInput): Promise<StageResult>;
+  /** Resolves when the run is closed, or unknown. */
+  awaitClosed(holder: Holder): Promise<void>;
+}
+
+/** Activities on a GPU worker's own queue, one at a time. */
+export interface GpuActivities {
+  /** One process's part of a training attempt. */
+  trainRank(input: { readonly attempt: TrainAttempt; readonly worker: number }): Promise<RankResult>;
+  /** Answered by a free worker. */
+  ping(): Promise<void>;
+}
+
+/** A GPU worker as it introduces itself to the lease. */
+export interface GpuWorker {
+  readonly queue: string;
+  readonly host: string;
+  readonly slot: number;
+  /** how many of its kind were started on its host */
+  readonly of: number;
+  /** changes with every process: a late word about a dead one does not concern the next */
+  readonly started: number;
+}
+
+/** A run's wish for all workers of a host. */
+export interface LeaseRequest {
+  readonly holder: Holder;
+  /** names this wish: an answer to an older one is not taken for its answer */
+  readonly token: string;
+  readonly host: string;
+  readonly min: number;
+  /** as many as the run can use */
+  readonly max: number;
+  /** how long to wait for all workers of the host before going on with `min` */
+  readonly waitSeconds: number;
+}
+
+/** The lease's word to a run: workers when it has them, else why it waits. */
+export interface LeaseNews {
+  readonly token: string;
+  readonly workers: readonly GpuWorker[] | null;
+  readonly note: string;
+}
+
+export interface LeaseState {
+  readonly workers: readonly GpuWorker[];
+  readonly holder: Holder | null;
+  readonly waiting: readonly LeaseRequest[];
+}
+
+/** Signals and queries by name, for clients that do not load workflow code. */
+export const SIGNALS = {
+  register: "register",
+  deregister: "deregister",
+  acquire: "acquire",
+  release: "release",
+  leaseNews: "leaseNews",
+} as const;
+export const QUERIES = { progress: "progress", lease: "lease" } as const;
+
+export type StageState = "to do" | "running" | "done" | "reused" | "failed";
+
+/** One line of the table of a run's progress. */
+export interface StageRow {
+  readonly stage: Progress["stage"];
+  readonly state: StageState;
+  /** since it started; null before */
+  readonly seconds: number | null;
+  readonly note: string;
+}
+
+/** Answer to the query `progress`, and part of a finished run's result. */
+export interface RunProgress {
+  readonly rows: readonly StageRow[];
+}
+
+export interface FinetuneResult {
+  readonly stages: readonly StageResult[];
+  /** seconds by stage, as the workflow saw them: waiting and repeated attempts included */
+  readonly rows: readonly StageRow[];
+  readonly trainingAttempts: number;
+}

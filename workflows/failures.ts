@@ -1,0 +1,55 @@
+import { ActivityFailure, ApplicationFailure, CancelledFailure, TimeoutFailure } from "@temporalio/workflow";
+import { NON_RETRYABLE } from "../core/errors.js";
+
+/** What a failed activity means for the run. */
+export type Verdict = "fatal" | "error" | "lost";
+
+/** Failures that say that a process went away, not that something is wrong with the work. */
+const LOST: readonly string[] = ["PeerLostError", "WorkerShutdown", "ActivityPause", "ActivityReset"];
+
+/** The failure below an activity's wrapper, which says nothing itself. */
+export function causeOf(error: unknown): unknown {
+  return error instanceof ActivityFailure && error.cause !== undefined ? error.cause : error;
+}
+
+/** Judges a rank's failure: fatal ends the run, an error may not repeat often, a lost process may. */
+export function judge(error: unknown): Verdict {
+  const cause = causeOf(error);
+  if (cause instanceof TimeoutFailure || cause instanceof CancelledFailure) return "lost";
+  if (!(cause instanceof ApplicationFailure)) return "error";
+  if (cause.nonRetryable === true || NON_RETRYABLE.includes(cause.type ?? "")) return "fatal";
+  return LOST.includes(cause.type ?? "") ? "lost" : "error";
+}
+
+const WEIGHT: Readonly<Record<Verdict, number>> = { fatal: 0, error: 1, lost: 2 };
+
+/** The failure that the others follow from: a worker that failed takes its peers with it. */
+export function rootCause(errors: readonly unknown[]): unknown {
+  const weight = (error: unknown): number => {
+    const cause = causeOf(error);
+    if (cause instanceof CancelledFailure) return 4;
+    return cause instanceof ApplicationFailure && cause.type === "PeerLostError" ? 3 : WEIGHT[judge(error)];
+  };
+  return [...errors].sort((a, b) => weight(a) - weight(b))[0];
+}
+
+/** One line about a failure, for the table of progress. */
+export function describeFailure(error: unknown): string {
+  const cause = causeOf(error);
+  if (cause instanceof TimeoutFailure) return `a worker was not heard of (${cause.timeoutType})`;
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return message.split("\n")[0]!.slice(0, 300);
+}
+
+/** A stage's failure as the run's own, so that the first line of the failed workflow says what happened. */
+export function stageFailure(stage: string, error: unknown): ApplicationFailure {
+  const cause = causeOf(error);
+  const message = cause instanceof TimeoutFailure ? describeFailure(error) : cause instanceof Error ? cause.message : String(cause);
+  const type = cause instanceof ApplicationFailure ? cause.type : undefined;
+  return ApplicationFailure.create({
+    message: `${stage}: ${message}`,
+    type: type ?? "StageFailed",
+    nonRetryable: true,
+    ...(cause instanceof Error ? { cause } : {}),
+  });
+}

@@ -1,0 +1,147 @@
+import { defineSearchAttributeKey } from "@temporalio/common";
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  continueAsNew,
+  defineQuery,
+  isCancellation,
+  proxyActivities,
+  setHandler,
+  upsertSearchAttributes,
+} from "@temporalio/workflow";
+import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
+import { ConfigError } from "../core/errors.js";
+import type { Artifact, StageName, StageResult } from "../core/stage.js";
+import {
+  QUERIES,
+  SEARCH_ATTRIBUTES,
+  type FinetuneResult,
+  type PipelineActivities,
+  type Plan,
+  type RunProgress,
+  type SearchAttributeName,
+  type StageInput,
+} from "./contract.js";
+import { describeFailure, stageFailure } from "./failures.js";
+import { trainGang } from "./gang.js";
+import { STAGE_OPTIONS } from "./options.js";
+import { ProgressTable } from "./progress.js";
+import { LeasedWorkers } from "./workers.js";
+
+const activities = proxyActivities<PipelineActivities>(STAGE_OPTIONS);
+
+export const progressQuery = defineQuery<RunProgress>(QUERIES.progress);
+
+/** What a run takes along when its history has grown long. */
+interface Carried {
+  readonly plan: Plan;
+  readonly results: readonly StageResult[];
+  readonly trainingAttempts: number;
+}
+
+/** Fine-tunes a model: download, preprocess, train, evaluate, publish. `input` is a RunConfig with every field optional. */
+export async function finetune(input?: unknown, carried?: Carried): Promise<FinetuneResult> {
+  const config = parse(input);
+  const plan = carried?.plan ?? (await planned(config));
+  const table = new ProgressTable(plan.notes, carried?.results);
+  setHandler(progressQuery, () => table.progress());
+  const results: StageResult[] = [...(carried?.results ?? [])];
+  let trainingAttempts = carried?.trainingAttempts ?? 0;
+  setAttributes(plan, { RoslinModel: config.model.source, RoslinDataset: config.dataset.source });
+
+  /** Runs a stage, keeps its result, and turns its failure into the run's. */
+  const stage = async (name: StageName, run: (input: StageInput) => Promise<StageResult>): Promise<void> => {
+    if (results.some((result) => result.stage === name)) return;
+    table.start(name);
+    setAttributes(plan, { RoslinStage: name });
+    try {
+      const result = await run({ config: plan.config, inputs: outputsOf(results) });
+      results.push(result);
+      table.end(name, result.reused ? "reused" : "done", noteOf(result));
+    } catch (error) {
+      if (isCancellation(error) || !(error instanceof ActivityFailure || error instanceof ApplicationFailure)) throw error;
+      table.end(name, "failed", describeFailure(error));
+      throw stageFailure(name, error);
+    }
+  };
+  const simple = (name: "download" | "preprocess" | "evaluate" | "publish", summary: string): Promise<void> =>
+    stage(name, (stageInput) => activities[name].executeWithOptions({ activityId: name, summary }, [stageInput]));
+
+  await simple("download", `${config.model.source}, ${config.dataset.source}`);
+  await simple("preprocess", "rows to tokens");
+  await stage("train", async (stageInput) => {
+    const workers = new LeasedWorkers((note) => table.start("train", note));
+    let release = true;
+    try {
+      const { result, attempts } = await trainGang({ input: stageInput, host: plan.host, workers, note: (note) => table.start("train", note) });
+      trainingAttempts += attempts;
+      if (result !== null) return result;
+      release = false; // the next run is the same holder
+      return await continueAsNew<typeof finetune>(input, { plan, results, trainingAttempts });
+    } finally {
+      if (release) await CancellationScope.nonCancellable(() => workers.release());
+    }
+  });
+  await simple("evaluate", "the tuned model against its base");
+  const perplexity = (results.at(-1)!.metrics["perplexity"] as { tuned?: unknown } | undefined)?.tuned;
+  const gate = results.at(-1)!.metrics["gate"];
+  setAttributes(plan, {
+    ...(typeof perplexity === "number" ? { RoslinPerplexity: perplexity } : {}),
+    ...(gate === undefined ? {} : { RoslinGate: typeof gate === "string" ? gate : gateWord(gate) }),
+  });
+  await simple("publish", plan.config.publish.target ?? "");
+  return { stages: results, rows: table.progress().rows, trainingAttempts };
+}
+
+function parse(input: unknown): RunConfig {
+  try {
+    return parseRunConfig(input);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw ApplicationFailure.nonRetryable(error.message, error.name, error.problems);
+  }
+}
+
+async function planned(config: RunConfig): Promise<Plan> {
+  try {
+    return await activities.plan.executeWithOptions({ activityId: "plan", summary: "what this run needs, and what is here" }, [config]);
+  } catch (error) {
+    throw isCancellation(error) ? error : stageFailure("plan", error);
+  }
+}
+
+/** Sets those attributes that the namespace knows: an unknown one would keep the workflow from going on. */
+function setAttributes(plan: Plan, values: Partial<Record<SearchAttributeName, string | number>>): void {
+  const pairs = plan.searchAttributes.flatMap((name) => {
+    const value = values[name];
+    if (value === undefined) return [];
+    const key = SEARCH_ATTRIBUTES[name] === "Double" ? defineSearchAttributeKey(name, "DOUBLE") : defineSearchAttributeKey(name, "KEYWORD");
+    return [{ key, value }] as never[];
+  });
+  if (pairs.length > 0) upsertSearchAttributes(pairs);
+}
+
+/** All outputs by name; the trained model is the later stages' "tuned". */
+function outputsOf(results: readonly StageResult[]): Artifact[] {
+  return results.flatMap(({ stage, outputs }) =>
+    outputs.map((output) => (stage === "train" && output.name === "model" ? { ...output, name: "tuned" } : output)),
+  );
+}
+
+function gateWord(gate: unknown): string {
+  const { judged, passed } = gate as { judged?: boolean; passed?: boolean };
+  return judged === false ? "not judged" : passed === true ? "passed" : "failed";
+}
+
+/** What a stage's row says once it is done. */
+function noteOf({ metrics }: StageResult): string {
+  return Object.entries(metrics)
+    .flatMap(([name, value]) => (name !== "seconds" && (typeof value === "number" || typeof value === "string") ? [`${name} ${short(value)}`] : []))
+    .join(", ")
+    .slice(0, 300);
+}
+
+function short(value: number | string): string {
+  return typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(4) : String(value);
+}

@@ -1,0 +1,108 @@
+import {
+  ActivityCancellationType,
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  proxyActivities,
+  sleep,
+  workflowInfo,
+} from "@temporalio/workflow";
+import type { StageResult } from "../core/stage.js";
+import type { GpuActivities, GpuWorker, PipelineActivities, RankResult, StageInput, TrainAttempt } from "./contract.js";
+import { describeFailure, judge, rootCause, type Verdict } from "./failures.js";
+import { HEARTBEAT, STAGE_OPTIONS } from "./options.js";
+import type { LeasedWorkers } from "./workers.js";
+
+/** How many attempts in a row may end without a new checkpoint. A killed process is no sign of a mistake; an error is. */
+const LIMITS: Readonly<Record<Verdict, number>> = { fatal: 1, error: 3, lost: 20 };
+
+/** How long the others may take to see by themselves that one of them failed. */
+const SETTLE = "5 seconds";
+
+export interface Gang {
+  readonly input: StageInput;
+  readonly host: string;
+  readonly workers: LeasedWorkers;
+  note(note: string): void;
+}
+
+export interface GangResult {
+  /** null: history has grown long; go on in a new run */
+  readonly result: StageResult | null;
+  readonly attempts: number;
+}
+
+/**
+ * Trains on all workers that are there; when one fails, the next attempt goes on from the last checkpoint on those that
+ * are left or back.
+ */
+export async function trainGang(gang: Gang): Promise<GangResult> {
+  const { shards, workers: wish } = gang.input.config.train;
+  const fruitless: Record<Verdict, number> = { fatal: 0, error: 0, lost: 0 };
+  let reached = -1;
+  for (let attempts = 0; ; attempts++) {
+    if (attempts > 0 && workflowInfo().continueAsNewSuggested) return { result: null, attempts };
+    const workers = await gang.workers.acquire({ host: gang.host, min: Math.min(wish.min, shards), max: shards, waitSeconds: wish.waitSeconds });
+    const { beginTraining, finishTraining } = proxyActivities<PipelineActivities>(STAGE_OPTIONS);
+    const begun = await beginTraining.executeWithOptions(
+      { activityId: `train-begin-${attempts + 1}`, summary: `the next attempt, on ${workers.length} workers` },
+      [{ ...gang.input, workers: workers.length }],
+    );
+    if ("finished" in begun) return { result: begun.finished, attempts };
+    if (begun.attempt.resumeStep > reached) for (const verdict of ["error", "lost"] as const) fruitless[verdict] = 0;
+    reached = Math.max(reached, begun.attempt.resumeStep);
+    gang.note(attemptNote(begun.attempt, workers.length));
+
+    const ranks = await runRanks(begun.attempt, workers);
+    const failures = ranks.flatMap((rank) => (rank.status === "rejected" ? [rank.reason as unknown] : []));
+    const results = ranks.flatMap((rank) => (rank.status === "fulfilled" ? [rank.value] : []));
+    if (failures.length === 0 && results.every(({ status }) => status === "finished")) {
+      const result = await finishTraining.executeWithOptions({ activityId: "train-finish", summary: "the trained model's files" }, [gang.input]);
+      return { result, attempts: attempts + 1 };
+    }
+
+    // all saved and stopped: somebody's worker was asked to go, which is the same as having lost it
+    const cause = failures.length === 0 ? ApplicationFailure.create({ message: "a worker was stopped", type: "WorkerShutdown" }) : rootCause(failures);
+    const verdict = failures.length === 0 ? "lost" : judge(cause);
+    fruitless[verdict]++;
+    if (fruitless[verdict] >= LIMITS[verdict]) throw cause;
+    gang.note(`attempt ${begun.attempt.generation} ended: ${describeFailure(cause)}`);
+    const inARow = fruitless.error + fruitless.lost;
+    if (inARow > 1) await sleep(Math.min(2 ** (inARow - 2), 30) * 1000);
+  }
+}
+
+function attemptNote({ generation, resumeStep, totalSteps }: TrainAttempt, workers: number): string {
+  const from = resumeStep === 0 ? "" : `, from step ${resumeStep}`;
+  return `attempt ${generation} on ${workers} worker${workers === 1 ? "" : "s"}: ${totalSteps} steps${from}`;
+}
+
+/** Runs one activity on each worker until all have ended; when one fails, those that do not notice are cancelled. */
+async function runRanks(attempt: TrainAttempt, workers: readonly GpuWorker[]): Promise<PromiseSettledResult<RankResult>[]> {
+  const run = CancellationScope.current();
+  const scope = new CancellationScope();
+  const settled = await scope.run(() => {
+    const ranks = workers.map((worker, index) => rankActivity(attempt, worker, index));
+    const cancelLater = (): Promise<void> => sleep(SETTLE).then(() => scope.cancel());
+    for (const rank of ranks) rank.catch(() => cancelLater().catch(() => undefined));
+    return Promise.allSettled(ranks);
+  });
+  scope.cancel(); // the timers of those who would have been cancelled later
+  if (run.consideredCancelled) throw new CancelledFailure("cancelled while training");
+  return settled;
+}
+
+function rankActivity(attempt: TrainAttempt, worker: GpuWorker, index: number): Promise<RankResult> {
+  const { trainRank } = proxyActivities<Pick<GpuActivities, "trainRank">>({
+    activityId: `train-${index}-g${attempt.generation}`,
+    summary: `worker ${index} of ${attempt.workers}, on ${worker.queue}`,
+    taskQueue: worker.queue,
+    scheduleToStartTimeout: "15 seconds",
+    startToCloseTimeout: "365 days",
+    heartbeatTimeout: HEARTBEAT,
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    // what one process was doing cannot be done again alone: the next attempt is the gang's
+    retry: { maximumAttempts: 1 },
+  });
+  return trainRank({ attempt, worker: index });
+}

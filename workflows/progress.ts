@@ -1,0 +1,60 @@
+import { setCurrentDetails } from "@temporalio/workflow";
+import { STAGES, type StageName, type StageResult } from "../core/stage.js";
+import type { RunProgress, StageRow, StageState } from "./contract.js";
+
+interface Row {
+  state: StageState;
+  startedAt: number | null;
+  endedAt: number | null;
+  note: string;
+}
+
+/** How far a run is, stage by stage; every change shows in the UI as a table. */
+export class ProgressTable {
+  private readonly rows = new Map<StageName, Row>();
+  private readonly notes: readonly string[];
+
+  constructor(notes: readonly string[] = [], finished: readonly StageResult[] = []) {
+    this.notes = notes;
+    for (const stage of STAGES) this.rows.set(stage, { state: "to do", startedAt: null, endedAt: null, note: "" });
+    for (const result of finished) {
+      this.start(result.stage);
+      this.end(result.stage, result.reused ? "reused" : "done", "");
+    }
+    this.show();
+  }
+
+  start(stage: StageName, note = ""): void {
+    const row = this.rows.get(stage)!;
+    row.startedAt ??= Date.now();
+    Object.assign(row, { state: "running", note });
+    this.show();
+  }
+
+  end(stage: StageName, state: StageState, note: string): void {
+    Object.assign(this.rows.get(stage)!, { state, note, endedAt: Date.now() });
+    this.show();
+  }
+
+  progress(): RunProgress {
+    const rows = [...this.rows].map(([stage, row]): StageRow => {
+      const seconds = row.startedAt === null ? null : ((row.endedAt ?? Date.now()) - row.startedAt) / 1000;
+      return { stage, state: row.state, seconds, note: row.note };
+    });
+    return { rows };
+  }
+
+  private show(): void {
+    setCurrentDetails(progressMarkdown(this.progress().rows, this.notes));
+  }
+}
+
+/** The table as Markdown. Running stages have no time yet: the text is only made anew when something changes. */
+export function progressMarkdown(rows: readonly StageRow[], notes: readonly string[]): string {
+  const lines = rows.map((row) => {
+    const time = row.seconds === null || row.state === "running" ? "" : `${row.seconds.toFixed(1)} s`;
+    return `| ${row.stage} | ${row.state} | ${time} | ${row.note.replaceAll("|", "\\|").replaceAll("\n", " ")} |`;
+  });
+  const table = ["| stage | state | time | |", "| --- | --- | --- | --- |", ...lines].join("\n");
+  return notes.length === 0 ? table : `${table}\n\n${notes.map((note) => `- ${note}`).join("\n")}`;
+}

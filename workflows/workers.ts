@@ -1,0 +1,90 @@
+import {
+  condition,
+  getExternalWorkflowHandle,
+  isCancellation,
+  proxyActivities,
+  setHandler,
+  uuid4,
+  workflowInfo,
+} from "@temporalio/workflow";
+import { LEASE_ID, type GpuActivities, type GpuWorker, type Holder, type LeaseNews } from "./contract.js";
+import { acquireSignal, deregisterSignal, newsSignal, releaseSignal } from "./lease.js";
+
+/** Seconds after which a wish is told to the lease again, should it have been ended and begun anew meanwhile. */
+const REPEAT = { first: 5, last: 300 };
+
+/** A run's side of the lease. */
+export class LeasedWorkers {
+  private readonly holder: Holder;
+  private readonly lease = getExternalWorkflowHandle(LEASE_ID);
+  private readonly note: (note: string) => void;
+  private token = "";
+  private granted: readonly GpuWorker[] | null = null;
+
+  /** `note` hears why the run waits. */
+  constructor(note: (note: string) => void) {
+    this.note = note;
+    this.holder = { workflowId: workflowInfo().workflowId, firstRunId: workflowInfo().firstExecutionRunId };
+    setHandler(newsSignal, (news) => this.hear(news));
+  }
+
+  /** All workers of the host, or after `waitSeconds` at least `min`: those that answered just now. Waits for its turn. */
+  async acquire(wish: { host: string; min: number; max: number; waitSeconds: number }): Promise<readonly GpuWorker[]> {
+    for (;;) {
+      const workers = await this.ask(wish);
+      const alive = await Promise.all(workers.map((worker) => answers(worker, wish.waitSeconds)));
+      const dead = workers.filter((_, index) => !alive[index]);
+      for (const { queue, started } of dead) await this.tell(() => this.lease.signal(deregisterSignal, { queue, started }));
+      if (workers.length - dead.length >= wish.min) return workers.filter((_, index) => alive[index]);
+    }
+  }
+
+  async release(): Promise<void> {
+    if (this.token !== "") await this.tell(() => this.lease.signal(releaseSignal, this.holder));
+  }
+
+  private async ask(wish: { host: string; min: number; max: number; waitSeconds: number }): Promise<readonly GpuWorker[]> {
+    this.token = uuid4();
+    this.granted = null;
+    for (let seconds = REPEAT.first; ; seconds = Math.min(seconds * 2, REPEAT.last)) {
+      const heard = await this.tell(() => this.lease.signal(acquireSignal, { ...wish, holder: this.holder, token: this.token }));
+      if (!heard) this.note("waiting for GPU workers: none has ever registered");
+      if (await condition(() => this.granted !== null, seconds * 1000)) return this.granted!;
+    }
+  }
+
+  private hear(news: LeaseNews): void {
+    if (news.token !== this.token) return;
+    this.granted = news.workers;
+    if (news.note !== "") this.note(news.note);
+  }
+
+  /** Sends a signal; false when there is no lease, for it begins with the first worker. */
+  private async tell(send: () => Promise<void>): Promise<boolean> {
+    try {
+      await send();
+      return true;
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      return false;
+    }
+  }
+}
+
+/** Whether a worker takes a task from its queue in time: one that died and comes back within it does. */
+async function answers(worker: GpuWorker, waitSeconds: number): Promise<boolean> {
+  const { ping } = proxyActivities<Pick<GpuActivities, "ping">>({
+    taskQueue: worker.queue,
+    scheduleToStartTimeout: Math.max(waitSeconds, 3) * 1000,
+    startToCloseTimeout: "5 seconds",
+    retry: { maximumAttempts: 1 },
+    summary: `is ${worker.queue} there?`,
+  });
+  try {
+    await ping();
+    return true;
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    return false;
+  }
+}
