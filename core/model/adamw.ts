@@ -1,0 +1,29 @@
+/** One step's settings; betas and epsilon as torch's AdamW takes them. */
+export interface AdamwSettings {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  /** decoupled, on every tensor */
+  readonly weightDecay: number;
+  /** counts updates from 1 */
+  readonly step: number;
+  /** what each gradient is multiplied by: the clipping factor */
+  readonly gradScale: number;
+}
+
+/** Updates weights `w` and moments `m`, `v` in place from gradients `g`, all of one length. Coefficients are float64, every stored value is rounded to fp32 once. */
+export function adamwStep(w: Float32Array, m: Float32Array, v: Float32Array, g: Float32Array, settings: AdamwSettings): void {
+  const { learningRate, beta1, beta2, epsilon, weightDecay, step, gradScale } = settings;
+  const keep = 1 - learningRate * weightDecay;
+  const stepSize = learningRate / (1 - beta1 ** step);
+  const correction = Math.sqrt(1 - beta2 ** step);
+  const fresh1 = 1 - beta1;
+  const fresh2 = 1 - beta2;
+  for (let i = 0; i < w.length; i++) {
+    const gradient = g[i]! * gradScale;
+    const first = (m[i] = Math.fround(m[i]! + (gradient - m[i]!) * fresh1));
+    const second = (v[i] = Math.fround(v[i]! * beta2 + gradient * gradient * fresh2));
+    w[i] = w[i]! * keep - (stepSize * first) / (Math.sqrt(second) / correction + epsilon);
+  }
+}

@@ -1,0 +1,126 @@
+import { inferShapes, type OpName, type Ops } from "./ops.js";
+import type { Dimension, ElementType, Shape, Tensor } from "./tensor.js";
+
+/** Where the bytes of an initializer lie: in the graph, or in a file beside the model. */
+export type Bytes = Uint8Array | { readonly location: string; readonly offset: number; readonly length: number };
+
+/** A tensor in a graph being built: an input, an initializer, or what a node gives. */
+export interface Value {
+  readonly type: ElementType;
+  readonly shape: Shape;
+  /** of inputs and initializers; a node's outputs are named when the graph is written */
+  readonly name: string | null;
+  /** of initializers */
+  readonly bytes: Bytes | null;
+}
+
+export interface Node<K extends OpName = OpName> {
+  readonly op: K;
+  readonly attributes: Ops[K];
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+}
+
+/** A finished graph before it becomes ONNX: only what its outputs need, in an order that runs. */
+export interface Program {
+  readonly name: string;
+  readonly inputs: readonly Value[];
+  readonly initializers: readonly Value[];
+  readonly nodes: readonly Node[];
+  readonly outputs: ReadonlyMap<string, Value>;
+}
+
+/** Builds a graph, operator by operator; shapes are inferred and checked as it goes. */
+export class GraphBuilder {
+  /** in the order in which they were made, so producers come before consumers */
+  readonly nodes: Node[] = [];
+  private readonly named: Value[] = [];
+  private readonly scalars = new Map<number, Value>();
+
+  input(name: string, type: ElementType, ...shape: Dimension[]): Value {
+    return this.declare({ type, shape, name, bytes: null });
+  }
+
+  /** A named tensor that is part of the model. */
+  initializer(name: string, type: ElementType, shape: readonly number[], bytes: Bytes): Value {
+    return this.declare({ type, shape, name, bytes });
+  }
+
+  /** A float32 scalar. */
+  constant(value: number): Value {
+    const known = this.scalars.get(value);
+    if (known !== undefined) return known;
+    const made = this.initializer(`constant.${this.scalars.size}`, "float32", [], bytesOf({ type: "float32", shape: [], data: Float32Array.of(value) }));
+    this.scalars.set(value, made);
+    return made;
+  }
+
+  /** Adds a node and gives its outputs, all of the first input's type. */
+  apply<K extends OpName>(op: K, inputs: readonly Value[], attributes: Ops[K]): readonly Value[] {
+    const outputs = inferShapes[op](attributes, ...inputs).map((shape): Value => ({ type: inputs[0]!.type, shape, name: null, bytes: null }));
+    this.nodes.push({ op, attributes, inputs, outputs });
+    return outputs;
+  }
+
+  add = (a: Value, b: Value): Value => this.apply("Add", [a, b], {})[0]!;
+  sub = (a: Value, b: Value): Value => this.apply("Sub", [a, b], {})[0]!;
+  mul = (a: Value, b: Value): Value => this.apply("Mul", [a, b], {})[0]!;
+  neg = (x: Value): Value => this.apply("Neg", [x], {})[0]!;
+  exp = (x: Value): Value => this.apply("Exp", [x], {})[0]!;
+  sigmoid = (x: Value): Value => this.apply("Sigmoid", [x], {})[0]!;
+  gelu = (x: Value): Value => this.apply("Gelu", [x], {})[0]!;
+  softmax = (x: Value): Value => this.apply("Softmax", [x], {})[0]!;
+  sum = (x: Value, axes: readonly number[], keep: boolean): Value => this.apply("ReduceSum", [x], { axes, keep })[0]!;
+  max = (x: Value, axes: readonly number[], keep: boolean): Value => this.apply("ReduceMax", [x], { axes, keep })[0]!;
+  matMul = (a: Value, b: Value, { transA = false, transB = false, alpha = 1 }: Partial<Ops["MatMul"]> = {}): Value =>
+    this.apply("MatMul", [a, b], { transA, transB, alpha })[0]!;
+  linear = (x: Value, weight: Value, bias: Value): Value => this.apply("Linear", [x, weight, bias], {})[0]!;
+  layerNorm = (x: Value, weight: Value, bias: Value, epsilon: number): Value => this.apply("LayerNorm", [x, weight, bias], { epsilon })[0]!;
+  rotary = (x: Value, cos: Value, sin: Value, heads: number, rotaryDim: number): Value => this.apply("Rotary", [x, cos, sin], { heads, rotaryDim })[0]!;
+  padRows = (x: Value, geometry: RowGeometry): Value => this.apply("PadRows", [x, geometry.slots, geometry.unpad, geometry.valid], {})[0]!;
+  unpadRows = (x: Value, geometry: RowGeometry): Value => this.apply("UnpadRows", [x, geometry.slots, geometry.unpad, geometry.valid], {})[0]!;
+  subtractOneHot = (x: Value, targets: Value): Value => this.apply("SubtractOneHot", [x, targets], {})[0]!;
+  reshape = (x: Value, ...shape: Dimension[]): Value => this.apply("Reshape", [x], { shape })[0]!;
+  transpose = (x: Value, ...order: number[]): Value => this.apply("Transpose", [x], { order })[0]!;
+  /** `size` names the joined axis's size. */
+  concat = (values: readonly Value[], axis: number, size: Dimension): Value => this.apply("Concat", values, { axis, size })[0]!;
+  gather = (table: Value, indices: Value): Value => this.apply("Gather", [table, indices], {})[0]!;
+
+  /** The graph of these outputs: what they don't need is left out, inputs too. */
+  program(name: string, outputs: Readonly<Record<string, Value>>): Program {
+    const needed = new Set(Object.values(outputs));
+    const nodes = this.nodes.toReversed().filter((node) => {
+      if (!node.outputs.some((value) => needed.has(value))) return false;
+      for (const value of node.inputs) needed.add(value);
+      return true;
+    });
+    const used = this.named.filter((value) => needed.has(value));
+    return {
+      name,
+      inputs: used.filter((value) => value.bytes === null),
+      initializers: used.filter((value) => value.bytes !== null),
+      nodes: nodes.reverse(),
+      outputs: new Map(Object.entries(outputs)),
+    };
+  }
+
+  private declare(value: Value): Value {
+    this.named.push(value);
+    return value;
+  }
+}
+
+/** How rows that lie end to end become padded rows of heads, and back; see `packRows`. */
+export interface RowGeometry {
+  /** [R,H,L] int32: row of x seen as [T·H, D/H]; padding points at a real token */
+  readonly slots: Value;
+  /** [T,H] int32: row of the padded tensor seen as [R·H·L, D/H] */
+  readonly unpad: Value;
+  /** [R,1,L,1] 1 where a token is, 0 where padding is */
+  readonly valid: Value;
+}
+
+/** A tensor's bytes as ONNX stores them, little-endian; a view, not a copy. */
+export function bytesOf({ data }: Tensor): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}

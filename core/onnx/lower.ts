@@ -1,0 +1,142 @@
+import { bytesOf, type Node, type Program, type Value } from "./graph.js";
+import type { OpName } from "./ops.js";
+import { encodeModel, type Attribute, type OnnxInitializer, type OnnxNode } from "./proto.js";
+import { int64s, type Graph, type Tensor, type TensorInfo } from "./tensor.js";
+
+/** Gathers the ONNX nodes that one graph becomes. */
+class Lowering {
+  readonly nodes: OnnxNode[] = [];
+  readonly constants = new Map<string, OnnxInitializer>();
+  private count = 0;
+
+  name(): string {
+    return `t${this.count++}`;
+  }
+
+  /** Adds a node that gives one fresh tensor; its name. */
+  emit(type: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}, domain = ""): string {
+    const output = this.name();
+    this.into([output], type, inputs, attributes, domain);
+    return output;
+  }
+
+  into(outputs: readonly string[], type: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}, domain = ""): void {
+    this.nodes.push({ type, domain, inputs, outputs, attributes });
+  }
+
+  /** The name of a constant tensor, made once. */
+  constant(tensor: Tensor): string {
+    const key = `const.${tensor.type}.${tensor.shape.join("x")}.${tensor.data.join("_")}`;
+    if (!this.constants.has(key)) this.constants.set(key, { name: key, type: tensor.type, shape: tensor.shape, bytes: bytesOf(tensor) });
+    return key;
+  }
+
+  reshape(x: string, shape: readonly (number | string)[]): string {
+    return this.emit("Reshape", [x, this.reshapeTarget(shape)]);
+  }
+
+  /** Reshape's second input: the one symbolic size is what is left over. */
+  reshapeTarget(shape: readonly (number | string)[]): string {
+    if (shape.filter((size) => typeof size === "string").length > 1) throw new Error(`a reshape can leave one size open [shape=${shape.join(",")}]`);
+    return this.constant(int64s(shape.map((size) => (typeof size === "string" ? -1 : size)), shape.length));
+  }
+}
+
+/** `x` and `y` are the names of the node's inputs and outputs. */
+type Lower<K extends OpName> = (to: Lowering, node: Node<K>, x: readonly string[], y: readonly string[]) => void;
+
+const plain =
+  (type: string, attributes: Record<string, Attribute> = {}): Lower<OpName> =>
+  (to, _, x, y) =>
+    to.into(y, type, x, attributes);
+const MICROSOFT = "com.microsoft";
+const flag = (on: boolean): Attribute => ({ int: on ? 1 : 0 });
+const headWidth = ({ inputs: [, , unpad] }: Node, width: number): number => width / (unpad!.shape[1] as number);
+
+const lowerings: { readonly [K in OpName]: Lower<K> } = {
+  Add: plain("Add"),
+  Sub: plain("Sub"),
+  Mul: plain("Mul"),
+  Neg: plain("Neg"),
+  Exp: plain("Exp"),
+  Sigmoid: plain("Sigmoid"),
+  Gelu: plain("Gelu", { approximate: { string: "tanh" } }),
+  Softmax: plain("Softmax", { axis: { int: -1 } }),
+  ReduceSum: (to, { attributes: { axes, keep } }, [x], y) => to.into(y, "ReduceSum", [x!, to.constant(int64s(axes, axes.length))], { keepdims: flag(keep) }),
+  ReduceMax: (to, { attributes: { axes, keep } }, [x], y) => to.into(y, "ReduceMax", [x!, to.constant(int64s(axes, axes.length))], { keepdims: flag(keep) }),
+  // FusedMatMul reads a transposed operand as it lies: an explicit Transpose would copy it
+  MatMul: (to, { attributes: { transA, transB, alpha } }, x, y) =>
+    to.into(y, "FusedMatMul", x, { transA: flag(transA), transB: flag(transB), alpha: { float: alpha } }, MICROSOFT),
+  Linear: plain("Gemm", { transB: { int: 1 } }),
+  LayerNorm: (to, { attributes: { epsilon } }, x, y) => to.into(y, "LayerNormalization", x, { axis: { int: -1 }, epsilon: { float: epsilon } }),
+  Rotary: (to, { inputs: [x], attributes: { heads, rotaryDim } }, [name, cos, sin], [y]) => {
+    const width = x!.shape[1] as number;
+    // the tables hold one line for each token, so the tokens are one sequence that starts at line 0
+    const sequence = to.reshape(name!, [1, "T", width]);
+    const attributes = { interleaved: flag(true), num_heads: { int: heads }, rotary_embedding_dim: { int: rotaryDim } };
+    const turned = to.emit("RotaryEmbedding", [sequence, to.constant(int64s([0], 1)), cos!, sin!], attributes, MICROSOFT);
+    to.into([y!], "Reshape", [turned, to.reshapeTarget(["T", width])]);
+  },
+  // one Gather of heads splits the heads, pads and transposes at once
+  PadRows: (to, node, [x, slots], y) => {
+    const rows = to.reshape(x!, ["T·H", headWidth(node, node.inputs[0]!.shape[1] as number)]);
+    to.into(y, "Gather", [rows, slots!], { axis: { int: 0 } });
+  },
+  UnpadRows: (to, { inputs: [x], outputs }, [name, , unpad], [y]) => {
+    const gathered = to.emit("Gather", [to.reshape(name!, ["R·H·L", x!.shape[3]!]), unpad!], { axis: { int: 0 } });
+    to.into([y!], "Reshape", [gathered, to.reshapeTarget(["T", outputs[0]!.shape[1]!])]);
+  },
+  SubtractOneHot: (to, _, [x, targets], y) => {
+    const zero = to.constant(int64s([0], 1));
+    const last = to.constant(int64s([1], 1));
+    const column = to.emit("Unsqueeze", [targets!, last]);
+    const index = to.emit("Max", [column, zero]);
+    const here = to.emit("Cast", [to.emit("GreaterOrEqual", [column, zero])], { to: { int: 1 } });
+    // rows without a target here get back what they hold
+    const updated = to.emit("Sub", [to.emit("GatherElements", [x!, index], { axis: { int: 1 } }), here]);
+    to.into(y, "ScatterElements", [x!, index, updated], { axis: { int: 1 } });
+  },
+  Reshape: (to, { attributes: { shape } }, [x], y) => to.into(y, "Reshape", [x!, to.reshapeTarget(shape)]),
+  Transpose: (to, { attributes: { order } }, x, y) => to.into(y, "Transpose", x, { perm: { ints: order } }),
+  Concat: (to, { attributes: { axis } }, x, y) => to.into(y, "Concat", x, { axis: { int: axis } }),
+  Gather: plain("Gather", { axis: { int: 0 } }),
+};
+
+/** The program as an ONNX model. */
+export function encode(program: Program): Graph {
+  const to = new Lowering();
+  const names = new Map<Value, string>();
+  for (const value of [...program.inputs, ...program.initializers]) names.set(value, value.name!);
+  const used = new Set([...program.nodes.flatMap((node) => node.inputs), ...program.outputs.values()]);
+  const produced = new Set(program.nodes.flatMap((node) => node.outputs));
+  const copies: [name: string, value: Value][] = [];
+  for (const [name, value] of program.outputs) {
+    if (produced.has(value) && !names.has(value)) names.set(value, name);
+    else copies.push([name, value]);
+  }
+  for (const node of program.nodes) {
+    // an operator's first output may not be left out
+    node.outputs.forEach((value, index) => names.has(value) || names.set(value, index === 0 || used.has(value) ? to.name() : ""));
+    lowerNode(to, node, names);
+  }
+  for (const [name, value] of copies) to.into([name], "Identity", [names.get(value)!]);
+  const info = (name: string, { type, shape }: Value): TensorInfo => ({ name, type, shape });
+  const initializers = program.initializers.map((value) => ({ name: value.name!, type: value.type, shape: value.shape as number[], bytes: value.bytes! }));
+  return encodeModel({
+    name: program.name,
+    nodes: to.nodes,
+    initializers: [...initializers, ...to.constants.values()],
+    inputs: program.inputs.map((value) => info(value.name!, value)),
+    outputs: [...program.outputs].map(([name, value]) => info(name, value)),
+  });
+}
+
+function lowerNode<K extends OpName>(to: Lowering, node: Node<K>, names: ReadonlyMap<Value, string>): void {
+  const named = (values: readonly Value[]): string[] => values.map((value) => names.get(value)!);
+  lowerings[node.op](to, node, named(node.inputs), trim(named(node.outputs)));
+}
+
+/** Unused outputs at the end are left out altogether. */
+function trim(names: string[]): string[] {
+  return names.slice(0, names.findLastIndex((name) => name !== "") + 1);
+}

@@ -1,0 +1,114 @@
+import type { Dimension, Shape } from "./tensor.js";
+import type { Value } from "./graph.js";
+
+type None = Readonly<Record<never, never>>;
+
+/**
+ * The closed set of operators with their attributes. Each has its shape inference here, its lowering to ONNX in
+ * lower.ts and its gradient in gradients.ts: tables over these names, so that the compiler proves them complete.
+ */
+export interface Ops {
+  /** a ∘ b with broadcasting */
+  Add: None;
+  Sub: None;
+  Mul: None;
+  Neg: None;
+  Exp: None;
+  Sigmoid: None;
+  /** gelu_new: x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))) */
+  Gelu: None;
+  /** over the last axis */
+  Softmax: None;
+  ReduceSum: { readonly axes: readonly number[]; readonly keep: boolean };
+  ReduceMax: { readonly axes: readonly number[]; readonly keep: boolean };
+  /** alpha · a[…,m,k] @ b[…,k,n], either transposed in its last two axes */
+  MatMul: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number };
+  /** x[T,I], weight[O,I], bias[O] → x @ weightᵀ + bias [T,O] */
+  Linear: None;
+  /** x[…,D], weight[D], bias[D] → y[…,D], mean[…,1], inverse deviation[…,1]; the last two serve the gradient only */
+  LayerNorm: { readonly epsilon: number };
+  /** x[T,D], cos[T,r/2], sin[T,r/2]: turns the interleaved pairs in the first r entries of each head */
+  Rotary: { readonly heads: number; readonly rotaryDim: number };
+  /** x[T,D], slots[R,H,L], unpad[T,H], valid[R,1,L,1] → [R,H,L,D/H]: rows end to end become padded rows of heads; padding holds copies of real tokens */
+  PadRows: None;
+  /** x[R,H,L,W], slots[R,H,L], unpad[T,H], valid[R,1,L,1] → [T,H·W], the padding left out */
+  UnpadRows: None;
+  /** x[N,V], targets[N] → x with 1 subtracted at each row's target, nothing where that is -1 */
+  SubtractOneHot: None;
+  /** at most one dimension may be symbolic */
+  Reshape: { readonly shape: Shape };
+  Transpose: { readonly order: readonly number[] };
+  Concat: { readonly axis: number; readonly size: Dimension };
+  /** table[V,…], indices[…] → rows of the table */
+  Gather: None;
+}
+export type OpName = keyof Ops;
+
+type Infer<K extends OpName> = (attributes: Ops[K], ...inputs: Value[]) => Shape[];
+
+const same: Infer<OpName> = (_, x) => [x!.shape];
+const binary: Infer<OpName> = (_, a, b) => [broadcast(a!.shape, b!.shape)];
+const reduce: Infer<"ReduceSum" | "ReduceMax"> = ({ axes, keep }, x) => {
+  const marked = x!.shape.map((size, axis): Dimension | null => (axes.includes(axis) ? (keep ? 1 : null) : size));
+  return [marked.filter((size) => size !== null)];
+};
+
+/** The outputs' shapes of each operator. */
+export const inferShapes: { readonly [K in OpName]: Infer<K> } = {
+  Add: binary,
+  Sub: binary,
+  Mul: binary,
+  Neg: same,
+  Exp: same,
+  Sigmoid: same,
+  Gelu: same,
+  Softmax: same,
+  ReduceSum: reduce,
+  ReduceMax: reduce,
+  MatMul: ({ transA, transB }, a, b) => {
+    const [m, k] = lastTwo(a!.shape, transA);
+    const [inner, n] = lastTwo(b!.shape, transB);
+    mustEqual("MatMul", k, inner);
+    return [[...broadcast(a!.shape.slice(0, -2), b!.shape.slice(0, -2)), m, n]];
+  },
+  Linear: (_, x, weight, bias) => {
+    mustEqual("Linear", x!.shape[1], weight!.shape[1]);
+    mustEqual("Linear", weight!.shape[0], bias!.shape[0]);
+    return [[x!.shape[0]!, weight!.shape[0]!]];
+  },
+  LayerNorm: (_, x, weight) => {
+    mustEqual("LayerNorm", x!.shape.at(-1), weight!.shape[0]);
+    const statistics = [...x!.shape.slice(0, -1), 1];
+    return [x!.shape, statistics, statistics];
+  },
+  Rotary: same,
+  PadRows: (_, x, slots) => [[...slots!.shape, (x!.shape[1] as number) / (slots!.shape[1] as number)]],
+  UnpadRows: (_, x, _slots, unpad) => [[unpad!.shape[0]!, (unpad!.shape[1] as number) * (x!.shape[3] as number)]],
+  SubtractOneHot: same,
+  Reshape: ({ shape }) => [shape],
+  Transpose: ({ order }, x) => [order.map((axis) => x!.shape[axis]!)],
+  Concat: ({ axis, size }, first) => [first!.shape.map((old, at) => (at === axis ? size : old))],
+  Gather: (_, table, indices) => [[...indices!.shape, ...table!.shape.slice(1)]],
+};
+
+/** The common shape of two operands; throws where they don't fit. */
+function broadcast(a: Shape, b: Shape): Shape {
+  const rank = Math.max(a.length, b.length);
+  const pad = (shape: Shape): Shape => [...Array<Dimension>(rank - shape.length).fill(1), ...shape];
+  const right = pad(b);
+  return pad(a).map((size, axis) => {
+    const other = right[axis]!;
+    if (size === 1 || other === 1) return size === 1 ? other : size;
+    mustEqual("broadcast", size, other);
+    return size;
+  });
+}
+
+function lastTwo(shape: Shape, transposed: boolean): [Dimension, Dimension] {
+  const [rows, columns] = [shape.at(-2)!, shape.at(-1)!];
+  return transposed ? [columns, rows] : [rows, columns];
+}
+
+function mustEqual(what: string, a: Dimension | undefined, b: Dimension | undefined): void {
+  if (a !== b) throw new Error(`${what}: sizes differ [left=${a}, right=${b}]`);
+}
