@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { pathToFileURL } from "node:url";
 import { UserError } from "../../core/errors.js";
-import { sha256File, syncDirectory } from "../files.js";
-import { processStart } from "../lock.js";
+import { sha256, sha256File, syncDirectory } from "../files.js";
+import { lock, processStart } from "../lock.js";
 import type { FileUpload, ObjectStore } from "./store.js";
 
 /** Where objects are written before they get their name; no key begins with it. */
@@ -54,6 +54,19 @@ export function fileStore(directory: string): ObjectStore {
     write: (key, bytes) => place(key, (temporary) => writeFile(temporary, bytes), rename),
     // a link is made of a whole file and fails when the name is taken, in one step
     create: (key, bytes) => place(key, (temporary) => writeFile(temporary, bytes), linkUnlessThere),
+    async replace(key, bytes, before) {
+      if (before === null) return this.create(key, bytes);
+      await makeDirectory(join(directory, UNFINISHED));
+      const unlock = await lock(join(directory, UNFINISHED, `lock ${sha256(key)}`), new AbortController().signal, () => undefined);
+      try {
+        const there = await readFile(pathOf(key)).catch(absent);
+        if (there?.equals(before) !== true) return false;
+        await this.write(key, bytes);
+        return true;
+      } finally {
+        await unlock();
+      }
+    },
     async putFile(key, path, upload) {
       const { size } = await stat(path);
       const there = await stat(pathOf(key)).catch(absent);

@@ -21,6 +21,12 @@ export function memoryStore(uri = "memory://"): ObjectStore {
       objects.set(key, Buffer.from(bytes));
       return Promise.resolve(true);
     },
+    replace(key, bytes, before) {
+      const there = objects.get(key);
+      const unchanged = before === null ? there === undefined : there?.equals(before) === true;
+      if (unchanged) objects.set(key, Buffer.from(bytes));
+      return Promise.resolve(unchanged);
+    },
     async putFile(key, path, upload) {
       const bytes = await readFile(path, { signal: upload.signal });
       upload.onBytes(bytes.length);

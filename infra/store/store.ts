@@ -8,6 +8,8 @@ export interface ObjectStore {
   write(key: string, bytes: Uint8Array): Promise<void>;
   /** Like write, but only if there is none: false when another was there first. The fence of the commit log. */
   create(key: string, bytes: Uint8Array): Promise<boolean>;
+  /** Writes only if the object still is `before` (null: none): false when another has changed it. For pointers that several runs move. */
+  replace(key: string, bytes: Uint8Array, before: Uint8Array | null): Promise<boolean>;
   /** Writes a local file of any size like write, unless an object with its digest is there: then false. */
   putFile(key: string, path: string, upload: FileUpload): Promise<boolean>;
   /** Every object below a prefix, by name in byte order. */

@@ -62,6 +62,16 @@ export function storeConformance(name: string, open: () => Promise<ObjectStore>)
       assert.equal(await textOf(store, "c"), ["p", "q", "r"][won.indexOf(true)]);
     });
 
+    test("replaces only what the writer has seen", async () => {
+      const store = await open();
+      assert.equal(await store.replace("latest", bytes("v1"), bytes("v0")), false);
+      assert.equal(await store.replace("latest", bytes("v1"), null), true);
+      assert.equal(await store.replace("latest", bytes("v2"), null), false);
+      assert.equal(await store.replace("latest", bytes("v2"), bytes("v0")), false);
+      assert.equal(await store.replace("latest", bytes("v2"), bytes("v1")), true);
+      assert.equal(await textOf(store, "latest"), "v2");
+    });
+
     test("lists what lies below a prefix, in byte order, with sizes", async () => {
       const store = await open();
       for (const key of ["b/2", "b/10", "b/c/d", "a", "bb"]) await store.write(key, bytes(key));

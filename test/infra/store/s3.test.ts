@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { UserError } from "../../../core/errors.js";
+import { sha256, sha256File } from "../../../infra/files.js";
+import { openStore } from "../../../infra/store/open.js";
+import { planParts } from "../../../infra/store/s3-upload.js";
+import type { S3Settings } from "../../../infra/store/s3.js";
+import type { ObjectStore } from "../../../infra/store/store.js";
+import { storeConformance } from "./conformance.js";
+import { startTestS3 } from "./weed.js";
+
+let server: Awaited<ReturnType<typeof startTestS3>>;
+let settings: S3Settings & { readonly endpoint: string };
+let count = 0;
+const scratch = mkdtempSync(join(tmpdir(), "roslin-upload-"));
+before(async () => {
+  server = await startTestS3();
+  ({ settings } = server);
+});
+after(async () => {
+  await server.stop();
+  rmSync(scratch, { recursive: true });
+});
+const newStore = (): ObjectStore => openStore(`s3://roslin/test-${count++}`, settings);
+
+storeConformance("S3", () => Promise.resolve(newStore()));
+
+test("parts cover a file, and are never more than S3 takes", () => {
+  const MIB = 1 << 20;
+  assert.deepEqual(planParts(40 * MIB), [
+    { part: 1, start: 0, end: 16 * MIB },
+    { part: 2, start: 16 * MIB, end: 32 * MIB },
+    { part: 3, start: 32 * MIB, end: 40 * MIB },
+  ]);
+  assert.ok(planParts(2 ** 42).length <= 10_000);
+});
+
+/** A file of 16 MiB parts that differ. */
+function bigFile(parts: number): { path: string; content: Buffer } {
+  const content = Buffer.alloc(parts << 24);
+  for (let at = 0; at < content.length; at += 4096) content.writeUInt32LE(at, at);
+  const path = join(scratch, `big-${count++}`);
+  writeFileSync(path, content);
+  return { path, content };
+}
+
+async function digestOf(store: ObjectStore, key: string): Promise<string> {
+  const path = join(scratch, `back-${count++}`);
+  const parts: Uint8Array[] = [];
+  for await (const chunk of (await store.read(key))!) parts.push(chunk);
+  writeFileSync(path, Buffer.concat(parts));
+  return await sha256File(path);
+}
+
+test("an aborted upload goes on with the parts that had arrived", async () => {
+  const store = newStore();
+  const { path, content } = bigFile(6);
+  const journal = join(scratch, "journal-abort");
+  const upload = { sha256: sha256(content), journal };
+  const stop = new AbortController();
+  const reason = new Error("stopped by the test");
+  let arrived = 0;
+  const onBytes = (bytes: number): void => {
+    arrived += bytes;
+    stop.abort(reason);
+  };
+  await assert.rejects(store.putFile("model", path, { ...upload, onBytes, signal: stop.signal }), reason);
+  assert.ok(arrived > 0 && arrived < content.length);
+  const heard: number[] = [];
+  await store.putFile("model", path, { ...upload, onBytes: (bytes) => void heard.push(bytes), signal: new AbortController().signal });
+  assert.equal(heard.reduce((sum, bytes) => sum + bytes), content.length);
+  assert.equal(await digestOf(store, "model"), upload.sha256);
+  assert.equal(existsSync(journal), false);
+});
+
+test("an upload whose process was killed goes on with the parts that had arrived", async () => {
+  const store = newStore();
+  const { path, content } = bigFile(6);
+  const journal = join(scratch, "journal-kill");
+  const digest = sha256(content);
+  const argument = JSON.stringify({ uri: store.uri, settings, key: "model", path, sha256: digest, journal });
+  const child = spawn(process.execPath, ["--no-warnings", fileURLToPath(new URL("upload-child.js", import.meta.url)), argument], { stdio: ["ignore", "pipe", "inherit"] });
+  const [line] = (await once(child.stdout, "data")) as [Buffer];
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  const first = Number(/bytes (\d+)/.exec(line.toString())![1]);
+  const heard: number[] = [];
+  await store.putFile("model", path, { sha256: digest, journal, onBytes: (bytes) => void heard.push(bytes), signal: new AbortController().signal });
+  assert.equal(heard[0], first);
+  assert.equal(heard.reduce((sum, bytes) => sum + bytes), content.length);
+  assert.equal(await digestOf(store, "model"), digest);
+});
+
+test("a journal of another file's upload, or of one that the server forgot, is not gone on with", async () => {
+  const store = newStore();
+  const { path, content } = bigFile(2);
+  const journal = join(scratch, "journal-other");
+  const own = { Bucket: "roslin", Key: `${store.uri.slice("s3://roslin/".length)}/model`, sha256: sha256(content) };
+  for (const header of [{ ...own, Key: "other", uploadId: "gone" }, { ...own, sha256: "other", uploadId: "gone" }, { ...own, uploadId: "gone" }]) {
+    writeFileSync(journal, `${JSON.stringify(header)}\n{"part":1,"by`);
+    await store.delete("model");
+    assert.equal(await store.putFile("model", path, { sha256: sha256(content), journal, onBytes: () => undefined, signal: new AbortController().signal }), true);
+    assert.equal(await digestOf(store, "model"), sha256(content));
+  }
+});
+
+test("what the user must mend is a UserError that says what", async () => {
+  const nowhere = openStore("s3://no-such-bucket/p", settings);
+  const bytes = Buffer.from("x");
+  for (const call of [() => nowhere.list(""), () => nowhere.read("k"), () => nowhere.write("k", bytes), () => nowhere.create("k", bytes)])
+    await assert.rejects(call, (error) => error instanceof UserError && /no such bucket.*bucket=no-such-bucket/.test(error.message));
+  const stranger = openStore("s3://roslin/p", { ...settings, credentials: { accessKeyId: "nobody", secretAccessKey: "wrong" } });
+  for (const call of [() => stranger.list(""), () => stranger.write("k", bytes), () => stranger.create("k", bytes)])
+    await assert.rejects(call, (error) => error instanceof UserError && /refuses the credentials/.test(error.message));
+  assert.throws(() => openStore("ftp://x/y", settings), UserError);
+  assert.throws(() => openStore("file://host/dir", settings), UserError);
+});
+
+test("an endpoint that cannot be reached is an error that time may mend", async () => {
+  const away = openStore("s3://roslin/p", { ...settings, endpoint: "http://127.0.0.1:1" });
+  await assert.rejects(away.list(""), (error) => !(error instanceof UserError) && /cannot be reached.*127\.0\.0\.1:1/.test((error as Error).message));
+});

@@ -1,0 +1,11 @@
+import { openStore } from "../../../infra/store/open.js";
+import type { S3Settings } from "../../../infra/store/s3.js";
+
+/** Uploads a file in a process of its own, to be killed: prints "bytes N" as parts arrive. */
+const { uri, settings, key, path, sha256, journal } = JSON.parse(process.argv[2]!) as Record<string, string> & { settings: S3Settings };
+await openStore(uri!, settings).putFile(key!, path!, {
+  sha256: sha256!,
+  journal: journal!,
+  onBytes: (bytes) => void process.stdout.write(`bytes ${bytes}\n`),
+  signal: new AbortController().signal,
+});
