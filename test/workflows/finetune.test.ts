@@ -1,0 +1,134 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { WorkflowFailedError } from "@temporalio/client";
+import { ApplicationFailure } from "@temporalio/common";
+import { Context } from "@temporalio/activity";
+import { Worker } from "@temporalio/worker";
+import { UserError } from "../../core/errors.js";
+import { bundleWorkflows } from "../../workers/bundle.js";
+import { QUERIES, type PipelineActivities, type RunProgress, type StageInput } from "../../workflows/contract.js";
+import { quickConfig, resultOf, startPlace, type Place } from "./place.js";
+
+let place: Place;
+before(async () => {
+  place = await startPlace();
+});
+after(() => place.stop());
+
+const failure = async (result: Promise<unknown>): Promise<ApplicationFailure> => {
+  const error = await result.then(() => assert.fail("the run did not fail"), (thrown: unknown) => thrown);
+  assert.ok(error instanceof WorkflowFailedError, String(error));
+  assert.ok(error.cause instanceof ApplicationFailure, String(error.cause));
+  return error.cause;
+};
+
+test("a run goes through its stages, hands each the outputs of those before, and shows how far it is", async () => {
+  const seen: Record<string, string[]> = {};
+  const note = (name: keyof PipelineActivities, outputs: readonly string[]) => async (input: StageInput) => {
+    seen[name] = input.inputs.map((artifact) => artifact.name);
+    return resultOf(name === "finishTraining" ? "train" : (name as "evaluate"), outputs);
+  };
+  const stopPipeline = await place.pipeline({ evaluate: note("evaluate", ["report"]), publish: note("publish", ["published"]), finishTraining: note("finishTraining", ["model"]) });
+  const ranks: number[] = [];
+  const workers = await Promise.all([0, 1].map((slot) => place.gpu(slot, 2, async ({ worker }) => {
+    ranks.push(worker);
+    return { status: "finished", step: 4 };
+  })));
+  const run = await place.start("whole", quickConfig());
+  const result = await run.result();
+  assert.deepEqual(result.stages.map(({ stage }) => stage), ["download", "preprocess", "train", "evaluate", "publish"]);
+  assert.equal(result.trainingAttempts, 1);
+  assert.deepEqual(ranks.sort(), [0, 1]);
+  assert.deepEqual(seen["finishTraining"], ["model", "dataset", "tokens"]);
+  assert.deepEqual(seen["publish"], ["model", "dataset", "tokens", "tuned", "report"]);
+  const progress = await run.query<RunProgress>(QUERIES.progress);
+  assert.deepEqual(progress.rows.map(({ state }) => state), ["done", "done", "done", "done", "done"]);
+
+  const description = await run.describe();
+  assert.equal(description.typedSearchAttributes.getAll().find(({ key }) => key.name === "RoslinStage")?.value, "publish");
+  const history = await run.fetchHistory();
+  const ids = history.events!.map((event) => event.activityTaskScheduledEventAttributes?.activityId).filter((id) => id !== undefined && id !== null);
+  for (const id of ["plan", "download", "preprocess", "train-begin-1", "train-0-g1", "train-1-g1", "train-finish", "evaluate", "publish"]) assert.ok(ids.includes(id), id);
+  await Worker.runReplayHistory({ workflowBundle: await bundleWorkflows() }, history, "whole");
+
+  await Promise.all(workers.map(({ stop }) => stop()));
+  await stopPipeline();
+});
+
+test("wrong input fails the run at once, with every problem named", async () => {
+  const stopPipeline = await place.pipeline({ plan: () => assert.fail("nothing is planned for a wrong input") });
+  const run = await place.start("wrong", { train: { learningrate: 1, epochs: -1 }, modle: {} });
+  const error = await failure(run.result());
+  assert.equal(error.type, "ConfigError");
+  assert.match(error.message, /train\.learningRate/);
+  assert.match(error.message, /train\.epochs/);
+  assert.match(error.message, /did you mean model/);
+  await stopPipeline();
+});
+
+test("what the user must mend ends the run at the first attempt; anything else is tried again", async () => {
+  let downloads = 0;
+  let evaluations = 0;
+  const stopPipeline = await place.pipeline({
+    download: async () => {
+      if (++downloads < 3) throw new Error("the network is gone");
+      return resultOf("download", ["model", "dataset"]);
+    },
+    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    evaluate: async () => {
+      evaluations++;
+      throw new UserError("the test rows are gone", { file: "tokens" });
+    },
+  });
+  const { stop } = await place.gpu(0, 1, () => assert.fail("training is finished already"));
+  const run = await place.start("mend", quickConfig());
+  const error = await failure(run.result());
+  assert.equal(error.message, "evaluate: the test rows are gone [file=tokens]");
+  assert.equal(error.type, "UserError");
+  assert.deepEqual({ downloads, evaluations }, { downloads: 3, evaluations: 1 });
+  await stop();
+  await stopPipeline();
+});
+
+test("a cancelled run waits until its stage has stopped writing", async () => {
+  let stopped = false;
+  const stopPipeline = await place.pipeline({
+    preprocess: async () => {
+      const { cancelled } = Context.current();
+      const beat = setInterval(() => Context.current().heartbeat(), 100);
+      await cancelled.catch(() => undefined).finally(() => clearInterval(beat));
+      await sleep(500);
+      stopped = true;
+      return cancelled;
+    },
+  });
+  const run = await place.start("cancelled", quickConfig());
+  while ((await run.describe()).raw.pendingActivities?.[0]?.activityId !== "preprocess") await sleep(50);
+  await run.cancel();
+  await assert.rejects(run.result(), WorkflowFailedError);
+  assert.equal((await run.describe()).status.name, "CANCELLED");
+  assert.ok(stopped);
+  await stopPipeline();
+});
+
+test("the pipeline worker may go in the middle of a stage: another goes on", async () => {
+  let attempts = 0;
+  const evaluate = async () => {
+    if (++attempts > 1) return resultOf("evaluate", ["report"]);
+    await Context.current().cancelled.catch(() => undefined);
+    throw ApplicationFailure.create({ message: "the worker was stopped", type: "WorkerShutdown" });
+  };
+  const activities: Partial<PipelineActivities> = { beginTraining: async () => ({ finished: resultOf("train", ["model"]) }), evaluate };
+  const stopFirst = await place.pipeline(activities);
+  const { stop } = await place.gpu(0, 1, () => assert.fail("training is finished already"));
+  const run = await place.start("moved", quickConfig());
+  while (attempts === 0) await sleep(50);
+  await stopFirst();
+  const stopSecond = await place.pipeline(activities);
+  assert.equal((await run.result()).stages.length, 5);
+  assert.equal(attempts, 2);
+  await stop();
+  await stopSecond();
+});
+

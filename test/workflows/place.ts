@@ -1,0 +1,131 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
+import { NativeConnection, Worker, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
+import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
+import { parseRunConfig } from "../../core/config/schema.js";
+import type { StageName, StageResult } from "../../core/stage.js";
+import { startTemporal } from "../../infra/servers/start.js";
+import { bundleWorkflows } from "../../workers/bundle.js";
+import {
+  FINETUNE,
+  gpuQueue,
+  LEASE,
+  LEASE_ID,
+  SEARCH_ATTRIBUTES,
+  SIGNALS,
+  TASK_QUEUE,
+  type FinetuneResult,
+  type GpuActivities,
+  type GpuWorker,
+  type PipelineActivities,
+  type SearchAttributeName,
+} from "../../workflows/contract.js";
+
+/** A Temporal server of the test's own, and workers with small activities in place of the stages. */
+export interface Place {
+  readonly client: Client;
+  readonly address: string;
+  readonly directory: string;
+  /** Starts a worker with the workflows and these activities over the defaults; resolves to the function that stops it. */
+  pipeline(activities?: Partial<PipelineActivities>): Promise<() => Promise<void>>;
+  /** Starts a GPU worker, registered with the lease. */
+  gpu(slot: number, of: number, trainRank: GpuActivities["trainRank"]): Promise<{ readonly worker: GpuWorker; stop(): Promise<void> }>;
+  start(id: string, input?: unknown): Promise<WorkflowHandle<(input?: unknown) => Promise<FinetuneResult>>>;
+  stop(): Promise<void>;
+}
+
+export const HOST = "test-host";
+
+export async function startPlace(): Promise<Place> {
+  const directory = await mkdtemp(join(tmpdir(), "roslin-workflows-"));
+  const tools = join(readEnvironment(process.env, CHECKOUT).home, "tools");
+  const server = await startTemporal({ home: directory, tools, variables: process.env, searchAttributes: SEARCH_ATTRIBUTES });
+  const connection = await Connection.connect({ address: server.address });
+  const native = await NativeConnection.connect({ address: server.address });
+  const client = new Client({ connection });
+  const stops = new Set<() => Promise<void>>();
+  let bundle: WorkflowBundleWithSourceMap | undefined;
+
+  const run = (worker: Worker): (() => Promise<void>) => {
+    const ended = worker.run();
+    const stop = async (): Promise<void> => {
+      if (!stops.delete(stop)) return;
+      worker.shutdown();
+      await ended;
+    };
+    stops.add(stop);
+    return stop;
+  };
+
+  return {
+    client,
+    address: server.address,
+    directory,
+    async pipeline(activities = {}) {
+      bundle ??= await bundleWorkflows();
+      return run(await Worker.create({
+        connection: native,
+        taskQueue: TASK_QUEUE,
+        workflowBundle: bundle,
+        activities: { ...fakeActivities(), ...activities },
+        stickyQueueScheduleToStartTimeout: "1 second",
+        maxHeartbeatThrottleInterval: "200 milliseconds",
+      }));
+    },
+    async gpu(slot, of, trainRank) {
+      const queue = gpuQueue(HOST, slot);
+      const activities: GpuActivities = { trainRank, ping: async () => undefined };
+      const stop = run(await Worker.create({
+        connection: native,
+        taskQueue: queue,
+        activities: { ...activities },
+        maxConcurrentActivityTaskExecutions: 1,
+        maxHeartbeatThrottleInterval: "200 milliseconds",
+      }));
+      const worker: GpuWorker = { queue, host: HOST, slot, of, started: Date.now() };
+      await client.workflow.signalWithStart(LEASE, { taskQueue: TASK_QUEUE, workflowId: LEASE_ID, signal: SIGNALS.register, signalArgs: [worker] });
+      return { worker, stop };
+    },
+    start: (id, input) =>
+      client.workflow.start<(input?: unknown) => Promise<FinetuneResult>>(FINETUNE, {
+        taskQueue: TASK_QUEUE,
+        workflowId: id,
+        args: input === undefined ? [] : [input],
+      }),
+    async stop() {
+      await Promise.all([...stops].map((stop) => stop()));
+      await native.close();
+      await connection.close();
+      await server.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A stage's result as small as can be. */
+export function resultOf(stage: StageName, outputs: readonly string[], metrics: Record<string, unknown> = {}): StageResult {
+  const artifacts = outputs.map((name) => ({ name, uri: `file:///stages/${stage}/${name}`, sha256: "0".repeat(64), bytes: 1 }));
+  return { stage, reused: false, outputs: artifacts, metrics: { seconds: 0, ...metrics } };
+}
+
+/** Activities that do nothing but say so; training is left to `trainRank`. */
+function fakeActivities(): PipelineActivities {
+  let generation = 0;
+  return {
+    plan: async (config) => ({ config, host: HOST, searchAttributes: Object.keys(SEARCH_ATTRIBUTES) as SearchAttributeName[], notes: [] }),
+    download: async () => resultOf("download", ["model", "dataset"]),
+    preprocess: async () => resultOf("preprocess", ["tokens"]),
+    beginTraining: async ({ workers }) => ({ attempt: { generation: ++generation, workers, resumeStep: 0, totalSteps: 4 } }),
+    finishTraining: async () => resultOf("train", ["model"]),
+    evaluate: async () => resultOf("evaluate", ["report"], { perplexity: { base: 20, tuned: 10 }, gate: { judged: true, passed: true } }),
+    publish: async () => resultOf("publish", ["published"]),
+    awaitClosed: async () => undefined,
+  };
+}
+
+/** A config that waits for no worker longer than a test should. */
+export function quickConfig(train: Record<string, unknown> = {}): unknown {
+  return JSON.parse(JSON.stringify(parseRunConfig({ train: { shards: 4, workers: { min: 1, waitSeconds: 3 }, ...train } })));
+}
