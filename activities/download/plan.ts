@@ -16,7 +16,7 @@ export type SourcePlan =
   | { readonly kind: "file"; readonly name: SourceName; readonly path: string }
   /** files of a directory, by paths below it */
   | { readonly kind: "directory"; readonly name: SourceName; readonly directory: string; readonly paths: readonly string[] }
-  | { readonly kind: "hub"; readonly name: SourceName; readonly repository: Repository; readonly files: readonly HubFile[] }
+  | { readonly kind: "hub"; readonly name: SourceName; readonly commit: string; readonly repository: Repository; readonly files: readonly HubFile[] }
   /** the hub cannot be asked: what was downloaded from it before */
   | { readonly kind: "kept"; readonly name: SourceName; readonly artifact: Artifact; readonly commit: string };
 
@@ -63,12 +63,12 @@ export async function planHub(hub: Hub, name: SourceName, source: string, kept: 
   }
   const paths = repository.files.map((file) => file.path);
   const wanted = new Set(name === "model" ? selectModelFiles(paths, source) : selectDataFiles(paths, source));
-  return { kind: "hub", name, repository, files: repository.files.filter((file) => wanted.has(file.path)) };
+  return { kind: "hub", name, commit: repository.commit, repository, files: repository.files.filter((file) => wanted.has(file.path)) };
 }
 
 /** Name of a source's directory of links: another commit gets another one, for a run may still read the old. */
 export function viewName(plan: SourcePlan): string {
-  return plan.kind === "hub" ? `${plan.name}-${plan.repository.commit.slice(0, 12)}` : plan.name;
+  return plan.kind === "hub" ? `${plan.name}-${plan.commit.slice(0, 12)}` : plan.name;
 }
 
 /** A few words for people. */
@@ -79,7 +79,7 @@ export function describePlan(plan: SourcePlan): string {
     case "directory":
       return plan.directory;
     case "hub":
-      return `${plan.repository.id} at ${plan.repository.commit.slice(0, 12)}`;
+      return `${plan.repository.id} at ${plan.commit.slice(0, 12)}`;
     case "kept":
       return `the ${plan.name} at ${plan.commit.slice(0, 12)}, downloaded before: the hub cannot be reached`;
   }

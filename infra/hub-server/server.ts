@@ -31,7 +31,7 @@ interface Question {
 /** Starts a server that speaks the Hugging Face hub's protocol, as far as downloads need it. */
 export async function startHubServer(options: HubServerOptions): Promise<HubServer> {
   const server = createServer((request, response) => {
-    answer(options.root, request, response).catch(() => response.destroy());
+    answerHub(options.root, request, response).catch(() => response.destroy());
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -48,7 +48,8 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
   };
 }
 
-async function answer(root: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+/** Answers one request; rejects when the client goes away. */
+export async function answerHub(root: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
   if (request.method !== "GET" && request.method !== "HEAD") return refuse(response, 405, "MethodNotAllowed");
   const question = parseQuestion(new URL(request.url ?? "/", "http://hub").pathname);
   if (question === null) return refuse(response, 404, "EntryNotFound");

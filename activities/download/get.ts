@@ -1,0 +1,55 @@
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { UserError, messageOf } from "../../core/errors.js";
+import type { Artifact } from "../../core/stage.js";
+import type { BlobEvents } from "../../infra/hub/blob.js";
+import type { DownloadDependencies } from "./index.js";
+import { linkDirectory } from "./links.js";
+import { viewName, type SourceName, type SourcePlan } from "./plan.js";
+
+/** A source that is there. */
+export interface Got {
+  readonly artifact: Artifact;
+  /** bytes over the wire */
+  readonly fetched: number;
+}
+
+/** Carries out a plan: what is missing is fetched, a directory of links is made, models are looked through, everything is digested. */
+export async function getSource(dependencies: DownloadDependencies, directory: string, plan: SourcePlan, events: BlobEvents): Promise<Got> {
+  const { name } = plan;
+  const view = join(directory, viewName(plan));
+  switch (plan.kind) {
+    case "hub": {
+      const cached = await dependencies.hub.fetch(plan.repository, plan.files, events);
+      await linkDirectory(view, cached.map(({ path, blob }) => ({ path, target: blob })), "hard");
+      checkIfModel(dependencies, name, view);
+      const sha256 = dependencies.directoryDigest(cached.map((file) => ({ name: file.path, sha256: file.sha256 })));
+      const sum = (of: "bytes" | "fetched"): number => cached.reduce((total, file) => total + file[of], 0);
+      return { artifact: { name, uri: pathToFileURL(view).href, sha256, bytes: sum("bytes") }, fetched: sum("fetched") };
+    }
+    case "kept": {
+      const now = await dependencies.artifactOf(name, fileURLToPath(plan.artifact.uri), events.signal);
+      if (now.sha256 === plan.artifact.sha256) return { artifact: plan.artifact, fetched: 0 };
+      const detail = `[uri=${now.uri}, expected=${plan.artifact.sha256}, got=${now.sha256}]`;
+      throw new Error(`the hub cannot be reached, and what was downloaded before has changed ${detail}`);
+    }
+    case "directory": {
+      await linkDirectory(view, plan.paths.map((path) => ({ path, target: join(plan.directory, path) })), "symbolic");
+      checkIfModel(dependencies, name, view);
+      return { artifact: await dependencies.artifactOf(name, view, events.signal), fetched: 0 };
+    }
+    case "file":
+      return { artifact: await dependencies.artifactOf(name, plan.path, events.signal), fetched: 0 };
+  }
+}
+
+/** A broken model is the user's to mend, however it came. */
+function checkIfModel({ checkModel }: DownloadDependencies, name: SourceName, directory: string): void {
+  if (name !== "model") return;
+  try {
+    checkModel(directory);
+  } catch (error) {
+    if ((error as Error).name !== "CorruptError") throw error;
+    throw new UserError(`the model cannot be used: ${messageOf(error)}. Get the file again`, {}, { cause: error });
+  }
+}

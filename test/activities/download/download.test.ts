@@ -1,0 +1,175 @@
+import assert from "node:assert/strict";
+import { appendFile, cp, mkdir, readFile, readdir, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { download, type DownloadDependencies } from "../../../activities/download/index.js";
+import { parseRunConfig } from "../../../core/config/schema.js";
+import { layoutFile } from "../../../core/format/safetensors.js";
+import { parseGptjConfig } from "../../../core/model/config.js";
+import { modelWeights } from "../../../core/model/names.js";
+import { outputNamed, type Progress, type StageResult } from "../../../core/stage.js";
+import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../../../infra/files.js";
+import { createHub } from "../../../infra/hub/hub.js";
+import { lock } from "../../../infra/lock.js";
+import { ModelFiles } from "../../../infra/model-files.js";
+import { cutAfter, startTestHub, type TestHub } from "../../infra/hub/harness.js";
+
+const CONFIG = { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, n_positions: 16, rotary_dim: 4, vocab_size: 32 };
+const ROWS = JSON.stringify([{ instruction: "Say hello.", input: "", output: "hello" }]);
+
+/** A safetensors file with every weight of CONFIG, all zero. */
+function weights(): Buffer {
+  const { header, fileBytes } = layoutFile(modelWeights(parseGptjConfig(CONFIG, "test")).map((spec) => ({ ...spec, dtype: "F32" })));
+  return Buffer.concat([header, Buffer.alloc(fileBytes - header.length)]);
+}
+
+const MODEL = { "config.json": JSON.stringify(CONFIG), "tokenizer.json": "{}", "model.safetensors": weights(), "README.md": "not needed" };
+
+interface Fixture {
+  readonly server: TestHub;
+  readonly notes: string[];
+  run(config: unknown, signal?: AbortSignal): Promise<StageResult>;
+}
+
+async function setUp(context: TestContext): Promise<Fixture> {
+  const server = await startTestHub({
+    ...Object.fromEntries(Object.entries(MODEL).map(([name, bytes]) => [`models/org/m/${name}`, bytes])),
+    "datasets/org/d/data/rows.json": ROWS,
+    "datasets/org/d/README.md": "not needed",
+  });
+  context.after(() => server.close());
+  const notes: string[] = [];
+  const dependencies: DownloadDependencies = {
+    files: { writeFileAtomic, lock },
+    hub: createHub({ endpoint: server.url, token: null, cacheDirectory: join(server.work, "hub"), timing: { stallMs: 1000, retryMs: 1 } }),
+    artifactOf,
+    directoryDigest,
+    checkModel: (directory) => new ModelFiles(directory).close(),
+  };
+  const run = (config: unknown, signal = new AbortController().signal): Promise<StageResult> =>
+    download(dependencies, { config: parseRunConfig(config), inputs: [], root: join(server.work, "stages") }, { signal, progress: ({ note }: Progress) => void notes.push(note ?? "") });
+  return { server, notes, run };
+}
+
+const HUB = { model: { source: "hf://org/m@main" }, dataset: { source: "hf://org/d" } };
+const pathOf = (result: StageResult, name: string): string => fileURLToPath(outputNamed(result.outputs, name).uri);
+
+async function localModel(server: TestHub, files: Record<string, Uint8Array | string> = MODEL): Promise<string> {
+  const directory = join(server.work, "a model");
+  await mkdir(directory, { recursive: true });
+  for (const [name, bytes] of Object.entries(files)) await writeFile(join(directory, name), bytes);
+  return directory;
+}
+
+test("model and dataset come from the hub with what is needed, digests and commits", async (context) => {
+  const { server, run } = await setUp(context);
+  const result = await run(HUB);
+  assert.equal(result.reused, false);
+  assert.deepEqual((await readdir(pathOf(result, "model"))).sort(), ["config.json", "model.safetensors", "tokenizer.json"]);
+  assert.deepEqual(await readFile(join(pathOf(result, "model"), "model.safetensors")), MODEL["model.safetensors"]);
+  assert.equal(await readFile(join(pathOf(result, "dataset"), "data", "rows.json"), "utf8"), ROWS);
+  assert.deepEqual(result.outputs, await Promise.all(result.outputs.map(({ name }) => artifactOf(name, pathOf(result, name)))));
+  assert.deepEqual(Object.keys(result.metrics["commits"] as object), ["model", "dataset"]);
+  assert.equal(result.metrics["bytesFetched"], result.metrics["bytes"]);
+  assert.ok(server.requests.every(({ path }) => !path.includes("README")));
+});
+
+test("a second call asks for the commits only; a moved branch is noticed, and the old files stay", async (context) => {
+  const { server, run } = await setUp(context);
+  const first = await run(HUB);
+  const sent = server.requests.length;
+  const again = await run(HUB);
+  assert.deepEqual(again, { ...first, reused: true });
+  assert.equal(server.requests.length, sent + 2);
+  await writeFile(join(server.root, "datasets/org/d/data/rows.json"), ROWS.replace("hello", "hi"));
+  const moved = await run(HUB);
+  assert.equal(moved.reused, false);
+  assert.notEqual(outputNamed(moved.outputs, "dataset").sha256, outputNamed(first.outputs, "dataset").sha256);
+  assert.deepEqual(outputNamed(moved.outputs, "model"), outputNamed(first.outputs, "model"));
+  assert.equal(await readFile(join(pathOf(first, "dataset"), "data", "rows.json"), "utf8"), ROWS);
+});
+
+test("an interrupted download goes on with the bytes that are there", async (context) => {
+  const { server, run } = await setUp(context);
+  const abort = new AbortController();
+  server.misbehave = (request, response) => {
+    if (!request.url!.endsWith("model.safetensors")) return false;
+    if (request.headers.range === undefined) cutAfter(response, 2048);
+    else abort.abort(new Error("killed"));
+    return request.headers.range !== undefined;
+  };
+  await assert.rejects(run(HUB, abort.signal), /killed/);
+  server.misbehave = () => false;
+  const before = server.requests.length;
+  const result = await run(HUB);
+  assert.equal(result.reused, false);
+  assert.ok((result.metrics["bytesFetched"] as number) <= (result.metrics["bytes"] as number) - 1024);
+  const later = server.requests.slice(before).filter(({ path }) => path.includes("/resolve/"));
+  assert.ok(!later.some(({ path }) => path.endsWith("config.json")), "finished files are not asked for again");
+});
+
+test("with the hub out of reach an earlier download is used, and that is said", async (context) => {
+  const { server, run, notes } = await setUp(context);
+  const first = await run(HUB);
+  server.misbehave = (_, response) => (response.writeHead(503).end(), true);
+  assert.deepEqual(await run(HUB), { ...first, reused: true });
+  assert.ok(notes.some((note) => note.includes("the hub cannot be reached")), notes.join("\n"));
+  await rename(join(pathOf(first, "dataset"), "data", "rows.json"), join(pathOf(first, "dataset"), "data", "other.json"));
+  await assert.rejects(run(HUB), /cannot be reached, and what was downloaded before has changed/);
+});
+
+test("local sources are used where they lie; a changed file is another result", async (context) => {
+  const { server, run } = await setUp(context);
+  const model = await localModel(server);
+  const rows = join(server.work, "rows.json");
+  await writeFile(rows, ROWS);
+  const config = { model: { source: pathToFileURL(model).href }, dataset: { source: pathToFileURL(rows).href } };
+  const first = await run(config);
+  assert.equal(pathOf(first, "dataset"), rows);
+  assert.equal(outputNamed(first.outputs, "dataset").sha256, await sha256File(rows));
+  assert.equal((await run(config)).reused, true);
+  await appendFile(rows, "\n");
+  const changed = await run(config);
+  assert.equal(changed.reused, false);
+  assert.equal(outputNamed(changed.outputs, "dataset").sha256, await sha256File(rows));
+  await rm(join(model, "tokenizer.json"));
+  assert.deepEqual((await readdir(pathOf(await run(config), "model"))).sort(), ["config.json", "model.safetensors"]);
+  assert.equal(server.requests.length, 0);
+});
+
+const badSources: [string, (server: TestHub) => Promise<unknown>, RegExp][] = [
+  ["a directory that is not there", async () => ({ model: { source: "file:///nowhere/at/all" } }), /model's source cannot be read.*ENOENT/],
+  ["a relative file URL", async () => ({ model: { source: "file://here/m" } }), /no file URL with an absolute path/],
+  ["a file as model", async (server) => ({ model: { source: pathToFileURL(join(server.root, "models/org/m/config.json")).href } }), /must be a directory/],
+  ["a model without config", async (server) => ({ model: { source: pathToFileURL(await localModel(server, { "model.safetensors": "" })).href } }), /needs config.json/],
+  ["a model without weights", async (server) => ({ model: { source: pathToFileURL(await localModel(server, { "config.json": "{}" })).href } }), /a model needs weights/],
+  ["torch pickles", async (server) => ({ model: { source: pathToFileURL(await localModel(server, { "config.json": "{}", "pytorch_model.bin": "" })).href } }), /torch pickles.*got=pytorch_model.bin/],
+  ["a repository that is not there", async () => ({ model: { source: "hf://org/absent" } }), /no such repository/],
+  ["a malformed name", async () => ({ model: { source: "hf://org/../m" } }), /hub source is malformed/],
+  ["an S3 source", async () => ({ model: { source: "s3://bucket/m" } }), /not read yet/],
+  ["a dataset without data", async (server) => ({ dataset: { source: pathToFileURL(await localModel(server, { "notes.txt": "" })).href } }), /a dataset needs a data file/],
+];
+for (const [what, make, expected] of badSources)
+  test(`${what} is the user's to mend, said before anything is downloaded`, async (context) => {
+    const { server, run } = await setUp(context);
+    const config = await make(server);
+    await assert.rejects(run({ ...HUB, ...(config as object) }), (error: Error) => {
+      assert.equal(error.name, "UserError");
+      assert.match(`${error.message} ${String(error.cause)}`, expected);
+      return true;
+    });
+    assert.ok(server.requests.every(({ path }) => !path.includes("/resolve/")));
+  });
+
+test("a truncated model file is named with expected and got", async (context) => {
+  const { server, run } = await setUp(context);
+  const model = await localModel(server);
+  await cp(join(model, "model.safetensors"), join(model, "whole"));
+  await truncate(join(model, "model.safetensors"), 4000);
+  await assert.rejects(run({ ...HUB, model: { source: pathToFileURL(model).href } }), (error: Error) => {
+    assert.equal(error.name, "UserError");
+    assert.match(error.message, /wrong size: truncated.*model\.safetensors, expected=\d+, got=4000/);
+    return true;
+  });
+});

@@ -1,0 +1,205 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { lstat, mkdir, readFile, readdir, readlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { parseHubSource } from "../../../core/sources.js";
+import { createHub, type Hub } from "../../../infra/hub/hub.js";
+import { cutAfter, noise, startTestHub, type TestHub } from "./harness.js";
+
+const MIB = 2 ** 20;
+const WEIGHTS = noise(3 * MIB + 7);
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+async function setUp(context: TestContext, files: Record<string, Uint8Array | string> = {}): Promise<{ server: TestHub; hub: Hub }> {
+  const server = await startTestHub({ "models/org/m/model.safetensors": WEIGHTS, "models/org/m/config.json": "{}", "models/org/m/sub/empty.txt": "", ...files });
+  context.after(() => server.close());
+  return { server, hub: hubOf(server) };
+}
+
+function hubOf(server: TestHub, token: string | null = null, timing = { stallMs: 2000, retryMs: 1 }): Hub {
+  return createHub({ endpoint: server.url, token, cacheDirectory: join(server.work, "hub"), timing });
+}
+
+const never = new AbortController().signal;
+const quiet = { signal: never, onBytes: () => {}, onNote: () => {} };
+const reference = parseHubSource("models", "hf://org/m@main");
+
+test("files arrive in the standard cache: blobs by digest, relative links in snapshots, the branch in refs", async (context) => {
+  const { server, hub } = await setUp(context);
+  const repository = await hub.resolve(reference, never);
+  const cached = await hub.fetch(repository, repository.files, quiet);
+  const folder = join(server.work, "hub", "models--org--m");
+  assert.deepEqual(cached.map(({ path }) => path), ["config.json", "model.safetensors", "sub/empty.txt"]);
+  assert.equal(cached[1]!.sha256, sha256(WEIGHTS));
+  assert.equal(await readFile(join(folder, "refs", "main"), "utf8"), repository.commit);
+  assert.equal(await readlink(join(folder, "snapshots", repository.commit, "model.safetensors")), join("..", "..", "blobs", sha256(WEIGHTS)));
+  assert.equal(await readlink(join(folder, "snapshots", repository.commit, "sub", "empty.txt")), "../../../blobs/e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+  assert.deepEqual(await readFile(join(folder, "snapshots", repository.commit, "model.safetensors")), WEIGHTS);
+  assert.equal((await readdir(join(folder, "blobs"))).length, 3, "no partial file, journal or lock is left");
+});
+
+test("what is in the cache is digested, not fetched again; a corrupt blob is set aside and fetched anew", async (context) => {
+  const { server, hub } = await setUp(context);
+  const repository = await hub.resolve(reference, never);
+  const [first] = await hub.fetch(repository, repository.files.slice(1, 2), quiet);
+  const sent = server.sent;
+  assert.equal((await hub.fetch(repository, repository.files.slice(1, 2), quiet))[0]!.fetched, 0);
+  assert.equal(server.sent, sent);
+  const bad = Buffer.from(WEIGHTS);
+  bad[5]! ^= 1;
+  await writeFile(first!.blob, bad);
+  assert.equal((await hub.fetch(repository, repository.files.slice(1, 2), quiet))[0]!.fetched, WEIGHTS.length);
+  assert.deepEqual(await readFile(first!.blob), WEIGHTS);
+  assert.deepEqual(await readFile(`${first!.blob}.bad`), bad);
+});
+
+test("a cut connection goes on from the byte that it reached", async (context) => {
+  const { server, hub } = await setUp(context);
+  let cuts = 0;
+  server.misbehave = (request, response) => {
+    if (request.url!.endsWith("model.safetensors") && cuts++ < 2) cutAfter(response, MIB);
+    return false;
+  };
+  const repository = await hub.resolve(reference, never);
+  const [file] = await hub.fetch(repository, repository.files.slice(1, 2), quiet);
+  assert.equal(file!.fetched, WEIGHTS.length);
+  const ranges = server.requests.slice(1).map(({ range }) => range);
+  assert.equal(ranges[0], undefined);
+  // the last bytes before a cut may be lost on the way
+  const starts = ranges.slice(1).map((range) => Number(/^bytes=(\d+)-3145734$/.exec(range!)![1]));
+  assert.ok(starts.length === 2 && starts[0]! > MIB / 2 && starts[0]! <= MIB && starts[1]! > starts[0]! + MIB / 2, String(starts));
+});
+
+test("an aborted download is resumed by the next process from its journal", async (context) => {
+  const { server, hub } = await setUp(context);
+  const repository = await hub.resolve(reference, never);
+  const abort = new AbortController();
+  server.misbehave = (request, response) => {
+    if (request.url!.endsWith("model.safetensors") && request.headers.range === undefined) cutAfter(response, 2.5 * MIB);
+    return false;
+  };
+  const onBytes = (done: number): void => void (done >= 2 * MIB && abort.abort(new Error("stopped here")));
+  await assert.rejects(hub.fetch(repository, repository.files.slice(1, 2), { ...quiet, signal: abort.signal, onBytes }), /stopped here/);
+  const missing = await hub.missing(repository, repository.files.slice(1, 2));
+  assert.ok(missing > 0 && missing <= MIB + 7, String(missing));
+  const [file] = await hubOf(server).fetch(repository, repository.files.slice(1, 2), quiet);
+  assert.equal(file!.fetched, missing);
+  assert.equal(server.requests.at(-1)!.range, `bytes=${WEIGHTS.length - missing}-${WEIGHTS.length - 1}`);
+});
+
+test("the token goes to the endpoint's origin only, and each redirect is followed", async (context) => {
+  const { server } = await setUp(context);
+  const seen: (string | undefined)[] = [];
+  const cdn = createServer((request, response) => {
+    seen.push(request.headers.authorization);
+    response.end(request.url === "/signed?secret=1" ? WEIGHTS : "");
+  });
+  await new Promise<void>((resolve) => cdn.listen(0, "127.0.0.1", resolve));
+  context.after(() => cdn.close());
+  server.misbehave = (request, response) => {
+    if (!request.url!.endsWith("model.safetensors")) return false;
+    if (request.url!.startsWith("/moved")) response.writeHead(302, { location: `http://127.0.0.1:${(cdn.address() as AddressInfo).port}/signed?secret=1` }).end();
+    else response.writeHead(307, { location: "/moved/model.safetensors" }).end();
+    return true;
+  };
+  const hub = hubOf(server, "hf_secret");
+  const repository = await hub.resolve(reference, never);
+  await hub.fetch(repository, repository.files.slice(1, 2), quiet);
+  assert.deepEqual(server.requests.map(({ authorization }) => authorization), ["Bearer hf_secret", "Bearer hf_secret", "Bearer hf_secret"]);
+  assert.deepEqual(seen, [undefined]);
+});
+
+test("a wrong byte is fetched once more, then named with both digests and never used", async (context) => {
+  const { server, hub } = await setUp(context);
+  const bad = Buffer.from(WEIGHTS);
+  bad[9]! ^= 1;
+  let wrong = 1;
+  server.misbehave = (request, response) => {
+    if (!request.url!.endsWith("model.safetensors") || wrong-- <= 0) return false;
+    response.end(bad);
+    return true;
+  };
+  const repository = await hub.resolve(reference, never);
+  const [file] = await hub.fetch(repository, repository.files.slice(1, 2), quiet);
+  assert.equal(file!.sha256, sha256(WEIGHTS));
+
+  wrong = 2;
+  const other = createHub({ endpoint: server.url, token: null, cacheDirectory: join(server.work, "other") });
+  await assert.rejects(other.fetch(repository, repository.files.slice(1, 2), quiet), (error: Error) => {
+    assert.equal(error.name, "UserError");
+    for (const part of ["wrong digest", "model.safetensors", sha256(WEIGHTS), sha256(bad)]) assert.ok(error.message.includes(part), part);
+    return true;
+  });
+  assert.equal(await lstat(join(server.work, "other", "models--org--m", "blobs", sha256(WEIGHTS))).catch(() => null), null);
+});
+
+test("503 and 429 are tried again after the time that they ask for; a stalled answer too", async (context) => {
+  const { server } = await setUp(context);
+  const trouble = [503, 429, "stall"];
+  server.misbehave = (_, response) => {
+    const next = trouble.shift();
+    if (next === undefined) return false;
+    if (typeof next === "number") response.writeHead(next, { "retry-after": "1" }).end();
+    return true;
+  };
+  const started = performance.now();
+  const repository = await hubOf(server, null, { stallMs: 200, retryMs: 1 }).resolve(reference, never);
+  assert.equal(repository.files.length, 3);
+  assert.ok(performance.now() - started > 2000);
+});
+
+test("401, 404 and 416 are final and say what to do", async (context) => {
+  const { server, hub } = await setUp(context);
+  await assert.rejects(hub.resolve(parseHubSource("models", "hf://org/absent"), never), /UserError: the hub has no such repository, revision or file.*status=404/);
+  await assert.rejects(hub.resolve(parseHubSource("models", "hf://org/m@other"), never), /no such repository, revision/);
+  server.misbehave = (_, response) => (response.writeHead(401).end(), true);
+  await assert.rejects(hub.resolve(reference, never), /UserError: .*HF_TOKEN/);
+  server.misbehave = () => false;
+  const repository = await hub.resolve(reference, never);
+  server.misbehave = (_, response) => (response.writeHead(416).end(), true);
+  await assert.rejects(hub.fetch(repository, repository.files, quiet), /fewer bytes/);
+  assert.equal(server.requests.length, 5, "none was asked twice");
+});
+
+test("a server that ignores ranges, or sends more than it said, is not believed", async (context) => {
+  const { server, hub } = await setUp(context);
+  const repository = await hub.resolve(reference, never);
+  server.misbehave = (_, response) => (response.end(Buffer.concat([WEIGHTS, WEIGHTS])), true);
+  await assert.rejects(hub.fetch(repository, repository.files.slice(1, 2), quiet), /more bytes than it said/);
+  const whole = { ...repository.files[1]!, bytes: 65 * MIB };
+  server.misbehave = (_, response) => (response.end(WEIGHTS), true);
+  await assert.rejects(hub.fetch(repository, [whole], quiet), /does not serve ranges/);
+});
+
+test("a hub that is not there is unreachable, not the user's mistake", async (context) => {
+  const { server } = await setUp(context);
+  const hub = createHub({ endpoint: "http://127.0.0.1:9", token: null, cacheDirectory: server.work, timing: { stallMs: 100, retryMs: 1 } });
+  await assert.rejects(hub.resolve(reference, never), (error: Error) => error.name === "HubUnreachableError");
+});
+
+test("too little room is said before a byte is fetched, with need and have", async (context) => {
+  const { hub } = await setUp(context);
+  await assert.rejects(hub.checkSpace(1e18), /UserError: .*need=1000000000.00 GB, have=\d/);
+  await hub.checkSpace(1);
+});
+
+test("two downloads of a file at once fetch it once", async (context) => {
+  const { server, hub } = await setUp(context);
+  const repository = await hub.resolve(reference, never);
+  const both = await Promise.all([hub.fetch(repository, repository.files, quiet), hubOf(server).fetch(repository, repository.files, quiet)]);
+  const fetched = both.flat().reduce((sum, file) => sum + file.fetched, 0);
+  assert.equal(fetched, WEIGHTS.length + 2);
+});
+
+test("a partial file of another client is left alone", async (context) => {
+  const { server, hub } = await setUp(context);
+  const blobs = join(server.work, "hub", "models--org--m", "blobs");
+  await mkdir(blobs, { recursive: true });
+  await writeFile(join(blobs, `${sha256(WEIGHTS)}.incomplete`), "half");
+  const repository = await hub.resolve(reference, never);
+  await hub.fetch(repository, repository.files, quiet);
+  assert.equal(await readFile(join(blobs, `${sha256(WEIGHTS)}.incomplete`), "utf8"), "half");
+});
