@@ -1,0 +1,60 @@
+import { createReadStream, statSync } from "node:fs";
+import { Readable } from "node:stream";
+import { CsvError, parse } from "csv-parse";
+import { UserError } from "../../core/errors.js";
+import type { RowBatch, SourceRow } from "./row.js";
+
+/** Rows that are handed on at a time. */
+const BATCH_ROWS = 1024;
+/** Characters; beyond this a row is no row: a quote is missing. */
+const MAX_ROW = 64 << 20;
+
+/** Reads a file with a header line, RFC 4180's quotes and UTF-8. A row with too few or too many fields is a bad row. */
+export async function* readCsv(path: string, signal: AbortSignal): AsyncGenerator<RowBatch> {
+  const bytes = Math.max(1, statSync(path).size);
+  const source = createReadStream(path, { highWaterMark: 1 << 18, signal });
+  const parser = parse({ bom: true, info: true, relax_column_count: true, skip_empty_lines: true, max_record_size: MAX_ROW });
+  const text = Readable.from(decoded(source, path));
+  text.on("error", (error) => parser.destroy(error)).pipe(parser);
+  let header: readonly string[] | undefined;
+  let rows: SourceRow[] = [];
+  try {
+    for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: { lines: number } }>) {
+      if (header === undefined) {
+        header = record;
+        continue;
+      }
+      rows.push(rowOf(record, header, info.lines));
+      if (rows.length < BATCH_ROWS) continue;
+      yield { rows, columns: header, read: source.bytesRead / bytes };
+      rows = [];
+    }
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error;
+    throw new UserError("a data file is not CSV", { file: path }, { cause: error });
+  } finally {
+    source.destroy();
+  }
+  if (header === undefined) throw new UserError("a data file is empty", { file: path });
+  yield { rows, columns: header, read: 1 };
+}
+
+function rowOf(record: readonly string[], header: readonly string[], line: number): SourceRow {
+  if (record.length !== header.length) return { problem: `the row that ends in line ${line} has ${record.length} fields, the header has ${header.length}` };
+  return { fields: Object.fromEntries(header.map((name, at) => [name, record[at]])) };
+}
+
+async function* decoded(source: AsyncIterable<unknown>, file: string): AsyncGenerator<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let done = 0;
+  try {
+    for await (const chunk of source) {
+      yield decoder.decode(chunk as Buffer, { stream: true });
+      done += (chunk as Buffer).length;
+    }
+    yield decoder.decode();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new UserError("a data file is not UTF-8: save it as UTF-8", { file, afterByte: done }, { cause: error });
+  }
+}

@@ -1,0 +1,40 @@
+import { createReadStream, statSync } from "node:fs";
+import { UserError } from "../../core/errors.js";
+import { JsonSplitter, type JsonPiece } from "./json-splitter.js";
+import type { RowBatch, SourceRow } from "./row.js";
+
+/** Reads an array of rows, or one row a line. A line that is no row is a bad row; in an array nothing after such a place can be trusted. */
+export async function* readJson(path: string, signal: AbortSignal): AsyncGenerator<RowBatch> {
+  const bytes = statSync(path).size;
+  const splitter = new JsonSplitter(path);
+  const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const batchOf = (pieces: readonly JsonPiece[], read: number): RowBatch => {
+    const rows = pieces.map((piece) => parse(piece, splitter.lines, text, path));
+    return { rows, columns: [...new Set(rows.flatMap((row) => ("fields" in row ? Object.keys(row.fields) : [])))], read };
+  };
+  let done = 0;
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 18, signal })) {
+    const pieces = splitter.push(chunk as Buffer);
+    done += (chunk as Buffer).length;
+    if (pieces.length > 0) yield batchOf(pieces, done / bytes);
+  }
+  yield batchOf(splitter.end(), 1);
+}
+
+function parse(piece: JsonPiece, lines: boolean, decoder: InstanceType<typeof TextDecoder>, file: string): SourceRow {
+  let text = "";
+  try {
+    text = decoder.decode(piece.bytes);
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return { fields: value as Record<string, unknown> };
+    return { problem: `line ${piece.line}: expected an object, got ${text.trim().slice(0, 40)}` };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const at = Number(/position (\d+)/.exec(message)?.[1] ?? text.length);
+    const before = text.slice(0, at).split("\n");
+    const line = piece.line + before.length - 1;
+    const column = before.at(-1)!.length + 1 + (before.length === 1 ? piece.column : 0);
+    if (lines) return { problem: `line ${line}, column ${column}: not JSON: ${message}` };
+    throw new UserError("a data file is not JSON", { file, line, column }, { cause: error });
+  }
+}

@@ -1,0 +1,14 @@
+/** One row of a data file: its fields, or why it couldn't be read. */
+export type SourceRow = { readonly fields: Readonly<Record<string, unknown>> } | { readonly problem: string };
+
+/** Some rows in the order of the source. */
+export interface RowBatch {
+  readonly rows: readonly SourceRow[];
+  /** names of the columns that the file has, as far as these rows say */
+  readonly columns: readonly string[];
+  /** share of the source read so far, 0 to 1 */
+  readonly read: number;
+}
+
+/** The columns that anybody asks for; other ones of a Parquet file are not even decoded. */
+export const COLUMNS = ["instruction", "input", "output", "input_ids", "labels"] as const;

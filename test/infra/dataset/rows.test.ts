@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { messageOf, UserError } from "../../../core/errors.js";
+import { readRows } from "../../../infra/dataset/rows.js";
+import { JsonSplitter } from "../../../infra/dataset/json-splitter.js";
+import type { SourceRow } from "../../../infra/dataset/row.js";
+
+const directory = mkdtempSync(join(tmpdir(), "roslin-rows-"));
+after(() => rmSync(directory, { recursive: true }));
+
+function file(name: string, content: string | Uint8Array): string {
+  writeFileSync(join(directory, name), content);
+  return join(directory, name);
+}
+
+async function rowsOf(path: string): Promise<SourceRow[]> {
+  const rows: SourceRow[] = [];
+  let read = 0;
+  for await (const batch of readRows(path, new AbortController().signal)) {
+    rows.push(...batch.rows);
+    read = batch.read;
+  }
+  assert.equal(read, 1);
+  return rows;
+}
+
+const fails = (path: string, ...words: string[]): Promise<void> =>
+  assert.rejects(rowsOf(path), (error: Error) => {
+    assert.ok(error instanceof UserError, error.stack);
+    for (const word of words) assert.ok(messageOf(error).includes(word), `${messageOf(error)} lacks ${word}`);
+    return true;
+  });
+
+const tricky = [
+  { instruction: 'Say "[}],{" \\', input: "", output: "é\u2028日本 🙂\n" },
+  { instruction: "\uFEFFmark", input: "a,b", output: "", extra: { deep: [1, [2, { a: "]" }]] } },
+  { instruction: "", input: null, output: "x" },
+];
+const expected = tricky.map((fields) => ({ fields }));
+
+test("an array, lines, and lines in a .json file give the same rows", async () => {
+  assert.deepEqual(await rowsOf(file("a.json", JSON.stringify(tricky, null, 2))), expected);
+  assert.deepEqual(await rowsOf(file("mark.json", `\uFEFF${JSON.stringify(tricky)}\n`)), expected);
+  const lines = tricky.map((row) => JSON.stringify(row)).join("\r\n\n");
+  assert.deepEqual(await rowsOf(file("a.jsonl", lines)), expected);
+  assert.deepEqual(await rowsOf(file("lines.json", `${lines}\n`)), expected);
+  assert.deepEqual(await rowsOf(file("none.json", " [ ] ")), []);
+});
+
+test("wherever the stream is cut, the rows are the same", () => {
+  for (const text of [JSON.stringify(tricky, null, 1), tricky.map((row) => JSON.stringify(row)).join("\n")]) {
+    const bytes = Buffer.from(text);
+    for (let cut = 0; cut <= bytes.length; cut++) {
+      const splitter = new JsonSplitter("f");
+      const pieces = [...splitter.push(bytes.subarray(0, cut)), ...splitter.push(bytes.subarray(cut)), ...splitter.end()];
+      assert.deepEqual(pieces.map((piece) => JSON.parse(Buffer.from(piece.bytes).toString()) as unknown), tricky);
+    }
+  }
+});
+
+test("malformed JSON in an array names line and column", async () => {
+  await fails(file("b.json", '[\n {"a": 1},\n {"a": 2,, "b": 3}\n]'), "b.json", "line=3", "column=10");
+  await fails(file("quote.json", '[{"a": "open},\n{"a": "b"}]'), "line=1", "column=15");
+  await fails(file("comma.json", '[{"a": 1},]'), "line=1");
+  await fails(file("cut.json", '[{"a": 1}, {"a": 2'), "line=1");
+  await fails(file("unclosed.json", '[{"a": 1},\n{"a": 2}\n'), "ends inside its array", "line=3");
+  await fails(file("tail.json", '[{"a": 1}]\n]'), "line=2", "nothing after the array");
+  await fails(file("html.json", "<html>"), "html.json", "array of rows", '"<"');
+  await fails(file("empty.jsonl", ""), "empty");
+  await fails(file("latin.json", Buffer.from('[{"a": "caf\xe9"}]', "latin1")), "latin.json", "line=1");
+});
+
+test("a line that is no row is a bad row, and the others are read", async () => {
+  const rows = await rowsOf(file("bad.jsonl", '{"a": 1}\n{"a": \n[1, 2]\n"x"\n{"a": 2}'));
+  assert.deepEqual(rows[0], { fields: { a: 1 } });
+  assert.match((rows[1] as { problem: string }).problem, /^line 2, column 7: not JSON/);
+  assert.equal((rows[2] as { problem: string }).problem, "line 3: expected an object, got [1, 2]");
+  assert.match((rows[3] as { problem: string }).problem, /^line 4: expected an object/);
+  assert.deepEqual(rows[4], { fields: { a: 2 } });
+});
+
+test("CSV: quotes, line breaks in fields, a byte order mark, rows of the wrong width", async () => {
+  const text = '\uFEFFinstruction,input,output\r\n"Say ""hi"", twice",,"two\nlines"\r\n\r\nshort,row\r\né,日本,🙂\r\n';
+  assert.deepEqual(await rowsOf(file("a.csv", text)), [
+    { fields: { instruction: 'Say "hi", twice', input: "", output: "two\nlines" } },
+    { problem: "the row that ends in line 5 has 2 fields, the header has 3" },
+    { fields: { instruction: "é", input: "日本", output: "🙂" } },
+  ]);
+  await fails(file("quote.csv", 'a,b\n1,"open\n2,3\n'), "quote.csv", "not CSV", "line");
+  await fails(file("latin.csv", Buffer.from("a,b\n1,caf\xe9\n", "latin1")), "latin.csv", "not UTF-8");
+  await fails(file("empty.csv", ""), "empty");
+});
+
+test("Parquet: rows of several row groups, a leading U+FEFF kept, lists of ids, nulls", async () => {
+  const parquet = new URL("../../../../test/reference/rows.parquet", import.meta.url).pathname;
+  assert.deepEqual(await rowsOf(parquet), [
+    { fields: { instruction: "\uFEFFmark", input: "", output: "日本 🙂", input_ids: [1n, 2n, 3n] } },
+    { fields: { instruction: "second", input: null, output: "x", input_ids: [4n] } },
+    { fields: { instruction: "", input: "in", output: "y", input_ids: [] } },
+  ]);
+  await fails(file("cut.parquet", "PAR1 and then nothing"), "cut.parquet", "Parquet");
+});
+
+test("of a directory the data files of one kind are read, in order of their names; of splits only train", async () => {
+  const nested = join(directory, "hub", "data");
+  mkdirSync(nested, { recursive: true });
+  const put = (name: string, content: string): void => writeFileSync(join(directory, "hub", name), content);
+  put("README.md", "text");
+  put("dataset_infos.json", "{}");
+  put("data/b.jsonl", '{"a": 2}');
+  put("data/a.jsonl", '{"a": 1}');
+  assert.deepEqual(await rowsOf(join(directory, "hub")), [{ fields: { a: 1 } }, { fields: { a: 2 } }]);
+  put("data/train-00000-of-00001.jsonl", '{"a": 3}');
+  assert.deepEqual(await rowsOf(join(directory, "hub")), [{ fields: { a: 3 } }]);
+});
+
+test("what is no dataset is refused by name", async () => {
+  await fails(file("rows.xlsx", "x"), "rows.xlsx", ".parquet .jsonl .json .csv");
+  await fails(join(directory, "absent.json"), "absent.json", "download");
+  mkdirSync(join(directory, "nothing"));
+  await fails(join(directory, "nothing"), "no data file");
+});
