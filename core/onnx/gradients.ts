@@ -54,6 +54,11 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
   Transpose: (g, { attributes: { order } }, dy) => [g.transpose(dy, ...order.map((_, axis) => order.indexOf(axis)))],
   Concat: none,
   Gather: none,
+  // of decoding, which nobody trains through
+  SplitHeads: none,
+  MaskScores: none,
+  LastRows: none,
+  GroupRows: none,
 };
 
 /**

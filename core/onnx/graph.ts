@@ -85,6 +85,10 @@ export class GraphBuilder {
   /** `size` names the joined axis's size. */
   concat = (values: readonly Value[], axis: number, size: Dimension): Value => this.apply("Concat", values, { axis, size })[0]!;
   gather = (table: Value, indices: Value): Value => this.apply("Gather", [table, indices], {})[0]!;
+  splitHeads = (x: Value, ids: Value, heads: number): Value => this.apply("SplitHeads", [x, ids], { heads, batch: ids.shape[0]!, sequence: ids.shape[1]! })[0]!;
+  maskScores = (scores: Value, mask: Value): Value => this.apply("MaskScores", [scores, mask], {})[0]!;
+  lastRows = (x: Value, ids: Value, keep: Value, rows: Dimension): Value => this.apply("LastRows", [x, ids, keep], { rows })[0]!;
+  groupRows = (x: Value, ids: Value, sequence: Dimension): Value => this.apply("GroupRows", [x, ids], { batch: ids.shape[0]!, sequence })[0]!;
 
   /** The graph of these outputs: what they don't need is left out, inputs too. */
   program(name: string, outputs: Readonly<Record<string, Value>>): Program {

@@ -1,7 +1,7 @@
 import { bytesOf, type Node, type Program, type Value } from "./graph.js";
 import type { OpName } from "./ops.js";
 import { encodeModel, type Attribute, type OnnxInitializer, type OnnxNode } from "./proto.js";
-import { int64s, type Graph, type Tensor, type TensorInfo } from "./tensor.js";
+import { floats, int64s, type Graph, type Tensor, type TensorInfo } from "./tensor.js";
 
 /** Gathers the ONNX nodes that one graph becomes. */
 class Lowering {
@@ -100,6 +100,35 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
   Transpose: (to, { attributes: { order } }, x, y) => to.into(y, "Transpose", x, { perm: { ints: order } }),
   Concat: (to, { attributes: { axis } }, x, y) => to.into(y, "Concat", x, { axis: { int: axis } }),
   Gather: plain("Gather", { axis: { int: 0 } }),
+  SplitHeads: (to, { inputs: [x], attributes: { heads } }, [name, ids], [y]) => {
+    const width = (x!.shape[1] as number) / heads;
+    const shape = to.emit("Concat", [to.emit("Shape", [ids!]), to.constant(int64s([heads, width], 2))], { axis: { int: 0 } });
+    to.into([y!], "Transpose", [to.emit("Reshape", [name!, shape])], { perm: { ints: [0, 2, 1, 3] } });
+  },
+  MaskScores: (to, _, [scores, mask], [y]) => {
+    const one = to.constant(floats(Float32Array.of(1)));
+    const size = (axis: number): string => to.emit("Shape", [scores!], { start: { int: axis }, end: { int: axis + 1 } });
+    const [queries, keys] = [size(2), size(3)];
+    const all = to.emit("Expand", [one, to.emit("Concat", [queries, keys], { axis: { int: 0 } })]);
+    const past = to.reshape(to.emit("Sub", [keys, queries]), []);
+    const causal = to.emit("Trilu", [all, past], { upper: flag(false) });
+    const known = to.emit("Cast", [to.emit("Unsqueeze", [mask!, to.constant(int64s([1, 2], 2))])], { to: { int: 1 } });
+    const seen = to.emit("Mul", [causal, known]);
+    const bias = to.emit("Mul", [to.emit("Sub", [seen, one]), to.constant(floats(Float32Array.of(1e30)))]);
+    to.into([y!], "Add", [scores!, bias]);
+  },
+  LastRows: (to, { inputs: [x] }, [name, ids, keep], [y]) => {
+    const width = x!.shape[1] as number;
+    const shape = to.emit("Concat", [to.emit("Shape", [ids!]), to.constant(int64s([width], 1))], { axis: { int: 0 } });
+    const first = to.reshape(to.emit("Neg", [keep!]), [1]);
+    const slice = to.emit("Slice", [to.emit("Reshape", [name!, shape]), first, to.constant(int64s([2 ** 31], 1)), to.constant(int64s([1], 1))]);
+    to.into([y!], "Reshape", [slice, to.reshapeTarget(["M", width])]);
+  },
+  GroupRows: (to, { inputs: [x] }, [name, ids], [y]) => {
+    const batch = to.emit("Shape", [ids!], { start: { int: 0 }, end: { int: 1 } });
+    const shape = to.emit("Concat", [batch, to.constant(int64s([-1, x!.shape[1] as number], 2))], { axis: { int: 0 } });
+    to.into([y!], "Reshape", [name!, shape]);
+  },
 };
 
 /** The program as an ONNX model. */

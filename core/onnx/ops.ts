@@ -41,6 +41,14 @@ export interface Ops {
   Concat: { readonly axis: number; readonly size: Dimension };
   /** table[V,…], indices[…] → rows of the table */
   Gather: None;
+  /** x[T,H·W], ids[B,S] with B·S = T → [B,H,S,W]; ids only tell B and S */
+  SplitHeads: { readonly heads: number; readonly batch: Dimension; readonly sequence: Dimension };
+  /** scores[B,H,S,K], mask[B,K] (int64, 1: may be looked at) → scores, hugely negative for masked keys and for those after the query, which is S - K keys from the end */
+  MaskScores: None;
+  /** x[T,D], ids[B,S], keep (int64 scalar) → [M,D], of each sequence the last `keep` rows, 0 for all */
+  LastRows: { readonly rows: Dimension };
+  /** x[M,V], ids[B,S] → [B,M/B,V] */
+  GroupRows: { readonly batch: Dimension; readonly sequence: Dimension };
 }
 export type OpName = keyof Ops;
 
@@ -89,6 +97,10 @@ export const inferShapes: { readonly [K in OpName]: Infer<K> } = {
   Transpose: ({ order }, x) => [order.map((axis) => x!.shape[axis]!)],
   Concat: ({ axis, size }, first) => [first!.shape.map((old, at) => (at === axis ? size : old))],
   Gather: (_, table, indices) => [[...indices!.shape, ...table!.shape.slice(1)]],
+  SplitHeads: ({ heads, batch, sequence }, x) => [[batch, heads, sequence, (x!.shape[1] as number) / heads]],
+  MaskScores: same,
+  LastRows: ({ rows }, x) => [[rows, x!.shape[1]!]],
+  GroupRows: ({ batch, sequence }, x) => [[batch, sequence, x!.shape[1]!]],
 };
 
 /** The common shape of two operands; throws where they don't fit. */

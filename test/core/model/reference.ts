@@ -21,6 +21,8 @@ export interface Reference {
     readonly loss: number;
     readonly training_losses: readonly number[];
     readonly gradient_norms_before_clipping: readonly number[];
+    readonly prompt: readonly number[];
+    readonly greedy_continuation: readonly number[];
   };
   tensors(file: string): Weights;
 }

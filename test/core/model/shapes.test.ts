@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { TokenRow } from "../../../core/data/tokens.js";
+import { parseGptjConfig } from "../../../core/model/config.js";
+import { elements, modelWeights } from "../../../core/model/names.js";
+import { plainLoss } from "./plain.js";
+import { reference } from "./reference.js";
+import { closeSessions, computeStep, openSessions, type Weights } from "./trainer.js";
+
+/** Numbers between -0.5 and 0.5 from a seed, the same on every machine. */
+function generator(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32 - 0.5;
+  };
+}
+
+const shapes = [
+  { name: "one head, wholly rotated", json: { n_layer: 1, n_head: 1, n_embd: 8, rotary_dim: 8 } },
+  { name: "head width 12, rotary_dim 10, three layers", json: { n_layer: 3, n_head: 2, n_embd: 24, rotary_dim: 10 } },
+  { name: "rotary_dim = head width, an inner width of its own", json: { n_layer: 2, n_head: 3, n_embd: 18, n_inner: 31, rotary_dim: 6 } },
+  { name: "head width 5, odd", json: { n_layer: 1, n_head: 4, n_embd: 20, rotary_dim: 2 } },
+  { name: "another epsilon", json: { n_layer: 2, n_head: 2, n_embd: 16, rotary_dim: 4, layer_norm_epsilon: 0.1 } },
+];
+
+/** Lengths from one token (no loss at all) upwards; some labels masked, and one row masked wholly. */
+function testRows(next: () => number, vocabulary: number): TokenRow[] {
+  return [1, 9, 2, 6, 13].map((length, source) => {
+    const inputIds = Int32Array.from({ length }, () => Math.floor((next() + 0.5) * vocabulary));
+    return { source, inputIds, labels: inputIds.map((id, at) => (source === 3 || at < length / 3 ? -100 : id)) };
+  });
+}
+
+describe("every shape agrees with the plain float64 model", () => {
+  it("which itself agrees with PyTorch", () => {
+    const { config, weights, rows, expected } = reference("gptj-tiny");
+    assert.ok(Math.abs(plainLoss(config, weights, rows) - expected.loss) < 1e-6 * expected.loss);
+  });
+
+  for (const [index, { name, json }] of shapes.entries()) {
+    it(name, async () => {
+      const config = parseGptjConfig({ model_type: "gptj", vocab_size: 23, n_positions: 16, ...json }, name);
+      const next = generator(index + 1);
+      const weights: Weights = new Map(modelWeights(config).map((spec) => [spec.name, Float32Array.from({ length: elements(spec.shape) }, next)]));
+      const rows = testRows(next, config.vocabulary);
+      const sessions = await openSessions(config);
+      const { loss, gradients } = await computeStep(sessions, config, weights, rows, 2);
+      await closeSessions(sessions);
+      const plain = plainLoss(config, weights, rows);
+      assert.ok(Math.abs(loss - plain) < 1e-5 * plain, `loss ${loss}, expected ${plain}`);
+      for (const [tensor, values] of weights) {
+        const slopes = gradients.get(tensor)!;
+        const largest = slopes.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+        assert.ok(largest > 0, `${tensor} has no gradient`);
+        // a few elements of each tensor are enough to tell a wrong rule
+        for (let at = 0; at < values.length; at += Math.ceil(values.length / 7)) {
+          const numeric = slopeOf((value) => plainLoss(config, new Map(weights).set(tensor, values.with(at, value)), rows), values[at]!);
+          assert.ok(Math.abs(slopes[at]! - numeric) < 1e-4 * largest, `${tensor}[${at}]: ${slopes[at]}, expected ${numeric}`);
+        }
+      }
+    });
+  }
+});
+
+/** A central difference in float64, the step as fp32 rounds it. */
+function slopeOf(loss: (value: number) => number, at: number): number {
+  const [low, high] = [Math.fround(at - 1e-3), Math.fround(at + 1e-3)];
+  return (loss(high) - loss(low)) / (high - low);
+}
