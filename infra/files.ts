@@ -29,12 +29,12 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Writes a file whole or not at all: temporary name, fsync, rename, fsync of the directory. */
-export async function writeFileAtomic(path: string, bytes: Uint8Array | string): Promise<void> {
+/** Writes a file whole or not at all: temporary name, fsync, rename, fsync of the directory. `mode`: its permissions. */
+export async function writeFileAtomic(path: string, bytes: Uint8Array | string, mode = 0o666): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.${process.pid}.tmp`;
   try {
-    const handle = await open(temporary, "w");
+    const handle = await open(temporary, "w", mode);
     try {
       await handle.writeFile(bytes);
       await handle.sync();
