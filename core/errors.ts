@@ -52,6 +52,22 @@ export class FencedError extends Error {
 /** Classes that time cannot mend, by name, for a Temporal retry policy. */
 export const NON_RETRYABLE: readonly string[] = ["UserError", "ConfigError", "FencedError"];
 
+class NamedError extends Error {
+  override readonly name: string;
+  constructor(name: string, message: string) {
+    super(message);
+    this.name = name;
+  }
+}
+
+/** An error that came as words from another thread or process, as the class that decides the reaction. */
+export function errorNamed(name: string, message: string): Error {
+  if (name === "UserError" || name === "ConfigError") return new UserError(message);
+  if (name === "CorruptError") return new CorruptError(message);
+  if (name === "FencedError") return new FencedError(message);
+  return new NamedError(name, message);
+}
+
 /** The message of anything thrown, with the causes that say more. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

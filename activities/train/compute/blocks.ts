@@ -1,0 +1,109 @@
+import { blockWeights, elements, finalNormWeights } from "../../../core/model/names.js";
+import { floats, type Tensor } from "../../../core/onnx/tensor.js";
+import type { MicroBatchPlan } from "../../../core/parallel/plan.js";
+import type { Engine, HostedRows } from "./engine.js";
+import type { MicroBatchOf } from "./head.js";
+
+/** The blocks: a worker takes its shards through a layer together, so a layer's weights are read while they are warm. */
+
+/** Runs every block forward, keeping each block's input: the backward pass recomputes the rest from it. */
+export async function blocksForward(engine: Engine, rows: readonly HostedRows[]): Promise<void> {
+  const D = engine.config.width;
+  for (let layer = 0; layer < engine.config.layers; layer++)
+    for (const { plan, packed, inputs } of rows)
+      await engine.run(
+        "blockForward",
+        { x: floats(inputs[layer]!, plan.tokens, D), ...packed.geometry, ...engine.blockWeights(layer) },
+        { y: floats(inputs[layer + 1]!, plan.tokens, D) },
+      );
+}
+
+/**
+ * Runs every block backward. A layer's gradients of all shards meet in one of two shared buffers, in turn: while
+ * owners add up one layer, the next is computed into the other, so one barrier a layer is enough.
+ */
+export async function blocksBackward(engine: Engine, rows: readonly HostedRows[], batch: MicroBatchPlan, of: MicroBatchOf): Promise<void> {
+  const { config, layout } = engine;
+  const D = config.width;
+  for (let layer = config.layers - 1; layer >= 0; layer--) {
+    const buffers = layout.blockGradients[layer % 2]!;
+    const specs = blockWeights(config, layer);
+    const prefix = `transformer.h.${layer}.`;
+    for (const row of rows) {
+      const { plan, packed, inputs } = row;
+      const slot = engine.view(buffers[plan.shard]!);
+      const outputs: Record<string, Tensor> = {};
+      specs.forEach(({ name, shape }, index) => {
+        const offset = layout.blockOffsets[index]!;
+        outputs[`d.${name.slice(prefix.length)}`] = floats(slot.subarray(offset, offset + elements(shape)), ...shape);
+      });
+      const dx = engine.buffer(`dx.${plan.shard}.${layer % 2}`, plan.tokens * D);
+      await engine.run(
+        "blockBackward",
+        { x: floats(inputs[layer]!, plan.tokens, D), dy: floats(row.gradient, plan.tokens, D), ...packed.geometry, ...engine.blockWeights(layer) },
+        { ...outputs, dx: floats(dx, plan.tokens, D) },
+      );
+      row.gradient = dx;
+    }
+    engine.barrier();
+    const sources = batch.shards.map(({ shard }) => engine.view(buffers[shard]!));
+    for (const owner of engine.owners)
+      specs.forEach(({ name }, index) => {
+        const slice = owner.slice(name);
+        const first = layout.blockOffsets[index]! + slice.first;
+        owner.accumulate(name, sources.map((source) => source.subarray(first, first + slice.count)), of.index, of.count);
+      });
+    if (layer === config.layers - 1) reduceFinalNorm(engine, batch, of);
+  }
+}
+
+/** Its gradients were written before the first layer's barrier. */
+function reduceFinalNorm(engine: Engine, batch: MicroBatchPlan, of: MicroBatchOf): void {
+  const D = engine.config.width;
+  const sources = batch.shards.map(({ shard }) => engine.view(engine.layout.normGradients[shard]!));
+  for (const owner of engine.owners)
+    finalNormWeights(engine.config).forEach(({ name }, index) => {
+      const slice = owner.slice(name);
+      const first = index * D + slice.first;
+      owner.accumulate(name, sources.map((source) => source.subarray(first, first + slice.count)), of.index, of.count);
+    });
+}
+
+/** The embedding's gradient travels as the rows that were touched; owners add up those of their words, in the order of shards and positions. */
+export class EmbeddingSums {
+  private readonly sums = new Map<number, Float64Array>();
+
+  /** Gives every hosted row's gradient to all, and adds up what belongs to the hosted owners. */
+  add(engine: Engine, rows: readonly HostedRows[], batch: MicroBatchPlan): void {
+    const D = engine.config.width;
+    const shared = engine.view(engine.layout.embeddingGradients);
+    for (const { plan, gradient } of rows) shared.set(gradient, plan.firstToken * D);
+    engine.barrier();
+    const owned = engine.owners.map((owner) => owner.slice("transformer.wte.weight"));
+    const first = owned[0]!.firstRow;
+    const end = owned.at(-1)!.firstRow + owned.at(-1)!.rows;
+    let token = 0;
+    for (const { rows: batchRows } of batch.shards)
+      for (const { inputIds } of batchRows)
+        for (const id of inputIds) {
+          if (id >= first && id < end) this.addRow(id, shared, token * D, D);
+          token++;
+        }
+  }
+
+  private addRow(id: number, gradients: Float32Array, offset: number, D: number): void {
+    let sum = this.sums.get(id);
+    if (sum === undefined) this.sums.set(id, (sum = new Float64Array(D)));
+    for (let i = 0; i < D; i++) sum[i]! += gradients[offset + i]!;
+  }
+
+  /** Rounds the step's sums into the owners' gradients; words that no row has get zero. */
+  finish(engine: Engine): void {
+    const D = engine.config.width;
+    for (const owner of engine.owners) {
+      const { gradient, firstRow, rows } = owner.slice("transformer.wte.weight");
+      gradient.fill(0);
+      for (const [id, sum] of this.sums) if (id >= firstRow && id < firstRow + rows) gradient.set(sum, (id - firstRow) * D);
+    }
+  }
+}

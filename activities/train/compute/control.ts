@@ -1,0 +1,61 @@
+/**
+ * Words of memory that a worker's main thread and its compute thread share. The compute thread hears nothing
+ * while a graph runs or while it waits, so it looks here: between graphs, and when it is woken.
+ */
+
+const RELEASED = 0;
+const ABORTED = 1;
+const DIRECTIVE = 2;
+const MOVED = 3;
+const WORDS = 4;
+
+/** What the hub wants done after a step. */
+export const DIRECTIVES = ["go", "checkpoint", "stop", "finish"] as const;
+export type Directive = (typeof DIRECTIVES)[number];
+
+/** The attempt is over: another worker died, or this one is to end. */
+export class AbortedError extends Error {
+  override readonly name = "AbortedError";
+}
+
+export class Control {
+  readonly words: Int32Array<SharedArrayBuffer>;
+
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(WORDS * 4)) {
+    this.words = new Int32Array(buffer);
+  }
+
+  /** Main thread: lets barrier `index` go. */
+  release(index: number, directive: Directive): void {
+    Atomics.store(this.words, DIRECTIVE, DIRECTIVES.indexOf(directive));
+    Atomics.store(this.words, RELEASED, index);
+    Atomics.notify(this.words, RELEASED);
+  }
+
+  /** Main thread: ends the compute thread's work at its next look. */
+  abort(): void {
+    Atomics.store(this.words, ABORTED, 1);
+    Atomics.notify(this.words, RELEASED);
+  }
+
+  /** Main thread: how often something moved since the start. */
+  moved(): number {
+    return Atomics.load(this.words, MOVED);
+  }
+
+  /** Compute thread: after each graph; throws when the attempt is over. */
+  step(): void {
+    Atomics.add(this.words, MOVED, 1);
+    if (Atomics.load(this.words, ABORTED) === 1) throw new AbortedError("the attempt is over");
+  }
+
+  /** Compute thread: waits until barrier `index` is released, and returns what the hub wants. */
+  wait(index: number): Directive {
+    for (;;) {
+      const released = Atomics.load(this.words, RELEASED);
+      if (Atomics.load(this.words, ABORTED) === 1) throw new AbortedError("the attempt is over");
+      if (released >= index) return DIRECTIVES[Atomics.load(this.words, DIRECTIVE)]!;
+      Atomics.wait(this.words, RELEASED, released);
+    }
+  }
+}

@@ -1,0 +1,129 @@
+import { packRows, type PackedRows } from "../../../core/data/pack.js";
+import type { GptjConfig } from "../../../core/model/config.js";
+import { modelGraphs, type ModelGraphs } from "../../../core/model/graphs.js";
+import { blockWeights } from "../../../core/model/names.js";
+import { floats, type Tensor } from "../../../core/onnx/tensor.js";
+import type { Region, SharedLayout } from "../../../core/parallel/layout.js";
+import type { ShardRows } from "../../../core/parallel/plan.js";
+import { sizeOf, sliceOf } from "../../../core/parallel/slices.js";
+import type { createSession, Session } from "../../../infra/onnx/session.js";
+import type { Control, Directive } from "./control.js";
+import { Owner } from "./owner.js";
+
+/** What the parts of a step work on: the shared memory, the sessions, and the shards that this worker hosts. */
+
+/** D of a hosted shard's rows as they pass through the blocks; buffers are kept from step to step. */
+export interface HostedRows {
+  readonly plan: ShardRows;
+  readonly packed: PackedRows;
+  /** [layers + 1][T, D]: each block's input, and the last one's output */
+  readonly inputs: readonly Float32Array[];
+  /** [T, D] gradient on its way down */
+  gradient: Float32Array;
+}
+
+export type Sessions = Readonly<Record<keyof ModelGraphs, Session>>;
+
+export class Engine {
+  readonly config: GptjConfig;
+  readonly layout: SharedLayout;
+  readonly shards: number;
+  readonly hosted: readonly number[];
+  readonly owners: readonly Owner[];
+  /** shards that own a slice of the vocabulary: all, unless it has fewer words */
+  readonly headShards: readonly number[];
+  readonly sessions: Sessions;
+  readonly control: Control;
+  private readonly segments: readonly ArrayBuffer[];
+  private readonly arrive: (index: number, record?: unknown) => void;
+  private readonly buffers = new Map<string, Float32Array>();
+  private readonly blockFeeds: readonly Record<string, Tensor>[];
+  private barriers = 0;
+
+  constructor(options: {
+    readonly config: GptjConfig;
+    readonly layout: SharedLayout;
+    readonly shards: number;
+    readonly hosted: readonly number[];
+    readonly sessions: Sessions;
+    readonly control: Control;
+    readonly segments: readonly ArrayBuffer[];
+    readonly arrive: (index: number, record?: unknown) => void;
+  }) {
+    this.config = options.config;
+    this.layout = options.layout;
+    this.shards = options.shards;
+    this.hosted = options.hosted;
+    this.sessions = options.sessions;
+    this.control = options.control;
+    this.segments = options.segments;
+    this.arrive = options.arrive;
+    this.owners = options.hosted.map((shard) => new Owner(options.config, options.shards, shard, (name) => this.weight(name)));
+    const all = Array.from({ length: options.shards }, (_, shard) => shard);
+    this.headShards = all.filter((shard) => sizeOf(sliceOf(options.config.vocabulary, options.shards, shard)) > 0);
+    this.blockFeeds = Array.from({ length: options.config.layers }, (_, layer) => this.feedsOfBlock(layer));
+  }
+
+  /** fp32 view of a region of the shared memory. */
+  view(region: Region): Float32Array {
+    return new Float32Array(this.segments[region.segment]!, region.offset, region.elements);
+  }
+
+  doubles(region: Region): Float64Array {
+    return new Float64Array(this.segments[region.segment]!, region.offset, region.elements);
+  }
+
+  weight(name: string): Float32Array {
+    return this.view(this.layout.weights.get(name)!);
+  }
+
+  /** The block's weights as its graphs take them. */
+  blockWeights(layer: number): Record<string, Tensor> {
+    return this.blockFeeds[layer]!;
+  }
+
+  /** A private buffer that is kept under a name, for its memory to be used again at the next step. */
+  buffer(name: string, count: number): Float32Array {
+    let buffer = this.buffers.get(name);
+    if (buffer === undefined || buffer.length < count) this.buffers.set(name, (buffer = new Float32Array(count)));
+    return buffer.subarray(0, count);
+  }
+
+  /** Runs a graph, and looks whether the attempt is still wanted. */
+  async run(graph: keyof ModelGraphs, inputs: Record<string, Tensor>, outputs: Record<string, Tensor>): Promise<void> {
+    await this.sessions[graph].run(inputs, outputs);
+    this.control.step();
+  }
+
+  /** Waits for all workers; what the hub answers to `record` at a step's end is what it wants done. */
+  barrier(record?: unknown): Directive {
+    const index = ++this.barriers;
+    this.arrive(index, record);
+    return this.control.wait(index);
+  }
+
+  /** Lays a hosted shard's rows end to end and looks up their embeddings. */
+  embed(plan: ShardRows): HostedRows {
+    const { width: D, layers } = this.config;
+    const packed = packRows(plan.rows, this.config);
+    const inputs = Array.from({ length: layers + 1 }, (_, layer) => this.buffer(`x.${plan.shard}.${layer}`, plan.tokens * D));
+    const table = this.weight("transformer.wte.weight");
+    const first = inputs[0]!;
+    packed.ids.forEach((id, token) => first.set(table.subarray(id * D, (id + 1) * D), token * D));
+    return { plan, packed, inputs, gradient: this.buffer(`dx.${plan.shard}`, plan.tokens * D) };
+  }
+
+  private feedsOfBlock(layer: number): Record<string, Tensor> {
+    const prefix = `transformer.h.${layer}.`;
+    return Object.fromEntries(
+      blockWeights(this.config, layer).map(({ name, shape }) => [name.slice(prefix.length), floats(this.weight(name), ...shape)]),
+    );
+  }
+}
+
+/** One session for each of the model's graphs. */
+export async function openSessions(config: GptjConfig, create: typeof createSession): Promise<Sessions> {
+  const graphs = Object.entries(modelGraphs(config));
+  const sessions = await Promise.all(graphs.map(async ([name, graph]) => [name, await create(graph, { threads: 1 })] as const));
+  return Object.fromEntries(sessions) as Record<keyof ModelGraphs, Session>;
+}

@@ -1,0 +1,138 @@
+import { floats, type Tensor } from "../../../core/onnx/tensor.js";
+import type { MicroBatchPlan } from "../../../core/parallel/plan.js";
+import type { Engine, HostedRows } from "./engine.js";
+import type { Owner } from "./owner.js";
+import { sumRounded } from "./sums.js";
+
+/**
+ * The head, cut by vocabulary: a shard computes its slice of the logits for every position of the micro-batch that
+ * carries loss, whoever's row it is in. So the gradient of its slice of the weight is born where it is owned.
+ * N positions, D width, V words of a slice.
+ */
+
+/** Which micro-batch of how many, and the number of labels in the whole step. */
+export interface MicroBatchOf {
+  readonly index: number;
+  readonly count: number;
+  readonly labels: number;
+}
+
+/** Writes the normed rows that carry loss where everybody's head finds them. */
+export async function shareHidden(engine: Engine, rows: readonly HostedRows[]): Promise<void> {
+  const D = engine.config.width;
+  const hidden = engine.view(engine.layout.hidden);
+  for (const { plan, packed, inputs } of rows) {
+    const N = plan.positions;
+    const x = engine.buffer(`loss-rows.${plan.shard}`, N * D);
+    const last = inputs.at(-1)!;
+    packed.lossAt.forEach((token, n) => x.set(last.subarray(token * D, (token + 1) * D), n * D));
+    const h = hidden.subarray(plan.firstPosition * D, (plan.firstPosition + N) * D);
+    await engine.run("finalNormForward", { x: floats(x, N, D), ...normWeights(engine) }, { h: floats(h, N, D) });
+  }
+}
+
+/** What the second half of the head needs of the first, for one slice of the vocabulary. */
+interface Slice {
+  readonly owner: Owner;
+  readonly logits: Float32Array;
+  /** [N] the target's index in this slice, -1 when it lies in another */
+  readonly targets: BigInt64Array;
+}
+
+/** Loss of each position [N] in float64, from its labels [N]; the gradients of the head's weights, and in parts those of the hidden rows. */
+export async function head(engine: Engine, batch: MicroBatchPlan, targets: Int32Array, of: MicroBatchOf): Promise<Float64Array> {
+  const N = batch.positions;
+  const targetLogits = engine.view(engine.layout.targetLogits);
+  const slices: Slice[] = [];
+  for (const owner of engine.owners) if (engine.headShards.includes(owner.shard)) slices.push(await headForward(engine, owner, N, targets));
+  engine.barrier();
+  const logZ = logPartition(engine, N);
+  for (const slice of slices) await headBackward(engine, slice, Float32Array.from(logZ), of);
+  const losses = logZ.map((value, n) => value - targetLogits[n]!);
+  engine.barrier();
+  return losses;
+}
+
+async function headForward(engine: Engine, owner: Owner, N: number, targets: Int32Array): Promise<Slice> {
+  const { firstRow, rows: V } = owner.slice("lm_head.weight");
+  const logits = engine.buffer(`logits.${owner.shard}`, N * V);
+  const sums = engine.view(engine.layout.headSums[owner.shard]!);
+  await engine.run(
+    "headForward",
+    { ...headFeeds(engine, owner, N), bias: floats(owner.slice("lm_head.bias").weight, V) },
+    { logits: floats(logits, N, V), max: floats(sums.subarray(0, N), N), sumexp: floats(sums.subarray(N, 2 * N), N) },
+  );
+  const targetLogits = engine.view(engine.layout.targetLogits);
+  const local = new BigInt64Array(N).fill(-1n);
+  for (let n = 0; n < N; n++) {
+    const word = targets[n]! - firstRow;
+    if (word < 0 || word >= V) continue;
+    local[n] = BigInt(word);
+    targetLogits[n] = logits[n * V + word]!;
+  }
+  return { owner, logits, targets: local };
+}
+
+async function headBackward(engine: Engine, { owner, logits, targets }: Slice, logZ: Float32Array, of: MicroBatchOf): Promise<void> {
+  const D = engine.config.width;
+  const N = logZ.length;
+  const weight = owner.slice("lm_head.weight");
+  const bias = owner.slice("lm_head.bias");
+  const V = weight.rows;
+  const only = of.count === 1;
+  const dWeight = only ? weight.gradient : engine.buffer(`d.head.weight.${owner.shard}`, V * D);
+  const dBias = only ? bias.gradient : engine.buffer(`d.head.bias.${owner.shard}`, V);
+  const dh = engine.view(engine.layout.hiddenGradients[owner.shard]!).subarray(0, N * D);
+  const scale = floats(Float32Array.of(1 / of.labels), 1);
+  await engine.run(
+    "headBackward",
+    { ...headFeeds(engine, owner, N), logits: floats(logits, N, V), logZ: floats(logZ, N), targets: { type: "int64", shape: [N], data: targets }, scale },
+    { "d.weight": floats(dWeight, V, D), "d.bias": floats(dBias, V), dh: floats(dh, N, D) },
+  );
+  if (only) return;
+  owner.accumulate(weight.name, [dWeight], of.index, of.count);
+  owner.accumulate(bias.name, [dBias], of.index, of.count);
+}
+
+/** log Σ exp(logit) of each position in float64, slices combined in the order of shards. */
+function logPartition(engine: Engine, N: number): Float64Array {
+  const slices = engine.headShards.map((shard) => engine.view(engine.layout.headSums[shard]!));
+  return Float64Array.from({ length: N }, (_, n) => {
+    let max = -Infinity;
+    for (const slice of slices) max = Math.max(max, slice[n]!);
+    let sum = 0;
+    for (const slice of slices) sum += slice[N + n]! * Math.exp(slice[n]! - max);
+    return max + Math.log(sum);
+  });
+}
+
+/** Brings the hidden rows' gradient through the final norm, to where the blocks' backward pass starts. */
+export async function headToBlocks(engine: Engine, rows: readonly HostedRows[]): Promise<void> {
+  const D = engine.config.width;
+  const parts = engine.headShards.map((shard) => engine.view(engine.layout.hiddenGradients[shard]!));
+  for (const { plan, packed, gradient } of rows) {
+    const N = plan.positions;
+    const dh = engine.buffer(`d.hidden.${plan.shard}`, N * D);
+    sumRounded(dh, parts.map((part) => part.subarray(plan.firstPosition * D, (plan.firstPosition + N) * D)));
+    const dx = engine.buffer(`d.loss-rows.${plan.shard}`, N * D);
+    const norm = engine.view(engine.layout.normGradients[plan.shard]!);
+    await engine.run(
+      "finalNormBackward",
+      { x: floats(engine.buffer(`loss-rows.${plan.shard}`, N * D), N, D), dh: floats(dh, N, D), ...normWeights(engine) },
+      { dx: floats(dx, N, D), "d.weight": floats(norm.subarray(0, D), D), "d.bias": floats(norm.subarray(D), D) },
+    );
+    gradient.fill(0);
+    packed.lossAt.forEach((token, n) => gradient.set(dx.subarray(n * D, (n + 1) * D), token * D));
+  }
+}
+
+function headFeeds(engine: Engine, owner: Owner, N: number): Record<string, Tensor> {
+  const D = engine.config.width;
+  const { weight, rows: V } = owner.slice("lm_head.weight");
+  return { h: floats(engine.view(engine.layout.hidden).subarray(0, N * D), N, D), weight: floats(weight, V, D) };
+}
+
+function normWeights(engine: Engine): Record<string, Tensor> {
+  const D = engine.config.width;
+  return { weight: floats(engine.weight("transformer.ln_f.weight"), D), bias: floats(engine.weight("transformer.ln_f.bias"), D) };
+}

@@ -1,0 +1,93 @@
+import type { MessagePort } from "node:worker_threads";
+import { learningRateAt } from "../../../core/model/schedule.js";
+import { planStep } from "../../../core/parallel/plan.js";
+import { sharedLayout } from "../../../core/parallel/layout.js";
+import { hostedShards } from "../../../core/parallel/slices.js";
+import { outputNamed } from "../../../core/stage.js";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { ModelFiles, SafetensorsFile } from "../../../infra/model-files.js";
+import type { createSession } from "../../../infra/onnx/session.js";
+import type { openTokens } from "../../../infra/tokens.js";
+import type { StepRecord, TrainAttempt } from "../types.js";
+import { Control } from "./control.js";
+import { Engine, openSessions } from "./engine.js";
+import { copyOf, fillFromBase, fillFromCheckpoint, type TensorCopy } from "./state.js";
+import { trainStep } from "./step.js";
+
+/** The compute thread of a worker: everything that blocks. */
+
+/** What its main thread hands it. */
+export interface ComputeInput {
+  readonly attempt: TrainAttempt;
+  readonly worker: number;
+  readonly control: SharedArrayBuffer;
+  /** shard files of the checkpoint to resume from, by shard; null from the base model */
+  readonly resume: { readonly updates: number; readonly files: readonly string[] } | null;
+}
+
+/** What it tells its main thread. */
+export type ComputeMessage =
+  | { readonly kind: "arrive"; readonly index: number; readonly record?: StepRecord; readonly step?: number }
+  | { readonly kind: "shard"; readonly step: number; readonly updates: number; readonly shard: number; readonly tensors: readonly TensorCopy[] }
+  | { readonly kind: "done"; readonly step: number; readonly status: "finished" | "stopped" }
+  | { readonly kind: "failed"; readonly name: string; readonly message: string };
+
+export interface ComputeDeps {
+  readonly createSession: typeof createSession;
+  readonly openTokens: typeof openTokens;
+  readonly openModel: (directory: string) => ModelFiles;
+  readonly openSafetensors: (path: string) => SafetensorsFile;
+  readonly mapShared: (path: string, segments: readonly number[]) => ArrayBuffer[];
+}
+
+/** Trains from the attempt's first step until its last, or until the hub says stop. */
+export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick<MessagePort, "postMessage">): Promise<void> {
+  const { attempt, worker, resume } = input;
+  const { train } = attempt.config;
+  const say = (message: ComputeMessage, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
+  const control = new Control(input.control);
+  const model = deps.openModel(fileURLToPath(outputNamed(attempt.inputs, "model").uri));
+  const split = (await deps.openTokens(fileURLToPath(outputNamed(attempt.inputs, "tokens").uri))).train;
+  const layout = sharedLayout(model.config, train.shards, attempt.capacity);
+  const arrive = (index: number, record?: unknown): void =>
+    say(record === undefined ? { kind: "arrive", index } : { kind: "arrive", index, ...(record as { record: StepRecord; step: number }) });
+  const engine = new Engine({
+    config: model.config,
+    layout,
+    shards: train.shards,
+    hosted: hostedShards(train.shards, attempt.workers, worker),
+    sessions: await openSessions(model.config, deps.createSession),
+    control,
+    segments: deps.mapShared(attempt.sharedPath, layout.segments),
+    arrive,
+  });
+  for (const owner of engine.owners) {
+    if (resume === null) fillFromBase(owner, model);
+    else {
+      const file = deps.openSafetensors(join(attempt.directory, resume.files[owner.shard]!));
+      fillFromCheckpoint(owner, file);
+      file.close();
+    }
+    control.step();
+  }
+  model.close();
+  engine.barrier();
+
+  let updates = resume?.updates ?? 0;
+  for (let step = attempt.resumeStep; step < attempt.totalSteps; step++) {
+    const started = performance.now();
+    const plan = planStep(split, train, step);
+    const outcome = await trainStep(engine, plan, train, learningRateAt(train, step, attempt.totalSteps), step, updates);
+    if (outcome.updated) updates++;
+    const seconds = (performance.now() - started) / 1000;
+    const record: StepRecord = { loss: outcome.loss, norm: outcome.norm, seconds, tokens: plan.tokens, rows: plan.rows };
+    const directive = engine.barrier({ record, step: step + 1 });
+    if (directive !== "go")
+      for (const owner of engine.owners) {
+        const tensors = copyOf(owner);
+        say({ kind: "shard", step: step + 1, updates, shard: owner.shard, tensors }, tensors.map((tensor) => tensor.data.buffer));
+      }
+    if (directive === "stop" || directive === "finish") return say({ kind: "done", step: step + 1, status: directive === "stop" ? "stopped" : "finished" });
+  }
+}

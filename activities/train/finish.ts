@@ -1,0 +1,121 @@
+import { createHash } from "node:crypto";
+import { copyFile, mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { floatToBfloat, floatToHalf } from "../../core/format/floats.js";
+import type { DType } from "../../core/format/safetensors.js";
+import { elements, modelWeights } from "../../core/model/names.js";
+import { sliceOf } from "../../core/parallel/slices.js";
+import { outputNamed, type StageResult } from "../../core/stage.js";
+import type { ModelFiles, SafetensorsFile } from "../../infra/model-files.js";
+import { finishStage, type StageContext, type StageRequest } from "../stage.js";
+import { checkpoints, history, lastGood, MOMENTS } from "./checkpoint.js";
+import type { TrainDeps } from "./index.js";
+import { openLog, type CommitLog } from "./log.js";
+import type { CheckpointEntry, StepRecord } from "./types.js";
+
+/** From the last checkpoint to a model directory, the digest of the whole state, and the run's figures. */
+
+/** Elements read and converted at a time. */
+const CHUNK = 1 << 20;
+
+export async function finish(deps: TrainDeps, request: StageRequest, directory: string, context: StageContext): Promise<StageResult> {
+  const log = await openLog(deps.openStore(directory));
+  const good = await lastGood(log, directory, (path) => deps.sha256File(path, context.signal), () => undefined);
+  if (good === null) throw new Error(`training has no checkpoint to finish from [directory=${directory}]`);
+  const base = deps.openModel(fileURLToPath(outputNamed(request.inputs, "model").uri));
+  const target = join(directory, "model");
+  const stateDigest = await writeModel(deps, base, target, directory, good.entry);
+  await writeCompanions(base, target);
+  base.close();
+  const outputs = [await deps.artifactOf("model", target, context.signal)];
+  return finishStage(deps.files, directory, { stage: "train", outputs, metrics: figures(log, good.commit, good.entry), stateDigest });
+}
+
+/** Writes model.safetensors in the source's dtype; returns the digest of weights, moments and step. */
+async function writeModel(deps: TrainDeps, base: ModelFiles, target: string, directory: string, entry: CheckpointEntry): Promise<string> {
+  const shards = entry.shards.map(({ file }) => deps.openSafetensors(join(directory, file)));
+  const specs = modelWeights(base.config);
+  const shapes = new Map(specs.map((spec) => [spec.name, spec.shape]));
+  const digest = createHash("sha256");
+  const bytesOf = function* (name: string): Iterable<Uint8Array> {
+    const shape = shapes.get(name)!;
+    for (const suffix of MOMENTS)
+      for (const part of slices(shards, name + suffix, shape)) {
+        digest.update(bytes(part));
+        if (suffix === "") yield convert(part, base.dtype);
+      }
+  };
+  // one dtype, so tensors are asked for in the order of their names: that of the digest
+  const tensors = specs.map(({ name, shape }) => ({ name, dtype: base.dtype, shape }));
+  await deps.writeSafetensors(join(target, "model.safetensors"), tensors, bytesOf);
+  for (const shard of shards) shard.close();
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64LE(BigInt(entry.step));
+  return digest.update(step).digest("hex");
+}
+
+/** A tensor's elements in order, from the shards that own its slices. */
+function* slices(shards: readonly SafetensorsFile[], name: string, shape: readonly number[]): Iterable<Float32Array> {
+  const rowSize = elements(shape.slice(1));
+  for (const [shard, file] of shards.entries()) {
+    const { start, end } = sliceOf(shape[0]!, shards.length, shard);
+    const count = (end - start) * rowSize;
+    for (let first = 0; first < count; first += CHUNK) {
+      const part = new Float32Array(Math.min(CHUNK, count - first));
+      file.readFloats(name, first, part);
+      yield part;
+    }
+  }
+}
+
+function bytes(values: Float32Array | Uint16Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+function convert(values: Float32Array, dtype: DType): Uint8Array {
+  if (dtype === "F32") return bytes(values);
+  const narrow = new Uint16Array(values.length);
+  (dtype === "F16" ? floatToHalf : floatToBfloat)(values, narrow);
+  return bytes(narrow);
+}
+
+/** What else transformers wants to find: the config, the generation config, the tokenizer's files where there are any. */
+async function writeCompanions(base: ModelFiles, target: string): Promise<void> {
+  await mkdir(target, { recursive: true });
+  await writeFile(join(target, "config.json"), `${JSON.stringify({ ...base.configJson, use_cache: true }, null, 2)}\n`);
+  const names = new Set(await readdir(base.directory));
+  const copied = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json"];
+  for (const name of copied) if (names.has(name)) await copyFile(join(base.directory, name), join(target, name));
+  if (names.has("generation_config.json")) return;
+  const generation = { bos_token_id: base.config.bosTokenId, eos_token_id: base.config.eosTokenId, use_cache: true };
+  await writeFile(join(target, "generation_config.json"), `${JSON.stringify(generation, null, 2)}\n`);
+}
+
+/** Figures of the whole run, the steps before a resume too; rates are medians over the steps but the first. */
+function figures(log: CommitLog, commit: number, entry: CheckpointEntry): StageResult["metrics"] {
+  const steps = history(log, commit);
+  const rate = (of: (step: StepRecord) => number): number => median((steps.length > 1 ? steps.slice(1) : steps).map((step) => of(step) / step.seconds));
+  const attempts = log.entries.flatMap((each) => (each.kind === "attempt" ? [each] : []));
+  const line = checkpoints(log).filter((each) => each.entry.step <= entry.step);
+  return {
+    seconds: steps.reduce((sum, step) => sum + step.seconds, 0),
+    steps: entry.step,
+    losses: steps.map((step) => step.loss),
+    gradientNorms: steps.map((step) => step.norm),
+    tokensPerSecond: rate((step) => step.tokens),
+    rowsPerSecond: rate((step) => step.rows),
+    tokens: steps.reduce((sum, step) => sum + step.tokens, 0),
+    resumedAtStep: attempts.at(-1)?.resumeStep ?? 0,
+    attempts: attempts.length,
+    fingerprint: entry.fingerprint,
+    /** false: parts of the run ran on different kinds of machine, so equal bytes are not promised */
+    oneKindOfMachine: new Set(line.map((each) => JSON.stringify(each.entry.fingerprint))).size === 1,
+  };
+}
+
+function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}

@@ -1,0 +1,108 @@
+import { messageOf } from "../../core/errors.js";
+import { pruneShards } from "./checkpoint.js";
+import type { Directive } from "./compute/control.js";
+import type { CommitLog } from "./log.js";
+import type { ToAll, ToHub } from "./rank.js";
+import type { CheckpointEntry, Fingerprint, ShardFile, StepRecord, TrainAttempt } from "./types.js";
+
+/** Worker 0's extra work: it counts arrivals, decides when to save and stop, and commits what all have written. */
+
+interface Pending {
+  readonly reason: CheckpointEntry["reason"];
+  readonly steps: readonly StepRecord[];
+  readonly files: ShardFile[];
+}
+
+const REASONS: Readonly<Record<Exclude<Directive, "go">, CheckpointEntry["reason"]>> = { checkpoint: "interval", stop: "stop", finish: "finish" };
+
+export class Hub {
+  private readonly attempt: TrainAttempt;
+  private readonly log: CommitLog;
+  private readonly fingerprint: Fingerprint;
+  private readonly toAll: (message: ToAll) => void;
+  private readonly pending = new Map<number, Pending>();
+  private arrived = new Set<number>();
+  private lastArrival: Extract<ToHub, { kind: "arrive" }> | null = null;
+  private steps: StepRecord[] = [];
+  private stopping = false;
+  private ended = false;
+  private parent: number | null;
+  private savedStep: number;
+  private savedAt = performance.now();
+  private committing: Promise<void> = Promise.resolve();
+
+  constructor(attempt: TrainAttempt, log: CommitLog, fingerprint: Fingerprint, toAll: (message: ToAll) => void) {
+    this.attempt = attempt;
+    this.log = log;
+    this.fingerprint = fingerprint;
+    this.toAll = toAll;
+    this.parent = attempt.resumeFrom;
+    this.savedStep = attempt.resumeStep;
+  }
+
+  hear(from: number, message: Exclude<ToHub, { kind: "failed" }>): void {
+    if (message.kind === "stop") this.stopping = true;
+    else if (message.kind === "shard") this.collect(message);
+    else {
+      this.arrived.add(from);
+      if (from === 0) this.lastArrival = message;
+      if (this.arrived.size === this.attempt.workers) this.release(message.index);
+    }
+  }
+
+  /** Workers that have not arrived at the barrier where others wait. */
+  missing(): number[] {
+    return Array.from({ length: this.attempt.workers }, (_, worker) => worker).filter((worker) => !this.arrived.has(worker));
+  }
+
+  /** Ends the attempt for all. */
+  end(name: string, message: string): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.toAll({ kind: "over", name, message });
+  }
+
+  private release(index: number): void {
+    const { step, record } = this.lastArrival!;
+    this.arrived = new Set();
+    const directive = step === undefined ? "go" : this.decide(step, record!);
+    this.toAll({ kind: "release", index, directive });
+  }
+
+  private decide(step: number, record: StepRecord): Directive {
+    this.steps.push(record);
+    const directive = this.wanted(step);
+    if (directive !== "go") {
+      this.pending.set(step, { reason: REASONS[directive], steps: this.steps, files: [] });
+      this.steps = [];
+      this.savedStep = step;
+      this.savedAt = performance.now();
+    }
+    return directive;
+  }
+
+  private wanted(step: number): Directive {
+    const { checkpointEverySteps, checkpointEveryMinutes } = this.attempt.config.train;
+    if (step === this.attempt.totalSteps) return "finish";
+    if (this.stopping) return "stop";
+    const due = step - this.savedStep >= checkpointEverySteps || performance.now() - this.savedAt >= checkpointEveryMinutes * 60_000;
+    // a disk that is slower than training makes checkpoints rarer, not memory fuller
+    return due && this.pending.size === 0 ? "checkpoint" : "go";
+  }
+
+  private collect({ step, updates, file }: Extract<ToHub, { kind: "shard" }>): void {
+    const pending = this.pending.get(step)!;
+    pending.files.push(file);
+    if (pending.files.length < this.attempt.config.train.shards) return;
+    this.committing = this.committing.then(() => this.commit(step, updates, pending)).catch((error: unknown) => this.end((error as Error).name, messageOf(error)));
+  }
+
+  private async commit(step: number, updates: number, { reason, steps, files }: Pending): Promise<void> {
+    const { attempt, log, fingerprint, parent } = this;
+    const shards = [...files].sort((a, b) => a.shard - b.shard);
+    this.parent = await log.append({ kind: "checkpoint", generation: attempt.generation, step, updates, reason, parent, fingerprint, shards, steps });
+    this.pending.delete(step);
+    await pruneShards(log, attempt.directory, attempt.config.train.keepCheckpoints, attempt.generation);
+    this.toAll({ kind: "committed", step });
+  }
+}

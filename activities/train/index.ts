@@ -1,0 +1,118 @@
+import { createHash } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { trainingPlan } from "../../core/data/order.js";
+import { UserError } from "../../core/errors.js";
+import { elements, modelWeights } from "../../core/model/names.js";
+import { capacityOf } from "../../core/parallel/plan.js";
+import { sharedLayout } from "../../core/parallel/layout.js";
+import { outputNamed, type StageResult } from "../../core/stage.js";
+import type { ModelFiles, SafetensorsFile } from "../../infra/model-files.js";
+import type { TensorSpec } from "../../infra/safetensors-writer.js";
+import type { ObjectStore } from "../../infra/store/store.js";
+import type { openTokens } from "../../infra/tokens.js";
+import { finishedStage, stageDirectory, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../stage.js";
+import { lastGood, pruneShards, SHARDS } from "./checkpoint.js";
+import { finish } from "./finish.js";
+import { openLog } from "./log.js";
+import type { Fingerprint, TrainAttempt } from "./types.js";
+
+export { runRank, type RankDeps } from "./rank.js";
+export type { RankOutcome, TrainAttempt } from "./types.js";
+
+export const trainDefinition: StageDefinition = {
+  name: "train",
+  version: 1,
+  inputs: ["model", "tokens"],
+  settings: ({ train }) => {
+    const { checkpointEverySteps: _steps, checkpointEveryMinutes: _minutes, keepCheckpoints: _keep, workers: _workers, ...decisive } = train;
+    return decisive;
+  },
+};
+
+export interface TrainDeps {
+  readonly files: StageFiles;
+  readonly openStore: (directory: string) => ObjectStore;
+  readonly openModel: (directory: string) => ModelFiles;
+  readonly openSafetensors: (path: string) => SafetensorsFile;
+  readonly openTokens: typeof openTokens;
+  readonly writeSafetensors: (path: string, tensors: readonly TensorSpec[], bytesOf: (name: string) => Iterable<Uint8Array>) => Promise<{ sha256: string; bytes: number }>;
+  readonly sha256File: (path: string, signal?: AbortSignal) => Promise<string>;
+  readonly artifactOf: (name: string, path: string, signal?: AbortSignal) => Promise<StageResult["outputs"][number]>;
+  readonly fingerprint: () => Fingerprint;
+  readonly availableMemory: () => number;
+  readonly freeDisk: (directory: string) => number;
+  /** where shared memory of so many bytes goes; the directory given where the system's own is too small */
+  readonly sharedDirectory: (bytes: number, otherwise: string) => string;
+  readonly clearShared: (directory: string, prefix: string) => void;
+  /** a directory with a short path, for sockets */
+  readonly socketDirectory: string;
+}
+
+/** The finished result, or the next attempt: its place in the commit log, and where it goes on. */
+export async function beginTraining(
+  deps: TrainDeps,
+  request: StageRequest,
+  workers: number,
+  context: StageContext,
+): Promise<{ readonly finished: StageResult } | { readonly attempt: TrainAttempt }> {
+  const { config } = request;
+  const { train } = config;
+  if (train.engine !== "onnx") throw new UserError("this engine is not built yet", { field: "train.engine", expected: "onnx", got: train.engine });
+  const directory = stageDirectory(trainDefinition, request);
+  const finished = await finishedStage(directory);
+  if (finished !== null) return { finished };
+  await mkdir(join(directory, SHARDS), { recursive: true });
+
+  const inputs = trainDefinition.inputs.map((name) => outputNamed(request.inputs, name));
+  const say = (note: string): void => context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note });
+  const split = (await deps.openTokens(fileURLToPath(outputNamed(inputs, "tokens").uri))).train;
+  const { totalSteps } = trainingPlan(split.count, train);
+  const model = deps.openModel(fileURLToPath(outputNamed(inputs, "model").uri));
+  model.close();
+  const capacity = capacityOf(split, train);
+  const { segments } = sharedLayout(model.config, train.shards, capacity);
+  const shared = segments.reduce((sum, bytes) => sum + bytes, 0);
+
+  const log = await openLog(deps.openStore(directory));
+  const good = await lastGood(log, directory, (path) => deps.sha256File(path, context.signal), say);
+  if (good !== null && good.entry.step >= totalSteps) return { finished: await finishTraining(deps, request, context) };
+
+  checkRoom(deps, directory, model, train, shared);
+  const resumeStep = good?.entry.step ?? 0;
+  const resumeFrom = good?.commit ?? null;
+  const hosts = Math.min(workers, train.shards);
+  const generation = await log.append({ kind: "attempt", workers: hosts, resumeFrom, resumeStep });
+  const prefix = `roslin-${createHash("sha256").update(directory).digest("hex").slice(0, 12)}-`;
+  const sharedIn = deps.sharedDirectory(shared, directory);
+  for (const place of new Set([sharedIn, deps.socketDirectory])) deps.clearShared(place, prefix);
+  await pruneShards(log, directory, train.keepCheckpoints, generation);
+  const sharedPath = join(sharedIn, `${prefix}g${generation}.weights`);
+  const socketPath = join(deps.socketDirectory, `${prefix}g${generation}.sock`);
+  return { attempt: { generation, workers: hosts, directory, config, inputs, resumeStep, totalSteps, resumeFrom, capacity, sharedPath, socketPath } };
+}
+
+/** Makes the stage's outputs from the last checkpoint, which holds every step. */
+export async function finishTraining(deps: TrainDeps, request: StageRequest, context: StageContext): Promise<StageResult> {
+  const directory = stageDirectory(trainDefinition, request);
+  return (await finishedStage(directory)) ?? finish(deps, request, directory, context);
+}
+
+/** Says before the start what would otherwise be a kill without a reason an hour later. */
+function checkRoom(deps: TrainDeps, directory: string, model: ModelFiles, train: StageRequest["config"]["train"], shared: number): void {
+  const parameters = modelWeights(model.config).reduce((sum, spec) => sum + elements(spec.shape), 0);
+  // two moments and a gradient in fp32, and float64 sums where a step has several micro-batches
+  const states = parameters * (train.accumulation > 1 ? 20 : 12);
+  const memory = shared + states;
+  const have = deps.availableMemory();
+  if (memory > have)
+    throw new UserError("training this model needs more memory than this machine has free", { need: gigabytes(memory), have: gigabytes(have), parameters });
+  const disk = parameters * (12 * (train.keepCheckpoints + 1) + 4);
+  const free = deps.freeDisk(directory);
+  if (disk > free) throw new UserError("the checkpoints need more disk than is free; free some, or lower train.keepCheckpoints", { need: gigabytes(disk), have: gigabytes(free), directory });
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`;
+}

@@ -1,0 +1,57 @@
+import { randomUUID } from "node:crypto";
+import { CorruptError, FencedError } from "../../core/errors.js";
+import type { ObjectStore } from "../../infra/store/store.js";
+import type { LogEntry } from "./types.js";
+
+/**
+ * The fence: one numbered list of commits, each created exclusively. A writer only tries the number after
+ * the last it has seen, so whoever was overtaken by a newer attempt loses, whatever it believes.
+ */
+
+type Unsigned<Entry> = Entry extends LogEntry ? Omit<Entry, "nonce"> : never;
+export type NewEntry = Unsigned<LogEntry>;
+
+export interface CommitLog {
+  /** entry n has number n + 1 */
+  readonly entries: readonly LogEntry[];
+  /** Adds the next entry and returns its number. Throws FencedError when another was there first. */
+  append(entry: NewEntry): Promise<number>;
+}
+
+function key(number: number): string {
+  return `commits/${String(number).padStart(6, "0")}.json`;
+}
+
+/** Reads a run's log; `upTo` stops at that number, which is how an attempt sees nothing newer than itself. */
+export async function openLog(store: ObjectStore, upTo: number = Infinity): Promise<CommitLog> {
+  const entries: LogEntry[] = [];
+  const listed = await store.list("commits/");
+  const numbers = listed
+    .map((object) => Number(/^commits\/(\d+)\.json$/.exec(object.key)?.[1] ?? NaN))
+    .filter((number) => number <= upTo)
+    .sort((a, b) => a - b);
+  for (const number of numbers) {
+    if (number !== entries.length + 1) throw new CorruptError("the commit log has a gap", { log: store.uri, expected: entries.length + 1, got: number });
+    entries.push(await readEntry(store, number));
+  }
+  const append = async (entry: NewEntry): Promise<number> => {
+    const number = entries.length + 1;
+    const signed = { ...entry, nonce: randomUUID() } as LogEntry;
+    if (!(await store.create(key(number), new TextEncoder().encode(JSON.stringify(signed)))))
+      throw new FencedError("a newer attempt of this run has taken over; this one stops", { log: store.uri, commit: number });
+    entries.push(signed);
+    return number;
+  };
+  return { entries, append };
+}
+
+async function readEntry(store: ObjectStore, number: number): Promise<LogEntry> {
+  const chunks = await store.read(key(number));
+  const parts: Uint8Array[] = [];
+  for await (const chunk of chunks ?? []) parts.push(chunk);
+  try {
+    return JSON.parse(Buffer.concat(parts).toString("utf8")) as LogEntry;
+  } catch (error) {
+    throw new CorruptError("an entry of the commit log is not JSON", { log: store.uri, commit: number }, { cause: error });
+  }
+}

@@ -1,0 +1,223 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { once } from "node:events";
+import type { Worker } from "node:worker_threads";
+import { errorNamed, messageOf } from "../../core/errors.js";
+import { outputNamed } from "../../core/stage.js";
+import { sharedLayout } from "../../core/parallel/layout.js";
+import type { Group, GroupEvents, GroupOptions } from "../../infra/group.js";
+import type { TensorSpec } from "../../infra/safetensors-writer.js";
+import type { GptjConfig } from "../../core/model/config.js";
+import type { ObjectStore } from "../../infra/store/store.js";
+import type { StageContext } from "../stage.js";
+import { shardFile } from "./checkpoint.js";
+import { Control, type Directive } from "./compute/control.js";
+import type { ComputeInput, ComputeMessage } from "./compute/run.js";
+import { Hub } from "./hub.js";
+import { openLog, type CommitLog } from "./log.js";
+import type { Fingerprint, RankOutcome, ShardFile, StepRecord, TrainAttempt } from "./types.js";
+
+/** One worker of an attempt, its main thread: sockets, files, heartbeats. The compute thread does what blocks. */
+
+export interface RankDeps {
+  readonly joinGroup: (options: GroupOptions, events: GroupEvents) => Promise<Group>;
+  readonly createShared: (path: string, bytes: number) => Promise<void>;
+  readonly removeFile: (path: string) => void;
+  readonly startCompute: (input: ComputeInput) => Worker;
+  readonly openStore: (directory: string) => ObjectStore;
+  readonly writeSafetensors: (path: string, tensors: readonly TensorSpec[], bytesOf: (name: string) => Iterable<Uint8Array>) => Promise<{ sha256: string; bytes: number }>;
+  readonly modelConfig: (directory: string) => GptjConfig;
+  readonly fingerprint: () => Fingerprint;
+}
+
+/** From a worker to the hub. */
+export type ToHub =
+  | { readonly kind: "arrive"; readonly index: number; readonly step?: number; readonly record?: StepRecord }
+  | { readonly kind: "shard"; readonly step: number; readonly updates: number; readonly file: ShardFile }
+  | { readonly kind: "stop" }
+  | { readonly kind: "failed"; readonly name: string; readonly message: string };
+
+/** From the hub to all. */
+export type ToAll =
+  | { readonly kind: "ready" }
+  | { readonly kind: "release"; readonly index: number; readonly directive: Directive }
+  | { readonly kind: "committed"; readonly step: number }
+  | { readonly kind: "over"; readonly name: string; readonly message: string };
+
+/** How long workers wait for each other at the start of an attempt. */
+const JOIN_MS = 60_000;
+const HEARTBEAT_MS = 1000;
+
+/** Trains as worker `worker` of an attempt, until the last step or until somebody's signal asks all to stop. What it returns is committed. */
+export async function runRank(deps: RankDeps, { attempt, worker }: { readonly attempt: TrainAttempt; readonly worker: number }, context: StageContext): Promise<RankOutcome> {
+  const rank = new Rank(deps, attempt, worker, context);
+  return rank.run();
+}
+
+class Rank {
+  private readonly deps: RankDeps;
+  private readonly attempt: TrainAttempt;
+  private readonly worker: number;
+  private readonly context: StageContext;
+  private readonly control = new Control();
+  private group!: Group;
+  private log!: CommitLog;
+  private thread: Worker | null = null;
+  private hub: Hub | null = null;
+  private writing: Promise<void> = Promise.resolve();
+  private committed = -1;
+  private done: RankOutcome | null = null;
+  /** at a barrier, or for the memory to be made */
+  private waiting = true;
+  private lastStep: { step: number; record: StepRecord } | null = null;
+  private finish!: (outcome: RankOutcome) => void;
+  private fail!: (error: Error) => void;
+
+  constructor(deps: RankDeps, attempt: TrainAttempt, worker: number, context: StageContext) {
+    this.deps = deps;
+    this.attempt = attempt;
+    this.worker = worker;
+    this.context = context;
+  }
+
+  async run(): Promise<RankOutcome> {
+    const { attempt, worker, deps } = this;
+    const outcome = new Promise<RankOutcome>((resolve, reject) => {
+      this.finish = resolve;
+      this.fail = reject;
+    });
+    // an error may come before anybody waits for the outcome
+    outcome.catch(() => undefined);
+    const stop = (): void => this.group.toHub({ kind: "stop" } satisfies ToHub);
+    let heartbeat: NodeJS.Timeout | null = null;
+    try {
+      this.log = await openLog(deps.openStore(attempt.directory), attempt.generation);
+      if (worker === 0) this.hub = new Hub(attempt, this.log, deps.fingerprint(), (message) => this.group.toAll(message));
+      const options: GroupOptions = { path: attempt.socketPath, worker, workers: attempt.workers, timeoutMs: JOIN_MS, signal: this.context.signal };
+      this.group = await deps.joinGroup(options, {
+        message: (from, message) => this.hear(from, message as ToHub | ToAll),
+        lost: (lost) => this.lost(lost),
+      });
+      this.context.signal.addEventListener("abort", stop);
+      if (this.context.signal.aborted) stop();
+      heartbeat = this.startHeartbeat();
+      if (this.hub !== null) await this.prepareMemory(this.hub);
+      return await outcome;
+    } finally {
+      if (heartbeat !== null) clearInterval(heartbeat);
+      this.context.signal.removeEventListener("abort", stop);
+      this.control.abort();
+      if (this.thread !== null && this.thread.threadId !== -1) await once(this.thread, "exit");
+      await this.writing.catch(() => undefined);
+      this.group?.close();
+      if (worker === 0) deps.removeFile(attempt.sharedPath);
+    }
+  }
+
+  /** The hub alone: makes the memory that all will map. */
+  private async prepareMemory(hub: Hub): Promise<void> {
+    const { attempt, deps } = this;
+    try {
+      const config = deps.modelConfig(fileURLToPath(outputNamed(attempt.inputs, "model").uri));
+      const { segments } = sharedLayout(config, attempt.config.train.shards, attempt.capacity);
+      await deps.createShared(attempt.sharedPath, segments.reduce((sum, bytes) => sum + bytes, 0));
+      this.group.toAll({ kind: "ready" } satisfies ToAll);
+    } catch (error) {
+      hub.end((error as Error).name, messageOf(error));
+    }
+  }
+
+  private startThread(): void {
+    const { attempt, worker, deps } = this;
+    const entry = attempt.resumeFrom === null ? null : this.log.entries[attempt.resumeFrom - 1];
+    const resume = entry?.kind === "checkpoint" ? { updates: entry.updates, files: entry.shards.map((shard) => shard.file) } : null;
+    this.thread = deps.startCompute({ attempt, worker, control: this.control.words.buffer, resume });
+    this.thread.on("message", (message: ComputeMessage) => this.hearCompute(message));
+    this.thread.on("error", (error) => this.failHere(error));
+  }
+
+  /** Messages over the sockets; the hub's own come the same way. */
+  private hear(from: number, message: ToHub | ToAll): void {
+    if (message.kind === "ready") this.startThread();
+    else if (message.kind === "release") {
+      this.waiting = false;
+      // all have mapped the memory when the first barrier opens: from now on nobody finds it by name
+      if (message.index === 1 && this.worker === 0) {
+        this.deps.removeFile(this.attempt.sharedPath);
+        this.group.seal();
+      }
+      this.control.release(message.index, message.directive);
+    } else if (message.kind === "committed") {
+      this.committed = message.step;
+      this.settle();
+    } else if (message.kind === "over") this.over(message.name, message.message);
+    else if (message.kind === "failed") this.hub!.end(message.name, message.message);
+    else this.hub!.hear(from, message);
+  }
+
+  private hearCompute(message: ComputeMessage): void {
+    if (message.kind === "arrive") {
+      this.waiting = true;
+      if (message.record !== undefined) this.lastStep = { step: message.step!, record: message.record };
+      this.group.toHub(message satisfies ToHub);
+    } else if (message.kind === "shard") {
+      this.writing = this.writing.then(() => this.writeShard(message)).catch((error: unknown) => this.failHere(error as Error));
+    } else if (message.kind === "done") {
+      this.done = { status: message.status, step: message.step };
+      this.settle();
+    } else if (message.name !== "AbortedError") this.failHere(errorNamed(message.name, message.message));
+  }
+
+  private async writeShard({ step, updates, shard, tensors }: Extract<ComputeMessage, { kind: "shard" }>): Promise<void> {
+    const file = shardFile(this.attempt.generation, step, shard);
+    const byName = new Map(tensors.map((tensor) => [tensor.name, tensor.data]));
+    const bytesOf = (name: string): Uint8Array[] => {
+      const data = byName.get(name)!;
+      return [new Uint8Array(data.buffer, data.byteOffset, data.byteLength)];
+    };
+    const written = await this.deps.writeSafetensors(join(this.attempt.directory, file), tensors.map(({ name, shape }) => ({ name, dtype: "F32" as const, shape })), bytesOf);
+    this.group.toHub({ kind: "shard", step, updates, file: { shard, file, ...written } } satisfies ToHub);
+  }
+
+  /** This worker's own mistake or misfortune: the others hear of it. */
+  private failHere(error: Error): void {
+    this.group.toHub({ kind: "failed", name: error.name, message: error.message } satisfies ToHub);
+    this.over(error.name, error.message);
+  }
+
+  private lost(worker: number): void {
+    const message = `worker ${worker} of ${this.attempt.workers} is gone`;
+    if (this.hub !== null) this.hub.end("PeerLostError", message);
+    this.over("PeerLostError", message);
+  }
+
+  private over(name: string, message: string): void {
+    this.control.abort();
+    this.fail(errorNamed(name, message));
+  }
+
+  private settle(): void {
+    if (this.done !== null && this.committed >= this.done.step) this.finish(this.done);
+  }
+
+  /** Says that work goes on, as long as something moves or this worker waits for another. */
+  private startHeartbeat(): NodeJS.Timeout {
+    let seen = -1;
+    return setInterval(() => {
+      const moved = this.control.moved();
+      if (moved === seen && !this.waiting) return;
+      const stalled = moved === seen;
+      seen = moved;
+      const { attempt, lastStep } = this;
+      const missing = stalled && this.hub !== null ? this.hub.missing() : [];
+      this.context.progress({
+        stage: "train",
+        done: lastStep?.step ?? attempt.resumeStep,
+        total: attempt.totalSteps,
+        unit: "steps",
+        ...(lastStep !== null && { loss: lastStep.record.loss, tokensPerSecond: lastStep.record.tokens / lastStep.record.seconds }),
+        ...(stalled && { note: missing.length > 0 ? `waiting for worker ${missing.join(", ")}` : "waiting for the other workers" }),
+      });
+    }, HEARTBEAT_MS);
+  }
+}

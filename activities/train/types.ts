@@ -1,0 +1,97 @@
+import type { RunConfig } from "../../core/config/schema.js";
+import type { Capacity } from "../../core/parallel/layout.js";
+import type { Artifact } from "../../core/stage.js";
+
+/** One try at training from a checkpoint on: small JSON that travels to every worker. */
+export interface TrainAttempt {
+  /** this attempt's number in the commit log */
+  readonly generation: number;
+  readonly workers: number;
+  /** the stage's directory */
+  readonly directory: string;
+  readonly config: RunConfig;
+  /** inputs: "model" and "tokens" */
+  readonly inputs: readonly Artifact[];
+  /** steps done before it, 0 from the base model */
+  readonly resumeStep: number;
+  readonly totalSteps: number;
+  /** number of the checkpoint's commit, null from the base model */
+  readonly resumeFrom: number | null;
+  /** the most that a micro-batch needs, which decides the layout of shared memory */
+  readonly capacity: Capacity;
+  /** the file that the workers map, and the socket where they meet; both named by run and generation */
+  readonly sharedPath: string;
+  readonly socketPath: string;
+}
+
+export interface RankOutcome {
+  readonly status: "finished" | "stopped";
+  /** steps done and committed */
+  readonly step: number;
+}
+
+/** What one step leaves behind. */
+export interface StepRecord {
+  /** mean over the step's labels */
+  readonly loss: number;
+  /** before clipping */
+  readonly norm: number;
+  readonly seconds: number;
+  /** tokens that went through the blocks */
+  readonly tokens: number;
+  readonly rows: number;
+}
+
+/** What a result's bits depend on besides inputs and settings. */
+export interface Fingerprint {
+  readonly platform: string;
+  readonly cpu: string;
+  readonly node: string;
+  readonly onnxruntime: string;
+  readonly threadsPerRank: number;
+}
+
+export interface ShardFile {
+  readonly shard: number;
+  /** relative to the stage's directory */
+  readonly file: string;
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+interface EntryBase {
+  /** makes the bytes of two writers differ, so that who won can be told */
+  readonly nonce: string;
+}
+
+export interface AttemptEntry extends EntryBase {
+  readonly kind: "attempt";
+  readonly workers: number;
+  readonly resumeFrom: number | null;
+  readonly resumeStep: number;
+}
+
+export interface CheckpointEntry extends EntryBase {
+  readonly kind: "checkpoint";
+  readonly generation: number;
+  /** steps done */
+  readonly step: number;
+  /** of these, steps that updated something: AdamW's count */
+  readonly updates: number;
+  readonly reason: "interval" | "stop" | "finish";
+  /** commit of the checkpoint before it in this line, null for the base model */
+  readonly parent: number | null;
+  readonly fingerprint: Fingerprint;
+  readonly shards: readonly ShardFile[];
+  /** the steps since the parent */
+  readonly steps: readonly StepRecord[];
+}
+
+/** A checkpoint that failed its digests. */
+export interface SetAsideEntry extends EntryBase {
+  readonly kind: "set-aside";
+  readonly commit: number;
+  readonly reason: string;
+}
+
+export type LogEntry = AttemptEntry | CheckpointEntry | SetAsideEntry;

@@ -1,0 +1,85 @@
+import type { RunConfig } from "../config/schema.js";
+import { rowsOfStep, trainingPlan } from "../data/order.js";
+import { IGNORED, type TokenRow, type TokenSplit } from "../data/tokens.js";
+import type { Capacity } from "./layout.js";
+
+/** What every worker knows of a step before it computes anything: who has which rows, and where their positions go. */
+
+/** One shard's part of a micro-batch. */
+export interface ShardRows {
+  readonly shard: number;
+  readonly rows: readonly TokenRow[];
+  /** tokens in all rows, and the first one's index in the micro-batch's shared buffers */
+  readonly tokens: number;
+  readonly firstToken: number;
+  /** positions that carry loss, and the first one's index in the shared buffers */
+  readonly positions: number;
+  readonly firstPosition: number;
+}
+
+/** The shards whose rows carry loss, in order; rows without any add nothing and are left out. */
+export interface MicroBatchPlan {
+  readonly shards: readonly ShardRows[];
+  readonly tokens: number;
+  readonly positions: number;
+}
+
+export interface StepPlan {
+  /** those that carry loss */
+  readonly microBatches: readonly MicroBatchPlan[];
+  /** labels of the whole step: what its loss is the mean over */
+  readonly positions: number;
+  readonly tokens: number;
+  readonly rows: number;
+}
+
+/** How many positions of a row carry loss: labels are shifted by one, so the first never does. */
+export function lossPositions(row: TokenRow): number {
+  let count = 0;
+  for (let i = 1; i < row.labels.length; i++) if (row.labels[i] !== IGNORED) count++;
+  return count;
+}
+
+export function planStep(split: TokenSplit, train: RunConfig["train"], step: number): StepPlan {
+  const assigned = rowsOfStep(split.count, train, step);
+  const planned = assigned.map((shards): MicroBatchPlan => {
+    let tokens = 0;
+    let positions = 0;
+    const active: ShardRows[] = [];
+    shards.forEach((indices, shard) => {
+      const rows = indices.map((index) => split.row(index));
+      const own = rows.reduce((sum, row) => sum + lossPositions(row), 0);
+      if (own === 0) return;
+      const length = rows.reduce((sum, row) => sum + row.inputIds.length, 0);
+      active.push({ shard, rows, tokens: length, firstToken: tokens, positions: own, firstPosition: positions });
+      tokens += length;
+      positions += own;
+    });
+    return { shards: active, tokens, positions };
+  });
+  const microBatches = planned.filter((batch) => batch.positions > 0);
+  return {
+    microBatches,
+    positions: microBatches.reduce((sum, batch) => sum + batch.positions, 0),
+    tokens: microBatches.reduce((sum, batch) => sum + batch.tokens, 0),
+    rows: assigned.flat(2).length,
+  };
+}
+
+/** The most that any micro-batch of the run needs, over all shards. */
+export function capacityOf(split: TokenSplit, train: RunConfig["train"]): Capacity {
+  const { totalSteps } = trainingPlan(split.count, train);
+  let tokens = 1;
+  let positions = 1;
+  const perRow = Array.from({ length: split.count }, (_, index) => {
+    const row = split.row(index);
+    return { tokens: row.inputIds.length, positions: lossPositions(row) };
+  });
+  for (let step = 0; step < totalSteps; step++)
+    for (const shards of rowsOfStep(split.count, train, step)) {
+      const rows = shards.flat().map((index) => perRow[index]!);
+      tokens = Math.max(tokens, rows.reduce((sum, row) => sum + row.tokens, 0));
+      positions = Math.max(positions, rows.reduce((sum, row) => sum + row.positions, 0));
+    }
+  return { tokens, positions };
+}

@@ -1,0 +1,22 @@
+/** Who owns what. A tensor is cut along its first axis; a shard is a logical rank, a worker a process that hosts some. */
+
+/** Half-open range. */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+export function sizeOf(range: Range): number {
+  return range.end - range.start;
+}
+
+/** The rows of a tensor's first axis that shard `shard` of `shards` owns; empty when there are fewer rows than shards. */
+export function sliceOf(rows: number, shards: number, shard: number): Range {
+  return { start: Math.floor((rows * shard) / shards), end: Math.floor((rows * (shard + 1)) / shards) };
+}
+
+/** The shards that worker `worker` of `workers` hosts, in order; workers ≤ shards. */
+export function hostedShards(shards: number, workers: number, worker: number): number[] {
+  const { start, end } = sliceOf(shards, workers, worker);
+  return Array.from({ length: end - start }, (_, index) => start + index);
+}

@@ -1,0 +1,48 @@
+import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
+import { open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import koffi from "koffi";
+import { UserError } from "../core/errors.js";
+
+/** Memory that several processes map: a file under /dev/shm, or under a directory on disk where that is too small. */
+
+const PROT_READ_WRITE = 3;
+const MAP_SHARED = 1;
+
+const libc = koffi.load(process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6");
+const mmap = libc.func("void *mmap(void *address, size_t length, int protection, int flags, int file, int64_t offset)");
+
+/** Creates the file with every byte allocated, for a full tmpfs kills with SIGBUS later; it must not exist. */
+export async function createShared(path: string, bytes: number): Promise<void> {
+  const file = await open(path, "wx", 0o600);
+  try {
+    const zeros = Buffer.alloc(Math.min(bytes, 8 << 20));
+    for (let done = 0; done < bytes; ) done += (await file.write(zeros, 0, Math.min(zeros.length, bytes - done))).bytesWritten;
+  } catch (error) {
+    await rm(path, { force: true });
+    throw new UserError("there is no room for the weights that workers share; free some, or set ROSLIN_HOME to a larger disk", { file: path, need: bytes }, { cause: error });
+  } finally {
+    await file.close();
+  }
+}
+
+/** Maps consecutive segments of a file; the memory stays mapped until the process ends. Views do not cross threads. */
+export function mapShared(path: string, segments: readonly number[]): ArrayBuffer[] {
+  const file = openSync(path, "r+");
+  try {
+    let offset = 0;
+    return segments.map((bytes) => {
+      const address: unknown = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, file, offset);
+      if (koffi.address(address) === 0xffffffffffffffffn) throw new Error(`mmap failed [file=${path}, bytes=${bytes}, offset=${offset}]`);
+      offset += bytes;
+      return koffi.view(address, bytes);
+    });
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Removes what earlier attempts of a run left in a directory; who still maps it keeps its own. */
+export function clearShared(directory: string, prefix: string): void {
+  for (const name of readdirSync(directory)) if (name.startsWith(prefix)) rmSync(join(directory, name), { force: true });
+}
