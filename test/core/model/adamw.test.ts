@@ -7,8 +7,8 @@ const settings = { learningRate: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, w
 describe("adamwStep", () => {
   it("moves each weight by the learning rate in the first step, against its gradient", () => {
     const w = Float32Array.of(1, 1, 1);
-    adamwStep(w, new Float32Array(3), new Float32Array(3), Float32Array.of(5, -0.01, 0), settings);
-    assert.deepEqual([...w], [0.9, 1.1, 1].map(Math.fround));
+    adamwStep(w, new Float32Array(3), new Float32Array(3), Float32Array.of(5, -0.1, 0), settings);
+    [0.9, 1.1, 1].forEach((expected, index) => assert.ok(Math.abs(w[index]! - expected) < 1e-6, `${w[index]}`));
   });
 
   it("decays weights apart from the gradient", () => {
@@ -30,10 +30,8 @@ describe("adamwStep", () => {
     const whole = [make(1), make(2), make(3).map(Math.abs), make(4)] as const;
     const cut = whole.map((tensor) => tensor.slice()) as unknown as typeof whole;
     adamwStep(...whole, { ...settings, step: 7, weightDecay: 0.01 });
-    for (const [from, to] of [[0, 33], [33, 100]]) { // prettier-ignore
-      const part = cut.map((tensor) => tensor.subarray(from, to)) as unknown as typeof whole;
-      adamwStep(...part, { ...settings, step: 7, weightDecay: 0.01 });
-    }
+    for (const part of [cut.map((tensor) => tensor.subarray(0, 33)), cut.map((tensor) => tensor.subarray(33))])
+      adamwStep(...(part as unknown as typeof whole), { ...settings, step: 7, weightDecay: 0.01 });
     assert.deepEqual(cut, whole);
   });
 });

@@ -79,9 +79,15 @@ function norm(x: Matrix, weight: Float32Array, bias: Float32Array, epsilon: numb
 /** x[T,in] @ weight[out,in]ᵀ + bias. */
 function linear(x: Matrix, weight: Float32Array, bias?: Float32Array): Matrix {
   const inner = x[0]!.length;
-  return x.map((row) =>
-    Float64Array.from({ length: weight.length / inner }, (_, out) => row.reduce((sum, value, d) => sum + value * weight[out * inner + d]!, bias?.[out] ?? 0)),
-  );
+  return x.map((row) => {
+    const y = new Float64Array(weight.length / inner);
+    for (let out = 0; out < y.length; out++) {
+      let sum = bias === undefined ? 0 : bias[out]!;
+      for (let d = 0; d < inner; d++) sum += row[d]! * weight[out * inner + d]!;
+      y[out] = sum;
+    }
+    return y;
+  });
 }
 
 function gelu(x: number): number {

@@ -8,7 +8,7 @@ import { SafetensorsFile } from "../../../infra/model-files.js";
 import type { Weights } from "./trainer.js";
 
 /** test/reference, seen from the compiled test. */
-const REFERENCE = join(dirname(fileURLToPath(import.meta.url)), "../../../../test/reference");
+export const REFERENCE: string = join(dirname(fileURLToPath(import.meta.url)), "../../../../test/reference");
 
 /** PyTorch's figures for a small model. */
 export interface Reference {
