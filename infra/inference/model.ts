@@ -1,0 +1,123 @@
+import { packRows } from "../../core/data/pack.js";
+import type { TokenRow } from "../../core/data/tokens.js";
+import type { GptjConfig } from "../../core/model/config.js";
+import { decoderGraph } from "../../core/model/decode.js";
+import { modelGraphs } from "../../core/model/graphs.js";
+import { blockWeights, elements, embeddingWeight, finalNormWeights, headWeights, modelWeights } from "../../core/model/names.js";
+import { floats, int64s, type Tensor } from "../../core/onnx/tensor.js";
+import { ModelFiles } from "../model-files.js";
+import { createSession, type Session } from "../onnx/session.js";
+
+/** How well a model predicts rows: the sum of -log p over their labels, in nats, and how many labels there are. */
+export interface Score {
+  readonly nll: number;
+  readonly labels: number;
+}
+
+/** A model in memory, in fp32, ready to score and to generate; its calls block the thread while a graph runs. */
+export interface Model {
+  readonly config: GptjConfig;
+  score(rows: readonly TokenRow[]): Promise<Score>;
+  /** The likeliest next token, again and again, until the end-of-text token or the last position. The prompt has one token or more. */
+  generate(prompt: readonly number[]): AsyncGenerator<number>;
+  close(): Promise<void>;
+}
+
+/** Positions whose logits are in memory at once: 64 of 50,400 words are 13 MB. */
+const HEAD_ROWS = 64;
+
+/** Reads a model directory into memory. Throws UserError or CorruptError for what is wrong with it. */
+export async function openModel(directory: string, threads: number): Promise<Model> {
+  const files = new ModelFiles(directory);
+  const { config } = files;
+  const weights = new Map<string, Tensor>();
+  try {
+    for (const { name, shape } of modelWeights(config)) {
+      const data = new Float32Array(elements(shape));
+      files.readFloats(name, 0, data);
+      weights.set(name, floats(data, ...shape));
+    }
+  } finally {
+    files.close();
+  }
+  const graphs = modelGraphs(config);
+  const [block, norm, head, decoder] = await Promise.all(
+    [graphs.blockForward, graphs.finalNormForward, graphs.headForward, decoderGraph(config, () => null)].map((graph) => createSession(graph, { threads })),
+  );
+  const sessions = { block: block!, norm: norm!, head: head!, decoder: decoder! };
+  return {
+    config,
+    score: (rows) => score(sessions, config, weights, rows),
+    generate: (prompt) => generate(sessions.decoder, config, weights, prompt),
+    async close() {
+      weights.clear();
+      await Promise.all(Object.values(sessions).map((session) => session.close()));
+    },
+  };
+}
+
+type Weights = ReadonlyMap<string, Tensor>;
+
+async function score(sessions: { block: Session; norm: Session; head: Session }, config: GptjConfig, weights: Weights, rows: readonly TokenRow[]): Promise<Score> {
+  const { width: D } = config;
+  const packed = packRows(rows, config);
+  let x_TD = floats(rowsOf(weights.get(embeddingWeight(config).name)!, packed.ids), packed.tokens, D);
+  for (let layer = 0; layer < config.layers; layer++) {
+    const prefix = `transformer.h.${layer}.`;
+    const own = Object.fromEntries(blockWeights(config, layer).map(({ name }) => [name.slice(prefix.length), weights.get(name)!]));
+    x_TD = (await sessions.block.run({ x: x_TD, ...packed.geometry, ...own }, { y: null }))["y"]!;
+  }
+  const named = ([weight, bias]: readonly { readonly name: string }[]) => ({ weight: weights.get(weight!.name)!, bias: weights.get(bias!.name)! });
+  let nll = 0;
+  for (let first = 0; first < packed.lossAt.length; first += HEAD_ROWS) {
+    const x_ND = rowsOf(x_TD, packed.lossAt.subarray(first, first + HEAD_ROWS));
+    const N = x_ND.length / D;
+    const { h } = await sessions.norm.run({ x: floats(x_ND, N, D), ...named(finalNormWeights(config)) }, { h: null });
+    const { logits, max, sumexp } = await sessions.head.run({ h: h!, ...named(headWeights(config)) }, { logits: null, max: null, sumexp: null });
+    for (let n = 0; n < N; n++) {
+      const logZ = Math.log(sumexp!.data[n] as number) + (max!.data[n] as number);
+      nll += logZ - (logits!.data[n * config.vocabulary + packed.targets[first + n]!] as number);
+    }
+  }
+  return { nll, labels: packed.lossAt.length };
+}
+
+/** Rows of a table [V,D], one after the other. */
+function rowsOf({ data, shape }: Tensor, at: Int32Array): Float32Array {
+  const width = shape[1]!;
+  const rows = new Float32Array(at.length * width);
+  at.forEach((row, index) => rows.set((data as Float32Array).subarray(row * width, (row + 1) * width), index * width));
+  return rows;
+}
+
+async function* generate(decoder: Session, config: GptjConfig, weights: Weights, prompt: readonly number[]): AsyncGenerator<number> {
+  const caches = Array.from({ length: config.layers }, (_, layer) => [`${layer}.key`, `${layer}.value`]).flat();
+  const wanted = Object.fromEntries(["logits", ...caches.map((name) => `present.${name}`)].map((name) => [name, null]));
+  const own = Object.fromEntries(weights);
+  let past = Object.fromEntries(caches.map((name) => [`past_key_values.${name}`, floats(new Float32Array(0), 1, config.heads, 0, config.headWidth)]));
+  let next = prompt;
+  let length = 0;
+  while (length + next.length <= config.positions) {
+    const positions = next.map((_, index) => length + index);
+    length += next.length;
+    const inputs = {
+      input_ids: int64s(next, 1, next.length),
+      attention_mask: int64s(new Uint8Array(length).fill(1), 1, length),
+      position_ids: int64s(positions, 1, next.length),
+      num_logits_to_keep: int64s([1]),
+    };
+    const outputs = await decoder.run({ ...own, ...past, ...inputs }, wanted);
+    const token = largest(outputs["logits"]!.data as Float32Array);
+    if (token === config.eosTokenId) return;
+    yield token;
+    next = [token];
+    past = Object.fromEntries(caches.map((name) => [`past_key_values.${name}`, outputs[`present.${name}`]!]));
+  }
+}
+
+/** Index of the largest value; the first of equal ones. */
+function largest(values: Float32Array): number {
+  let best = 0;
+  for (let at = 1; at < values.length; at++) if (values[at]! > values[best]!) best = at;
+  return best;
+}

@@ -1,0 +1,75 @@
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import { CorruptError, UserError } from "../../core/errors.js";
+import type { TokenRow } from "../../core/data/tokens.js";
+import type { Score } from "./model.js";
+import type { Answer, Question } from "./thread.js";
+
+/** A model that computes in a thread of its own, so that the caller's loop stays free. One call at a time. */
+export interface InferenceModel {
+  score(rows: readonly TokenRow[]): Promise<Score>;
+  /** The likeliest tokens after a prompt of one token or more; ends at the end-of-text token or the last position. */
+  generate(prompt: readonly number[]): AsyncGenerator<number>;
+  close(): Promise<void>;
+}
+
+/** Reads a model directory into a new thread. Throws UserError or CorruptError for what is wrong with it; an aborted signal ends the thread. */
+export async function openInference(directory: string, signal: AbortSignal): Promise<InferenceModel> {
+  signal.throwIfAborted();
+  const worker = new Worker(new URL("thread.js", import.meta.url), { workerData: { directory, threads: availableParallelism() } });
+  // a thread that dies between calls is heard of by the next one
+  worker.on("error", () => undefined);
+  const closed = new AbortController();
+  const stop = (): void => void worker.terminate();
+  signal.addEventListener("abort", stop, { once: true, signal: closed.signal });
+
+  const close = async (): Promise<void> => {
+    closed.abort();
+    await worker.terminate();
+  };
+  const heard = (): Promise<Answer> =>
+    new Promise((resolve, reject) => {
+      const off = (): void => void worker.off("message", message).off("error", error).off("exit", exit);
+      const message = (answer: Answer): void => {
+        off();
+        if ("error" in answer) reject(revive(answer.error));
+        else resolve(answer);
+      };
+      const error = (thrown: Error): void => {
+        off();
+        reject(thrown);
+      };
+      const exit = (): void => error(signal.aborted ? (signal.reason as Error) : new Error("the thread of a model ended"));
+      worker.on("message", message).on("error", error).on("exit", exit);
+    });
+  const ask = async <T extends Answer>(question: Question): Promise<T> => {
+    signal.throwIfAborted();
+    const answer = heard();
+    worker.postMessage(question);
+    return (await answer) as T;
+  };
+
+  try {
+    await heard();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    score: (rows) => ask<Score>({ score: rows }),
+    async *generate(prompt) {
+      let { token } = await ask<{ token: number | null }>({ start: prompt });
+      while (token !== null) {
+        yield token;
+        ({ token } = await ask<{ token: number | null }>({ next: true }));
+      }
+    },
+    close,
+  };
+}
+
+/** An error keeps its class on its way between threads, for the class decides what is done about it. */
+function revive({ name, message }: { readonly name: string; readonly message: string }): Error {
+  if (name === "UserError") return new UserError(message);
+  return name === "CorruptError" ? new CorruptError(message) : new Error(message);
+}
