@@ -10,6 +10,8 @@ export interface Environment {
   readonly checkout: string;
   /** ROSLIN_HOME, absolute: everything local lies below it */
   readonly home: string;
+  /** where fetched servers are kept */
+  readonly tools: string;
   /** "external": the AWS provider chain and AWS_ENDPOINT_URL_S3; "local": the server that `up` starts */
   readonly s3: "local" | "external";
   /** ROSLIN_BUCKET: the bucket of the default publish target */
@@ -32,12 +34,14 @@ export interface HubSettings {
 /** Reads the variables; `checkout` is where this package lies. Throws UserError for a value that means nothing. */
 export function readEnvironment(variables: Readonly<Record<string, string | undefined>>, checkout: string): Environment {
   const set = (name: string): string | undefined => (variables[name] === "" ? undefined : variables[name]);
-  const home = set("ROSLIN_HOME");
+  const named = set("ROSLIN_HOME");
+  const home = named === undefined ? join(checkout, ".roslin") : resolve(named);
   const s3 = set("ROSLIN_S3") ?? "local";
   if (s3 !== "local" && s3 !== "external") throw new UserError("ROSLIN_S3 must be local or external", { got: s3 });
   return {
     checkout,
-    home: home === undefined ? join(checkout, ".roslin") : resolve(home),
+    home,
+    tools: join(home, "tools"),
     s3,
     bucket: set("ROSLIN_BUCKET") ?? "roslin",
     hub: hubSettings(set),

@@ -4,7 +4,11 @@ import type { Command } from "./command.js";
 import { CHECKOUT, readEnvironment } from "./environment.js";
 
 /** Loaded on demand: a command pays at start only for what it uses. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {};
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  up: async () => (await import("./commands/up.js")).up,
+  down: async () => (await import("./commands/down.js")).down,
+  status: async () => (await import("./commands/status.js")).status,
+};
 
 /** Runs `roslin …args`; resolves to the exit code: 0, 2 for what the user must mend, 1 for the rest. */
 export async function main(args: readonly string[]): Promise<number> {

@@ -1,4 +1,5 @@
 import { link, readFile, rm, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -7,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 /** Milliseconds between looks at a lock that another holds. */
 const POLL_MS = 200;
 
-/** When a process started, in clock ticks since boot; null when it is gone; "?" where the system doesn't say. */
+/** When a process started, in the system's own words without spaces (on Linux clock ticks since boot); null when it is gone. */
 export function processStart(pid: number): string | null {
   try {
     process.kill(pid, 0);
@@ -19,8 +20,14 @@ export function processStart(pid: number): string | null {
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return fields[0] === "Z" ? null : (fields[19] ?? "?");
   } catch {
-    return process.platform === "linux" ? null : "?";
+    return process.platform === "linux" ? null : startByPs(pid);
   }
+}
+
+/** The same on macOS, which has no /proc. */
+function startByPs(pid: number): string | null {
+  const { stdout } = spawnSync("ps", ["-o", "lstart=", "-p", `${pid}`], { encoding: "utf8" });
+  return stdout.trim() === "" ? null : stdout.trim().replaceAll(/\s+/g, "_");
 }
 
 /** Takes the lock at `path`, waiting while a living process holds it; resolves to the function that gives it back. */

@@ -1,0 +1,64 @@
+import { once } from "node:events";
+import { parseArgs } from "node:util";
+import { UserError } from "../../core/errors.js";
+import type { Command } from "../command.js";
+import type { Environment } from "../environment.js";
+import { planMachine, type Machine } from "../machine.js";
+import { Interrupted, runMachine } from "../run-machine.js";
+
+/** As many GPU workers as a run has shards by default. */
+export const GPU_WORKERS = 8;
+
+export const up: Command = {
+  name: "up",
+  summary: "start local servers and workers, and keep them running until Ctrl-C or roslin down",
+  usage: "up [--workers N]",
+  async run(args, environment) {
+    const { values } = parseArgs({ args: [...args], options: { workers: { type: "string" } } });
+    const workers = values.workers === undefined ? GPU_WORKERS : wholeNumber("--workers", values.workers);
+    const say = (line: string): void => console.error(`roslin: ${line}`);
+    try {
+      await runMachine(
+        environment.home,
+        () => planMachine(environment, workers, say),
+        say,
+        async (machine, signal) => {
+          console.log(announce(machine, environment, workers));
+          if (!signal.aborted) await once(signal, "abort");
+        },
+      );
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+    }
+    return 0;
+  },
+};
+
+/** A count from the command line, from 1 on. Throws UserError. */
+export function wholeNumber(option: string, value: string): number {
+  const number = Number(value);
+  if (Number.isInteger(number) && number >= 1) return number;
+  throw new UserError(`${option} must be a whole number from 1 on`, { got: value });
+}
+
+function announce(machine: Machine, environment: Environment, workers: number): string {
+  const { temporal, s3 } = machine;
+  const lines = [`Roslin is up: 1 pipeline worker, ${workers} GPU workers; logs in ${environment.home}/logs`];
+  if (temporal !== null) lines.push(`  Web UI    ${temporal.uiAddress}`, `  Temporal  ${temporal.address}`);
+  else lines.push(`  Temporal  ${environment.variables["TEMPORAL_ADDRESS"] ?? "that of the profile"}`);
+  if (s3 !== null) lines.push(`  S3        ${s3.endpoint}, bucket ${environment.bucket}, keys in ${environment.home}/s3-keys.json`);
+  lines.push("", "Start a run from a second terminal:", `  ${startLine(machine, environment)}`, "Ctrl-C stops everything.");
+  return lines.join("\n");
+}
+
+/** The stock CLI's line that starts a run, as it can be pasted. */
+function startLine({ temporal, temporalBinary }: Machine, environment: Environment): string {
+  const onPath = (environment.variables["PATH"] ?? "").split(":").some((directory) => `${directory}/temporal` === temporalBinary);
+  const program = temporalBinary === null || onPath ? "temporal" : quoted(temporalBinary);
+  const address = temporal === null ? "" : ` --address ${temporal.address}`;
+  return `${program}${address} workflow start --type finetune --task-queue roslin --input '{"model": {"source": "file:///…"}, "dataset": {"source": "file:///…"}}'`;
+}
+
+function quoted(path: string): string {
+  return /^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,78 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { UserError } from "../core/errors.js";
+import { lock, processStart } from "../infra/lock.js";
+import { isAlive, stopProcess } from "../infra/servers/service.js";
+import type { Machine } from "./machine.js";
+import { readState, stateFile, writeState } from "./state.js";
+import { Supervisor, type Supervised } from "./supervisor.js";
+
+/** How long processes that a killed supervisor left may take to end. */
+const LEFTOVER_MS = 5000;
+
+/** Thrown through what is waiting when the user or the system asks to stop. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+}
+
+/**
+ * Runs a home's machine for the time of `body`, which hears of SIGINT, SIGTERM and SIGHUP by the signal; then stops
+ * everything, workers first. One at a time in a home. A second signal kills at once. Throws UserError when one runs already.
+ */
+export async function runMachine<T>(
+  home: string,
+  plan: () => Promise<Machine>,
+  say: (line: string) => void,
+  body: (machine: Machine, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  await mkdir(home, { recursive: true });
+  const unlock = await lockHome(home);
+  const interrupted = new AbortController();
+  let processes: readonly Supervised[] = [];
+  const interrupt = (): void => {
+    if (interrupted.signal.aborted) {
+      for (const id of processes) if (isAlive(id)) process.kill(-id.pid, "SIGKILL");
+      process.exit(1);
+    }
+    interrupted.abort(new Interrupted("interrupted"));
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.on(signal, interrupt);
+  try {
+    await clearLeftovers(home, say);
+    const machine = await plan();
+    const self = { pid: process.pid, start: processStart(process.pid) ?? "" };
+    const changed = async (now: readonly Supervised[]): Promise<void> => {
+      processes = now;
+      await writeState(home, { supervisor: self, temporal: machine.temporal, s3: machine.s3, processes: now });
+    };
+    const supervisor = new Supervisor(machine.groups, changed, say);
+    await supervisor.start(interrupted.signal);
+    try {
+      return await body(machine, interrupted.signal);
+    } finally {
+      say("stopping");
+      await supervisor.stop();
+    }
+  } finally {
+    await rm(stateFile(home), { force: true });
+    for (const signal of signals) process.off(signal, interrupt);
+    await unlock();
+  }
+}
+
+/** Holds the home for one supervisor. Throws UserError when another has it. */
+export function lockHome(home: string): Promise<() => Promise<void>> {
+  return lock(join(home, "up.lock"), new AbortController().signal, (holder) => {
+    throw new UserError("roslin up runs here already: see roslin status, or stop it with roslin down", { home, by: holder });
+  });
+}
+
+/** Ends what a killed supervisor left running; only the very processes that it recorded. The caller holds the home. */
+export async function clearLeftovers(home: string, say: (line: string) => void): Promise<number> {
+  const left = ((await readState(home))?.processes ?? []).filter(isAlive);
+  if (left.length > 0) say(`ending ${left.length} processes that a killed supervisor left: ${left.map(({ name }) => name).join(", ")}`);
+  await Promise.all(left.map((id) => stopProcess(id, LEFTOVER_MS)));
+  await rm(stateFile(home), { force: true });
+  return left.length;
+}

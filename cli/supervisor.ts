@@ -1,0 +1,117 @@
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { boundLog, launch, stopAll, untilReady, type ProcessId, type Running, type Service } from "../infra/servers/service.js";
+import { messageOf } from "../core/errors.js";
+
+/** What a supervisor keeps running: groups are started in order and stopped in the opposite one. */
+export type Groups = readonly (readonly Service[])[];
+
+/** A supervised process as others see it. */
+export interface Supervised extends ProcessId {
+  readonly name: string;
+  /** how often it died and was started again */
+  readonly restarts: number;
+}
+
+/** Waiting times before a start: short after a first death, longer when it dies again and again. */
+const BACK_OFF = { firstMs: 200, lastMs: 10_000, forgottenMs: 30_000 };
+
+/** Milliseconds between looks at the logs' sizes. */
+const LOG_LOOK_MS = 15_000;
+
+/** The pause before the start that follows a process's death, from the pause before its last one and how long it lived. */
+export function pauseBefore(lastPauseMs: number | null, livedMs: number): number {
+  if (lastPauseMs === null || livedMs >= BACK_OFF.forgottenMs) return BACK_OFF.firstMs;
+  return Math.min(lastPauseMs * 2, BACK_OFF.lastMs);
+}
+
+/** Keeps processes running: what dies is started again with its ports and data. */
+export class Supervisor {
+  private readonly groups: Groups;
+  private readonly running = new Map<Service, Running & { readonly restarts: number }>();
+  private readonly stopping = new AbortController();
+  private readonly stopped: Promise<null>;
+  private readonly keepers: Promise<void>[] = [];
+  private readonly changed: (processes: readonly Supervised[]) => Promise<void>;
+  private readonly say: (line: string) => void;
+  /** one word to `changed` after the other */
+  private told: Promise<void> = Promise.resolve();
+
+  /** `changed` hears of every start, so that what a killed supervisor leaves is known; `say` hears of deaths. */
+  constructor(groups: Groups, changed: (processes: readonly Supervised[]) => Promise<void>, say: (line: string) => void) {
+    this.groups = groups;
+    this.changed = changed;
+    this.say = say;
+    this.stopped = once(this.stopping.signal, "abort").then(() => null);
+  }
+
+  /** Starts everything, each group when the one before is ready. Throws when something cannot be started, with all stopped again. */
+  async start(signal: AbortSignal): Promise<void> {
+    try {
+      for (const group of this.groups) {
+        signal.throwIfAborted();
+        const started = await Promise.all(group.map((service) => this.launch(service, 0)));
+        await Promise.all(started.map((running) => untilReady(running, signal)));
+        for (const running of started) this.keepers.push(this.keep(running));
+      }
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    this.keepers.push(this.watchLogs());
+  }
+
+  /** Stops everything, the last group first. */
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await Promise.all(this.keepers);
+    for (const group of this.groups.toReversed()) {
+      await stopAll(group.flatMap((service) => this.running.get(service) ?? []));
+      for (const service of group) this.running.delete(service);
+    }
+  }
+
+  private async launch(service: Service, restarts: number): Promise<Running> {
+    const running = await launch(service);
+    this.running.set(service, { ...running, restarts });
+    const now = [...this.running.values()].map(({ id, service: { name }, restarts: count }) => ({ ...id, name, restarts: count }));
+    this.told = this.told.then(() => this.changed(now));
+    await this.told;
+    return running;
+  }
+
+  /** Starts one service again, whenever it ends, until the supervisor stops. */
+  private async keep(first: Running): Promise<void> {
+    const { service } = first;
+    const { signal } = this.stopping;
+    let ended = first.ended;
+    let since = Date.now();
+    let pause: number | null = null;
+    for (let restarts = 1; ; restarts++) {
+      const how = await Promise.race([ended, this.stopped]);
+      if (how === null) return;
+      pause = pauseBefore(pause, Date.now() - since);
+      this.say(`${service.name} ended (${how}); it is started again in ${pause / 1000} s${how.startsWith("signal") ? "" : await lastWords(service)}`);
+      await sleep(pause, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
+      since = Date.now();
+      ended = this.launch(service, restarts).then((running) => running.ended, messageOf);
+    }
+  }
+
+  private async watchLogs(): Promise<void> {
+    const { signal } = this.stopping;
+    while (!signal.aborted) {
+      await sleep(LOG_LOOK_MS, undefined, { signal }).catch(() => undefined);
+      for (const group of this.groups) for (const { log } of group) await boundLog(log);
+    }
+  }
+}
+
+/** The last line of a service's log that says something, for whoever wonders why it ended. */
+async function lastWords({ log }: Service): Promise<string> {
+  const lines = (await readFile(log, "utf8").catch(() => "")).split("\n");
+  const line = lines.findLast((text) => text.trim() !== "" && !/^(Node\.js v|\s)/.test(text));
+  return line === undefined ? "" : `; its last words: ${line.slice(0, 300)}`;
+}
