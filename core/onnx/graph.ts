@@ -65,6 +65,7 @@ export class GraphBuilder {
   add = (a: Value, b: Value): Value => this.apply("Add", [a, b], {})[0]!;
   sub = (a: Value, b: Value): Value => this.apply("Sub", [a, b], {})[0]!;
   mul = (a: Value, b: Value): Value => this.apply("Mul", [a, b], {})[0]!;
+  div = (a: Value, b: Value): Value => this.apply("Div", [a, b], {})[0]!;
   neg = (x: Value): Value => this.apply("Neg", [x], {})[0]!;
   exp = (x: Value): Value => this.apply("Exp", [x], {})[0]!;
   sigmoid = (x: Value): Value => this.apply("Sigmoid", [x], {})[0]!;

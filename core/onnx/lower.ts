@@ -57,6 +57,7 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
   Add: plain("Add"),
   Sub: plain("Sub"),
   Mul: plain("Mul"),
+  Div: plain("Div"),
   Neg: plain("Neg"),
   Exp: plain("Exp"),
   Sigmoid: plain("Sigmoid"),

@@ -12,6 +12,7 @@ export interface Ops {
   Add: None;
   Sub: None;
   Mul: None;
+  Div: None;
   Neg: None;
   Exp: None;
   Sigmoid: None;
@@ -66,6 +67,7 @@ export const inferShapes: { readonly [K in OpName]: Infer<K> } = {
   Add: binary,
   Sub: binary,
   Mul: binary,
+  Div: binary,
   Neg: same,
   Exp: same,
   Sigmoid: same,

@@ -34,6 +34,7 @@ const cases: Readonly<Record<OpName, readonly Case[] | "none">> = {
   Add: [binary((g, a, b) => g.add(a, b)), binary((g, a, b) => g.add(a, b), [3, 1], [2, 1, 4])],
   Sub: [binary((g, a, b) => g.sub(a, b))],
   Mul: [binary((g, a, b) => g.mul(a, b)), binary((g, a, b) => g.mul(a, b), [], [2, 3])],
+  Div: [binary((g, a, b) => g.div(a, g.exp(b)))],
   Neg: [unary((g, x) => g.neg(x))],
   Exp: [unary((g, x) => g.exp(x))],
   Sigmoid: [unary((g, x) => g.sigmoid(x))],
