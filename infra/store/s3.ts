@@ -10,14 +10,17 @@ export interface S3Settings {
   /** of another server than Amazon's; buckets are then parts of the path */
   readonly endpoint?: string;
   readonly region?: string;
-  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string };
 }
 
-/** The settings that environment variables name; keys are left to the provider chain. */
+/** The settings that environment variables name; without keys among them, or with a profile, those are left to the provider chain. */
 export function s3SettingsOf(variables: Readonly<Record<string, string | undefined>>): S3Settings {
   const endpoint = variables["AWS_ENDPOINT_URL_S3"] || variables["AWS_ENDPOINT_URL"];
   const region = variables["AWS_REGION"] || variables["AWS_DEFAULT_REGION"];
-  return { ...(endpoint ? { endpoint } : {}), ...(region ? { region } : {}) };
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: sessionToken } = variables;
+  const named = accessKeyId && secretAccessKey && !variables["AWS_PROFILE"];
+  const credentials = named ? { credentials: { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) } } : {};
+  return { ...(endpoint ? { endpoint } : {}), ...(region ? { region } : {}), ...credentials };
 }
 
 /** Milliseconds without a byte after which a connection counts as dead. */
