@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { fork } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { joinGroup, type GroupEvents, type GroupOptions } from "../../infra/group.js";
+
+async function place(t: { after(done: () => Promise<void>): void }): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "group-"));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  return join(directory, "g.sock");
+}
+
+const silent: GroupEvents = { message: () => undefined, lost: () => undefined };
+const never = new AbortController().signal;
+const options = (path: string, worker: number, workers: number): GroupOptions => ({ path, worker, workers, timeoutMs: 3000, signal: never });
+
+test("three workers meet, whoever comes first, and hear each other", async (t) => {
+  const path = await place(t);
+  const heard: string[] = [];
+  const events = (worker: number): GroupEvents => ({ ...silent, message: (from, message) => heard.push(`${worker}<${from} ${JSON.stringify(message)}`) });
+  const followers = [1, 2].map((worker) => joinGroup(options(path, worker, 3), events(worker)));
+  await sleep(50);
+  const hub = await joinGroup(options(path, 0, 3), events(0));
+  const [one, two] = await Promise.all(followers);
+  one!.toHub("a");
+  hub.toAll("b");
+  while (heard.length < 4) await sleep(5);
+  assert.deepEqual(heard.sort(), ['0<0 "b"', '0<1 "a"', '1<0 "b"', '2<0 "b"']);
+  hub.seal();
+  assert.ok(!existsSync(path), "nobody can join any more");
+  for (const group of [one!, two!, hub]) group.close();
+});
+
+test("a worker that does not appear is named", async (t) => {
+  const path = await place(t);
+  const one = joinGroup(options(path, 1, 3), silent);
+  await assert.rejects(joinGroup({ ...options(path, 0, 3), timeoutMs: 300 }, silent), /1 of 3 workers did not appear: 2/);
+  (await one).close();
+  await assert.rejects(joinGroup({ ...options(path, 1, 3), timeoutMs: 100 }, silent), /worker 0 did not appear/);
+});
+
+test("the death of a process is known within 100 ms", async (t) => {
+  const path = await place(t);
+  const child = fork(join(import.meta.dirname, "group-member.js"), [path]);
+  let lostAt = 0;
+  let lost = -1;
+  const hub = await joinGroup(options(path, 0, 2), { ...silent, lost: (worker) => ([lost, lostAt] = [worker, performance.now()]) });
+  const killedAt = performance.now();
+  child.kill("SIGKILL");
+  while (lost === -1 && performance.now() - killedAt < 3000) await sleep(1);
+  hub.close();
+  assert.equal(lost, 1);
+  t.diagnostic(`known after ${(lostAt - killedAt).toFixed(1)} ms`);
+});

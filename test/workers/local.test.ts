@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { stageDirectory } from "../../activities/stage.js";
+import { trainDefinition } from "../../activities/train/index.js";
+import { UserError } from "../../core/errors.js";
+import { modelWeights, elements } from "../../core/model/names.js";
+import { SafetensorsFile, ModelFiles } from "../../infra/model-files.js";
+import { trainLocally } from "../../workers/local.js";
+import { trainDeps } from "../../workers/train-deps.js";
+import { childrenOf } from "./children.js";
+import { expected, job, madeRows, REFERENCE, type Job } from "./tiny.js";
+
+const close = (got: readonly number[], want: readonly number[]): void =>
+  got.forEach((value, index) => assert.ok(Math.abs(value - want[index]!) <= 1e-4 * Math.abs(want[index]!), `${index}: ${value} for ${want[index]}`));
+
+/** Nothing of ours in shared memory. */
+function assertNothingLeft(): void {
+  if (existsSync("/dev/shm")) assert.deepEqual(readdirSync("/dev/shm").filter((name) => name.startsWith("roslin-") && name.endsWith(".weights")), []);
+  assert.deepEqual(childrenOf(process.pid), []);
+}
+
+test("20 steps of training give PyTorch's losses, norms and weights", async (t) => {
+  const figures = await expected();
+  const { request, context } = await job(t, figures.rows, { shards: 2, microBatch: 2, epochs: 20, learningRate: 1e-3, weightDecay: 0.01 });
+  const result = await trainLocally(trainDeps, request, 1, context());
+  const metrics = result.metrics as unknown as { losses: number[]; gradientNorms: number[] };
+  assert.equal(metrics.losses.length, 20);
+  close(metrics.losses, figures.training_losses);
+  close(metrics.gradientNorms, figures.gradient_norms_before_clipping);
+  const directory = fileURLToPath(result.outputs[0]!.uri);
+  const got = new ModelFiles(directory);
+  const want = new SafetensorsFile(join(REFERENCE, "expected-after-20-steps.safetensors"));
+  for (const { name, shape } of modelWeights(got.config)) {
+    const [a, b] = [new Float32Array(elements(shape)), new Float32Array(elements(shape))];
+    got.readFloats(name, 0, a);
+    want.readFloats(name, 0, b);
+    const largest = b.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const worst = a.reduce((most, value, at) => Math.max(most, Math.abs(value - b[at]!)), 0);
+    assert.ok(worst <= 1e-4 * largest, `${name}: ${worst / largest}`);
+  }
+  got.close();
+  want.close();
+  assert.equal((JSON.parse(await readFile(join(directory, "config.json"), "utf8")) as { use_cache: boolean }).use_cache, true);
+  assert.equal((await trainLocally(trainDeps, request, 1, context())).reused, true);
+  assertNothingLeft();
+});
+
+/** 21 rows in steps of 16: an uneven last one, accumulation, rows of different lengths. */
+const UNEVEN = { shards: 8, microBatch: 1, accumulation: 2, epochs: 10, learningRate: 1e-3, checkpointEverySteps: 3, schedule: "cosine", warmupSteps: 2 };
+
+async function undisturbed(t: Parameters<typeof job>[0], workers: number): Promise<string> {
+  const { request, context } = await job(t, madeRows(21), UNEVEN);
+  return (await trainLocally(trainDeps, request, workers, context())).stateDigest!;
+}
+
+test("1, 3 and 8 workers end with the same bytes, and so does a run whose workers are killed", async (t) => {
+  const digest = await undisturbed(t, 1);
+  assert.equal(await undisturbed(t, 3), digest);
+  assert.equal(await undisturbed(t, 8), digest);
+  const { request, context, seen } = await job(t, madeRows(21), UNEVEN);
+  const commits = join(stageDirectory(trainDefinition, request), "commits");
+  const running = trainLocally(trainDeps, request, 3, context());
+  while (!existsSync(join(commits, "000003.json"))) await sleep(2);
+  process.kill(childrenOf(process.pid)[1]!, "SIGKILL");
+  const result = await running;
+  assert.equal(result.stateDigest, digest);
+  assert.ok((result.metrics["resumedAtStep"] as number) > 0);
+  assert.equal((result.metrics["losses"] as number[]).length, 20, "those before the resume too");
+  assert.ok(seen.some(({ note }) => note?.includes("starting again from the last checkpoint")));
+  assertNothingLeft();
+});
+
+test("a stop saves, and the next call goes on from there with another number of workers", async (t) => {
+  const digest = await undisturbed(t, 1);
+  const { request, context } = await job(t, madeRows(21), { ...UNEVEN, checkpointEverySteps: 1000 });
+  const stop = new AbortController();
+  const commits = join(stageDirectory(trainDefinition, request), "commits");
+  const running = trainLocally(trainDeps, request, 2, context(stop.signal));
+  while (!existsSync(join(commits, "000001.json"))) await sleep(2);
+  stop.abort(new Error("enough for today"));
+  await assert.rejects(running, /enough for today/);
+  const entries = readdirSync(commits).length;
+  assert.equal((await trainLocally(trainDeps, request, 5, context())).stateDigest, digest);
+  assert.ok(readdirSync(commits).length > entries);
+  assertNothingLeft();
+});
+
+async function stopped(t: Parameters<typeof job>[0]): Promise<Job & { directory: string }> {
+  const made = await job(t, madeRows(21), { ...UNEVEN, keepCheckpoints: 2 });
+  const stop = new AbortController();
+  const directory = stageDirectory(trainDefinition, made.request);
+  const running = trainLocally(trainDeps, made.request, 2, made.context(stop.signal));
+  while (!existsSync(join(directory, "commits", "000003.json"))) await sleep(2);
+  stop.abort(new Error("stop"));
+  await assert.rejects(running, /stop/);
+  return { ...made, directory };
+}
+
+test("a corrupt newest checkpoint is set aside, and the one before it is used", async (t) => {
+  const digest = await undisturbed(t, 1);
+  const { request, context, seen, directory } = await stopped(t);
+  const newest = readdirSync(join(directory, "shards")).sort().at(-1)!;
+  const file = join(directory, "shards", newest);
+  const bytes = await readFile(file);
+  bytes[bytes.length - 5]! ^= 1;
+  await writeFile(file, bytes);
+  assert.equal((await trainLocally(trainDeps, request, 2, context())).stateDigest, digest);
+  assert.ok(seen.some(({ note }) => note?.includes("is set aside")));
+});
+
+test("with every checkpoint gone training starts over rather than failing", async (t) => {
+  const digest = await undisturbed(t, 1);
+  const { request, context, directory } = await stopped(t);
+  await rm(join(directory, "shards"), { recursive: true });
+  const result = await trainLocally(trainDeps, request, 1, context());
+  assert.equal(result.stateDigest, digest);
+  assert.equal(result.metrics["resumedAtStep"], 0);
+});
+
+test("a step that isn't finite is named with its shard and rows, and updates nothing", async (t) => {
+  const { request, context } = await job(t, madeRows(21), { ...UNEVEN, learningRate: 1e30, maxGradNorm: 1e30, schedule: "constant", warmupSteps: 0 });
+  await assert.rejects(trainLocally(trainDeps, request, 2, context()), (error: Error) => error instanceof UserError && /not finite.*\[step=\d+, .*shards=[\d ]+, rows=[\d ]+\]/.test(error.message));
+  assertNothingLeft();
+});
+
+test("too little memory or disk is said before the start, need against have", async (t) => {
+  const { request, context } = await job(t, madeRows(5), { shards: 2 });
+  await assert.rejects(trainLocally({ ...trainDeps, availableMemory: () => 1000 }, request, 1, context()), /more memory than this machine has free \[need=.* GB, have=.* GB/);
+  await assert.rejects(trainLocally({ ...trainDeps, freeDisk: () => 1000 }, request, 1, context()), /more disk than is free/);
+});
