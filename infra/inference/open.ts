@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { CorruptError, UserError } from "../../core/errors.js";
+import { errorNamed } from "../../core/errors.js";
 import type { TokenRow } from "../../core/data/tokens.js";
 import type { Score } from "./model.js";
 import type { Answer, Question } from "./thread.js";
@@ -32,7 +32,7 @@ export async function openInference(directory: string, signal: AbortSignal): Pro
       const off = (): void => void worker.off("message", message).off("error", error).off("exit", exit);
       const message = (answer: Answer): void => {
         off();
-        if ("error" in answer) reject(revive(answer.error));
+        if ("error" in answer) reject(errorNamed(answer.error.name, answer.error.message));
         else resolve(answer);
       };
       const error = (thrown: Error): void => {
@@ -56,7 +56,8 @@ export async function openInference(directory: string, signal: AbortSignal): Pro
     throw error;
   }
   return {
-    score: (rows) => ask<Score>({ score: rows }),
+    // a view would take its whole buffer along
+    score: (rows) => ask<Score>({ score: rows.map((row) => ({ ...row, inputIds: row.inputIds.slice(), labels: row.labels.slice() })) }),
     async *generate(prompt) {
       let { token } = await ask<{ token: number | null }>({ start: prompt });
       while (token !== null) {
@@ -66,10 +67,4 @@ export async function openInference(directory: string, signal: AbortSignal): Pro
     },
     close,
   };
-}
-
-/** An error keeps its class on its way between threads, for the class decides what is done about it. */
-function revive({ name, message }: { readonly name: string; readonly message: string }): Error {
-  if (name === "UserError") return new UserError(message);
-  return name === "CorruptError" ? new CorruptError(message) : new Error(message);
 }

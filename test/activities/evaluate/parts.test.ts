@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { openJournal } from "../../../activities/evaluate/journal.js";
+import { judge, planBatches, planSamples } from "../../../activities/evaluate/plan.js";
+import { describeSample, takeResponse } from "../../../activities/evaluate/samples.js";
+import { promptOf } from "../../../core/data/prompt.js";
+import type { Tokenizer } from "../../../core/data/tokenizer.js";
+import type { TokenSplit } from "../../../core/data/tokens.js";
+
+const split = (...lengths: number[]): TokenSplit => ({
+  count: lengths.length,
+  row: (source) => ({ source, inputIds: new Int32Array(lengths[source]!).map((_, at) => at), labels: new Int32Array(lengths[source]!).map((_, at) => (at < 2 ? -100 : at)) }),
+});
+
+/** One character a token. */
+const letters: Tokenizer = {
+  encode: (text) => [...text].map((letter) => letter.codePointAt(0)!),
+  decode: (ids) => String.fromCodePoint(...Array.from(ids)),
+  stream: () => () => "",
+  idOf: () => undefined,
+};
+
+async function* say(text: string): AsyncGenerator<number> {
+  for (const id of letters.encode(text)) yield await Promise.resolve(id);
+}
+
+test("batches are neighbours, few enough rows and tokens, and a long row goes alone", () => {
+  assert.deepEqual(planBatches(split(1000, 1000, 1000, 3000, 10)), [
+    { start: 0, end: 2 },
+    { start: 2, end: 3 },
+    { start: 3, end: 4 },
+    { start: 4, end: 5 },
+  ]);
+  assert.deepEqual(planBatches(split(...Array<number>(20).fill(3))), [
+    { start: 0, end: 16 },
+    { start: 16, end: 20 },
+  ]);
+  assert.deepEqual(planBatches(split()), []);
+});
+
+test("samples are spread over the split, and rows without a response are passed over", () => {
+  assert.deepEqual(
+    planSamples(split(5, 5, 5, 5), 2).map(({ row }) => row),
+    [0, 2],
+  );
+  assert.deepEqual(planSamples(split(2, 4), 5), [{ row: 1, prompt: [0, 1], expected: [2, 3] }]);
+});
+
+test("the gate compares, and stands open where nothing can be compared", () => {
+  assert.equal(judge({ base: 10, tuned: 9 }, 1).passed, true);
+  assert.equal(judge({ base: 10, tuned: 11 }, 1).passed, false);
+  assert.deepEqual(judge({ base: null, tuned: null }, 1), { judged: false, passed: true, ratio: null, maxPerplexityRatio: 1 });
+});
+
+test("a response ends with the end key, or after 128 tokens", async () => {
+  assert.equal(letters.decode(await takeResponse(say("blue\n\n### End and more"), letters)), "blue\n\n### End");
+  assert.equal((await takeResponse(say("x".repeat(500)), letters)).length, 128);
+  assert.equal((await takeResponse(say("### End".repeat(20)), null)).length, 128);
+});
+
+test("a sample shows the request without its template, and answers without the end key", () => {
+  const ask = (input?: string) => describeSample({ row: 7, prompt: letters.encode(promptOf({ instruction: "Name a colour.", input })), expected: letters.encode("blue\n\n### End") }, letters.encode("red"), letters.encode("green\n\n### End"), letters);
+  const { prompt, ...plain } = ask();
+  assert.equal(prompt, promptOf({ instruction: "Name a colour." }));
+  assert.deepEqual(plain, { row: 7, instruction: "Name a colour.", expected: "blue", base: "red", tuned: "green" });
+  const { instruction, input } = ask("of the sky");
+  assert.deepEqual({ instruction, input }, { instruction: "Name a colour.", input: "of the sky" });
+});
+
+test("a journal's line that a kill cut short doesn't count, and harms no later one", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "roslin-journal-"));
+  const path = join(directory, "journal.jsonl");
+  const first = { model: "base", batch: 0, nll: 1.5, labels: 3 } as const;
+  await (await openJournal(path)).add(first);
+  appendFileSync(path, '{"model":"base","ba');
+  const second = { model: "tuned", sample: 0, ids: [1, 2] } as const;
+  const journal = await openJournal(path);
+  assert.deepEqual(journal.items, [first]);
+  await journal.add(second);
+  assert.deepEqual((await openJournal(path)).items, [first, second]);
+  rmSync(directory, { recursive: true });
+});
