@@ -74,9 +74,10 @@ export class JsonSplitter {
   private outside(byte: number, at: number, begin: number): number {
     const isMark = this.state === "start" && this.line === 1 && this.column < 3 && byte === [0xef, 0xbb, 0xbf][this.column];
     if (isSpace(byte) || isMark) return begin;
-    if (this.state === "start" && (byte === OPEN_ARRAY || byte === OPEN_OBJECT)) {
+    const isLine = byte === OPEN_OBJECT || this.file.toLowerCase().endsWith(".jsonl");
+    if (this.state === "start" && (byte === OPEN_ARRAY || isLine)) {
       this.state = "rows";
-      this.lines = byte === OPEN_OBJECT;
+      this.lines = byte !== OPEN_ARRAY;
       [this.pieceLine, this.pieceColumn] = [this.line, this.column];
       if (this.lines) return at;
       this.depth = 1;

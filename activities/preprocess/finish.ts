@@ -1,0 +1,110 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { lossTokens } from "../../core/data/mask.js";
+import { splitRows } from "../../core/data/split.js";
+import { UserError } from "../../core/errors.js";
+import { decodeChunk, TOKEN_INDEX, type TokenIndex } from "../../core/format/token-shards.js";
+import { outputNamed, type Artifact } from "../../core/stage.js";
+import type { StageRequest } from "../stage.js";
+import type { ChunkRecord } from "./chunks.js";
+import type { PreprocessDependencies } from "./index.js";
+
+/** Reasons that the message about too many bad rows quotes. */
+const QUOTED = 3;
+
+/** What the rows came to. */
+interface TokenStats {
+  /** of the source */
+  readonly rows: number;
+  readonly trainRows: number;
+  readonly testRows: number;
+  readonly dropped: number;
+  readonly rejected: number;
+  readonly truncated: number;
+  /** rows with the tokens of an earlier one */
+  readonly duplicates: number;
+  readonly tokens: number;
+  /** share of the tokens that carry loss */
+  readonly lossShare: number;
+  /** rows by length: the key is the longest of its bin, in tokens */
+  readonly lengths: Readonly<Record<string, number>>;
+}
+
+/** Judges the chunks, splits their rows and writes the index; UserError when there are too many bad rows or too few good ones. */
+export async function finish(
+  dependencies: PreprocessDependencies,
+  directory: string,
+  records: readonly ChunkRecord[],
+  request: StageRequest,
+  signal: AbortSignal,
+): Promise<{ readonly tokens: Artifact; readonly stats: TokenStats }> {
+  const { testRows, maxRejectShare, seed } = request.config.preprocess;
+  const sum = (field: "rows" | "kept" | "dropped" | "truncated"): number => records.reduce((total, record) => total + record[field], 0);
+  const rows = sum("rows");
+  const kept = sum("kept");
+  await setRejectsAside(dependencies, directory, records, rows, maxRejectShare);
+  if (kept === 0) throw new UserError("no row of the dataset can be trained on", { rows, empty: sum("dropped") });
+  if (testRows >= kept) throw new UserError("preprocess.testRows leaves no rows to train on: lower it", { testRows, rows: kept });
+
+  const isTest = splitRows(kept, testRows, seed);
+  const tokens = join(directory, "tokens");
+  const { trainLoss, ...measured } = await measure(tokens, records, isTest, signal);
+  if (trainLoss === 0) throw new UserError("no token of the training rows carries loss: every label is -100", { rows: kept - testRows });
+  const index: TokenIndex = {
+    version: 1,
+    inputs: { model: outputNamed(request.inputs, "model").sha256, dataset: outputNamed(request.inputs, "dataset").sha256 },
+    chunks: records.map(({ file, sha256, bytes, kept: count }) => ({ file, sha256, bytes, rows: count })),
+    test: [...isTest.keys()].filter((row) => isTest[row] === 1),
+  };
+  await dependencies.writeFileAtomic(join(tokens, TOKEN_INDEX), JSON.stringify(index));
+  await keepOnly(tokens, [TOKEN_INDEX, ...records.map((record) => record.file)]);
+  const rejected = records.reduce((total, record) => total + record.rejects.length, 0);
+  const stats = { rows, trainRows: kept - testRows, testRows, dropped: sum("dropped"), rejected, truncated: sum("truncated"), ...measured };
+  return { tokens: await dependencies.artifactOf("tokens", tokens, signal), stats };
+}
+
+/** Writes rejects.jsonl; UserError when they are too many. */
+async function setRejectsAside(dependencies: PreprocessDependencies, directory: string, records: readonly ChunkRecord[], rows: number, maxShare: number): Promise<void> {
+  const rejects = records.flatMap((record) => record.rejects);
+  const file = join(directory, "rejects.jsonl");
+  await dependencies.writeFileAtomic(file, rejects.map((reject) => `${JSON.stringify(reject)}\n`).join(""));
+  if (rejects.length <= maxShare * rows) return;
+  const first = rejects.slice(0, QUOTED).map(({ row, reason }) => `row ${row}: ${reason}`);
+  throw new UserError(`too many rows of the dataset are bad; the first: ${first.join("; ")}. Mend them, or raise preprocess.maxRejectShare`, {
+    bad: rejects.length,
+    rows,
+    maxRejectShare: maxShare,
+    all: file,
+  });
+}
+
+async function measure(
+  tokens: string,
+  records: readonly ChunkRecord[],
+  isTest: Uint8Array,
+  signal: AbortSignal,
+): Promise<Pick<TokenStats, "duplicates" | "tokens" | "lossShare" | "lengths"> & { readonly trainLoss: number }> {
+  const seen = new Set<string>();
+  const bins = new Map<number, number>();
+  let [rows, total, loss, trainLoss] = [0, 0, 0, 0];
+  for (const { file } of records) {
+    signal.throwIfAborted();
+    for (const { inputIds, labels } of decodeChunk(await readFile(join(tokens, file)), file)) {
+      const scored = lossTokens(labels);
+      total += inputIds.length;
+      loss += scored;
+      if (isTest[rows++] === 0) trainLoss += scored;
+      seen.add(createHash("sha256").update(inputIds).digest("base64"));
+      const bin = 2 ** Math.ceil(Math.log2(Math.max(16, inputIds.length)));
+      bins.set(bin, (bins.get(bin) ?? 0) + 1);
+    }
+  }
+  const lengths = Object.fromEntries([...bins].sort(([a], [b]) => a - b));
+  return { duplicates: rows - seen.size, tokens: total, lossShare: loss / total, lengths, trainLoss };
+}
+
+/** Removes what a killed process left half written: it would count in the directory's digest. */
+async function keepOnly(directory: string, names: readonly string[]): Promise<void> {
+  for (const name of await readdir(directory)) if (!names.includes(name)) await rm(join(directory, name), { recursive: true });
+}

@@ -1,0 +1,81 @@
+import { UserError } from "../errors.js";
+import { responseLabels } from "./mask.js";
+import { RESPONSE_KEY, trainingText } from "./prompt.js";
+import type { Tokenizer } from "./tokenizer.js";
+import { IGNORED } from "./tokens.js";
+
+/** What becomes of a row: tokens, nothing (an empty response), or a rejection with its reason. */
+export type RowOutcome =
+  | { readonly kind: "kept"; readonly inputIds: readonly number[]; readonly labels: readonly number[]; readonly truncated: boolean }
+  | { readonly kind: "dropped" }
+  | { readonly kind: "rejected"; readonly reason: string };
+
+/** Turns the fields of a row into tokens. */
+export type RowRule = (fields: Readonly<Record<string, unknown>>) => RowOutcome;
+
+/** What of the model bounds a row. */
+export interface RowBounds {
+  /** ids are below it */
+  readonly vocabulary: number;
+  /** the longest row that the model takes */
+  readonly positions: number;
+}
+
+const rejected = (reason: string): RowOutcome => ({ kind: "rejected", reason });
+
+/** As Python strips: Unicode's white space and four control characters. */
+const EMPTY = /^[\p{White_Space}\x1c-\x1f]*$/u;
+
+/** The rule for Alpaca's rows: instruction, output and perhaps input become Dolly's prompt. Throws UserError where settings, model and tokenizer don't fit. */
+export function alpacaRule(tokenizer: Tokenizer, bounds: RowBounds & { readonly padId: number }, maxLength: number): RowRule {
+  if (maxLength > bounds.positions)
+    throw new UserError(`rows of preprocess.maxLength tokens are longer than the model takes: set it to ${bounds.positions} or less`, { maxLength, n_positions: bounds.positions });
+  const key = tokenizer.encode(RESPONSE_KEY);
+  if (tokenizer.decode(key) !== RESPONSE_KEY)
+    throw new UserError("the model's tokenizer cannot write the response key: its vocabulary lacks bytes", { key: JSON.stringify(RESPONSE_KEY) });
+  return ({ instruction, input, output }) => {
+    if (typeof instruction !== "string") return rejected(wrongType("instruction", instruction));
+    if (typeof output !== "string" && output !== null) return rejected(wrongType("output", output));
+    if (typeof input !== "string" && input !== null && input !== undefined) return rejected(wrongType("input", input));
+    if (output === null || EMPTY.test(output)) return { kind: "dropped" };
+    const whole = tokenizer.encode(trainingText({ instruction, input: input ?? "", output }));
+    const inputIds = whole.slice(0, maxLength);
+    const outside = inputIds.find((id) => id >= bounds.vocabulary);
+    if (outside !== undefined) return rejected(`token ${outside} is beyond the model's vocabulary of ${bounds.vocabulary}`);
+    const labels = responseLabels(inputIds, key, bounds.padId);
+    if (labels !== null) return { kind: "kept", inputIds, labels, truncated: whole.length > maxLength };
+    const cut = responseLabels(whole, key, bounds.padId) !== null;
+    return rejected(cut ? `the prompt alone is longer than ${maxLength} tokens: its response is cut away` : "the tokenizer joins the response key with what follows it, so where the response starts is unknown");
+  };
+}
+
+/** The rule for rows that are tokens already: taken as they are when they fit the model. */
+export function tokenRule({ vocabulary, positions }: RowBounds): RowRule {
+  return (fields) => {
+    const inputIds = integers(fields["input_ids"]);
+    const labels = integers(fields["labels"]);
+    if (inputIds === null) return rejected("input_ids: expected a list of whole numbers");
+    if (labels === null) return rejected("labels: expected a list of whole numbers");
+    if (inputIds.length !== labels.length) return rejected(`input_ids and labels differ in length: ${inputIds.length} and ${labels.length}`);
+    if (inputIds.length === 0) return rejected("input_ids is empty");
+    if (inputIds.length > positions) return rejected(`${inputIds.length} tokens are more than the model's ${positions} positions`);
+    const inside = (id: number): boolean => id >= 0 && id < vocabulary;
+    const wrongId = inputIds.find((id) => !inside(id));
+    if (wrongId !== undefined) return rejected(`input_ids: ${wrongId} is outside the model's vocabulary of ${vocabulary}`);
+    const wrongLabel = labels.find((id) => id !== IGNORED && !inside(id));
+    if (wrongLabel !== undefined) return rejected(`labels: ${wrongLabel} is neither ${IGNORED} nor inside the model's vocabulary of ${vocabulary}`);
+    return { kind: "kept", inputIds, labels, truncated: false };
+  };
+}
+
+function wrongType(field: string, value: unknown): string {
+  if (value === undefined) return `${field} is missing`;
+  return `${field}: expected text, got ${value === null ? "null" : Array.isArray(value) ? "a list" : typeof value}`;
+}
+
+/** A list of whole numbers (Parquet's are bigint); null when it is anything else. */
+function integers(value: unknown): number[] | null {
+  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) return null;
+  const numbers = Array.from(value as ArrayLike<unknown>, (item) => (typeof item === "bigint" ? Number(item) : item));
+  return numbers.every((item) => Number.isSafeInteger(item)) ? (numbers as number[]) : null;
+}

@@ -1,0 +1,208 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { preprocess, preprocessDefinition } from "../../../activities/preprocess/index.js";
+import { stageDirectory, type StageContext, type StageRequest } from "../../../activities/stage.js";
+import type { TokenRow, TokenSplit } from "../../../core/data/tokens.js";
+import { UserError } from "../../../core/errors.js";
+import type { Progress, StageResult } from "../../../core/stage.js";
+import { openTokens } from "../../../infra/tokens.js";
+import { gptjTokenizer } from "../../core/data/gptj.js";
+import { byteTokenizer, dependencies, readLines, requestFor, writeModel } from "./helpers.js";
+
+const directory = mkdtempSync(join(tmpdir(), "roslin-preprocess-"));
+after(() => rmSync(directory, { recursive: true }));
+let made = 0;
+const fresh = (name: string): string => join(directory, `${made++}-${name}`);
+const quiet: StageContext = { signal: new AbortController().signal, progress: () => {} };
+
+function write(name: string, rows: unknown): string {
+  const path = fresh(name);
+  writeFileSync(path, typeof rows === "string" ? rows : JSON.stringify(rows));
+  return path;
+}
+
+const run = (request: StageRequest, context: StageContext = quiet): Promise<StageResult> => preprocess(dependencies, request, context);
+const tokensOf = (result: StageResult): ReturnType<typeof openTokens> => openTokens(fileURLToPath(result.outputs[0]!.uri));
+const rowsOf = (split: TokenSplit): TokenRow[] => Array.from({ length: split.count }, (_, index) => split.row(index));
+const plain = ({ source, inputIds, labels }: TokenRow): object => ({ source, inputIds: [...inputIds], labels: [...labels] });
+const alpaca = (count: number): object[] => Array.from({ length: count }, (_, n) => ({ instruction: `Say ${n}.`, input: n % 3 === 0 ? `it is ${n}` : "", output: `${n * 7}` }));
+
+const fails = (request: StageRequest, ...words: string[]): Promise<void> =>
+  assert.rejects(run(request), (error: Error) => {
+    assert.ok(error instanceof UserError, error.stack);
+    for (const word of words) assert.ok(error.message.includes(word), `${error.message} lacks ${word}`);
+    return true;
+  });
+
+test("every reference case has Dolly's tokens and labels; empty responses and cut keys are told apart", async () => {
+  interface Case { row: object; drop?: string; input_ids?: number[]; labels?: number[] }
+  const reference = JSON.parse(readFileSync(new URL("../../../../test/reference/preprocess-cases.json", import.meta.url), "utf8")) as { cases: Case[] };
+  const model = writeModel(fresh("gptj"), { vocab_size: 50400, eos_token_id: 50256 }, gptjTokenizer());
+  const request = await requestFor(fresh("root"), model, write("rows.json", reference.cases.map((item) => item.row)), { testRows: 0, maxRejectShare: 1 });
+  const result = await run(request);
+  const { train } = await tokensOf(result);
+  const expected = reference.cases.flatMap((item, source) => (item.drop === undefined ? [{ source, inputIds: item.input_ids, labels: item.labels }] : []));
+  assert.deepEqual(rowsOf(train).map(plain), expected);
+  const dropped = reference.cases.filter((item) => item.drop?.startsWith("empty")).length;
+  const rejected = reference.cases.flatMap((item, row) => (item.drop !== undefined && !item.drop.startsWith("empty") ? [row] : []));
+  assert.equal(result.metrics["dropped"], dropped);
+  assert.ok(dropped > 0 && rejected.length > 0);
+  const rejects = (await readLines(join(stageDirectory(preprocessDefinition, request), "rejects.jsonl"))) as { row: number; reason: string }[];
+  assert.deepEqual(rejects.map((reject) => reject.row), rejected);
+  assert.match(rejects[0]!.reason, /longer than 1024 tokens/);
+});
+
+test("the split is drawn by the seed, rows keep the source's order, and nothing is lost", async () => {
+  const dataset = write("rows.json", alpaca(40));
+  const model = writeModel(fresh("model"));
+  const first = await tokensOf(await run(await requestFor(fresh("root"), model, dataset, { testRows: 7 })));
+  const again = await tokensOf(await run(await requestFor(fresh("root"), model, dataset, { testRows: 7 })));
+  const other = await tokensOf(await run(await requestFor(fresh("root"), model, dataset, { testRows: 7, seed: 1 })));
+  const sources = (split: TokenSplit): number[] => rowsOf(split).map((row) => row.source);
+  assert.equal(first.test.count, 7);
+  assert.deepEqual(sources(first.test), sources(first.test).toSorted((a, b) => a - b));
+  assert.deepEqual([...sources(first.train), ...sources(first.test)].sort((a, b) => a - b), [...Array(40).keys()]);
+  assert.deepEqual(sources(again.test), sources(first.test));
+  assert.notDeepEqual(sources(other.test), sources(first.test));
+});
+
+test("an abort in the middle costs one chunk at most, and the digest is that of an undisturbed run", async () => {
+  const dataset = write("rows.jsonl", alpaca(13_000).map((row) => JSON.stringify(row)).join("\n"));
+  const model = writeModel(fresh("model"));
+  const undisturbed = await run(await requestFor(fresh("root"), model, dataset, { testRows: 100 }));
+  const request = await requestFor(fresh("root"), model, dataset, { testRows: 100 });
+  const stop = new AbortController();
+  let written = 0;
+  const stopping = {
+    ...dependencies,
+    writeFileAtomic: async (path: string, bytes: Uint8Array | string): Promise<void> => {
+      await dependencies.writeFileAtomic(path, bytes);
+      if (path.endsWith(".safetensors") && ++written === 3) stop.abort(new Error("paused"));
+    },
+  };
+  await assert.rejects(preprocess(stopping, request, { ...quiet, signal: stop.signal }), /paused/);
+  const tokens = join(stageDirectory(preprocessDefinition, request), "tokens");
+  const before = statSync(join(tokens, "000001.safetensors")).mtimeMs;
+  // what a kill in the middle of a write leaves, and a finished file that went bad
+  writeFileSync(join(tokens, "000003.safetensors.99.tmp"), "half");
+  writeFileSync(join(tokens, "000000.safetensors"), "damaged");
+  const resumed = await run(request);
+  assert.equal(resumed.outputs[0]!.sha256, undisturbed.outputs[0]!.sha256);
+  assert.equal(statSync(join(tokens, "000001.safetensors")).mtimeMs, before, "a finished chunk was made again");
+  assert.deepEqual(readdirSync(tokens).length, 5);
+  assert.equal(undisturbed.reused, false);
+  assert.deepEqual(await run(request), { ...resumed, reused: true });
+});
+
+test("the event loop gets its turn while rows are tokenized", async () => {
+  const dataset = write("rows.json", alpaca(8000));
+  const progress: Progress[] = [];
+  let turns = 0;
+  const timer = setInterval(() => turns++, 5);
+  await run(await requestFor(fresh("root"), writeModel(fresh("model")), dataset, { testRows: 0 }), { ...quiet, progress: (one) => progress.push(one) });
+  clearInterval(timer);
+  // some hundred milliseconds of work, cut into pieces of 25
+  assert.ok(turns >= 5, `${turns} turns`);
+  assert.deepEqual(progress.at(-1), { stage: "preprocess", done: 8000, total: 8000, unit: "rows" });
+});
+
+test("metrics count what became of the rows", async () => {
+  const rows = [...alpaca(4), ...alpaca(1), { instruction: "a", output: " \n" }, { instruction: "b", output: null }, { instruction: "c" }, { instruction: "d", output: "long ".repeat(40) }];
+  const { metrics } = await run(await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", rows), { testRows: 1, maxLength: 300, maxRejectShare: 0.2 }));
+  const { seconds, rowsPerSecond, tokens, lossShare, lengths, ...counts } = metrics as unknown as Record<string, number> & { lengths: Record<string, number> };
+  assert.deepEqual(counts, { rows: 9, trainRows: 5, testRows: 1, dropped: 2, rejected: 1, truncated: 1, duplicates: 1 });
+  assert.ok(seconds! > 0 && rowsPerSecond! > 0 && tokens! > 1000 && lossShare! > 0 && lossShare! < 1);
+  assert.equal(Object.values(lengths).reduce((sum, count) => sum + count, 0), 6);
+});
+
+test("bad rows are set aside with their reasons; too many stop the stage and name the first", async () => {
+  const rows = [...alpaca(17), { instruction: 5, output: "x" }, { instruction: "x", output: ["y"] }, { output: "z" }];
+  const model = writeModel(fresh("model"));
+  const dataset = write("rows.json", rows);
+  const lenient = await requestFor(fresh("root"), model, dataset, { testRows: 1, maxRejectShare: 0.15 });
+  await run(lenient);
+  assert.deepEqual(await readLines(join(stageDirectory(preprocessDefinition, lenient), "rejects.jsonl")), [
+    { row: 17, reason: "instruction: expected text, got number" },
+    { row: 18, reason: "output: expected text, got a list" },
+    { row: 19, reason: "instruction is missing" },
+  ]);
+  const strict = await requestFor(fresh("root"), model, dataset, { testRows: 1, maxRejectShare: 0.14 });
+  await fails(strict, "row 17: instruction: expected text, got number; row 18", "bad=3", "rows=20", "maxRejectShare=0.14", "rejects.jsonl");
+  assert.ok(existsSync(join(stageDirectory(preprocessDefinition, strict), "rejects.jsonl")));
+  await fails(strict, "bad=3");
+});
+
+test("rows that are tokens already are taken as they are, without a tokenizer, whatever maxLength says", async () => {
+  const good = [
+    { input_ids: [1, 2, 3], labels: [-100, 2, 3] },
+    { input_ids: [259], labels: [0] },
+    { input_ids: Array(16).fill(7), labels: Array(16).fill(7) },
+  ];
+  const bad: [object, RegExp][] = [
+    [{ input_ids: [1, 260], labels: [1, 2] }, /input_ids: 260 is outside the model's vocabulary of 260/],
+    [{ input_ids: [1, -1], labels: [1, 2] }, /input_ids: -1/],
+    [{ input_ids: [1, 2], labels: [1, -99] }, /labels: -99/],
+    [{ input_ids: [1, 2], labels: [1] }, /differ in length: 2 and 1/],
+    [{ input_ids: [1.5], labels: [1] }, /input_ids: expected a list of whole numbers/],
+    [{ input_ids: [1], labels: "1" }, /labels: expected a list/],
+    [{ input_ids: [], labels: [] }, /empty/],
+    [{ input_ids: Array(17).fill(1), labels: Array(17).fill(1) }, /17 tokens.*16 positions/],
+    [{ text: "no tokens" }, /input_ids: expected/],
+  ];
+  const model = writeModel(fresh("model"), { n_positions: 16 }, null);
+  const request = await requestFor(fresh("root"), model, write("rows.jsonl", [...good, ...bad.map(([row]) => row)].map((row) => JSON.stringify(row)).join("\n")), { testRows: 0, maxRejectShare: 0.9 });
+  const { train } = await tokensOf(await run(request));
+  assert.deepEqual(rowsOf(train).map(plain), good.map((row, source) => ({ source, inputIds: row.input_ids, labels: row.labels })));
+  const rejects = (await readLines(join(stageDirectory(preprocessDefinition, request), "rejects.jsonl"))) as { reason: string }[];
+  bad.forEach(([, reason], index) => assert.match(rejects[index]!.reason, reason));
+});
+
+test("rows of CSV, lines and JSON give the same tokens", async () => {
+  const model = writeModel(fresh("model"));
+  const rows = [{ instruction: 'Say "hi", now', input: "", output: "hi\nthere" }, { instruction: "é", input: "日本", output: "🙂" }];
+  const csv = `output,instruction,input\n${rows.map((row) => [row.output, row.instruction, row.input].map((text) => `"${text.replaceAll('"', '""')}"`).join(",")).join("\n")}\n`;
+  const sources = [write("a.json", rows), write("a.jsonl", rows.map((row) => JSON.stringify(row)).join("\n")), write("a.csv", csv)];
+  const all = await Promise.all(sources.map(async (source) => rowsOf((await tokensOf(await run(await requestFor(fresh("root"), model, source, { testRows: 0 })))).train).map(plain)));
+  assert.deepEqual(all[1], all[0]);
+  assert.deepEqual(all[2], all[0]);
+});
+
+test("what the user must mend is said in one message", async () => {
+  const model = writeModel(fresh("model"));
+  const rows = write("rows.json", alpaca(5));
+  const request = (dataset: string, settings: object, directoryOfModel = model): Promise<StageRequest> => requestFor(fresh("root"), directoryOfModel, dataset, settings);
+  await fails(await request(write("qa.json", [{ question: "a", answer: "b" }]), {}), "not in Alpaca's format", "columns question, answer", "instruction, output", "input_ids and labels", "qa.json");
+  await fails(await request(write("qa.csv", "question,answer\n"), {}), "columns question, answer");
+  await fails(await request(write("none.json", "[]"), {}), "no rows");
+  await fails(await request(write("bad.jsonl", "no json\n{"), {}), "not in Alpaca's format", "line 1");
+  await fails(await request(rows, { testRows: 5 }), "testRows=5", "rows=5");
+  await fails(await request(rows, { testRows: 1000 }), "testRows=1000", "rows=5");
+  await fails(await request(write("empty.json", [{ instruction: "a", output: "" }]), { testRows: 0 }), "no row", "empty=1");
+  await fails(await request(write("masked.json", [{ input_ids: [1, 2], labels: [2, -100] }]), { testRows: 0 }), "no token of the training rows carries loss");
+  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("short"), { n_positions: 512 })), "maxLength=1024", "n_positions=512");
+  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("bare"), {}, null)), "tokenizer.json", "missing");
+  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("other"), {}, { ...byteTokenizer, model: { type: "Unigram" } })), "byte-level BPE");
+  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("llama"), { model_type: "llama" })), "model_type", "llama");
+  await fails(await request(rows, { testRows: 1, maxRejectShare: 0 }, writeModel(fresh("small"), { vocab_size: 64 })), "beyond the model's vocabulary of 64");
+});
+
+test("a token file that was changed is not trained on", async () => {
+  const result = await run(await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", alpaca(5)), { testRows: 1 }));
+  const path = join(fileURLToPath(result.outputs[0]!.uri), "000000.safetensors");
+  const bytes = readFileSync(path);
+  bytes[bytes.length - 1]! ^= 1;
+  writeFileSync(path, bytes);
+  await assert.rejects(tokensOf(result), { name: "CorruptError", message: /000000\.safetensors/ });
+  rmSync(path);
+  await assert.rejects(tokensOf(result), { name: "CorruptError", message: /missing.*000000\.safetensors/ });
+});
+
+test("the output's digest is pinned: who changes it on purpose raises the stage's version", async () => {
+  const rows = [...alpaca(20), { instruction: "é", input: "日本", output: "🙂<|endoftext|>" }, { instruction: "x", output: "" }, { instruction: "y" }];
+  const result = await run(await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", rows), { testRows: 4, maxLength: 400 }));
+  assert.deepEqual([preprocessDefinition.version, result.outputs[0]!.sha256], [1, "29e6f3d89bb620ef37eb1125ec8146a2095a7818c045ae9068d721a3719377f9"]);
+});

@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { preprocess } from "../../../activities/preprocess/index.js";
+import { dependencies, leaveDownload, requestFor, writeModel } from "../../activities/preprocess/helpers.js";
+
+const directory = mkdtempSync(join(tmpdir(), "roslin-inspect-"));
+after(() => rmSync(directory, { recursive: true }));
+const root = join(directory, "stages");
+
+before(async () => {
+  const dataset = join(directory, "rows.json");
+  const rows = Array.from({ length: 20 }, (_, n) => ({ instruction: `Say ${n}.`, output: n === 3 ? "" : `answer ${n}` }));
+  writeFileSync(dataset, JSON.stringify(rows));
+  const request = await requestFor(root, writeModel(join(directory, "model")), dataset, { testRows: 5 });
+  await preprocess(dependencies, request, { signal: new AbortController().signal, progress: () => {} });
+  await leaveDownload(root, request);
+});
+
+const command = new URL("../../../cli/commands/inspect.js", import.meta.url).href;
+function inspect(...args: string[]): { out: string; err: string } {
+  const script = `const { inspect } = await import(${JSON.stringify(command)}); process.exitCode = await inspect.run(${JSON.stringify(args)}, {});`;
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+  return { out: stdout, err: stderr };
+}
+const rowsOf = (out: string): { row: number; input_ids: number[]; labels: number[] }[] =>
+  out.trim().split("\n").map((line) => JSON.parse(line) as { row: number; input_ids: number[]; labels: number[] });
+
+test("--json prints a line a row in the source's order, by its index in the source", () => {
+  const all = rowsOf(inspect(root, "--json").out);
+  assert.deepEqual(all.map((row) => row.row), [...Array(20).keys()].filter((row) => row !== 3));
+  assert.deepEqual(Object.keys(all[0]!), ["row", "input_ids", "labels"]);
+  assert.equal(Buffer.from(all[4]!.input_ids).toString().endsWith("### Response:\nanswer 5\n\n### End"), true);
+  assert.equal(Buffer.from(all[4]!.labels.filter((label) => label !== -100)).toString(), "answer 5\n\n### End");
+});
+
+test("--split and --limit choose rows", () => {
+  const train = rowsOf(inspect(root, "--json", "--split", "train").out);
+  const held = rowsOf(inspect(root, "--json", "--split", "test").out);
+  assert.deepEqual([train.length, held.length], [14, 5]);
+  assert.equal(new Set([...train, ...held].map((row) => row.row)).size, 19);
+  assert.deepEqual(rowsOf(inspect(root, "--json", "--split", "test", "--limit", "2").out), held.slice(0, 2));
+});
+
+test("without --json rows are decoded", () => {
+  const { out, err } = inspect(root, "--limit", "1");
+  assert.match(out, /^== row 0 \((train|test)\): \d+ tokens, \d+ without loss\nBelow is an instruction[^]*### Response:\nanswer 0\n\n### End\n/);
+  assert.match(err, /1 of 19 rows/);
+});
+
+test("a directory without results, and wrong arguments, are refused", () => {
+  assert.match(inspect(directory).err, /UserError: nothing is preprocessed here yet: run `roslin stage preprocess`/);
+  assert.match(inspect(root, "--split", "dev").err, /train or test/);
+  assert.match(inspect(root, "--limit", "-1").err, /limit/);
+  assert.match(inspect().err, /name one directory/);
+});
