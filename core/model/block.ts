@@ -51,8 +51,6 @@ export function rowAttention(g: GraphBuilder, config: GptjConfig, geometry: Geom
   const rotate = (x: Value): Value => g.rotary(x, geometry.cos, geometry.sin, config.heads, config.rotaryDim);
   return (q_TD, k_TD, v_TD) => {
     const [q_RHLW, k_RHLW, v_RHLW] = [rotate(q_TD), rotate(k_TD), v_TD].map((x) => g.padRows(x, geometry)) as [Value, Value, Value];
-    const scores_RHLL = g.matMul(q_RHLW, k_RHLW, { transB: true, alpha: 1 / Math.sqrt(config.headWidth) });
-    const shares_RHLL = g.softmax(g.add(scores_RHLL, geometry.causal));
-    return g.unpadRows(g.matMul(shares_RHLL, v_RHLW), geometry);
+    return g.unpadRows(g.attend(q_RHLW, k_RHLW, v_RHLW, geometry.causal, 1 / Math.sqrt(config.headWidth)), geometry);
   };
 }

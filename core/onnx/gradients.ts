@@ -50,6 +50,12 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
     const geometry = rowGeometry(inputs);
     return [g.mul(g.padRows(dy, geometry), geometry.valid), null, null, null];
   },
+  // Σ dshares · shares over the keys is Σ dy · y over the head's width, which is far smaller
+  Attend: (g, { inputs: [q, k, v], outputs: [y, shares], attributes: { alpha } }, dy) => {
+    const correlation = g.sum(g.mul(dy, y!), [y!.shape.length - 1], true);
+    const dscores = g.mul(g.sub(g.matMul(dy, v!, { transB: true }), correlation), shares!);
+    return [g.matMul(dscores, k!, { alpha }), g.matMul(dscores, q!, { transA: true, alpha }), g.matMul(shares!, dy, { transA: true }), null];
+  },
   SubtractOneHot: (_, __, dy) => [dy, null],
   Reshape: (g, { inputs: [x] }, dy) => [g.reshape(dy, ...x!.shape)],
   Transpose: (g, { attributes: { order } }, dy) => [g.transpose(dy, ...order.map((_, axis) => order.indexOf(axis)))],

@@ -87,6 +87,12 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
     const gathered = to.emit("Gather", [to.reshape(name!, ["R·H·L", x!.shape[3]!]), unpad!], { axis: { int: 0 } });
     to.into([y!], "Reshape", [gathered, to.reshapeTarget(["T", outputs[0]!.shape[1]!])]);
   },
+  Attend: (to, { attributes: { alpha } }, [q, k, v, mask], [y, shares]) => {
+    const scores = to.emit("FusedMatMul", [q!, k!], { transB: flag(true), alpha: { float: alpha } }, MICROSOFT);
+    const weights = shares ?? to.name();
+    to.into([weights], "Softmax", [to.emit("Add", [scores, mask!])], { axis: { int: -1 } });
+    to.into([y!], "MatMul", [weights, v!]);
+  },
   SubtractOneHot: (to, _, [x, targets], y) => {
     const zero = to.constant(int64s([0], 1));
     const last = to.constant(int64s([1], 1));

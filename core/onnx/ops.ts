@@ -34,6 +34,8 @@ export interface Ops {
   PadRows: None;
   /** x[R,H,L,W], slots[R,H,L], unpad[T,H], valid[R,1,L,1] → [T,H·W], the padding left out */
   UnpadRows: None;
+  /** q[…,S,W], k[…,K,W], v[…,K,W], mask[…,S,K] → softmax(alpha · q @ kᵀ + mask) @ v […,S,W], and that softmax, which serves the gradient */
+  Attend: { readonly alpha: number };
   /** x[N,V], targets[N] → x with 1 subtracted at each row's target, nothing where that is -1 */
   SubtractOneHot: None;
   /** at most one dimension may be symbolic */
@@ -94,6 +96,7 @@ export const inferShapes: { readonly [K in OpName]: Infer<K> } = {
   Rotary: same,
   PadRows: (_, x, slots) => [[...slots!.shape, (x!.shape[1] as number) / (slots!.shape[1] as number)]],
   UnpadRows: (_, x, _slots, unpad) => [[unpad!.shape[0]!, (unpad!.shape[1] as number) * (x!.shape[3] as number)]],
+  Attend: (_, q, k) => [q!.shape, [...q!.shape.slice(0, -1), k!.shape.at(-2)!]],
   SubtractOneHot: same,
   Reshape: ({ shape }) => [shape],
   Transpose: ({ order }, x) => [order.map((axis) => x!.shape[axis]!)],

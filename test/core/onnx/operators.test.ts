@@ -58,6 +58,13 @@ const cases: Readonly<Record<OpName, readonly Case[] | "none">> = {
   // padding must not matter: what follows looks at real slots only
   PadRows: [{ inputs: { x: [4, 4] }, fixed: geometry, build: (g, x) => g.mul(g.padRows(x["x"]!, rows(x)), x["valid"]!) }],
   UnpadRows: [{ inputs: { x: [2, 2, 3, 2] }, fixed: geometry, build: (g, x) => g.unpadRows(x["x"]!, rows(x)) }],
+  Attend: [
+    {
+      inputs: { q: [2, 1, 3, 4], k: [2, 1, 3, 4], v: [2, 1, 3, 4] },
+      fixed: { mask: floats(Float32Array.of(0, -1e30, -1e30, 0, 0, -1e30, 0, 0, 0), 3, 3) },
+      build: (g, { q, k, v, mask }) => g.attend(q!, k!, v!, mask!, 0.8),
+    },
+  ],
   SubtractOneHot: [{ inputs: { x: [3, 4] }, fixed: { targets: int64s([2, -1, 0], 3) }, build: (g, { x, targets }) => g.subtractOneHot(x!, targets!) }],
   Reshape: [unary((g, x) => g.reshape(x, 4, 6))],
   Transpose: [unary((g, x) => g.transpose(x, 2, 0, 1))],
