@@ -35,18 +35,21 @@ export function parseTokenIndex(text: string, where: string): TokenIndex {
  * row starts; source [rows], its 0-based index in the dataset.
  */
 export function encodeChunk(rows: readonly { readonly source: number; readonly inputIds: readonly number[]; readonly labels: readonly number[] }[]): Uint8Array {
-  const offsets = [0];
-  for (const row of rows) offsets.push(offsets.at(-1)! + row.inputIds.length);
-  const tensors: Record<string, readonly number[]> = {
-    input_ids: rows.flatMap((row) => row.inputIds),
-    labels: rows.flatMap((row) => row.labels),
-    offsets,
-    source: rows.map((row) => row.source),
-  };
-  const { header, entries, fileBytes } = layoutFile(Object.entries(tensors).map(([name, values]) => ({ name, dtype: "I32", shape: [values.length] })));
+  const length = rows.reduce((sum, row) => sum + row.inputIds.length, 0);
+  const sizes = { input_ids: length, labels: length, offsets: rows.length + 1, source: rows.length };
+  const { header, entries, fileBytes } = layoutFile(Object.entries(sizes).map(([name, size]) => ({ name, dtype: "I32", shape: [size] })));
   const file = new Uint8Array(fileBytes);
   file.set(header);
-  for (const { name, offset, bytes } of entries) new Int32Array(file.buffer, offset, bytes / 4).set(tensors[name]!);
+  const tensor = (name: keyof typeof sizes): Int32Array => new Int32Array(file.buffer, entries.find((entry) => entry.name === name)!.offset, sizes[name]);
+  const [inputIds, labels, offsets, sources] = [tensor("input_ids"), tensor("labels"), tensor("offsets"), tensor("source")];
+  let end = 0;
+  for (const [index, row] of rows.entries()) {
+    inputIds.set(row.inputIds, end);
+    labels.set(row.labels, end);
+    sources[index] = row.source;
+    end += row.inputIds.length;
+    offsets[index + 1] = end;
+  }
   return file;
 }
 
