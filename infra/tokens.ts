@@ -15,7 +15,8 @@ export interface Tokens {
 /** Loads what the preprocess stage wrote, every file checked against its digest; CorruptError names the one that is wrong. */
 export async function openTokens(directory: string): Promise<Tokens> {
   const path = join(directory, TOKEN_INDEX);
-  if (!existsSync(path)) throw new UserError("this is no tokenized dataset: run the preprocess stage first", { directory, missing: TOKEN_INDEX });
+  if (!existsSync(path))
+    throw new UserError("this is no tokenized dataset: run the preprocess stage first", { directory, missing: TOKEN_INDEX });
   const index = parseTokenIndex(readFileSync(path, "utf8"), path);
   const rows = index.chunks.flatMap((chunk) => readChunk(join(directory, chunk.file), chunk));
   const test = new Set(index.test);
@@ -31,7 +32,12 @@ function readChunk(path: string, expected: { readonly sha256: string; readonly r
   if (!existsSync(path)) throw new CorruptError("a tokenized dataset's file is missing: run the preprocess stage again", { file: path });
   const file = readFileSync(path);
   const got = sha256(file);
-  if (got !== expected.sha256) throw new CorruptError("a tokenized dataset's file is not what was written: run the preprocess stage again", { file: path, expected: expected.sha256, got });
+  if (got !== expected.sha256)
+    throw new CorruptError("a tokenized dataset's file is not what was written: run the preprocess stage again", {
+      file: path,
+      expected: expected.sha256,
+      got,
+    });
   return decodeChunk(file, path);
 }
 

@@ -66,7 +66,12 @@ export async function tokenizeChunks(
   return { records, tokenized };
 }
 
-async function tokenizeRows(rows: readonly SourceRow[], first: number, rule: RowRule, turn: () => Promise<void>): Promise<{ bytes: Uint8Array } & Omit<ChunkRecord, "file" | "sha256" | "bytes">> {
+async function tokenizeRows(
+  rows: readonly SourceRow[],
+  first: number,
+  rule: RowRule,
+  turn: () => Promise<void>,
+): Promise<{ bytes: Uint8Array } & Omit<ChunkRecord, "file" | "sha256" | "bytes">> {
   const kept = [];
   const rejects = [];
   let dropped = 0;
@@ -97,7 +102,8 @@ async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatc
       begun = true;
     }
     held = held.concat(batch.rows);
-    for (; held.length >= CHUNK_ROWS; held = held.slice(CHUNK_ROWS)) yield { number: number++, rows: held.slice(0, CHUNK_ROWS), read: batch.read };
+    for (; held.length >= CHUNK_ROWS; held = held.slice(CHUNK_ROWS))
+      yield { number: number++, rows: held.slice(0, CHUNK_ROWS), read: batch.read };
   }
   if (!begun) await begin(last);
   if (held.length > 0) yield { number, rows: held, read: 1 };

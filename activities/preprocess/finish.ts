@@ -65,18 +65,27 @@ export async function finish(
 }
 
 /** Writes rejects.jsonl; UserError when they are too many. */
-async function setRejectsAside(dependencies: PreprocessDependencies, directory: string, records: readonly ChunkRecord[], rows: number, maxShare: number): Promise<void> {
+async function setRejectsAside(
+  dependencies: PreprocessDependencies,
+  directory: string,
+  records: readonly ChunkRecord[],
+  rows: number,
+  maxShare: number,
+): Promise<void> {
   const rejects = records.flatMap((record) => record.rejects);
   const file = join(directory, "rejects.jsonl");
   await dependencies.writeFileAtomic(file, rejects.map((reject) => `${JSON.stringify(reject)}\n`).join(""));
   if (rejects.length <= maxShare * rows) return;
   const first = rejects.slice(0, QUOTED).map(({ row, reason }) => `row ${row}: ${reason}`);
-  throw new UserError(`too many rows of the dataset are bad; the first: ${first.join("; ")}. Mend them, or raise preprocess.maxRejectShare`, {
-    bad: rejects.length,
-    rows,
-    maxRejectShare: maxShare,
-    all: file,
-  });
+  throw new UserError(
+    `too many rows of the dataset are bad; the first: ${first.join("; ")}. Mend them, or raise preprocess.maxRejectShare`,
+    {
+      bad: rejects.length,
+      rows,
+      maxRejectShare: maxShare,
+      all: file,
+    },
+  );
 }
 
 async function measure(

@@ -19,7 +19,12 @@ export async function chooseRule(first: RowBatch, settings: RuleSettings): Promi
   const { vocabulary, positions, eosTokenId: padId } = settings.config;
   const has = (...names: readonly string[]): boolean => names.every((name) => first.columns.includes(name));
   if (has("input_ids", "labels")) return tokenRule({ vocabulary, positions });
-  if (has("instruction", "output")) return alpacaRule(createTokenizer(await settings.readTokenizer(), settings.tokenizerFile), { vocabulary, positions, padId }, settings.maxLength);
+  if (has("instruction", "output"))
+    return alpacaRule(
+      createTokenizer(await settings.readTokenizer(), settings.tokenizerFile),
+      { vocabulary, positions, padId },
+      settings.maxLength,
+    );
   const problem = first.rows.flatMap((row) => ("problem" in row ? [row.problem] : []))[0];
   throw new UserError("the dataset is not in Alpaca's format", {
     dataset: settings.dataset,

@@ -17,10 +17,11 @@ export const inspect: Command = {
   name: "inspect",
   summary: "show rows as they are trained on, the part without loss dimmed",
   usage: "inspect DIR [--split train|test] [--limit N] [--json]     DIR is the stages' --dir",
-  async run(args) {
+  async run(args, environment) {
     const { directory, split, limit, json } = parse(args);
     const result = latest(directory, "preprocess");
-    if (result === null) throw new UserError("nothing is preprocessed here yet: run `roslin stage preprocess` with this --dir first", { directory });
+    if (result === null)
+      throw new UserError("nothing is preprocessed here yet: run `roslin stage preprocess` with this --dir first", { directory });
     const tokens = await openTokens(fileURLToPath(outputNamed(result.outputs, "tokens").uri));
     const rows = (["train", "test"] as const)
       .filter((name) => split === undefined || name === split)
@@ -28,31 +29,45 @@ export const inspect: Command = {
       .sort((a, b) => a.source - b.source);
     const shown = rows.slice(0, limit ?? (json ? rows.length : SHOWN));
     const tokenizer = json ? null : findTokenizer(directory, tokens.index.inputs.model);
-    for (const row of shown) if (!(await print(json ? line(row) : text(row, tokenizer)))) return 0;
+    const colours = process.stdout.isTTY && environment.variables["NO_COLOR"] === undefined;
+    // a reader that went away, as after `| head`, is no error
+    process.stdout.on("error", () => {});
+    for (const row of shown) if (!(await print(json ? line(row) : text(row, tokenizer, colours)))) return 0;
     if (!json && shown.length < rows.length) console.error(`${shown.length} of ${rows.length} rows; --limit ${rows.length} shows all`);
     return 0;
   },
 };
 
-function parse(args: readonly string[]): { directory: string; split: "train" | "test" | undefined; limit: number | undefined; json: boolean } {
+function parse(args: readonly string[]): {
+  directory: string;
+  split: "train" | "test" | undefined;
+  limit: number | undefined;
+  json: boolean;
+} {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
     options: { split: { type: "string" }, limit: { type: "string" }, json: { type: "boolean" } },
   });
   const [directory] = positionals;
-  if (directory === undefined || positionals.length > 1) throw new UserError("name one directory: the --dir of the stages", { got: positionals.join(" ") });
+  if (directory === undefined || positionals.length > 1)
+    throw new UserError("name one directory: the --dir of the stages", { got: positionals.join(" ") });
   const { split } = values;
   if (split !== undefined && split !== "train" && split !== "test") throw new UserError("--split must be train or test", { got: split });
   const limit = values.limit === undefined ? undefined : Number(values.limit);
-  if (limit !== undefined && !(Number.isInteger(limit) && limit >= 0)) throw new UserError("--limit must be a whole number from 0 on", { got: values.limit });
+  if (limit !== undefined && !(Number.isInteger(limit) && limit >= 0))
+    throw new UserError("--limit must be a whole number from 0 on", { got: values.limit });
   return { directory, split, limit, json: values.json ?? false };
 }
 
 /** The result of a stage that finished last in a directory of stages; null when none has. `fits` chooses among them. */
 function latest(directory: string, stage: StageName, fits: (result: StageResult) => boolean = () => true): StageResult | null {
   const below = join(directory, stage);
-  const files = existsSync(below) ? readdirSync(below).map((key) => join(below, key, "stage.json")).filter((file) => existsSync(file)) : [];
+  const files = existsSync(below)
+    ? readdirSync(below)
+        .map((key) => join(below, key, "stage.json"))
+        .filter((file) => existsSync(file))
+    : [];
   const newestFirst = files.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
   return newestFirst.map((file) => JSON.parse(readFileSync(file, "utf8")) as StageResult).find(fits) ?? null;
 }
@@ -69,10 +84,14 @@ function line({ source, inputIds, labels }: TokenRow): string {
 }
 
 /** A row's text, or its ids without a tokenizer; in a terminal runs of tokens without loss are dimmed. */
-function text({ source, inputIds, labels, split }: TokenRow & { readonly split: string }, tokenizer: Tokenizer | null): string {
+function text(
+  { source, inputIds, labels, split }: TokenRow & { readonly split: string },
+  tokenizer: Tokenizer | null,
+  colours: boolean,
+): string {
   const masked = labels.filter((label) => label === IGNORED).length;
   const next = tokenizer?.stream() ?? ((id?: number) => (id === undefined ? "" : `${id} `));
-  const [dim, plain] = process.stdout.isTTY && process.env["NO_COLOR"] === undefined ? ["\u001b[2m", "\u001b[22m"] : ["", ""];
+  const [dim, plain] = colours ? ["\u001b[2m", "\u001b[22m"] : ["", ""];
   let body = "";
   for (const [at, id] of inputIds.entries()) {
     const isMasked = labels[at] === IGNORED;
@@ -82,7 +101,7 @@ function text({ source, inputIds, labels, split }: TokenRow & { readonly split: 
   return `== row ${source} (${split}): ${inputIds.length} tokens, ${masked} without loss\n${body}${next()}${plain}\n`;
 }
 
-/** Writes a line at the reader's pace; false when nobody reads any more, as after `| head`. */
+/** Writes a line at the reader's pace; false when nobody reads any more. */
 function print(output: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     process.stdout.write(`${output}\n`, (error) => {

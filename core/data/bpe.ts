@@ -33,7 +33,7 @@ export class MergeTable {
   /** Where the pair is, or would be put. */
   private slot(left: number, right: number): number {
     let at = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) >>> 7;
-    for (at &= this.mask; this.lefts[at] !== -1 && (this.lefts[at] !== left || this.rights[at] !== right); ) at = (at + 1) & this.mask;
+    for (at &= this.mask; this.lefts[at] !== -1 && (this.lefts[at] !== left || this.rights[at] !== right);) at = (at + 1) & this.mask;
     return at;
   }
 }
@@ -82,8 +82,9 @@ function mergeLong(symbols: number[], merges: MergeTable): number[] {
     if (symbols[left]! < 0 || right >= count || merges.rank(symbols[left]!, symbols[right]!) !== rank) continue;
     symbols[left] = merges.results[rank]!;
     symbols[right] = -1;
-    next[left] = next[right]!;
-    if (next[left]! < count) before[next[left]!] = left;
+    const after = next[right]!;
+    next[left] = after;
+    if (after < count) before[after] = left;
     offer(before[left]!);
     offer(left);
   }

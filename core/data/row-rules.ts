@@ -29,10 +29,15 @@ const EMPTY = /^[\p{White_Space}\x1c-\x1f]*$/u;
 /** The rule for Alpaca's rows: instruction, output and perhaps input become Dolly's prompt. Throws UserError where settings, model and tokenizer don't fit. */
 export function alpacaRule(tokenizer: Tokenizer, bounds: RowBounds & { readonly padId: number }, maxLength: number): RowRule {
   if (maxLength > bounds.positions)
-    throw new UserError(`rows of preprocess.maxLength tokens are longer than the model takes: set it to ${bounds.positions} or less`, { maxLength, n_positions: bounds.positions });
+    throw new UserError(`rows of preprocess.maxLength tokens are longer than the model takes: set it to ${bounds.positions} or less`, {
+      maxLength,
+      n_positions: bounds.positions,
+    });
   const key = tokenizer.encode(RESPONSE_KEY);
   if (tokenizer.decode(key) !== RESPONSE_KEY)
-    throw new UserError("the model's tokenizer cannot write the response key: its vocabulary lacks bytes", { key: JSON.stringify(RESPONSE_KEY) });
+    throw new UserError("the model's tokenizer cannot write the response key: its vocabulary lacks bytes", {
+      key: JSON.stringify(RESPONSE_KEY),
+    });
   return ({ instruction, input, output }) => {
     if (typeof instruction !== "string") return rejected(wrongType("instruction", instruction));
     if (typeof output !== "string" && output !== null) return rejected(wrongType("output", output));
@@ -45,7 +50,11 @@ export function alpacaRule(tokenizer: Tokenizer, bounds: RowBounds & { readonly 
     const labels = responseLabels(inputIds, key, bounds.padId);
     if (labels !== null) return { kind: "kept", inputIds, labels, truncated: whole.length > maxLength };
     const cut = responseLabels(whole, key, bounds.padId) !== null;
-    return rejected(cut ? `the prompt alone is longer than ${maxLength} tokens: its response is cut away` : "the tokenizer joins the response key with what follows it, so where the response starts is unknown");
+    return rejected(
+      cut
+        ? `the prompt alone is longer than ${maxLength} tokens: its response is cut away`
+        : "the tokenizer joins the response key with what follows it, so where the response starts is unknown",
+    );
   };
 }
 
@@ -56,14 +65,16 @@ export function tokenRule({ vocabulary, positions }: RowBounds): RowRule {
     const labels = integers(fields["labels"]);
     if (inputIds === null) return rejected("input_ids: expected a list of whole numbers");
     if (labels === null) return rejected("labels: expected a list of whole numbers");
-    if (inputIds.length !== labels.length) return rejected(`input_ids and labels differ in length: ${inputIds.length} and ${labels.length}`);
+    if (inputIds.length !== labels.length)
+      return rejected(`input_ids and labels differ in length: ${inputIds.length} and ${labels.length}`);
     if (inputIds.length === 0) return rejected("input_ids is empty");
     if (inputIds.length > positions) return rejected(`${inputIds.length} tokens are more than the model's ${positions} positions`);
     const inside = (id: number): boolean => id >= 0 && id < vocabulary;
     const wrongId = inputIds.find((id) => !inside(id));
     if (wrongId !== undefined) return rejected(`input_ids: ${wrongId} is outside the model's vocabulary of ${vocabulary}`);
     const wrongLabel = labels.find((id) => id !== IGNORED && !inside(id));
-    if (wrongLabel !== undefined) return rejected(`labels: ${wrongLabel} is neither ${IGNORED} nor inside the model's vocabulary of ${vocabulary}`);
+    if (wrongLabel !== undefined)
+      return rejected(`labels: ${wrongLabel} is neither ${IGNORED} nor inside the model's vocabulary of ${vocabulary}`);
     return { kind: "kept", inputIds, labels, truncated: false };
   };
 }

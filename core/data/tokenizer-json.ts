@@ -7,7 +7,15 @@ const byteLevel = z.object({ type: z.literal("ByteLevel"), add_prefix_space: z.l
 
 const schema = z.object({
   added_tokens: z
-    .array(z.object({ id: z.int().min(0), content: z.string().min(1), single_word: z.literal(false).optional(), lstrip: z.literal(false).optional(), rstrip: z.literal(false).optional() }))
+    .array(
+      z.object({
+        id: z.int().min(0),
+        content: z.string().min(1),
+        single_word: z.literal(false).optional(),
+        lstrip: z.literal(false).optional(),
+        rstrip: z.literal(false).optional(),
+      }),
+    )
     .default([]),
   normalizer: z.null().optional(),
   pre_tokenizer: byteLevel,

@@ -16,7 +16,8 @@ export interface Tokenizer {
 }
 
 /** GPT-2's split into words. JavaScript's \s has U+FEFF and lacks U+0085, so White_Space is named. */
-const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+const WORDS =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 /** Words kept with their ids; all are forgotten when there are so many. */
 const CACHE_WORDS = 1 << 17;
@@ -76,7 +77,8 @@ export function createTokenizer(json: unknown, where: string): Tokenizer {
 function mergeTable({ model }: TokenizerJson, vocabulary: ReadonlyMap<string, number>, where: string): MergeTable {
   const id = (token: string, merge: number): number => {
     const found = vocabulary.get(token);
-    if (found === undefined) throw new UserError("a merge in tokenizer.json names a token that the vocabulary lacks", { file: where, merge, token });
+    if (found === undefined)
+      throw new UserError("a merge in tokenizer.json names a token that the vocabulary lacks", { file: where, merge, token });
     return found;
   };
   return new MergeTable(

@@ -34,13 +34,16 @@ export function parseTokenIndex(text: string, where: string): TokenIndex {
  * One chunk file, as safetensors of I32: input_ids [T] and labels [T], rows end to end; offsets [rows + 1], where each
  * row starts; source [rows], its 0-based index in the dataset.
  */
-export function encodeChunk(rows: readonly { readonly source: number; readonly inputIds: readonly number[]; readonly labels: readonly number[] }[]): Uint8Array {
+export function encodeChunk(
+  rows: readonly { readonly source: number; readonly inputIds: readonly number[]; readonly labels: readonly number[] }[],
+): Uint8Array {
   const length = rows.reduce((sum, row) => sum + row.inputIds.length, 0);
   const sizes = { input_ids: length, labels: length, offsets: rows.length + 1, source: rows.length };
   const { header, entries, fileBytes } = layoutFile(Object.entries(sizes).map(([name, size]) => ({ name, dtype: "I32", shape: [size] })));
   const file = new Uint8Array(fileBytes);
   file.set(header);
-  const tensor = (name: keyof typeof sizes): Int32Array => new Int32Array(file.buffer, entries.find((entry) => entry.name === name)!.offset, sizes[name]);
+  const tensor = (name: keyof typeof sizes): Int32Array =>
+    new Int32Array(file.buffer, entries.find((entry) => entry.name === name)!.offset, sizes[name]);
   const [inputIds, labels, offsets, sources] = [tensor("input_ids"), tensor("labels"), tensor("offsets"), tensor("source")];
   let end = 0;
   for (const [index, row] of rows.entries()) {
@@ -62,10 +65,15 @@ export function decodeChunk(file: Uint8Array, where: string): TokenRow[] {
     if (entry?.dtype !== "I32") throw new CorruptError("a token file lacks a tensor", { file: where, tensor: name });
     return new Int32Array(file.buffer, file.byteOffset + entry.offset, entry.bytes / 4);
   };
-  const [inputIds, labels, offsets, sources] = ["input_ids", "labels", "offsets", "source"].map(tensor) as [Int32Array, Int32Array, Int32Array, Int32Array];
+  const [inputIds, labels, offsets, sources] = ["input_ids", "labels", "offsets", "source"].map(tensor) as [
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+  ];
   return Array.from(sources, (source, row) => ({
     source,
-    inputIds: inputIds.subarray(offsets[row]!, offsets[row + 1]!),
-    labels: labels.subarray(offsets[row]!, offsets[row + 1]!),
+    inputIds: inputIds.subarray(offsets[row], offsets[row + 1]),
+    labels: labels.subarray(offsets[row], offsets[row + 1]),
   }));
 }

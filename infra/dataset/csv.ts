@@ -40,7 +40,8 @@ export async function* readCsv(path: string, signal: AbortSignal): AsyncGenerato
 }
 
 function rowOf(record: readonly string[], header: readonly string[], line: number): SourceRow {
-  if (record.length !== header.length) return { problem: `the row that ends in line ${line} has ${record.length} fields, the header has ${header.length}` };
+  if (record.length !== header.length)
+    return { problem: `the row that ends in line ${line} has ${record.length} fields, the header has ${header.length}` };
   return { fields: Object.fromEntries(header.map((name, at) => [name, record[at]])) };
 }
 

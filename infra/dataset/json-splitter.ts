@@ -10,7 +10,9 @@ export interface JsonPiece {
 /** Beyond this a row is no row: a quote or bracket is missing. */
 const MAX_PIECE_BYTES = 64 << 20;
 
-const [NEWLINE, QUOTE, COMMA, OPEN_ARRAY, BACKSLASH, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = Buffer.from('\n",[\\]{}') as unknown as number[];
+const [NEWLINE, QUOTE, COMMA, OPEN_ARRAY, BACKSLASH, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = Buffer.from(
+  '\n",[\\]{}',
+) as unknown as number[];
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
 /** Cuts a stream of JSON into rows without parsing it whole: the elements of an array, or lines. */
@@ -84,7 +86,13 @@ export class JsonSplitter {
       return at + 1;
     }
     const expected = this.state === "start" ? "an array of rows, or one row (an object) a line" : "nothing after the array of rows";
-    throw new UserError("a data file is not JSON of rows", { file: this.file, line: this.line, column: this.column + 1, expected, got: JSON.stringify(String.fromCharCode(byte)) });
+    throw new UserError("a data file is not JSON of rows", {
+      file: this.file,
+      line: this.line,
+      column: this.column + 1,
+      expected,
+      got: JSON.stringify(String.fromCharCode(byte)),
+    });
   }
 
   private endsPiece(byte: number): boolean {
@@ -104,7 +112,12 @@ export class JsonSplitter {
   private hold(bytes: Uint8Array): void {
     this.heldBytes += bytes.length;
     if (this.heldBytes > MAX_PIECE_BYTES)
-      throw new UserError("a row of a data file has no end: is a quote or bracket missing?", { file: this.file, line: this.pieceLine, row: this.pieces, bytes: this.heldBytes });
+      throw new UserError("a row of a data file has no end: is a quote or bracket missing?", {
+        file: this.file,
+        line: this.pieceLine,
+        row: this.pieces,
+        bytes: this.heldBytes,
+      });
     if (bytes.length > 0) this.held.push(bytes);
   }
 

@@ -5,7 +5,10 @@ import { UserError } from "../../core/errors.js";
 import { COLUMNS, type RowBatch } from "./row.js";
 
 /** hyparquet's own decoding of strings drops a leading U+FEFF. */
-const parsers = { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8") };
+const parsers = {
+  stringFromBytes: (bytes: Uint8Array | undefined) =>
+    bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"),
+};
 
 /** Reads a Parquet file by row group, only the columns that matter. */
 export async function* readParquet(path: string, signal: AbortSignal): AsyncGenerator<RowBatch> {
@@ -39,7 +42,7 @@ function bufferOf(handle: Awaited<ReturnType<typeof open>>, byteLength: number):
     byteLength,
     async slice(start, end = byteLength) {
       const bytes = new Uint8Array(end - start);
-      for (let done = 0; done < bytes.length; ) {
+      for (let done = 0; done < bytes.length;) {
         const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done);
         if (bytesRead === 0) throw new Error(`the file ended at byte ${start + done}`);
         done += bytesRead;

@@ -41,7 +41,11 @@ async function dataFiles(path: string): Promise<string[]> {
     const train = found.filter((name) => /(^|[^a-z])train([^a-z]|$)/i.test(name));
     if (found.length > 0) return (train.length > 0 ? train : found).map((name) => join(path, name));
   }
-  throw new UserError("a dataset's directory holds no data file", { directory: path, expected: KINDS.join(" "), got: files.slice(0, 5).join(" ") || "no files" });
+  throw new UserError("a dataset's directory holds no data file", {
+    directory: path,
+    expected: KINDS.join(" "),
+    got: files.slice(0, 5).join(" ") || "no files",
+  });
 }
 
 function kindOf(name: string): string {

@@ -23,7 +23,18 @@ export const byteTokenizer = {
 /** Writes a model directory as far as preprocessing looks at one. */
 export function writeModel(directory: string, config: object = {}, tokenizer: object | null = byteTokenizer): string {
   mkdirSync(directory, { recursive: true });
-  const gptj = { model_type: "gptj", n_embd: 8, n_head: 2, n_layer: 1, rotary_dim: 4, vocab_size: 260, n_positions: 2048, eos_token_id: 256, bos_token_id: 256, ...config };
+  const gptj = {
+    model_type: "gptj",
+    n_embd: 8,
+    n_head: 2,
+    n_layer: 1,
+    rotary_dim: 4,
+    vocab_size: 260,
+    n_positions: 2048,
+    eos_token_id: 256,
+    bos_token_id: 256,
+    ...config,
+  };
   writeFileSync(join(directory, "config.json"), JSON.stringify(gptj));
   if (tokenizer !== null) writeFileSync(join(directory, "tokenizer.json"), JSON.stringify(tokenizer));
   return directory;
@@ -43,5 +54,8 @@ export async function leaveDownload(root: string, request: StageRequest): Promis
 
 /** Rows of a JSON-lines file. */
 export async function readLines(path: string): Promise<unknown[]> {
-  return (await readFile(path, "utf8")).split("\n").filter(Boolean).map((line) => JSON.parse(line) as unknown);
+  return (await readFile(path, "utf8"))
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as unknown);
 }

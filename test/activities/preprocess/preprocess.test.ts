@@ -29,7 +29,8 @@ const run = (request: StageRequest, context: StageContext = quiet): Promise<Stag
 const tokensOf = (result: StageResult): ReturnType<typeof openTokens> => openTokens(fileURLToPath(result.outputs[0]!.uri));
 const rowsOf = (split: TokenSplit): TokenRow[] => Array.from({ length: split.count }, (_, index) => split.row(index));
 const plain = ({ source, inputIds, labels }: TokenRow): object => ({ source, inputIds: [...inputIds], labels: [...labels] });
-const alpaca = (count: number): object[] => Array.from({ length: count }, (_, n) => ({ instruction: `Say ${n}.`, input: n % 3 === 0 ? `it is ${n}` : "", output: `${n * 7}` }));
+const alpaca = (count: number): object[] =>
+  Array.from({ length: count }, (_, n) => ({ instruction: `Say ${n}.`, input: n % 3 === 0 ? `it is ${n}` : "", output: `${n * 7}` }));
 
 const fails = (request: StageRequest, ...words: string[]): Promise<void> =>
   assert.rejects(run(request), (error: Error) => {
@@ -39,20 +40,43 @@ const fails = (request: StageRequest, ...words: string[]): Promise<void> =>
   });
 
 test("every reference case has Dolly's tokens and labels; empty responses and cut keys are told apart", async () => {
-  interface Case { row: object; drop?: string; input_ids?: number[]; labels?: number[] }
-  const reference = JSON.parse(readFileSync(new URL("../../../../test/reference/preprocess-cases.json", import.meta.url), "utf8")) as { cases: Case[] };
+  interface Case {
+    row: object;
+    drop?: string;
+    input_ids?: number[];
+    labels?: number[];
+  }
+  const reference = JSON.parse(readFileSync(new URL("../../../../test/reference/preprocess-cases.json", import.meta.url), "utf8")) as {
+    cases: Case[];
+  };
   const model = writeModel(fresh("gptj"), { vocab_size: 50400, eos_token_id: 50256 }, gptjTokenizer());
-  const request = await requestFor(fresh("root"), model, write("rows.json", reference.cases.map((item) => item.row)), { testRows: 0, maxRejectShare: 1 });
+  const request = await requestFor(
+    fresh("root"),
+    model,
+    write(
+      "rows.json",
+      reference.cases.map((item) => item.row),
+    ),
+    { testRows: 0, maxRejectShare: 1 },
+  );
   const result = await run(request);
   const { train } = await tokensOf(result);
-  const expected = reference.cases.flatMap((item, source) => (item.drop === undefined ? [{ source, inputIds: item.input_ids, labels: item.labels }] : []));
+  const expected = reference.cases.flatMap((item, source) =>
+    item.drop === undefined ? [{ source, inputIds: item.input_ids, labels: item.labels }] : [],
+  );
   assert.deepEqual(rowsOf(train).map(plain), expected);
   const dropped = reference.cases.filter((item) => item.drop?.startsWith("empty")).length;
   const rejected = reference.cases.flatMap((item, row) => (item.drop !== undefined && !item.drop.startsWith("empty") ? [row] : []));
   assert.equal(result.metrics["dropped"], dropped);
   assert.ok(dropped > 0 && rejected.length > 0);
-  const rejects = (await readLines(join(stageDirectory(preprocessDefinition, request), "rejects.jsonl"))) as { row: number; reason: string }[];
-  assert.deepEqual(rejects.map((reject) => reject.row), rejected);
+  const rejects = (await readLines(join(stageDirectory(preprocessDefinition, request), "rejects.jsonl"))) as {
+    row: number;
+    reason: string;
+  }[];
+  assert.deepEqual(
+    rejects.map((reject) => reject.row),
+    rejected,
+  );
   assert.match(rejects[0]!.reason, /longer than 1024 tokens/);
 });
 
@@ -64,14 +88,25 @@ test("the split is drawn by the seed, rows keep the source's order, and nothing 
   const other = await tokensOf(await run(await requestFor(fresh("root"), model, dataset, { testRows: 7, seed: 1 })));
   const sources = (split: TokenSplit): number[] => rowsOf(split).map((row) => row.source);
   assert.equal(first.test.count, 7);
-  assert.deepEqual(sources(first.test), sources(first.test).toSorted((a, b) => a - b));
-  assert.deepEqual([...sources(first.train), ...sources(first.test)].sort((a, b) => a - b), [...Array(40).keys()]);
+  assert.deepEqual(
+    sources(first.test),
+    sources(first.test).toSorted((a, b) => a - b),
+  );
+  assert.deepEqual(
+    [...sources(first.train), ...sources(first.test)].sort((a, b) => a - b),
+    [...Array(40).keys()],
+  );
   assert.deepEqual(sources(again.test), sources(first.test));
   assert.notDeepEqual(sources(other.test), sources(first.test));
 });
 
 test("an abort in the middle costs one chunk at most, and the digest is that of an undisturbed run", async () => {
-  const dataset = write("rows.jsonl", alpaca(13_000).map((row) => JSON.stringify(row)).join("\n"));
+  const dataset = write(
+    "rows.jsonl",
+    alpaca(13_000)
+      .map((row) => JSON.stringify(row))
+      .join("\n"),
+  );
   const model = writeModel(fresh("model"));
   const undisturbed = await run(await requestFor(fresh("root"), model, dataset, { testRows: 100 }));
   const request = await requestFor(fresh("root"), model, dataset, { testRows: 100 });
@@ -103,7 +138,10 @@ test("the event loop gets its turn while rows are tokenized", async () => {
   const progress: Progress[] = [];
   let turns = 0;
   const timer = setInterval(() => turns++, 5);
-  await run(await requestFor(fresh("root"), writeModel(fresh("model")), dataset, { testRows: 0 }), { ...quiet, progress: (one) => progress.push(one) });
+  await run(await requestFor(fresh("root"), writeModel(fresh("model")), dataset, { testRows: 0 }), {
+    ...quiet,
+    progress: (one) => progress.push(one),
+  });
   clearInterval(timer);
   // some hundred milliseconds of work, cut into pieces of 25
   assert.ok(turns >= 5, `${turns} turns`);
@@ -111,12 +149,30 @@ test("the event loop gets its turn while rows are tokenized", async () => {
 });
 
 test("metrics count what became of the rows", async () => {
-  const rows = [...alpaca(4), ...alpaca(1), { instruction: "a", output: " \n" }, { instruction: "b", output: null }, { instruction: "c" }, { instruction: "d", output: "long ".repeat(40) }];
-  const { metrics } = await run(await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", rows), { testRows: 1, maxLength: 300, maxRejectShare: 0.2 }));
-  const { seconds, rowsPerSecond, tokens, lossShare, lengths, ...counts } = metrics as unknown as Record<string, number> & { lengths: Record<string, number> };
+  const rows = [
+    ...alpaca(4),
+    ...alpaca(1),
+    { instruction: "a", output: " \n" },
+    { instruction: "b", output: null },
+    { instruction: "c" },
+    { instruction: "d", output: "long ".repeat(40) },
+  ];
+  const { metrics } = await run(
+    await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", rows), {
+      testRows: 1,
+      maxLength: 300,
+      maxRejectShare: 0.2,
+    }),
+  );
+  const { seconds, rowsPerSecond, tokens, lossShare, lengths, ...counts } = metrics as unknown as Record<string, number> & {
+    lengths: Record<string, number>;
+  };
   assert.deepEqual(counts, { rows: 9, trainRows: 5, testRows: 1, dropped: 2, rejected: 1, truncated: 1, duplicates: 1 });
   assert.ok(seconds! > 0 && rowsPerSecond! > 0 && tokens! > 1000 && lossShare! > 0 && lossShare! < 1);
-  assert.equal(Object.values(lengths).reduce((sum, count) => sum + count, 0), 6);
+  assert.equal(
+    Object.values(lengths).reduce((sum, count) => sum + count, 0),
+    6,
+  );
 });
 
 test("bad rows are set aside with their reasons; too many stop the stage and name the first", async () => {
@@ -154,19 +210,34 @@ test("rows that are tokens already are taken as they are, without a tokenizer, w
     [{ text: "no tokens" }, /input_ids: expected/],
   ];
   const model = writeModel(fresh("model"), { n_positions: 16 }, null);
-  const request = await requestFor(fresh("root"), model, write("rows.jsonl", [...good, ...bad.map(([row]) => row)].map((row) => JSON.stringify(row)).join("\n")), { testRows: 0, maxRejectShare: 0.9 });
+  const request = await requestFor(
+    fresh("root"),
+    model,
+    write("rows.jsonl", [...good, ...bad.map(([row]) => row)].map((row) => JSON.stringify(row)).join("\n")),
+    { testRows: 0, maxRejectShare: 0.9 },
+  );
   const { train } = await tokensOf(await run(request));
-  assert.deepEqual(rowsOf(train).map(plain), good.map((row, source) => ({ source, inputIds: row.input_ids, labels: row.labels })));
+  assert.deepEqual(
+    rowsOf(train).map(plain),
+    good.map((row, source) => ({ source, inputIds: row.input_ids, labels: row.labels })),
+  );
   const rejects = (await readLines(join(stageDirectory(preprocessDefinition, request), "rejects.jsonl"))) as { reason: string }[];
   bad.forEach(([, reason], index) => assert.match(rejects[index]!.reason, reason));
 });
 
 test("rows of CSV, lines and JSON give the same tokens", async () => {
   const model = writeModel(fresh("model"));
-  const rows = [{ instruction: 'Say "hi", now', input: "", output: "hi\nthere" }, { instruction: "é", input: "日本", output: "🙂" }];
+  const rows = [
+    { instruction: 'Say "hi", now', input: "", output: "hi\nthere" },
+    { instruction: "é", input: "日本", output: "🙂" },
+  ];
   const csv = `output,instruction,input\n${rows.map((row) => [row.output, row.instruction, row.input].map((text) => `"${text.replaceAll('"', '""')}"`).join(",")).join("\n")}\n`;
   const sources = [write("a.json", rows), write("a.jsonl", rows.map((row) => JSON.stringify(row)).join("\n")), write("a.csv", csv)];
-  const all = await Promise.all(sources.map(async (source) => rowsOf((await tokensOf(await run(await requestFor(fresh("root"), model, source, { testRows: 0 })))).train).map(plain)));
+  const all = await Promise.all(
+    sources.map(async (source) =>
+      rowsOf((await tokensOf(await run(await requestFor(fresh("root"), model, source, { testRows: 0 })))).train).map(plain),
+    ),
+  );
   assert.deepEqual(all[1], all[0]);
   assert.deepEqual(all[2], all[0]);
 });
@@ -174,20 +245,37 @@ test("rows of CSV, lines and JSON give the same tokens", async () => {
 test("what the user must mend is said in one message", async () => {
   const model = writeModel(fresh("model"));
   const rows = write("rows.json", alpaca(5));
-  const request = (dataset: string, settings: object, directoryOfModel = model): Promise<StageRequest> => requestFor(fresh("root"), directoryOfModel, dataset, settings);
-  await fails(await request(write("qa.json", [{ question: "a", answer: "b" }]), {}), "not in Alpaca's format", "columns question, answer", "instruction, output", "input_ids and labels", "qa.json");
+  const request = (dataset: string, settings: object, directoryOfModel = model): Promise<StageRequest> =>
+    requestFor(fresh("root"), directoryOfModel, dataset, settings);
+  await fails(
+    await request(write("qa.json", [{ question: "a", answer: "b" }]), {}),
+    "not in Alpaca's format",
+    "columns question, answer",
+    "instruction, output",
+    "input_ids and labels",
+    "qa.json",
+  );
   await fails(await request(write("qa.csv", "question,answer\n"), {}), "columns question, answer");
   await fails(await request(write("none.json", "[]"), {}), "no rows");
   await fails(await request(write("bad.jsonl", "no json\n{"), {}), "not in Alpaca's format", "line 1");
   await fails(await request(rows, { testRows: 5 }), "testRows=5", "rows=5");
   await fails(await request(rows, { testRows: 1000 }), "testRows=1000", "rows=5");
   await fails(await request(write("empty.json", [{ instruction: "a", output: "" }]), { testRows: 0 }), "no row", "empty=1");
-  await fails(await request(write("masked.json", [{ input_ids: [1, 2], labels: [2, -100] }]), { testRows: 0 }), "no token of the training rows carries loss");
+  await fails(
+    await request(write("masked.json", [{ input_ids: [1, 2], labels: [2, -100] }]), { testRows: 0 }),
+    "no token of the training rows carries loss",
+  );
   await fails(await request(rows, { testRows: 1 }, writeModel(fresh("short"), { n_positions: 512 })), "maxLength=1024", "n_positions=512");
   await fails(await request(rows, { testRows: 1 }, writeModel(fresh("bare"), {}, null)), "tokenizer.json", "missing");
-  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("other"), {}, { ...byteTokenizer, model: { type: "Unigram" } })), "byte-level BPE");
+  await fails(
+    await request(rows, { testRows: 1 }, writeModel(fresh("other"), {}, { ...byteTokenizer, model: { type: "Unigram" } })),
+    "byte-level BPE",
+  );
   await fails(await request(rows, { testRows: 1 }, writeModel(fresh("llama"), { model_type: "llama" })), "model_type", "llama");
-  await fails(await request(rows, { testRows: 1, maxRejectShare: 0 }, writeModel(fresh("small"), { vocab_size: 64 })), "beyond the model's vocabulary of 64");
+  await fails(
+    await request(rows, { testRows: 1, maxRejectShare: 0 }, writeModel(fresh("small"), { vocab_size: 64 })),
+    "beyond the model's vocabulary of 64",
+  );
 });
 
 test("a token file that was changed is not trained on", async () => {
@@ -202,7 +290,17 @@ test("a token file that was changed is not trained on", async () => {
 });
 
 test("the output's digest is pinned: who changes it on purpose raises the stage's version", async () => {
-  const rows = [...alpaca(20), { instruction: "é", input: "日本", output: "🙂<|endoftext|>" }, { instruction: "x", output: "" }, { instruction: "y" }];
-  const result = await run(await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", rows), { testRows: 4, maxLength: 400 }));
-  assert.deepEqual([preprocessDefinition.version, result.outputs[0]!.sha256], [1, "29e6f3d89bb620ef37eb1125ec8146a2095a7818c045ae9068d721a3719377f9"]);
+  const rows = [
+    ...alpaca(20),
+    { instruction: "é", input: "日本", output: "🙂<|endoftext|>" },
+    { instruction: "x", output: "" },
+    { instruction: "y" },
+  ];
+  const result = await run(
+    await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", rows), { testRows: 4, maxLength: 400 }),
+  );
+  assert.deepEqual(
+    [preprocessDefinition.version, result.outputs[0]!.sha256],
+    [1, "29e6f3d89bb620ef37eb1125ec8146a2095a7818c045ae9068d721a3719377f9"],
+  );
 });

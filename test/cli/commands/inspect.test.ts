@@ -21,17 +21,25 @@ before(async () => {
 });
 
 const command = new URL("../../../cli/commands/inspect.js", import.meta.url).href;
+function scriptOf(args: readonly string[]): string {
+  return `const { inspect } = await import(${JSON.stringify(command)}); process.exitCode = await inspect.run(${JSON.stringify(args)}, { variables: {} });`;
+}
 function inspect(...args: string[]): { out: string; err: string } {
-  const script = `const { inspect } = await import(${JSON.stringify(command)}); process.exitCode = await inspect.run(${JSON.stringify(args)}, {});`;
-  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", scriptOf(args)], { encoding: "utf8" });
   return { out: stdout, err: stderr };
 }
 const rowsOf = (out: string): { row: number; input_ids: number[]; labels: number[] }[] =>
-  out.trim().split("\n").map((line) => JSON.parse(line) as { row: number; input_ids: number[]; labels: number[] });
+  out
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { row: number; input_ids: number[]; labels: number[] });
 
 test("--json prints a line a row in the source's order, by its index in the source", () => {
   const all = rowsOf(inspect(root, "--json").out);
-  assert.deepEqual(all.map((row) => row.row), [...Array(20).keys()].filter((row) => row !== 3));
+  assert.deepEqual(
+    all.map((row) => row.row),
+    [...Array(20).keys()].filter((row) => row !== 3),
+  );
   assert.deepEqual(Object.keys(all[0]!), ["row", "input_ids", "labels"]);
   assert.equal(Buffer.from(all[4]!.input_ids).toString().endsWith("### Response:\nanswer 5\n\n### End"), true);
   assert.equal(Buffer.from(all[4]!.labels.filter((label) => label !== -100)).toString(), "answer 5\n\n### End");
@@ -47,7 +55,10 @@ test("--split and --limit choose rows", () => {
 
 test("without --json rows are decoded", () => {
   const { out, err } = inspect(root, "--limit", "1");
-  assert.match(out, /^== row 0 \((train|test)\): \d+ tokens, \d+ without loss\nBelow is an instruction[^]*### Response:\nanswer 0\n\n### End\n/);
+  assert.match(
+    out,
+    /^== row 0 \((train|test)\): \d+ tokens, \d+ without loss\nBelow is an instruction[^]*### Response:\nanswer 0\n\n### End\n/,
+  );
   assert.match(err, /1 of 19 rows/);
 });
 
@@ -56,4 +67,13 @@ test("a directory without results, and wrong arguments, are refused", () => {
   assert.match(inspect(root, "--split", "dev").err, /train or test/);
   assert.match(inspect(root, "--limit", "-1").err, /limit/);
   assert.match(inspect().err, /name one directory/);
+});
+
+test("a reader that stops reading ends the command quietly", () => {
+  const { stdout, stderr, status } = spawnSync(
+    "bash",
+    ["-o", "pipefail", "-c", '"$0" --input-type=module -e "$1" | head -c 10', process.execPath, scriptOf([root, "--json"])],
+    { encoding: "utf8" },
+  );
+  assert.deepEqual([stdout.length, stderr, status], [10, "", 0]);
 });

@@ -21,14 +21,24 @@ test("every epoch takes every row once, in an order of its own", () => {
   const epochs = [0, 1].map((epoch) =>
     Array.from({ length: stepsPerEpoch }, (_, step) => rowsOfStep(rows, small, epoch * stepsPerEpoch + step)).flat(3),
   );
-  for (const epoch of epochs) assert.deepEqual(epoch.toSorted((a, b) => a - b), [...Array(rows).keys()]);
+  for (const epoch of epochs)
+    assert.deepEqual(
+      epoch.toSorted((a, b) => a - b),
+      [...Array(rows).keys()],
+    );
   assert.notDeepEqual(epochs[0], epochs[1]);
 });
 
 test("a step's rows lie in chunks by micro-batch, then shard; the last step leaves later shards empty", () => {
   const sizes = (step: number): number[][] => rowsOfStep(31, small, step).map((shards) => shards.map((rows) => rows.length));
-  assert.deepEqual(sizes(0), [[2, 2, 2], [2, 2, 2]]);
-  assert.deepEqual(sizes(2), [[2, 2, 2], [1, 0, 0]]);
+  assert.deepEqual(sizes(0), [
+    [2, 2, 2],
+    [2, 2, 2],
+  ]);
+  assert.deepEqual(sizes(2), [
+    [2, 2, 2],
+    [1, 0, 0],
+  ]);
   assert.deepEqual(rowsOfStep(1, small, 0), [[[0], [], []]]);
 });
 
@@ -58,8 +68,14 @@ test("a permutation is uniform: over many seeds each row comes first about equal
 
 test("the split marks as many test rows as asked for, the same for the same seed", () => {
   const isTest = splitRows(100, 10, 42);
-  assert.equal(isTest.reduce((sum, mark) => sum + mark, 0), 10);
+  assert.equal(
+    isTest.reduce((sum, mark) => sum + mark, 0),
+    10,
+  );
   assert.deepEqual(splitRows(100, 10, 42), isTest);
   assert.notDeepEqual(splitRows(100, 10, 43), isTest);
-  assert.equal(splitRows(100, 0, 42).every((mark) => mark === 0), true);
+  assert.equal(
+    splitRows(100, 0, 42).every((mark) => mark === 0),
+    true,
+  );
 });

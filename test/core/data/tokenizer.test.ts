@@ -63,7 +63,10 @@ test("a word of half a megabyte takes seconds at most", () => {
 });
 
 test("a tiny vocabulary without merges or added tokens works, and leaves out the bytes it lacks", () => {
-  const tiny = createTokenizer({ pre_tokenizer: json["pre_tokenizer"], model: { vocab: { a: 0, b: 1, ab: 2, "Ġ": 3 }, merges: ["a b"] } }, "t.json");
+  const tiny = createTokenizer(
+    { pre_tokenizer: json["pre_tokenizer"], model: { vocab: { a: 0, b: 1, ab: 2, Ġ: 3 }, merges: ["a b"] } },
+    "t.json",
+  );
   assert.deepEqual(tiny.encode("ab baz"), [2, 3, 1, 0]);
   assert.equal(tiny.decode([2, 3, 1]), "ab b");
 });
@@ -72,11 +75,15 @@ test("a tokenizer of another kind is refused by the field that says so", () => {
   const refused = (change: object, field: string): void =>
     assert.throws(
       () => createTokenizer({ ...json, ...change }, "dir/tokenizer.json"),
-      (error: Error) => error instanceof UserError && error.message.includes(`field=${field}`) && error.message.includes("dir/tokenizer.json"),
+      (error: Error) =>
+        error instanceof UserError && error.message.includes(`field=${field}`) && error.message.includes("dir/tokenizer.json"),
     );
   refused({ model: { ...(json["model"] as object), type: "Unigram" } }, "model.type");
   refused({ normalizer: { type: "NFC" } }, "normalizer");
   refused({ pre_tokenizer: { type: "Whitespace" } }, "pre_tokenizer.type");
   refused({ model: { ...(json["model"] as object), byte_fallback: true } }, "model.byte_fallback");
-  assert.throws(() => createTokenizer({ ...json, model: { vocab: { a: 0 }, merges: ["a b"] } }, "t.json"), /merge.*vocabulary lacks.*token=b/);
+  assert.throws(
+    () => createTokenizer({ ...json, model: { vocab: { a: 0 }, merges: ["a b"] } }, "t.json"),
+    /merge.*vocabulary lacks.*token=b/,
+  );
 });

@@ -56,7 +56,10 @@ test("wherever the stream is cut, the rows are the same", () => {
     for (let cut = 0; cut <= bytes.length; cut++) {
       const splitter = new JsonSplitter("f");
       const pieces = [...splitter.push(bytes.subarray(0, cut)), ...splitter.push(bytes.subarray(cut)), ...splitter.end()];
-      assert.deepEqual(pieces.map((piece) => JSON.parse(Buffer.from(piece.bytes).toString()) as unknown), tricky);
+      assert.deepEqual(
+        pieces.map((piece) => JSON.parse(Buffer.from(piece.bytes).toString()) as unknown),
+        tricky,
+      );
     }
   }
 });
