@@ -40,7 +40,7 @@ export async function main(args: readonly string[]): Promise<number> {
 /** Says on standard error what went wrong, in full; the exit code for it. */
 function complain(error: unknown, command: Command): number {
   console.error(`roslin: ${messageOf(error)}`);
-  if (((error as { code?: unknown }).code ?? "").toString().startsWith("ERR_PARSE_ARGS")) {
+  if (error instanceof TypeError && (error as NodeJS.ErrnoException).code?.startsWith("ERR_PARSE_ARGS") === true) {
     console.error(`usage: roslin ${command.usage}`);
     return 2;
   }

@@ -40,22 +40,22 @@ export const doctor: Command = {
 };
 
 async function examine(environment: Environment): Promise<Finding[]> {
-  const findings: (Finding | Promise<Finding>)[] = [
+  const findings: Finding[] = [
     { name: "Node", found: process.versions.node },
     { name: "processors", found: `${availableParallelism()}` },
     atLeast("memory", totalmem(), LEAST.memory, "the demo wants 4 GB; close other programs, or use a larger machine"),
-    python(),
-    tool(TEMPORAL, environment),
-    tool(WEED, environment),
-    room("disk", existing(environment.home), LEAST.disk, "free some space, or set ROSLIN_HOME to a larger disk"),
+    await python(),
+    await tool(TEMPORAL, environment),
+    await tool(WEED, environment),
+    await room("disk", existing(environment.home), LEAST.disk, "free some space, or set ROSLIN_HOME to a larger disk"),
   ];
   if (process.platform === "linux") {
     const todo = "training falls back to a file in ROSLIN_HOME, which is slower; in a container give it more with --shm-size 8g";
-    findings.push(existsSync("/dev/shm") ? room("shared memory", "/dev/shm", LEAST.shared, todo) : { name: "shared memory", found: "no /dev/shm", todo });
+    findings.push(existsSync("/dev/shm") ? await room("shared memory", "/dev/shm", LEAST.shared, todo) : { name: "shared memory", found: "no /dev/shm", todo });
   }
-  findings.push(servers(environment));
+  findings.push(await servers(environment));
   if (environment.s3 === "external") findings.push(credentials(environment));
-  return Promise.all(findings);
+  return findings;
 }
 
 function atLeast(name: string, have: number, need: number, todo: string): Finding {

@@ -21,7 +21,7 @@ export const down: Command = {
     }
     if (!isAlive(state.supervisor)) {
       const unlock = await lockHome(home);
-      const ended = await clearLeftovers(home, (line) => console.error(`roslin: ${line}`)).finally(unlock);
+      const ended = await clearLeftovers(home, (line) => console.error(`roslin: ${line}`)).finally(() => unlock());
       console.log(ended === 0 ? "nothing runs here" : "stopped");
       return 0;
     }
