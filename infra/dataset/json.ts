@@ -4,7 +4,7 @@ import { JsonSplitter, type JsonPiece } from "./json-splitter.js";
 import type { RowBatch, SourceRow } from "./row.js";
 
 /** Reads an array of rows, or one row a line. A line that is no row is a bad row; in an array nothing after such a place can be trusted. */
-export async function* readJson(path: string, signal: AbortSignal): AsyncGenerator<RowBatch> {
+export async function* readJson(path: string): AsyncGenerator<RowBatch> {
   const bytes = statSync(path).size;
   const splitter = new JsonSplitter(path);
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -13,7 +13,7 @@ export async function* readJson(path: string, signal: AbortSignal): AsyncGenerat
     return { rows, columns: [...new Set(rows.flatMap((row) => ("fields" in row ? Object.keys(row.fields) : [])))], read };
   };
   let done = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 18, signal })) {
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 18 })) {
     const pieces = splitter.push(chunk as Buffer);
     done += (chunk as Buffer).length;
     if (pieces.length > 0) yield batchOf(pieces, done / bytes);

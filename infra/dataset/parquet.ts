@@ -11,7 +11,7 @@ const parsers = {
 };
 
 /** Reads a Parquet file by row group, only the columns that matter. */
-export async function* readParquet(path: string, signal: AbortSignal): AsyncGenerator<RowBatch> {
+export async function* readParquet(path: string): AsyncGenerator<RowBatch> {
   const handle = await open(path, "r");
   try {
     const file = bufferOf(handle, (await handle.stat()).size);
@@ -23,14 +23,13 @@ export async function* readParquet(path: string, signal: AbortSignal): AsyncGene
     if (wanted.length === 0 || total === 0) yield { rows: [], columns, read: 1 };
     else
       for (const group of metadata.row_groups) {
-        signal.throwIfAborted();
         const rowEnd = rowStart + Number(group.num_rows);
         const rows = await parquetReadObjects({ file, metadata, columns: wanted, rowStart, rowEnd, compressors, parsers });
         yield { rows: rows.map((fields) => ({ fields })), columns, read: rowEnd / total };
         rowStart = rowEnd;
       }
   } catch (error) {
-    if (signal.aborted || error instanceof UserError || (error as NodeJS.ErrnoException).syscall !== undefined) throw error;
+    if (error instanceof UserError || (error as NodeJS.ErrnoException).syscall !== undefined) throw error;
     throw new UserError("a data file is not a whole Parquet file", { file: path }, { cause: error });
   } finally {
     await handle.close();

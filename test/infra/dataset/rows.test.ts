@@ -120,6 +120,20 @@ test("of a directory the data files of one kind are read, in order of their name
   assert.deepEqual(await rowsOf(join(directory, "hub")), [{ fields: { a: 3 } }]);
 });
 
+test("reading stops with the signal's reason, whatever the file", async () => {
+  const many = Array.from({ length: 20_000 }, (_, a) => ({ a, text: "some words to fill the file with" }));
+  const csv = `a,text\n${many.map((row) => `${row.a},${row.text}`).join("\n")}`;
+  for (const path of [file("many.json", JSON.stringify(many)), file("many.csv", csv)]) {
+    const stop = new AbortController();
+    let batches = 0;
+    const reading = async (): Promise<void> => {
+      for await (const batch of readRows(path, stop.signal)) if (batch.rows.length > 0 && ++batches === 1) stop.abort(new Error("paused"));
+    };
+    await assert.rejects(reading(), /^Error: paused$/);
+    assert.equal(batches, 1);
+  }
+});
+
 test("what is no dataset is refused by name", async () => {
   await fails(file("rows.xlsx", "x"), "rows.xlsx", ".parquet .jsonl .json .csv");
   await fails(join(directory, "absent.json"), "absent.json", "download");
