@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { RunConfig } from "../core/config/schema.js";
 import { outputNamed, type Artifact, type Metrics, type Progress, type StageName, type StageResult } from "../core/stage.js";
@@ -59,6 +59,11 @@ export async function finishedStage(directory: string): Promise<StageResult | nu
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw error;
   }
+}
+
+/** Makes a finished stage unfinished, so that it is run again. */
+export async function forgetStage(directory: string): Promise<void> {
+  await rm(join(directory, RESULT), { force: true });
 }
 
 /** Records a stage as finished; the last thing that it writes. */

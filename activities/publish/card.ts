@@ -1,0 +1,99 @@
+import { promptOf } from "../../core/data/prompt.js";
+import type { Sample } from "../evaluate/index.js";
+import { facts, type Story } from "./story.js";
+
+/** README.md of a published model: where it comes from, what it can do, what may be done with it. */
+export function modelCard(story: Story): string {
+  const { title, config, evaluation, licence } = story;
+  const samples = evaluation.samples.length === 0 ? "No row was held out to ask about." : evaluation.samples.map(sampleText).join("\n");
+  return `${frontMatter(story)}
+# ${title}
+
+A GPT-J model, fine-tuned on instructions by Roslin in one run that resumes from checkpoints.
+Base: \`${config.model.source}\`. Data: \`${config.dataset.source}\`.
+
+## Licence
+
+${licence.consequence}
+
+## Use
+
+\`\`\`python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("DIRECTORY")
+model = AutoModelForCausalLM.from_pretrained("DIRECTORY")
+prompt = ${JSON.stringify(promptOf({ instruction: "INSTRUCTION" }))}
+ids = tokenizer(prompt, return_tensors="pt")
+print(tokenizer.decode(model.generate(**ids, max_new_tokens=128)[0]))
+\`\`\`
+
+The answer stands between \`### Response:\` and \`### End\`. For a request with an input, the first sentence ends with
+"…that describes a task, paired with an input that provides further context. Write a response …", and a section
+\`### Input:\` stands before the response. \`onnx/model.onnx\` is the same model in fp32 with a key-value cache, named as
+transformers.js expects it; it needs ONNX Runtime.
+
+## Training
+
+| | |
+|---|---|
+${facts(story)
+  .map(([name, value]) => `| ${name} | ${value.replaceAll("|", "\\|")} |`)
+  .join("\n")}
+
+Every loss is in \`report.html\`.
+
+## Answers to held-out rows
+
+${samples}
+
+## Limits
+
+The model has ${story.parameters.toLocaleString("en-US")} parameters and was tuned on short instructions: it states falsehoods fluently, repeats
+what is biased in its data, follows instructions that it should refuse, and knows nothing later than its base model. Rows
+were cut at ${config.preprocess.maxLength} tokens. Perplexity says how well held-out answers are predicted, not that an answer is right.
+
+## Where it comes from
+
+\`manifest.json\` has the digest of every file and the chain of digests from the raw rows and the base weights to them;
+\`roslin verify\` walks it.
+
+${proof(story)}
+`;
+}
+
+function frontMatter({ config, licence }: Story): string {
+  const hubId = (source: string): string | null => /^hf:\/\/([^@]+)/.exec(source)?.[1] ?? null;
+  const base = hubId(config.model.source);
+  const data = hubId(config.dataset.source);
+  const lines = [
+    `license: ${licence.id}`,
+    ...(base === null ? [] : [`base_model: ${base}`]),
+    ...(data === null ? [] : ["datasets:", `- ${data}`]),
+    "library_name: transformers",
+    "pipeline_tag: text-generation",
+    "tags:",
+    ...["gptj", "instruction-tuning", "roslin"].map((tag) => `- ${tag}`),
+  ];
+  return `---\n${lines.join("\n")}\n---\n`;
+}
+
+function sampleText({ row, instruction, input, prompt, expected, base, tuned }: Sample): string {
+  const quote = (said: string | readonly number[]): string => {
+    const text = typeof said === "string" ? said : said.join(" ");
+    return text.trim() === "" ? "> (nothing)" : text.trim().replace(/^/gm, "> ");
+  };
+  const request = instruction === undefined ? prompt : input === undefined ? instruction : `${instruction}\n\n${input}`;
+  return `**Row ${row}**\n\n${quote(request)}\n\nExpected:\n\n${quote(expected)}\n\nBefore:\n\n${quote(base)}\n\nAfter:\n\n${quote(tuned)}\n`;
+}
+
+function proof({ stateDigest, fingerprint, digests }: Story): string {
+  const rows: [string, string][] = Object.entries(digests).map(([name, digest]) => [name, `\`${digest}\``]);
+  if (stateDigest !== null) rows.push(["weights and optimizer state", `\`${stateDigest}\``]);
+  for (const [name, value] of Object.entries(fingerprint ?? {})) rows.push([name, String(value)]);
+  const promise =
+    fingerprint === null
+      ? "Training ran on more than one kind of machine, so no claim is made that another run gives the same bytes."
+      : "A run with the same inputs and settings on this kind of machine gives the same bytes, however often it is interrupted and on however many workers.";
+  return `| | |\n|---|---|\n${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}\n\n${promise}`;
+}

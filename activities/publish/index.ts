@@ -1,0 +1,67 @@
+import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
+import type { Artifact, StageResult } from "../../core/stage.js";
+import type { ModelFiles } from "../../infra/model-files.js";
+import type { ObjectStore } from "../../infra/store/store.js";
+import { finishedStage, forgetStage, runStage, stageDirectory, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../stage.js";
+import { assemble } from "./assemble.js";
+import { moveLatest } from "./latest.js";
+import { upload } from "./upload.js";
+
+/** What publishing is handed. */
+export interface PublishDependencies {
+  readonly files: StageFiles;
+  /** where a run is published that names no target: `s3://bucket/prefix` or `file:///directory` */
+  readonly defaultTarget: string;
+  /** infra's `openStore` with the settings of this place */
+  openStore(uri: string): ObjectStore;
+  /** Throws UserError when objects cannot be written there: infra's `checkTarget`. */
+  checkTarget(uri: string): Promise<void>;
+  /** infra's `readAll` */
+  readAll(store: ObjectStore, key: string): Promise<Uint8Array | null>;
+  openModel(directory: string): ModelFiles;
+  sha256(bytes: Uint8Array | string): string;
+  sha256File(path: string, signal?: AbortSignal): Promise<string>;
+  listFiles(directory: string): Promise<string[]>;
+  directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
+}
+
+export const publishDefinition: StageDefinition = {
+  name: "publish",
+  version: 1,
+  inputs: ["model", "dataset", "tokens", "tuned", "report"],
+  settings: ({ publish, model, dataset }) => ({ target: publish.target, model: model.source, dataset: dataset.source }),
+};
+
+/** Publishes the tuned model as `<target>/<name>/…`, its manifest last; `<target>/latest.json` then names it, if the gate passed. */
+export async function publish(dependencies: PublishDependencies, given: StageRequest, context: StageContext): Promise<StageResult> {
+  const target = (given.config.publish.target ?? dependencies.defaultTarget).replace(/\/+$/, "");
+  const request: StageRequest = { ...given, config: { ...given.config, publish: { target } } };
+  await dependencies.checkTarget(target);
+  const store = dependencies.openStore(target);
+  await forgetIfGone(store, request);
+  return await runStage(dependencies.files, publishDefinition, request, context, async (directory) => {
+    const started = performance.now();
+    const { manifest, paths, evaluation } = await assemble(dependencies, request, directory, context);
+    const { sent, bytes } = await upload(store, manifest, paths, directory, dependencies.sha256, context);
+    const latest = evaluation.gate.passed;
+    if (latest) await moveLatest(dependencies, store, target, manifest.name);
+    const metrics = { seconds: (performance.now() - started) / 1000, target, version: manifest.name, latest, gate: evaluation.gate, objects: manifest.files.length + 1, bytes, bytesSent: sent };
+    return { outputs: outputsOf(target, manifest, dependencies), metrics };
+  });
+}
+
+/** A published model that somebody removed from its store is published again. */
+async function forgetIfGone(store: ObjectStore, request: StageRequest): Promise<void> {
+  const directory = stageDirectory(publishDefinition, request);
+  const finished = await finishedStage(directory);
+  if (finished === null) return;
+  const there = await store.list(`${String(finished.metrics["version"])}/${MANIFEST}`);
+  if (there.length === 0) await forgetStage(directory);
+}
+
+function outputsOf(target: string, manifest: Manifest, { directoryDigest }: PublishDependencies): Artifact[] {
+  const uri = `${target}/${manifest.name}`;
+  const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
+  const objects = manifest.files.map((file): Artifact => ({ ...file, uri: `${uri}/${file.name}` }));
+  return [{ name: "published", uri, sha256: directoryDigest(manifest.files), bytes }, ...objects];
+}

@@ -1,0 +1,64 @@
+/** The losses of a run as an inline SVG: each step a dot, and their running mean as a line. */
+
+const WIDTH = 720;
+const HEIGHT = 300;
+const MARGIN = { left: 48, right: 16, top: 12, bottom: 36 };
+/** Dots drawn at most: more are thinned out evenly. */
+const MAX_DOTS = 1000;
+
+/** An SVG of `losses`, one for each step; colours come from the page's classes. Empty losses give an empty text. */
+export function lossChart(losses: readonly number[]): string {
+  if (losses.length === 0) return "";
+  const low = Math.min(...losses);
+  const high = Math.max(...losses);
+  const ticks = niceTicks(low, high);
+  const [bottom, top] = [Math.min(low, ticks[0]!), Math.max(high, ticks.at(-1)!)];
+  const x = (step: number): number => MARGIN.left + ((step - 0.5) / losses.length) * (WIDTH - MARGIN.left - MARGIN.right);
+  const y = (loss: number): number => MARGIN.top + ((top - loss) / (top - bottom || 1)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
+  const point = (loss: number, index: number): string => `${x(index + 1).toFixed(1)},${y(loss).toFixed(1)}`;
+
+  const every = Math.ceil(losses.length / MAX_DOTS);
+  const dots = losses.flatMap((loss, index) => {
+    if (index % every !== 0) return [];
+    return [`<circle class="dot" cx="${x(index + 1).toFixed(1)}" cy="${y(loss).toFixed(1)}" r="2"><title>step ${index + 1}: ${loss.toFixed(4)}</title></circle>`];
+  });
+  const grid = ticks.map(
+    (tick) =>
+      `<line class="grid" x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y(tick).toFixed(1)}" y2="${y(tick).toFixed(1)}"/>` +
+      `<text class="tick" x="${MARGIN.left - 8}" y="${(y(tick) + 4).toFixed(1)}" text-anchor="end">${tick}</text>`,
+  );
+  const steps = niceTicks(1, losses.length)
+    .map((tick) => Math.max(1, Math.round(tick)))
+    .filter((tick, index, all) => tick <= losses.length && all.indexOf(tick) === index);
+  const axis = steps.map((step) => `<text class="tick" x="${x(step).toFixed(1)}" y="${HEIGHT - MARGIN.bottom + 18}" text-anchor="middle">${step}</text>`);
+  return [
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Training loss by step, from ${losses[0]!.toFixed(3)} to ${losses.at(-1)!.toFixed(3)}">`,
+    ...grid,
+    ...axis,
+    `<text class="tick" x="${WIDTH - MARGIN.right}" y="${HEIGHT - 2}" text-anchor="end">step</text>`,
+    ...dots,
+    `<polyline class="line" points="${runningMean(losses).map(point).join(" ")}"/>`,
+    "</svg>",
+  ].join("\n");
+}
+
+/** Means over the last tenth of the steps so far, at least five. */
+function runningMean(losses: readonly number[]): number[] {
+  const window = Math.max(5, Math.round(losses.length / 40));
+  return losses.map((_, index) => {
+    const recent = losses.slice(Math.max(0, index - window + 1), index + 1);
+    return recent.reduce((sum, loss) => sum + loss, 0) / recent.length;
+  });
+}
+
+/** Four to eight round numbers between two values. */
+function niceTicks(low: number, high: number): number[] {
+  const span = high - low || Math.abs(high) || 1;
+  const power = 10 ** Math.floor(Math.log10(span / 4));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => span / size <= 6)!;
+  const decimals = Math.max(0, -Math.floor(Math.log10(step)));
+  const first = Math.ceil(low / step);
+  const count = Math.floor(high / step) - first + 1;
+  const ticks = Array.from({ length: Math.max(0, count) }, (_, index) => Number(((first + index) * step).toFixed(decimals)));
+  return ticks.length > 0 ? ticks : [low];
+}

@@ -1,0 +1,59 @@
+import { mkdir, open, rename, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { setImmediate as breathe } from "node:timers/promises";
+import { exportGraph, planExport } from "../../core/model/export.js";
+import { elements, type WeightSpec } from "../../core/model/names.js";
+import type { ModelFiles } from "../../infra/model-files.js";
+
+/** Elements read and written at a time. */
+const SLICE = 1 << 21;
+
+/** The model file's name, which is where transformers.js looks. */
+const MODEL = "model.onnx";
+
+/** Writes the ONNX export of a model into `directory`; files that an earlier attempt finished stay. Resolves to their names. */
+export async function exportOnnx(model: ModelFiles, directory: string, signal: AbortSignal): Promise<string[]> {
+  const plan = planExport(model.config, MODEL);
+  await mkdir(directory, { recursive: true });
+  for (const { name, weights } of plan.dataFiles) await writeOnce(join(directory, name), slices(model, weights), signal);
+  await writeOnce(join(directory, MODEL), graph(model, plan), signal);
+  return [MODEL, ...plan.dataFiles.map(({ name }) => name)];
+}
+
+/** What config.json says to transformers.js about such an export; null: nothing. */
+export function externalDataConfig(names: readonly string[]): object | null {
+  return names.length === 1 ? null : { "transformers.js_config": { use_external_data_format: { [MODEL]: names.length - 1 } } };
+}
+
+function* graph(model: ModelFiles, plan: ReturnType<typeof planExport>): Iterable<Uint8Array> {
+  yield exportGraph(model.config, plan, (spec) => Buffer.concat([...slices(model, [spec])])).bytes;
+}
+
+function* slices(model: ModelFiles, weights: readonly WeightSpec[]): Iterable<Uint8Array> {
+  for (const { name, shape } of weights) {
+    const count = elements(shape);
+    for (let first = 0; first < count; first += SLICE) {
+      const part = new Float32Array(Math.min(SLICE, count - first));
+      model.readFloats(name, first, part);
+      yield new Uint8Array(part.buffer);
+    }
+  }
+}
+
+/** Writes a file unless it is there: it has its name only when it is whole. */
+async function writeOnce(path: string, chunks: Iterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+  if (await stat(path).catch(() => null)) return;
+  const temporary = `${path}.unfinished`;
+  const file = await open(temporary, "w");
+  try {
+    for (const chunk of chunks) {
+      signal.throwIfAborted();
+      await file.writeFile(chunk);
+      await breathe();
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+}

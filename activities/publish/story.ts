@@ -1,0 +1,66 @@
+import type { RunConfig } from "../../core/config/schema.js";
+import type { GptjConfig } from "../../core/model/config.js";
+import type { Evaluation } from "../evaluate/index.js";
+
+/** What card and report page tell of a run. Nothing in it depends on time, so that an interrupted run publishes the same bytes. */
+export interface Story {
+  readonly title: string;
+  readonly config: RunConfig;
+  readonly model: GptjConfig;
+  readonly parameters: number;
+  /** one for each step */
+  readonly losses: readonly number[];
+  /** tokens trained on; null where training didn't say */
+  readonly tokens: number | null;
+  readonly evaluation: Evaluation;
+  readonly licence: Licence;
+  readonly stateDigest: string | null;
+  readonly fingerprint: Readonly<Record<string, unknown>> | null;
+  /** digests of the inputs, by name */
+  readonly digests: Readonly<Record<string, string>>;
+}
+
+/** What may be done with the model, as its data allows. */
+export interface Licence {
+  /** the hub's identifier */
+  readonly id: string;
+  readonly consequence: string;
+}
+
+/** The licence that a dataset's source leaves: Alpaca and what derives from it is for research only. */
+export function licenceOf(datasetSource: string): Licence {
+  if (/alpaca/i.test(datasetSource))
+    return {
+      id: "cc-by-nc-4.0",
+      consequence: "The data is Stanford Alpaca or derives from it, which is CC BY-NC 4.0: **this model is for research only, not for commercial use.**",
+    };
+  return { id: "other", consequence: "Check the licence of your data: it decides what this model may be used for, together with the licence of the base model." };
+}
+
+/** One row for each thing to know about a run: name and value. */
+export function facts({ config, model, parameters, losses, tokens, evaluation: { perplexity, gate, heldOut } }: Story): [string, string][] {
+  const { train, preprocess } = config;
+  const rows = train.shards * train.microBatch * train.accumulation;
+  return [
+    ["base model", config.model.source],
+    ["data", config.dataset.source],
+    ["parameters", `${parameters.toLocaleString("en-US")} (${model.layers} layers, ${model.heads} heads, width ${model.width})`],
+    ["longest row", `${preprocess.maxLength} tokens`],
+    ["epochs", String(train.epochs)],
+    ["steps", `${losses.length} of up to ${rows} rows (${train.shards} shards × ${train.microBatch} rows × ${train.accumulation})`],
+    ...(tokens === null ? [] : [["tokens trained on", tokens.toLocaleString("en-US")] as [string, string]]),
+    ["optimizer", `AdamW, betas ${train.betas.join(" and ")}, epsilon ${train.epsilon}, weight decay ${train.weightDecay}, gradient norm clipped to ${train.maxGradNorm}`],
+    ["learning rate", `${train.learningRate}, ${train.schedule}, ${train.warmupSteps} steps of warm-up`],
+    ["seed", `${train.seed} (order of rows), ${preprocess.seed} (held-out rows)`],
+    ["first and last loss", losses.length === 0 ? "no step" : `${losses[0]!.toFixed(4)}, ${losses.at(-1)!.toFixed(4)}`],
+    ["held-out rows", `${heldOut.rows} (${heldOut.labels} tokens scored)`],
+    ["perplexity of the base", perplexity.base === null ? "not measured" : perplexity.base.toFixed(3)],
+    ["perplexity of this model", perplexity.tuned === null ? "not measured" : perplexity.tuned.toFixed(3)],
+    ["gate", gateWords(gate)],
+  ];
+}
+
+export function gateWords({ judged, passed, ratio, maxPerplexityRatio }: Evaluation["gate"]): string {
+  if (!judged) return "not judged: there were no held-out rows";
+  return `${passed ? "passed" : "not passed"}: perplexity ratio ${ratio!.toFixed(4)}, at most ${maxPerplexityRatio}`;
+}

@@ -1,0 +1,85 @@
+import { z } from "zod";
+import { CorruptError } from "../errors.js";
+import { STAGES } from "../stage.js";
+
+/** The manifest of a published model: every file's digest, and the chain of digests from raw rows and base weights to them. */
+
+/** Name of the manifest among the published files. */
+export const MANIFEST = "manifest.json";
+
+const digest = z.string().regex(/^[0-9a-f]{64}$/);
+const named = z.object({ name: z.string(), sha256: digest });
+const file = named.extend({ bytes: z.int().min(0) });
+
+const schema = z.object({
+  format: z.literal("roslin-manifest"),
+  version: z.literal(1),
+  /** of the published model: the directory's name under the target */
+  name: z.string(),
+  files: z.array(file),
+  /** one entry for each stage, in order: its key is the digest of [stage, version, settings, inputs], so it commits to them */
+  chain: z.array(
+    z.object({ stage: z.enum(STAGES), version: z.int(), settings: z.unknown(), inputs: z.array(named), key: digest, outputs: z.array(file), stateDigest: digest.optional() }),
+  ),
+  /** files of the trained model's directory, whose digest is the training stage's output */
+  tuned: z.array(named),
+  /** those of them that are published with something added */
+  amended: z.array(z.string()),
+  /** what the weights' bytes depend on besides inputs and settings; null: training ran on several kinds of machine, or didn't say */
+  fingerprint: z.record(z.string(), z.unknown()).nullable(),
+});
+
+export type Manifest = z.infer<typeof schema>;
+export type ChainEntry = Manifest["chain"][number];
+
+/** Reads a manifest; CorruptError names where it came from. File names that would leave their directory are refused. */
+export function parseManifest(text: string, where: string): Manifest {
+  let manifest: Manifest;
+  try {
+    manifest = schema.parse(JSON.parse(text));
+  } catch (error) {
+    throw new CorruptError("a manifest is damaged, or of another make", { file: where }, { cause: error });
+  }
+  const outside = manifest.files.find(({ name }) => /(^|\/)(\.\.?)?(\/|$)|\\|\0/.test(name));
+  if (outside !== undefined) throw new CorruptError("a manifest names a file outside its directory", { file: where, got: outside.name });
+  return manifest;
+}
+
+/** A link of the chain, and what is wrong with it; null: nothing. */
+export interface Link {
+  readonly link: string;
+  readonly problem: string | null;
+}
+
+/** Hashes that checking needs: of a text, and of a directory from its files. */
+export interface Digests {
+  sha256(text: string): string;
+  directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
+}
+
+/** The digest that a stage's key is. */
+export function keyOf({ stage, version, settings, inputs }: Pick<ChainEntry, "stage" | "version" | "settings" | "inputs">, digests: Pick<Digests, "sha256">): string {
+  return digests.sha256(JSON.stringify([stage, version, settings, inputs.map(({ name, sha256 }) => [name, sha256])]));
+}
+
+/** Walks the chain within a manifest: keys against settings and inputs, inputs against earlier outputs, published files against the last ones. */
+export function checkChain(manifest: Manifest, digests: Digests): Link[] {
+  const known = new Map<string, string>();
+  const links: Link[] = [];
+  const check = (link: string, expected: string | undefined, got: string | undefined): void => {
+    links.push({ link, problem: expected !== undefined && expected === got ? null : `expected ${expected ?? "an earlier output"}, got ${got ?? "none"}` });
+  };
+  for (const entry of manifest.chain) {
+    for (const { name, sha256 } of entry.inputs) check(`${entry.stage}'s input ${name}`, known.get(name), sha256);
+    check(`${entry.stage}'s settings`, keyOf(entry, digests), entry.key);
+    for (const { name, sha256 } of entry.outputs) known.set(entry.stage === "train" && name === "model" ? "tuned" : name, sha256);
+  }
+  check("the trained model", known.get("tuned"), digests.directoryDigest(manifest.tuned));
+  const published = new Map(manifest.files.map(({ name, sha256 }) => [name, sha256]));
+  for (const { name, sha256 } of manifest.tuned) if (!manifest.amended.includes(name)) check(`published ${name}`, sha256, published.get(name));
+  check(`published ${REPORT}`, known.get("report"), published.get(REPORT));
+  return links;
+}
+
+/** Name of the evaluation's report among the published files. */
+export const REPORT = "evaluation.json";

@@ -1,0 +1,50 @@
+import type { Bytes } from "../onnx/graph.js";
+import type { Graph } from "../onnx/tensor.js";
+import type { GptjConfig } from "./config.js";
+import { decoderGraph } from "./decode.js";
+import { elements, modelWeights, type WeightSpec } from "./names.js";
+
+/** Weights up to so many bytes lie in the ONNX file itself: easier to handle, while protobuf ends at 2 GB. */
+const INLINE_BYTES = 512 * 2 ** 20;
+
+/** Bytes of a data file beside it, at most: transformers.js reads each into one buffer. */
+const DATA_BYTES = 1.9e9;
+
+/** A file of weights beside an ONNX model: fp32, one weight after the other. */
+export interface DataFile {
+  readonly name: string;
+  readonly bytes: number;
+  readonly weights: readonly WeightSpec[];
+}
+
+/** Where the weights of an ONNX export lie, as transformers.js looks for them. */
+export interface ExportPlan {
+  /** empty: all weights are in the model file */
+  readonly dataFiles: readonly DataFile[];
+  /** where each weight lies that isn't in the model file, by its name */
+  readonly places: ReadonlyMap<string, Exclude<Bytes, Uint8Array>>;
+}
+
+/** Plans the export of a model as `<file>`, with `<file>_data`, `<file>_data_1`, … where it is large. */
+export function planExport(config: GptjConfig, file: string, limits: { readonly inline: number; readonly data: number } = { inline: INLINE_BYTES, data: DATA_BYTES }): ExportPlan {
+  const weights = modelWeights(config);
+  const bytesOf = ({ shape }: WeightSpec): number => 4 * elements(shape);
+  const places = new Map<string, Exclude<Bytes, Uint8Array>>();
+  const dataFiles: { name: string; bytes: number; weights: WeightSpec[] }[] = [];
+  if (weights.reduce((sum, spec) => sum + bytesOf(spec), 0) <= limits.inline) return { dataFiles, places };
+  for (const spec of weights) {
+    const length = bytesOf(spec);
+    if (dataFiles.length === 0 || dataFiles.at(-1)!.bytes + length > limits.data)
+      dataFiles.push({ name: `${file}_data${dataFiles.length === 0 ? "" : `_${dataFiles.length}`}`, bytes: 0, weights: [] });
+    const last = dataFiles.at(-1)!;
+    places.set(spec.name, { location: last.name, offset: last.bytes, length });
+    last.weights.push(spec);
+    last.bytes += length;
+  }
+  return { dataFiles, places };
+}
+
+/** The ONNX model of a plan; `read` gives the little-endian fp32 bytes of weights that lie in it. */
+export function exportGraph(config: GptjConfig, plan: ExportPlan, read: (spec: WeightSpec) => Uint8Array): Graph {
+  return decoderGraph(config, (spec) => plan.places.get(spec.name) ?? read(spec));
+}

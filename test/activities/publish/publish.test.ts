@@ -1,0 +1,159 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { publish } from "../../../activities/publish/index.js";
+import type { Latest } from "../../../activities/publish/latest.js";
+import type { StageContext } from "../../../activities/stage.js";
+import { CorruptError, UserError } from "../../../core/errors.js";
+import { checkChain, parseManifest } from "../../../core/format/manifest.js";
+import { int64s, floats, type Tensor } from "../../../core/onnx/tensor.js";
+import { directoryDigest, sha256, sha256File } from "../../../infra/files.js";
+import { ModelFiles } from "../../../infra/model-files.js";
+import { createSession } from "../../../infra/onnx/session.js";
+import { openStore } from "../../../infra/store/open.js";
+import { readAll } from "../../../infra/store/store.js";
+import { startTestS3 } from "../../infra/store/weed.js";
+import { finishedRun, publishDependencies } from "./run.js";
+
+const root = mkdtempSync(join(tmpdir(), "roslin-publish-"));
+let server: Awaited<ReturnType<typeof startTestS3>>;
+before(async () => {
+  server = await startTestS3();
+});
+after(async () => {
+  await server.stop();
+  rmSync(root, { recursive: true });
+});
+
+let runs = 0;
+const newRoot = (): string => join(root, `run-${runs++}`);
+const context = (signal = new AbortController().signal): StageContext => ({ signal, progress: () => undefined });
+
+test("publishes a whole directory to files: every digest right, the chain unbroken, latest.json naming it", async () => {
+  const target = join(newRoot(), "target");
+  const result = await publish(publishDependencies(), await finishedRun(newRoot(), pathToFileURL(target).href), context());
+  const latest = JSON.parse(readFileSync(join(target, "latest.json"), "utf8")) as Latest;
+  const directory = join(target, latest.name);
+  const text = readFileSync(join(directory, "manifest.json"), "utf8");
+  assert.equal(latest.manifest.sha256, sha256(text));
+  assert.equal(latest.previous, null);
+  const manifest = parseManifest(text, "test");
+  assert.deepEqual(
+    manifest.files.map(({ name }) => name),
+    ["README.md", "config.json", "evaluation.json", "generation_config.json", "model.safetensors", "onnx/model.onnx", "report.html"],
+  );
+  for (const { name, sha256: digest } of manifest.files) assert.equal(await sha256File(join(directory, name)), digest, name);
+  assert.deepEqual(
+    checkChain(manifest, { sha256, directoryDigest }).filter(({ problem }) => problem !== null),
+    [],
+  );
+  assert.equal(result.outputs[0]!.name, "published");
+  assert.equal(fileURLToPath(result.outputs[0]!.uri), directory);
+  assert.equal(result.metrics["latest"], true);
+  new ModelFiles(directory).close();
+});
+
+test("the card says what the model may be used for, and pages are free of markup from the data", async () => {
+  const target = join(newRoot(), "target");
+  const result = await publish(publishDependencies(), await finishedRun(newRoot(), pathToFileURL(target).href), context());
+  const directory = fileURLToPath(result.outputs[0]!.uri);
+  const card = readFileSync(join(directory, "README.md"), "utf8");
+  assert.match(card, /license: cc-by-nc-4\.0/);
+  assert.match(card, /for research only/);
+  assert.match(card, /perplexity of this model \| 20\.000/);
+  const page = readFileSync(join(directory, "report.html"), "utf8");
+  assert.match(page, /Name &lt;one&gt; colour/);
+  assert.equal(page.match(/<circle/g)!.length, 5);
+});
+
+test("the ONNX export gives the tuned model's logits", async () => {
+  const target = join(newRoot(), "target");
+  const result = await publish(publishDependencies(), await finishedRun(newRoot(), pathToFileURL(target).href), context());
+  const directory = fileURLToPath(result.outputs[0]!.uri);
+  const { config } = new ModelFiles(directory);
+  const names = Array.from({ length: config.layers }, (_, layer) => [`${layer}.key`, `${layer}.value`]).flat();
+  const past: Record<string, Tensor> = Object.fromEntries(names.map((name) => [`past_key_values.${name}`, floats(new Float32Array(0), 1, config.heads, 0, config.headWidth)]));
+  const inputs = ["input_ids", "attention_mask", "position_ids", "num_logits_to_keep", ...Object.keys(past)].map((name) => ({ name, type: "int64" as const, shape: [] }));
+  const session = await createSession({ name: "export", bytes: readFileSync(join(directory, "onnx/model.onnx")), inputs, outputs: [] }, { threads: 1 });
+  const { logits } = await session.run({ ...past, input_ids: int64s([5, 6, 7], 1, 3), attention_mask: int64s([1, 1, 1], 1, 3), position_ids: int64s([0, 1, 2], 1, 3), num_logits_to_keep: int64s([0]) }, { logits: null });
+  assert.deepEqual(logits!.shape, [1, 3, config.vocabulary]);
+  assert.ok((logits!.data as Float32Array).every(Number.isFinite));
+  await session.close();
+});
+
+test("a gate that isn't passed leaves latest.json alone", async () => {
+  const target = pathToFileURL(join(newRoot(), "target")).href;
+  const good = await publish(publishDependencies(), await finishedRun(newRoot(), target), context());
+  const bad = await publish(publishDependencies(), await finishedRun(newRoot(), target, false), context());
+  assert.notEqual(good.metrics["version"], bad.metrics["version"]);
+  assert.equal(bad.metrics["latest"], false);
+  const store = openStore(target, {});
+  const latest = JSON.parse(Buffer.from((await readAll(store, "latest.json"))!).toString()) as Latest;
+  assert.equal(latest.name, good.metrics["version"]);
+  assert.notEqual(await store.read(`${String(bad.metrics["version"])}/manifest.json`), null);
+});
+
+test("a second model takes over latest.json and names the first", async () => {
+  const target = pathToFileURL(join(newRoot(), "target")).href;
+  const first = await publish(publishDependencies(), await finishedRun(newRoot(), target), context());
+  const request = await finishedRun(newRoot(), target);
+  const second = await publish(publishDependencies(), { ...request, config: { ...request.config, train: { ...request.config.train, seed: 7 } } }, context());
+  const latest = JSON.parse(Buffer.from((await readAll(openStore(target, {}), "latest.json"))!).toString()) as Latest;
+  assert.deepEqual([latest.name, latest.previous], [second.metrics["version"], first.metrics["version"]]);
+});
+
+test("publishes the same bytes to a real S3, by the default target, and sends nothing twice", async () => {
+  const dependencies = publishDependencies(server.settings, "s3://roslin/models");
+  const request = await finishedRun(newRoot(), null);
+  const first = await publish(dependencies, request, context());
+  assert.equal(first.outputs[0]!.uri, `s3://roslin/models/${String(first.metrics["version"])}`);
+  assert.equal(first.metrics["bytesSent"], first.metrics["bytes"]);
+  assert.equal((await publish(dependencies, request, context())).reused, true);
+  const elsewhere = await publish(dependencies, { ...request, root: newRoot() }, context());
+  // train's result lies elsewhere, so only what tells of its losses differs
+  assert.equal(elsewhere.reused, false);
+  const store = openStore("s3://roslin/models", server.settings);
+  for (const { name, sha256: digest } of first.outputs.slice(1)) {
+    const key = `${String(first.metrics["version"])}/${name}`;
+    assert.equal(sha256((await readAll(store, key))!), digest, name);
+  }
+});
+
+test("what somebody removed from the store is published again", async () => {
+  const dependencies = publishDependencies(server.settings, "s3://roslin/removed");
+  const request = await finishedRun(newRoot(), null);
+  const first = await publish(dependencies, request, context());
+  const store = openStore("s3://roslin/removed", server.settings);
+  for (const name of ["manifest.json", "README.md"]) await store.delete(`${String(first.metrics["version"])}/${name}`);
+  const again = await publish(dependencies, request, context());
+  assert.equal(again.reused, false);
+  assert.equal(again.outputs[0]!.sha256, first.outputs[0]!.sha256);
+  assert.ok((again.metrics["bytesSent"] as number) < 10_000);
+});
+
+test("a missing bucket is said before anything is written, and an aborted publishing leaves no manifest", async () => {
+  const request = await finishedRun(newRoot(), "s3://no-such-bucket/models");
+  await assert.rejects(publish(publishDependencies(server.settings), request, context()), (error) => error instanceof UserError && /no such bucket/.test(error.message));
+  assert.equal(existsSync(join(request.root, "publish")), false);
+
+  const stop = new AbortController();
+  const reason = new Error("stopped by the test");
+  const target = "s3://roslin/aborted";
+  const aborted = await finishedRun(newRoot(), target);
+  const progress: StageContext["progress"] = ({ note }) => {
+    if (note === "model.safetensors") stop.abort(reason);
+  };
+  await assert.rejects(publish(publishDependencies(server.settings), aborted, { signal: stop.signal, progress }), reason);
+  const names = (await openStore(target, server.settings).list("")).map(({ key }) => key);
+  assert.ok(names.length > 0 && !names.some((name) => name.endsWith("manifest.json")), names.join());
+  assert.equal((await publish(publishDependencies(server.settings), aborted, context())).metrics["latest"], true);
+});
+
+test("a tuned model that was changed since training is not published", async () => {
+  const request = await finishedRun(newRoot(), pathToFileURL(join(newRoot(), "target")).href);
+  writeFileSync(join(fileURLToPath(request.inputs.find(({ name }) => name === "tuned")!.uri), "generation_config.json"), "{}");
+  await assert.rejects(publish(publishDependencies(), request, context()), CorruptError);
+});

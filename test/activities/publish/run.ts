@@ -1,0 +1,65 @@
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Evaluation } from "../../../activities/evaluate/index.js";
+import type { PublishDependencies } from "../../../activities/publish/index.js";
+import { finishStage, stageDirectory, type StageRequest } from "../../../activities/stage.js";
+import { trainDefinition } from "../../../activities/train/index.js";
+import { parseRunConfig } from "../../../core/config/schema.js";
+import { artifactOf, directoryDigest, listFiles, sha256, sha256File, writeFileAtomic } from "../../../infra/files.js";
+import { lock } from "../../../infra/lock.js";
+import { ModelFiles } from "../../../infra/model-files.js";
+import { checkTarget } from "../../../infra/store/check.js";
+import { openStore } from "../../../infra/store/open.js";
+import type { S3Settings } from "../../../infra/store/s3.js";
+import { readAll } from "../../../infra/store/store.js";
+import { REFERENCE } from "../../core/model/reference.js";
+
+export const LOSSES: readonly number[] = [5.9, 5.5, 5.2, 4.9, 4.6];
+
+/** A run below `root` that has only to be published: PyTorch's small model, and as tuned one the same after 20 steps. */
+export async function finishedRun(root: string, target: string | null, gatePassed = true): Promise<StageRequest> {
+  const base = join(REFERENCE, "gptj-tiny");
+  const at = (name: string): string => join(root, name);
+  for (const directory of ["base", "tuned", "tokens"]) mkdirSync(at(directory), { recursive: true });
+  for (const name of ["config.json", "generation_config.json"]) for (const directory of ["base", "tuned"]) copyFileSync(join(base, name), at(join(directory, name)));
+  copyFileSync(join(base, "model.safetensors"), at("base/model.safetensors"));
+  copyFileSync(join(base, "expected-after-20-steps.safetensors"), at("tuned/model.safetensors"));
+  writeFileSync(at("tokens/index.json"), "{}");
+  writeFileSync(at("rows.json"), "[]");
+  const evaluation: Evaluation = {
+    perplexity: { base: 300, tuned: 20 },
+    gate: { judged: true, passed: gatePassed, ratio: 20 / 300, maxPerplexityRatio: 1 },
+    heldOut: { rows: 2, labels: 30 },
+    samples: [{ row: 7, prompt: "…", instruction: "Name <one> colour | now.", expected: "blue", base: "", tuned: "blue" }],
+  };
+  writeFileSync(at("evaluation.json"), JSON.stringify(evaluation));
+  const inputs = await Promise.all([
+    artifactOf("model", at("base")),
+    artifactOf("dataset", at("rows.json")),
+    artifactOf("tokens", at("tokens")),
+    artifactOf("tuned", at("tuned")),
+    artifactOf("report", at("evaluation.json")),
+  ]);
+  const config = parseRunConfig({ model: { source: `file://${at("base")}` }, dataset: { source: "hf://tatsu-lab/alpaca@main" }, publish: { target } });
+  const request = { config, inputs, root: join(root, "stages") };
+  const directory = stageDirectory(trainDefinition, request);
+  mkdirSync(directory, { recursive: true });
+  const metrics = { seconds: 1, losses: LOSSES, tokens: 1234, oneKindOfMachine: true, fingerprint: { node: "v20", threadsPerRank: 1 } };
+  await finishStage({ writeFileAtomic, lock }, directory, { stage: "train", outputs: [{ ...inputs[3]!, name: "model" }], metrics, stateDigest: sha256("state") });
+  return request;
+}
+
+export function publishDependencies(settings: S3Settings = {}, defaultTarget = "file:///nowhere"): PublishDependencies {
+  return {
+    files: { writeFileAtomic, lock },
+    defaultTarget,
+    openStore: (uri) => openStore(uri, settings),
+    checkTarget: (uri) => checkTarget(uri, settings),
+    readAll,
+    openModel: (directory) => new ModelFiles(directory),
+    sha256,
+    sha256File,
+    listFiles,
+    directoryDigest,
+  };
+}
