@@ -1,3 +1,4 @@
+import { UserError } from "../core/errors.js";
 import type { Environment } from "./environment.js";
 
 /** One word of the command line: `roslin NAME …`. */
@@ -13,4 +14,11 @@ export interface Command {
    * rest to standard error.
    */
   run(args: readonly string[], environment: Environment): Promise<number>;
+}
+
+/** A count from the command line, from 1 on. Throws UserError. */
+export function wholeNumber(option: string, value: string): number {
+  const number = Number(value);
+  if (Number.isInteger(number) && number >= 1) return number;
+  throw new UserError(`${option} must be a whole number from 1 on`, { got: value });
 }

@@ -10,6 +10,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   down: async () => (await import("./commands/down.js")).down,
   status: async () => (await import("./commands/status.js")).status,
   doctor: async () => (await import("./commands/doctor.js")).doctor,
+  stage: async () => (await import("./commands/stage.js")).stage,
+  inspect: async () => (await import("./commands/inspect.js")).inspect,
 };
 
 /** Runs `roslin …args`; resolves to the exit code: 0, 2 for what the user must mend, 1 for the rest. */

@@ -3,17 +3,13 @@ import { join } from "node:path";
 import { UserError } from "../core/errors.js";
 import { lock, processStart } from "../infra/lock.js";
 import { isAlive, stopProcess } from "../infra/servers/service.js";
+import { untilInterrupted } from "./interrupt.js";
 import type { Machine } from "./machine.js";
 import { readState, stateFile, writeState } from "./state.js";
 import { Supervisor, type Supervised } from "./supervisor.js";
 
 /** How long processes that a killed supervisor left may take to end. */
 const LEFTOVER_MS = 5000;
-
-/** Thrown through what is waiting when the user or the system asks to stop. */
-export class Interrupted extends Error {
-  override readonly name = "Interrupted";
-}
 
 /**
  * Runs a home's machine for the time of `body`, which hears of SIGINT, SIGTERM and SIGHUP by the signal; then stops
@@ -27,36 +23,30 @@ export async function runMachine<T>(
 ): Promise<T> {
   await mkdir(home, { recursive: true });
   const unlock = await lockHome(home);
-  const interrupted = new AbortController();
   let processes: readonly Supervised[] = [];
-  const interrupt = (): void => {
-    if (interrupted.signal.aborted) {
-      for (const id of processes) if (isAlive(id)) process.kill(-id.pid, "SIGKILL");
-      process.exit(1);
-    }
-    interrupted.abort(new Interrupted("interrupted"));
+  const kill = (): void => {
+    for (const id of processes) if (isAlive(id)) process.kill(-id.pid, "SIGKILL");
   };
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  for (const signal of signals) process.on(signal, interrupt);
   try {
-    await clearLeftovers(home, say);
-    const machine = await plan();
-    const self = { pid: process.pid, start: processStart(process.pid) ?? "" };
-    const changed = async (now: readonly Supervised[]): Promise<void> => {
-      processes = now;
-      await writeState(home, { supervisor: self, temporal: machine.temporal, s3: machine.s3, processes: now });
-    };
-    const supervisor = new Supervisor(machine.groups, changed, say);
-    await supervisor.start(interrupted.signal);
-    try {
-      return await body(machine, interrupted.signal);
-    } finally {
-      say("stopping");
-      await supervisor.stop();
-    }
+    return await untilInterrupted(async (signal) => {
+      await clearLeftovers(home, say);
+      const machine = await plan();
+      const self = { pid: process.pid, start: processStart(process.pid) ?? "" };
+      const changed = async (now: readonly Supervised[]): Promise<void> => {
+        processes = now;
+        await writeState(home, { supervisor: self, temporal: machine.temporal, s3: machine.s3, processes: now });
+      };
+      const supervisor = new Supervisor(machine.groups, changed, say);
+      await supervisor.start(signal);
+      try {
+        return await body(machine, signal);
+      } finally {
+        say("stopping");
+        await supervisor.stop();
+      }
+    }, kill);
   } finally {
     await rm(stateFile(home), { force: true });
-    for (const signal of signals) process.off(signal, interrupt);
     await unlock();
   }
 }

@@ -1,32 +1,66 @@
 import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import type { StageContext, StageRequest } from "../../activities/stage.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
-import { STAGES, type StageName } from "../../core/stage.js";
+import { STAGES, type StageName, type StageResult } from "../../core/stage.js";
+import { startS3 } from "../../infra/servers/start.js";
+import { trainLocally } from "../../workers/local.js";
+import { makeStages } from "../../workers/stages.js";
+import { trainDeps } from "../../workers/train-deps.js";
+import { wholeNumber, type Command } from "../command.js";
+import type { Environment } from "../environment.js";
+import { duration, progressView } from "../progress.js";
+import { earlierResults, inputsFrom } from "../stage-inputs.js";
+import { runningState, serverVariables } from "../state.js";
+import { untilInterrupted } from "../interrupt.js";
 
+export const stage: Command = {
+  name: "stage",
+  summary: "run one stage alone on this machine, without Temporal; killed and called again, it goes on",
+  usage: `stage ${STAGES.join("|")} --config FILE --dir DIR [--workers N] [--json]`,
+  async run(args, environment) {
+    const call = await parseCall(args);
+    const earlier = await earlierResults(call.name, call.config, call.root);
+    const request: StageRequest = { config: call.config, inputs: inputsFrom(earlier), root: call.root };
+    const view = progressView(process.stderr);
+    try {
+      const result = await untilInterrupted((signal) => runOne(call, request, { signal, progress: (progress) => view.show(progress) }, environment));
+      view.end();
+      console.log(call.json ? JSON.stringify(result) : summary(result));
+      return 0;
+    } catch (error) {
+      view.end();
+      throw error;
+    }
+  },
+};
 
-/** What the user asked of `roslin stage`. */
-export interface StageCall {
+interface Call {
   readonly name: StageName;
   readonly config: RunConfig;
-  readonly directory: string;
-  readonly workers: number | null;
+  readonly root: string;
+  readonly workers: number;
   readonly json: boolean;
 }
 
-/** Reads the arguments of `roslin stage` and the configuration that they name. Throws UserError. */
-export async function parseStageCall(args: readonly string[]): Promise<StageCall> {
+async function parseCall(args: readonly string[]): Promise<Call> {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
     options: { config: { type: "string" }, dir: { type: "string" }, workers: { type: "string" }, json: { type: "boolean" } },
   });
-  const name = STAGES.find((stage) => stage === positionals[0]);
+  const name = STAGES.find((known) => known === positionals[0]);
   if (name === undefined || positionals.length > 1) throw new UserError("name one stage", { expected: STAGES.join(" "), got: positionals.join(" ") });
   if (values.config === undefined || values.dir === undefined) throw new UserError("a stage needs --config FILE and --dir DIR");
-  const workers = values.workers === undefined ? null : Number(values.workers);
-  if (workers !== null && !(Number.isInteger(workers) && workers >= 1)) throw new UserError("--workers must be a whole number from 1 on", { got: values.workers });
-  return { name, config: await readConfig(values.config), directory: values.dir, workers, json: values.json ?? false };
+  return {
+    name,
+    config: await readConfig(values.config),
+    root: resolve(values.dir),
+    workers: values.workers === undefined ? 1 : wholeNumber("--workers", values.workers),
+    json: values.json ?? false,
+  };
 }
 
 /** Reads a RunConfig from a JSON file. Throws UserError, or ConfigError with every problem. */
@@ -38,4 +72,35 @@ export async function readConfig(path: string): Promise<RunConfig> {
     throw new UserError(`the configuration cannot be read: ${messageOf(error)}`, { file: path });
   }
   return parseRunConfig(input);
+}
+
+async function runOne(call: Call, request: StageRequest, context: StageContext, environment: Environment): Promise<StageResult> {
+  switch (call.name) {
+    case "train":
+      return trainLocally(trainDeps, request, Math.min(call.workers, call.config.train.shards), context);
+    case "publish":
+      return withS3(environment, call.config.publish.target, (reachable) => makeStages(reachable).publish(request, context));
+    default:
+      return makeStages(environment)[call.name](request, context);
+  }
+}
+
+/** Runs `work` with an S3 server at hand if the target is on the local one: that of a running `up`, or one for its time. */
+async function withS3<T>(environment: Environment, target: string | null, work: (environment: Environment) => Promise<T>): Promise<T> {
+  if (environment.s3 === "external" || target?.startsWith("file:") === true) return work(environment);
+  const { home, tools, bucket, variables } = environment;
+  const running = (await runningState(home))?.s3 ?? null;
+  const reach = (s3: NonNullable<typeof running>): Environment => ({ ...environment, variables: serverVariables(environment, { temporal: null, s3 }) });
+  if (running !== null) return work(reach(running));
+  const server = await startS3({ home, tools, bucket, variables, say: (line) => console.error(`roslin: ${line}`) });
+  try {
+    return await work(reach(server));
+  } finally {
+    await server.stop();
+  }
+}
+
+function summary(result: StageResult): string {
+  const head = `${result.stage} ${result.reused ? "had been done: nothing has changed since" : `done in ${duration(result.metrics.seconds)}`}`;
+  return [head, ...result.outputs.slice(0, 10).map(({ name, uri }) => `  ${name.padEnd(10)} ${uri}`)].join("\n");
 }

@@ -1,10 +1,10 @@
 import { once } from "node:events";
 import { parseArgs } from "node:util";
-import { UserError } from "../../core/errors.js";
-import type { Command } from "../command.js";
+import { wholeNumber, type Command } from "../command.js";
 import type { Environment } from "../environment.js";
 import { planMachine, type Machine } from "../machine.js";
-import { Interrupted, runMachine } from "../run-machine.js";
+import { Interrupted } from "../interrupt.js";
+import { runMachine } from "../run-machine.js";
 
 /** As many GPU workers as a run has shards by default. */
 export const GPU_WORKERS = 8;
@@ -33,13 +33,6 @@ export const up: Command = {
     return 0;
   },
 };
-
-/** A count from the command line, from 1 on. Throws UserError. */
-export function wholeNumber(option: string, value: string): number {
-  const number = Number(value);
-  if (Number.isInteger(number) && number >= 1) return number;
-  throw new UserError(`${option} must be a whole number from 1 on`, { got: value });
-}
 
 function announce(machine: Machine, environment: Environment, workers: number): string {
   const { temporal, s3 } = machine;

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pauseBefore, Supervisor, type Supervised } from "../../cli/supervisor.js";
+import type { Service } from "../../infra/servers/service.js";
+
+const root = mkdtempSync(join(tmpdir(), "roslin-supervisor-"));
+after(() => rmSync(root, { recursive: true }));
+
+test("the pause before a start is short at first, grows, and is forgotten after a long life", () => {
+  assert.equal(pauseBefore(null, 10), 200);
+  assert.equal(pauseBefore(200, 10), 400);
+  assert.equal(pauseBefore(8000, 10), 10_000);
+  assert.equal(pauseBefore(10_000, 60_000), 200);
+});
+
+test("groups are started in order and stopped in the opposite one; what is killed in between is started again", async () => {
+  let processes: readonly Supervised[] = [];
+  const lines: string[] = [];
+  const order = join(root, "order");
+  const supervisor = new Supervisor(
+    [[sleeper("server", order)], [sleeper("worker-0", order), sleeper("worker-1", order)]],
+    async (now) => void (processes = now),
+    (line) => lines.push(line),
+  );
+  await supervisor.start(new AbortController().signal);
+  const before = processes.find(({ name }) => name === "worker-1")!;
+  process.kill(before.pid, "SIGKILL");
+  const limit = Date.now() + 5000;
+  const since = performance.now();
+  while (processes.find(({ name }) => name === "worker-1")!.pid === before.pid && Date.now() < limit) await sleep(10);
+  const took = performance.now() - since;
+  const again = processes.find(({ name }) => name === "worker-1")!;
+  assert.notEqual(again.pid, before.pid);
+  assert.equal(again.restarts, 1);
+  assert.ok(took < 1000, `started again after ${took} ms`);
+  assert.match(lines[0]!, /worker-1 ended \(signal SIGKILL\)/);
+  while (readFileSync(order, "utf8").split("start worker-1").length < 3) await sleep(10);
+
+  await supervisor.stop();
+  const events = readFileSync(order, "utf8").trim().split("\n");
+  assert.equal(events[0], "start server");
+  assert.equal(events.at(-1), "stop server");
+  assert.deepEqual(events.slice(-3, -1).sort(), ["stop worker-0", "stop worker-1"]);
+  for (const { pid } of processes) assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
+});
+
+test("a server that ends at once is told of with the end of its log, and what was started before is stopped", async () => {
+  let processes: readonly Supervised[] = [];
+  const broken: Service = {
+    ...service("broken", "console.error('the port is taken'); process.exit(3)"),
+    ready: async () => false,
+  };
+  const supervisor = new Supervisor([[sleeper("server", join(root, "order-2"))], [broken]], async (now) => void (processes = now), () => {});
+  await assert.rejects(supervisor.start(new AbortController().signal), /broken ended at once with exit code 3; [^]*the port is taken/);
+  for (const { pid } of processes) assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
+});
+
+test("a log that has grown too long is kept aside and starts anew", async () => {
+  const { boundLog } = await import("../../infra/servers/service.js");
+  const log = join(root, "long.log");
+  appendFileSync(log, Buffer.alloc((16 << 20) + 1));
+  await boundLog(log);
+  appendFileSync(log, "on");
+  assert.equal(readFileSync(log, "utf8"), "on");
+  assert.ok(existsSync(`${log}.1`));
+});
+
+function service(name: string, script: string): Service {
+  return { name, command: process.execPath, args: ["-e", script], variables: process.env, log: join(root, `${name}.log`), graceMs: 5000 };
+}
+
+/** A process that notes its start and its end. */
+function sleeper(name: string, order: string): Service {
+  const note = (what: string): string => `require("fs").appendFileSync(${JSON.stringify(order)}, "${what} ${name}\\n")`;
+  return {
+    ...service(name, `process.on("SIGTERM", () => { ${note("stop")}; process.exit() }); ${note("start")}; setInterval(() => {}, 1000)`),
+    ready: async () => existsSync(order) && readFileSync(order, "utf8").includes(`start ${name}`),
+  };
+}
