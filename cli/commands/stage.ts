@@ -5,7 +5,6 @@ import type { StageContext, StageRequest } from "../../activities/stage.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { STAGES, type StageName, type StageResult } from "../../core/stage.js";
-import { startS3 } from "../../infra/servers/start.js";
 import { trainLocally } from "../../workers/local.js";
 import { makeStages } from "../../workers/stages.js";
 import { trainDeps } from "../../workers/train-deps.js";
@@ -13,8 +12,8 @@ import { wholeNumber, type Command } from "../command.js";
 import type { Environment } from "../environment.js";
 import { duration, progressView } from "../progress.js";
 import { earlierResults, inputsFrom } from "../stage-inputs.js";
-import { runningState, serverVariables } from "../state.js";
 import { untilInterrupted } from "../interrupt.js";
+import { withS3 } from "../with-s3.js";
 
 export const stage: Command = {
   name: "stage",
@@ -82,21 +81,6 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
       return withS3(environment, call.config.publish.target, (reachable) => makeStages(reachable).publish(request, context));
     default:
       return makeStages(environment)[call.name](request, context);
-  }
-}
-
-/** Runs `work` with an S3 server at hand if the target is on the local one: that of a running `up`, or one for its time. */
-async function withS3<T>(environment: Environment, target: string | null, work: (environment: Environment) => Promise<T>): Promise<T> {
-  if (environment.s3 === "external" || target?.startsWith("file:") === true) return work(environment);
-  const { home, tools, bucket, variables } = environment;
-  const running = (await runningState(home))?.s3 ?? null;
-  const reach = (s3: NonNullable<typeof running>): Environment => ({ ...environment, variables: serverVariables(environment, { temporal: null, s3 }) });
-  if (running !== null) return work(reach(running));
-  const server = await startS3({ home, tools, bucket, variables, say: (line) => console.error(`roslin: ${line}`) });
-  try {
-    return await work(reach(server));
-  } finally {
-    await server.stop();
   }
 }
 
