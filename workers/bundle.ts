@@ -1,12 +1,12 @@
 import { fileURLToPath } from "node:url";
 import { writeFile } from "node:fs/promises";
-import { bundleWorkflowCode, type WorkflowBundle } from "@temporalio/worker";
+import { bundleWorkflowCode, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
 
 /** Where the build leaves the workflows' code, bundled for Temporal's sandbox: `dist/workflow-bundle.js`. */
 export const BUNDLE: string = fileURLToPath(new URL("../workflow-bundle.js", import.meta.url));
 
 /** Bundles the compiled workflows; fails when one of them reaches for a Node built-in. */
-export async function bundleWorkflows(): Promise<WorkflowBundle> {
+export async function bundleWorkflows(): Promise<WorkflowBundleWithSourceMap> {
   return bundleWorkflowCode({
     workflowsPath: fileURLToPath(new URL("../workflows/index.js", import.meta.url)),
     logger: { log: () => undefined, trace: () => undefined, debug: () => undefined, info: () => undefined, warn: console.error, error: console.error },

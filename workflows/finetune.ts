@@ -43,9 +43,10 @@ interface Carried {
 /** Fine-tunes a model: download, preprocess, train, evaluate, publish. `input` is a RunConfig with every field optional. */
 export async function finetune(input?: unknown, carried?: Carried): Promise<FinetuneResult> {
   const config = parse(input);
-  const plan = carried?.plan ?? (await planned(config));
-  const table = new ProgressTable(plan.notes, carried?.results);
+  const table = new ProgressTable(carried?.results);
   setHandler(progressQuery, () => table.progress());
+  const plan = carried?.plan ?? (await planned(config));
+  table.note(plan.notes);
   const results: StageResult[] = [...(carried?.results ?? [])];
   let trainingAttempts = carried?.trainingAttempts ?? 0;
   setAttributes(plan, { RoslinModel: config.model.source, RoslinDataset: config.dataset.source });

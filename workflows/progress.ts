@@ -12,15 +12,20 @@ interface Row {
 /** How far a run is, stage by stage; every change shows in the UI as a table. */
 export class ProgressTable {
   private readonly rows = new Map<StageName, Row>();
-  private readonly notes: readonly string[];
+  private notes: readonly string[] = [];
 
-  constructor(notes: readonly string[] = [], finished: readonly StageResult[] = []) {
-    this.notes = notes;
+  constructor(finished: readonly StageResult[] = []) {
     for (const stage of STAGES) this.rows.set(stage, { state: "to do", startedAt: null, endedAt: null, note: "" });
     for (const result of finished) {
       this.start(result.stage);
       this.end(result.stage, result.reused ? "reused" : "done", "");
     }
+    this.show();
+  }
+
+  /** What the plan found worth knowing. */
+  note(notes: readonly string[]): void {
+    this.notes = notes;
     this.show();
   }
 

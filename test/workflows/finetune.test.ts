@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WorkflowFailedError } from "@temporalio/client";
 import { ApplicationFailure } from "@temporalio/common";
@@ -14,6 +14,7 @@ let place: Place;
 before(async () => {
   place = await startPlace();
 });
+afterEach(() => place.clear());
 after(() => place.stop());
 
 const failure = async (result: Promise<unknown>): Promise<ApplicationFailure> => {
@@ -29,9 +30,9 @@ test("a run goes through its stages, hands each the outputs of those before, and
     seen[name] = input.inputs.map((artifact) => artifact.name);
     return resultOf(name === "finishTraining" ? "train" : (name as "evaluate"), outputs);
   };
-  const stopPipeline = await place.pipeline({ evaluate: note("evaluate", ["report"]), publish: note("publish", ["published"]), finishTraining: note("finishTraining", ["model"]) });
+  await place.pipeline({ evaluate: note("evaluate", ["report"]), publish: note("publish", ["published"]), finishTraining: note("finishTraining", ["model"]) });
   const ranks: number[] = [];
-  const workers = await Promise.all([0, 1].map((slot) => place.gpu(slot, 2, async ({ worker }) => {
+  await Promise.all([0, 1].map((slot) => place.gpu(slot, 2, async ({ worker }) => {
     ranks.push(worker);
     return { status: "finished", step: 4 };
   })));
@@ -52,25 +53,22 @@ test("a run goes through its stages, hands each the outputs of those before, and
   for (const id of ["plan", "download", "preprocess", "train-begin-1", "train-0-g1", "train-1-g1", "train-finish", "evaluate", "publish"]) assert.ok(ids.includes(id), id);
   await Worker.runReplayHistory({ workflowBundle: await bundleWorkflows() }, history, "whole");
 
-  await Promise.all(workers.map(({ stop }) => stop()));
-  await stopPipeline();
 });
 
 test("wrong input fails the run at once, with every problem named", async () => {
-  const stopPipeline = await place.pipeline({ plan: () => assert.fail("nothing is planned for a wrong input") });
+  await place.pipeline({ plan: () => assert.fail("nothing is planned for a wrong input") });
   const run = await place.start("wrong", { train: { learningrate: 1, epochs: -1 }, modle: {} });
   const error = await failure(run.result());
   assert.equal(error.type, "ConfigError");
   assert.match(error.message, /train\.learningRate/);
   assert.match(error.message, /train\.epochs/);
   assert.match(error.message, /did you mean model/);
-  await stopPipeline();
 });
 
 test("what the user must mend ends the run at the first attempt; anything else is tried again", async () => {
   let downloads = 0;
   let evaluations = 0;
-  const stopPipeline = await place.pipeline({
+  await place.pipeline({
     download: async () => {
       if (++downloads < 3) throw new Error("the network is gone");
       return resultOf("download", ["model", "dataset"]);
@@ -81,19 +79,17 @@ test("what the user must mend ends the run at the first attempt; anything else i
       throw new UserError("the test rows are gone", { file: "tokens" });
     },
   });
-  const { stop } = await place.gpu(0, 1, () => assert.fail("training is finished already"));
+  await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const run = await place.start("mend", quickConfig());
   const error = await failure(run.result());
   assert.equal(error.message, "evaluate: the test rows are gone [file=tokens]");
   assert.equal(error.type, "UserError");
   assert.deepEqual({ downloads, evaluations }, { downloads: 3, evaluations: 1 });
-  await stop();
-  await stopPipeline();
 });
 
 test("a cancelled run waits until its stage has stopped writing", async () => {
   let stopped = false;
-  const stopPipeline = await place.pipeline({
+  await place.pipeline({
     preprocess: async () => {
       const { cancelled } = Context.current();
       const beat = setInterval(() => Context.current().heartbeat(), 100);
@@ -109,7 +105,6 @@ test("a cancelled run waits until its stage has stopped writing", async () => {
   await assert.rejects(run.result(), WorkflowFailedError);
   assert.equal((await run.describe()).status.name, "CANCELLED");
   assert.ok(stopped);
-  await stopPipeline();
 });
 
 test("the pipeline worker may go in the middle of a stage: another goes on", async () => {
@@ -121,14 +116,12 @@ test("the pipeline worker may go in the middle of a stage: another goes on", asy
   };
   const activities: Partial<PipelineActivities> = { beginTraining: async () => ({ finished: resultOf("train", ["model"]) }), evaluate };
   const stopFirst = await place.pipeline(activities);
-  const { stop } = await place.gpu(0, 1, () => assert.fail("training is finished already"));
+  await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const run = await place.start("moved", quickConfig());
   while (attempts === 0) await sleep(50);
   await stopFirst();
-  const stopSecond = await place.pipeline(activities);
+  await place.pipeline(activities);
   assert.equal((await run.result()).stages.length, 5);
   assert.equal(attempts, 2);
-  await stop();
-  await stopSecond();
 });
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
-import { NativeConnection, Worker, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
+import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
 import { parseRunConfig } from "../../core/config/schema.js";
 import type { StageName, StageResult } from "../../core/stage.js";
@@ -31,14 +31,17 @@ export interface Place {
   /** Starts a worker with the workflows and these activities over the defaults; resolves to the function that stops it. */
   pipeline(activities?: Partial<PipelineActivities>): Promise<() => Promise<void>>;
   /** Starts a GPU worker, registered with the lease. */
-  gpu(slot: number, of: number, trainRank: GpuActivities["trainRank"]): Promise<{ readonly worker: GpuWorker; stop(): Promise<void> }>;
+  gpu(slot: number, of: number, trainRank: GpuActivities["trainRank"]): Promise<void>;
   start(id: string, input?: unknown): Promise<WorkflowHandle<(input?: unknown) => Promise<FinetuneResult>>>;
+  /** Stops the workers of a test. */
+  clear(): Promise<void>;
   stop(): Promise<void>;
 }
 
 export const HOST = "test-host";
 
 export async function startPlace(): Promise<Place> {
+  Runtime.install({ logger: new DefaultLogger("ERROR"), shutdownSignals: [] });
   const directory = await mkdtemp(join(tmpdir(), "roslin-workflows-"));
   const tools = join(readEnvironment(process.env, CHECKOUT).home, "tools");
   const server = await startTemporal({ home: directory, tools, variables: process.env, searchAttributes: SEARCH_ATTRIBUTES });
@@ -46,6 +49,7 @@ export async function startPlace(): Promise<Place> {
   const native = await NativeConnection.connect({ address: server.address });
   const client = new Client({ connection });
   const stops = new Set<() => Promise<void>>();
+  const registered: GpuWorker[] = [];
   let bundle: WorkflowBundleWithSourceMap | undefined;
 
   const run = (worker: Worker): (() => Promise<void>) => {
@@ -72,21 +76,23 @@ export async function startPlace(): Promise<Place> {
         activities: { ...fakeActivities(), ...activities },
         stickyQueueScheduleToStartTimeout: "1 second",
         maxHeartbeatThrottleInterval: "200 milliseconds",
+        shutdownForceTime: "5 seconds",
       }));
     },
     async gpu(slot, of, trainRank) {
       const queue = gpuQueue(HOST, slot);
       const activities: GpuActivities = { trainRank, ping: async () => undefined };
-      const stop = run(await Worker.create({
+      run(await Worker.create({
         connection: native,
         taskQueue: queue,
         activities: { ...activities },
         maxConcurrentActivityTaskExecutions: 1,
         maxHeartbeatThrottleInterval: "200 milliseconds",
+        shutdownForceTime: "5 seconds",
       }));
       const worker: GpuWorker = { queue, host: HOST, slot, of, started: Date.now() };
       await client.workflow.signalWithStart(LEASE, { taskQueue: TASK_QUEUE, workflowId: LEASE_ID, signal: SIGNALS.register, signalArgs: [worker] });
-      return { worker, stop };
+      registered.push(worker);
     },
     start: (id, input) =>
       client.workflow.start<(input?: unknown) => Promise<FinetuneResult>>(FINETUNE, {
@@ -94,8 +100,12 @@ export async function startPlace(): Promise<Place> {
         workflowId: id,
         args: input === undefined ? [] : [input],
       }),
+    async clear() {
+      for (const worker of registered.splice(0)) await client.workflow.getHandle(LEASE_ID).signal(SIGNALS.deregister, worker);
+      // the pipeline's last: it answers for the lease, and a task lost to a worker that goes is missed for ten seconds
+      for (const stop of [...stops].reverse()) await stop();
+    },
     async stop() {
-      await Promise.all([...stops].map((stop) => stop()));
       await native.close();
       await connection.close();
       await server.stop();

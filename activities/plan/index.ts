@@ -1,0 +1,120 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { RunConfig } from "../../core/config/schema.js";
+import { UserError } from "../../core/errors.js";
+import { parseGptjConfig, type GptjConfig } from "../../core/model/config.js";
+import { gigabytes, runNeeds } from "../../core/resources.js";
+import type { Hub } from "../../infra/hub/hub.js";
+import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
+import { planHub, planLocal, type SourceName, type SourcePlan } from "../download/plan.js";
+import type { StageContext } from "../stage.js";
+
+/** What planning is handed: the place where the run would run. */
+export interface PlanDependencies {
+  readonly hub: Hub;
+  readonly host: string;
+  /** the target of a run that names none */
+  readonly defaultTarget: string;
+  /** bytes: all that this process may ever use, and what is free now */
+  memory(): { readonly total: number; readonly available: number };
+  /** bytes free where stages keep their work, and bytes that already lie there */
+  disk(): Promise<{ readonly free: number; readonly used: number; readonly directory: string }>;
+  /** Throws UserError when objects cannot be written there. */
+  checkTarget(uri: string): Promise<void>;
+  /** GPU workers of this host that have registered. */
+  gpuWorkers(): Promise<number>;
+  /** those of ours that the namespace knows */
+  searchAttributes(): Promise<readonly SearchAttributeName[]>;
+}
+
+/** Seconds between looks at who has registered. */
+const LOOK_MS = 500;
+
+/** Fills in what depends on the place and checks that the run can work here; throws UserError with every problem, need against have. */
+export async function plan(dependencies: PlanDependencies, config: RunConfig, context: StageContext): Promise<Plan> {
+  const say = (note: string): void => context.progress({ stage: "download", done: 0, total: 0, unit: "items", note });
+  const problems: string[] = [];
+  const notes: string[] = [];
+  const check = async (work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      problems.push(error.message);
+    }
+  };
+  const target = config.publish.target ?? dependencies.defaultTarget;
+
+  if (config.train.engine !== "onnx") problems.push(`train.engine: only onnx is there yet [got=${config.train.engine}]`);
+  await check(async () => {
+    say(`looking at ${config.model.source}`);
+    const source = await sourcePlan(dependencies.hub, "model", config.model.source, context.signal);
+    const needs = runNeeds(await modelConfig(dependencies.hub, source, context.signal), config.train, config.train.shards);
+    const download = source.kind === "hub" ? await dependencies.hub.missing(source.repository, source.files) : 0;
+    notes.push(`${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes ${gigabytes(needs.memoryBytes)} of memory, the run ${gigabytes(needs.diskBytes)} of disk`);
+    const { total, available } = dependencies.memory();
+    const asked = { model: config.model.source, need: gigabytes(needs.memoryBytes) };
+    if (needs.memoryBytes > total) problems.push(new UserError("this machine has too little memory for the model: take a smaller one, or a larger machine", { ...asked, have: gigabytes(total) }).message);
+    else if (needs.memoryBytes > available) notes.push(`memory is short now: ${gigabytes(available)} free of ${gigabytes(total)}`);
+    const disk = await dependencies.disk();
+    // what lies there may be this run's own, from before it was interrupted
+    if (needs.diskBytes + download > disk.free + disk.used)
+      problems.push(
+        new UserError("the disk has too little room for the run: make room, or set ROSLIN_HOME to a larger disk", {
+          directory: disk.directory,
+          need: gigabytes(needs.diskBytes + download),
+          have: gigabytes(disk.free),
+        }).message,
+      );
+  });
+  await check(async () => {
+    say(`looking at ${config.dataset.source}`);
+    await sourcePlan(dependencies.hub, "dataset", config.dataset.source, context.signal);
+  });
+  await check(async () => {
+    say(`looking at ${target}`);
+    await dependencies.checkTarget(target);
+  });
+  await check(() => waitForWorkers(dependencies, config, context.signal, say));
+  if (problems.length > 0) throw new UserError(problems.length === 1 ? problems[0]! : `${problems.length} things are in the way:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`);
+
+  return { config: { ...config, publish: { ...config.publish, target } }, host: dependencies.host, searchAttributes: await dependencies.searchAttributes(), notes };
+}
+
+async function sourcePlan(hub: Hub, name: SourceName, source: string, signal: AbortSignal): Promise<SourcePlan> {
+  return (await planLocal(name, source)) ?? planHub(hub, name, source, null, signal);
+}
+
+/** The model's config.json, wherever it lies: small enough to be had before anything else. */
+async function modelConfig(hub: Hub, source: SourcePlan, signal: AbortSignal): Promise<GptjConfig> {
+  let path: string;
+  let where: string;
+  if (source.kind === "hub") {
+    const file = source.files.filter((each) => each.path === "config.json");
+    const [cached] = await hub.fetch(source.repository, file, { signal, onBytes: () => undefined, onNote: () => undefined });
+    path = cached!.blob;
+    where = `${source.repository.id}/config.json`;
+  } else if (source.kind === "directory") {
+    path = where = join(source.directory, "config.json");
+  } else throw new Error(`a model's source is a directory or a repository [got=${source.kind}]`);
+  const text = await readFile(path, "utf8");
+  try {
+    return parseGptjConfig(JSON.parse(text), where);
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError("a model's config.json is not JSON", { file: where }, { cause: error });
+  }
+}
+
+async function waitForWorkers(dependencies: PlanDependencies, config: RunConfig, signal: AbortSignal, say: (note: string) => void): Promise<void> {
+  const need = Math.min(config.train.workers.min, config.train.shards);
+  const limit = Date.now() + config.train.workers.waitSeconds * 1000;
+  for (;;) {
+    const have = await dependencies.gpuWorkers();
+    if (have >= need) return;
+    if (Date.now() >= limit) throw new UserError("too few GPU workers run on this host: start them with roslin up", { host: dependencies.host, need, have });
+    say(`waiting for GPU workers: ${have} of ${need}`);
+    await sleep(LOOK_MS, undefined, { signal });
+  }
+}

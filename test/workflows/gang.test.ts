@@ -1,0 +1,153 @@
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Context } from "@temporalio/activity";
+import { WorkflowFailedError } from "@temporalio/client";
+import { ApplicationFailure } from "@temporalio/common";
+import { UserError } from "../../core/errors.js";
+import { LEASE_ID, QUERIES, SIGNALS, gpuQueue, type GpuActivities, type LeaseState, type RunProgress, type StageInput, type TrainingBegun } from "../../workflows/contract.js";
+import { HOST, quickConfig, startPlace, type Place } from "./place.js";
+
+let place: Place;
+before(async () => {
+  place = await startPlace();
+});
+afterEach(() => place.clear());
+after(() => place.stop());
+
+class PeerLostError extends Error {
+  override readonly name = "PeerLostError";
+}
+
+/** A commit log of one number: attempts go on from it. */
+function fakeLog(): { step: number; attempts: { workers: number; resumeStep: number }[]; begin(input: StageInput & { workers: number }): Promise<TrainingBegun> } {
+  const log = {
+    step: 0,
+    attempts: [] as { workers: number; resumeStep: number }[],
+    begin: async ({ workers }: StageInput & { workers: number }): Promise<TrainingBegun> => {
+      log.attempts.push({ workers, resumeStep: log.step });
+      return { attempt: { generation: log.attempts.length, workers, resumeStep: log.step, totalSteps: 10 } };
+    },
+  };
+  return log;
+}
+
+async function startGpus(count: number, trainRank: (slot: number) => GpuActivities["trainRank"]): Promise<void> {
+  await Promise.all(Array.from({ length: count }, (_, slot) => place.gpu(slot, count, trainRank(slot))));
+}
+
+const untilAborted = async (): Promise<never> => {
+  const beat = setInterval(() => Context.current().heartbeat(), 100);
+  return Context.current().cancelled.finally(() => clearInterval(beat));
+};
+
+test("when a rank fails, the next attempt goes on from the last checkpoint", async () => {
+  const log = fakeLog();
+  await place.pipeline({ beginTraining: log.begin });
+  await startGpus(3, (slot) => async ({ attempt }) => {
+    if (attempt.generation === 1) {
+      log.step = 5;
+      throw slot === 2 ? new Error("out of luck") : new PeerLostError("worker 2 is gone");
+    }
+    return { status: "finished", step: 10 };
+  });
+  const result = await (await place.start("retry", quickConfig())).result();
+  assert.equal(result.trainingAttempts, 2);
+  assert.deepEqual(log.attempts, [{ workers: 3, resumeStep: 0 }, { workers: 3, resumeStep: 5 }]);
+});
+
+test("a rank that nobody hears of any more ends the attempt; its silent peers are cancelled", async () => {
+  const log = fakeLog();
+  await place.pipeline({ beginTraining: log.begin });
+  await startGpus(2, (slot) => async ({ attempt }) => {
+    if (attempt.generation > 1) return { status: "finished", step: 10 };
+    if (slot === 0) return untilAborted();
+    throw new PeerLostError("gone");
+  });
+  const result = await (await place.start("silent", quickConfig())).result();
+  assert.equal(result.trainingAttempts, 2);
+});
+
+test("a worker that does not come back is left out", async () => {
+  const log = fakeLog();
+  await place.pipeline({ beginTraining: log.begin });
+  await startGpus(2, () => async () => ({ status: "finished", step: 10 }));
+  const ghost = { queue: gpuQueue(HOST, 7), host: HOST, slot: 7, of: 3, started: 1 };
+  await place.client.workflow.getHandle(LEASE_ID).signal(SIGNALS.register, ghost);
+  const result = await (await place.start("ghost", quickConfig())).result();
+  assert.equal(result.trainingAttempts, 1);
+  assert.deepEqual(log.attempts, [{ workers: 2, resumeStep: 0 }]);
+  const { workers } = await place.client.workflow.getHandle(LEASE_ID).query<LeaseState>(QUERIES.lease);
+  assert.ok(!workers.some(({ queue }) => queue === ghost.queue));
+});
+
+test("an error that repeats without progress ends the run; what the user must mend ends it at once", async () => {
+  const log = fakeLog();
+  await place.pipeline({ beginTraining: log.begin });
+  let error: Error = new Error("the loss is not finite");
+  await startGpus(1, () => async () => {
+    throw error;
+  });
+  const failed = async (id: string): Promise<ApplicationFailure> => {
+    const thrown: unknown = await (await place.start(id, quickConfig())).result().catch((reason: unknown) => reason);
+    assert.ok(thrown instanceof WorkflowFailedError && thrown.cause instanceof ApplicationFailure, String(thrown));
+    return thrown.cause;
+  };
+  assert.equal((await failed("error")).message, "train: the loss is not finite");
+  assert.equal(log.attempts.length, 3);
+  error = new UserError("too little memory", { need: "97 GB" });
+  assert.equal((await failed("user")).message, "train: too little memory [need=97 GB]");
+  assert.equal(log.attempts.length, 4);
+});
+
+test("cancelling a run stops its ranks and frees the workers", async () => {
+  const log = fakeLog();
+  await place.pipeline({ beginTraining: log.begin });
+  let running = 0;
+  let saved = 0;
+  await startGpus(2, () => async () => {
+    running++;
+    try {
+      return await untilAborted();
+    } finally {
+      saved++;
+    }
+  });
+  const run = await place.start("stop", quickConfig());
+  while (running < 2) await sleep(50);
+  await run.cancel();
+  await assert.rejects(run.result(), WorkflowFailedError);
+  assert.equal((await run.describe()).status.name, "CANCELLED");
+  assert.equal(saved, 2);
+  const state = await place.client.workflow.getHandle(LEASE_ID).query<LeaseState>(QUERIES.lease);
+  assert.equal(state.holder, null);
+});
+
+test("two runs train one after the other; a terminated one loses its workers", async () => {
+  const log = fakeLog();
+  await place.pipeline({ beginTraining: log.begin });
+  let running = 0;
+  await startGpus(2, () => async ({ attempt }) => {
+    if (attempt.generation > 1) return { status: "finished", step: 10 };
+    running++;
+    return untilAborted();
+  });
+  const first = await place.start("first", quickConfig());
+  while (running < 2) await sleep(50);
+  const second = await place.start("second", quickConfig());
+  const noteOf = async (): Promise<string> => (await second.query<RunProgress>(QUERIES.progress)).rows.find(({ stage }) => stage === "train")!.note;
+  while ((await noteOf()) !== "waiting for the GPU workers, which first has") await sleep(50);
+  await first.terminate("somebody pulled the plug");
+  assert.equal((await second.result()).stages.length, 5);
+});
+
+test("a lease that was ended begins anew with the next worker, and waiting runs find it", async () => {
+  await place.client.workflow.getHandle(LEASE_ID).terminate("tidied away");
+  const log = fakeLog();
+  await place.pipeline({ beginTraining: log.begin });
+  const run = await place.start("waits", quickConfig());
+  await sleep(1500);
+  await startGpus(1, () => async () => ({ status: "finished", step: 10 }));
+  assert.equal((await run.result()).trainingAttempts, 1);
+});
+

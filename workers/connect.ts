@@ -1,0 +1,40 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Client } from "@temporalio/client";
+import { loadClientConnectConfig } from "@temporalio/envconfig";
+import { DefaultLogger, NativeConnection, Runtime, TransportError, type Worker } from "@temporalio/worker";
+
+/** A worker's ways to Temporal: one connection for polling and for asking. */
+export interface Temporal {
+  readonly connection: NativeConnection;
+  readonly client: Client;
+  readonly namespace: string;
+}
+
+/** Milliseconds between attempts at reaching a server that does not answer yet. */
+const RETRY_MS = { first: 200, last: 3000 };
+
+/**
+ * Connects to the server that TEMPORAL_* or a profile names, waiting as long as it does not answer. Installs the runtime
+ * with its log on standard error, and leaves signals to the caller.
+ */
+export async function connectTemporal(variables: Readonly<Record<string, string | undefined>>): Promise<Temporal> {
+  Runtime.install({ logger: new DefaultLogger("WARN"), shutdownSignals: [] });
+  const overrideEnvVars = Object.fromEntries(Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined));
+  const { connectionOptions, namespace = "default" } = loadClientConnectConfig({ overrideEnvVars });
+  for (let wait = RETRY_MS.first; ; wait = Math.min(wait * 2, RETRY_MS.last)) {
+    try {
+      const connection = await NativeConnection.connect(connectionOptions);
+      return { connection, client: new Client({ connection, namespace }), namespace };
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      console.error(`Temporal does not answer yet [address=${connectionOptions.address ?? "localhost:7233"}]: ${error.message}`);
+      await sleep(wait);
+    }
+  }
+}
+
+/** Asks a worker to stop: it takes nothing new, cancels what it does, and its `run` resolves when all has been saved. */
+export function stopWorker(worker: Worker): void {
+  if (worker.getState() === "RUNNING") worker.shutdown();
+  else if (worker.getState() === "INITIALIZED") process.exit(0);
+}

@@ -1,0 +1,66 @@
+import { hostname } from "node:os";
+import { Worker } from "@temporalio/worker";
+import type { TrainAttempt } from "../activities/train/index.js";
+import { CHECKOUT, readEnvironment } from "../cli/environment.js";
+import { messageOf, UserError } from "../core/errors.js";
+import { gpuQueue, type GpuActivities, type GpuWorker } from "../workflows/contract.js";
+import { connectTemporal, stopWorker } from "./connect.js";
+import { inActivity } from "./context.js";
+import { deregister, stayRegistered } from "./lease.js";
+import { makeStages } from "./stages.js";
+
+/**
+ * A GPU worker: one process, one rank at a time, on a queue whose name survives it. ROSLIN_SLOT is its number on this
+ * host, ROSLIN_SLOTS how many there are.
+ */
+
+function wholeNumber(name: string, fallback?: number): number {
+  const value = Number(process.env[name] ?? fallback ?? Number.NaN);
+  if (Number.isInteger(value) && value >= 0) return value;
+  throw new UserError(`${name} must be a whole number`, { got: process.env[name] });
+}
+
+async function main(): Promise<void> {
+  const environment = readEnvironment(process.env, CHECKOUT);
+  const slot = wholeNumber("ROSLIN_SLOT");
+  const self: GpuWorker = { queue: gpuQueue(hostname(), slot), host: hostname(), slot, of: wholeNumber("ROSLIN_SLOTS", slot + 1), started: Date.now() };
+  const { connection, client, namespace } = await connectTemporal(environment.variables);
+  const stages = makeStages(environment);
+  const activities: GpuActivities = {
+    // the workflow passes on whole what beginTraining gave it, and knows only a part
+    trainRank: ({ attempt, worker: rank }) => inActivity((context) => stages.runRank({ attempt: attempt as TrainAttempt, worker: rank }, context)),
+    ping: async () => undefined,
+  };
+  const worker = await Worker.create({
+    connection,
+    namespace,
+    taskQueue: self.queue,
+    activities: { ...activities },
+    maxConcurrentActivityTaskExecutions: 1,
+    maxHeartbeatThrottleInterval: "2 seconds",
+  });
+  const stopping = new AbortController();
+  const stop = (): void => {
+    if (stopping.signal.aborted) return;
+    stopping.abort();
+    // first the goodbye: the run that loses this worker looks at once for others
+    void deregister(client, self, 1000).then(() => stopWorker(worker));
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, stop);
+  const registered = stayRegistered(client, self, stopping.signal);
+  try {
+    await worker.run();
+  } finally {
+    stopping.abort();
+    await registered;
+  }
+  await connection.close();
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(`GPU worker: ${messageOf(error)}`);
+  process.exitCode = error instanceof UserError ? 2 : 1;
+}
+process.exit();

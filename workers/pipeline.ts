@@ -1,0 +1,61 @@
+import { existsSync } from "node:fs";
+import { Worker } from "@temporalio/worker";
+import { CHECKOUT, readEnvironment, type Environment } from "../cli/environment.js";
+import { plan } from "../activities/plan/index.js";
+import { messageOf, UserError } from "../core/errors.js";
+import { TASK_QUEUE, type PipelineActivities } from "../workflows/contract.js";
+import { BUNDLE, bundleWorkflows } from "./bundle.js";
+import { connectTemporal, stopWorker, type Temporal } from "./connect.js";
+import { inActivity } from "./context.js";
+import { essentials } from "./essentials.js";
+import { awaitClosed } from "./lease.js";
+import { planDependencies } from "./place.js";
+import { makeStages } from "./stages.js";
+
+/** The pipeline worker: workflows, and every activity but training's ranks, on the queue `roslin`. */
+
+function pipelineActivities(environment: Environment, temporal: Temporal): PipelineActivities {
+  const stages = makeStages(environment);
+  const root = stages.root;
+  return {
+    plan: (config) => inActivity((context) => plan(planDependencies(environment, temporal, stages), config, context)),
+    download: (input) => inActivity(async (context) => essentials(await stages.download({ ...input, root }, context))),
+    preprocess: (input) => inActivity(async (context) => essentials(await stages.preprocess({ ...input, root }, context))),
+    beginTraining: ({ workers, ...input }) =>
+      inActivity(async (context) => {
+        const begun = await stages.beginTraining({ ...input, root }, workers, context);
+        return "finished" in begun ? { finished: essentials(begun.finished) } : begun;
+      }),
+    finishTraining: (input) => inActivity(async (context) => essentials(await stages.finishTraining({ ...input, root }, context))),
+    evaluate: (input) => inActivity(async (context) => essentials(await stages.evaluate({ ...input, root }, context))),
+    publish: (input) => inActivity(async (context) => essentials(await stages.publish({ ...input, root }, context))),
+    awaitClosed: (holder) => awaitClosed(temporal.client, holder),
+  };
+}
+
+async function main(): Promise<void> {
+  const environment = readEnvironment(process.env, CHECKOUT);
+  const temporal = await connectTemporal(environment.variables);
+  const worker = await Worker.create({
+    connection: temporal.connection,
+    namespace: temporal.namespace,
+    taskQueue: TASK_QUEUE,
+    workflowBundle: existsSync(BUNDLE) ? { codePath: BUNDLE } : await bundleWorkflows(),
+    activities: { ...pipelineActivities(environment, temporal) },
+    maxConcurrentActivityTaskExecutions: 20,
+    maxHeartbeatThrottleInterval: "2 seconds",
+    // what a killed worker had in its cache is given to the next one soon
+    stickyQueueScheduleToStartTimeout: "2 seconds",
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopWorker(worker));
+  await worker.run();
+  await temporal.connection.close();
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(`pipeline worker: ${messageOf(error)}`);
+  process.exitCode = error instanceof UserError ? 2 : 1;
+}
+process.exit();

@@ -1,0 +1,50 @@
+import { lstat, mkdir, readdir } from "node:fs/promises";
+import { hostname, totalmem } from "node:os";
+import { join } from "node:path";
+import type { PlanDependencies } from "../activities/plan/index.js";
+import type { Environment } from "../cli/environment.js";
+import { availableMemory, freeDisk } from "../infra/machine.js";
+import { checkTarget } from "../infra/store/check.js";
+import { s3SettingsOf } from "../infra/store/s3.js";
+import { SEARCH_ATTRIBUTES, type SearchAttributeName } from "../workflows/contract.js";
+import { defaultTarget } from "./artifact-deps.js";
+import type { Temporal } from "./connect.js";
+import { leaseState } from "./lease.js";
+import type { Stages } from "./stages.js";
+
+/** What planning a run asks of this machine, its servers and Temporal. */
+export function planDependencies(environment: Environment, temporal: Temporal, stages: Pick<Stages, "hub" | "root">): PlanDependencies {
+  const host = hostname();
+  return {
+    hub: stages.hub,
+    host,
+    defaultTarget: defaultTarget(environment),
+    memory: () => ({ total: memoryLimit(), available: Math.min(availableMemory(), memoryLimit()) }),
+    disk: async () => {
+      await mkdir(stages.root, { recursive: true });
+      return { free: freeDisk(stages.root), used: await bytesBelow(stages.root), directory: stages.root };
+    },
+    checkTarget: (uri) => checkTarget(uri, s3SettingsOf(environment.variables)),
+    gpuWorkers: async () => ((await leaseState(temporal.client))?.workers ?? []).filter((worker) => worker.host === host).length,
+    searchAttributes: () => knownAttributes(temporal),
+  };
+}
+
+/** Bytes of memory that this process may ever have: a container's limit, or all that there is. */
+function memoryLimit(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+}
+
+/** Bytes of the files below a directory; those that go while they are counted are not. */
+async function bytesBelow(directory: string): Promise<number> {
+  const names = await readdir(directory, { recursive: true });
+  const sizes = names.map((name) => lstat(join(directory, name)).then(({ size }) => size, () => 0));
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}
+
+/** Those of our search attributes that the namespace knows; none where it cannot be asked. */
+async function knownAttributes({ connection, namespace }: Temporal): Promise<SearchAttributeName[]> {
+  const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
+  return (Object.keys(SEARCH_ATTRIBUTES) as SearchAttributeName[]).filter((name) => customAttributes?.[name] !== undefined && customAttributes[name] !== null);
+}
