@@ -11,6 +11,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   status: async () => (await import("./commands/status.js")).status,
   doctor: async () => (await import("./commands/doctor.js")).doctor,
   stage: async () => (await import("./commands/stage.js")).stage,
+  generate: async () => (await import("./commands/generate.js")).generate,
+  verify: async () => (await import("./commands/verify.js")).verify,
   inspect: async () => (await import("./commands/inspect.js")).inspect,
 };
 

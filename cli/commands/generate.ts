@@ -1,0 +1,92 @@
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { END_KEY, promptOf } from "../../core/data/prompt.js";
+import { createTokenizer, type Tokenizer } from "../../core/data/tokenizer.js";
+import { UserError } from "../../core/errors.js";
+import { parseGptjConfig } from "../../core/model/config.js";
+import { openInference } from "../../infra/inference/open.js";
+import { fetchPublished, openPublished } from "../../infra/published.js";
+import { s3SettingsOf } from "../../infra/store/s3.js";
+import { wholeNumber, type Command } from "../command.js";
+import type { Environment } from "../environment.js";
+import { untilInterrupted } from "../interrupt.js";
+import { withS3 } from "../with-s3.js";
+
+/** `roslin generate`: a model's answer to an instruction. */
+export const generate: Command = {
+  name: "generate",
+  summary: "ask a model, in the words that it was tuned on",
+  usage: "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--max-tokens N]     MODEL: a directory, or the s3:// or file:// address of a published model",
+  async run(args, environment) {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { prompt: { type: "string" }, input: { type: "string" }, "max-tokens": { type: "string" } },
+    });
+    const [model] = positionals;
+    if (model === undefined || positionals.length > 1) throw new UserError("name one model: a directory, or the address of a published model");
+    if (values.prompt === undefined) throw new UserError("say what to ask by --prompt");
+    const most = values["max-tokens"] === undefined ? 128 : wholeNumber("--max-tokens", values["max-tokens"]);
+    const text = promptOf({ instruction: values.prompt, input: values.input });
+    await untilInterrupted(async (signal) => answer(await locate(model, environment, signal), text, most, signal));
+    return 0;
+  },
+};
+
+/** The directory with the model's files; those of a published one are brought here first. */
+async function locate(model: string, environment: Environment, signal: AbortSignal): Promise<string> {
+  if (!/^(s3|file):\/\//.test(model)) return resolve(model);
+  return await withS3(environment, model, async ({ variables }) => {
+    const published = await openPublished(model, s3SettingsOf(variables));
+    const directory = join(environment.home, "published", published.manifest.name);
+    await fetchPublished(published, directory, (name) => /^(config\.json|tokenizer\.json|[^/]*\.safetensors(\.index\.json)?)$/.test(name), signal);
+    return directory;
+  });
+}
+
+/** Writes the answer to standard output as it comes, up to the end key. */
+async function answer(directory: string, prompt: string, most: number, signal: AbortSignal): Promise<void> {
+  const config = parseGptjConfig(await readJson(directory, "config.json", "a model directory needs config.json"), join(directory, "config.json"));
+  const tokenizer = createTokenizer(await readJson(directory, "tokenizer.json", "to speak in words a model needs tokenizer.json"), join(directory, "tokenizer.json"));
+  const ids = tokenizer.encode(prompt);
+  if (ids.length >= config.positions) throw new UserError("the prompt is longer than the model's positions", { tokens: ids.length, positions: config.positions });
+  const model = await openInference(directory, signal);
+  try {
+    for await (const text of sayable(limit(model.generate(ids), most), tokenizer)) process.stdout.write(text);
+  } finally {
+    process.stdout.write("\n");
+    await model.close();
+  }
+}
+
+async function readJson(directory: string, name: string, missing: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(join(directory, name), "utf8")) as unknown;
+  } catch (error) {
+    throw new UserError((error as NodeJS.ErrnoException).code === "ENOENT" ? missing : "a file of the model is not JSON", { directory, file: name }, { cause: error });
+  }
+}
+
+async function* limit(tokens: AsyncIterable<number>, most: number): AsyncGenerator<number> {
+  let count = 0;
+  for await (const token of tokens) {
+    yield token;
+    if (++count >= most) return;
+  }
+}
+
+/** The text of tokens as far as it surely stands before the end key: what might belong to it, or to the blank before it, is held back. */
+export async function* sayable(tokens: AsyncIterable<number>, tokenizer: Tokenizer): AsyncGenerator<string> {
+  const next = tokenizer.stream();
+  let held = "";
+  for await (const token of tokens) {
+    held += next(token);
+    const end = held.indexOf(END_KEY);
+    if (end >= 0) return yield held.slice(0, end).trimEnd();
+    const [, ready, rest] = /^([^]*?)(\s*#*(?: E?n?d?)?)$/.exec(held)!;
+    if (ready !== "") yield ready!;
+    held = rest!;
+  }
+  yield (held + next()).trimEnd();
+}

@@ -1,0 +1,109 @@
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { finishedStage } from "../../activities/stage.js";
+import { CorruptError, messageOf, UserError } from "../../core/errors.js";
+import { checkChain, MANIFEST, parseManifest, type Link, type Manifest } from "../../core/format/manifest.js";
+import { outputNamed, STAGES, type StageResult } from "../../core/stage.js";
+import { artifactOf, directoryDigest, sha256 } from "../../infra/files.js";
+import { digestPublished, openPublished, type Published } from "../../infra/published.js";
+import { s3SettingsOf } from "../../infra/store/s3.js";
+import type { Command } from "../command.js";
+import type { Environment } from "../environment.js";
+import { untilInterrupted } from "../interrupt.js";
+import { withS3 } from "../with-s3.js";
+
+/** `roslin verify`: every file against its digest, and the chain of digests from raw rows and base weights to them. */
+export const verify: Command = {
+  name: "verify",
+  summary: "check a published model, or the stages of a run, against their digests",
+  usage: "verify RUN     RUN: the s3:// or file:// address of a published model, its directory, or the stages' --dir",
+  async run(args, environment) {
+    const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
+    const [run] = positionals;
+    if (run === undefined || positionals.length > 1) throw new UserError("name one run: the address of a published model, or the stages' --dir");
+    const links = await untilInterrupted((signal) => check(run, environment, signal));
+    const broken = links.filter(({ problem }) => problem !== null);
+    for (const { link, problem } of links) console.log(problem === null ? `ok      ${link}` : `BROKEN  ${link}: ${problem}`);
+    if (broken.length > 0) throw new CorruptError(`${broken.length} of ${links.length} links are broken, the first: ${broken[0]!.link}`);
+    console.log(`all ${links.length} links hold`);
+    return 0;
+  },
+};
+
+/** Every link of a run, checked. */
+async function check(run: string, environment: Environment, signal: AbortSignal): Promise<Link[]> {
+  const isAddress = /^(s3|file):\/\//.test(run);
+  const directory = resolve(run);
+  if (!isAddress && !existsSync(directory)) throw new UserError("there is no such directory", { directory });
+  if (!isAddress && (await stagesIn(directory)).length > 0) return await checkStages(directory, environment, signal);
+  return await checkAddress(isAddress ? run : pathToFileURL(directory).href, environment, signal);
+}
+
+async function checkAddress(uri: string, environment: Environment, signal: AbortSignal): Promise<Link[]> {
+  return await withS3(environment, uri, async ({ variables }) => checkPublished(await openPublished(uri, s3SettingsOf(variables)), signal));
+}
+
+/** The files of a published model against its manifest, and the manifest's own chain. */
+export async function checkPublished({ uri, store, manifest }: Published, signal: AbortSignal): Promise<Link[]> {
+  const links: Link[] = [];
+  for (const { name, sha256: expected, bytes } of manifest.files) {
+    const got = await digestPublished(store, name, signal);
+    const problem = got === null ? "it is gone" : got.sha256 === expected ? null : `expected ${expected} of ${bytes} bytes, got ${got.sha256} of ${got.bytes}`;
+    links.push({ link: `${uri}/${name}`, problem });
+  }
+  return [...links, ...checkChain(manifest, { sha256, directoryDigest })];
+}
+
+/** Every finished stage below a directory: its outputs as they are now, and what the published manifests say of them. */
+async function checkStages(root: string, environment: Environment, signal: AbortSignal): Promise<Link[]> {
+  const stages = await stagesIn(root);
+  const links: Link[] = [];
+  for (const { directory, result } of stages) {
+    if (result.stage === "publish") {
+      const manifest = parseManifest(await readFile(join(directory, MANIFEST), "utf8"), join(directory, MANIFEST));
+      const { uri } = outputNamed(result.outputs, "published");
+      const published = checkAddress(uri, environment, signal).catch((error: unknown): Link[] => [{ link: uri, problem: messageOf(error) }]);
+      links.push(...recorded(manifest, stages), ...(await published));
+      continue;
+    }
+    for (const { name, uri, sha256: expected } of result.outputs) {
+      const got = await artifactOf(name, fileURLToPath(uri), signal).catch((error: unknown) => messageOf(error));
+      const problem = typeof got === "string" ? got : got.sha256 === expected ? null : `expected ${expected}, got ${got.sha256}`;
+      links.push({ link: `${result.stage}'s output ${name} (${uri})`, problem });
+    }
+  }
+  return links;
+}
+
+/** What a manifest's chain says that a stage gave, against what the stage recorded. */
+function recorded(manifest: Manifest, stages: readonly Finished[]): Link[] {
+  return manifest.chain.flatMap(({ stage, key, outputs }) => {
+    const own = stages.find(({ directory, result }) => result.stage === stage && basename(directory) === key.slice(0, 16));
+    return outputs.map(({ name, sha256: expected }) => {
+      const got = own?.result.outputs.find((output) => output.name === name)?.sha256;
+      return { link: `${stage}'s record of ${name}`, problem: got === expected ? null : `expected ${expected}, got ${got ?? "none"}` };
+    });
+  });
+}
+
+interface Finished {
+  readonly directory: string;
+  readonly result: StageResult;
+}
+
+/** The finished stages below a directory, in the order of a run. */
+async function stagesIn(root: string): Promise<Finished[]> {
+  const found = [];
+  for (const stage of STAGES) {
+    const keys = existsSync(join(root, stage)) ? await readdir(join(root, stage)) : [];
+    for (const key of keys.sort()) {
+      const directory = join(root, stage, key);
+      const result = await finishedStage(directory);
+      if (result !== null) found.push({ directory, result });
+    }
+  }
+  return found;
+}

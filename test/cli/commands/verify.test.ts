@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { publish } from "../../../activities/publish/index.js";
+import { verify } from "../../../cli/commands/verify.js";
+import { CHECKOUT, readEnvironment } from "../../../cli/environment.js";
+import { CorruptError, UserError } from "../../../core/errors.js";
+import { checkChain } from "../../../core/format/manifest.js";
+import { outputNamed } from "../../../core/stage.js";
+import { directoryDigest, sha256 } from "../../../infra/files.js";
+import { openPublished } from "../../../infra/published.js";
+import { finishedRun, publishDependencies } from "../../activities/publish/run.js";
+
+const root = mkdtempSync(join(tmpdir(), "roslin-verify-"));
+after(() => rmSync(root, { recursive: true }));
+const environment = readEnvironment({ ROSLIN_HOME: join(root, "home") }, CHECKOUT);
+
+async function published(): Promise<{ target: string; uri: string; stages: string }> {
+  const place = mkdtempSync(join(root, "run-"));
+  const target = pathToFileURL(join(place, "target")).href;
+  const request = await finishedRun(place, target);
+  const result = await publish(publishDependencies(), request, { signal: new AbortController().signal, progress: () => undefined });
+  return { target, uri: outputNamed(result.outputs, "published").uri, stages: request.root };
+}
+
+test("a published model holds, by its address, by its target's, and by its directory", async () => {
+  const { target, uri } = await published();
+  for (const run of [uri, `${uri}/`, target, `${target}/latest.json`, fileURLToPath(uri)]) assert.equal(await verify.run([run], environment), 0);
+});
+
+test("a changed file is named", async () => {
+  const { uri } = await published();
+  appendFileSync(join(fileURLToPath(uri), "model.safetensors"), "x");
+  await assert.rejects(verify.run([uri], environment), (error) => error instanceof CorruptError && /1 of \d+ links are broken.*model\.safetensors/.test(error.message));
+});
+
+test("a removed file is named", async () => {
+  const { uri } = await published();
+  rmSync(join(fileURLToPath(uri), "README.md"));
+  await assert.rejects(verify.run([uri], environment), /README\.md/);
+});
+
+test("a manifest that latest.json doesn't know is refused", async () => {
+  const { target, uri } = await published();
+  appendFileSync(join(fileURLToPath(uri), "manifest.json"), "\n");
+  await assert.rejects(verify.run([target], environment), /not the one that latest\.json names/);
+});
+
+test("every broken link of a chain is told from the sound ones", async () => {
+  const { uri } = await published();
+  const { manifest } = await openPublished(uri, {});
+  const digests = { sha256, directoryDigest };
+  assert.ok(checkChain(manifest, digests).every(({ problem }) => problem === null));
+  const brokenBy = (change: (copy: typeof manifest) => void): string[] => {
+    const copy = structuredClone(manifest);
+    change(copy);
+    return checkChain(copy, digests).flatMap(({ link, problem }) => (problem === null ? [] : [link]));
+  };
+  const other = sha256("another");
+  assert.deepEqual(brokenBy(({ chain }) => void (chain[2]!.settings = { learningRate: 1 })), ["train's settings"]);
+  assert.deepEqual(brokenBy(({ chain }) => void (chain[0]!.outputs[1]!.sha256 = other)), ["preprocess's input dataset"]);
+  assert.deepEqual(brokenBy(({ chain }) => void (chain[2]!.outputs[0]!.sha256 = other)), ["evaluate's input tuned", "the trained model"]);
+  assert.deepEqual(brokenBy(({ files }) => void (files.find(({ name }) => name === "config.json")!.sha256 = other)), ["published config.json"]);
+});
+
+test("a run is named, and exists", async () => {
+  await assert.rejects(verify.run([], environment), UserError);
+  await assert.rejects(verify.run([join(root, "nowhere")], environment), UserError);
+  await assert.rejects(verify.run([pathToFileURL(join(root, "nowhere")).href], environment), /nothing is published there/);
+});
