@@ -1,0 +1,70 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { defaultPayloadConverter } from "@temporalio/common";
+import { ApplicationFailure, WorkflowFailedError, type Client, type WorkflowExecutionDescription } from "@temporalio/client";
+import { messageOf, NON_RETRYABLE, UserError } from "../core/errors.js";
+import type { Progress } from "../core/stage.js";
+import type { FinetuneResult } from "../workflows/contract.js";
+import type { ProgressView } from "./progress.js";
+
+/** Milliseconds between looks at a run. */
+const LOOK_MS = 400;
+
+/** What a run's pending activities say of themselves, as far as it is news. */
+export interface Look {
+  /** of the stage that is at work; of training's ranks the one that is furthest */
+  readonly progress: Progress | null;
+  /** attempts that failed, one line each: "download: attempt 2 begins, because …" */
+  readonly failures: readonly string[];
+}
+
+type PendingActivity = NonNullable<NonNullable<WorkflowExecutionDescription["raw"]["pendingActivities"]>[number]>;
+
+/** Reads a description's pending activities. */
+export function lookAt(pending: readonly PendingActivity[]): Look {
+  const details = pending.flatMap(({ heartbeatDetails }) => {
+    const payload = heartbeatDetails?.payloads?.[0];
+    const value: unknown = payload === undefined ? null : defaultPayloadConverter.fromPayload(payload);
+    return isProgress(value) ? [value] : [];
+  });
+  const failures = pending.flatMap(({ activityId, attempt, lastFailure }) =>
+    (attempt ?? 1) > 1 && lastFailure != null ? [`${activityId}: attempt ${attempt} begins, because ${lastFailure.message}`] : [],
+  );
+  return { progress: details.toSorted((a, b) => b.done - a.done)[0] ?? null, failures };
+}
+
+function isProgress(value: unknown): value is Progress {
+  return typeof value === "object" && value !== null && "stage" in value && "done" in value && "total" in value;
+}
+
+/** Shows a run until it ends; resolves to its result. Throws UserError or Error when it failed, and the signal's reason when aborted. */
+export async function follow(client: Client, workflowId: string, view: ProgressView, signal: AbortSignal): Promise<FinetuneResult> {
+  const handle = client.workflow.getHandle(workflowId);
+  const seen = new Set<string>();
+  for (;;) {
+    signal.throwIfAborted();
+    // a server that is just being started again answers at the next look
+    const description = await handle.describe().catch((error: unknown) => {
+      if (error instanceof Error && error.name === "WorkflowNotFoundError") throw error;
+      return null;
+    });
+    if (description !== null && description.status.name !== "RUNNING" && description.status.name !== "CONTINUED_AS_NEW") break;
+    const { progress, failures } = lookAt(description?.raw.pendingActivities ?? []);
+    for (const failure of failures) if (!seen.has(failure)) view.line(failure);
+    for (const failure of failures) seen.add(failure);
+    if (progress !== null) view.show(progress);
+    await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);
+  }
+  view.end();
+  try {
+    return (await handle.result()) as FinetuneResult;
+  } catch (error) {
+    throw error instanceof WorkflowFailedError ? failureOf(error) : error;
+  }
+}
+
+/** A failed run as the error that it would have been here. */
+function failureOf(error: WorkflowFailedError): Error {
+  const { cause } = error;
+  if (cause instanceof ApplicationFailure && NON_RETRYABLE.includes(cause.type ?? "")) return new UserError(cause.message);
+  return new Error(`the run failed: ${messageOf(cause ?? error)}`);
+}
