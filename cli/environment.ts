@@ -61,5 +61,8 @@ function hubSettings(set: (name: string) => string | undefined): HubSettings {
   };
 }
 
+// the AWS SDK would tell every user of Node 20, on every start, that it will want Node 22 one day
+process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
+
 /** The checkout's root: two levels above the compiled `dist/cli`. */
 export const CHECKOUT: string = resolve(dirname(fileURLToPath(import.meta.url)), "..", "..");
