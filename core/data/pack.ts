@@ -52,11 +52,19 @@ export function packRows(rows: readonly TokenRow[], config: GptjConfig): PackedR
 
 function checkRow({ source, inputIds, labels }: TokenRow, config: GptjConfig): void {
   if (inputIds.length > config.positions)
-    throw new UserError("a row is longer than the model's positions: lower preprocess.maxLength", { row: source, expected: config.positions, got: inputIds.length });
+    throw new UserError("a row is longer than the model's positions: lower preprocess.maxLength", {
+      row: source,
+      expected: config.positions,
+      got: inputIds.length,
+    });
   const unknown = (id: number): boolean => id < 0 || id >= config.vocabulary;
   const wrong = inputIds.find(unknown) ?? labels.find((label) => label !== IGNORED && unknown(label));
   if (wrong !== undefined)
-    throw new UserError("a row has a token that the model doesn't know: tokenizer and model don't belong together", { row: source, expected: `0 to ${config.vocabulary - 1}`, got: wrong });
+    throw new UserError("a row has a token that the model doesn't know: tokenizer and model don't belong together", {
+      row: source,
+      expected: `0 to ${config.vocabulary - 1}`,
+      got: wrong,
+    });
 }
 
 /** Later keys of a query get this added to their score: far below any score, and yet finite. */
@@ -112,10 +120,15 @@ export function rotaryTables(config: GptjConfig): { readonly cos: Float32Array; 
   const known = tables.get(config);
   if (known !== undefined) return known;
   const half = config.rotaryDim / 2;
-  const frequencies = Array.from({ length: half }, (_, pair) => Math.fround(1 / Math.fround(10000 ** Math.fround((2 * pair) / config.rotaryDim))));
+  const frequencies = Array.from({ length: half }, (_, pair) =>
+    Math.fround(1 / Math.fround(10000 ** Math.fround((2 * pair) / config.rotaryDim))),
+  );
   const angle = (at: number): number => Math.fround(Math.floor(at / half) * frequencies[at % half]!);
   const length = config.positions * half;
-  const made = { cos: Float32Array.from({ length }, (_, at) => Math.cos(angle(at))), sin: Float32Array.from({ length }, (_, at) => Math.sin(angle(at))) };
+  const made = {
+    cos: Float32Array.from({ length }, (_, at) => Math.cos(angle(at))),
+    sin: Float32Array.from({ length }, (_, at) => Math.sin(angle(at))),
+  };
   tables.set(config, made);
   return made;
 }

@@ -15,7 +15,13 @@ export function blockWeightInputs(g: GraphBuilder, config: GptjConfig): Record<s
 }
 
 /** GPT-J's block: one norm feeds attention and MLP side by side, and both are added to x[T,D]. */
-export function block(g: GraphBuilder, config: GptjConfig, x_TD: Value, weights: Readonly<Record<string, Value>>, attention: Attention): Value {
+export function block(
+  g: GraphBuilder,
+  config: GptjConfig,
+  x_TD: Value,
+  weights: Readonly<Record<string, Value>>,
+  attention: Attention,
+): Value {
   const weight = (name: string): Value => weights[name]!;
   const project = (input: Value, name: string): Value => g.matMul(input, weight(`${name}.weight`), { transB: true });
   const h_TD = g.layerNorm(x_TD, weight("ln_1.weight"), weight("ln_1.bias"), config.normEpsilon);

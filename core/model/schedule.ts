@@ -1,7 +1,11 @@
 import type { RunConfig } from "../config/schema.js";
 
 /** The learning rate of `step` (0-based) of `totalSteps`, as transformers' schedulers give it: with a warm-up, step 0 has rate 0. */
-export function learningRateAt(train: Pick<RunConfig["train"], "learningRate" | "schedule" | "warmupSteps">, step: number, totalSteps: number): number {
+export function learningRateAt(
+  train: Pick<RunConfig["train"], "learningRate" | "schedule" | "warmupSteps">,
+  step: number,
+  totalSteps: number,
+): number {
   const { learningRate, schedule, warmupSteps } = train;
   if (step < warmupSteps) return learningRate * (step / warmupSteps);
   const length = Math.max(1, totalSteps - warmupSteps);

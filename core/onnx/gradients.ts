@@ -43,7 +43,11 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
     return [g.mul(g.sub(g.sub(dnormal, average), g.mul(normal, correlation)), inverse!), weightSlope, dy];
   },
   // a rotation's gradient is the rotation back
-  Rotary: (g, { inputs: [, cos, sin], attributes: { heads, rotaryDim } }, dy) => [g.rotary(dy, cos!, g.neg(sin!), heads, rotaryDim), null, null],
+  Rotary: (g, { inputs: [, cos, sin], attributes: { heads, rotaryDim } }, dy) => [
+    g.rotary(dy, cos!, g.neg(sin!), heads, rotaryDim),
+    null,
+    null,
+  ],
   // nothing depends on padding, so what lies there is dropped, and zeros take its place on the way back
   PadRows: (g, { inputs }, dy) => [g.unpadRows(dy, rowGeometry(inputs)), null, null, null],
   UnpadRows: (g, { inputs }, dy) => {
@@ -54,7 +58,12 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
   Attend: (g, { inputs: [q, k, v], outputs: [y, shares], attributes: { alpha } }, dy) => {
     const correlation = g.sum(g.mul(dy, y!), [y!.shape.length - 1], true);
     const dscores = g.mul(g.sub(g.matMul(dy, v!, { transB: true }), correlation), shares!);
-    return [g.matMul(dscores, k!, { alpha }), g.matMul(dscores, q!, { transA: true, alpha }), g.matMul(shares!, dy, { transA: true }), null];
+    return [
+      g.matMul(dscores, k!, { alpha }),
+      g.matMul(dscores, q!, { transA: true, alpha }),
+      g.matMul(shares!, dy, { transA: true }),
+      null,
+    ];
   },
   SubtractOneHot: (_, __, dy) => [dy, null],
   Reshape: (g, { inputs: [x] }, dy) => [g.reshape(dy, ...x!.shape)],
@@ -87,7 +96,8 @@ export function gradients(g: GraphBuilder, seeds: readonly (readonly [of: Value,
   for (const [of, gradient] of seeds) contribute(of, gradient);
   for (const node of forward.reverse()) {
     const dy = found.get(node.outputs[0]!);
-    if (dy !== undefined) inputGradients(g, node, dy).forEach((gradient, index) => gradient !== null && contribute(node.inputs[index]!, gradient));
+    if (dy !== undefined)
+      inputGradients(g, node, dy).forEach((gradient, index) => gradient !== null && contribute(node.inputs[index]!, gradient));
   }
   return wanted.map((value) => {
     const gradient = found.get(value);

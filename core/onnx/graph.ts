@@ -50,14 +50,24 @@ export class GraphBuilder {
   constant(value: number): Value {
     const known = this.scalars.get(value);
     if (known !== undefined) return known;
-    const made = this.initializer(`constant.${this.scalars.size}`, "float32", [], bytesOf({ type: "float32", shape: [], data: Float32Array.of(value) }));
+    const made = this.initializer(
+      `constant.${this.scalars.size}`,
+      "float32",
+      [],
+      bytesOf({ type: "float32", shape: [], data: Float32Array.of(value) }),
+    );
     this.scalars.set(value, made);
     return made;
   }
 
   /** Adds a node and gives its outputs, all of the first input's type. */
   apply<K extends OpName>(op: K, inputs: readonly Value[], attributes: Ops[K]): readonly Value[] {
-    const outputs = inferShapes[op](attributes, ...inputs).map((shape): Value => ({ type: inputs[0]!.type, shape, name: null, bytes: null }));
+    const outputs = inferShapes[op](attributes, ...inputs).map((shape): Value => ({
+      type: inputs[0]!.type,
+      shape,
+      name: null,
+      bytes: null,
+    }));
     this.nodes.push({ op, attributes, inputs, outputs });
     return outputs;
   }
@@ -77,9 +87,11 @@ export class GraphBuilder {
     this.apply("MatMul", [a, b], { transA, transB, alpha })[0]!;
   linear = (x: Value, weight: Value, bias: Value): Value => this.apply("Linear", [x, weight, bias], {})[0]!;
   layerNorm = (x: Value, weight: Value, bias: Value, epsilon: number): Value => this.apply("LayerNorm", [x, weight, bias], { epsilon })[0]!;
-  rotary = (x: Value, cos: Value, sin: Value, heads: number, rotaryDim: number): Value => this.apply("Rotary", [x, cos, sin], { heads, rotaryDim })[0]!;
+  rotary = (x: Value, cos: Value, sin: Value, heads: number, rotaryDim: number): Value =>
+    this.apply("Rotary", [x, cos, sin], { heads, rotaryDim })[0]!;
   padRows = (x: Value, geometry: RowGeometry): Value => this.apply("PadRows", [x, geometry.slots, geometry.unpad, geometry.valid], {})[0]!;
-  unpadRows = (x: Value, geometry: RowGeometry): Value => this.apply("UnpadRows", [x, geometry.slots, geometry.unpad, geometry.valid], {})[0]!;
+  unpadRows = (x: Value, geometry: RowGeometry): Value =>
+    this.apply("UnpadRows", [x, geometry.slots, geometry.unpad, geometry.valid], {})[0]!;
   attend = (q: Value, k: Value, v: Value, mask: Value, alpha: number): Value => this.apply("Attend", [q, k, v, mask], { alpha })[0]!;
   subtractOneHot = (x: Value, targets: Value): Value => this.apply("SubtractOneHot", [x, targets], {})[0]!;
   reshape = (x: Value, ...shape: Dimension[]): Value => this.apply("Reshape", [x], { shape })[0]!;
@@ -87,10 +99,12 @@ export class GraphBuilder {
   /** `size` names the joined axis's size. */
   concat = (values: readonly Value[], axis: number, size: Dimension): Value => this.apply("Concat", values, { axis, size })[0]!;
   gather = (table: Value, indices: Value): Value => this.apply("Gather", [table, indices], {})[0]!;
-  splitHeads = (x: Value, ids: Value, heads: number): Value => this.apply("SplitHeads", [x, ids], { heads, batch: ids.shape[0]!, sequence: ids.shape[1]! })[0]!;
+  splitHeads = (x: Value, ids: Value, heads: number): Value =>
+    this.apply("SplitHeads", [x, ids], { heads, batch: ids.shape[0]!, sequence: ids.shape[1]! })[0]!;
   maskScores = (scores: Value, mask: Value): Value => this.apply("MaskScores", [scores, mask], {})[0]!;
   lastRows = (x: Value, ids: Value, keep: Value, rows: Dimension): Value => this.apply("LastRows", [x, ids, keep], { rows })[0]!;
-  groupRows = (x: Value, ids: Value, sequence: Dimension): Value => this.apply("GroupRows", [x, ids], { batch: ids.shape[0]!, sequence })[0]!;
+  groupRows = (x: Value, ids: Value, sequence: Dimension): Value =>
+    this.apply("GroupRows", [x, ids], { batch: ids.shape[0]!, sequence })[0]!;
 
   /** The graph of these outputs: what they don't need is left out, inputs too. */
   program(name: string, outputs: Readonly<Record<string, Value>>): Program {

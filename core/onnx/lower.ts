@@ -37,8 +37,14 @@ class Lowering {
 
   /** Reshape's second input: the one symbolic size is what is left over. */
   reshapeTarget(shape: readonly (number | string)[]): string {
-    if (shape.filter((size) => typeof size === "string").length > 1) throw new Error(`a reshape can leave one size open [shape=${shape.join(",")}]`);
-    return this.constant(int64s(shape.map((size) => (typeof size === "string" ? -1 : size)), shape.length));
+    if (shape.filter((size) => typeof size === "string").length > 1)
+      throw new Error(`a reshape can leave one size open [shape=${shape.join(",")}]`);
+    return this.constant(
+      int64s(
+        shape.map((size) => (typeof size === "string" ? -1 : size)),
+        shape.length,
+      ),
+    );
   }
 }
 
@@ -63,13 +69,16 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
   Sigmoid: plain("Sigmoid"),
   Gelu: plain("Gelu", { approximate: { string: "tanh" } }),
   Softmax: plain("Softmax", { axis: { int: -1 } }),
-  ReduceSum: (to, { attributes: { axes, keep } }, [x], y) => to.into(y, "ReduceSum", [x!, to.constant(int64s(axes, axes.length))], { keepdims: flag(keep) }),
-  ReduceMax: (to, { attributes: { axes, keep } }, [x], y) => to.into(y, "ReduceMax", [x!, to.constant(int64s(axes, axes.length))], { keepdims: flag(keep) }),
+  ReduceSum: (to, { attributes: { axes, keep } }, [x], y) =>
+    to.into(y, "ReduceSum", [x!, to.constant(int64s(axes, axes.length))], { keepdims: flag(keep) }),
+  ReduceMax: (to, { attributes: { axes, keep } }, [x], y) =>
+    to.into(y, "ReduceMax", [x!, to.constant(int64s(axes, axes.length))], { keepdims: flag(keep) }),
   // FusedMatMul reads a transposed operand as it lies: an explicit Transpose would copy it
   MatMul: (to, { attributes: { transA, transB, alpha } }, x, y) =>
     to.into(y, "FusedMatMul", x, { transA: flag(transA), transB: flag(transB), alpha: { float: alpha } }, MICROSOFT),
   Linear: plain("Gemm", { transB: { int: 1 } }),
-  LayerNorm: (to, { attributes: { epsilon } }, x, y) => to.into(y, "LayerNormalization", x, { axis: { int: -1 }, epsilon: { float: epsilon } }),
+  LayerNorm: (to, { attributes: { epsilon } }, x, y) =>
+    to.into(y, "LayerNormalization", x, { axis: { int: -1 }, epsilon: { float: epsilon } }),
   Rotary: (to, { inputs: [x], attributes: { heads, rotaryDim } }, [name, cos, sin], [y]) => {
     const width = x!.shape[1] as number;
     // the tables hold one line for each token, so the tokens are one sequence that starts at line 0
@@ -128,7 +137,12 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
     const width = x!.shape[1] as number;
     const shape = to.emit("Concat", [to.emit("Shape", [ids!]), to.constant(int64s([width], 1))], { axis: { int: 0 } });
     const first = to.reshape(to.emit("Neg", [keep!]), [1]);
-    const slice = to.emit("Slice", [to.emit("Reshape", [name!, shape]), first, to.constant(int64s([2 ** 31], 1)), to.constant(int64s([1], 1))]);
+    const slice = to.emit("Slice", [
+      to.emit("Reshape", [name!, shape]),
+      first,
+      to.constant(int64s([2 ** 31], 1)),
+      to.constant(int64s([1], 1)),
+    ]);
     to.into([y!], "Reshape", [slice, to.reshapeTarget(["M", width])]);
   },
   GroupRows: (to, { inputs: [x] }, [name, ids], [y]) => {
@@ -157,7 +171,12 @@ export function encode(program: Program): Graph {
   }
   for (const [name, value] of copies) to.into([name], "Identity", [names.get(value)!]);
   const info = (name: string, { type, shape }: Value): TensorInfo => ({ name, type, shape });
-  const initializers = program.initializers.map((value) => ({ name: value.name!, type: value.type, shape: value.shape as number[], bytes: value.bytes! }));
+  const initializers = program.initializers.map((value) => ({
+    name: value.name!,
+    type: value.type,
+    shape: value.shape as number[],
+    bytes: value.bytes!,
+  }));
   return encodeModel({
     name: program.name,
     nodes: to.nodes,

@@ -57,10 +57,10 @@ export type OpName = keyof Ops;
 
 type Infer<K extends OpName> = (attributes: Ops[K], ...inputs: Value[]) => Shape[];
 
-const same: Infer<OpName> = (_, x) => [x!.shape];
-const binary: Infer<OpName> = (_, a, b) => [broadcast(a!.shape, b!.shape)];
+const same: Infer<OpName> = (_, x) => [x.shape];
+const binary: Infer<OpName> = (_, a, b) => [broadcast(a.shape, b.shape)];
 const reduce: Infer<"ReduceSum" | "ReduceMax"> = ({ axes, keep }, x) => {
-  const marked = x!.shape.map((size, axis): Dimension | null => (axes.includes(axis) ? (keep ? 1 : null) : size));
+  const marked = x.shape.map((size, axis): Dimension | null => (axes.includes(axis) ? (keep ? 1 : null) : size));
   return [marked.filter((size) => size !== null)];
 };
 
@@ -78,34 +78,34 @@ export const inferShapes: { readonly [K in OpName]: Infer<K> } = {
   ReduceSum: reduce,
   ReduceMax: reduce,
   MatMul: ({ transA, transB }, a, b) => {
-    const [m, k] = lastTwo(a!.shape, transA);
-    const [inner, n] = lastTwo(b!.shape, transB);
+    const [m, k] = lastTwo(a.shape, transA);
+    const [inner, n] = lastTwo(b.shape, transB);
     mustEqual("MatMul", k, inner);
-    return [[...broadcast(a!.shape.slice(0, -2), b!.shape.slice(0, -2)), m, n]];
+    return [[...broadcast(a.shape.slice(0, -2), b.shape.slice(0, -2)), m, n]];
   },
   Linear: (_, x, weight, bias) => {
-    mustEqual("Linear", x!.shape[1], weight!.shape[1]);
-    mustEqual("Linear", weight!.shape[0], bias!.shape[0]);
-    return [[x!.shape[0]!, weight!.shape[0]!]];
+    mustEqual("Linear", x.shape[1], weight.shape[1]);
+    mustEqual("Linear", weight.shape[0], bias.shape[0]);
+    return [[x.shape[0]!, weight.shape[0]!]];
   },
   LayerNorm: (_, x, weight) => {
-    mustEqual("LayerNorm", x!.shape.at(-1), weight!.shape[0]);
-    const statistics = [...x!.shape.slice(0, -1), 1];
-    return [x!.shape, statistics, statistics];
+    mustEqual("LayerNorm", x.shape.at(-1), weight.shape[0]);
+    const statistics = [...x.shape.slice(0, -1), 1];
+    return [x.shape, statistics, statistics];
   },
   Rotary: same,
-  PadRows: (_, x, slots) => [[...slots!.shape, (x!.shape[1] as number) / (slots!.shape[1] as number)]],
-  UnpadRows: (_, x, _slots, unpad) => [[unpad!.shape[0]!, (unpad!.shape[1] as number) * (x!.shape[3] as number)]],
-  Attend: (_, q, k) => [q!.shape, [...q!.shape.slice(0, -1), k!.shape.at(-2)!]],
+  PadRows: (_, x, slots) => [[...slots.shape, (x.shape[1] as number) / (slots.shape[1] as number)]],
+  UnpadRows: (_, x, _slots, unpad) => [[unpad.shape[0]!, (unpad.shape[1] as number) * (x.shape[3] as number)]],
+  Attend: (_, q, k) => [q.shape, [...q.shape.slice(0, -1), k.shape.at(-2)!]],
   SubtractOneHot: same,
   Reshape: ({ shape }) => [shape],
-  Transpose: ({ order }, x) => [order.map((axis) => x!.shape[axis]!)],
-  Concat: ({ axis, size }, first) => [first!.shape.map((old, at) => (at === axis ? size : old))],
-  Gather: (_, table, indices) => [[...indices!.shape, ...table!.shape.slice(1)]],
-  SplitHeads: ({ heads, batch, sequence }, x) => [[batch, heads, sequence, (x!.shape[1] as number) / heads]],
+  Transpose: ({ order }, x) => [order.map((axis) => x.shape[axis]!)],
+  Concat: ({ axis, size }, first) => [first.shape.map((old, at) => (at === axis ? size : old))],
+  Gather: (_, table, indices) => [[...indices.shape, ...table.shape.slice(1)]],
+  SplitHeads: ({ heads, batch, sequence }, x) => [[batch, heads, sequence, (x.shape[1] as number) / heads]],
   MaskScores: same,
-  LastRows: ({ rows }, x) => [[rows, x!.shape[1]!]],
-  GroupRows: ({ batch, sequence }, x) => [[batch, sequence, x!.shape[1]!]],
+  LastRows: ({ rows }, x) => [[rows, x.shape[1]!]],
+  GroupRows: ({ batch, sequence }, x) => [[batch, sequence, x.shape[1]!]],
 };
 
 /** The common shape of two operands; throws where they don't fit. */

@@ -13,7 +13,9 @@ interface DataTypes {
 }
 
 /** A dense row-major tensor; `data` may be a view of memory that others map as well. */
-export type Tensor = { [Type in ElementType]: { readonly type: Type; readonly shape: readonly number[]; readonly data: DataTypes[Type] } }[ElementType];
+export type Tensor = {
+  [Type in ElementType]: { readonly type: Type; readonly shape: readonly number[]; readonly data: DataTypes[Type] };
+}[ElementType];
 
 /** What a graph says of one of its inputs or outputs. */
 export interface TensorInfo {

@@ -4,8 +4,15 @@ import { packRows, rotaryTables } from "../../../core/data/pack.js";
 import type { TokenRow } from "../../../core/data/tokens.js";
 import { parseGptjConfig } from "../../../core/model/config.js";
 
-const config = parseGptjConfig({ model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, vocab_size: 50, n_positions: 6, rotary_dim: 4 }, "test");
-const row = (source: number, inputIds: number[], labels: number[]): TokenRow => ({ source, inputIds: Int32Array.from(inputIds), labels: Int32Array.from(labels) });
+const config = parseGptjConfig(
+  { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, vocab_size: 50, n_positions: 6, rotary_dim: 4 },
+  "test",
+);
+const row = (source: number, inputIds: number[], labels: number[]): TokenRow => ({
+  source,
+  inputIds: Int32Array.from(inputIds),
+  labels: Int32Array.from(labels),
+});
 
 describe("packRows", () => {
   const packed = packRows([row(0, [7, 8], [-100, 8]), row(1, [1, 2, 3], [1, -100, 3])], config);
@@ -24,7 +31,10 @@ describe("packRows", () => {
     const { slots, unpad, valid } = packed.geometry;
     assert.deepEqual(slots!.shape, [2, 2, 3]);
     assert.deepEqual([...(slots!.data as Int32Array)], [0, 2, 2, 1, 3, 3, 4, 6, 8, 5, 7, 9]);
-    assert.deepEqual([...(unpad!.data as Int32Array)].map((slot) => (slots!.data as Int32Array)[slot]), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert.deepEqual(
+      [...(unpad!.data as Int32Array)].map((slot) => (slots!.data as Int32Array)[slot]),
+      [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    );
     assert.deepEqual([...(valid!.data as Float32Array)], [1, 1, 0, 1, 1, 1]);
   });
 
@@ -33,7 +43,10 @@ describe("packRows", () => {
     const table = rotaryTables(config);
     assert.deepEqual([...(cos!.data as Float32Array)], [...table.cos.subarray(0, 4), ...table.cos.subarray(0, 6)]);
     assert.deepEqual([...(sin!.data as Float32Array)], [...table.sin.subarray(0, 4), ...table.sin.subarray(0, 6)]);
-    assert.deepEqual([...(causal!.data as Float32Array)].map((value) => value === 0), [true, false, false, true, true, false, true, true, true]);
+    assert.deepEqual(
+      [...(causal!.data as Float32Array)].map((value) => value === 0),
+      [true, false, false, true, true, false, true, true, true],
+    );
   });
 
   it("takes no rows at all", () => {

@@ -10,12 +10,16 @@ import { reference, worstShare } from "./reference.js";
 const { config, weights, expected, tensors } = reference("gptj-tiny");
 const { heads: H, headWidth: W, layers, vocabulary: V } = config;
 const pasts = Array.from({ length: layers }, (_, layer) => [`${layer}.key`, `${layer}.value`]).flat();
-const empty = (batch: number): Record<string, Tensor> => Object.fromEntries(pasts.map((name) => [`past_key_values.${name}`, floats(new Float32Array(0), batch, H, 0, W)]));
+const empty = (batch: number): Record<string, Tensor> =>
+  Object.fromEntries(pasts.map((name) => [`past_key_values.${name}`, floats(new Float32Array(0), batch, H, 0, W)]));
 const weightInputs = Object.fromEntries(modelWeights(config).map(({ name, shape }) => [name, floats(weights.get(name)!, ...shape)]));
 const wanted = Object.fromEntries(["logits", ...pasts.map((name) => `present.${name}`)].map((name) => [name, null]));
 
 test("the decoder gives PyTorch's logits for a padded batch, on either side", async () => {
-  const session = await createSession(decoderGraph(config, () => null), { threads: 1 });
+  const session = await createSession(
+    decoderGraph(config, () => null),
+    { threads: 1 },
+  );
   const all = tensors("expected-logits.safetensors").get("logits")!;
   const B = expected.input_ids.length;
   const S = expected.input_ids[0]!.length;

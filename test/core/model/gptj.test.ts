@@ -20,19 +20,26 @@ describe("GPT-J against PyTorch", () => {
     assert.ok(Math.abs(step.loss - expected.loss) < TOLERANCE * expected.loss, `loss ${step.loss}`);
     const all = tensors("expected-logits.safetensors").get("logits")!;
     const padded = expected.input_ids[0]!.length;
-    const lossAt = rows.flatMap((row, r) => [...row.labels.keys()].filter((at) => at > 0 && row.labels[at] !== -100).map((at) => r * padded + at - 1));
+    const lossAt = rows.flatMap((row, r) =>
+      [...row.labels.keys()].filter((at) => at > 0 && row.labels[at] !== -100).map((at) => r * padded + at - 1),
+    );
     const picked = Float32Array.from(lossAt.flatMap((at) => [...all.subarray(at * config.vocabulary, (at + 1) * config.vocabulary)]));
     assert.ok(worstShare(step.logits, picked) < TOLERANCE);
-    for (const [name, gradient] of tensors("expected-gradients.safetensors")) assert.ok(worstShare(step.gradients.get(name)!, gradient) < TOLERANCE, name);
+    for (const [name, gradient] of tensors("expected-gradients.safetensors"))
+      assert.ok(worstShare(step.gradients.get(name)!, gradient) < TOLERANCE, name);
   });
 
   it("gives the same losses, norms and weights over 20 AdamW steps", async () => {
     const trained: Weights = new Map([...weights].map(([name, values]) => [name, values.slice()]));
-    const moments = new Map([...weights].map(([name, values]) => [name, { m: new Float32Array(values.length), v: new Float32Array(values.length) }]));
+    const moments = new Map(
+      [...weights].map(([name, values]) => [name, { m: new Float32Array(values.length), v: new Float32Array(values.length) }]),
+    );
     for (const [index, loss] of expected.training_losses.entries()) {
       const step = await computeStep(sessions, config, trained, rows);
       assert.ok(Math.abs(step.loss - loss) < TOLERANCE * loss, `step ${index}: loss ${step.loss}, expected ${loss}`);
-      const norm = Math.sqrt([...step.gradients.values()].reduce((sum, gradient) => gradient.reduce((part, value) => part + value * value, sum), 0));
+      const norm = Math.sqrt(
+        [...step.gradients.values()].reduce((sum, gradient) => gradient.reduce((part, value) => part + value * value, sum), 0),
+      );
       const expectedNorm = expected.gradient_norms_before_clipping[index]!;
       assert.ok(Math.abs(norm - expectedNorm) < TOLERANCE * expectedNorm, `step ${index}: norm ${norm}, expected ${expectedNorm}`);
       const gradScale = Math.min(1, 1 / (norm + 1e-6));
@@ -42,7 +49,8 @@ describe("GPT-J against PyTorch", () => {
         adamwStep(values, m, v, step.gradients.get(name)!, settings);
       }
     }
-    for (const [name, values] of tensors("expected-after-20-steps.safetensors")) assert.ok(worstShare(trained.get(name)!, values) < TOLERANCE, name);
+    for (const [name, values] of tensors("expected-after-20-steps.safetensors"))
+      assert.ok(worstShare(trained.get(name)!, values) < TOLERANCE, name);
   });
 
   it("gives the same with the head cut into three slices of the vocabulary", async () => {

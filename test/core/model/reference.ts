@@ -33,7 +33,11 @@ export function reference(name: string): Reference {
   const expected = json("expected.json") as Reference["expected"] & { labels: number[][] };
   const rows = expected.attention_mask.map((mask, source): TokenRow => {
     const length = mask.filter((bit) => bit === 1).length;
-    return { source, inputIds: Int32Array.from(expected.input_ids[source]!.slice(0, length)), labels: Int32Array.from(expected.labels[source]!.slice(0, length)) };
+    return {
+      source,
+      inputIds: Int32Array.from(expected.input_ids[source]!.slice(0, length)),
+      labels: Int32Array.from(expected.labels[source]!.slice(0, length)),
+    };
   });
   const tensors = (file: string): Weights => readTensors(join(directory, file));
   return { config: parseGptjConfig(json("config.json"), name), rows, weights: tensors("model.safetensors"), expected, tensors };

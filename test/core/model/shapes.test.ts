@@ -42,7 +42,9 @@ describe("every shape agrees with the plain float64 model", () => {
     it(name, async () => {
       const config = parseGptjConfig({ model_type: "gptj", vocab_size: 23, n_positions: 16, ...json }, name);
       const next = generator(index + 1);
-      const weights: Weights = new Map(modelWeights(config).map((spec) => [spec.name, Float32Array.from({ length: elements(spec.shape) }, next)]));
+      const weights: Weights = new Map(
+        modelWeights(config).map((spec) => [spec.name, Float32Array.from({ length: elements(spec.shape) }, next)]),
+      );
       const rows = testRows(next, config.vocabulary);
       const sessions = await openSessions(config);
       const { loss, gradients } = await computeStep(sessions, config, weights, rows, 2);

@@ -12,7 +12,9 @@ export type Weights = Map<string, Float32Array>;
 export type Sessions = { readonly [Name in keyof ModelGraphs]: Session };
 
 export async function openSessions(config: GptjConfig): Promise<Sessions> {
-  const opened = await Promise.all(Object.entries(modelGraphs(config)).map(async ([name, graph]) => [name, await createSession(graph, { threads: 1 })]));
+  const opened = await Promise.all(
+    Object.entries(modelGraphs(config)).map(async ([name, graph]) => [name, await createSession(graph, { threads: 1 })]),
+  );
   return Object.fromEntries(opened) as Sessions;
 }
 
@@ -28,14 +30,25 @@ export interface Step {
 }
 
 /** Mean loss of a batch's labels and its gradient for every weight; the head is computed in `slices` parts. */
-export async function computeStep(sessions: Sessions, config: GptjConfig, weights: Weights, rows: readonly TokenRow[], slices = 1): Promise<Step> {
+export async function computeStep(
+  sessions: Sessions,
+  config: GptjConfig,
+  weights: Weights,
+  rows: readonly TokenRow[],
+  slices = 1,
+): Promise<Step> {
   const D = config.width;
   const packed = packRows(rows, config);
   const { tokens: T, geometry, lossAt, targets } = packed;
   const N = lossAt.length;
   const gradients: Weights = new Map(modelWeights(config).map(({ name, shape }) => [name, new Float32Array(elements(shape))]));
   const blockInputs = (layer: number): Record<string, Tensor> =>
-    Object.fromEntries(blockWeights(config, layer).map(({ name, shape }) => [name.slice(`transformer.h.${layer}.`.length), floats(weights.get(name)!, ...shape)]));
+    Object.fromEntries(
+      blockWeights(config, layer).map(({ name, shape }) => [
+        name.slice(`transformer.h.${layer}.`.length),
+        floats(weights.get(name)!, ...shape),
+      ]),
+    );
 
   const wte = weights.get("transformer.wte.weight")!;
   const x: Tensor[] = [floats(gatherRows(wte, packed.ids, D), T, D)];
@@ -47,16 +60,22 @@ export async function computeStep(sessions: Sessions, config: GptjConfig, weight
 
   const head = await runHead(sessions, config, weights, h, targets, slices);
   for (const [name, gradient] of head.gradients) gradients.set(name, gradient);
-  const normBack = await sessions.finalNormBackward.run({ x: last, dh: floats(head.dh, N, D), ...norm }, { dx: null, "d.weight": null, "d.bias": null });
+  const normBack = await sessions.finalNormBackward.run(
+    { x: last, dh: floats(head.dh, N, D), ...norm },
+    { dx: null, "d.weight": null, "d.bias": null },
+  );
   gradients.set("transformer.ln_f.weight", normBack["d.weight"]!.data as Float32Array);
   gradients.set("transformer.ln_f.bias", normBack["d.bias"]!.data as Float32Array);
 
   let dy = floats(new Float32Array(T * D), T, D);
-  lossAt.forEach((token, n) => (dy.data as Float32Array).set((normBack["dx"]!.data as Float32Array).subarray(n * D, (n + 1) * D), token * D));
+  lossAt.forEach((token, n) =>
+    (dy.data as Float32Array).set((normBack["dx"]!.data as Float32Array).subarray(n * D, (n + 1) * D), token * D),
+  );
   for (let layer = config.layers - 1; layer >= 0; layer--) {
     const wanted = Object.fromEntries(sessions.blockBackward.graph.outputs.map(({ name }) => [name, null]));
     const results = await sessions.blockBackward.run({ x: x[layer]!, dy, ...geometry, ...blockInputs(layer) }, wanted);
-    for (const { name } of blockWeights(config, layer)) gradients.set(name, results[`d.${name.slice(`transformer.h.${layer}.`.length)}`]!.data as Float32Array);
+    for (const { name } of blockWeights(config, layer))
+      gradients.set(name, results[`d.${name.slice(`transformer.h.${layer}.`.length)}`]!.data as Float32Array);
     dy = results["dx"]!;
   }
   const embedding = gradients.get("transformer.wte.weight")!;
@@ -76,14 +95,17 @@ async function runHead(sessions: Sessions, config: GptjConfig, weights: Weights,
     return { first, size: end - first, weight, bias: floats(weights.get("lm_head.bias")!.subarray(first, end), end - first) };
   });
   const forward: Record<string, Tensor>[] = [];
-  for (const { weight, bias } of parts) forward.push(await sessions.headForward.run({ h, weight, bias }, { logits: null, max: null, sumexp: null }));
+  for (const { weight, bias } of parts)
+    forward.push(await sessions.headForward.run({ h, weight, bias }, { logits: null, max: null, sumexp: null }));
   const at = (tensor: Tensor | undefined, index: number): number => (tensor!.data as Float32Array)[index]!;
   const logits = new Float32Array(N * vocabulary);
   let loss = 0;
   const logZ = Float32Array.from({ length: N }, (_, n) => {
     const max = Math.max(...forward.map((part) => at(part["max"], n)));
     const z = max + Math.log(forward.reduce((sum, part) => sum + at(part["sumexp"], n) * Math.exp(at(part["max"], n) - max), 0));
-    parts.forEach(({ first, size }, slice) => logits.set((forward[slice]!["logits"]!.data as Float32Array).subarray(n * size, (n + 1) * size), n * vocabulary + first));
+    parts.forEach(({ first, size }, slice) =>
+      logits.set((forward[slice]!["logits"]!.data as Float32Array).subarray(n * size, (n + 1) * size), n * vocabulary + first),
+    );
     loss += (z - logits[n * vocabulary + targets[n]!]!) / N;
     return z;
   });
@@ -91,8 +113,18 @@ async function runHead(sessions: Sessions, config: GptjConfig, weights: Weights,
   const dBias = new Float32Array(vocabulary);
   const dh = new Float32Array(N * D);
   for (const [slice, { first, size, weight }] of parts.entries()) {
-    const inside = int64s(targets.map((target) => (target >= first && target < first + size ? target - first : -1)), N);
-    const inputs = { logits: forward[slice]!["logits"]!, logZ: floats(logZ, N), targets: inside, scale: floats(Float32Array.of(1 / N), 1), h, weight };
+    const inside = int64s(
+      targets.map((target) => (target >= first && target < first + size ? target - first : -1)),
+      N,
+    );
+    const inputs = {
+      logits: forward[slice]!["logits"]!,
+      logZ: floats(logZ, N),
+      targets: inside,
+      scale: floats(Float32Array.of(1 / N), 1),
+      h,
+      weight,
+    };
     const back = await sessions.headBackward.run(inputs, { "d.weight": null, "d.bias": null, dh: null });
     dWeight.set(back["d.weight"]!.data as Float32Array, first * D);
     dBias.set(back["d.bias"]!.data as Float32Array, first);

@@ -44,7 +44,11 @@ const cases: Readonly<Record<OpName, readonly Case[] | "none">> = {
   ReduceMax: "none",
   MatMul: [false, true].flatMap((transA) =>
     [false, true].map((transB) =>
-      binary((g, a, b) => g.matMul(a, b, { transA, transB, alpha: 0.7 }), transA ? [2, 1, 4, 3] : [2, 1, 3, 4], transB ? [5, 2, 4] : [5, 4, 2]),
+      binary(
+        (g, a, b) => g.matMul(a, b, { transA, transB, alpha: 0.7 }),
+        transA ? [2, 1, 4, 3] : [2, 1, 3, 4],
+        transB ? [5, 2, 4] : [5, 4, 2],
+      ),
     ),
   ),
   Linear: [{ inputs: { x: [3, 4], weight: [5, 4], bias: [5] }, build: (g, { x, weight, bias }) => g.linear(x!, weight!, bias!) }],
@@ -65,7 +69,9 @@ const cases: Readonly<Record<OpName, readonly Case[] | "none">> = {
       build: (g, { q, k, v, mask }) => g.attend(q!, k!, v!, mask!, 0.8),
     },
   ],
-  SubtractOneHot: [{ inputs: { x: [3, 4] }, fixed: { targets: int64s([2, -1, 0], 3) }, build: (g, { x, targets }) => g.subtractOneHot(x!, targets!) }],
+  SubtractOneHot: [
+    { inputs: { x: [3, 4] }, fixed: { targets: int64s([2, -1, 0], 3) }, build: (g, { x, targets }) => g.subtractOneHot(x!, targets!) },
+  ],
   Reshape: [unary((g, x) => g.reshape(x, 4, 6))],
   Transpose: [unary((g, x) => g.transpose(x, 2, 0, 1))],
   Concat: "none",
@@ -77,7 +83,8 @@ const cases: Readonly<Record<OpName, readonly Case[] | "none">> = {
 };
 
 /** Numbers between -1 and 1 that depend on the index alone. */
-const spread = (length: number, salt: number): Float32Array => Float32Array.from({ length }, (_, index) => Math.sin(7 * index + 13 * salt + 1));
+const spread = (length: number, salt: number): Float32Array =>
+  Float32Array.from({ length }, (_, index) => Math.sin(7 * index + 13 * salt + 1));
 const size = (shape: readonly (number | string)[]): number => shape.reduce<number>((product, axis) => product * (axis as number), 1);
 
 /** Compares generated gradients with central differences of the forward graph; gives the worst difference. */
@@ -92,10 +99,15 @@ async function worstDifference({ inputs, fixed = {}, build }: Case): Promise<num
   const outputs = Object.fromEntries(Object.keys(inputs).map((name, index) => [`d.${name}`, found[index]!]));
   const backward = await createSession(encode(g.program("backward", outputs)), { threads: 1 });
 
-  const values = Object.fromEntries(Object.entries(inputs).map(([name, shape], index) => [name, floats(spread(size(shape), index), ...shape)]));
+  const values = Object.fromEntries(
+    Object.entries(inputs).map(([name, shape], index) => [name, floats(spread(size(shape), index), ...shape)]),
+  );
   const weights = spread(size(y.shape), 99);
   const feeds = { ...values, ...fixed };
-  const got = await backward.run({ ...feeds, seed: floats(weights, ...(y.shape as number[])) }, Object.fromEntries(Object.keys(outputs).map((name) => [name, null])));
+  const got = await backward.run(
+    { ...feeds, seed: floats(weights, ...(y.shape as number[])) },
+    Object.fromEntries(Object.keys(outputs).map((name) => [name, null])),
+  );
   const loss = async (): Promise<number> => {
     const result = (await forward.run(feeds, { y: null }))["y"]!.data as Float32Array;
     return result.reduce((sum, value, index) => sum + value * weights[index]!, 0);

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { Worker } from "node:worker_threads";
 import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { bytesOf, GraphBuilder } from "../../../core/onnx/graph.js";
 import { encode } from "../../../core/onnx/lower.js";
@@ -24,9 +26,19 @@ const w = floats(Float32Array.of(1, 0, 1, 1), 2, 2);
 describe("createSession", () => {
   it("runs a graph for any size of its open axis, and leaves out inputs that nothing needs", async () => {
     const session = await createSession(product(), { threads: 1 });
-    assert.deepEqual(session.graph.inputs.map(({ name }) => name), ["x", "w"]);
+    assert.deepEqual(
+      session.graph.inputs.map(({ name }) => name),
+      ["x", "w"],
+    );
     const { y, z } = await session.run({ x, w, other: w }, { y: null, z: null });
-    assert.deepEqual([y!.shape, numbers(y), numbers(z)], [[2, 2], [3, 2, 7, 4], [-3, -2, -7, -4]]);
+    assert.deepEqual(
+      [y!.shape, numbers(y), numbers(z)],
+      [
+        [2, 2],
+        [3, 2, 7, 4],
+        [-3, -2, -7, -4],
+      ],
+    );
     const one = await session.run({ x: floats(Float32Array.of(1, 1), 1, 2), w }, { y: null });
     assert.deepEqual([one["y"]!.shape, numbers(one["y"]), Object.keys(one)], [[1, 2], [2, 1], ["y"]]);
     await session.close();
@@ -49,6 +61,34 @@ describe("createSession", () => {
   });
 });
 
+describe("a session's life", () => {
+  it("passes on what onnxruntime says of inputs that don't fit", async () => {
+    const session = await createSession(product(), { threads: 1 });
+    await assert.rejects(session.run({ x, w: floats(new Float32Array(6), 3, 2) }, { y: null }), /^Error: onnxruntime: .*w/s);
+    await assert.rejects(session.run({ x, w }, { y: floats(new Float32Array(2), 1, 2) }), /^Error: onnxruntime: /);
+    await assert.rejects(session.run({ x, w }, { nothing: null }), /^Error: onnxruntime: .*nothing/);
+    await session.close();
+  });
+
+  it("may be closed twice", async () => {
+    const session = await createSession(product(), { threads: 1 });
+    await session.close();
+    await session.close();
+  });
+
+  it("ends with its thread, and those of other threads go on", async () => {
+    const session = await createSession(product(), { threads: 1 });
+    for (let round = 0; round < 3; round++) {
+      const thread = new Worker(new URL("session-child.js", import.meta.url));
+      const [[doubled], [code]] = await Promise.all([once(thread, "message"), once(thread, "exit")]);
+      assert.deepEqual([doubled, code], [[2, 4, 6], 0]);
+      const { y } = await session.run({ x, w }, { y: null });
+      assert.deepEqual(numbers(y), [3, 2, 7, 4]);
+    }
+    await session.close();
+  });
+});
+
 describe("encode", () => {
   it("gives a value that is asked for twice, or that is an input, under each name", async () => {
     const g = new GraphBuilder();
@@ -56,7 +96,14 @@ describe("encode", () => {
     const y = g.neg(input);
     const session = await createSession(encode(g.program("twice", { y, again: y, same: input })), { threads: 1 });
     const results = await session.run({ x: floats(Float32Array.of(1, 2), 2) }, { y: null, again: null, same: null });
-    assert.deepEqual([numbers(results["y"]), numbers(results["again"]), numbers(results["same"])], [[-1, -2], [-1, -2], [1, 2]]);
+    assert.deepEqual(
+      [numbers(results["y"]), numbers(results["again"]), numbers(results["same"])],
+      [
+        [-1, -2],
+        [-1, -2],
+        [1, 2],
+      ],
+    );
     await session.close();
   });
 
@@ -84,7 +131,10 @@ describe("encode", () => {
 describe("GraphBuilder", () => {
   it("refuses operands that don't fit, naming both sizes", () => {
     const g = new GraphBuilder();
-    assert.throws(() => g.matMul(g.input("a", "float32", "T", 3), g.input("b", "float32", 4, 2)), /MatMul: sizes differ \[left=3, right=4\]/);
+    assert.throws(
+      () => g.matMul(g.input("a", "float32", "T", 3), g.input("b", "float32", 4, 2)),
+      /MatMul: sizes differ \[left=3, right=4\]/,
+    );
     assert.throws(() => g.add(g.input("c", "float32", "T"), g.input("d", "float32", "L")), /broadcast: sizes differ \[left=T, right=L\]/);
   });
 });
