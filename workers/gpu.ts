@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import { Worker } from "@temporalio/worker";
 import type { TrainAttempt } from "../activities/train/index.js";
 import { CHECKOUT, readEnvironment } from "../cli/environment.js";
-import { messageOf, UserError } from "../core/errors.js";
+import { UserError } from "../core/errors.js";
 import { gpuQueue, type GpuActivities, type GpuWorker } from "../workflows/contract.js";
 import { connectTemporal, stopWorker } from "./connect.js";
 import { inActivity } from "./context.js";
@@ -59,8 +59,8 @@ async function main(): Promise<void> {
 
 try {
   await main();
+  process.exit(0);
 } catch (error) {
-  console.error(`GPU worker: ${messageOf(error)}`);
-  process.exitCode = error instanceof UserError ? 2 : 1;
+  console.error(error instanceof UserError ? `GPU worker: ${error.message}` : error);
+  process.exit(error instanceof UserError ? 2 : 1);
 }
-process.exit();

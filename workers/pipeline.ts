@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { Worker } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment, type Environment } from "../cli/environment.js";
 import { plan } from "../activities/plan/index.js";
-import { messageOf, UserError } from "../core/errors.js";
+import { UserError } from "../core/errors.js";
 import { TASK_QUEUE, type PipelineActivities } from "../workflows/contract.js";
 import { BUNDLE, bundleWorkflows } from "./bundle.js";
 import { connectTemporal, stopWorker, type Temporal } from "./connect.js";
@@ -54,8 +54,8 @@ async function main(): Promise<void> {
 
 try {
   await main();
+  process.exit(0);
 } catch (error) {
-  console.error(`pipeline worker: ${messageOf(error)}`);
-  process.exitCode = error instanceof UserError ? 2 : 1;
+  console.error(error instanceof UserError ? `pipeline worker: ${error.message}` : error);
+  process.exit(error instanceof UserError ? 2 : 1);
 }
-process.exit();
