@@ -42,7 +42,9 @@ export async function openModel(directory: string, threads: number): Promise<Mod
   }
   const graphs = modelGraphs(config);
   const [block, norm, head, decoder] = await Promise.all(
-    [graphs.blockForward, graphs.finalNormForward, graphs.headForward, decoderGraph(config, () => null)].map((graph) => createSession(graph, { threads })),
+    [graphs.blockForward, graphs.finalNormForward, graphs.headForward, decoderGraph(config, () => null)].map((graph) =>
+      createSession(graph, { threads }),
+    ),
   );
   const sessions = { block: block!, norm: norm!, head: head!, decoder: decoder! };
   return {
@@ -58,7 +60,12 @@ export async function openModel(directory: string, threads: number): Promise<Mod
 
 type Weights = ReadonlyMap<string, Tensor>;
 
-async function score(sessions: { block: Session; norm: Session; head: Session }, config: GptjConfig, weights: Weights, rows: readonly TokenRow[]): Promise<Score> {
+async function score(
+  sessions: { block: Session; norm: Session; head: Session },
+  config: GptjConfig,
+  weights: Weights,
+  rows: readonly TokenRow[],
+): Promise<Score> {
   const { width: D } = config;
   const packed = packRows(rows, config);
   let x_TD = floats(rowsOf(weights.get(embeddingWeight(config).name)!, packed.ids), packed.tokens, D);
@@ -67,13 +74,19 @@ async function score(sessions: { block: Session; norm: Session; head: Session },
     const own = Object.fromEntries(blockWeights(config, layer).map(({ name }) => [name.slice(prefix.length), weights.get(name)!]));
     x_TD = (await sessions.block.run({ x: x_TD, ...packed.geometry, ...own }, { y: null }))["y"]!;
   }
-  const named = ([weight, bias]: readonly { readonly name: string }[]) => ({ weight: weights.get(weight!.name)!, bias: weights.get(bias!.name)! });
+  const named = ([weight, bias]: readonly { readonly name: string }[]) => ({
+    weight: weights.get(weight!.name)!,
+    bias: weights.get(bias!.name)!,
+  });
   let nll = 0;
   for (let first = 0; first < packed.lossAt.length; first += HEAD_ROWS) {
     const x_ND = rowsOf(x_TD, packed.lossAt.subarray(first, first + HEAD_ROWS));
     const N = x_ND.length / D;
     const { h } = await sessions.norm.run({ x: floats(x_ND, N, D), ...named(finalNormWeights(config)) }, { h: null });
-    const { logits, max, sumexp } = await sessions.head.run({ h: h!, ...named(headWeights(config)) }, { logits: null, max: null, sumexp: null });
+    const { logits, max, sumexp } = await sessions.head.run(
+      { h: h!, ...named(headWeights(config)) },
+      { logits: null, max: null, sumexp: null },
+    );
     for (let n = 0; n < N; n++) {
       const logZ = Math.log(sumexp!.data[n] as number) + (max!.data[n] as number);
       nll += logZ - (logits!.data[n * config.vocabulary + packed.targets[first + n]!] as number);
@@ -94,7 +107,9 @@ async function* generate(decoder: Session, config: GptjConfig, weights: Weights,
   const caches = Array.from({ length: config.layers }, (_, layer) => [`${layer}.key`, `${layer}.value`]).flat();
   const wanted = Object.fromEntries(["logits", ...caches.map((name) => `present.${name}`)].map((name) => [name, null]));
   const own = Object.fromEntries(weights);
-  let past = Object.fromEntries(caches.map((name) => [`past_key_values.${name}`, floats(new Float32Array(0), 1, config.heads, 0, config.headWidth)]));
+  let past = Object.fromEntries(
+    caches.map((name) => [`past_key_values.${name}`, floats(new Float32Array(0), 1, config.heads, 0, config.headWidth)]),
+  );
   let next = prompt;
   let length = 0;
   while (length + next.length <= config.positions) {

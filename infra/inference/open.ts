@@ -20,16 +20,23 @@ export async function openInference(directory: string, signal: AbortSignal): Pro
   // a thread that dies between calls is heard of by the next one
   worker.on("error", () => undefined);
   const closed = new AbortController();
-  const stop = (): void => void worker.terminate();
+  const ended = new Promise((resolve) => void worker.once("exit", resolve));
+  let ready = false;
+  // a thread ends between two graphs by itself, and so gives its sessions back; one that still reads files is just ended
+  const stop = (): void => void (ready ? worker.postMessage({ stop: true } satisfies Question) : worker.terminate());
   signal.addEventListener("abort", stop, { once: true, signal: closed.signal });
 
   const close = async (): Promise<void> => {
     closed.abort();
-    await worker.terminate();
+    stop();
+    await ended;
   };
   const heard = (): Promise<Answer> =>
     new Promise((resolve, reject) => {
-      const off = (): void => void worker.off("message", message).off("error", error).off("exit", exit);
+      const off = (): void => {
+        worker.off("message", message).off("error", error).off("exit", exit);
+        signal.removeEventListener("abort", exit);
+      };
       const message = (answer: Answer): void => {
         off();
         if ("error" in answer) reject(errorNamed(answer.error.name, answer.error.message));
@@ -41,6 +48,7 @@ export async function openInference(directory: string, signal: AbortSignal): Pro
       };
       const exit = (): void => error(signal.aborted ? (signal.reason as Error) : new Error("the thread of a model ended"));
       worker.on("message", message).on("error", error).on("exit", exit);
+      signal.addEventListener("abort", exit);
     });
   const ask = async <T extends Answer>(question: Question): Promise<T> => {
     signal.throwIfAborted();
@@ -51,6 +59,7 @@ export async function openInference(directory: string, signal: AbortSignal): Pro
 
   try {
     await heard();
+    ready = true;
   } catch (error) {
     await close();
     throw error;

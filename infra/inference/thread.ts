@@ -5,8 +5,16 @@ import type { TokenRow } from "../../core/data/tokens.js";
 /** Entry of the thread in which a model computes: a graph's run blocks its thread, and the main one has heartbeats to send. */
 
 /** What the main thread asks, one question at a time. */
-export type Question = { readonly score: readonly TokenRow[] } | { readonly start: readonly number[] } | { readonly next: true };
-export type Answer = Score | { readonly token: number | null } | { readonly ready: true } | { readonly error: { readonly name: string; readonly message: string } };
+export type Question =
+  | { readonly score: readonly TokenRow[] }
+  | { readonly start: readonly number[] }
+  | { readonly next: true }
+  | { readonly stop: true };
+export type Answer =
+  | Score
+  | { readonly token: number | null }
+  | { readonly ready: true }
+  | { readonly error: { readonly name: string; readonly message: string } };
 
 const port = parentPort!;
 const { directory, threads } = workerData as { directory: string; threads: number };
@@ -19,13 +27,16 @@ const failed = (error: unknown): void => {
 try {
   const model = await openModel(directory, threads);
   let tokens: AsyncGenerator<number> | null = null;
-  const reply = async (question: Question): Promise<Answer> => {
+  const reply = async (question: Exclude<Question, { stop: true }>): Promise<Answer> => {
     if ("score" in question) return await model.score(question.score);
     if ("start" in question) tokens = model.generate(question.start);
     const next = await tokens!.next();
     return { token: next.done === true ? null : next.value };
   };
-  port.on("message", (question: Question) => void reply(question).then(answer, failed));
+  port.on("message", (question: Question) => {
+    if ("stop" in question) void model.close().finally(() => port.close());
+    else void reply(question).then(answer, failed);
+  });
   answer({ ready: true });
 } catch (error) {
   failed(error);
