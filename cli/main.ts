@@ -6,6 +6,7 @@ import { CHECKOUT, readEnvironment } from "./environment.js";
 /** Loaded on demand: a command pays at start only for what it uses. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   setup: async () => (await import("./commands/setup.js")).setup,
+  demo: async () => (await import("./commands/demo.js")).demo,
   up: async () => (await import("./commands/up.js")).up,
   down: async () => (await import("./commands/down.js")).down,
   status: async () => (await import("./commands/status.js")).status,

@@ -57,7 +57,8 @@ export function serverVariables(
     drop("TEMPORAL_");
     variables["TEMPORAL_ADDRESS"] = servers.temporal.address;
     variables["TEMPORAL_NAMESPACE"] = "default";
-    variables["TEMPORAL_CONFIG_FILE"] = "/dev/null";
+    // a file that isn't there has no profile in it; an empty one is an error
+    variables["TEMPORAL_CONFIG_FILE"] = join(environment.home, "no-profile.toml");
   }
   if (servers.s3 !== null) {
     drop("AWS_");

@@ -12,6 +12,8 @@ export interface Ports {
   readonly filer: number;
   readonly volume: number;
   readonly admin: number;
+  /** the demo's hub */
+  readonly hub: number;
 }
 
 export const TEMPORAL_PORTS = ["temporal", "ui"] as const;

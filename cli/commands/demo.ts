@@ -1,0 +1,119 @@
+import { existsSync } from "node:fs";
+import { mkdir, readdir, readFile, rm, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import type { Client } from "@temporalio/client";
+import type { RunConfig } from "../../core/config/schema.js";
+import { makeDemoAssets } from "../../demo/assets.js";
+import { sha256, writeFileAtomic } from "../../infra/files.js";
+import { choosePorts } from "../../infra/servers/ports.js";
+import type { Service } from "../../infra/servers/service.js";
+import { openStore } from "../../infra/store/open.js";
+import { s3SettingsOf } from "../../infra/store/s3.js";
+import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
+import { withClient } from "../client.js";
+import type { Command } from "../command.js";
+import { demoRunConfig } from "../demo-config.js";
+import { demoSummary } from "../demo-summary.js";
+import type { Environment } from "../environment.js";
+import { follow } from "../follow.js";
+import { planMachine, type Machine } from "../machine.js";
+import { progressView } from "../progress.js";
+import { runMachine } from "../run-machine.js";
+import { GPU_WORKERS } from "./up.js";
+
+const say = (line: string): void => console.error(`roslin: ${line}`);
+
+export const demo: Command = {
+  name: "demo",
+  summary: "run the whole pipeline on servers of its own, with a small model and dataset made for it",
+  usage: "demo [--dataset FILE] [--model DIR]",
+  async run(args, environment) {
+    const { values } = parseArgs({ args: [...args], options: { dataset: { type: "string" }, model: { type: "string" } } });
+    const config = await demoRunConfig(values.dataset, values.model);
+    const since = performance.now();
+    const own = await demoEnvironment(environment);
+    await runMachine(
+      own.home,
+      () => planDemo(own, config),
+      say,
+      async (machine, signal) => {
+        const ui = `${machine.temporal!.uiAddress}/namespaces/default/workflows/${runId(config)}`;
+        console.log(`Eight GPU workers, Temporal, S3 and a hub are up. Watch the run at ${ui}`);
+        const variables = machine.variables;
+        const summary = await withClient(variables, async (client) => {
+          await startRun(client, config);
+          const result = await follow(client, runId(config), progressView(process.stdout), signal);
+          const target = String(result.stages.at(-1)!.metrics["target"]);
+          const objects = await openStore(target, s3SettingsOf(variables)).list("");
+          return demoSummary(result, (performance.now() - since) / 1000, objects, target);
+        });
+        await rm(join(own.home, RUN), { force: true });
+        console.log(`\n${summary}\n\nWeb UI      ${ui}\n  (everything stops now; ROSLIN_HOME=${own.home} npx --no roslin up serves it again)`);
+      },
+    );
+    return 0;
+  },
+};
+
+/** Names the run that is at work in the demo's home; gone when it has finished. */
+const RUN = "run.json";
+
+function runId(config: RunConfig): string {
+  return `demo-${sha256(JSON.stringify(config)).slice(0, 8)}`;
+}
+
+/** The demo's own home below the user's, and nothing of what the user's environment says of other servers. */
+async function demoEnvironment(environment: Environment): Promise<Environment> {
+  const home = join(environment.home, "demo");
+  await mkdir(environment.tools, { recursive: true });
+  await mkdir(home, { recursive: true });
+  // so that `up` in this home finds them, too
+  if (!existsSync(join(home, "tools"))) await symlink("../tools", join(home, "tools"));
+  const own = Object.entries(environment.variables).filter(([name]) => !/^(AWS_|HF_|ROSLIN_|TEMPORAL_(?!CLI_PATH$))/.test(name));
+  return { ...environment, home, s3: "local", bucket: "roslin", externalTemporal: false, variables: Object.fromEntries(own) };
+}
+
+/** Makes the home ready, and puts the demo's hub in front of the usual machine. */
+async function planDemo(environment: Environment, config: RunConfig): Promise<Machine> {
+  const { home } = environment;
+  await forgetOtherRun(home, runId(config));
+  const root = join(home, "hub");
+  if (!existsSync(root)) say("making the demo's model and dataset");
+  await makeDemoAssets(root);
+  const { hub: port } = await choosePorts(home, ["hub"]);
+  const url = `http://127.0.0.1:${port}`;
+  const hub: Service = {
+    name: "hub",
+    command: process.execPath,
+    args: [join(environment.checkout, "dist", "infra", "hub-server", "main.js"), root, `${port}`],
+    variables: environment.variables,
+    log: join(home, "logs", "hub.log"),
+    graceMs: 5000,
+    ready: async () => (await fetch(url).catch(() => null)) !== null,
+  };
+  const variables = { ...environment.variables, HF_ENDPOINT: url, HF_HOME: join(home, "hub-cache") };
+  const machine = await planMachine({ ...environment, variables }, GPU_WORKERS, say);
+  return { ...machine, groups: [[hub], ...machine.groups] };
+}
+
+/** An interrupted demo goes on; otherwise it starts anew, so that there is something to see. The hub's files and the ports stay. */
+async function forgetOtherRun(home: string, id: string): Promise<void> {
+  const file = join(home, RUN);
+  if (existsSync(file) && (await readFile(file, "utf8")) === id) return say("going on with the demo that was interrupted");
+  const kept = ["hub", "tools", "ports.json", "up.lock", RUN];
+  for (const name of await readdir(home)) if (!kept.includes(name)) await rm(join(home, name), { recursive: true });
+  await writeFileAtomic(file, id);
+}
+
+/** As `temporal workflow start --type finetune --task-queue roslin` does; a run that an interrupted demo left is taken up. */
+async function startRun(client: Client, config: RunConfig): Promise<void> {
+  await client.workflow.start(FINETUNE, {
+    taskQueue: TASK_QUEUE,
+    workflowId: runId(config),
+    args: [config],
+    workflowIdConflictPolicy: "USE_EXISTING",
+    workflowIdReusePolicy: "ALLOW_DUPLICATE",
+    staticSummary: "the demo",
+  });
+}
