@@ -22,3 +22,10 @@ export function wholeNumber(option: string, value: string): number {
   if (Number.isInteger(number) && number >= 1) return number;
   throw new UserError(`${option} must be a whole number from 1 on`, { got: value });
 }
+
+/** The one id that a command takes. Throws UserError for none and for several. */
+export function onlyId(positionals: readonly string[]): string {
+  const [id, ...more] = positionals;
+  if (id !== undefined && more.length === 0) return id;
+  throw new UserError("one id is needed", { got: positionals.join(" ") });
+}

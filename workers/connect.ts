@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "@temporalio/client";
-import { loadClientConnectConfig, type ClientConnectConfig } from "@temporalio/envconfig";
+import { loadClientConnectConfig } from "@temporalio/envconfig";
 import { DefaultLogger, NativeConnection, Runtime, TransportError, type Worker } from "@temporalio/worker";
 
 /** A worker's ways to Temporal: one connection for polling and for asking. */
@@ -13,20 +13,14 @@ export interface Temporal {
 /** Milliseconds between attempts at reaching a server that does not answer yet. */
 const RETRY_MS = { first: 200, last: 3000 };
 
-/** The server that TEMPORAL_* or a profile names, as the Temporal CLI reads them. */
-export function connectSettings(variables: Readonly<Record<string, string | undefined>>): ClientConnectConfig {
-  const overrideEnvVars = Object.fromEntries(Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined));
-  // the loader cannot read an empty file, which is how a local server keeps a user's profile out
-  return loadClientConnectConfig({ overrideEnvVars, disableFile: overrideEnvVars["TEMPORAL_CONFIG_FILE"] === "/dev/null" });
-}
-
 /**
  * Connects to the server that TEMPORAL_* or a profile names, waiting as long as it does not answer. Installs the runtime
  * with its log on standard error, and leaves signals to the caller.
  */
 export async function connectTemporal(variables: Readonly<Record<string, string | undefined>>): Promise<Temporal> {
   Runtime.install({ logger: new DefaultLogger("WARN"), shutdownSignals: [] });
-  const { connectionOptions, namespace = "default" } = connectSettings(variables);
+  const overrideEnvVars = Object.fromEntries(Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined));
+  const { connectionOptions, namespace = "default" } = loadClientConnectConfig({ overrideEnvVars });
   for (let wait = RETRY_MS.first; ; wait = Math.min(wait * 2, RETRY_MS.last)) {
     try {
       const connection = await NativeConnection.connect(connectionOptions);

@@ -1,0 +1,26 @@
+import { parseArgs } from "node:util";
+import { WorkflowNotFoundError } from "@temporalio/client";
+import { UserError } from "../../core/errors.js";
+import { withClient } from "../client.js";
+import { onlyId, type Command } from "../command.js";
+import { temporalVariables } from "../state.js";
+
+export const cancel: Command = {
+  name: "cancel",
+  summary: "end a run; what it has done is kept, and a run with the same settings goes on from there",
+  usage: "cancel ID",
+  async run(args, environment) {
+    const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
+    const id = onlyId(positionals);
+    return withClient(await temporalVariables(environment), async (client) => {
+      try {
+        await client.workflow.getHandle(id).cancel();
+      } catch (error) {
+        if (!(error instanceof WorkflowNotFoundError)) throw error;
+        throw new UserError("no such run is at work: roslin list shows them", { id });
+      }
+      console.log(`${id} saves what it has and ends`);
+      return 0;
+    });
+  },
+};

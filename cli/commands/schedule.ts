@@ -1,0 +1,80 @@
+import { parseArgs } from "node:util";
+import { ScheduleAlreadyRunning, ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from "@temporalio/client";
+import { UserError } from "../../core/errors.js";
+import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
+import { withClient } from "../client.js";
+import { onlyId, type Command } from "../command.js";
+import { temporalVariables } from "../state.js";
+import { readConfig } from "./stage.js";
+
+/** A schedule's action that could not be started in time is left out: a machine that was off does not catch up a week. */
+const CATCH_UP = "1 hour";
+
+export const schedule: Command = {
+  name: "schedule",
+  summary: "train again and again: every so often, or at the times of a cron expression",
+  usage: `schedule create ID --config FILE (--every INTERVAL | --cron "MIN HOUR DAY MONTH WEEKDAY") | list | pause ID | resume ID | delete ID`,
+  async run([verb, ...args], environment) {
+    const { values, positionals } = parseArgs({
+      args,
+      allowPositionals: true,
+      options: { config: { type: "string" }, every: { type: "string" }, cron: { type: "string" } },
+    });
+    const work = await actionOf(verb, positionals, values);
+    return withClient(await temporalVariables(environment), async (client) => {
+      try {
+        await work(client);
+      } catch (error) {
+        if (error instanceof ScheduleNotFoundError) throw new UserError("there is no such schedule: roslin schedule list shows them", { id: positionals[0] });
+        if (error instanceof ScheduleAlreadyRunning) throw new UserError("a schedule with this id is there already: delete it first, or take another id", { id: positionals[0] });
+        throw error;
+      }
+      return 0;
+    });
+  },
+};
+
+interface Options {
+  readonly config?: string | undefined;
+  readonly every?: string | undefined;
+  readonly cron?: string | undefined;
+}
+
+/** What is to be done, its arguments read before a connection is made. */
+async function actionOf(verb: string | undefined, positionals: readonly string[], options: Options): Promise<(client: Client) => Promise<void>> {
+  if (verb === "list") return list;
+  if (verb === "create") return creation(onlyId(positionals), options);
+  const change = async (id: string, doing: string, work: (handle: ReturnType<Client["schedule"]["getHandle"]>) => Promise<unknown>, client: Client): Promise<void> => {
+    await work(client.schedule.getHandle(id));
+    console.log(`${id} is ${doing}`);
+  };
+  if (verb === "pause") return (client) => change(onlyId(positionals), "paused", (handle) => handle.pause(), client);
+  if (verb === "resume") return (client) => change(onlyId(positionals), "at work again", (handle) => handle.unpause(), client);
+  if (verb === "delete") return (client) => change(onlyId(positionals), "deleted", (handle) => handle.delete(), client);
+  throw new UserError("schedule what?", { expected: "create, list, pause, resume or delete", got: verb });
+}
+
+async function creation(scheduleId: string, { config, every, cron }: Options): Promise<(client: Client) => Promise<void>> {
+  if ((every === undefined) === (cron === undefined)) throw new UserError("a schedule needs either --every, such as 24h, or --cron");
+  if (every !== undefined && !/^\d+ ?(m|min|minutes?|h|hours?|d|days?)$/.test(every)) throw new UserError("--every is a number of minutes, hours or days", { expected: "30m, 24h or 7d", got: every });
+  const input = config === undefined ? [] : [await readConfig(config)];
+  const spec = every === undefined ? { cronExpressions: [cron!] } : { intervals: [{ every: every as "1 hour" }] };
+  return async (client) => {
+    await client.schedule.create({
+      scheduleId,
+      spec,
+      // two at once would only wait for each other's workers
+      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: CATCH_UP },
+      action: { type: "startWorkflow", workflowType: FINETUNE, taskQueue: TASK_QUEUE, workflowId: scheduleId, args: input },
+    });
+    const next = (await client.schedule.getHandle(scheduleId).describe()).info.nextActionTimes[0];
+    console.log(`${scheduleId} runs next at ${next?.toISOString() ?? "no time: look at its expression"}`);
+  };
+}
+
+async function list(client: Client): Promise<void> {
+  for await (const entry of client.schedule.list()) {
+    const state = entry.state?.paused === true ? "paused" : `next at ${entry.info?.nextActionTimes[0]?.toISOString() ?? "no time"}`;
+    console.log(`${entry.scheduleId.padEnd(28)} ${state}`);
+  }
+}

@@ -1,0 +1,32 @@
+import { parseArgs } from "node:util";
+import { WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
+import { parseRunConfig } from "../../core/config/schema.js";
+import { UserError } from "../../core/errors.js";
+import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
+import { withClient } from "../client.js";
+import type { Command } from "../command.js";
+import { temporalVariables } from "../state.js";
+import { watchRun } from "../watch-run.js";
+import { readConfig } from "./stage.js";
+
+export const start: Command = {
+  name: "start",
+  summary: "start a run of the whole pipeline; without a configuration it is Dolly's own",
+  usage: "start [--config FILE] [--id ID] [--follow]",
+  async run(args, environment) {
+    const { values } = parseArgs({ args: [...args], options: { config: { type: "string" }, id: { type: "string" }, follow: { type: "boolean" } } });
+    const config = values.config === undefined ? parseRunConfig(null) : await readConfig(values.config);
+    const workflowId = values.id ?? `finetune-${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}`;
+    return withClient(await temporalVariables(environment), async (client) => {
+      try {
+        const staticSummary = `${config.model.source} on ${config.dataset.source}`.slice(0, 200);
+        await client.workflow.start(FINETUNE, { taskQueue: TASK_QUEUE, workflowId, args: [config], staticSummary });
+      } catch (error) {
+        if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+        throw new UserError("a run with this id is there already: watch it, cancel it, or take another id", { id: workflowId });
+      }
+      console.log(workflowId);
+      return values.follow === true ? watchRun(client, workflowId) : 0;
+    });
+  },
+};

@@ -1,0 +1,16 @@
+import { parseArgs } from "node:util";
+import { withClient } from "../client.js";
+import { onlyId, type Command } from "../command.js";
+import { temporalVariables } from "../state.js";
+import { watchRun } from "../watch-run.js";
+
+export const watch: Command = {
+  name: "watch",
+  summary: "show how far a run is until it ends",
+  usage: "watch ID",
+  async run(args, environment) {
+    const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
+    const id = onlyId(positionals);
+    return withClient(await temporalVariables(environment), (client) => watchRun(client, id));
+  },
+};
