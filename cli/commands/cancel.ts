@@ -14,7 +14,10 @@ export const cancel: Command = {
     const id = onlyId(positionals);
     return withClient(await temporalVariables(environment), async (client) => {
       try {
-        await client.workflow.getHandle(id).cancel();
+        const handle = client.workflow.getHandle(id);
+        const { status } = await handle.describe();
+        if (status.name !== "RUNNING") throw new UserError("this run has ended already", { id, status: status.name.toLowerCase() });
+        await handle.cancel();
       } catch (error) {
         if (!(error instanceof WorkflowNotFoundError)) throw error;
         throw new UserError("no such run is at work: roslin list shows them", { id });
