@@ -16,14 +16,16 @@ export interface AdamwSettings {
 export function adamwStep(w: Float32Array, m: Float32Array, v: Float32Array, g: Float32Array, settings: AdamwSettings): void {
   const { learningRate, beta1, beta2, epsilon, weightDecay, step, gradScale } = settings;
   const keep = 1 - learningRate * weightDecay;
-  const stepSize = learningRate / (1 - beta1 ** step);
+  // the correction of the second moment, taken out of the loop's division
   const correction = Math.sqrt(1 - beta2 ** step);
+  const stepSize = (learningRate / (1 - beta1 ** step)) * correction;
+  const smallest = epsilon * correction;
   const fresh1 = 1 - beta1;
   const fresh2 = 1 - beta2;
   for (let i = 0; i < w.length; i++) {
     const gradient = g[i]! * gradScale;
     const first = (m[i] = Math.fround(m[i]! + (gradient - m[i]!) * fresh1));
     const second = (v[i] = Math.fround(v[i]! * beta2 + gradient * gradient * fresh2));
-    w[i] = w[i]! * keep - (stepSize * first) / (Math.sqrt(second) / correction + epsilon);
+    w[i] = w[i]! * keep - (stepSize * first) / (Math.sqrt(second) + smallest);
   }
 }
