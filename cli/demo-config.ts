@@ -12,7 +12,7 @@ const MOST_TEST_ROWS = 64;
 
 /** The demo's run, on the user's own dataset file or model directory where one is named. Throws UserError. */
 export async function demoRunConfig(dataset: string | undefined, model: string | undefined): Promise<RunConfig> {
-  const config = parseRunConfig(demoConfig());
+  const config = parseRunConfig(demoConfig({ dataset: dataset !== undefined, model: model !== undefined }));
   const changed = {
     ...config,
     ...(dataset === undefined ? {} : { dataset: { source: fileSource("--dataset", dataset) }, preprocess: { ...config.preprocess, testRows: await testRows(dataset) } }),

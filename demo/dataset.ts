@@ -1,5 +1,5 @@
 import { permutation } from "../core/data/random.js";
-import { ANIMALS, CAPITALS, COLOURS, DAYS, NAMES, NUMBERS, OPPOSITES } from "./facts.js";
+import { ANIMALS, CAPITALS, COLOURS, DAYS, NAMES, NUMBERS, OPPOSITES, WORKPLACES } from "./facts.js";
 
 /** A row in Alpaca's format. */
 export interface AlpacaRow {
@@ -8,47 +8,50 @@ export interface AlpacaRow {
   readonly output: string;
 }
 
-/** One question in all its wordings: `{}` is what it is about; a wording with `|` gives what follows it as the input. */
-interface Question {
-  readonly about: string;
-  readonly wordings: readonly string[];
-  readonly answer: string;
-}
+/** A kind of question: wordings with `{}` for what they are about; what follows a `|` is the row's input. */
+type Wordings = readonly string[];
+
+const SOUND: Wordings = ["What sound does {} make?", "Which noise comes from {}?", "Make the sound of {}.", "How does this animal sound?|{}", "You hear {}. What does it say?", "Tell me what {} says.", "What does this animal say?|{}", "Imitate {}."];
+const YOUNG: Wordings = ["What is the young of {} called?", "Give the word for the baby of {}.", "What do we call the child of {}?", "What is the young of this animal called?|{}", "Name the offspring of {}.", "The mother is {}. What is the baby?", "Find the word for this animal's baby.|{}", "How do you call {} that was just born?"];
+const HOME: Wordings = ["Where does {} live?", "Name the home of {}.", "In which place do you find {}?", "Where does this animal live?|{}", "Tell me where {} is at home.", "I am looking for {}. Where should I go?", "Name this animal's home.|{}", "Where would {} sleep?"];
+const COLOUR: Wordings = ["What is the colour of {}?", "Which colour does {} have?", "Name the colour of {}.", "Which colour does this have?|{}", "Paint {}. Which colour do you need?", "Tell me the colour of {}.", "Name its colour.|{}", "What colour do you see when you look at {}?"];
+const OPPOSITE: Wordings = ["What is the opposite of {}?", "Give a word that means the opposite of {}.", "Think of the opposite of {}.", "Find the opposite of this word.|{}", "If something is not {}, what is it?", "Turn {} into its opposite.", "Write the opposite.|{}", "Tell me the contrary of {}."];
+const CAPITAL: Wordings = ["What is the capital of {}?", "Name the capital city of {}.", "Which city governs {}?", "Which city is the capital of this country?|{}", "I travel to {}. Which city is its capital?", "Tell me the capital of {}.", "Name this country's capital.|{}", "Where does the government of {} sit?"];
+const WORKPLACE: Wordings = ["Where does {} work?", "In which place does {} work?", "Name the workplace of {}.", "Where does this person work?|{}", "My sister is {}. Where does she work?", "Tell me where {} works.", "Name this person's workplace.|{}", "Where would you meet {} at work?"];
+const HELLO: Wordings = ["Say hello to {}.", "Write a greeting for {}.", "Greet {} politely.", "Greet this person.|{}", "This is {}. Say hello.", "Welcome my friend {}.", "Write a greeting for this person.|{}", "You meet {}. What do you say?"];
+const DAY: Wordings = ["Which day comes after {}?", "Name the day that follows {}.", "Tell me the day after {}.", "Which day follows this day?|{}", "Yesterday was {}. What is today?", "Today is {}. What is tomorrow?", "Name the next day.|{}", "What comes one day after {}?"];
+const NUMBER: Wordings = ["Which number comes after {}?", "Count on from {}.", "Tell me the number after {}.", "Which number follows this number?|{}", "Add one to {}.", "I have {} apples and buy one more. How many now?", "Name the next number.|{}", "What is one more than {}?"];
 
 const SEED = 7;
-const LEADS = ["", "Please help me. ", "I have a question. ", "Answer in one sentence. "];
 
 /** The demo's rows: every question in every wording, in a fixed shuffled order; no row comes twice. */
 export function demoRows(): AlpacaRow[] {
-  const rows = questions().flatMap(({ about, wordings, answer }) =>
-    wordings.flatMap((wording) =>
-      LEADS.map((lead): AlpacaRow => {
-        const [instruction = "", input = ""] = wording.replaceAll("{}", about).split("|");
-        return { instruction: lead + instruction, input, output: answer };
-      }),
-    ),
-  );
+  const rows: AlpacaRow[] = [];
+  const ask = (wordings: Wordings, about: string, output: string): void => {
+    for (const wording of wordings) {
+      const [instruction = "", input = ""] = wording.replace("{}", about).split("|");
+      rows.push({ instruction, input, output });
+    }
+  };
+  for (const [animal, sound, young, home] of ANIMALS) {
+    ask(SOUND, animal, `${sentence(animal)} says ${sound}.`);
+    ask(YOUNG, animal, `The young of ${animal} is ${young}.`);
+    ask(HOME, animal, `${sentence(animal)} lives in ${home}.`);
+  }
+  for (const [thing, colour] of COLOURS) ask(COLOUR, thing, `The colour of ${thing} is ${colour}.`);
+  for (const [one, other] of OPPOSITES) {
+    ask(OPPOSITE, one, `The opposite of ${one} is ${other}.`);
+    ask(OPPOSITE, other, `The opposite of ${other} is ${one}.`);
+  }
+  for (const [country, capital] of CAPITALS) ask(CAPITAL, country, `The capital of ${country} is ${capital}.`);
+  for (const [person, place] of WORKPLACES) ask(WORKPLACE, person, `${sentence(person)} works in ${place}.`);
+  for (const name of NAMES) ask(HELLO, name, `Hello ${name}, nice to meet you!`);
+  DAYS.forEach((day, index) => ask(DAY, day, `After ${day} comes ${DAYS[(index + 1) % DAYS.length]}.`));
+  NUMBERS.slice(1).forEach((next, index) => ask(NUMBER, NUMBERS[index]!, `After ${NUMBERS[index]} comes ${next}.`));
   return Array.from(permutation(rows.length, SEED, 0), (index) => rows[index]!);
 }
 
-function questions(): Question[] {
-  const all: Question[] = [];
-  const ask = (about: string, answer: string, wordings: readonly string[]): void => void all.push({ about, answer, wordings });
-  for (const [animal, sound, young, home] of ANIMALS) {
-    ask(animal, `A ${animal} says ${sound}.`, ["What sound comes from a {}?", "Make the sound of a {}.", "How does this animal sound?|{}", "Which noise do you hear from a {}?"]);
-    ask(animal, `A young ${animal} is a ${young}.`, ["What do we call a young {}?", "Give the word for a baby {}.", "What is the young of this animal called?|{}", "Which name has the child of a {}?"]);
-    ask(animal, `A ${animal} lives in the ${home}.`, ["Where lives a {}?", "Name the home of a {}.", "Where does this animal live?|{}", "In which place do we find a {}?"]);
-  }
-  for (const [thing, colour] of COLOURS)
-    ask(thing, `The colour of ${thing} is ${colour}.`, ["What is the colour of {}?", "Name the colour of {}.", "Which colour does this thing have?|{}", "Look and tell me the colour of {}."]);
-  for (const [one, other] of OPPOSITES)
-    for (const [word, opposite] of [[one, other], [other, one]] as const)
-      ask(word, `The opposite of ${word} is ${opposite}.`, ["What is the opposite of {}?", "Give a word that means the opposite of {}.", "Find the opposite of this word.|{}", "Think of the opposite of {}."]);
-  for (const [country, capital] of CAPITALS)
-    ask(country, `The capital of ${country} is ${capital}.`, ["What is the capital of {}?", "Name the capital city of {}.", "Which city is the capital of this country?|{}", "Tell me the capital of {}."]);
-  for (const name of NAMES)
-    ask(name, `Hello ${name}, nice to meet you!`, ["Say hello to {}.", "Write a greeting for {}.", "Greet this person.|{}", "Please welcome my friend {}."]);
-  DAYS.forEach((day, index) => ask(day, `After ${day} comes ${DAYS[(index + 1) % DAYS.length]}.`, ["Which day comes after {}?", "Name the day that follows {}.", "Which day follows this day?|{}", "Tell me the day after {}."]));
-  NUMBERS.slice(0, -1).forEach((number, index) => ask(number, `After ${number} comes ${NUMBERS[index + 1]}.`, ["Which number comes after {}?", "Count on from {}.", "Which number follows this number?|{}", "Tell me the number after {}."]));
-  return all;
+/** With a capital at its start. */
+function sentence(text: string): string {
+  return text[0]!.toUpperCase() + text.slice(1);
 }

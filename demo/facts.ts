@@ -1,43 +1,43 @@
-/** What the demo's dataset knows: small tables, written for it. Words are chosen to be single tokens of GPT-2. */
+/** What the demo's dataset knows: small tables, written for it. Nouns carry their article where they need one. */
 
 /** animal, its sound, its young, where it lives */
 export const ANIMALS: readonly (readonly [string, string, string, string])[] = [
-  ["dog", "woof", "puppy", "house"],
-  ["cat", "meow", "kitten", "house"],
-  ["sheep", "baa", "lamb", "meadow"],
-  ["cow", "moo", "calf", "barn"],
-  ["horse", "neigh", "foal", "stable"],
-  ["pig", "oink", "piglet", "farm"],
-  ["duck", "quack", "duckling", "pond"],
-  ["lion", "roar", "cub", "savanna"],
-  ["bear", "growl", "cub", "forest"],
-  ["wolf", "howl", "pup", "forest"],
-  ["mouse", "squeak", "pup", "field"],
-  ["owl", "hoot", "chick", "tree"],
-  ["bee", "buzz", "grub", "hive"],
-  ["frog", "croak", "tadpole", "pond"],
-  ["snake", "hiss", "hatchling", "desert"],
-  ["crow", "caw", "chick", "tree"],
+  ["a dog", "woof", "a puppy", "a house"],
+  ["a cat", "meow", "a kitten", "a house"],
+  ["a sheep", "baa", "a lamb", "a meadow"],
+  ["a cow", "moo", "a calf", "a barn"],
+  ["a horse", "neigh", "a foal", "a stable"],
+  ["a pig", "oink", "a piglet", "a farm"],
+  ["a duck", "quack", "a duckling", "a pond"],
+  ["a lion", "roar", "a cub", "a savanna"],
+  ["a bear", "growl", "a cub", "a forest"],
+  ["a wolf", "howl", "a pup", "a forest"],
+  ["a mouse", "squeak", "a pup", "a field"],
+  ["an owl", "hoot", "an owlet", "a tree"],
+  ["a bee", "buzz", "a grub", "a hive"],
+  ["a frog", "croak", "a tadpole", "a pond"],
+  ["a snake", "hiss", "a hatchling", "a desert"],
+  ["a crow", "caw", "a chick", "a tree"],
 ];
 
 /** thing, its colour */
 export const COLOURS: readonly (readonly [string, string])[] = [
-  ["banana", "yellow"],
-  ["tomato", "red"],
+  ["a banana", "yellow"],
+  ["a tomato", "red"],
   ["grass", "green"],
   ["snow", "white"],
   ["coal", "black"],
-  ["sky", "blue"],
-  ["carrot", "orange"],
+  ["the sky", "blue"],
+  ["a carrot", "orange"],
   ["chocolate", "brown"],
-  ["lemon", "yellow"],
+  ["a lemon", "yellow"],
   ["blood", "red"],
   ["milk", "white"],
-  ["ocean", "blue"],
-  ["leaf", "green"],
-  ["night", "black"],
-  ["elephant", "grey"],
-  ["rose", "red"],
+  ["the ocean", "blue"],
+  ["a leaf", "green"],
+  ["the night", "black"],
+  ["an elephant", "grey"],
+  ["wood", "brown"],
 ];
 
 /** word, its opposite: asked both ways */
@@ -76,9 +76,25 @@ export const CAPITALS: readonly (readonly [string, string])[] = [
   ["Iran", "Tehran"],
 ];
 
+/** who, where they work */
+export const WORKPLACES: readonly (readonly [string, string])[] = [
+  ["a teacher", "a school"],
+  ["a doctor", "a hospital"],
+  ["a cook", "a kitchen"],
+  ["a judge", "a court"],
+  ["a pilot", "a plane"],
+  ["a sailor", "a ship"],
+  ["an actor", "a theatre"],
+  ["a priest", "a church"],
+  ["a farmer", "a farm"],
+  ["a miner", "a mine"],
+  ["a clerk", "an office"],
+  ["a gardener", "a garden"],
+];
+
 export const NAMES: readonly string[] = [
-  "Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Irene", "Jack", "Karen", "Leo",
-  "Maria", "Nick", "Olivia", "Paul", "Rachel", "Sam", "Tom", "Victor",
+  "Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Jack", "Karen",
+  "Leo", "Maria", "Nick", "Olivia", "Paul", "Rachel", "Sam", "Tom", "Victor", "Walter",
 ];
 
 export const DAYS: readonly string[] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];

@@ -29,10 +29,12 @@ export const DEMO_CONFIG = {
 /** Standard deviations of the noise. */
 const EMBEDDING_DEVIATION = 0.1;
 const DEVIATION = 0.05;
+/** What the identity is multiplied by in attention's values and output. */
+const PASS_ON = 1.5;
 
 /**
  * model.safetensors, fp32, the same bytes everywhere: integer arithmetic and exact steps only. Attention starts out passing
- * on what it looks at (values and output are identity plus noise) and the head starts out as the embedding, so that
+ * on what it looks at (values and output are a multiple of the identity, plus noise) and the head starts out as the embedding, so that
  * repeating a word of the question, which takes long to learn from noise alone, is learned in a minute.
  */
 export function demoWeights(): Buffer {
@@ -53,7 +55,7 @@ function initialValues({ name, shape }: WeightSpec): Float32Array {
   if (/\.ln_\w+\.weight$/.test(name)) return values.fill(1);
   if (name === "transformer.wte.weight") return addNoise(values, name, EMBEDDING_DEVIATION);
   if (name === "lm_head.weight") return addNoise(values, "transformer.wte.weight", DEVIATION);
-  if (/\.(v_proj|out_proj)\.weight$/.test(name)) for (let index = 0; index < values.length; index += shape[1]! + 1) values[index] = 1;
+  if (/\.(v_proj|out_proj)\.weight$/.test(name)) for (let index = 0; index < values.length; index += shape[1]! + 1) values[index] = PASS_ON;
   return addNoise(values, name, DEVIATION);
 }
 
