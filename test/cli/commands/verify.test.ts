@@ -28,13 +28,17 @@ async function published(): Promise<{ target: string; uri: string; stages: strin
 
 test("a published model holds, by its address, by its target's, and by its directory", async () => {
   const { target, uri } = await published();
-  for (const run of [uri, `${uri}/`, target, `${target}/latest.json`, fileURLToPath(uri)]) assert.equal(await verify.run([run], environment), 0);
+  for (const run of [uri, `${uri}/`, target, `${target}/latest.json`, fileURLToPath(uri)])
+    assert.equal(await verify.run([run], environment), 0);
 });
 
 test("a changed file is named", async () => {
   const { uri } = await published();
   appendFileSync(join(fileURLToPath(uri), "model.safetensors"), "x");
-  await assert.rejects(verify.run([uri], environment), (error) => error instanceof CorruptError && /1 of \d+ links are broken.*model\.safetensors/.test(error.message));
+  await assert.rejects(
+    verify.run([uri], environment),
+    (error) => error instanceof CorruptError && /1 of \d+ links are broken.*model\.safetensors/.test(error.message),
+  );
 });
 
 test("a removed file is named", async () => {
@@ -60,10 +64,22 @@ test("every broken link of a chain is told from the sound ones", async () => {
     return checkChain(copy, digests).flatMap(({ link, problem }) => (problem === null ? [] : [link]));
   };
   const other = sha256("another");
-  assert.deepEqual(brokenBy(({ chain }) => void (chain[2]!.settings = { learningRate: 1 })), ["train's settings"]);
-  assert.deepEqual(brokenBy(({ chain }) => void (chain[0]!.outputs[1]!.sha256 = other)), ["preprocess's input dataset"]);
-  assert.deepEqual(brokenBy(({ chain }) => void (chain[2]!.outputs[0]!.sha256 = other)), ["evaluate's input tuned", "the trained model"]);
-  assert.deepEqual(brokenBy(({ files }) => void (files.find(({ name }) => name === "config.json")!.sha256 = other)), ["published config.json"]);
+  assert.deepEqual(
+    brokenBy(({ chain }) => void (chain[2]!.settings = { learningRate: 1 })),
+    ["train's settings"],
+  );
+  assert.deepEqual(
+    brokenBy(({ chain }) => void (chain[0]!.outputs[1]!.sha256 = other)),
+    ["preprocess's input dataset"],
+  );
+  assert.deepEqual(
+    brokenBy(({ chain }) => void (chain[2]!.outputs[0]!.sha256 = other)),
+    ["evaluate's input tuned", "the trained model"],
+  );
+  assert.deepEqual(
+    brokenBy(({ files }) => void (files.find(({ name }) => name === "config.json")!.sha256 = other)),
+    ["published config.json"],
+  );
 });
 
 test("a run is named, and exists", async () => {

@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { readEnvironment } from "../../cli/environment.js";
+
+const root = mkdtempSync(join(tmpdir(), "roslin-cli-"));
+after(() => rmSync(root, { recursive: true }));
+const main = JSON.stringify(join(import.meta.dirname, "..", "..", "cli", "main.js"));
+const script = ["--input-type=module", "-e", `process.exit(await (await import(${main})).main(process.argv.slice(1)))`, "--"];
+const env = { ...process.env, ROSLIN_HOME: join(root, "home") };
+
+function roslin(...args: string[]): { code: number | null; out: string; err: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...script, ...args], { env, encoding: "utf8" });
+  return { code: status, out: stdout, err: stderr };
+}
+
+test("help lists every command, and a command explains itself", () => {
+  const help = roslin("help");
+  assert.equal(help.code, 0);
+  for (const name of ["up", "down", "demo", "stage", "status", "doctor"]) assert.match(help.out, new RegExp(`^  ${name} `, "m"));
+  assert.match(roslin("stage", "--help").out, /usage: roslin stage .*--config FILE --dir DIR/);
+});
+
+test("what the user must mend has exit code 2 and its message on standard error", () => {
+  let files = 0;
+  const config = (text: string): string => {
+    const file = join(root, `config-${files++}.json`);
+    writeFileSync(file, text);
+    return file;
+  };
+  const cases: [string[], RegExp][] = [
+    [["stagee"], /did you mean stage\?/],
+    [["stage", "trian", "--config", "c", "--dir", "d"], /name one stage \[expected=download preprocess train evaluate publish, got=trian\]/],
+    [["stage", "train", "--config", "c"], /--config FILE and --dir DIR/],
+    [["stage", "train", "--what"], /Unknown option '--what'[^]*usage: roslin stage/],
+    [["stage", "train", "--config", join(root, "none.json"), "--dir", root], /cannot be read[^]*none\.json/],
+    [["stage", "train", "--config", config("{"), "--dir", root], /cannot be read/],
+    [["stage", "download", "--config", config('{"train": {"lr": 1, "epochs": 0}}'), "--dir", root], /2 problems:[^]*train\.epochs[^]*unknown field train\.lr/],
+    [["stage", "train", "--config", config("{}"), "--dir", root], /run `roslin stage download` first/],
+    [["stage", "train", "--config", config("{}"), "--dir", root, "--workers", "0"], /--workers must be a whole number/],
+    [["up", "--workers", "none"], /--workers must be a whole number/],
+    [["demo", "--dataset", join(root, "none.json")], /--dataset names nothing that is there/],
+  ];
+  for (const [args, message] of cases) {
+    const { code, out, err } = roslin(...args);
+    assert.match(err, message, args.join(" "));
+    assert.equal(code, 2, args.join(" "));
+    assert.equal(out, "");
+  }
+});
+
+test("status and down say that nothing runs, with exit code 0", () => {
+  assert.match(roslin("status").out, /nothing runs/);
+  assert.equal((JSON.parse(roslin("status", "--json").out) as { running: boolean }).running, false);
+  const { code, out } = roslin("down");
+  assert.equal(code, 0);
+  assert.match(out, /nothing runs here/);
+});
+
+test("an interrupted stage says how to go on and has exit code 1", async () => {
+  const server = (await import("node:http")).createServer(() => {}).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  writeFileSync(join(root, "hub.json"), '{"model": {"source": "hf://a/b@main"}, "dataset": {"source": "hf://a/b@main"}}');
+  const args = [...script, "stage", "download", "--config", join(root, "hub.json"), "--dir", join(root, "stages"), "--json"];
+  const child = spawn(process.execPath, args, { env: { ...env, HF_ENDPOINT: `http://127.0.0.1:${port}`, HF_HOME: join(root, "hf") } });
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
+  await once(server, "request");
+  child.kill("SIGINT");
+  const [code] = (await once(child, "close")) as [number];
+  server.closeAllConnections();
+  server.close();
+  assert.match(said, /interrupted: what is done is kept; the same command goes on from there/);
+  assert.equal(code, 1);
+});
+
+test("the environment is read as Python's hub client and AWS's and Temporal's tools read it", () => {
+  const plain = readEnvironment({ HF_HOME: join(root, "none") }, "/checkout");
+  assert.equal(plain.home, "/checkout/.roslin");
+  assert.deepEqual(plain.hub, { endpoint: "https://huggingface.co", token: null, cacheDirectory: join(root, "none", "hub") });
+  assert.equal(plain.externalTemporal, false);
+  const set = readEnvironment({ ROSLIN_HOME: "/elsewhere", ROSLIN_S3: "external", HF_ENDPOINT: "http://hub/", HF_TOKEN: "t\n", TEMPORAL_ADDRESS: "a:1" }, "/checkout");
+  assert.deepEqual([set.home, set.s3, set.hub.endpoint, set.hub.token, set.externalTemporal], ["/elsewhere", "external", "http://hub", "t", true]);
+  assert.throws(() => readEnvironment({ ROSLIN_S3: "yes" }, "/checkout"), /ROSLIN_S3 must be local or external/);
+});
