@@ -26,16 +26,30 @@ export async function openPublished(uri: string, settings: S3Settings): Promise<
   const pointer = await readAll(store, "latest.json");
   if (pointer === null) throw new UserError("nothing is published there: no manifest.json and no latest.json", { uri: place });
   const { name, manifest } = JSON.parse(Buffer.from(pointer).toString()) as { name?: unknown; manifest?: { sha256?: unknown } };
-  if (typeof name !== "string" || name.includes("/") || name.startsWith(".")) throw new CorruptError("latest.json names no model", { uri: place, got: String(name) });
+  if (typeof name !== "string" || name.includes("/") || name.startsWith("."))
+    throw new CorruptError("latest.json names no model", { uri: place, got: String(name) });
   const latest = `${place}/${name}`;
   const text = await readAll(openStore(latest, settings), MANIFEST);
   if (text === null) throw new CorruptError("the model that latest.json names has no manifest", { uri: latest });
-  if (sha256(text) !== manifest?.sha256) throw new CorruptError("a manifest is not the one that latest.json names", { uri: latest, expected: String(manifest?.sha256), got: sha256(text) });
-  return { uri: latest, store: openStore(latest, settings), manifest: parseManifest(Buffer.from(text).toString(), `${latest}/${MANIFEST}`) };
+  if (sha256(text) !== manifest?.sha256)
+    throw new CorruptError("a manifest is not the one that latest.json names", {
+      uri: latest,
+      expected: String(manifest?.sha256),
+      got: sha256(text),
+    });
+  return {
+    uri: latest,
+    store: openStore(latest, settings),
+    manifest: parseManifest(Buffer.from(text).toString(), `${latest}/${MANIFEST}`),
+  };
 }
 
 /** Digest and size of a published file as it is now; null when it is gone. */
-export async function digestPublished(store: ObjectStore, name: string, signal: AbortSignal): Promise<{ readonly sha256: string; readonly bytes: number } | null> {
+export async function digestPublished(
+  store: ObjectStore,
+  name: string,
+  signal: AbortSignal,
+): Promise<{ readonly sha256: string; readonly bytes: number } | null> {
   const chunks = await store.read(name);
   if (chunks === null) return null;
   const hash = createHash("sha256");
@@ -49,7 +63,12 @@ export async function digestPublished(store: ObjectStore, name: string, signal: 
 }
 
 /** Brings the files of a published model that `wanted` names into a directory; those that are there with their digest stay. */
-export async function fetchPublished({ uri, store, manifest }: Published, directory: string, wanted: (name: string) => boolean, signal: AbortSignal): Promise<void> {
+export async function fetchPublished(
+  { uri, store, manifest }: Published,
+  directory: string,
+  wanted: (name: string) => boolean,
+  signal: AbortSignal,
+): Promise<void> {
   for (const { name, sha256: expected, bytes } of manifest.files.filter((file) => wanted(file.name))) {
     const path = join(directory, name);
     const there = await stat(path).catch(() => null);
@@ -61,7 +80,8 @@ export async function fetchPublished({ uri, store, manifest }: Published, direct
       if (chunks === null) throw new CorruptError("a published file is gone", { uri: `${uri}/${name}` });
       await pipeline(chunks, createWriteStream(temporary), { signal });
       const got = await sha256File(temporary, signal);
-      if (got !== expected) throw new CorruptError("a published file is not what its manifest says", { uri: `${uri}/${name}`, expected, got });
+      if (got !== expected)
+        throw new CorruptError("a published file is not what its manifest says", { uri: `${uri}/${name}`, expected, got });
       await rename(temporary, path);
     } finally {
       await rm(temporary, { force: true });

@@ -87,7 +87,12 @@ interface Work {
 }
 
 /** Does what the journal lacks of one model's batches and samples. */
-async function evaluateModel(open: () => Promise<InferenceModel>, which: Which, { split, batches, tasks, tokenizer, journal }: Work, context: StageContext): Promise<void> {
+async function evaluateModel(
+  open: () => Promise<InferenceModel>,
+  which: Which,
+  { split, batches, tasks, tokenizer, journal }: Work,
+  context: StageContext,
+): Promise<void> {
   const own = journal.items.filter((item) => item.model === which);
   const scored = new Set(own.map((item) => ("batch" in item ? item.batch : -1)));
   const sampled = new Set(own.map((item) => ("sample" in item ? item.sample : -1)));
@@ -102,7 +107,10 @@ async function evaluateModel(open: () => Promise<InferenceModel>, which: Which, 
       if (scored.has(batch)) continue;
       report(`perplexity of the ${which} model`);
       const score = await model.score(Array.from({ length: end - start }, (_, index) => split.row(start + index)));
-      if (!Number.isFinite(score.nll)) throw new UserError(`the ${which} model's loss is no number`, { rows: `${split.row(start).source} to ${split.row(end - 1).source}` });
+      if (!Number.isFinite(score.nll))
+        throw new UserError(`the ${which} model's loss is no number`, {
+          rows: `${split.row(start).source} to ${split.row(end - 1).source}`,
+        });
       await journal.add({ model: which, batch, ...score });
     }
     for (const [sample, task] of tasks.entries()) {
@@ -116,11 +124,18 @@ async function evaluateModel(open: () => Promise<InferenceModel>, which: Which, 
   report(`the ${which} model is done`);
 }
 
-function summarize(journal: Journal, tasks: readonly SampleTask[], tokenizer: Tokenizer | null, rows: number, maxPerplexityRatio: number): Evaluation {
+function summarize(
+  journal: Journal,
+  tasks: readonly SampleTask[],
+  tokenizer: Tokenizer | null,
+  rows: number,
+  maxPerplexityRatio: number,
+): Evaluation {
   const scores = (which: Which) =>
     journal.items.flatMap((item) => (item.model === which && "batch" in item ? [item] : [])).sort((a, b) => a.batch - b.batch);
   const labels = scores("base").reduce((sum, score) => sum + score.labels, 0);
-  const perplexityOf = (which: Which): number | null => (labels === 0 ? null : Math.exp(scores(which).reduce((sum, score) => sum + score.nll, 0) / labels));
+  const perplexityOf = (which: Which): number | null =>
+    labels === 0 ? null : Math.exp(scores(which).reduce((sum, score) => sum + score.nll, 0) / labels);
   const answer = (which: Which, sample: number): readonly number[] =>
     journal.items.flatMap((item) => (item.model === which && "sample" in item && item.sample === sample ? [item.ids] : []))[0]!;
   const perplexity = { base: perplexityOf("base"), tuned: perplexityOf("tuned") };

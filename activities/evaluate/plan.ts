@@ -41,11 +41,15 @@ export interface SampleTask {
 
 /** `count` rows spread evenly over the split; those without a response are passed over. */
 export function planSamples(split: TokenSplit, count: number): SampleTask[] {
-  const chosen = Array.from({ length: Math.min(count, split.count) }, (_, index) => Math.floor((index * split.count) / Math.min(count, split.count)));
+  const chosen = Array.from({ length: Math.min(count, split.count) }, (_, index) =>
+    Math.floor((index * split.count) / Math.min(count, split.count)),
+  );
   return chosen.flatMap((index) => {
     const row = split.row(index);
     const first = responseStart(row);
-    return first === null ? [] : [{ row: row.source, prompt: [...row.inputIds.subarray(0, first)], expected: [...row.inputIds.subarray(first)] }];
+    return first === null
+      ? []
+      : [{ row: row.source, prompt: [...row.inputIds.subarray(0, first)], expected: [...row.inputIds.subarray(first)] }];
   });
 }
 

@@ -29,7 +29,12 @@ export async function takeResponse(tokens: AsyncIterable<number>, tokenizer: Tok
 }
 
 /** A sample in words, as far as there is a tokenizer. */
-export function describeSample({ row, prompt, expected }: SampleTask, base: readonly number[], tuned: readonly number[], tokenizer: Tokenizer | null): Sample {
+export function describeSample(
+  { row, prompt, expected }: SampleTask,
+  base: readonly number[],
+  tuned: readonly number[],
+  tokenizer: Tokenizer | null,
+): Sample {
   if (tokenizer === null) return { row, prompt, expected, base, tuned };
   const text = tokenizer.decode(prompt);
   const response = (ids: readonly number[]): string => responseIn(tokenizer.decode(ids));

@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CorruptError } from "../../core/errors.js";
 import { MANIFEST, REPORT, type Manifest } from "../../core/format/manifest.js";
+import { planExport } from "../../core/model/export.js";
 import { elements, modelWeights } from "../../core/model/names.js";
 import { outputNamed, type Artifact, type StageResult } from "../../core/stage.js";
 import { downloadDefinition } from "../download/index.js";
@@ -26,7 +27,12 @@ export interface Assembly {
 const EARLIER: readonly StageDefinition[] = [downloadDefinition, preprocessDefinition, trainDefinition, evaluateDefinition];
 
 /** Puts together what is published; only what is new is written, into the stage's directory. */
-export async function assemble(dependencies: PublishDependencies, request: StageRequest, directory: string, context: StageContext): Promise<Assembly> {
+export async function assemble(
+  dependencies: PublishDependencies,
+  request: StageRequest,
+  directory: string,
+  context: StageContext,
+): Promise<Assembly> {
   const say = (note: string): void => context.progress({ stage: "publish", done: 0, total: 0, unit: "bytes", note });
   const digest = (path: string): Promise<string> => dependencies.sha256File(path, context.signal);
   const paths = new Map<string, string>();
@@ -43,9 +49,10 @@ export async function assemble(dependencies: PublishDependencies, request: Stage
 
   say("writing the ONNX export");
   const model = dependencies.openModel(inputPath(request, "tuned"));
-  const onnx = await exportOnnx(model, join(directory, "onnx"), context.signal).finally(() => model.close());
-  for (const name of onnx) paths.set(`onnx/${name}`, join(directory, "onnx", name));
-  const extra = externalDataConfig(onnx);
+  const plan = planExport(model.config);
+  const names = await exportOnnx(model, plan, join(directory, "onnx"), context.signal).finally(() => model.close());
+  for (const name of names) paths.set(`onnx/${name}`, join(directory, "onnx", name));
+  const extra = externalDataConfig(plan);
   if (extra !== null) await write("config.json", `${JSON.stringify({ ...model.configJson, ...extra }, null, 2)}\n`);
 
   const results = await Promise.all(EARLIER.map((definition) => finishedStage(stageDirectory(definition, request))));
@@ -60,7 +67,8 @@ export async function assemble(dependencies: PublishDependencies, request: Stage
   say("digesting");
   const known = new Map(tuned.map(({ path, sha256 }) => [path, sha256]));
   const files = [];
-  for (const [name, path] of [...paths].sort(([a], [b]) => (a < b ? -1 : 1))) files.push({ name, sha256: known.get(path) ?? (await digest(path)), bytes: (await stat(path)).size });
+  for (const [name, path] of [...paths].sort(([a], [b]) => (a < b ? -1 : 1)))
+    files.push({ name, sha256: known.get(path) ?? (await digest(path)), bytes: (await stat(path)).size });
   const manifest: Manifest = {
     format: "roslin-manifest",
     version: 1,
@@ -80,7 +88,11 @@ function inputPath(request: StageRequest, name: string): string {
 }
 
 /** The trained model's files with their digests; CorruptError when they are no longer what training wrote. */
-async function tunedFiles(dependencies: PublishDependencies, tuned: Artifact, signal: AbortSignal): Promise<{ name: string; path: string; sha256: string }[]> {
+async function tunedFiles(
+  dependencies: PublishDependencies,
+  tuned: Artifact,
+  signal: AbortSignal,
+): Promise<{ name: string; path: string; sha256: string }[]> {
   const directory = fileURLToPath(tuned.uri);
   const files = [];
   for (const name of await dependencies.listFiles(directory)) {
@@ -88,30 +100,58 @@ async function tunedFiles(dependencies: PublishDependencies, tuned: Artifact, si
     files.push({ name, path, sha256: await dependencies.sha256File(path, signal) });
   }
   const got = dependencies.directoryDigest(files);
-  if (got !== tuned.sha256) throw new CorruptError("the tuned model is not what training wrote: train again in another directory", { directory, expected: tuned.sha256, got });
+  if (got !== tuned.sha256)
+    throw new CorruptError("the tuned model is not what training wrote: train again in another directory", {
+      directory,
+      expected: tuned.sha256,
+      got,
+    });
   return files;
 }
 
 /** What a stage commits to. Its outputs come from its result, or, where that lies elsewhere, from what was handed on. */
 function chainEntry(definition: StageDefinition, request: StageRequest, result: StageResult | null): Manifest["chain"][number] {
   const inputs = definition.inputs.map((name) => ({ name, sha256: outputNamed(request.inputs, name).sha256 }));
-  const handedOn: Record<string, readonly string[]> = { download: ["model", "dataset"], preprocess: ["tokens"], train: ["tuned"], evaluate: ["report"] };
+  const handedOn: Record<string, readonly string[]> = {
+    download: ["model", "dataset"],
+    preprocess: ["tokens"],
+    train: ["tuned"],
+    evaluate: ["report"],
+  };
   const outputs = handedOn[definition.name]!.map((name) => {
     const { sha256, bytes } = outputNamed(request.inputs, name);
     return { name: name === "tuned" ? "model" : name, sha256, bytes };
   });
   const settings = definition.settings(request.config);
   const { name: stage, version } = definition;
-  return { stage, version, settings, inputs, key: stageKey(definition, request), outputs, ...(result?.stateDigest === undefined ? {} : { stateDigest: result.stateDigest }) };
+  return {
+    stage,
+    version,
+    settings,
+    inputs,
+    key: stageKey(definition, request),
+    outputs,
+    ...(result?.stateDigest === undefined ? {} : { stateDigest: result.stateDigest }),
+  };
 }
 
 /** The base model's name, as a part of a path. */
 function modelName(request: StageRequest): string {
   const source = request.config.model.source.replace(/@[^@/]*$/, "");
-  return basename(source).replace(/[^\w.-]+/g, "-").replace(/^\.+/, "") || "model";
+  return (
+    basename(source)
+      .replace(/[^\w.-]+/g, "-")
+      .replace(/^\.+/, "") || "model"
+  );
 }
 
-function tellStory(title: string, request: StageRequest, { config: model }: { config: Story["model"] }, trained: StageResult | null, evaluation: Evaluation): Story {
+function tellStory(
+  title: string,
+  request: StageRequest,
+  { config: model }: { config: Story["model"] },
+  trained: StageResult | null,
+  evaluation: Evaluation,
+): Story {
   const { metrics } = trained ?? {};
   const oneKind = metrics?.["oneKindOfMachine"] === true;
   return {
@@ -124,7 +164,12 @@ function tellStory(title: string, request: StageRequest, { config: model }: { co
     evaluation,
     licence: licenceOf(request.config.dataset.source),
     stateDigest: trained?.stateDigest ?? null,
-    fingerprint: oneKind ? (metrics!["fingerprint"] as Record<string, unknown>) : null,
-    digests: Object.fromEntries(["model", "dataset", "tokens", "tuned"].map((name) => [name === "model" ? "base model" : name, outputNamed(request.inputs, name).sha256])),
+    fingerprint: oneKind ? (metrics["fingerprint"] as Record<string, unknown>) : null,
+    digests: Object.fromEntries(
+      ["model", "dataset", "tokens", "tuned"].map((name) => [
+        name === "model" ? "base model" : name,
+        outputNamed(request.inputs, name).sha256,
+      ]),
+    ),
   };
 }

@@ -1,6 +1,6 @@
 import { promptOf } from "../../core/data/prompt.js";
 import type { Sample } from "../evaluate/index.js";
-import { facts, type Story } from "./story.js";
+import { facts, sourceName, type Story } from "./story.js";
 
 /** README.md of a published model: where it comes from, what it can do, what may be done with it. */
 export function modelCard(story: Story): string {
@@ -10,7 +10,7 @@ export function modelCard(story: Story): string {
 # ${title}
 
 A GPT-J model, fine-tuned on instructions by Roslin in one run that resumes from checkpoints.
-Base: \`${config.model.source}\`. Data: \`${config.dataset.source}\`.
+Base: \`${sourceName(config.model.source)}\`. Data: \`${sourceName(config.dataset.source)}\`.
 
 ## Licence
 

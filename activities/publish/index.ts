@@ -2,7 +2,16 @@ import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
 import type { Artifact, StageResult } from "../../core/stage.js";
 import type { ModelFiles } from "../../infra/model-files.js";
 import type { ObjectStore } from "../../infra/store/store.js";
-import { finishedStage, forgetStage, runStage, stageDirectory, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../stage.js";
+import {
+  finishedStage,
+  forgetStage,
+  runStage,
+  stageDirectory,
+  type StageContext,
+  type StageDefinition,
+  type StageFiles,
+  type StageRequest,
+} from "../stage.js";
 import { assemble } from "./assemble.js";
 import { moveLatest } from "./latest.js";
 import { upload } from "./upload.js";
@@ -45,7 +54,18 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
     const { sent, bytes } = await upload(store, manifest, paths, directory, dependencies.sha256, context);
     const latest = evaluation.gate.passed;
     if (latest) await moveLatest(dependencies, store, target, manifest.name);
-    const metrics = { seconds: (performance.now() - started) / 1000, target, version: manifest.name, latest, gate: evaluation.gate, objects: manifest.files.length + 1, bytes, bytesSent: sent };
+    else
+      context.progress({ stage: "publish", done: bytes, total: bytes, unit: "bytes", note: "the gate was not passed: latest.json stays" });
+    const metrics = {
+      seconds: (performance.now() - started) / 1000,
+      target,
+      version: manifest.name,
+      latest,
+      gate: evaluation.gate,
+      objects: manifest.files.length + 1,
+      bytes,
+      bytesSent: sent,
+    };
     return { outputs: outputsOf(target, manifest, dependencies), metrics };
   });
 }

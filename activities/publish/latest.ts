@@ -18,7 +18,12 @@ export const LATEST = "latest.json";
 const TRIES = 10;
 
 /** Lets `latest.json` name a model whose manifest is published. Of several runs the last one wins, and each names the one before it. */
-export async function moveLatest({ readAll, sha256 }: Pick<PublishDependencies, "readAll" | "sha256">, store: ObjectStore, target: string, name: string): Promise<void> {
+export async function moveLatest(
+  { readAll, sha256 }: Pick<PublishDependencies, "readAll" | "sha256">,
+  store: ObjectStore,
+  target: string,
+  name: string,
+): Promise<void> {
   const manifest = { uri: `${target}/${name}/${MANIFEST}`, sha256: sha256((await readAll(store, `${name}/${MANIFEST}`))!) };
   for (let tried = 0; tried < TRIES; tried++) {
     const before = await readAll(store, LATEST);

@@ -20,7 +20,9 @@ export function lossChart(losses: readonly number[]): string {
   const every = Math.ceil(losses.length / MAX_DOTS);
   const dots = losses.flatMap((loss, index) => {
     if (index % every !== 0) return [];
-    return [`<circle class="dot" cx="${x(index + 1).toFixed(1)}" cy="${y(loss).toFixed(1)}" r="2"><title>step ${index + 1}: ${loss.toFixed(4)}</title></circle>`];
+    return [
+      `<circle class="dot" cx="${x(index + 1).toFixed(1)}" cy="${y(loss).toFixed(1)}" r="2"><title>step ${index + 1}: ${loss.toFixed(4)}</title></circle>`,
+    ];
   });
   const grid = ticks.map(
     (tick) =>
@@ -30,7 +32,9 @@ export function lossChart(losses: readonly number[]): string {
   const steps = niceTicks(1, losses.length)
     .map((tick) => Math.max(1, Math.round(tick)))
     .filter((tick, index, all) => tick <= losses.length && all.indexOf(tick) === index);
-  const axis = steps.map((step) => `<text class="tick" x="${x(step).toFixed(1)}" y="${HEIGHT - MARGIN.bottom + 18}" text-anchor="middle">${step}</text>`);
+  const axis = steps.map(
+    (step) => `<text class="tick" x="${x(step).toFixed(1)}" y="${HEIGHT - MARGIN.bottom + 18}" text-anchor="middle">${step}</text>`,
+  );
   return [
     `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Training loss by step, from ${losses[0]!.toFixed(3)} to ${losses.at(-1)!.toFixed(3)}">`,
     ...grid,

@@ -1,31 +1,27 @@
 import { mkdir, open, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
-import { exportGraph, planExport } from "../../core/model/export.js";
+import { exportGraph, type ExportPlan } from "../../core/model/export.js";
 import { elements, type WeightSpec } from "../../core/model/names.js";
 import type { ModelFiles } from "../../infra/model-files.js";
 
 /** Elements read and written at a time. */
 const SLICE = 1 << 21;
 
-/** The model file's name, which is where transformers.js looks. */
-const MODEL = "model.onnx";
-
-/** Writes the ONNX export of a model into `directory`; files that an earlier attempt finished stay. Resolves to their names. */
-export async function exportOnnx(model: ModelFiles, directory: string, signal: AbortSignal): Promise<string[]> {
-  const plan = planExport(model.config, MODEL);
+/** Writes a model's planned ONNX export into `directory`; files that an earlier attempt finished stay. Resolves to their names. */
+export async function exportOnnx(model: ModelFiles, plan: ExportPlan, directory: string, signal: AbortSignal): Promise<string[]> {
   await mkdir(directory, { recursive: true });
   for (const { name, weights } of plan.dataFiles) await writeOnce(join(directory, name), slices(model, weights), signal);
-  await writeOnce(join(directory, MODEL), graph(model, plan), signal);
-  return [MODEL, ...plan.dataFiles.map(({ name }) => name)];
+  await writeOnce(join(directory, plan.file), graph(model, plan), signal);
+  return [plan.file, ...plan.dataFiles.map(({ name }) => name)];
 }
 
-/** What config.json says to transformers.js about such an export; null: nothing. */
-export function externalDataConfig(names: readonly string[]): object | null {
-  return names.length === 1 ? null : { "transformers.js_config": { use_external_data_format: { [MODEL]: names.length - 1 } } };
+/** What config.json says to transformers.js about an export with data files; null: nothing. */
+export function externalDataConfig({ file, dataFiles }: ExportPlan): object | null {
+  return dataFiles.length === 0 ? null : { "transformers.js_config": { use_external_data_format: { [file]: dataFiles.length } } };
 }
 
-function* graph(model: ModelFiles, plan: ReturnType<typeof planExport>): Iterable<Uint8Array> {
+function* graph(model: ModelFiles, plan: ExportPlan): Iterable<Uint8Array> {
   yield exportGraph(model.config, plan, (spec) => Buffer.concat([...slices(model, [spec])])).bytes;
 }
 

@@ -59,7 +59,8 @@ function sampleCard({ row, instruction, input, prompt, expected, base, tuned }: 
     const text = typeof said === "string" ? said : said.join(" ");
     return text.trim() === "" ? "<i>(nothing)</i>" : escape(text.trim());
   };
-  const answer = (name: string, said: string | readonly number[], kind: string): string => `<div class="answer ${kind}"><h3>${name}</h3><p>${say(said)}</p></div>`;
+  const answer = (name: string, said: string | readonly number[], kind: string): string =>
+    `<div class="answer ${kind}"><h3>${name}</h3><p>${say(said)}</p></div>`;
   return `<article>
 <p class="request">${say(instruction ?? prompt)}</p>${input === undefined ? "" : `\n<p class="input">${say(input)}</p>`}
 <div class="answers">${answer("Expected", expected, "expected")}${answer("Before", base, "before")}${answer("After", tuned, "after")}</div>

@@ -32,9 +32,18 @@ export function licenceOf(datasetSource: string): Licence {
   if (/alpaca/i.test(datasetSource))
     return {
       id: "cc-by-nc-4.0",
-      consequence: "The data is Stanford Alpaca or derives from it, which is CC BY-NC 4.0: **this model is for research only, not for commercial use.**",
+      consequence:
+        "The data is Stanford Alpaca or derives from it, which is CC BY-NC 4.0: **this model is for research only, not for commercial use.**",
     };
-  return { id: "other", consequence: "Check the licence of your data: it decides what this model may be used for, together with the licence of the base model." };
+  return {
+    id: "other",
+    consequence: "Check the licence of your data: it decides what this model may be used for, together with the licence of the base model.",
+  };
+}
+
+/** A source as others may read it: where a local file lies is nobody's business. */
+export function sourceName(source: string): string {
+  return source.startsWith("file:") ? decodeURIComponent(source.replace(/\/+$/, "").replace(/.*\//, "")) : source;
 }
 
 /** One row for each thing to know about a run: name and value. */
@@ -42,14 +51,17 @@ export function facts({ config, model, parameters, losses, tokens, evaluation: {
   const { train, preprocess } = config;
   const rows = train.shards * train.microBatch * train.accumulation;
   return [
-    ["base model", config.model.source],
-    ["data", config.dataset.source],
+    ["base model", sourceName(config.model.source)],
+    ["data", sourceName(config.dataset.source)],
     ["parameters", `${parameters.toLocaleString("en-US")} (${model.layers} layers, ${model.heads} heads, width ${model.width})`],
     ["longest row", `${preprocess.maxLength} tokens`],
     ["epochs", String(train.epochs)],
     ["steps", `${losses.length} of up to ${rows} rows (${train.shards} shards × ${train.microBatch} rows × ${train.accumulation})`],
     ...(tokens === null ? [] : [["tokens trained on", tokens.toLocaleString("en-US")] as [string, string]]),
-    ["optimizer", `AdamW, betas ${train.betas.join(" and ")}, epsilon ${train.epsilon}, weight decay ${train.weightDecay}, gradient norm clipped to ${train.maxGradNorm}`],
+    [
+      "optimizer",
+      `AdamW, betas ${train.betas.join(" and ")}, epsilon ${train.epsilon}, weight decay ${train.weightDecay}, gradient norm clipped to ${train.maxGradNorm}`,
+    ],
     ["learning rate", `${train.learningRate}, ${train.schedule}, ${train.warmupSteps} steps of warm-up`],
     ["seed", `${train.seed} (order of rows), ${preprocess.seed} (held-out rows)`],
     ["first and last loss", losses.length === 0 ? "no step" : `${losses[0]!.toFixed(4)}, ${losses.at(-1)!.toFixed(4)}`],

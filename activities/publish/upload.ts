@@ -31,7 +31,12 @@ export async function upload(
       const before = done;
       const journal = join(journals, sha256(`${store.uri}/${manifest.name}/${file.name}`).slice(0, 16));
       const onBytes = (more: number): void => void (done += more);
-      const isNew = await store.putFile(`${manifest.name}/${file.name}`, paths.get(file.name)!, { sha256: file.sha256, journal, onBytes, signal: context.signal });
+      const isNew = await store.putFile(`${manifest.name}/${file.name}`, paths.get(file.name)!, {
+        sha256: file.sha256,
+        journal,
+        onBytes,
+        signal: context.signal,
+      });
       if (isNew) sent += file.bytes;
       done = before + file.bytes;
     }

@@ -17,7 +17,8 @@ import { withS3 } from "../with-s3.js";
 export const generate: Command = {
   name: "generate",
   summary: "ask a model, in the words that it was tuned on",
-  usage: "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--max-tokens N]     MODEL: a directory, or the s3:// or file:// address of a published model",
+  usage:
+    "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--max-tokens N]     MODEL: a directory, or the s3:// or file:// address of a published model",
   async run(args, environment) {
     const { values, positionals } = parseArgs({
       args: [...args],
@@ -25,7 +26,8 @@ export const generate: Command = {
       options: { prompt: { type: "string" }, input: { type: "string" }, "max-tokens": { type: "string" } },
     });
     const [model] = positionals;
-    if (model === undefined || positionals.length > 1) throw new UserError("name one model: a directory, or the address of a published model");
+    if (model === undefined || positionals.length > 1)
+      throw new UserError("name one model: a directory, or the address of a published model");
     if (values.prompt === undefined) throw new UserError("say what to ask by --prompt");
     const most = values["max-tokens"] === undefined ? 128 : wholeNumber("--max-tokens", values["max-tokens"]);
     const text = promptOf({ instruction: values.prompt, input: values.input });
@@ -40,17 +42,29 @@ async function locate(model: string, environment: Environment, signal: AbortSign
   return await withS3(environment, model, async ({ variables }) => {
     const published = await openPublished(model, s3SettingsOf(variables));
     const directory = join(environment.home, "published", published.manifest.name);
-    await fetchPublished(published, directory, (name) => /^(config\.json|tokenizer\.json|[^/]*\.safetensors(\.index\.json)?)$/.test(name), signal);
+    await fetchPublished(
+      published,
+      directory,
+      (name) => /^(config\.json|tokenizer\.json|[^/]*\.safetensors(\.index\.json)?)$/.test(name),
+      signal,
+    );
     return directory;
   });
 }
 
 /** Writes the answer to standard output as it comes, up to the end key. */
 async function answer(directory: string, prompt: string, most: number, signal: AbortSignal): Promise<void> {
-  const config = parseGptjConfig(await readJson(directory, "config.json", "a model directory needs config.json"), join(directory, "config.json"));
-  const tokenizer = createTokenizer(await readJson(directory, "tokenizer.json", "to speak in words a model needs tokenizer.json"), join(directory, "tokenizer.json"));
+  const config = parseGptjConfig(
+    await readJson(directory, "config.json", "a model directory needs config.json"),
+    join(directory, "config.json"),
+  );
+  const tokenizer = createTokenizer(
+    await readJson(directory, "tokenizer.json", "to speak in words a model needs tokenizer.json"),
+    join(directory, "tokenizer.json"),
+  );
   const ids = tokenizer.encode(prompt);
-  if (ids.length >= config.positions) throw new UserError("the prompt is longer than the model's positions", { tokens: ids.length, positions: config.positions });
+  if (ids.length >= config.positions)
+    throw new UserError("the prompt is longer than the model's positions", { tokens: ids.length, positions: config.positions });
   const model = await openInference(directory, signal);
   try {
     for await (const text of sayable(limit(model.generate(ids), most), tokenizer)) process.stdout.write(text);
@@ -64,7 +78,11 @@ async function readJson(directory: string, name: string, missing: string): Promi
   try {
     return JSON.parse(await readFile(join(directory, name), "utf8")) as unknown;
   } catch (error) {
-    throw new UserError((error as NodeJS.ErrnoException).code === "ENOENT" ? missing : "a file of the model is not JSON", { directory, file: name }, { cause: error });
+    throw new UserError(
+      (error as NodeJS.ErrnoException).code === "ENOENT" ? missing : "a file of the model is not JSON",
+      { directory, file: name },
+      { cause: error },
+    );
   }
 }
 

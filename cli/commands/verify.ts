@@ -23,7 +23,8 @@ export const verify: Command = {
   async run(args, environment) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
     const [run] = positionals;
-    if (run === undefined || positionals.length > 1) throw new UserError("name one run: the address of a published model, or the stages' --dir");
+    if (run === undefined || positionals.length > 1)
+      throw new UserError("name one run: the address of a published model, or the stages' --dir");
     const links = await untilInterrupted((signal) => check(run, environment, signal));
     const broken = links.filter(({ problem }) => problem !== null);
     for (const { link, problem } of links) console.log(problem === null ? `ok      ${link}` : `BROKEN  ${link}: ${problem}`);
@@ -51,7 +52,12 @@ export async function checkPublished({ uri, store, manifest }: Published, signal
   const links: Link[] = [];
   for (const { name, sha256: expected, bytes } of manifest.files) {
     const got = await digestPublished(store, name, signal);
-    const problem = got === null ? "it is gone" : got.sha256 === expected ? null : `expected ${expected} of ${bytes} bytes, got ${got.sha256} of ${got.bytes}`;
+    const problem =
+      got === null
+        ? "it is gone"
+        : got.sha256 === expected
+          ? null
+          : `expected ${expected} of ${bytes} bytes, got ${got.sha256} of ${got.bytes}`;
     links.push({ link: `${uri}/${name}`, problem });
   }
   return [...links, ...checkChain(manifest, { sha256, directoryDigest })];
@@ -65,7 +71,9 @@ async function checkStages(root: string, environment: Environment, signal: Abort
     if (result.stage === "publish") {
       const manifest = parseManifest(await readFile(join(directory, MANIFEST), "utf8"), join(directory, MANIFEST));
       const { uri } = outputNamed(result.outputs, "published");
-      const published = checkAddress(uri, environment, signal).catch((error: unknown): Link[] => [{ link: uri, problem: messageOf(error) }]);
+      const published = checkAddress(uri, environment, signal).catch((error: unknown): Link[] => [
+        { link: uri, problem: messageOf(error) },
+      ]);
       links.push(...recorded(manifest, stages), ...(await published));
       continue;
     }

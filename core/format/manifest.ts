@@ -19,7 +19,15 @@ const schema = z.object({
   files: z.array(file),
   /** one entry for each stage, in order: its key is the digest of [stage, version, settings, inputs], so it commits to them */
   chain: z.array(
-    z.object({ stage: z.enum(STAGES), version: z.int(), settings: z.unknown(), inputs: z.array(named), key: digest, outputs: z.array(file), stateDigest: digest.optional() }),
+    z.object({
+      stage: z.enum(STAGES),
+      version: z.int(),
+      settings: z.unknown(),
+      inputs: z.array(named),
+      key: digest,
+      outputs: z.array(file),
+      stateDigest: digest.optional(),
+    }),
   ),
   /** files of the trained model's directory, whose digest is the training stage's output */
   tuned: z.array(named),
@@ -58,7 +66,10 @@ export interface Digests {
 }
 
 /** The digest that a stage's key is. */
-export function keyOf({ stage, version, settings, inputs }: Pick<ChainEntry, "stage" | "version" | "settings" | "inputs">, digests: Pick<Digests, "sha256">): string {
+export function keyOf(
+  { stage, version, settings, inputs }: Pick<ChainEntry, "stage" | "version" | "settings" | "inputs">,
+  digests: Pick<Digests, "sha256">,
+): string {
   return digests.sha256(JSON.stringify([stage, version, settings, inputs.map(({ name, sha256 }) => [name, sha256])]));
 }
 
@@ -67,7 +78,10 @@ export function checkChain(manifest: Manifest, digests: Digests): Link[] {
   const known = new Map<string, string>();
   const links: Link[] = [];
   const check = (link: string, expected: string | undefined, got: string | undefined): void => {
-    links.push({ link, problem: expected !== undefined && expected === got ? null : `expected ${expected ?? "an earlier output"}, got ${got ?? "none"}` });
+    links.push({
+      link,
+      problem: expected !== undefined && expected === got ? null : `expected ${expected ?? "an earlier output"}, got ${got ?? "none"}`,
+    });
   };
   for (const entry of manifest.chain) {
     for (const { name, sha256 } of entry.inputs) check(`${entry.stage}'s input ${name}`, known.get(name), sha256);
@@ -76,7 +90,8 @@ export function checkChain(manifest: Manifest, digests: Digests): Link[] {
   }
   check("the trained model", known.get("tuned"), digests.directoryDigest(manifest.tuned));
   const published = new Map(manifest.files.map(({ name, sha256 }) => [name, sha256]));
-  for (const { name, sha256 } of manifest.tuned) if (!manifest.amended.includes(name)) check(`published ${name}`, sha256, published.get(name));
+  for (const { name, sha256 } of manifest.tuned)
+    if (!manifest.amended.includes(name)) check(`published ${name}`, sha256, published.get(name));
   check(`published ${REPORT}`, known.get("report"), published.get(REPORT));
   return links;
 }

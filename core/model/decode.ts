@@ -40,7 +40,11 @@ export function decoderGraph(config: GptjConfig, bytes: (spec: WeightSpec) => By
   const attentionOf = (layer: number): Attention => {
     const rotate = (x_TD: Value): Value => g.rotary(x_TD, cos_T, sin_T, H, config.rotaryDim);
     return (q_TD, k_TD, v_TD) => {
-      const [q_BHSW, k_BHSW, v_BHSW] = [rotate(q_TD), rotate(k_TD), v_TD].map((x_TD) => g.splitHeads(x_TD, ids_BS, H)) as [Value, Value, Value];
+      const [q_BHSW, k_BHSW, v_BHSW] = [rotate(q_TD), rotate(k_TD), v_TD].map((x_TD) => g.splitHeads(x_TD, ids_BS, H)) as [
+        Value,
+        Value,
+        Value,
+      ];
       const k_BHKW = cached(layer, "key", k_BHSW);
       const v_BHKW = cached(layer, "value", v_BHSW);
       const scores_BHSK = g.maskScores(g.matMul(q_BHSW, k_BHKW, { transB: true, alpha: 1 / Math.sqrt(W) }), mask_BK);

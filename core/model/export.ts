@@ -4,11 +4,11 @@ import type { GptjConfig } from "./config.js";
 import { decoderGraph } from "./decode.js";
 import { elements, modelWeights, type WeightSpec } from "./names.js";
 
-/** Weights up to so many bytes lie in the ONNX file itself: easier to handle, while protobuf ends at 2 GB. */
-const INLINE_BYTES = 512 * 2 ** 20;
+/** The model file's name, which is where transformers.js looks. */
+const FILE = "model.onnx";
 
-/** Bytes of a data file beside it, at most: transformers.js reads each into one buffer. */
-const DATA_BYTES = 1.9e9;
+/** How many bytes of weights may lie in the model file, which is made in memory, and in a data file, which transformers.js reads into one buffer. */
+const LIMITS = { inline: 256 * 2 ** 20, data: 1.9e9 } as const;
 
 /** A file of weights beside an ONNX model: fp32, one weight after the other. */
 export interface DataFile {
@@ -19,29 +19,31 @@ export interface DataFile {
 
 /** Where the weights of an ONNX export lie, as transformers.js looks for them. */
 export interface ExportPlan {
+  /** name of the model file */
+  readonly file: string;
   /** empty: all weights are in the model file */
   readonly dataFiles: readonly DataFile[];
   /** where each weight lies that isn't in the model file, by its name */
   readonly places: ReadonlyMap<string, Exclude<Bytes, Uint8Array>>;
 }
 
-/** Plans the export of a model as `<file>`, with `<file>_data`, `<file>_data_1`, … where it is large. */
-export function planExport(config: GptjConfig, file: string, limits: { readonly inline: number; readonly data: number } = { inline: INLINE_BYTES, data: DATA_BYTES }): ExportPlan {
+/** Plans the export of a model as `model.onnx`, with `model.onnx_data`, `model.onnx_data_1`, … where it is large. */
+export function planExport(config: GptjConfig, limits: { readonly inline: number; readonly data: number } = LIMITS): ExportPlan {
   const weights = modelWeights(config);
   const bytesOf = ({ shape }: WeightSpec): number => 4 * elements(shape);
   const places = new Map<string, Exclude<Bytes, Uint8Array>>();
   const dataFiles: { name: string; bytes: number; weights: WeightSpec[] }[] = [];
-  if (weights.reduce((sum, spec) => sum + bytesOf(spec), 0) <= limits.inline) return { dataFiles, places };
+  if (weights.reduce((sum, spec) => sum + bytesOf(spec), 0) <= limits.inline) return { file: FILE, dataFiles, places };
   for (const spec of weights) {
     const length = bytesOf(spec);
     if (dataFiles.length === 0 || dataFiles.at(-1)!.bytes + length > limits.data)
-      dataFiles.push({ name: `${file}_data${dataFiles.length === 0 ? "" : `_${dataFiles.length}`}`, bytes: 0, weights: [] });
+      dataFiles.push({ name: `${FILE}_data${dataFiles.length === 0 ? "" : `_${dataFiles.length}`}`, bytes: 0, weights: [] });
     const last = dataFiles.at(-1)!;
     places.set(spec.name, { location: last.name, offset: last.bytes, length });
     last.weights.push(spec);
     last.bytes += length;
   }
-  return { dataFiles, places };
+  return { file: FILE, dataFiles, places };
 }
 
 /** The ONNX model of a plan; `read` gives the little-endian fp32 bytes of weights that lie in it. */

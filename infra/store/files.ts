@@ -26,7 +26,11 @@ export function fileStore(directory: string): ObjectStore {
   };
 
   /** Lets `fill` write a temporary file, makes it durable, and lets `name` give it its name. */
-  const place = async <T>(key: string, fill: (temporary: string) => Promise<void>, name: (temporary: string, path: string) => Promise<T>): Promise<T> => {
+  const place = async <T>(
+    key: string,
+    fill: (temporary: string) => Promise<void>,
+    name: (temporary: string, path: string) => Promise<T>,
+  ): Promise<T> => {
     const path = pathOf(key);
     await makeDirectory(join(directory, UNFINISHED));
     await makeDirectory(dirname(path));

@@ -18,7 +18,11 @@ function pathOf(uri: string): string {
     const path = fileURLToPath(uri);
     if (isAbsolute(path)) return path;
   } catch (error) {
-    throw new UserError("a file URI must name an absolute path of this machine", { got: uri, expected: "file:///directory" }, { cause: error });
+    throw new UserError(
+      "a file URI must name an absolute path of this machine",
+      { got: uri, expected: "file:///directory" },
+      { cause: error },
+    );
   }
   throw new UserError("a file URI must name an absolute path of this machine", { got: uri, expected: "file:///directory" });
 }

@@ -7,21 +7,52 @@ export function s3Error(error: unknown, doing: string, where: { readonly bucket:
   const code = codeOf(error);
   const details = { bucket: where.bucket, key, endpoint: where.endpoint, code };
   if (code === "NoSuchBucket")
-    return new UserError(`${doing} failed: there is no such bucket; create it, or name another by publish.target or ROSLIN_BUCKET`, details);
+    return new UserError(
+      `${doing} failed: there is no such bucket; create it, or name another by publish.target or ROSLIN_BUCKET`,
+      details,
+    );
   if (REFUSED.has(code))
-    return new UserError(`${doing} failed: S3 refuses the credentials, or they may not do this; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the profile`, details);
+    return new UserError(
+      `${doing} failed: S3 refuses the credentials, or they may not do this; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the profile`,
+      details,
+    );
   if (code === "CredentialsProviderError")
-    return new UserError(`${doing} failed: there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile`, details);
+    return new UserError(
+      `${doing} failed: there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile`,
+      details,
+    );
   if (WRONG_REGION.has(code) || error.message.includes("Region is missing"))
     return new UserError(`${doing} failed: the bucket's region is not the one that was asked; set AWS_REGION`, details, { cause: error });
   if (code === "InvalidBucketName") return new UserError(`${doing} failed: S3 takes no such bucket name`, details);
-  if (UNREACHABLE.has(code)) return new Error(`${doing} failed: the S3 endpoint cannot be reached [endpoint=${where.endpoint}, code=${code}]`, { cause: error });
-  return new Error(`${doing} failed [bucket=${where.bucket}${key === undefined ? "" : `, key=${key}`}, endpoint=${where.endpoint}, code=${code}]`, { cause: error });
+  if (UNREACHABLE.has(code))
+    return new Error(`${doing} failed: the S3 endpoint cannot be reached [endpoint=${where.endpoint}, code=${code}]`, { cause: error });
+  return new Error(
+    `${doing} failed [bucket=${where.bucket}${key === undefined ? "" : `, key=${key}`}, endpoint=${where.endpoint}, code=${code}]`,
+    { cause: error },
+  );
 }
 
-const REFUSED = new Set(["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "Forbidden", "403"]);
+const REFUSED = new Set([
+  "AccessDenied",
+  "InvalidAccessKeyId",
+  "SignatureDoesNotMatch",
+  "ExpiredToken",
+  "InvalidToken",
+  "Forbidden",
+  "403",
+]);
 const WRONG_REGION = new Set(["PermanentRedirect", "AuthorizationHeaderMalformed", "301"]);
-const UNREACHABLE = new Set(["ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "EPIPE", "TimeoutError"]);
+const UNREACHABLE = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ETIMEDOUT",
+  "EPIPE",
+  "TimeoutError",
+]);
 
 /** The service's code, the system's, or the HTTP status of an answer without a body (those of HEAD). */
 function codeOf(error: Error): string {

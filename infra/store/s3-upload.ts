@@ -50,23 +50,39 @@ export async function uploadFile(client: S3Client, target: Target, source: Sourc
   }
   const { uploadId, sent } = (await resume(client, target, source, upload)) ?? (await begin(client, target, upload));
   for (const { bytes } of sent.values()) upload.onBytes(bytes);
-  await sendParts(client, { ...target, UploadId: uploadId }, source, upload, parts.filter(({ part }) => !sent.has(part)), sent);
+  await sendParts(
+    client,
+    { ...target, UploadId: uploadId },
+    source,
+    upload,
+    parts.filter(({ part }) => !sent.has(part)),
+    sent,
+  );
   const Parts = parts.map(({ part }) => {
     const { etag, crc32 } = sent.get(part)!;
     return { PartNumber: part, ETag: etag, ...(crc32 === null ? {} : { ChecksumCRC32: crc32 }) };
   });
-  await client.send(new CompleteMultipartUploadCommand({ ...target, UploadId: uploadId, MultipartUpload: { Parts } }), { abortSignal: signal });
+  await client.send(new CompleteMultipartUploadCommand({ ...target, UploadId: uploadId, MultipartUpload: { Parts } }), {
+    abortSignal: signal,
+  });
   await rm(upload.journal, { force: true });
 }
 
 async function begin(client: S3Client, target: Target, upload: FileUpload): Promise<{ uploadId: string; sent: Map<number, SentPart> }> {
-  const { UploadId } = await client.send(new CreateMultipartUploadCommand({ ...target, Metadata: { sha256: upload.sha256 } }), { abortSignal: upload.signal });
+  const { UploadId } = await client.send(new CreateMultipartUploadCommand({ ...target, Metadata: { sha256: upload.sha256 } }), {
+    abortSignal: upload.signal,
+  });
   await writeFileAtomic(upload.journal, `${JSON.stringify({ ...target, uploadId: UploadId, sha256: upload.sha256 })}\n`);
   return { uploadId: UploadId!, sent: new Map() };
 }
 
 /** The upload that the journal tells of, with the parts that both it and the server know; null when there is none to go on with. */
-async function resume(client: S3Client, target: Target, source: Source, upload: FileUpload): Promise<{ uploadId: string; sent: Map<number, SentPart> } | null> {
+async function resume(
+  client: S3Client,
+  target: Target,
+  source: Source,
+  upload: FileUpload,
+): Promise<{ uploadId: string; sent: Map<number, SentPart> } | null> {
   const lines = (await readFile(upload.journal, "utf8").catch(() => "")).split("\n");
   const header = parse<Target & { readonly uploadId: string; readonly sha256: string }>(lines[0]!);
   if (header === null) return null;
@@ -97,12 +113,18 @@ function parse<T>(line: string): T | null {
 }
 
 /** ETags of the parts that the server has, by number; null when it no longer knows the upload. */
-async function listParts(client: S3Client, upload: Target & { readonly UploadId: string }, abortSignal: AbortSignal): Promise<Map<number, string> | null> {
+async function listParts(
+  client: S3Client,
+  upload: Target & { readonly UploadId: string },
+  abortSignal: AbortSignal,
+): Promise<Map<number, string> | null> {
   const etags = new Map<number, string>();
   let marker: string | undefined;
   do {
     try {
-      const page = await client.send(new ListPartsCommand({ ...upload, ...(marker === undefined ? {} : { PartNumberMarker: marker }) }), { abortSignal });
+      const page = await client.send(new ListPartsCommand({ ...upload, ...(marker === undefined ? {} : { PartNumberMarker: marker }) }), {
+        abortSignal,
+      });
       for (const { PartNumber, ETag } of page.Parts ?? []) etags.set(PartNumber!, ETag!);
       marker = page.IsTruncated === true ? page.NextPartNumberMarker : undefined;
     } catch (error) {

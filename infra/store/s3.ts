@@ -1,6 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { stat } from "node:fs/promises";
-import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from "@aws-sdk/client-s3";
 import { s3Error, statusOf } from "./s3-errors.js";
 import { uploadFile } from "./s3-upload.js";
 import type { ObjectStore } from "./store.js";
@@ -39,9 +46,11 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings): O
   const where = { bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
   const below = prefix === "" ? "" : `${prefix}/`;
   const at = (key: string): { Bucket: string; Key: string } => ({ Bucket: bucket, Key: below + key });
-  const failed = (doing: string, key?: string) => (error: unknown): never => {
-    throw s3Error(error, doing, where, key === undefined ? undefined : below + key);
-  };
+  const failed =
+    (doing: string, key?: string) =>
+    (error: unknown): never => {
+      throw s3Error(error, doing, where, key === undefined ? undefined : below + key);
+    };
 
   const head = (key: string): Promise<{ bytes: number; metadata: Record<string, string> } | null> =>
     client.send(new HeadObjectCommand(at(key))).then(
@@ -108,7 +117,11 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings): O
       const found: { key: string; bytes: number }[] = [];
       let token: string | undefined;
       do {
-        const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: below + prefix, ...(token === undefined ? {} : { ContinuationToken: token }) });
+        const command = new ListObjectsV2Command({
+          Bucket: bucket,
+          Prefix: below + prefix,
+          ...(token === undefined ? {} : { ContinuationToken: token }),
+        });
         const page = await client.send(command).catch(failed("listing objects"));
         for (const { Key, Size } of page.Contents ?? []) found.push({ key: Key!.slice(below.length), bytes: Size ?? 0 });
         token = page.NextContinuationToken;

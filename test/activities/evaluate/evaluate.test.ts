@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { evaluate, type EvaluateDependencies, type Evaluation } from "../../../activities/evaluate/index.js";
+import { evaluate, evaluateDefinition, type EvaluateDependencies, type Evaluation } from "../../../activities/evaluate/index.js";
 import type { StageContext, StageRequest } from "../../../activities/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import type { TokenRow, TokenSplit } from "../../../core/data/tokens.js";
@@ -105,4 +105,25 @@ test("without held-out rows nothing is judged, and the gate stands open", async 
 test("a model that got worse than the gate allows doesn't pass", async () => {
   const result = await evaluate(dependencies(rows), request("gate", { gate: { maxPerplexityRatio: 0.001 } }), context());
   assert.equal(reportOf(result).gate.passed, false);
+});
+
+test("reports the very bytes that this version of the stage stands for", async () => {
+  // a model that is always right, for real ones differ in their last bits from one kind of machine to another
+  const made: EvaluateDependencies = {
+    ...dependencies(rows),
+    openInference: () =>
+      Promise.resolve({
+        score: (batch) => Promise.resolve({ nll: 0, labels: 32 * batch.length }),
+        generate: async function* () {
+          yield* await Promise.resolve([1, 2, 3]);
+        },
+        close: () => Promise.resolve(),
+      }),
+  };
+  const result = await evaluate(made, request("pinned"), context());
+  // another digest? the report has changed: raise the definition's version, so that finished runs are evaluated anew
+  assert.deepEqual(
+    [evaluateDefinition.version, result.outputs[0]!.sha256],
+    [1, "82f87338433306aad0006b269ab253822c2bdfd2e1d4f0937ee3dccd46563030"],
+  );
 });

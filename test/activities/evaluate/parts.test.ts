@@ -12,7 +12,11 @@ import type { TokenSplit } from "../../../core/data/tokens.js";
 
 const split = (...lengths: number[]): TokenSplit => ({
   count: lengths.length,
-  row: (source) => ({ source, inputIds: new Int32Array(lengths[source]!).map((_, at) => at), labels: new Int32Array(lengths[source]!).map((_, at) => (at < 2 ? -100 : at)) }),
+  row: (source) => ({
+    source,
+    inputIds: new Int32Array(lengths[source]!).map((_, at) => at),
+    labels: new Int32Array(lengths[source]!).map((_, at) => (at < 2 ? -100 : at)),
+  }),
 });
 
 /** One character a token. */
@@ -62,7 +66,13 @@ test("a response ends with the end key, or after 128 tokens", async () => {
 });
 
 test("a sample shows the request without its template, and answers without the end key", () => {
-  const ask = (input?: string) => describeSample({ row: 7, prompt: letters.encode(promptOf({ instruction: "Name a colour.", input })), expected: letters.encode("blue\n\n### End") }, letters.encode("red"), letters.encode("green\n\n### End"), letters);
+  const ask = (input?: string) =>
+    describeSample(
+      { row: 7, prompt: letters.encode(promptOf({ instruction: "Name a colour.", input })), expected: letters.encode("blue\n\n### End") },
+      letters.encode("red"),
+      letters.encode("green\n\n### End"),
+      letters,
+    );
   const { prompt, ...plain } = ask();
   assert.equal(prompt, promptOf({ instruction: "Name a colour." }));
   assert.deepEqual(plain, { row: 7, instruction: "Name a colour.", expected: "blue", base: "red", tuned: "green" });

@@ -21,7 +21,8 @@ export async function finishedRun(root: string, target: string | null, gatePasse
   const base = join(REFERENCE, "gptj-tiny");
   const at = (name: string): string => join(root, name);
   for (const directory of ["base", "tuned", "tokens"]) mkdirSync(at(directory), { recursive: true });
-  for (const name of ["config.json", "generation_config.json"]) for (const directory of ["base", "tuned"]) copyFileSync(join(base, name), at(join(directory, name)));
+  for (const name of ["config.json", "generation_config.json"])
+    for (const directory of ["base", "tuned"]) copyFileSync(join(base, name), at(join(directory, name)));
   copyFileSync(join(base, "model.safetensors"), at("base/model.safetensors"));
   copyFileSync(join(base, "expected-after-20-steps.safetensors"), at("tuned/model.safetensors"));
   writeFileSync(at("tokens/index.json"), "{}");
@@ -40,12 +41,21 @@ export async function finishedRun(root: string, target: string | null, gatePasse
     artifactOf("tuned", at("tuned")),
     artifactOf("report", at("evaluation.json")),
   ]);
-  const config = parseRunConfig({ model: { source: `file://${at("base")}` }, dataset: { source: "hf://tatsu-lab/alpaca@main" }, publish: { target } });
+  const config = parseRunConfig({
+    model: { source: "file:///models/base" },
+    dataset: { source: "hf://tatsu-lab/alpaca@main" },
+    publish: { target },
+  });
   const request = { config, inputs, root: join(root, "stages") };
   const directory = stageDirectory(trainDefinition, request);
   mkdirSync(directory, { recursive: true });
   const metrics = { seconds: 1, losses: LOSSES, tokens: 1234, oneKindOfMachine: true, fingerprint: { node: "v20", threadsPerRank: 1 } };
-  await finishStage({ writeFileAtomic, lock }, directory, { stage: "train", outputs: [{ ...inputs[3]!, name: "model" }], metrics, stateDigest: sha256("state") });
+  await finishStage({ writeFileAtomic, lock }, directory, {
+    stage: "train",
+    outputs: [{ ...inputs[3], name: "model" }],
+    metrics,
+    stateDigest: sha256("state"),
+  });
   return request;
 }
 

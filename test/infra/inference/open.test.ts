@@ -34,7 +34,10 @@ test("generation ends at the last position", async () => {
 
 test("a directory that is no model is the user's to mend", async () => {
   const empty = mkdtempSync(join(tmpdir(), "roslin-none-"));
-  await assert.rejects(openInference(empty, new AbortController().signal), (error) => error instanceof UserError && /needs config.json/.test(error.message));
+  await assert.rejects(
+    openInference(empty, new AbortController().signal),
+    (error) => error instanceof UserError && /needs config.json/.test(error.message),
+  );
   rmSync(empty, { recursive: true });
 });
 

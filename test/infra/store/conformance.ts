@@ -103,7 +103,12 @@ export function storeConformance(name: string, open: () => Promise<ObjectStore>)
         const put = async (content: Buffer): Promise<{ sent: boolean; heard: number }> => {
           await writeFile(path, content);
           let heard = 0;
-          const upload = { sha256: sha256(content), journal: join(directory, "journal"), onBytes: (n: number) => void (heard += n), signal: new AbortController().signal };
+          const upload = {
+            sha256: sha256(content),
+            journal: join(directory, "journal"),
+            onBytes: (n: number) => void (heard += n),
+            signal: new AbortController().signal,
+          };
           return { sent: await store.putFile("big/file.bin", path, upload), heard };
         };
         const content = Buffer.alloc(3 << 20, "roslin");

@@ -16,7 +16,8 @@ storeConformance("memory", () => Promise.resolve(memoryStore()));
 
 test("a file store refuses keys that leave it", async () => {
   const store = fileStore(newDirectory());
-  for (const key of ["../x", "a/../../x", "/x", "a//b", "", ".unfinished/x"]) await assert.rejects(store.write(key, Buffer.from("x")), /leave its store/);
+  for (const key of ["../x", "a/../../x", "/x", "a//b", "", ".unfinished/x"])
+    await assert.rejects(store.write(key, Buffer.from("x")), /leave its store/);
 });
 
 test("a file store leaves nothing unfinished, and clears what a killed process left", async () => {

@@ -74,7 +74,10 @@ test("an aborted upload goes on with the parts that had arrived", async () => {
   assert.ok(arrived > 0 && arrived < content.length);
   const heard: number[] = [];
   await store.putFile("model", path, { ...upload, onBytes: (bytes) => void heard.push(bytes), signal: new AbortController().signal });
-  assert.equal(heard.reduce((sum, bytes) => sum + bytes), content.length);
+  assert.equal(
+    heard.reduce((sum, bytes) => sum + bytes),
+    content.length,
+  );
   assert.equal(await digestOf(store, "model"), upload.sha256);
   assert.equal(existsSync(journal), false);
 });
@@ -85,15 +88,25 @@ test("an upload whose process was killed goes on with the parts that had arrived
   const journal = join(scratch, "journal-kill");
   const digest = sha256(content);
   const argument = JSON.stringify({ uri: store.uri, settings, key: "model", path, sha256: digest, journal });
-  const child = spawn(process.execPath, ["--no-warnings", fileURLToPath(new URL("upload-child.js", import.meta.url)), argument], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, ["--no-warnings", fileURLToPath(new URL("upload-child.js", import.meta.url)), argument], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const [line] = (await once(child.stdout, "data")) as [Buffer];
   child.kill("SIGKILL");
   await once(child, "exit");
   const first = Number(/bytes (\d+)/.exec(line.toString())![1]);
   const heard: number[] = [];
-  await store.putFile("model", path, { sha256: digest, journal, onBytes: (bytes) => void heard.push(bytes), signal: new AbortController().signal });
+  await store.putFile("model", path, {
+    sha256: digest,
+    journal,
+    onBytes: (bytes) => void heard.push(bytes),
+    signal: new AbortController().signal,
+  });
   assert.equal(heard[0], first);
-  assert.equal(heard.reduce((sum, bytes) => sum + bytes), content.length);
+  assert.equal(
+    heard.reduce((sum, bytes) => sum + bytes),
+    content.length,
+  );
   assert.equal(await digestOf(store, "model"), digest);
 });
 
@@ -102,10 +115,22 @@ test("a journal of another file's upload, or of one that the server forgot, is n
   const { path, content } = bigFile(2);
   const journal = join(scratch, "journal-other");
   const own = { Bucket: "roslin", Key: `${store.uri.slice("s3://roslin/".length)}/model`, sha256: sha256(content) };
-  for (const header of [{ ...own, Key: "other", uploadId: "gone" }, { ...own, sha256: "other", uploadId: "gone" }, { ...own, uploadId: "gone" }]) {
+  for (const header of [
+    { ...own, Key: "other", uploadId: "gone" },
+    { ...own, sha256: "other", uploadId: "gone" },
+    { ...own, uploadId: "gone" },
+  ]) {
     writeFileSync(journal, `${JSON.stringify(header)}\n{"part":1,"by`);
     await store.delete("model");
-    assert.equal(await store.putFile("model", path, { sha256: sha256(content), journal, onBytes: () => undefined, signal: new AbortController().signal }), true);
+    assert.equal(
+      await store.putFile("model", path, {
+        sha256: sha256(content),
+        journal,
+        onBytes: () => undefined,
+        signal: new AbortController().signal,
+      }),
+      true,
+    );
     assert.equal(await digestOf(store, "model"), sha256(content));
   }
 });
@@ -124,5 +149,8 @@ test("what the user must mend is a UserError that says what", async () => {
 
 test("an endpoint that cannot be reached is an error that time may mend", async () => {
   const away = openStore("s3://roslin/p", { ...settings, endpoint: "http://127.0.0.1:1" });
-  await assert.rejects(away.list(""), (error) => !(error instanceof UserError) && /cannot be reached.*127\.0\.0\.1:1/.test((error as Error).message));
+  await assert.rejects(
+    away.list(""),
+    (error) => !(error instanceof UserError) && /cannot be reached.*127\.0\.0\.1:1/.test((error as Error).message),
+  );
 });
