@@ -44,7 +44,7 @@ export async function finish(
   const rows = sum("rows");
   const kept = sum("kept");
   await setRejectsAside(dependencies, directory, records, rows, maxRejectShare);
-  if (kept === 0) throw new UserError("no row of the dataset can be trained on", { rows, empty: sum("dropped") });
+  if (kept === 0) throw new UserError("every row of the dataset has an empty response", { rows });
   if (testRows >= kept) throw new UserError("preprocess.testRows leaves no rows to train on: lower it", { testRows, rows: kept });
 
   const isTest = splitRows(kept, testRows, seed);
@@ -75,7 +75,8 @@ async function setRejectsAside(
   const rejects = records.flatMap((record) => record.rejects);
   const file = join(directory, "rejects.jsonl");
   await dependencies.writeFileAtomic(file, rejects.map((reject) => `${JSON.stringify(reject)}\n`).join(""));
-  if (rejects.length <= maxShare * rows) return;
+  const allBad = rejects.length > 0 && records.every((record) => record.kept === 0);
+  if (rejects.length <= maxShare * rows && !allBad) return;
   const first = rejects.slice(0, QUOTED).map(({ row, reason }) => `row ${row}: ${reason}`);
   throw new UserError(
     `too many rows of the dataset are bad; the first: ${first.join("; ")}. Mend them, or raise preprocess.maxRejectShare`,

@@ -260,11 +260,12 @@ test("what the user must mend is said in one message", async () => {
   await fails(await request(write("bad.jsonl", "no json\n{"), {}), "not in Alpaca's format", "line 1");
   await fails(await request(rows, { testRows: 5 }), "testRows=5", "rows=5");
   await fails(await request(rows, { testRows: 1000 }), "testRows=1000", "rows=5");
-  await fails(await request(write("empty.json", [{ instruction: "a", output: "" }]), { testRows: 0 }), "no row", "empty=1");
+  await fails(await request(write("empty.json", [{ instruction: "a", output: "" }]), { testRows: 0 }), "empty response", "rows=1");
   await fails(
     await request(write("masked.json", [{ input_ids: [1, 2], labels: [2, -100] }]), { testRows: 0 }),
     "no token of the training rows carries loss",
   );
+  await fails(await request(rows, { testRows: 0, maxLength: 9, maxRejectShare: 1 }), "longer than 9 tokens", "bad=5");
   await fails(await request(rows, { testRows: 1 }, writeModel(fresh("short"), { n_positions: 512 })), "maxLength=1024", "n_positions=512");
   await fails(await request(rows, { testRows: 1 }, writeModel(fresh("bare"), {}, null)), "tokenizer.json", "missing");
   await fails(
