@@ -24,8 +24,9 @@ interface Question {
   readonly kind: "models" | "datasets";
   readonly id: string;
   readonly revision: string;
-  /** null: the repository's description */
-  readonly path: string | null;
+  readonly what: "description" | "tree" | "file";
+  /** of a file */
+  readonly path: string;
 }
 
 /** Starts a server that speaks the Hugging Face hub's protocol, as far as downloads need it. */
@@ -56,15 +57,17 @@ export async function answerHub(root: string, request: IncomingMessage, response
   const tree = await readTree(join(root, question.kind, question.id));
   if (tree === null) return refuse(response, 404, "RepoNotFound");
   if (question.revision !== "main" && question.revision !== tree.commit) return refuse(response, 404, "RevisionNotFound");
-  if (question.path === null) return describe(response, question, tree);
+  if (question.what !== "file") return sendJson(response, question.what === "tree" ? listing(tree) : describe(question, tree));
   const file = tree.files.find(({ path }) => path === question.path);
   if (file === undefined) return refuse(response, 404, "EntryNotFound");
   await send(request, response, tree, file);
 }
 
+/** Size of the pointer that git holds in the place of a large file. */
+const POINTER_BYTES = 134;
 const NAME = /^[\w][\w.-]*$/;
 
-/** `/api/models/{id}[/revision/{rev}]` and `/[datasets/]{id}/resolve/{rev}/{path}`; null for anything else. */
+/** `/api/models/{id}[/revision/{rev}]`, `/api/models/{id}/tree/{rev}` and `/[datasets/]{id}/resolve/{rev}/{path}`; null for anything else. */
 export function parseQuestion(pathname: string): Question | null {
   let parts: string[];
   try {
@@ -78,20 +81,37 @@ export function parseQuestion(pathname: string): Question | null {
   if (parts[0] === kind) parts.shift();
   const [owner = "", name = "", verb, revision = "main", ...path] = parts;
   if (!NAME.test(owner) || !NAME.test(name)) return null;
-  const asked = { kind, id: `${owner}/${name}`, revision } as const;
-  if (description) return path.length === 0 && (verb === undefined || verb === "revision") ? { ...asked, path: null } : null;
-  return verb === "resolve" && path.length > 0 ? { ...asked, path: path.join("/") } : null;
+  const asked = { kind, id: `${owner}/${name}`, revision, path: path.join("/") } as const;
+  if (!description) return verb === "resolve" && path.length > 0 ? { ...asked, what: "file" } : null;
+  if (path.length > 0) return null;
+  if (verb === undefined || verb === "revision") return { ...asked, what: "description" };
+  return verb === "tree" ? { ...asked, what: "tree" } : null;
 }
 
-function describe(response: ServerResponse, { id }: Question, tree: Tree): void {
+function describe({ id }: Question, tree: Tree): unknown {
   const siblings = tree.files.map(({ path, bytes, blobId, sha256, large }) => ({
     rfilename: path,
     size: bytes,
     blobId,
-    ...(large ? { lfs: { sha256, size: bytes, pointerSize: 134 } } : {}),
+    ...(large ? { lfs: { sha256, size: bytes, pointerSize: POINTER_BYTES } } : {}),
   }));
+  return { id, sha: tree.commit, private: false, gated: false, siblings };
+}
+
+/** The same files as the tree endpoint tells them, which newer clients ask. */
+function listing(tree: Tree): unknown {
+  return tree.files.map(({ path, bytes, blobId, sha256, large }) => ({
+    type: "file",
+    path,
+    size: bytes,
+    oid: blobId,
+    ...(large ? { lfs: { oid: sha256, size: bytes, pointerSize: POINTER_BYTES } } : {}),
+  }));
+}
+
+function sendJson(response: ServerResponse, body: unknown): void {
   response.setHeader("content-type", "application/json");
-  response.end(JSON.stringify({ id, sha: tree.commit, private: false, gated: false, siblings }));
+  response.end(JSON.stringify(body));
 }
 
 async function send(request: IncomingMessage, response: ServerResponse, tree: Tree, file: TreeFile): Promise<void> {
