@@ -16,8 +16,8 @@ import type { LeasedWorkers } from "./workers.js";
 /** How many attempts in a row may end without a new checkpoint. A killed process is no sign of a mistake; an error is. */
 const LIMITS: Readonly<Record<Verdict, number>> = { fatal: 1, error: 3, lost: 20 };
 
-/** How long the others may take to see by themselves that one of them failed. */
-const SETTLE = "5 seconds";
+/** How long the others may take to see by themselves that one of them failed: a closed socket says so in milliseconds. */
+const SETTLE = "2 seconds";
 
 export interface Gang {
   readonly input: StageInput;
@@ -77,19 +77,32 @@ function attemptNote({ generation, resumeStep, totalSteps }: TrainAttempt, worke
   return `attempt ${generation} on ${workers} worker${workers === 1 ? "" : "s"}: ${totalSteps} steps${from}`;
 }
 
-/** Runs one activity on each worker until all have ended; when one fails, those that do not notice are cancelled. */
+/**
+ * Runs one activity on each worker. Once one has failed, those that have not ended soon after are told to, and not waited
+ * for: a killed worker's activity ends with its heartbeat timeout only. Whoever still writes then is fenced by the
+ * commit log, and a worker that is still busy does not answer the next attempt's ping.
+ */
 async function runRanks(attempt: TrainAttempt, workers: readonly GpuWorker[]): Promise<PromiseSettledResult<RankResult>[]> {
   const run = CancellationScope.current();
   const scope = new CancellationScope();
-  const settled = await scope.run(() => {
-    const ranks = workers.map((worker, index) => rankActivity(attempt, worker, index));
-    const cancelLater = (): Promise<void> => sleep(SETTLE).then(() => scope.cancel());
-    for (const rank of ranks) rank.catch(() => cancelLater().catch(() => undefined));
-    return Promise.allSettled(ranks);
+  const ended: PromiseSettledResult<RankResult>[] = [];
+  const ranks = await scope.run(async () => workers.map((worker, index) => rankActivity(attempt, worker, index)));
+  const all = Promise.allSettled(ranks.map((rank) => rank.then(
+    (value) => ended.push({ status: "fulfilled", value }),
+    (reason: unknown) => ended.push({ status: "rejected", reason }),
+  )));
+  const failed = new Promise<void>((resolve) => {
+    for (const rank of ranks) rank.catch(() => resolve());
   });
-  scope.cancel(); // the timers of those who would have been cancelled later
-  if (run.consideredCancelled) throw new CancelledFailure("cancelled while training");
-  return settled;
+  const patience = scope.run(() => failed.then(() => sleep(SETTLE)));
+  await Promise.race([all, patience.catch(() => all)]);
+  // a cancelled run has ended when all have saved
+  if (run.consideredCancelled) {
+    await all;
+    throw new CancelledFailure("cancelled while training");
+  }
+  scope.cancel();
+  return [...ended];
 }
 
 function rankActivity(attempt: TrainAttempt, worker: GpuWorker, index: number): Promise<RankResult> {
