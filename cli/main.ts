@@ -14,6 +14,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   stage: async () => (await import("./commands/stage.js")).stage,
   generate: async () => (await import("./commands/generate.js")).generate,
   verify: async () => (await import("./commands/verify.js")).verify,
+  start: async () => (await import("./commands/start.js")).start,
+  watch: async () => (await import("./commands/watch.js")).watch,
+  list: async () => (await import("./commands/list.js")).list,
+  cancel: async () => (await import("./commands/cancel.js")).cancel,
+  schedule: async () => (await import("./commands/schedule.js")).schedule,
   inspect: async () => (await import("./commands/inspect.js")).inspect,
 };
 

@@ -21,8 +21,12 @@ export const down: Command = {
     }
     if (!isAlive(state.supervisor)) {
       const unlock = await lockHome(home);
-      const ended = await clearLeftovers(home, (line) => console.error(`roslin: ${line}`)).finally(() => unlock());
-      console.log(ended === 0 ? "nothing runs here" : "stopped");
+      try {
+        const ended = await clearLeftovers(home, (line) => console.error(`roslin: ${line}`));
+        console.log(ended === 0 ? "nothing runs here" : "stopped");
+      } finally {
+        await unlock();
+      }
       return 0;
     }
     process.kill(state.supervisor.pid, "SIGTERM");

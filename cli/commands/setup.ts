@@ -11,6 +11,7 @@ export const setup: Command = {
     parseArgs({ args: [...args], options: {} });
     const say = (line: string): void => console.error(`roslin: ${line}`);
     for (const tool of [TEMPORAL, WEED]) await getTool(tool, toolPlaces(environment), say);
+    say("everything is in place");
     return 0;
   },
 };
