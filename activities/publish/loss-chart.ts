@@ -3,8 +3,8 @@
 const WIDTH = 720;
 const HEIGHT = 300;
 const MARGIN = { left: 48, right: 16, top: 12, bottom: 36 };
-/** Dots drawn at most: more are thinned out evenly. */
-const MAX_DOTS = 1000;
+/** Points drawn at most: more are thinned out evenly. */
+const MAX_POINTS = 1000;
 
 /** An SVG of `losses`, one for each step; colours come from the page's classes. Empty losses give an empty text. */
 export function lossChart(losses: readonly number[]): string {
@@ -15,15 +15,14 @@ export function lossChart(losses: readonly number[]): string {
   const [bottom, top] = [Math.min(low, ticks[0]!), Math.max(high, ticks.at(-1)!)];
   const x = (step: number): number => MARGIN.left + ((step - 0.5) / losses.length) * (WIDTH - MARGIN.left - MARGIN.right);
   const y = (loss: number): number => MARGIN.top + ((top - loss) / (top - bottom || 1)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
-  const point = (loss: number, index: number): string => `${x(index + 1).toFixed(1)},${y(loss).toFixed(1)}`;
-
-  const every = Math.ceil(losses.length / MAX_DOTS);
-  const dots = losses.flatMap((loss, index) => {
-    if (index % every !== 0) return [];
-    return [
-      `<circle class="dot" cx="${x(index + 1).toFixed(1)}" cy="${y(loss).toFixed(1)}" r="2"><title>step ${index + 1}: ${loss.toFixed(4)}</title></circle>`,
-    ];
-  });
+  const every = Math.ceil(losses.length / MAX_POINTS);
+  const shown = losses.flatMap((loss, index) => (index % every === 0 ? [{ loss, index, at: x(index + 1).toFixed(1) }] : []));
+  const dots = shown.map(
+    ({ loss, index, at }) =>
+      `<circle class="dot" cx="${at}" cy="${y(loss).toFixed(1)}" r="2"><title>step ${index + 1}: ${loss.toFixed(4)}</title></circle>`,
+  );
+  const means = runningMean(losses);
+  const line = shown.map(({ index, at }) => `${at},${y(means[index]!).toFixed(1)}`);
   const grid = ticks.map(
     (tick) =>
       `<line class="grid" x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y(tick).toFixed(1)}" y2="${y(tick).toFixed(1)}"/>` +
@@ -41,17 +40,17 @@ export function lossChart(losses: readonly number[]): string {
     ...axis,
     `<text class="tick" x="${WIDTH - MARGIN.right}" y="${HEIGHT - 2}" text-anchor="end">step</text>`,
     ...dots,
-    `<polyline class="line" points="${runningMean(losses).map(point).join(" ")}"/>`,
+    `<polyline class="line" points="${line.join(" ")}"/>`,
     "</svg>",
   ].join("\n");
 }
 
-/** Means over the last tenth of the steps so far, at least five. */
+/** The mean around each step, over about a fortieth of the run, at least five steps. */
 function runningMean(losses: readonly number[]): number[] {
-  const window = Math.max(5, Math.round(losses.length / 40));
+  const half = Math.max(2, Math.round(losses.length / 80));
   return losses.map((_, index) => {
-    const recent = losses.slice(Math.max(0, index - window + 1), index + 1);
-    return recent.reduce((sum, loss) => sum + loss, 0) / recent.length;
+    const around = losses.slice(Math.max(0, index - half), index + half + 1);
+    return around.reduce((sum, loss) => sum + loss, 0) / around.length;
   });
 }
 
