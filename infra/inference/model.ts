@@ -26,13 +26,14 @@ export interface Model {
 /** Positions whose logits are in memory at once: 64 of 50,400 words are 13 MB. */
 const HEAD_ROWS = 64;
 
-/** Reads a model directory into memory. Throws UserError or CorruptError for what is wrong with it. */
-export async function openModel(directory: string, threads: number): Promise<Model> {
+/** Reads a model directory into memory, unless `stopped` says so in between. Throws UserError or CorruptError for what is wrong with it. */
+export async function openModel(directory: string, threads: number, stopped: () => boolean): Promise<Model> {
   const files = new ModelFiles(directory);
   const { config } = files;
   const weights = new Map<string, Tensor>();
   try {
     for (const { name, shape } of modelWeights(config)) {
+      if (stopped()) throw new Error("reading a model was stopped");
       const data = new Float32Array(elements(shape));
       files.readFloats(name, 0, data);
       weights.set(name, floats(data, ...shape));

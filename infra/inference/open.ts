@@ -16,14 +16,19 @@ export interface InferenceModel {
 /** Reads a model directory into a new thread. Throws UserError or CorruptError for what is wrong with it; an aborted signal ends the thread. */
 export async function openInference(directory: string, signal: AbortSignal): Promise<InferenceModel> {
   signal.throwIfAborted();
-  const worker = new Worker(new URL("thread.js", import.meta.url), { workerData: { directory, threads: availableParallelism() } });
+  const stopping = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(new URL("thread.js", import.meta.url), {
+    workerData: { directory, threads: availableParallelism(), stopping },
+  });
   // a thread that dies between calls is heard of by the next one
   worker.on("error", () => undefined);
   const closed = new AbortController();
   const ended = new Promise((resolve) => void worker.once("exit", resolve));
-  let ready = false;
-  // a thread ends between two graphs by itself, and so gives its sessions back; one that still reads files is just ended
-  const stop = (): void => void (ready ? worker.postMessage({ stop: true } satisfies Question) : worker.terminate());
+  // the thread ends by itself, between two weights or two answers: one that is terminated inside a native call may take the process along
+  const stop = (): void => {
+    Atomics.store(stopping, 0, 1);
+    worker.postMessage({ stop: true } satisfies Question);
+  };
   signal.addEventListener("abort", stop, { once: true, signal: closed.signal });
 
   const close = async (): Promise<void> => {
@@ -59,7 +64,6 @@ export async function openInference(directory: string, signal: AbortSignal): Pro
 
   try {
     await heard();
-    ready = true;
   } catch (error) {
     await close();
     throw error;

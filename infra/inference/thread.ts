@@ -17,7 +17,7 @@ export type Answer =
   | { readonly error: { readonly name: string; readonly message: string } };
 
 const port = parentPort!;
-const { directory, threads } = workerData as { directory: string; threads: number };
+const { directory, threads, stopping } = workerData as { directory: string; threads: number; stopping: Int32Array };
 const answer = (value: Answer): void => port.postMessage(value);
 const failed = (error: unknown): void => {
   const { name, message } = error instanceof Error ? error : new Error(String(error));
@@ -25,7 +25,7 @@ const failed = (error: unknown): void => {
 };
 
 try {
-  const model = await openModel(directory, threads);
+  const model = await openModel(directory, threads, () => Atomics.load(stopping, 0) === 1);
   let tokens: AsyncGenerator<number> | null = null;
   const reply = async (question: Exclude<Question, { stop: true }>): Promise<Answer> => {
     if ("score" in question) return await model.score(question.score);

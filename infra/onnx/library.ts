@@ -8,9 +8,6 @@ import koffi from "koffi";
  * a training head's logits cost more to copy than to compute.
  */
 
-// graphs run on the caller's stack, which koffi makes
-koffi.config({ sync_stack_size: 16 << 20 });
-
 const root = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
 const binaries = readdirSync(join(root, "bin")).map((name) => join(root, "bin", name, process.platform, process.arch))[0]!;
 const path = join(binaries, process.platform === "darwin" ? "libonnxruntime.1.dylib" : "libonnxruntime.so.1");

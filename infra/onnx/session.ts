@@ -19,13 +19,16 @@ export async function createSession(graph: Graph, options: { readonly threads: n
   const session = open(graph, options.threads);
   openSessions.add(session);
   const types = new Map(graph.outputs.map(({ name, type }) => [name, type]));
-  const inputNames = strings(graph.inputs.map(({ name }) => name));
+  const texts = new Map([...graph.inputs, ...graph.outputs].map(({ name }) => [name, Uint8Array.from(Buffer.from(`${name}\0`)).buffer]));
+  const addresses = (names: readonly string[]): BigUint64Array => BigUint64Array.from(names, (name) => addressOf(texts, name));
+  const inputNames = addresses(graph.inputs.map(({ name }) => name));
   return {
     graph,
     async run(inputs, outputs) {
       const names = Object.keys(outputs);
       const ins: bigint[] = [];
       const outs = new BigUint64Array(names.length);
+      inUse.add(inputs);
       try {
         for (const { name } of graph.inputs) {
           const input = inputs[name];
@@ -33,19 +36,11 @@ export async function createSession(graph: Graph, options: { readonly threads: n
           ins.push(wrap(input));
         }
         names.forEach((name, index) => (outs[index] = outputs[name] ? wrap(outputs[name]) : 0n));
-        const outputNames = strings(names);
-        ort.runSession(
-          session,
-          null,
-          inputNames.addresses,
-          BigUint64Array.from(ins),
-          ins.length,
-          outputNames.addresses,
-          names.length,
-          outs,
-        );
+        const outputNames = addresses(names);
+        ort.runSession(session, null, inputNames, BigUint64Array.from(ins), ins.length, outputNames, names.length, outs);
         return Object.fromEntries(names.map((name, index) => [name, outputs[name] ?? copy(outs[index]!, types.get(name)!)]));
       } finally {
+        inUse.delete(inputs);
         for (const value of [...ins, ...outs]) if (value !== 0n) ort.releaseValue(value);
       }
     },
@@ -54,6 +49,9 @@ export async function createSession(graph: Graph, options: { readonly threads: n
     },
   };
 }
+
+/** Inputs of runs under way: onnxruntime knows addresses only, which keep nothing alive. */
+const inUse = new Set<object>();
 
 const openSessions = new Set<bigint>();
 process.once("exit", () => openSessions.forEach(ort.releaseSession));
@@ -120,9 +118,9 @@ function copy(value: bigint, type: ElementType): Tensor {
   return { type, shape, data } as Tensor;
 }
 
-/** Names as C strings; the addresses hold as long as `bytes` is kept. */
-function strings(names: readonly string[]): { readonly addresses: BigUint64Array; readonly bytes: readonly Uint8Array[] } {
-  const bytes = names.map((name) => new Uint8Array(new TextEncoder().encode(`${name}\0`)));
-  const addresses = BigUint64Array.from(bytes, (text) => koffi.address(text.buffer));
-  return { addresses, bytes };
+/** Where a name lies as a C string. */
+function addressOf(texts: ReadonlyMap<string, ArrayBuffer>, name: string): bigint {
+  const text = texts.get(name);
+  if (text === undefined) throw new Error(`the graph has no such output [output=${name}]`);
+  return koffi.address(text);
 }
