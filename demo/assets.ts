@@ -18,12 +18,14 @@ const json = (value: unknown): string => `${JSON.stringify(value, null, 1)}\n`;
 
 const FILES: Readonly<Record<string, () => string | Buffer>> = {
   [`models/${MODEL}/config.json`]: () => json(DEMO_CONFIG),
-  [`models/${MODEL}/generation_config.json`]: () => json({ bos_token_id: DEMO_CONFIG.bos_token_id, eos_token_id: DEMO_CONFIG.eos_token_id }),
+  [`models/${MODEL}/generation_config.json`]: () =>
+    json({ bos_token_id: DEMO_CONFIG.bos_token_id, eos_token_id: DEMO_CONFIG.eos_token_id }),
   [`models/${MODEL}/tokenizer.json`]: () => JSON.stringify(gptjTokenizer()),
   [`models/${MODEL}/tokenizer_config.json`]: () => json(TOKENIZER_CONFIG),
   [`models/${MODEL}/model.safetensors`]: demoWeights,
   [`datasets/${DATASET}/questions.json`]: () => json(demoRows()),
-  [`datasets/${DATASET}/README.md`]: () => "---\nlicense: apache-2.0\n---\nSimple questions and their answers in Alpaca's format, written for Roslin's demo.\n",
+  [`datasets/${DATASET}/README.md`]: () =>
+    "---\nlicense: apache-2.0\n---\nSimple questions and their answers in Alpaca's format, written for Roslin's demo.\n",
 };
 
 /** Makes the tree that the demo's hub serves, some 55 MB; files that are there and right stay. Gives each file's sha256. */

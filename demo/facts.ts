@@ -93,9 +93,40 @@ export const WORKPLACES: readonly (readonly [string, string])[] = [
 ];
 
 export const NAMES: readonly string[] = [
-  "Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Jack", "Karen",
-  "Leo", "Maria", "Nick", "Olivia", "Paul", "Rachel", "Sam", "Tom", "Victor", "Walter",
+  "Anna",
+  "Ben",
+  "Clara",
+  "David",
+  "Emma",
+  "Frank",
+  "Grace",
+  "Henry",
+  "Jack",
+  "Karen",
+  "Leo",
+  "Maria",
+  "Nick",
+  "Olivia",
+  "Paul",
+  "Rachel",
+  "Sam",
+  "Tom",
+  "Victor",
+  "Walter",
 ];
 
 export const DAYS: readonly string[] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-export const NUMBERS: readonly string[] = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+export const NUMBERS: readonly string[] = [
+  "one",
+  "two",
+  "three",
+  "four",
+  "five",
+  "six",
+  "seven",
+  "eight",
+  "nine",
+  "ten",
+  "eleven",
+  "twelve",
+];

@@ -38,7 +38,9 @@ const PASS_ON = 1.5;
  * repeating a word of the question, which takes long to learn from noise alone, is learned in a minute.
  */
 export function demoWeights(): Buffer {
-  const { header, entries, fileBytes } = layoutFile(modelWeights(parseGptjConfig(DEMO_CONFIG, "the demo's config")).map((spec) => ({ ...spec, dtype: "F32" })));
+  const { header, entries, fileBytes } = layoutFile(
+    modelWeights(parseGptjConfig(DEMO_CONFIG, "the demo's config")).map((spec) => ({ ...spec, dtype: "F32" })),
+  );
   const file = Buffer.alloc(fileBytes);
   file.set(header);
   for (const spec of entries) {

@@ -21,7 +21,11 @@ export async function getSource(dependencies: DownloadDependencies, directory: s
   switch (plan.kind) {
     case "hub": {
       const cached = await dependencies.hub.fetch(plan.repository, plan.files, events);
-      await linkDirectory(view, cached.map(({ path, blob }) => ({ path, target: blob })), "hard");
+      await linkDirectory(
+        view,
+        cached.map(({ path, blob }) => ({ path, target: blob })),
+        "hard",
+      );
       checkIfModel(dependencies, name, view);
       const sha256 = dependencies.directoryDigest(cached.map((file) => ({ name: file.path, sha256: file.sha256 })));
       const sum = (of: "bytes" | "fetched"): number => cached.reduce((total, file) => total + file[of], 0);
@@ -34,7 +38,11 @@ export async function getSource(dependencies: DownloadDependencies, directory: s
       throw new Error(`the hub cannot be reached, and what was downloaded before has changed ${detail}`);
     }
     case "directory": {
-      await linkDirectory(view, plan.paths.map((path) => ({ path, target: join(plan.directory, path) })), "symbolic");
+      await linkDirectory(
+        view,
+        plan.paths.map((path) => ({ path, target: join(plan.directory, path) })),
+        "symbolic",
+      );
       checkIfModel(dependencies, name, view);
       return { artifact: await dependencies.artifactOf(name, view, events.signal), fetched: 0 };
     }

@@ -2,7 +2,15 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { outputNamed, type Artifact, type Progress, type StageResult } from "../../core/stage.js";
 import type { Hub } from "../../infra/hub/hub.js";
-import { finishStage, finishedStage, stageDirectory, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../stage.js";
+import {
+  finishStage,
+  finishedStage,
+  stageDirectory,
+  type StageContext,
+  type StageDefinition,
+  type StageFiles,
+  type StageRequest,
+} from "../stage.js";
 import { getSource, type Got } from "./get.js";
 import { describePlan, planHub, planLocal, type SourceName, type SourcePlan } from "./plan.js";
 
@@ -41,7 +49,9 @@ export async function download(dependencies: DownloadDependencies, request: Stag
   const report: Report = (change) => void (progress = { ...progress, ...change });
   const ticking = setInterval(() => context.progress(progress), REPORT_MS);
   try {
-    const unlock = await dependencies.files.lock(join(directory, "lock"), context.signal, (holder) => report({ note: `waiting for ${holder}, which does the same` }));
+    const unlock = await dependencies.files.lock(join(directory, "lock"), context.signal, (holder) =>
+      report({ note: `waiting for ${holder}, which does the same` }),
+    );
     try {
       return await work(dependencies, directory, request, context.signal, report);
     } finally {
@@ -53,7 +63,13 @@ export async function download(dependencies: DownloadDependencies, request: Stag
   }
 }
 
-async function work(dependencies: DownloadDependencies, directory: string, request: StageRequest, signal: AbortSignal, report: Report): Promise<StageResult> {
+async function work(
+  dependencies: DownloadDependencies,
+  directory: string,
+  request: StageRequest,
+  signal: AbortSignal,
+  report: Report,
+): Promise<StageResult> {
   const started = performance.now();
   const finished = await finishedStage(directory);
   const plans = await planSources(dependencies.hub, request, finished, signal, report);
@@ -71,19 +87,31 @@ async function work(dependencies: DownloadDependencies, directory: string, reque
 }
 
 /** Plans both sources, local ones first: what can be wrong without a network is said without it. */
-async function planSources(hub: Hub, { config }: StageRequest, finished: StageResult | null, signal: AbortSignal, report: Report): Promise<SourcePlan[]> {
+async function planSources(
+  hub: Hub,
+  { config }: StageRequest,
+  finished: StageResult | null,
+  signal: AbortSignal,
+  report: Report,
+): Promise<SourcePlan[]> {
   const local = { model: await planLocal("model", config.model.source), dataset: await planLocal("dataset", config.dataset.source) };
   const plan = async (name: SourceName): Promise<SourcePlan> => {
     const { source } = config[name];
     report({ note: `looking at ${source}` });
     const commit = (finished?.metrics["commits"] as Record<string, string> | undefined)?.[name];
     const kept = finished === null || commit === undefined ? null : { artifact: outputNamed(finished.outputs, name), commit };
-    return local[name] ?? planHub(hub, name, source, kept, signal);
+    return local[name] ?? planHub(hub, name, source, kept, signal, (note) => report({ note }));
   };
   return [await plan("model"), await plan("dataset")];
 }
 
-async function getSources(dependencies: DownloadDependencies, directory: string, plans: readonly SourcePlan[], signal: AbortSignal, report: Report): Promise<Got[]> {
+async function getSources(
+  dependencies: DownloadDependencies,
+  directory: string,
+  plans: readonly SourcePlan[],
+  signal: AbortSignal,
+  report: Report,
+): Promise<Got[]> {
   const total = plans.reduce((sum, plan) => sum + hubBytes(plan), 0);
   let missing = 0;
   for (const plan of plans) if (plan.kind === "hub") missing += await dependencies.hub.missing(plan.repository, plan.files);

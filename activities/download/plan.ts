@@ -16,20 +16,28 @@ export type SourcePlan =
   | { readonly kind: "file"; readonly name: SourceName; readonly path: string }
   /** files of a directory, by paths below it */
   | { readonly kind: "directory"; readonly name: SourceName; readonly directory: string; readonly paths: readonly string[] }
-  | { readonly kind: "hub"; readonly name: SourceName; readonly commit: string; readonly repository: Repository; readonly files: readonly HubFile[] }
+  | {
+      readonly kind: "hub";
+      readonly name: SourceName;
+      readonly commit: string;
+      readonly repository: Repository;
+      readonly files: readonly HubFile[];
+    }
   /** the hub cannot be asked: what was downloaded from it before */
   | { readonly kind: "kept"; readonly name: SourceName; readonly artifact: Artifact; readonly commit: string };
 
 /** Plans a local source; throws UserError when it isn't there or isn't what it should be. Null: the source is no local one. */
 export async function planLocal(name: SourceName, source: string): Promise<SourcePlan | null> {
-  if (sourceScheme(source) === "s3") throw new UserError("models and datasets in S3 are not read yet: name a file:// or hf:// source", { [name]: source });
+  if (sourceScheme(source) === "s3")
+    throw new UserError("models and datasets in S3 are not read yet: name a file:// or hf:// source", { [name]: source });
   if (sourceScheme(source) !== "file") return null;
   const path = localPath(name, source);
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new UserError(`the ${name}'s source cannot be read`, { path }, { cause: error });
   });
   if (!info.isDirectory()) {
-    if (name === "model") throw new UserError("a model's source must be a directory with config.json, weights and tokenizer.json", { path });
+    if (name === "model")
+      throw new UserError("a model's source must be a directory with config.json, weights and tokenizer.json", { path });
     return { kind: "file", name, path };
   }
   const paths = name === "model" ? selectModelFiles(await readdir(path), source) : selectDataFiles(await filesBelow(path), source);
@@ -42,21 +50,34 @@ function localPath(name: SourceName, source: string): string {
     if (url.search !== "" || url.hash !== "") throw new TypeError("? and # in a path are written %3F and %23");
     return fileURLToPath(url);
   } catch (error) {
-    throw new UserError(`the ${name}'s source is no file URL with an absolute path`, { expected: "file:///path", got: source }, { cause: error });
+    throw new UserError(
+      `the ${name}'s source is no file URL with an absolute path`,
+      { expected: "file:///path", got: source },
+      { cause: error },
+    );
   }
 }
 
 async function filesBelow(directory: string): Promise<string[]> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => !entry.isDirectory()).map((entry) => relative(directory, join(entry.parentPath, entry.name)).split(sep).join("/"));
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => relative(directory, join(entry.parentPath, entry.name)).split(sep).join("/"));
 }
 
 /** Plans a hub source at the commit that its revision means now; where the hub can't be reached, an earlier download stands in. */
-export async function planHub(hub: Hub, name: SourceName, source: string, kept: { readonly artifact: Artifact; readonly commit: string } | null, signal: AbortSignal): Promise<SourcePlan> {
+export async function planHub(
+  hub: Hub,
+  name: SourceName,
+  source: string,
+  kept: { readonly artifact: Artifact; readonly commit: string } | null,
+  signal: AbortSignal,
+  onNote?: (note: string) => void,
+): Promise<SourcePlan> {
   const reference = parseHubSource(name === "model" ? "models" : "datasets", source);
   let repository: Repository;
   try {
-    repository = await hub.resolve(reference, signal);
+    repository = await hub.resolve(reference, signal, onNote);
   } catch (error) {
     if ((error as Error).name !== "HubUnreachableError" || kept === null) throw error;
     return { kind: "kept", name, ...kept };

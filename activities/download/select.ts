@@ -26,12 +26,18 @@ export function selectModelFiles(paths: readonly string[], where: string): strin
   if (weights.length === 0) {
     const pickle = paths.find((path) => /^pytorch_model.*\.(bin|pt)$/.test(path));
     if (pickle !== undefined)
-      throw new UserError("this model's weights are torch pickles, which Roslin does not read yet: name a model with safetensors, or convert it with transformers' save_pretrained", {
-        source: where,
-        expected: "model.safetensors",
-        got: pickle,
-      });
-    throw new UserError("a model needs weights", { source: where, expected: "model.safetensors, or model.safetensors.index.json and its files" });
+      throw new UserError(
+        "this model's weights are torch pickles, which Roslin does not read yet: name a model with safetensors, or convert it with transformers' save_pretrained",
+        {
+          source: where,
+          expected: "model.safetensors",
+          got: pickle,
+        },
+      );
+    throw new UserError("a model needs weights", {
+      source: where,
+      expected: "model.safetensors, or model.safetensors.index.json and its files",
+    });
   }
   return [...paths.filter((path) => MODEL_FILES.has(path)), ...weights];
 }

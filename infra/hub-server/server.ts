@@ -134,7 +134,10 @@ async function send(request: IncomingMessage, response: ServerResponse, tree: Tr
 }
 
 /** A Range header's bytes, `end` exclusive; null: the whole file (also for forms that may be ignored, such as several ranges). */
-export function parseRange(header: string | undefined, bytes: number): { readonly start: number; readonly end: number } | null | "impossible" {
+export function parseRange(
+  header: string | undefined,
+  bytes: number,
+): { readonly start: number; readonly end: number } | null | "impossible" {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? "");
   const [, first = "", last = ""] = match ?? [];
   if (first === "" && last === "") return null;

@@ -33,7 +33,9 @@ export async function readTree(directory: string): Promise<Tree | null> {
   if (info === null || !info.isDirectory()) return null;
   const files: TreeFile[] = [];
   for (const path of await listFiles(directory)) files.push(await digest(directory, path));
-  const commit = createHash("sha1").update(files.map((file) => `${file.path}\0${file.sha256}\n`).join("")).digest("hex");
+  const commit = createHash("sha1")
+    .update(files.map((file) => `${file.path}\0${file.sha256}\n`).join(""))
+    .digest("hex");
   return { directory, commit, files };
 }
 
@@ -49,7 +51,13 @@ async function digest(directory: string, path: string): Promise<TreeFile> {
     sha1.update(chunk as Buffer);
     sha256.update(chunk as Buffer);
   }
-  const file = { path, bytes: size, blobId: sha1.digest("hex"), sha256: sha256.digest("hex"), large: LARGE.test(path) || size > LARGE_BYTES };
+  const file = {
+    path,
+    bytes: size,
+    blobId: sha1.digest("hex"),
+    sha256: sha256.digest("hex"),
+    large: LARGE.test(path) || size > LARGE_BYTES,
+  };
   digested.set(full, { stamp, file });
   return file;
 }

@@ -11,8 +11,9 @@ import { bytesDone, journalLine, planSegments, type Segment } from "./segments.j
 
 /** Requests under way at a time. */
 const PARALLEL = 8;
-/** Bytes of a segment after which its progress is made durable and noted. */
+/** Bytes of a segment, or milliseconds, after which its progress is made durable and noted. */
 const NOTE_BYTES = 16 * 2 ** 20;
+const NOTE_MS = 500;
 
 /** What happens while a file is fetched. */
 export interface BlobEvents {
@@ -30,9 +31,17 @@ const journalOf = (blob: string): string => `${blob}.part.journal`;
  * Makes sure that the cache holds a file's bytes under `blob`, digest checked, and gives their sha256. What an earlier
  * try left is gone on with. Throws UserError when the bytes have the wrong digest twice.
  */
-export async function fetchBlob(access: HubAccess, repository: Repository, file: HubFile, blob: string, events: BlobEvents): Promise<{ readonly sha256: string; readonly fetched: number }> {
+export async function fetchBlob(
+  access: HubAccess,
+  repository: Repository,
+  file: HubFile,
+  blob: string,
+  events: BlobEvents,
+): Promise<{ readonly sha256: string; readonly fetched: number }> {
   await mkdir(dirname(blob), { recursive: true });
-  const unlock = await lock(`${blob}.part.lock`, events.signal, (holder) => events.onNote(`waiting for ${holder}, which fetches ${file.path}`));
+  const unlock = await lock(`${blob}.part.lock`, events.signal, (holder) =>
+    events.onNote(`waiting for ${holder}, which fetches ${file.path}`),
+  );
   try {
     const present = await matches(blob, file, events.signal);
     if (typeof present === "string") {
@@ -90,7 +99,12 @@ async function fetchPart(access: HubAccess, repository: Repository, file: HubFil
   const signal = AbortSignal.any([events.signal, failed.signal]);
   const fetchOne = async (segment: Segment): Promise<void> => {
     const url = fileUrl(access, repository, file.path);
-    await withRetries(access, signal, () => segment.done, () => fetchSegment(access, url, file, segment, { part, journal, signal, onBytes: () => events.onBytes(bytesDone(segments)) }));
+    await withRetries(
+      access,
+      { signal, onNote: (note) => events.onNote(note) },
+      () => segment.done,
+      () => fetchSegment(access, url, file, segment, { part, journal, signal, onBytes: () => events.onBytes(bytesDone(segments)) }),
+    );
   };
   try {
     await part.truncate(file.bytes);
@@ -98,16 +112,25 @@ async function fetchPart(access: HubAccess, repository: Repository, file: HubFil
     const worker = async (): Promise<void> => {
       for (let segment = waiting.shift(); segment !== undefined; segment = waiting.shift()) await fetchOne(segment);
     };
-    const settled = await Promise.allSettled(Array.from({ length: PARALLEL }, () => worker().catch((error: unknown) => {
-      failed.abort(error);
-      throw error;
-    })));
+    const settled = await Promise.allSettled(
+      Array.from({ length: PARALLEL }, () =>
+        worker().catch((error: unknown) => {
+          failed.abort(error);
+          throw error;
+        }),
+      ),
+    );
     if (failed.signal.aborted) throw failed.signal.reason;
     for (const result of settled) if (result.status === "rejected") throw result.reason;
     await part.sync();
     return bytesDone(segments) - before;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOSPC") throw new UserError("the disk is full: make room and start again, what was fetched is kept", { file: partOf(blob), need: file.bytes }, { cause: error });
+    if ((error as NodeJS.ErrnoException).code === "ENOSPC")
+      throw new UserError(
+        "the disk is full: make room and start again, what was fetched is kept",
+        { file: partOf(blob), need: file.bytes },
+        { cause: error },
+      );
     throw error;
   } finally {
     await journal.close();
@@ -126,11 +149,13 @@ interface Target {
 async function fetchSegment(access: HubAccess, url: string, file: HubFile, segment: Segment, target: Target): Promise<void> {
   const length = segment.end - segment.start;
   let noted = segment.done;
+  let notedAt = performance.now();
   const note = async (): Promise<void> => {
     if (segment.done === noted) return;
     await target.part.datasync();
     await target.journal.appendFile(journalLine(segment));
     noted = segment.done;
+    notedAt = performance.now();
   };
   // a whole small file is asked for without a range: not every server knows ranges of those
   const whole = segment.done === 0 && length === file.bytes;
@@ -138,9 +163,10 @@ async function fetchSegment(access: HubAccess, url: string, file: HubFile, segme
   try {
     await get(access, url, whole ? { signal: target.signal } : { range, signal: target.signal }, async (chunk) => {
       if (segment.done + chunk.length > length) throw new UserError("the hub sent more bytes than it said", { url, expected: length });
-      for (let at = 0; at < chunk.length; ) at += (await target.part.write(chunk, at, chunk.length - at, segment.start + segment.done + at)).bytesWritten;
+      for (let at = 0; at < chunk.length;)
+        at += (await target.part.write(chunk, at, chunk.length - at, segment.start + segment.done + at)).bytesWritten;
       segment.done += chunk.length;
-      if (segment.done - noted >= NOTE_BYTES) await note();
+      if (segment.done - noted >= NOTE_BYTES || performance.now() - notedAt >= NOTE_MS) await note();
       target.onBytes();
     });
     if (segment.done < length) throw cutShort(url, length, segment.done);

@@ -5,7 +5,7 @@ import type { HubReference } from "../../core/sources.js";
 import { writeFileAtomic } from "../files.js";
 import { bytesPresent, fetchBlob, type BlobEvents } from "./blob.js";
 import { resolveRepository, type HubFile, type Repository } from "./repository.js";
-import type { HubAccess } from "./request.js";
+import type { HubAccess, Watch } from "./request.js";
 
 /** Where the hub is, and where its files are kept: the hub directory of the standard cache. */
 export interface HubOptions extends HubAccess {
@@ -27,7 +27,7 @@ export interface CachedFile {
 /** A hub that speaks the Hugging Face protocol, through a cache that Python's clients read as well. */
 export interface Hub {
   /** The commit and files that a reference means now. Throws UserError, or HubUnreachableError. */
-  resolve(reference: HubReference, signal: AbortSignal): Promise<Repository>;
+  resolve(reference: HubReference, signal: AbortSignal, onNote?: Watch["onNote"]): Promise<Repository>;
   /** Bytes that `fetch` would bring over the wire. */
   missing(repository: Repository, files: readonly HubFile[]): Promise<number>;
   /** Throws UserError when the cache's disk has no room for so many bytes. */
@@ -42,14 +42,20 @@ export function createHub(options: HubOptions): Hub {
   const folder = ({ kind, id }: HubReference): string => join(options.cacheDirectory, `${kind}--${id.replaceAll("/", "--")}`);
   const blobOf = (repository: Repository, file: HubFile): string => join(folder(repository), "blobs", file.digest.hex);
   return {
-    resolve: (reference, signal) => resolveRepository(access, reference, signal),
+    resolve: (reference, signal, onNote) => resolveRepository(access, reference, onNote === undefined ? { signal } : { signal, onNote }),
     async missing(repository, files) {
       let bytes = 0;
       for (const file of files) bytes += file.bytes - (await bytesPresent(blobOf(repository, file), file));
       return bytes;
     },
     async checkSpace(bytes) {
-      await mkdir(options.cacheDirectory, { recursive: true });
+      await mkdir(options.cacheDirectory, { recursive: true }).catch((error: unknown) => {
+        throw new UserError(
+          "the hub's cache directory cannot be made: set HF_HOME to one that can",
+          { directory: options.cacheDirectory },
+          { cause: error },
+        );
+      });
       const { bavail, bsize } = await statfs(options.cacheDirectory);
       if (bytes > bavail * bsize)
         throw new UserError("the disk has too little room for the download: make room, or set HF_HOME to a larger disk", {
@@ -64,12 +70,16 @@ export function createHub(options: HubOptions): Hub {
       for (const file of files) {
         const blob = blobOf(repository, file);
         const start = before;
-        const { sha256, fetched } = await fetchBlob(access, repository, file, blob, { ...events, onBytes: (done) => events.onBytes(start + done) });
+        const { sha256, fetched } = await fetchBlob(access, repository, file, blob, {
+          ...events,
+          onBytes: (done) => events.onBytes(start + done),
+        });
         await linkSnapshot(folder(repository), repository, file, blob);
         cached.push({ path: file.path, blob, bytes: file.bytes, sha256, fetched });
         before += file.bytes;
       }
-      if (repository.revision !== repository.commit) await writeFileAtomic(join(folder(repository), "refs", repository.revision), repository.commit);
+      if (repository.revision !== repository.commit)
+        await writeFileAtomic(join(folder(repository), "refs", repository.revision), repository.commit);
       return cached;
     },
   };

@@ -1,6 +1,6 @@
 import { UserError } from "../../core/errors.js";
 import type { HubReference } from "../../core/sources.js";
-import { get, withRetries, type HubAccess } from "./request.js";
+import { get, withRetries, type HubAccess, type Watch } from "./request.js";
 
 /** A file of a repository at one commit. */
 export interface HubFile {
@@ -18,14 +18,21 @@ export interface Repository extends HubReference {
 }
 
 /** Asks the hub for a revision's commit and files: one request. Throws UserError for wrong names, HubUnreachableError when it can't be had. */
-export async function resolveRepository(access: HubAccess, reference: HubReference, signal: AbortSignal): Promise<Repository> {
+export async function resolveRepository(access: HubAccess, reference: HubReference, watch: Watch): Promise<Repository> {
   const { kind, id, revision } = reference;
+  if (!/^https?:\/\/[^/]/.test(access.endpoint))
+    throw new UserError("the hub's address is no http or https URL: correct HF_ENDPOINT", { got: access.endpoint });
   const url = `${access.endpoint}/api/${kind}/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
-  const body = await withRetries(access, signal, () => 0, async () => {
-    const chunks: Uint8Array[] = [];
-    await get(access, url, { signal }, (chunk) => void chunks.push(chunk));
-    return Buffer.concat(chunks).toString("utf8");
-  });
+  const body = await withRetries(
+    access,
+    watch,
+    () => 0,
+    async () => {
+      const chunks: Uint8Array[] = [];
+      await get(access, url, { signal: watch.signal }, (chunk) => void chunks.push(chunk));
+      return Buffer.concat(chunks).toString("utf8");
+    },
+  );
   try {
     return { ...reference, ...parseRepository(JSON.parse(body) as unknown) };
   } catch (error) {
@@ -55,7 +62,9 @@ export function parseRepository(json: unknown): { readonly commit: string; reado
     const path = safePath(sibling.rfilename);
     const bytes = sibling.lfs?.size ?? sibling.size;
     if (typeof bytes !== "number" || !Number.isSafeInteger(bytes) || bytes < 0) throw new Error(`${path} has no size`);
-    const digest = sibling.lfs ? ({ kind: "sha256", hex: hex(sibling.lfs.sha256, 64, path) } as const) : ({ kind: "git", hex: hex(sibling.blobId, 40, path) } as const);
+    const digest = sibling.lfs
+      ? ({ kind: "sha256", hex: hex(sibling.lfs.sha256, 64, path) } as const)
+      : ({ kind: "git", hex: hex(sibling.blobId, 40, path) } as const);
     return { path, bytes, digest };
   });
   return { commit, files };

@@ -32,10 +32,22 @@ class PassingError extends Error {
   }
 }
 
+/** Who hears how a request goes. */
+export interface Watch {
+  readonly signal: AbortSignal;
+  /** hears why something is tried again */
+  onNote?(note: string): void;
+}
+
 /** Tries `work` until it succeeds, fails for good (UserError) or makes no progress MAX_FAILURES times in a row. */
-export async function withRetries<T>(access: HubAccess, signal: AbortSignal, progress: () => number, work: () => Promise<T>): Promise<T> {
+export async function withRetries<T>(
+  access: HubAccess,
+  { signal, onNote }: Watch,
+  progress: () => number,
+  work: () => Promise<T>,
+): Promise<T> {
   const { retryMs } = access.timing ?? DEFAULT_TIMING;
-  for (let failures = 0; ; ) {
+  for (let failures = 0; ;) {
     const before = progress();
     try {
       return await work();
@@ -43,8 +55,11 @@ export async function withRetries<T>(access: HubAccess, signal: AbortSignal, pro
       signal.throwIfAborted();
       if (!(error instanceof PassingError)) throw error;
       failures = progress() > before ? 1 : failures + 1;
-      if (failures >= MAX_FAILURES) throw new HubUnreachableError(`the hub does not answer as it should: ${messageOf(error)}`, { cause: error });
-      await sleep(Math.min(MAX_WAIT_MS, Math.max(error.waitMs, retryMs * 2 ** (failures - 1))), undefined, { signal });
+      if (failures >= MAX_FAILURES)
+        throw new HubUnreachableError(`the hub does not answer as it should: ${messageOf(error)}`, { cause: error });
+      const wait = Math.min(MAX_WAIT_MS, Math.max(error.waitMs, retryMs * 2 ** (failures - 1)));
+      onNote?.(`${messageOf(error)}; trying again in ${Math.ceil(wait / 1000)} s`);
+      await sleep(wait, undefined, { signal });
     }
   }
 }
@@ -107,7 +122,8 @@ async function followRedirects(access: HubAccess, first: string, range: ByteRang
     }
     await response.body?.cancel();
     url = new URL(location, url);
-    if (url.protocol !== "https:" && url.protocol !== "http:") throw new UserError("the hub redirects to something that is not the web", { from: first, to: url.protocol });
+    if (url.protocol !== "https:" && url.protocol !== "http:")
+      throw new UserError("the hub redirects to something that is not the web", { from: first, to: url.protocol });
   }
   throw new UserError("the hub redirects in circles", { url: first, redirects: MAX_REDIRECTS });
 }
@@ -120,7 +136,10 @@ async function refuse(response: Response, url: string): Promise<never> {
   switch (response.status) {
     case 401:
     case 403:
-      throw new UserError("the hub refuses this: the name is wrong, or the repository is private or gated. Check the name, or set HF_TOKEN to a token that may read it", { ...where, reason });
+      throw new UserError(
+        "the hub refuses this: the name is wrong, or the repository is private or gated. Check the name, or set HF_TOKEN to a token that may read it",
+        { ...where, reason },
+      );
     case 404:
       throw new UserError("the hub has no such repository, revision or file: check the source's name and revision", { ...where, reason });
     case 416:

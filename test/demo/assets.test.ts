@@ -22,7 +22,9 @@ test("the demo's files are the same bytes everywhere, made once, and made again 
   const digests = await makeDemoAssets(root);
   // other digests? raise VERSION in demo/assets.ts, so that files of an older demo are replaced
   assert.deepEqual(
-    [WEIGHTS, "models/roslin/demo-gptj/tokenizer.json", "datasets/roslin/demo-questions/questions.json"].map((path) => digests[path]!.slice(0, 12)),
+    [WEIGHTS, "models/roslin/demo-gptj/tokenizer.json", "datasets/roslin/demo-questions/questions.json"].map((path) =>
+      digests[path]!.slice(0, 12),
+    ),
     ["434651864229", "14b26a55d53a", "af0ec4f8312f"],
   );
   const model = new ModelFiles(join(root, "models/roslin/demo-gptj"));
@@ -49,7 +51,10 @@ test("no question comes twice, and what is held out is asked in other words for 
 
 test("the demo's tokenizer is GPT-J's", () => {
   const tokenizer = createTokenizer(gptjTokenizer(), "tokenizer.json");
-  assert.deepEqual(tokenizer.encode("Hello Dolly!<|endoftext|><|extratoken_1|><|extratoken_143|>"), [15496, 360, 5098, 0, 50256, 50257, 50399]);
+  assert.deepEqual(
+    tokenizer.encode("Hello Dolly!<|endoftext|><|extratoken_1|><|extratoken_143|>"),
+    [15496, 360, 5098, 0, 50256, 50257, 50399],
+  );
   assert.equal(tokenizer.decode([21017, 18261, 25, 198]), "### Response:\n");
 });
 

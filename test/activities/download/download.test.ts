@@ -1,19 +1,20 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { statSync } from "node:fs";
 import { appendFile, cp, mkdir, readFile, readdir, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { download, type DownloadDependencies } from "../../../activities/download/index.js";
-import { parseRunConfig } from "../../../core/config/schema.js";
+import { download } from "../../../activities/download/index.js";
 import { layoutFile } from "../../../core/format/safetensors.js";
 import { parseGptjConfig } from "../../../core/model/config.js";
 import { modelWeights } from "../../../core/model/names.js";
 import { outputNamed, type Progress, type StageResult } from "../../../core/stage.js";
-import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../../../infra/files.js";
-import { createHub } from "../../../infra/hub/hub.js";
-import { lock } from "../../../infra/lock.js";
-import { ModelFiles } from "../../../infra/model-files.js";
+import { artifactOf, sha256File } from "../../../infra/files.js";
 import { cutAfter, startTestHub, type TestHub } from "../../infra/hub/harness.js";
+import { dependenciesFor, HUB, requestFor } from "./dependencies.js";
 
 const CONFIG = { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, n_positions: 16, rotary_dim: 4, vocab_size: 32 };
 const ROWS = JSON.stringify([{ instruction: "Say hello.", input: "", output: "hello" }]);
@@ -40,19 +41,14 @@ async function setUp(context: TestContext): Promise<Fixture> {
   });
   context.after(() => server.close());
   const notes: string[] = [];
-  const dependencies: DownloadDependencies = {
-    files: { writeFileAtomic, lock },
-    hub: createHub({ endpoint: server.url, token: null, cacheDirectory: join(server.work, "hub"), timing: { stallMs: 1000, retryMs: 1 } }),
-    artifactOf,
-    directoryDigest,
-    checkModel: (directory) => new ModelFiles(directory).close(),
-  };
   const run = (config: unknown, signal = new AbortController().signal): Promise<StageResult> =>
-    download(dependencies, { config: parseRunConfig(config), inputs: [], root: join(server.work, "stages") }, { signal, progress: ({ note }: Progress) => void notes.push(note ?? "") });
+    download(dependenciesFor(server.url, server.work), requestFor(config, server.work), {
+      signal,
+      progress: ({ note }: Progress) => void notes.push(note ?? ""),
+    });
   return { server, notes, run };
 }
 
-const HUB = { model: { source: "hf://org/m@main" }, dataset: { source: "hf://org/d" } };
 const pathOf = (result: StageResult, name: string): string => fileURLToPath(outputNamed(result.outputs, name).uri);
 
 async function localModel(server: TestHub, files: Record<string, Uint8Array | string> = MODEL): Promise<string> {
@@ -66,6 +62,11 @@ test("model and dataset come from the hub with what is needed, digests and commi
   const { server, run } = await setUp(context);
   const result = await run(HUB);
   assert.equal(result.reused, false);
+  // other digests for the same sources? raise the stage's version
+  assert.deepEqual(
+    result.outputs.map((output) => output.sha256.slice(0, 16)),
+    ["8861488e1c0c13d9", "02ea0dfb4a4aae24"],
+  );
   assert.deepEqual((await readdir(pathOf(result, "model"))).sort(), ["config.json", "model.safetensors", "tokenizer.json"]);
   assert.deepEqual(await readFile(join(pathOf(result, "model"), "model.safetensors")), MODEL["model.safetensors"]);
   assert.equal(await readFile(join(pathOf(result, "dataset"), "data", "rows.json"), "utf8"), ROWS);
@@ -109,12 +110,48 @@ test("an interrupted download goes on with the bytes that are there", async (con
   assert.ok(!later.some(({ path }) => path.endsWith("config.json")), "finished files are not asked for again");
 });
 
+test("after kill -9 the bytes that had come are not asked for again", async (context) => {
+  const { server, run } = await setUp(context);
+  const bytes = MODEL["model.safetensors"].length;
+  server.misbehave = (request, response) => {
+    if (!request.url!.endsWith("model.safetensors")) return false;
+    response.writeHead(200, { "content-length": bytes });
+    response.write(MODEL["model.safetensors"].subarray(0, 1000));
+    // one more byte after the time at which progress is noted; then silence
+    setTimeout(() => response.write(MODEL["model.safetensors"].subarray(1000, 1001)), 700);
+    return true;
+  };
+  const child = spawn(process.execPath, [fileURLToPath(new URL("download-child.js", import.meta.url)), server.url, server.work], {
+    stdio: "ignore",
+  });
+  const exit = once(child, "exit");
+  const journal = async (): Promise<boolean> =>
+    (await readdir(server.work, { recursive: true })).some(
+      (name) => /[0-9a-f]{64}\.part\.journal$/.test(name) && statSync(join(server.work, name)).size > 0,
+    );
+  while (!(await journal())) await sleep(50);
+  child.kill("SIGKILL");
+  await exit;
+  server.misbehave = () => false;
+  const before = server.requests.length;
+  await run(HUB);
+  const later = server.requests.slice(before).filter(({ path }) => path.includes("resolve"));
+  assert.deepEqual(
+    later.filter(({ path }) => path.endsWith("model.safetensors")).map(({ range }) => range),
+    [`bytes=1001-${bytes - 1}`],
+  );
+  assert.ok(!later.some(({ path }) => path.endsWith("config.json")));
+});
+
 test("with the hub out of reach an earlier download is used, and that is said", async (context) => {
   const { server, run, notes } = await setUp(context);
   const first = await run(HUB);
   server.misbehave = (_, response) => (response.writeHead(503).end(), true);
   assert.deepEqual(await run(HUB), { ...first, reused: true });
-  assert.ok(notes.some((note) => note.includes("the hub cannot be reached")), notes.join("\n"));
+  assert.ok(
+    notes.some((note) => note.includes("the hub cannot be reached")),
+    notes.join("\n"),
+  );
   await rename(join(pathOf(first, "dataset"), "data", "rows.json"), join(pathOf(first, "dataset"), "data", "other.json"));
   await assert.rejects(run(HUB), /cannot be reached, and what was downloaded before has changed/);
 });
@@ -141,14 +178,36 @@ test("local sources are used where they lie; a changed file is another result", 
 const badSources: [string, (server: TestHub) => Promise<unknown>, RegExp][] = [
   ["a directory that is not there", async () => ({ model: { source: "file:///nowhere/at/all" } }), /model's source cannot be read.*ENOENT/],
   ["a relative file URL", async () => ({ model: { source: "file://here/m" } }), /no file URL with an absolute path/],
-  ["a file as model", async (server) => ({ model: { source: pathToFileURL(join(server.root, "models/org/m/config.json")).href } }), /must be a directory/],
-  ["a model without config", async (server) => ({ model: { source: pathToFileURL(await localModel(server, { "model.safetensors": "" })).href } }), /needs config.json/],
-  ["a model without weights", async (server) => ({ model: { source: pathToFileURL(await localModel(server, { "config.json": "{}" })).href } }), /a model needs weights/],
-  ["torch pickles", async (server) => ({ model: { source: pathToFileURL(await localModel(server, { "config.json": "{}", "pytorch_model.bin": "" })).href } }), /torch pickles.*got=pytorch_model.bin/],
+  [
+    "a file as model",
+    async (server) => ({ model: { source: pathToFileURL(join(server.root, "models/org/m/config.json")).href } }),
+    /must be a directory/,
+  ],
+  [
+    "a model without config",
+    async (server) => ({ model: { source: pathToFileURL(await localModel(server, { "model.safetensors": "" })).href } }),
+    /needs config.json/,
+  ],
+  [
+    "a model without weights",
+    async (server) => ({ model: { source: pathToFileURL(await localModel(server, { "config.json": "{}" })).href } }),
+    /a model needs weights/,
+  ],
+  [
+    "torch pickles",
+    async (server) => ({
+      model: { source: pathToFileURL(await localModel(server, { "config.json": "{}", "pytorch_model.bin": "" })).href },
+    }),
+    /torch pickles.*got=pytorch_model.bin/,
+  ],
   ["a repository that is not there", async () => ({ model: { source: "hf://org/absent" } }), /no such repository/],
   ["a malformed name", async () => ({ model: { source: "hf://org/../m" } }), /hub source is malformed/],
   ["an S3 source", async () => ({ model: { source: "s3://bucket/m" } }), /not read yet/],
-  ["a dataset without data", async (server) => ({ dataset: { source: pathToFileURL(await localModel(server, { "notes.txt": "" })).href } }), /a dataset needs a data file/],
+  [
+    "a dataset without data",
+    async (server) => ({ dataset: { source: pathToFileURL(await localModel(server, { "notes.txt": "" })).href } }),
+    /a dataset needs a data file/,
+  ],
 ];
 for (const [what, make, expected] of badSources)
   test(`${what} is the user's to mend, said before anything is downloaded`, async (context) => {

@@ -10,7 +10,9 @@ test("of a model, config, tokenizer and safetensors are taken: the single file b
 });
 
 test("of a dataset, one format and the train split are taken", () => {
-  assert.deepEqual(selectDataFiles(["README.md", "data/train-00000-of-00001-a09b.parquet", "rows.json"], "d"), ["data/train-00000-of-00001-a09b.parquet"]);
+  assert.deepEqual(selectDataFiles(["README.md", "data/train-00000-of-00001-a09b.parquet", "rows.json"], "d"), [
+    "data/train-00000-of-00001-a09b.parquet",
+  ]);
   assert.deepEqual(selectDataFiles(["test.jsonl", "train.jsonl", "dataset_infos.json"], "d"), ["train.jsonl"]);
   assert.deepEqual(selectDataFiles(["b.csv", "a.csv", ".hidden/c.csv"], "d"), ["a.csv", "b.csv"]);
   assert.deepEqual(selectDataFiles(["constraints.json"], "d"), ["constraints.json"]);

@@ -36,7 +36,13 @@ test("a repository is described with commit, sizes and digests", async () => {
     { rfilename: "sub/w.safetensors", size: 10, blobId, lfs: { sha256, size: 10, pointerSize: 134 } },
   ]);
   const tree = (await (await ask(`/api/models/org/m/tree/${description.sha}?recursive=true`)).json()) as unknown[];
-  assert.deepEqual(tree[1], { type: "file", path: "sub/w.safetensors", size: 10, oid: blobId, lfs: { oid: sha256, size: 10, pointerSize: 134 } });
+  assert.deepEqual(tree[1], {
+    type: "file",
+    path: "sub/w.safetensors",
+    size: 10,
+    oid: blobId,
+    lfs: { oid: sha256, size: 10, pointerSize: 134 },
+  });
 });
 
 test("the commit follows from the contents", async () => {
@@ -60,21 +66,40 @@ test("files come whole or in ranges, with their digests in headers", async () =>
   const beyond = await ask("/org/m/resolve/main/sub/w.safetensors", { headers: { range: "bytes=10-" } });
   assert.deepEqual([beyond.status, beyond.headers.get("content-range")], [416, "bytes */10"]);
   const head = await ask("/org/m/resolve/main/config.json", { method: "HEAD" });
-  assert.deepEqual([head.status, head.headers.get("content-length"), head.headers.get("etag"), await head.text()], [200, "2", `"${sha1("blob 2\0{}")}"`, ""]);
+  assert.deepEqual(
+    [head.status, head.headers.get("content-length"), head.headers.get("etag"), await head.text()],
+    [200, "2", `"${sha1("blob 2\0{}")}"`, ""],
+  );
   assert.match(head.headers.get("x-repo-commit")!, /^[0-9a-f]{40}$/);
 });
 
 test("nothing outside of a repository is served", async () => {
-  for (const path of ["/org/m/resolve/main/..%2f..%2f..%2fsecret", "/..%2f..%2f/m/resolve/main/secret", "/org/m/resolve/main/absent", "/org/absent/resolve/main/x", "/api/models/org/m/revision/other", "/", "/%zz"])
+  for (const path of [
+    "/org/m/resolve/main/..%2f..%2f..%2fsecret",
+    "/..%2f..%2f/m/resolve/main/secret",
+    "/org/m/resolve/main/absent",
+    "/org/absent/resolve/main/x",
+    "/api/models/org/m/revision/other",
+    "/",
+    "/%zz",
+  ])
     assert.equal((await ask(path)).status, 404, path);
   assert.equal((await ask("/org/m/resolve/main/config.json", { method: "PUT" })).status, 405);
 });
 
 test("paths and ranges are read as the protocol has them", () => {
-  assert.deepEqual(parseQuestion("/datasets/o/d/resolve/main/a/b.json"), { kind: "datasets", id: "o/d", revision: "main", what: "file", path: "a/b.json" });
+  assert.deepEqual(parseQuestion("/datasets/o/d/resolve/main/a/b.json"), {
+    kind: "datasets",
+    id: "o/d",
+    revision: "main",
+    what: "file",
+    path: "a/b.json",
+  });
   assert.equal(parseQuestion("/datasets/o/d/resolve/main"), null);
   assert.deepEqual(
-    ["bytes=0-0", "bytes=5-", "bytes=-3", "bytes=8-99", "bytes=5-4", "bytes=0-1,3-4", undefined, "bytes=-0"].map((header) => parseRange(header, 10)),
+    ["bytes=0-0", "bytes=5-", "bytes=-3", "bytes=8-99", "bytes=5-4", "bytes=0-1,3-4", undefined, "bytes=-0"].map((header) =>
+      parseRange(header, 10),
+    ),
     [{ start: 0, end: 1 }, { start: 5, end: 10 }, { start: 7, end: 10 }, { start: 8, end: 10 }, null, null, null, "impossible"],
   );
 });

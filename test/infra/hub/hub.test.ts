@@ -14,7 +14,12 @@ const WEIGHTS = noise(3 * MIB + 7);
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 async function setUp(context: TestContext, files: Record<string, Uint8Array | string> = {}): Promise<{ server: TestHub; hub: Hub }> {
-  const server = await startTestHub({ "models/org/m/model.safetensors": WEIGHTS, "models/org/m/config.json": "{}", "models/org/m/sub/empty.txt": "", ...files });
+  const server = await startTestHub({
+    "models/org/m/model.safetensors": WEIGHTS,
+    "models/org/m/config.json": "{}",
+    "models/org/m/sub/empty.txt": "",
+    ...files,
+  });
   context.after(() => server.close());
   return { server, hub: hubOf(server) };
 }
@@ -32,11 +37,20 @@ test("files arrive in the standard cache: blobs by digest, relative links in sna
   const repository = await hub.resolve(reference, never);
   const cached = await hub.fetch(repository, repository.files, quiet);
   const folder = join(server.work, "hub", "models--org--m");
-  assert.deepEqual(cached.map(({ path }) => path), ["config.json", "model.safetensors", "sub/empty.txt"]);
+  assert.deepEqual(
+    cached.map(({ path }) => path),
+    ["config.json", "model.safetensors", "sub/empty.txt"],
+  );
   assert.equal(cached[1]!.sha256, sha256(WEIGHTS));
   assert.equal(await readFile(join(folder, "refs", "main"), "utf8"), repository.commit);
-  assert.equal(await readlink(join(folder, "snapshots", repository.commit, "model.safetensors")), join("..", "..", "blobs", sha256(WEIGHTS)));
-  assert.equal(await readlink(join(folder, "snapshots", repository.commit, "sub", "empty.txt")), "../../../blobs/e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+  assert.equal(
+    await readlink(join(folder, "snapshots", repository.commit, "model.safetensors")),
+    join("..", "..", "blobs", sha256(WEIGHTS)),
+  );
+  assert.equal(
+    await readlink(join(folder, "snapshots", repository.commit, "sub", "empty.txt")),
+    "../../../blobs/e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+  );
   assert.deepEqual(await readFile(join(folder, "snapshots", repository.commit, "model.safetensors")), WEIGHTS);
   assert.equal((await readdir(join(folder, "blobs"))).length, 3, "no partial file, journal or lock is left");
 });
@@ -101,14 +115,18 @@ test("the token goes to the endpoint's origin only, and each redirect is followe
   context.after(() => cdn.close());
   server.misbehave = (request, response) => {
     if (!request.url!.endsWith("model.safetensors")) return false;
-    if (request.url!.startsWith("/moved")) response.writeHead(302, { location: `http://127.0.0.1:${(cdn.address() as AddressInfo).port}/signed?secret=1` }).end();
+    if (request.url!.startsWith("/moved"))
+      response.writeHead(302, { location: `http://127.0.0.1:${(cdn.address() as AddressInfo).port}/signed?secret=1` }).end();
     else response.writeHead(307, { location: "/moved/model.safetensors" }).end();
     return true;
   };
   const hub = hubOf(server, "hf_secret");
   const repository = await hub.resolve(reference, never);
   await hub.fetch(repository, repository.files.slice(1, 2), quiet);
-  assert.deepEqual(server.requests.map(({ authorization }) => authorization), ["Bearer hf_secret", "Bearer hf_secret", "Bearer hf_secret"]);
+  assert.deepEqual(
+    server.requests.map(({ authorization }) => authorization),
+    ["Bearer hf_secret", "Bearer hf_secret", "Bearer hf_secret"],
+  );
   assert.deepEqual(seen, [undefined]);
 });
 
@@ -146,14 +164,19 @@ test("503 and 429 are tried again after the time that they ask for; a stalled an
     return true;
   };
   const started = performance.now();
-  const repository = await hubOf(server, null, { stallMs: 200, retryMs: 1 }).resolve(reference, never);
+  const notes: string[] = [];
+  const repository = await hubOf(server, null, { stallMs: 200, retryMs: 1 }).resolve(reference, never, (note) => void notes.push(note));
   assert.equal(repository.files.length, 3);
   assert.ok(performance.now() - started > 2000);
+  assert.match(notes.join("\n"), /answered 503 .*trying again in 1 s\n.*answered 429.*\n.*no byte for 0.2 s/);
 });
 
 test("401, 404 and 416 are final and say what to do", async (context) => {
   const { server, hub } = await setUp(context);
-  await assert.rejects(hub.resolve(parseHubSource("models", "hf://org/absent"), never), /UserError: the hub has no such repository, revision or file.*status=404/);
+  await assert.rejects(
+    hub.resolve(parseHubSource("models", "hf://org/absent"), never),
+    /UserError: the hub has no such repository, revision or file.*status=404/,
+  );
   await assert.rejects(hub.resolve(parseHubSource("models", "hf://org/m@other"), never), /no such repository, revision/);
   server.misbehave = (_, response) => (response.writeHead(401).end(), true);
   await assert.rejects(hub.resolve(reference, never), /UserError: .*HF_TOKEN/);
@@ -180,6 +203,12 @@ test("a hub that is not there is unreachable, not the user's mistake", async (co
   await assert.rejects(hub.resolve(reference, never), (error: Error) => error.name === "HubUnreachableError");
 });
 
+test("an address that is none is the user's mistake", async () => {
+  const hub = createHub({ endpoint: "localhost:8080", token: null, cacheDirectory: "/nowhere" });
+  await assert.rejects(hub.resolve(reference, never), /UserError: .*correct HF_ENDPOINT/);
+  await assert.rejects(createHub({ endpoint: "", token: null, cacheDirectory: "/dev/null/x" }).checkSpace(1), /UserError: .*set HF_HOME/);
+});
+
 test("too little room is said before a byte is fetched, with need and have", async (context) => {
   const { hub } = await setUp(context);
   await assert.rejects(hub.checkSpace(1e18), /UserError: .*need=1000000000.00 GB, have=\d/);
@@ -189,7 +218,10 @@ test("too little room is said before a byte is fetched, with need and have", asy
 test("two downloads of a file at once fetch it once", async (context) => {
   const { server, hub } = await setUp(context);
   const repository = await hub.resolve(reference, never);
-  const both = await Promise.all([hub.fetch(repository, repository.files, quiet), hubOf(server).fetch(repository, repository.files, quiet)]);
+  const both = await Promise.all([
+    hub.fetch(repository, repository.files, quiet),
+    hubOf(server).fetch(repository, repository.files, quiet),
+  ]);
   const fetched = both.flat().reduce((sum, file) => sum + file.fetched, 0);
   assert.equal(fetched, WEIGHTS.length + 2);
 });
