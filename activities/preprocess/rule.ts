@@ -22,8 +22,9 @@ export async function chooseRule(first: RowBatch, settings: RuleSettings): Promi
   if (has("instruction", "output"))
     return alpacaRule(
       createTokenizer(await settings.readTokenizer(), settings.tokenizerFile),
-      { vocabulary, positions, padId },
-      settings.maxLength,
+      { vocabulary, padId },
+      // a longer row could not be trained on, so a small model cuts earlier
+      Math.min(settings.maxLength, positions),
     );
   const problem = first.rows.flatMap((row) => ("problem" in row ? [row.problem] : []))[0];
   throw new UserError("the dataset is not in Alpaca's format", {

@@ -167,7 +167,7 @@ test("metrics count what became of the rows", async () => {
   const { seconds, rowsPerSecond, tokens, lossShare, lengths, ...counts } = metrics as unknown as Record<string, number> & {
     lengths: Record<string, number>;
   };
-  assert.deepEqual(counts, { rows: 9, trainRows: 5, testRows: 1, dropped: 2, rejected: 1, truncated: 1, duplicates: 1 });
+  assert.deepEqual(counts, { cutAt: 300, rows: 9, trainRows: 5, testRows: 1, dropped: 2, rejected: 1, truncated: 1, duplicates: 1 });
   assert.ok(seconds! > 0 && rowsPerSecond! > 0 && tokens! > 1000 && lossShare! > 0 && lossShare! < 1);
   assert.equal(
     Object.values(lengths).reduce((sum, count) => sum + count, 0),
@@ -190,6 +190,15 @@ test("bad rows are set aside with their reasons; too many stop the stage and nam
   await fails(strict, "row 17: instruction: expected text, got number; row 18", "bad=3", "rows=20", "maxRejectShare=0.14", "rejects.jsonl");
   assert.ok(existsSync(join(stageDirectory(preprocessDefinition, strict), "rejects.jsonl")));
   await fails(strict, "bad=3");
+});
+
+test("a model that takes shorter rows than maxLength cuts them at its own length", async () => {
+  const rows = [...alpaca(3), { instruction: "long", output: "word ".repeat(400) }];
+  const { metrics } = await run(
+    await requestFor(fresh("root"), writeModel(fresh("model"), { n_positions: 512 }), write("rows.json", rows), { testRows: 0 }),
+  );
+  assert.equal(metrics["cutAt"], 512);
+  assert.equal(metrics["truncated"], 1);
 });
 
 test("rows that are tokens already are taken as they are, without a tokenizer, whatever maxLength says", async () => {
@@ -266,7 +275,6 @@ test("what the user must mend is said in one message", async () => {
     "no token of the training rows carries loss",
   );
   await fails(await request(rows, { testRows: 0, maxLength: 9, maxRejectShare: 1 }), "longer than 9 tokens", "bad=5");
-  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("short"), { n_positions: 512 })), "maxLength=1024", "n_positions=512");
   await fails(await request(rows, { testRows: 1 }, writeModel(fresh("bare"), {}, null)), "tokenizer.json", "missing");
   await fails(
     await request(rows, { testRows: 1 }, writeModel(fresh("other"), {}, { ...byteTokenizer, model: { type: "Unigram" } })),
