@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -32,7 +32,8 @@ export async function syncDirectory(directory: string): Promise<void> {
 /** Writes a file whole or not at all: temporary name, fsync, rename, fsync of the directory. `mode`: its permissions. */
 export async function writeFileAtomic(path: string, bytes: Uint8Array | string, mode = 0o666): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}.tmp`;
+  // two writers in one process, such as two runs in a worker, must not share it
+  const temporary = `${path}.${randomUUID()}.tmp`;
   try {
     const handle = await open(temporary, "w", mode);
     try {

@@ -1,4 +1,5 @@
-import { mkdir, readlink, rename, rm, statfs, symlink } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { mkdir, readlink, rename, statfs, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { UserError } from "../../core/errors.js";
 import type { HubReference } from "../../core/sources.js";
@@ -91,8 +92,7 @@ async function linkSnapshot(folder: string, repository: Repository, file: HubFil
   const target = relative(dirname(link), blob);
   if ((await readlink(link).catch(() => null)) === target) return;
   await mkdir(dirname(link), { recursive: true });
-  const temporary = `${link}.${process.pid}.tmp`;
-  await rm(temporary, { force: true });
+  const temporary = `${link}.${randomUUID()}.tmp`;
   await symlink(target, temporary);
   await rename(temporary, link);
 }
