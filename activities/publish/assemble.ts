@@ -24,6 +24,9 @@ export interface Assembly {
   readonly evaluation: Evaluation;
 }
 
+/** Directory of the ONNX export, in the stage's own and among the published files. */
+export const ONNX = "onnx";
+
 const EARLIER: readonly StageDefinition[] = [downloadDefinition, preprocessDefinition, trainDefinition, evaluateDefinition];
 
 /** Puts together what is published; only what is new is written, into the stage's directory. */
@@ -50,8 +53,8 @@ export async function assemble(
   say("writing the ONNX export");
   const model = dependencies.openModel(inputPath(request, "tuned"));
   const plan = planExport(model.config);
-  const names = await exportOnnx(model, plan, join(directory, "onnx"), context.signal).finally(() => model.close());
-  for (const name of names) paths.set(`onnx/${name}`, join(directory, "onnx", name));
+  const names = await exportOnnx(model, plan, join(directory, ONNX), context.signal).finally(() => model.close());
+  for (const name of names) paths.set(`${ONNX}/${name}`, join(directory, ONNX, name));
   const extra = externalDataConfig(plan);
   if (extra !== null) await write("config.json", `${JSON.stringify({ ...model.configJson, ...extra }, null, 2)}\n`);
 

@@ -1,3 +1,5 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
 import type { Artifact, StageResult } from "../../core/stage.js";
 import type { ModelFiles } from "../../infra/model-files.js";
@@ -12,7 +14,7 @@ import {
   type StageFiles,
   type StageRequest,
 } from "../stage.js";
-import { assemble } from "./assemble.js";
+import { assemble, ONNX } from "./assemble.js";
 import { moveLatest } from "./latest.js";
 import { upload } from "./upload.js";
 
@@ -56,6 +58,8 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
     if (latest) await moveLatest(dependencies, store, target, manifest.name);
     else
       context.progress({ stage: "publish", done: bytes, total: bytes, unit: "bytes", note: "the gate was not passed: latest.json stays" });
+    // published now, and as large as the model
+    await rm(join(directory, ONNX), { recursive: true });
     const metrics = {
       seconds: (performance.now() - started) / 1000,
       target,

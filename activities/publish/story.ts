@@ -37,7 +37,8 @@ export function licenceOf(datasetSource: string): Licence {
     };
   return {
     id: "other",
-    consequence: "Check the licence of your data: it decides what this model may be used for, together with the licence of the base model.",
+    consequence:
+      "Check the licence of your data: it decides what this model may be used for, together with the licence of the base model. (Data that derives from Stanford Alpaca is CC BY-NC 4.0: for research only.)",
   };
 }
 

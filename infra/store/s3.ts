@@ -52,10 +52,11 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings): O
       throw s3Error(error, doing, where, key === undefined ? undefined : below + key);
     };
 
+  // without the right to list, S3 calls a missing object forbidden; wrong keys are told by the writing that follows
   const head = (key: string): Promise<{ bytes: number; metadata: Record<string, string> } | null> =>
     client.send(new HeadObjectCommand(at(key))).then(
       (found) => ({ bytes: found.ContentLength ?? 0, metadata: found.Metadata ?? {} }),
-      (error: unknown) => (statusOf(error) === 404 ? null : failed("looking at an object", key)(error)),
+      (error: unknown) => ([403, 404].includes(statusOf(error) ?? 0) ? null : failed("looking at an object", key)(error)),
     );
 
   /** Writes under a condition; false when it didn't hold. */
