@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
+import { Client, Connection } from "@temporalio/client";
+import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
+import { planMachine } from "../../cli/machine.js";
+import { Supervisor, type Supervised } from "../../cli/supervisor.js";
+import { FINETUNE, TASK_QUEUE, type FinetuneResult } from "../../workflows/contract.js";
+
+/** The whole pipeline on a real server and real, supervised worker processes, which are killed. */
+
+let home: string;
+let supervisor: Supervisor;
+let processes: readonly Supervised[] = [];
+let connection: Connection;
+let client: Client;
+let config: unknown;
+
+before(async () => {
+  home = await mkdtemp(join(tmpdir(), "roslin-kill-"));
+  const usual = readEnvironment(process.env, CHECKOUT);
+  const environment = { ...usual, home, s3: "external" as const, externalTemporal: false };
+  const machine = await planMachine(environment, 3, () => undefined);
+  supervisor = new Supervisor(machine.groups, async (now) => void (processes = now), () => undefined);
+  await supervisor.start(new AbortController().signal);
+  connection = await Connection.connect({ address: machine.temporal!.address });
+  client = new Client({ connection });
+  config = await smallConfig();
+});
+after(async () => {
+  await connection?.close();
+  await supervisor?.stop();
+  await rm(home, { recursive: true, force: true });
+});
+
+/** Sequences that a model of two layers learns in a few seconds. */
+async function smallConfig(): Promise<unknown> {
+  const rows = Array.from({ length: 600 }, (_, row) => {
+    const length = 8 + ((row * 7) % 33);
+    const ids = Array.from({ length }, (_, at) => (row * 11 + at * 3) % 320);
+    return { input_ids: ids, labels: ids.map((id, at) => (at < 3 ? -100 : id)) };
+  });
+  await writeFile(join(home, "rows.json"), JSON.stringify(rows));
+  return {
+    model: { source: pathToFileURL(join(CHECKOUT, "test", "reference", "gptj-tiny")).href },
+    dataset: { source: pathToFileURL(join(home, "rows.json")).href },
+    preprocess: { maxLength: 64, testRows: 60 },
+    train: { shards: 4, microBatch: 2, learningRate: 1e-3, epochs: 3, checkpointEverySteps: 10, workers: { min: 1, waitSeconds: 20 } },
+    evaluate: { generateSamples: 2 },
+    publish: { target: pathToFileURL(join(home, "published")).href },
+  };
+}
+
+/** Kills processes by the names that the supervisor gave them. */
+function kill(...names: readonly string[]): void {
+  for (const { name, pid } of processes) if (names.includes(name)) process.kill(pid, "SIGKILL");
+}
+
+/** Runs the pipeline from scratch; `disturb` is called as soon as an activity is under way. */
+async function run(id: string, disturb: (activity: string, step: number) => void): Promise<FinetuneResult> {
+  await rm(join(home, "stages"), { recursive: true, force: true });
+  const handle = await client.workflow.start<(input: unknown) => Promise<FinetuneResult>>(FINETUNE, { taskQueue: TASK_QUEUE, workflowId: id, args: [config] });
+  const result = handle.result();
+  let ended = false;
+  const end = (): void => void (ended = true);
+  result.then(end, end);
+  while (!ended) {
+    const pending = (await handle.describe()).raw.pendingActivities ?? [];
+    for (const { activityId } of pending) disturb(activityId ?? "", await committed());
+    await sleep(20);
+  }
+  return result;
+}
+
+/** How many entries the training's commit log has. */
+async function committed(): Promise<number> {
+  const names = await readdir(join(home, "stages"), { recursive: true }).catch(() => []);
+  return names.filter((name) => /commits\/\d+\.json$/.test(name)).length;
+}
+
+const digestOf = (result: FinetuneResult): string => result.stages.find(({ stage }) => stage === "train")!.stateDigest!;
+
+test("a run whose workers are killed in every stage ends with the bytes of an undisturbed one", { timeout: 240_000 }, async () => {
+  const calm = await run("calm", () => undefined);
+  assert.equal(calm.trainingAttempts, 1);
+
+  const killed = new Set<string>();
+  const once = (what: string, ...names: readonly string[]): void => {
+    if (killed.has(what)) return;
+    killed.add(what);
+    kill(...names);
+  };
+  const disturbed = await run("disturbed", (activity, commits) => {
+    if (["download", "preprocess", "evaluate", "publish", "train-finish"].includes(activity)) once(activity, "pipeline");
+    if (activity === "train-0-g1" && commits >= 3) once("one", "gpu-1");
+    const generation = Number(/^train-0-g(\d+)$/.exec(activity)?.[1] ?? 0);
+    if (generation > 1 && commits >= 6) once("all", "gpu-0", "gpu-1", "gpu-2", "pipeline");
+  });
+  assert.deepEqual([...killed].sort(), ["all", "download", "evaluate", "one", "preprocess", "publish", "train-finish"]);
+  assert.ok(disturbed.trainingAttempts >= 3, `${disturbed.trainingAttempts} attempts`);
+  assert.equal(digestOf(disturbed), digestOf(calm));
+  const published = (result: FinetuneResult) => result.stages.at(-1)!.outputs.map(({ name, sha256 }) => [name, sha256]);
+  assert.deepEqual(published(disturbed).filter(([name]) => name === "model.safetensors"), published(calm).filter(([name]) => name === "model.safetensors"));
+});
