@@ -24,7 +24,7 @@ const BAR_WIDTH = 24;
 export function progressView(stream: Terminal, now: () => number = Date.now): ProgressView {
   const terminal = stream.isTTY === true;
   let shown = { at: Number.NEGATIVE_INFINITY, text: "" };
-  let stage = { name: "", since: 0, from: 0 };
+  let stage = { name: "", since: 0, from: 0, last: 0 };
   let pending: string | null = null;
 
   const put = (text: string): void => {
@@ -40,10 +40,10 @@ export function progressView(stream: Terminal, now: () => number = Date.now): Pr
   };
   return {
     show(progress) {
-      if (progress.stage !== stage.name) {
-        leave();
-        stage = { name: progress.stage, since: now(), from: progress.done };
-      }
+      if (progress.stage !== stage.name) leave();
+      // after a kill it goes on from the last checkpoint, with fewer done than were shown
+      if (progress.stage !== stage.name || progress.done < stage.last) stage = { name: progress.stage, since: now(), from: progress.done, last: 0 };
+      stage.last = progress.done;
       const seconds = (now() - stage.since) / 1000;
       const text = (terminal ? `${bar(progress)} ` : "") + describe(progress, secondsLeft(progress, stage.from, seconds));
       if (now() - shown.at >= (terminal ? EVERY_MS.bar : EVERY_MS.line)) put(text);
@@ -60,7 +60,7 @@ export function progressView(stream: Terminal, now: () => number = Date.now): Pr
 /** Seconds until the stage is done if it goes on as since it was first seen; null while that says nothing. */
 export function secondsLeft(progress: Progress, from: number, seconds: number): number | null {
   const moved = progress.done - from;
-  if (moved <= 0 || seconds < 1 || progress.done >= progress.total) return null;
+  if (moved < progress.total / 100 || moved <= 0 || seconds < 1 || progress.done >= progress.total) return null;
   return ((progress.total - progress.done) * seconds) / moved;
 }
 

@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Progress } from "../../core/stage.js";
+import { bytes, describe, duration, progressView, secondsLeft } from "../../cli/progress.js";
+
+const steps = (done: number, more: Partial<Progress> = {}): Progress => ({ stage: "train", done, total: 40, unit: "steps", ...more });
+
+test("a line names what is done, the loss, the speed and the time left", () => {
+  assert.equal(describe(steps(12, { loss: 3.2123, tokensPerSecond: 950.4 }), 25), "train      12 of 40 steps, loss 3.212, 950 tokens/s, 25 s left");
+  assert.equal(describe({ stage: "download", done: 1.5e9, total: 12.1e9, unit: "bytes", note: "model.safetensors" }, null), "download   1.5 GB of 12.1 GB, model.safetensors");
+  assert.equal(describe({ stage: "train", done: 0, total: 0, unit: "steps", note: "waiting" }, null), "train      waiting");
+});
+
+test("the time left follows the speed since the stage was first seen, and is silent while that says little", () => {
+  assert.equal(secondsLeft(steps(20), 10, 10), 20);
+  assert.equal(secondsLeft(steps(10), 10, 10), null);
+  assert.equal(secondsLeft(steps(40), 10, 10), null);
+  assert.equal(secondsLeft({ stage: "publish", done: 10, total: 1e6, unit: "bytes" }, 0, 10), null);
+});
+
+test("a pipe gets a line now and then, the last one in any case, and none twice", () => {
+  let time = 0;
+  let out = "";
+  const view = progressView({ write: (text) => (out += text) }, () => time);
+  for (; time <= 4000; time += 500) view.show(steps(time / 500));
+  view.line("worker 3 was lost");
+  view.end();
+  assert.deepEqual(out.split("\n"), ["train      0 of 40 steps", "train      6 of 40 steps, 17 s left", "worker 3 was lost", "train      8 of 40 steps, 16 s left", ""]);
+});
+
+test("the speed is measured anew when a stage goes on from its checkpoint after a kill", () => {
+  let time = 0;
+  let out = "";
+  const view = progressView({ write: (text) => (out += text) }, () => time);
+  view.show(steps(20));
+  for (const [at, done] of [[10_000, 30], [20_000, 25], [30_000, 35]] as const) {
+    time = at;
+    view.show(steps(done));
+  }
+  assert.match(out, /25 of 40 steps\n.*35 of 40 steps, 5 s left\n$/);
+});
+
+test("a terminal gets a bar that is drawn over and fits its width", () => {
+  let time = 0;
+  let out = "";
+  const view = progressView({ isTTY: true, columns: 40, write: (text) => (out += text) }, () => time);
+  view.show(steps(0));
+  time = 5000;
+  view.show(steps(20, { loss: 1, tokensPerSecond: 1000, note: "a long note that does not fit any more" }));
+  view.end();
+  const drawn = out.split("\r\u001b[2K").slice(1);
+  assert.equal(drawn[0], "[........................] train      0");
+  assert.equal(drawn[1], "[############............] train      2\n");
+});
+
+test("bytes and durations are short", () => {
+  assert.deepEqual([0, 999, 1000, 53_400_000, 24.2e9].map(bytes), ["0 B", "999 B", "1.0 kB", "53.4 MB", "24.2 GB"]);
+  assert.deepEqual([0.4, 59, 61, 7300].map(duration), ["0 s", "59 s", "1 min 1 s", "2 h 1 min"]);
+});
