@@ -6,7 +6,9 @@ import { ApplicationFailure } from "@temporalio/common";
 import { Context } from "@temporalio/activity";
 import { Worker } from "@temporalio/worker";
 import { UserError } from "../../core/errors.js";
+import { lookAt } from "../../cli/follow.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
+import { inActivity } from "../../workers/context.js";
 import { QUERIES, type PipelineActivities, type RunProgress, type StageInput } from "../../workflows/contract.js";
 import { quickConfig, resultOf, startPlace, type Place } from "./place.js";
 
@@ -125,3 +127,28 @@ test("the pipeline worker may go in the middle of a stage: another goes on", asy
   assert.equal(attempts, 2);
 });
 
+
+test("progress goes out as heartbeats; work in which nothing moves is stopped and tried again", async () => {
+  let attempts = 0;
+  let told: unknown;
+  await place.pipeline({
+    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    evaluate: () => inActivity(async (context) => {
+      if (++attempts > 1) return resultOf("evaluate", ["report"]);
+      context.progress({ stage: "evaluate", done: 3, total: 9, unit: "items", loss: Number.NaN });
+      return new Promise<never>((_, reject) => context.signal.addEventListener("abort", () => reject(new Error("stopped"))));
+    }, 1500),
+  });
+  await place.gpu(0, 1, () => assert.fail("training is finished already"));
+  const run = await place.start("stalled", quickConfig());
+  while (attempts < 2) {
+    const { progress, failures } = lookAt((await run.describe()).raw.pendingActivities ?? []);
+    if (progress?.stage === "evaluate" && failures.length > 0) told ??= { progress, failures };
+    await sleep(100);
+  }
+  assert.deepEqual(told, {
+    progress: { stage: "evaluate", done: 3, total: 9, unit: "items" },
+    failures: ["evaluate: attempt 2 begins, because nothing has moved for 1.5 s"],
+  });
+  assert.equal((await run.result()).stages.length, 5);
+});

@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { plan, type PlanDependencies } from "../../../activities/plan/index.js";
+import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
+import { UserError } from "../../../core/errors.js";
+import { createHub } from "../../../infra/hub/hub.js";
+
+const GB = 1e9;
+let directory: string;
+let config: RunConfig;
+
+before(async () => {
+  directory = await mkdtemp(join(tmpdir(), "roslin-plan-"));
+  const shape = { model_type: "gptj", n_embd: 4096, n_head: 16, n_layer: 28, n_positions: 2048, rotary_dim: 64, vocab_size: 50400, tie_word_embeddings: false };
+  await writeFile(join(directory, "config.json"), JSON.stringify(shape));
+  for (const name of ["model.safetensors", "tokenizer.json"]) await writeFile(join(directory, name), "");
+  await writeFile(join(directory, "rows.json"), "[]");
+  config = parseRunConfig({
+    model: { source: pathToFileURL(directory).href },
+    dataset: { source: pathToFileURL(join(directory, "rows.json")).href },
+    train: { workers: { waitSeconds: 0 } },
+  });
+});
+after(() => rm(directory, { recursive: true, force: true }));
+
+/** A machine with everything that GPT-J 6B needs. */
+const roomy = (): PlanDependencies => ({
+  hub: createHub({ endpoint: "http://127.0.0.1:1", token: null, cacheDirectory: join(directory, "cache") }),
+  host: "here",
+  defaultTarget: "s3://bucket/models",
+  memory: () => ({ total: 128 * GB, available: 120 * GB }),
+  disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
+  checkTarget: async () => undefined,
+  gpuWorkers: async () => 8,
+  searchAttributes: async () => ["RoslinStage"],
+});
+const context = { signal: new AbortController().signal, progress: () => undefined };
+
+test("a run that can work here gets what depends on the place", async () => {
+  const planned = await plan(roomy(), config, context);
+  assert.equal(planned.config.publish.target, "s3://bucket/models");
+  assert.equal(planned.host, "here");
+  assert.deepEqual(planned.searchAttributes, ["RoslinStage"]);
+  assert.match(planned.notes[0]!, /^6050\.9 million parameters; training takes 98\.0 GB of memory/);
+});
+
+test("a laptop hears all that it lacks, need against have", async () => {
+  const laptop: PlanDependencies = {
+    ...roomy(),
+    memory: () => ({ total: 16 * GB, available: 8 * GB }),
+    disk: async () => ({ free: 100 * GB, used: 1 * GB, directory: "/stages" }),
+    checkTarget: async () => {
+      throw new UserError("the bucket does not exist: make it, or name another", { bucket: "bucket" });
+    },
+    gpuWorkers: async () => 0,
+  };
+  await assert.rejects(plan(laptop, config, context), (error: unknown) => {
+    assert.ok(error instanceof UserError);
+    assert.match(error.message, /^4 things are in the way/);
+    assert.match(error.message, /too little memory.*need=98\.0 GB, have=16\.0 GB/);
+    assert.match(error.message, /too little room.*need=290\.4 GB, have=100\.0 GB/);
+    assert.match(error.message, /the bucket does not exist/);
+    assert.match(error.message, /too few GPU workers.*need=1, have=0/);
+    return true;
+  });
+});
+
+test("memory that others use just now is worth a note, not a refusal", async () => {
+  const planned = await plan({ ...roomy(), memory: () => ({ total: 128 * GB, available: 20 * GB }) }, config, context);
+  assert.match(planned.notes[1]!, /memory is short now: 20\.0 GB free of 128\.0 GB/);
+});
+
+test("what time can mend is thrown as it is", async () => {
+  const failing = { ...roomy(), checkTarget: async () => Promise.reject(new Error("connection refused")) };
+  await assert.rejects(plan(failing, config, context), /^Error: connection refused$/);
+});

@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
+import { toolPlaces } from "../../cli/machine.js";
+import { getTool, TEMPORAL } from "../../infra/servers/tools.js";
+import type { FinetuneResult } from "../../workflows/contract.js";
+import { quickConfig, startPlace, type Place } from "./place.js";
+
+let place: Place;
+before(async () => {
+  place = await startPlace();
+});
+after(async () => {
+  await place.clear();
+  await place.stop();
+});
+
+test("the stock CLI starts a run, and retrains on a schedule that fires", async () => {
+  const environment = readEnvironment(process.env, CHECKOUT);
+  const binary = await getTool(TEMPORAL, toolPlaces(environment), () => undefined);
+  const temporal = async (...args: string[]): Promise<string> => (await promisify(execFile)(binary, ["--address", place.address, ...args])).stdout;
+  await place.pipeline();
+  await place.gpu(0, 1, async () => ({ status: "finished", step: 4 }));
+  const input = JSON.stringify(quickConfig());
+
+  const done = JSON.parse(await temporal("workflow", "execute", "--type", "finetune", "--task-queue", "roslin", "--workflow-id", "by-hand", "--input", input, "--output", "json")) as {
+    result: FinetuneResult;
+  };
+  assert.equal(done.result.stages.length, 5);
+
+  await temporal(
+    ...["schedule", "create", "--schedule-id", "nightly", "--interval", "2s", "--remaining-actions", "1", "--overlap-policy", "Skip"],
+    ...["--workflow-id", "nightly", "--type", "finetune", "--task-queue", "roslin", "--input", input],
+  );
+  const { schedule } = place.client;
+  let started: string | undefined;
+  while (started === undefined) {
+    await sleep(200);
+    const [action] = (await schedule.getHandle("nightly").describe()).info.recentActions;
+    if (action?.action.type === "startWorkflow") started = action.action.workflow.workflowId;
+  }
+  assert.match(started, /^nightly-/);
+  const result = (await place.client.workflow.getHandle(started).result()) as FinetuneResult;
+  assert.deepEqual(result.rows.map(({ state }) => state), ["done", "done", "done", "done", "done"]);
+});
