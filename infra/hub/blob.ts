@@ -50,8 +50,10 @@ export async function fetchBlob(
     }
     if (present !== null) await rename(blob, `${blob}.bad`);
     let fetched = 0;
+    events.onNote(file.path);
     for (let attempt = 1; ; attempt++) {
       fetched += await fetchPart(access, repository, file, blob, events);
+      events.onNote(`checking ${file.path}`);
       const got = await matches(partOf(blob), file, events.signal);
       if (typeof got === "string") {
         await rename(partOf(blob), blob);
