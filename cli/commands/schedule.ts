@@ -74,7 +74,7 @@ async function creation(scheduleId: string, { config, every, cron }: Options): P
 
 async function list(client: Client): Promise<void> {
   for await (const entry of client.schedule.list()) {
-    const state = entry.state?.paused === true ? "paused" : `next at ${entry.info?.nextActionTimes[0]?.toISOString() ?? "no time"}`;
+    const state = entry.state?.paused ? "paused" : `next at ${entry.info?.nextActionTimes[0]?.toISOString() ?? "no time"}`;
     console.log(`${entry.scheduleId.padEnd(28)} ${state}`);
   }
 }
