@@ -52,6 +52,11 @@ export class FencedError extends Error {
 /** Classes that time cannot mend, by name, for a Temporal retry policy. */
 export const NON_RETRYABLE: readonly string[] = ["UserError", "ConfigError", "FencedError"];
 
+/** Another worker of a training attempt is gone: the attempt ends, and the next starts from the last checkpoint. */
+export class PeerLostError extends Error {
+  override readonly name = "PeerLostError";
+}
+
 class NamedError extends Error {
   override readonly name: string;
   constructor(name: string, message: string) {
@@ -65,6 +70,7 @@ export function errorNamed(name: string, message: string): Error {
   if (name === "UserError" || name === "ConfigError") return new UserError(message);
   if (name === "CorruptError") return new CorruptError(message);
   if (name === "FencedError") return new FencedError(message);
+  if (name === "PeerLostError") return new PeerLostError(message);
   return new NamedError(name, message);
 }
 

@@ -1,14 +1,9 @@
 import { createConnection, createServer, type Socket } from "node:net";
 import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { messageOf } from "../core/errors.js";
+import { messageOf, PeerLostError } from "../core/errors.js";
 
 /** The workers of one attempt, joined by Unix sockets in a star around worker 0, the hub. A closed socket is a dead worker. */
-
-/** Another worker of the attempt is gone: this attempt ends, and the next starts from the last checkpoint. */
-export class PeerLostError extends Error {
-  override readonly name = "PeerLostError";
-}
 
 export interface GroupEvents {
   /** A message from a worker (at the hub), or from the hub (worker 0). */

@@ -7,6 +7,7 @@ import { ApplicationFailure } from "@temporalio/common";
 import { UserError } from "../../core/errors.js";
 import { LEASE_ID, QUERIES, SIGNALS, gpuQueue, type GpuActivities, type LeaseState, type RunProgress, type StageInput, type TrainingBegun } from "../../workflows/contract.js";
 import { HOST, quickConfig, startPlace, type Place } from "./place.js";
+import { PeerLostError } from "../../core/errors.js";
 
 let place: Place;
 before(async () => {
@@ -14,10 +15,6 @@ before(async () => {
 });
 afterEach(() => place.clear());
 after(() => place.stop());
-
-class PeerLostError extends Error {
-  override readonly name = "PeerLostError";
-}
 
 /** A commit log of one number: attempts go on from it. */
 function fakeLog(): { step: number; attempts: { workers: number; resumeStep: number }[]; begin(input: StageInput & { workers: number }): Promise<TrainingBegun> } {
