@@ -4,10 +4,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Context } from "@temporalio/activity";
 import { WorkflowFailedError } from "@temporalio/client";
 import { ApplicationFailure } from "@temporalio/common";
-import { UserError } from "../../core/errors.js";
+import { PeerLostError, UserError } from "../../core/errors.js";
 import { LEASE_ID, QUERIES, SIGNALS, gpuQueue, type GpuActivities, type LeaseState, type RunProgress, type StageInput, type TrainingBegun } from "../../workflows/contract.js";
 import { HOST, quickConfig, startPlace, type Place } from "./place.js";
-import { PeerLostError } from "../../core/errors.js";
 
 let place: Place;
 before(async () => {
