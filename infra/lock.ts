@@ -1,14 +1,18 @@
-import { link, readFile, rm, writeFile } from "node:fs/promises";
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import koffi from "koffi";
 
-/** A lock file names its holder by pid and start time, so that a dead holder, or another process with its pid, is recognized. */
+/** Locks that the kernel gives back when their holder dies, however it dies. */
 
 /** Milliseconds between looks at a lock that another holds. */
 const POLL_MS = 200;
+const EXCLUSIVE_NOW = 2 | 4;
 
-/** When a process started, in the system's own words without spaces (on Linux clock ticks since boot); null when it is gone. */
+const flock = koffi.load(process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6").func("int flock(int file, int operation)");
+
+/** When a process started, in clock ticks since boot; null when it is gone; "?" where the system doesn't say. */
 export function processStart(pid: number): string | null {
   try {
     process.kill(pid, 0);
@@ -30,35 +34,37 @@ function startByPs(pid: number): string | null {
   return stdout.trim() === "" ? null : stdout.trim().replaceAll(/\s+/g, "_");
 }
 
-/** Takes the lock at `path`, waiting while a living process holds it; resolves to the function that gives it back. */
+/** Takes the lock at `path`, waiting while another holds it; resolves to the function that gives it back. `waiting` hears who holds it. */
 export async function lock(path: string, signal: AbortSignal, waiting: (holder: string) => void): Promise<() => Promise<void>> {
-  const own = `${path}.${process.pid}.${Math.random().toString(36).slice(2)}`;
-  await writeFile(own, `${process.pid} ${processStart(process.pid)}`);
-  try {
-    for (;;) {
-      signal.throwIfAborted();
-      try {
-        await link(own, path);
-        return () => rm(path, { force: true });
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      }
-      const holder = await readFile(path, "utf8").catch(() => "");
-      const [pid, start] = holder.split(" ");
-      if (holder !== "" && processStart(Number(pid)) !== start) {
-        await removeDead(path, holder);
-        continue;
-      }
-      waiting(`process ${pid}`);
-      await sleep(POLL_MS, undefined, { signal });
+  mkdirSync(dirname(path), { recursive: true });
+  for (;;) {
+    signal.throwIfAborted();
+    const file = openSync(path, "a+");
+    // the holder before may have removed the name: then this is no lock that others see
+    if (flock(file, EXCLUSIVE_NOW) === 0 && isNamed(file, path)) {
+      ftruncateSync(file);
+      writeSync(file, String(process.pid));
+      return async () => {
+        rmSync(path, { force: true });
+        closeSync(file);
+      };
     }
-  } finally {
-    await rm(own, { force: true });
+    closeSync(file);
+    const holder = readHolder(path);
+    if (holder !== "") waiting(`process ${holder}`);
+    await sleep(POLL_MS, undefined, { signal });
   }
 }
 
-/** Removes a dead holder's lock, unless somebody did already and took it. */
-async function removeDead(path: string, holder: string): Promise<void> {
-  const now = await readFile(path, "utf8").catch(() => "");
-  if (now === holder) await rm(path, { force: true });
+function isNamed(file: number, path: string): boolean {
+  const named = statSync(path, { throwIfNoEntry: false });
+  return named !== undefined && named.ino === fstatSync(file).ino;
+}
+
+function readHolder(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
 }
