@@ -1,16 +1,14 @@
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CorruptError, UserError } from "../core/errors.js";
-import { bfloatToFloat, halfToFloat } from "../core/format/floats.js";
 import { headerLength, parseHeader, type DType, type TensorEntry } from "../core/format/safetensors.js";
 import { parseGptjConfig, type GptjConfig } from "../core/model/config.js";
 import { modelWeights } from "../core/model/names.js";
-
-/** Bytes read and converted at a time. */
-const SLICE_BYTES = 8 << 20;
+import { TorchFile } from "./torch-file.js";
+import { floatBytes, readFloatsAt, readInto, type WeightFile } from "./weight-file.js";
 
 /** A safetensors file open for reading, its header checked against its size. */
-export class SafetensorsFile {
+export class SafetensorsFile implements WeightFile {
   readonly entries: ReadonlyMap<string, TensorEntry>;
   readonly path: string;
   private readonly descriptor: number;
@@ -37,13 +35,8 @@ export class SafetensorsFile {
 
   /** Raw bytes of the file. */
   bytesAt(offset: number, length: number): Uint8Array {
-    const bytes = Buffer.alloc(length);
-    let done = 0;
-    while (done < length) {
-      const read = readSync(this.descriptor, bytes, done, length - done, offset + done);
-      if (read === 0) throw new CorruptError("a file ended early", { file: this.path, expected: offset + length, got: offset + done });
-      done += read;
-    }
+    const bytes = new Uint8Array(length);
+    readInto(this.descriptor, this.path, offset, bytes);
     return bytes;
   }
 
@@ -52,13 +45,7 @@ export class SafetensorsFile {
     const { dtype, offset, bytes } = this.entry(name);
     const size = floatBytes(dtype, name, this.path);
     if ((first + out.length) * size > bytes) throw new RangeError(`${name}: elements ${first}+${out.length} of ${bytes / size}`);
-    const step = SLICE_BYTES / size;
-    for (let at = 0; at < out.length; at += step) {
-      const target = out.subarray(at, Math.min(at + step, out.length));
-      const raw = this.bytesAt(offset + (first + at) * size, target.length * size);
-      if (dtype === "F32") target.set(new Float32Array(raw.buffer, raw.byteOffset, target.length));
-      else (dtype === "F16" ? halfToFloat : bfloatToFloat)(new Uint16Array(raw.buffer, raw.byteOffset, target.length), target);
-    }
+    readFloatsAt(this.descriptor, this.path, offset + first * size, dtype, out);
   }
 
   close(): void {
@@ -66,21 +53,15 @@ export class SafetensorsFile {
   }
 }
 
-function floatBytes(dtype: DType, tensor: string, file: string): number {
-  if (dtype === "F32") return 4;
-  if (dtype === "F16" || dtype === "BF16") return 2;
-  throw new UserError("a weight has a dtype that is not trained", { file, tensor, expected: "F32, F16 or BF16", got: dtype });
-}
-
-/** A model directory (config.json and safetensors, single or sharded with an index), every weight found and of the config's shape. */
+/** A model directory (config.json and safetensors or torch files, single or sharded with an index), every weight found and of the config's shape. */
 export class ModelFiles {
   readonly config: GptjConfig;
   readonly configJson: Readonly<Record<string, unknown>>;
   /** dtype of the weights in the files; that of the first where they differ */
   readonly dtype: DType;
   readonly directory: string;
-  private readonly files: readonly SafetensorsFile[];
-  private readonly home = new Map<string, SafetensorsFile>();
+  private readonly files: WeightFile[] = [];
+  private readonly home = new Map<string, WeightFile>();
 
   constructor(directory: string) {
     this.directory = directory;
@@ -92,11 +73,22 @@ export class ModelFiles {
       throw new UserError("a model's config.json is not JSON", { file: where }, { cause: error });
     }
     this.config = parseGptjConfig(this.configJson, where);
-    this.files = weightFiles(directory).map((name) => new SafetensorsFile(join(directory, name)));
+    try {
+      for (const name of weightFiles(directory)) this.files.push(new (name.endsWith(".bin") ? TorchFile : SafetensorsFile)(join(directory, name)));
+      this.dtype = this.check();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Finds every weight, of the config's shape; returns the first one's dtype. */
+  private check(): DType {
+    const { directory } = this;
     for (const file of this.files) for (const name of file.entries.keys()) if (!isBuffer(name)) this.home.set(name, file);
     const expected = modelWeights(this.config);
     for (const { name, shape } of expected) {
-      const entry = this.home.get(name)?.entry(name);
+      const entry = this.home.get(name)?.entries.get(name);
       if (entry === undefined) throw new UserError("a weight is missing from the model's files", { directory, tensor: name, expected: `[${shape.join(",")}]` });
       if (entry.shape.join() !== shape.join())
         throw new UserError("a weight has another shape than config.json says", { directory, tensor: name, expected: `[${shape.join(",")}]`, got: `[${entry.shape.join(",")}]` });
@@ -105,7 +97,7 @@ export class ModelFiles {
     const known = new Set(expected.map((spec) => spec.name));
     const extra = [...this.home.keys()].filter((name) => !known.has(name));
     if (extra.length > 0) throw new UserError("the model's files hold a tensor that its config doesn't know", { directory, tensor: extra[0], extra: extra.length });
-    this.dtype = this.home.get(expected[0]!.name)!.entry(expected[0]!.name).dtype;
+    return this.home.get(expected[0]!.name)!.entries.get(expected[0]!.name)!.dtype;
   }
 
   /** Elements [first, first + out.length) of a weight, in row-major order, as fp32. */
@@ -125,16 +117,26 @@ function isBuffer(name: string): boolean {
   return /^transformer\.h\.\d+\.attn\.(bias|masked_bias)$/.test(name);
 }
 
+/** What weights are called, the single file and the index of several; the first that is there wins. */
+const WEIGHTS = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+
 /** Names of the weight files in a model directory. */
-export function weightFiles(directory: string): string[] {
-  if (existsSync(join(directory, "model.safetensors"))) return ["model.safetensors"];
-  const index = join(directory, "model.safetensors.index.json");
-  if (!existsSync(index)) throw new UserError("a model directory needs model.safetensors, or model.safetensors.index.json and its files", { directory });
-  const map = (JSON.parse(readFileSync(index, "utf8")) as { weight_map?: Record<string, string> }).weight_map ?? {};
+function weightFiles(directory: string): string[] {
+  const found = WEIGHTS.find((name) => existsSync(join(directory, name)));
+  if (found === undefined) throw new UserError("a model directory needs weights", { directory, expected: WEIGHTS.join(" or ") });
+  if (!found.endsWith(".json")) return [found];
+  const index = join(directory, found);
+  let map: Record<string, unknown>;
+  try {
+    map = (JSON.parse(readFileSync(index, "utf8")) as { weight_map?: Record<string, unknown> }).weight_map ?? {};
+  } catch (error) {
+    throw new UserError("a model's index is not JSON", { file: index }, { cause: error });
+  }
   const names = [...new Set(Object.values(map))].sort();
   for (const name of names) {
-    if (name.includes("/") || name.includes("\\") || name.startsWith("..")) throw new UserError("an index names a file outside its directory", { file: index, got: name });
+    if (typeof name !== "string" || !/^[^/\\]+\.(safetensors|bin)$/.test(name))
+      throw new UserError("an index names what is no weight file in its directory", { file: index, got: String(name) });
     if (!existsSync(join(directory, name))) throw new UserError("a file that the model's index names is missing", { file: index, missing: name });
   }
-  return names;
+  return names as string[];
 }

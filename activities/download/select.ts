@@ -14,32 +14,24 @@ const MODEL_FILES = new Set([
   "chat_template.jinja",
 ]);
 
-/** Config, tokenizer and weights among a model's files; throws UserError when config or readable weights are missing. */
+/** Weights in the order in which they are preferred: a single file, or an index with its shards. */
+const WEIGHTS: readonly (readonly [single: string, index: string, shard: RegExp])[] = [
+  ["model.safetensors", "model.safetensors.index.json", /^[^/]+\.safetensors$/],
+  ["pytorch_model.bin", "pytorch_model.bin.index.json", /^pytorch_model[^/]*\.bin$/],
+];
+
+/** Config, tokenizer and weights among a model's files; throws UserError when config or weights are missing. */
 export function selectModelFiles(paths: readonly string[], where: string): string[] {
   if (!paths.includes("config.json")) throw new UserError("a model needs config.json", { source: where });
-  const index = "model.safetensors.index.json";
-  const weights = paths.includes("model.safetensors")
-    ? ["model.safetensors"]
-    : paths.includes(index)
-      ? [index, ...paths.filter((path) => /^[^/]+\.safetensors$/.test(path))]
-      : [];
-  if (weights.length === 0) {
-    const pickle = paths.find((path) => /^pytorch_model.*\.(bin|pt)$/.test(path));
-    if (pickle !== undefined)
-      throw new UserError(
-        "this model's weights are torch pickles, which Roslin does not read yet: name a model with safetensors, or convert it with transformers' save_pretrained",
-        {
-          source: where,
-          expected: "model.safetensors",
-          got: pickle,
-        },
-      );
-    throw new UserError("a model needs weights", {
-      source: where,
-      expected: "model.safetensors, or model.safetensors.index.json and its files",
-    });
+  const others = paths.filter((path) => MODEL_FILES.has(path));
+  for (const [single, index, shard] of WEIGHTS) {
+    if (paths.includes(single)) return [...others, single];
+    if (paths.includes(index)) return [...others, index, ...paths.filter((path) => shard.test(path))];
   }
-  return [...paths.filter((path) => MODEL_FILES.has(path)), ...weights];
+  throw new UserError("a model needs weights", {
+    source: where,
+    expected: WEIGHTS.map(([single, index]) => `${single}, or ${index} and its files`).join(", or "),
+  });
 }
 
 /** Formats of data, the first that is there wins: a repository often holds the same rows in several. */

@@ -2,8 +2,9 @@ import { CorruptError } from "../errors.js";
 
 /** safetensors: 8 bytes of header length, a JSON header, then the tensors' bytes without gaps, little-endian. */
 
-const BYTES = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
-export type DType = keyof typeof BYTES;
+/** Bytes of an element. */
+export const DTYPE_BYTES = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
+export type DType = keyof typeof DTYPE_BYTES;
 
 export interface TensorEntry {
   readonly name: string;
@@ -38,10 +39,10 @@ export function parseHeader(header: Uint8Array, fileBytes: number, where: string
   const entries = Object.entries(json)
     .filter(([name]) => name !== "__metadata__")
     .map(([name, { dtype, shape, data_offsets: range }]): TensorEntry => {
-      if (!Object.hasOwn(BYTES, dtype)) throw new CorruptError("a tensor has an unknown dtype", { file: where, tensor: name, got: dtype });
+      if (!Object.hasOwn(DTYPE_BYTES, dtype)) throw new CorruptError("a tensor has an unknown dtype", { file: where, tensor: name, got: dtype });
       if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0) || !Array.isArray(range))
         throw new CorruptError("a tensor has a malformed shape or range", { file: where, tensor: name });
-      const bytes = shape.reduce((product, size) => product * size, BYTES[dtype as DType]);
+      const bytes = shape.reduce((product, size) => product * size, DTYPE_BYTES[dtype as DType]);
       if (range[1] - range[0] !== bytes)
         throw new CorruptError("a tensor's range does not fit its shape", { file: where, tensor: name, expected: bytes, got: range[1] - range[0] });
       return { name, dtype: dtype as DType, shape, offset: start + range[0], bytes };
@@ -62,11 +63,11 @@ export function layoutFile(tensors: readonly { readonly name: string; readonly d
   readonly entries: readonly TensorEntry[];
   readonly fileBytes: number;
 } {
-  const sorted = [...tensors].sort((a, b) => BYTES[b.dtype] - BYTES[a.dtype] || (a.name < b.name ? -1 : 1));
+  const sorted = [...tensors].sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype] || (a.name < b.name ? -1 : 1));
   const json: Record<string, unknown> = { __metadata__: { format: "pt" } };
   let at = 0;
   const placed = sorted.map(({ name, dtype, shape }) => {
-    const bytes = shape.reduce((product, size) => product * size, BYTES[dtype]);
+    const bytes = shape.reduce((product, size) => product * size, DTYPE_BYTES[dtype]);
     const begin = at;
     at += bytes;
     json[name] = { dtype, shape, data_offsets: [begin, at] };

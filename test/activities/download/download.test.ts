@@ -193,13 +193,6 @@ const badSources: [string, (server: TestHub) => Promise<unknown>, RegExp][] = [
     async (server) => ({ model: { source: pathToFileURL(await localModel(server, { "config.json": "{}" })).href } }),
     /a model needs weights/,
   ],
-  [
-    "torch pickles",
-    async (server) => ({
-      model: { source: pathToFileURL(await localModel(server, { "config.json": "{}", "pytorch_model.bin": "" })).href },
-    }),
-    /torch pickles.*got=pytorch_model.bin/,
-  ],
   ["a repository that is not there", async () => ({ model: { source: "hf://org/absent" } }), /no such repository/],
   ["a malformed name", async () => ({ model: { source: "hf://org/../m" } }), /hub source is malformed/],
   ["an S3 source", async () => ({ model: { source: "s3://bucket/m" } }), /not read yet/],

@@ -9,6 +9,14 @@ test("of a model, config, tokenizer and safetensors are taken: the single file b
   assert.deepEqual(selectModelFiles(["config.json", "model.safetensors", ...shards], "m"), ["config.json", "model.safetensors"]);
 });
 
+test("torch files are taken where there are no safetensors", () => {
+  const shards = ["pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"];
+  const others = ["training_args.bin", "flax_model.msgpack", "tf_model.h5"];
+  assert.deepEqual(selectModelFiles(["config.json", "pytorch_model.bin", ...others], "m"), ["config.json", "pytorch_model.bin"]);
+  assert.deepEqual(selectModelFiles(["config.json", ...others, ...shards], "m"), ["config.json", ...shards]);
+  assert.throws(() => selectModelFiles(["config.json", ...others], "m"), /a model needs weights.*pytorch_model\.bin\.index\.json/);
+});
+
 test("of a dataset, one format and the train split are taken", () => {
   assert.deepEqual(selectDataFiles(["README.md", "data/train-00000-of-00001-a09b.parquet", "rows.json"], "d"), [
     "data/train-00000-of-00001-a09b.parquet",
