@@ -11,8 +11,11 @@ import koffi from "koffi";
 const root = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
 const binaries = readdirSync(join(root, "bin")).map((name) => join(root, "bin", name, process.platform, process.arch))[0]!;
 const path = join(binaries, process.platform === "darwin" ? "libonnxruntime.1.dylib" : "libonnxruntime.so.1");
-const library = koffi.load(path);
 const system = koffi.load(null);
+// it sends usage data home and leaves a log in /tmp, unless this is in the process's own environment, which a thread's process.env is not
+const KEEP = 0;
+system.func("int setenv(const char *name, const char *value, int overwrite)")("ORT_DISABLE_TELEMETRY", "1", KEEP);
+const library = koffi.load(path);
 // koffi unloads a library with its last user, a thread say; functions and threads of this one may be alive then
 const LOAD_NOW = 2;
 system.func("void *dlopen(const char *path, int flags)")(path, LOAD_NOW);
