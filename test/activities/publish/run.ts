@@ -1,10 +1,13 @@
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Evaluation } from "../../../activities/evaluate/index.js";
+import { downloadDefinition } from "../../../activities/download/index.js";
+import { evaluateDefinition, type Evaluation } from "../../../activities/evaluate/index.js";
+import { preprocessDefinition } from "../../../activities/preprocess/index.js";
 import type { PublishDependencies } from "../../../activities/publish/index.js";
-import { finishStage, stageDirectory, type StageRequest } from "../../../activities/stage.js";
+import { finishStage, stageDirectory, type StageDefinition, type StageRequest } from "../../../activities/stage.js";
 import { trainDefinition } from "../../../activities/train/index.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
+import type { Artifact } from "../../../core/stage.js";
 import { artifactOf, directoryDigest, listFiles, sha256, sha256File, writeFileAtomic } from "../../../infra/files.js";
 import { lock } from "../../../infra/lock.js";
 import { ModelFiles } from "../../../infra/model-files.js";
@@ -47,16 +50,29 @@ export async function finishedRun(root: string, target: string | null, gatePasse
     publish: { target },
   });
   const request = { config, inputs, root: join(root, "stages") };
-  const directory = stageDirectory(trainDefinition, request);
-  mkdirSync(directory, { recursive: true });
-  const metrics = { seconds: 1, losses: LOSSES, tokens: 1234, oneKindOfMachine: true, fingerprint: { node: "v20", threadsPerRank: 1 } };
-  await finishStage({ writeFileAtomic, lock }, directory, {
-    stage: "train",
-    outputs: [{ ...inputs[3], name: "model" }],
-    metrics,
-    stateDigest: sha256("state"),
-  });
+  const [model, dataset, tokens, tuned, report] = inputs;
+  await finish(request, downloadDefinition, [model, dataset]);
+  await finish(request, preprocessDefinition, [tokens]);
+  const metrics = { losses: LOSSES, tokens: 1234, oneKindOfMachine: true, fingerprint: { node: "v20", threadsPerRank: 1 } };
+  await finish(request, trainDefinition, [{ ...tuned, name: "model" }], { metrics, stateDigest: sha256("state") });
+  await finish(request, evaluateDefinition, [report]);
   return request;
+}
+
+async function finish(
+  request: StageRequest,
+  definition: StageDefinition,
+  outputs: readonly Artifact[],
+  { metrics = {}, ...more }: { readonly metrics?: object; readonly stateDigest?: string } = {},
+): Promise<void> {
+  const directory = stageDirectory(definition, request);
+  mkdirSync(directory, { recursive: true });
+  await finishStage({ writeFileAtomic, lock }, directory, {
+    stage: definition.name,
+    outputs,
+    metrics: { seconds: 1, ...metrics },
+    ...more,
+  });
 }
 
 export function publishDependencies(settings: S3Settings = {}, defaultTarget = "file:///nowhere"): PublishDependencies {

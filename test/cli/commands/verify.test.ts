@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -18,18 +18,33 @@ const root = mkdtempSync(join(tmpdir(), "roslin-verify-"));
 after(() => rmSync(root, { recursive: true }));
 const environment = readEnvironment({ ROSLIN_HOME: join(root, "home") }, CHECKOUT);
 
-async function published(): Promise<{ target: string; uri: string; stages: string }> {
+async function published(): Promise<{ target: string; uri: string; stages: string; place: string }> {
   const place = mkdtempSync(join(root, "run-"));
   const target = pathToFileURL(join(place, "target")).href;
   const request = await finishedRun(place, target);
   const result = await publish(publishDependencies(), request, { signal: new AbortController().signal, progress: () => undefined });
-  return { target, uri: outputNamed(result.outputs, "published").uri, stages: request.root };
+  return { target, uri: outputNamed(result.outputs, "published").uri, stages: request.root, place };
 }
 
 test("a published model holds, by its address, by its target's, and by its directory", async () => {
   const { target, uri } = await published();
   for (const run of [uri, `${uri}/`, target, `${target}/latest.json`, fileURLToPath(uri)])
     assert.equal(await verify.run([run], environment), 0);
+});
+
+test("the stages of a run hold, each output and what the manifest says of it, until one is changed", async () => {
+  const { stages, place } = await published();
+  assert.equal(await verify.run([stages], environment), 0);
+  appendFileSync(join(place, "rows.json"), " ");
+  await assert.rejects(verify.run([stages], environment), /1 of \d+ links are broken, the first: download's output dataset/);
+});
+
+test("a stage's record that the manifest contradicts is named", async () => {
+  const { stages } = await published();
+  const [key] = readdirSync(join(stages, "preprocess"));
+  const path = join(stages, "preprocess", key!, "stage.json");
+  writeFileSync(path, readFileSync(path, "utf8").replace(/"sha256": "./, '"sha256": "x'));
+  await assert.rejects(verify.run([stages], environment), /preprocess's output tokens/);
 });
 
 test("a changed file is named", async () => {
