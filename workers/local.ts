@@ -9,8 +9,13 @@ import { mkdir } from "node:fs/promises";
 
 /** Training without Temporal: this process starts the workers of each attempt, and the next attempt after a loss. */
 
+/** Name of the error of a worker process that ended without a word. */
+const DIED = "WorkerDiedError";
 /** Attempts in a row that may end without a new checkpoint. */
 const FRUITLESS_ATTEMPTS = 3;
+
+/** How long the workers of an attempt may take to see by themselves that one is gone. */
+const SETTLE_MS = 2000;
 
 /** glibc's malloc keeps large blocks instead of giving them back and asking again: see docs/log.md. */
 export const MALLOC_SETTINGS = {
@@ -55,13 +60,20 @@ async function runAttempt(attempt: TrainAttempt, context: StageContext): Promise
   };
   context.signal.addEventListener("abort", stop);
   if (context.signal.aborted) stop();
+  // who has not met the others yet hears nothing of a death, and would wait for the dead
+  let siblings: NodeJS.Timeout | undefined;
+  for (const { outcome } of children)
+    void outcome.then((lost) => {
+      if (lost !== null) siblings ??= setTimeout(stop, SETTLE_MS);
+    });
   try {
     const failures = (await Promise.all(children.map(({ outcome }) => outcome))).filter((outcome) => outcome instanceof Error);
     const final = failures.find((failure) => failure instanceof UserError || failure instanceof FencedError);
     if (final !== undefined) throw final;
-    // the first to die says more than those who lost it
-    return failures.find((failure) => failure.name !== "PeerLostError") ?? failures[0] ?? null;
+    // who died says more than those who lost it
+    return failures.find((failure) => failure.name === DIED) ?? failures.find((failure) => failure.name !== "PeerLostError") ?? failures[0] ?? null;
   } finally {
+    clearTimeout(siblings);
     context.signal.removeEventListener("abort", stop);
   }
 }
@@ -78,7 +90,7 @@ function start(attempt: TrainAttempt, worker: number, context: StageContext): { 
   const outcome = new Promise<Error | null>((resolve) => {
     child.on("exit", (code, signal) => {
       const died = `worker ${worker} of ${attempt.workers} died (${signal ?? `exit code ${code}`})`;
-      resolve(result === undefined ? new Error(died) : result);
+      resolve(result === undefined ? errorNamed(DIED, died) : result);
     });
   });
   return { child, outcome };

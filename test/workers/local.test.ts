@@ -76,6 +76,15 @@ test("1, 3 and 8 workers end with the same bytes, and so does a run whose worker
   assertNothingLeft();
 });
 
+test("a worker that dies before it has met the others costs them seconds", async (t) => {
+  const { request, context, seen } = await job(t, madeRows(21), UNEVEN);
+  const running = trainLocally(trainDeps, request, 3, context());
+  while (childrenOf(process.pid).length < 3) await sleep(1);
+  process.kill(childrenOf(process.pid)[2]!, "SIGKILL");
+  assert.equal((await running).stateDigest, await undisturbed(t, 1));
+  assert.ok(seen.some(({ note }) => note?.includes("died (SIGKILL)")));
+});
+
 test("a stop saves, and the next call goes on from there with another number of workers", async (t) => {
   const digest = await undisturbed(t, 1);
   const { request, context } = await job(t, madeRows(21), { ...UNEVEN, checkpointEverySteps: 1000 });
