@@ -84,13 +84,18 @@ export async function beginTraining(
   const resumeFrom = good?.commit ?? null;
   const hosts = Math.min(workers, train.shards);
   const generation = await log.append({ kind: "attempt", workers: hosts, resumeFrom, resumeStep });
-  const prefix = `roslin-${createHash("sha256").update(directory).digest("hex").slice(0, 12)}-`;
+  const prefix = attemptPrefix(directory);
   const sharedIn = deps.sharedDirectory(shared, directory);
   for (const place of new Set([sharedIn, deps.socketDirectory])) deps.clearShared(place, prefix);
   await pruneShards(log, directory, train.keepCheckpoints, generation);
   const sharedPath = join(sharedIn, `${prefix}g${generation}.weights`);
   const socketPath = join(deps.socketDirectory, `${prefix}g${generation}.sock`);
   return { attempt: { generation, workers: hosts, directory, config, inputs, resumeStep, totalSteps, resumeFrom, capacity, sharedPath, socketPath } };
+}
+
+/** What the names of a run's shared memory and sockets begin with. */
+export function attemptPrefix(directory: string): string {
+  return `roslin-${createHash("sha256").update(directory).digest("hex").slice(0, 12)}-`;
 }
 
 /** Makes the stage's outputs from the last checkpoint, which holds every step. */

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { stageDirectory } from "../../activities/stage.js";
-import { trainDefinition } from "../../activities/train/index.js";
+import { attemptPrefix, trainDefinition } from "../../activities/train/index.js";
 import { UserError } from "../../core/errors.js";
 import { modelWeights, elements } from "../../core/model/names.js";
 import { SafetensorsFile, ModelFiles } from "../../infra/model-files.js";
@@ -19,15 +20,18 @@ import { expected, job, madeRows, REFERENCE, type Job } from "./tiny.js";
 const close = (got: readonly number[], want: readonly number[]): void =>
   got.forEach((value, index) => assert.ok(Math.abs(value - want[index]!) <= 1e-4 * Math.abs(want[index]!), `${index}: ${value} for ${want[index]}`));
 
-/** Nothing of ours in shared memory. */
-function assertNothingLeft(): void {
-  if (existsSync("/dev/shm")) assert.deepEqual(readdirSync("/dev/shm").filter((name) => name.startsWith("roslin-") && name.endsWith(".weights")), []);
+/** No process, shared memory or socket. */
+function assertNothingLeft({ request }: Job): void {
+  const prefix = attemptPrefix(stageDirectory(trainDefinition, request));
+  for (const place of ["/dev/shm", tmpdir()].filter((each) => existsSync(each)))
+    assert.deepEqual(readdirSync(place).filter((name) => name.startsWith(prefix)), []);
   assert.deepEqual(childrenOf(process.pid), []);
 }
 
 test("20 steps of training give PyTorch's losses, norms and weights", async (t) => {
   const figures = await expected();
-  const { request, context } = await job(t, figures.rows, { shards: 2, microBatch: 2, epochs: 20, learningRate: 1e-3, weightDecay: 0.01 });
+  const made = await job(t, figures.rows, { shards: 2, microBatch: 2, epochs: 20, learningRate: 1e-3, weightDecay: 0.01 });
+  const { request, context } = made;
   const result = await trainLocally(trainDeps, request, 1, context());
   const metrics = result.metrics as unknown as { losses: number[]; gradientNorms: number[] };
   assert.equal(metrics.losses.length, 20);
@@ -48,7 +52,7 @@ test("20 steps of training give PyTorch's losses, norms and weights", async (t) 
   want.close();
   assert.equal((JSON.parse(await readFile(join(directory, "config.json"), "utf8")) as { use_cache: boolean }).use_cache, true);
   assert.equal((await trainLocally(trainDeps, request, 1, context())).reused, true);
-  assertNothingLeft();
+  assertNothingLeft(made);
 });
 
 /** 21 rows in steps of 16: an uneven last one, accumulation, rows of different lengths. */
@@ -63,7 +67,8 @@ test("1, 3 and 8 workers end with the same bytes, and so does a run whose worker
   const digest = await undisturbed(t, 1);
   assert.equal(await undisturbed(t, 3), digest);
   assert.equal(await undisturbed(t, 8), digest);
-  const { request, context, seen } = await job(t, madeRows(21), UNEVEN);
+  const made = await job(t, madeRows(21), UNEVEN);
+  const { request, context, seen } = made;
   const commits = join(stageDirectory(trainDefinition, request), "commits");
   const running = trainLocally(trainDeps, request, 3, context());
   while (!existsSync(join(commits, "000003.json"))) await sleep(2);
@@ -73,7 +78,7 @@ test("1, 3 and 8 workers end with the same bytes, and so does a run whose worker
   assert.ok((result.metrics["resumedAtStep"] as number) > 0);
   assert.equal((result.metrics["losses"] as number[]).length, 20, "those before the resume too");
   assert.ok(seen.some(({ note }) => note?.includes("starting again from the last checkpoint")));
-  assertNothingLeft();
+  assertNothingLeft(made);
 });
 
 test("a worker that dies before it has met the others costs them seconds", async (t) => {
@@ -87,7 +92,8 @@ test("a worker that dies before it has met the others costs them seconds", async
 
 test("a stop saves, and the next call goes on from there with another number of workers", async (t) => {
   const digest = await undisturbed(t, 1);
-  const { request, context } = await job(t, madeRows(21), { ...UNEVEN, checkpointEverySteps: 1000 });
+  const made = await job(t, madeRows(21), { ...UNEVEN, checkpointEverySteps: 1000 });
+  const { request, context } = made;
   const stop = new AbortController();
   const commits = join(stageDirectory(trainDefinition, request), "commits");
   const running = trainLocally(trainDeps, request, 2, context(stop.signal));
@@ -97,7 +103,7 @@ test("a stop saves, and the next call goes on from there with another number of 
   const entries = readdirSync(commits).length;
   assert.equal((await trainLocally(trainDeps, request, 5, context())).stateDigest, digest);
   assert.ok(readdirSync(commits).length > entries);
-  assertNothingLeft();
+  assertNothingLeft(made);
 });
 
 async function stopped(t: Parameters<typeof job>[0]): Promise<Job & { directory: string }> {
@@ -133,9 +139,9 @@ test("with every checkpoint gone training starts over rather than failing", asyn
 });
 
 test("a step that isn't finite is named with its shard and rows, and updates nothing", async (t) => {
-  const { request, context } = await job(t, madeRows(21), { ...UNEVEN, learningRate: 1e30, maxGradNorm: 1e30, schedule: "constant", warmupSteps: 0 });
-  await assert.rejects(trainLocally(trainDeps, request, 2, context()), (error: Error) => error instanceof UserError && /not finite.*\[step=\d+, .*shards=[\d ]+, rows=[\d ]+\]/.test(error.message));
-  assertNothingLeft();
+  const made = await job(t, madeRows(21), { ...UNEVEN, learningRate: 1e30, maxGradNorm: 1e30, schedule: "constant", warmupSteps: 0 });
+  await assert.rejects(trainLocally(trainDeps, made.request, 2, made.context()), (error: Error) => error instanceof UserError && /not finite.*\[step=\d+, .*shards=[\d ]+, rows=[\d ]+\]/.test(error.message));
+  assertNothingLeft(made);
 });
 
 test("too little memory or disk is said before the start, need against have", async (t) => {
