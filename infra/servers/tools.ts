@@ -157,6 +157,6 @@ export function whyFetchFailed(error: FetchError): string {
   if (said.includes("DO NOT MATCH THE HASHES")) return "what the package index sent has another digest than expected: it was thrown away; try again or use another index";
   if (/Connection|timed out|Temporary failure|Name or service not known|Max retries|ProxyError|SSLError/.test(said))
     return "pip cannot reach its package index: check the network and pip's proxy and index settings, then call again";
-  if (/No matching distribution|Could not find a version/.test(said)) return "pip's package index doesn't have it for this platform";
+  if (/No matching distribution|Could not find a version/.test(said)) return "pip finds it in no package index that it can reach; check the network and pip's index settings";
   return `pip failed: ${(said.trim() === "" ? error.message : said).trim().split("\n").at(-1)}`;
 }
