@@ -3,7 +3,15 @@ import { CorruptError, UserError } from "../core/errors.js";
 import { DTYPE_BYTES } from "../core/format/safetensors.js";
 import { gather, isRowMajor, spanOf } from "../core/format/strides.js";
 import { parseTorchPickle, type TorchTensor } from "../core/format/torch-pickle-tensors.js";
-import { findZipDirectory, parseZipDirectory, zipDataOffset, ZIP_HEADER_BYTES, ZIP_TAIL_BYTES, type ZipDirectory, type ZipEntry } from "../core/format/zip.js";
+import {
+  findZipDirectory,
+  parseZipDirectory,
+  zipDataOffset,
+  ZIP_HEADER_BYTES,
+  ZIP_TAIL_BYTES,
+  type ZipDirectory,
+  type ZipEntry,
+} from "../core/format/zip.js";
 import { floatBytes, readFloatsAt, readInto, toFloats, type WeightFile } from "./weight-file.js";
 
 /** The description of 300 tensors takes 40 kB. */
@@ -57,12 +65,15 @@ export class TorchFile implements WeightFile {
     if (this.held?.name === name) return this.held.span;
     const bytes = spanOf(entry) * size;
     if (bytes > MAX_SPAN_BYTES)
-      throw new UserError("a weight lies in another order than its shape says, and is too large to be put right here: save it with .contiguous()", {
-        file: this.path,
-        tensor: name,
-        bytes,
-        limit: MAX_SPAN_BYTES,
-      });
+      throw new UserError(
+        "a weight lies in another order than its shape says, and is too large to be put right here: save it with .contiguous()",
+        {
+          file: this.path,
+          tensor: name,
+          bytes,
+          limit: MAX_SPAN_BYTES,
+        },
+      );
     this.held = null;
     const span = this.bytesAt(entry.offset, bytes);
     this.held = { name, span };
@@ -76,11 +87,13 @@ export class TorchFile implements WeightFile {
     const directory = findZipDirectory(this.bytesAt(bytes - tail, tail), bytes, this.path);
     const archive = parseZipDirectory(this.bytesAt(directory.offset, directory.bytes), directory, this.path);
     const pickles = [...archive.keys()].filter((name) => /^[^/]+\/data\.pkl$/.test(name));
-    if (pickles.length !== 1) throw new UserError("an archive is no file of torch.save: it needs one data.pkl", { file: this.path, got: pickles.length });
+    if (pickles.length !== 1)
+      throw new UserError("an archive is no file of torch.save: it needs one data.pkl", { file: this.path, got: pickles.length });
     const root = pickles[0]!.slice(0, -"data.pkl".length);
     this.checkByteOrder(archive.get(`${root}byteorder`), directory);
     const storages = new Map<string, number>();
-    for (const { name, bytes: size } of archive.values()) if (name.startsWith(`${root}data/`)) storages.set(name.slice(root.length + 5), size);
+    for (const { name, bytes: size } of archive.values())
+      if (name.startsWith(`${root}data/`)) storages.set(name.slice(root.length + 5), size);
     const tensors = parseTorchPickle(this.read(archive.get(pickles[0]!)!, directory), storages, this.path);
     const offsets = new Map<string, number>();
     const offsetOf = (key: string): number => {
@@ -88,7 +101,12 @@ export class TorchFile implements WeightFile {
       offsets.set(key, offset);
       return offset;
     };
-    return new Map([...tensors].map(([name, tensor]) => [name, { ...tensor, offset: offsetOf(tensor.storage) + tensor.first * DTYPE_BYTES[tensor.dtype] }]));
+    return new Map(
+      [...tensors].map(([name, tensor]) => [
+        name,
+        { ...tensor, offset: offsetOf(tensor.storage) + tensor.first * DTYPE_BYTES[tensor.dtype] },
+      ]),
+    );
   }
 
   private checkKind(start: Uint8Array): void {
@@ -96,7 +114,10 @@ export class TorchFile implements WeightFile {
     if (text.startsWith("version https://git-lfs"))
       throw new UserError("a weight file is a pointer of Git LFS, not the weights: run `git lfs pull` beside it", { file: this.path });
     if (text.startsWith("\x80"))
-      throw new UserError("a weight file has the format of torch before 1.6, which is not read: load it with a later torch and save it again", { file: this.path });
+      throw new UserError(
+        "a weight file has the format of torch before 1.6, which is not read: load it with a later torch and save it again",
+        { file: this.path },
+      );
     if (!text.startsWith("PK\x03\x04")) throw new CorruptError("a weight file is no torch file: it is no zip archive", { file: this.path });
   }
 
@@ -109,7 +130,12 @@ export class TorchFile implements WeightFile {
   /** A small entry's data. */
   private read(entry: ZipEntry, directory: ZipDirectory): Uint8Array {
     if (entry.bytes > MAX_PICKLE_BYTES)
-      throw new UserError("a torch file describes more than a model's tensors", { file: this.path, entry: entry.name, bytes: entry.bytes, limit: MAX_PICKLE_BYTES });
+      throw new UserError("a torch file describes more than a model's tensors", {
+        file: this.path,
+        entry: entry.name,
+        bytes: entry.bytes,
+        limit: MAX_PICKLE_BYTES,
+      });
     return this.bytesAt(this.dataOffset(entry, directory), entry.bytes);
   }
 

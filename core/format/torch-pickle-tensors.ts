@@ -40,8 +40,14 @@ class Tensor implements TorchTensor {
   constructor({ dtype, key, elements }: Storage, first: number, shape: readonly number[], stride: readonly number[]) {
     const last = shape.reduce((sum, size, axis) => sum + (size - 1) * stride[axis]!, first);
     const empty = shape.includes(0);
-    if (shape.length !== stride.length || (empty ? first > elements : !(last < elements)) || !Number.isSafeInteger(shape.reduce((a, b) => a * b, 1)))
-      throw new RangeError(`shape [${shape.join()}], stride [${stride.join()}] from ${first} on do not fit a storage of ${elements} elements`);
+    if (
+      shape.length !== stride.length ||
+      (empty ? first > elements : !(last < elements)) ||
+      !Number.isSafeInteger(shape.reduce((a, b) => a * b, 1))
+    )
+      throw new RangeError(
+        `shape [${shape.join()}], stride [${stride.join()}] from ${first} on do not fit a storage of ${elements} elements`,
+      );
     this.dtype = dtype;
     this.storage = key;
     this.first = first;
@@ -80,10 +86,13 @@ export function parseTorchPickle(bytes: Uint8Array, storages: ReadonlyMap<string
   const global = (module: string, name: string): unknown => {
     const found = GLOBALS.get(`${module} ${name}`);
     if (found !== undefined) return found;
-    throw new UserError("a torch file asks Python for more than tensors, and is not read: use a model with safetensors, or one that you trust, converted", {
-      file: where,
-      global: `${module}.${name}`,
-    });
+    throw new UserError(
+      "a torch file asks Python for more than tensors, and is not read: use a model with safetensors, or one that you trust, converted",
+      {
+        file: where,
+        global: `${module}.${name}`,
+      },
+    );
   };
   const persistent = (id: unknown): Storage => {
     const [kind, type, key, , count] = Array.isArray(id) ? (id as unknown[]) : [];
@@ -91,7 +100,13 @@ export function parseTorchPickle(bytes: Uint8Array, storages: ReadonlyMap<string
       throw new CorruptError("a torch file describes a storage in an unknown way", { file: where });
     const expected = count * DTYPE_BYTES[type.dtype];
     const got = storages.get(key);
-    if (got !== expected) throw new CorruptError("a storage has another size than the torch file's index says", { file: where, storage: key, expected, got: got ?? "nothing" });
+    if (got !== expected)
+      throw new CorruptError("a storage has another size than the torch file's index says", {
+        file: where,
+        storage: key,
+        expected,
+        got: got ?? "nothing",
+      });
     return new Storage(key, type.dtype, count);
   };
   let value: unknown;
@@ -117,7 +132,8 @@ function dictionary(...items: readonly unknown[]): Map<string, unknown> {
 
 /** Both of torch's rebuilding functions: what follows the strides says nothing of the values. */
 function tensor(storage: unknown, first: unknown, shape: unknown, stride: unknown): Tensor {
-  if (!(storage instanceof Storage) || !isCount(first) || !isCounts(shape) || !isCounts(stride)) throw new RangeError("a tensor is described in an unknown way");
+  if (!(storage instanceof Storage) || !isCount(first) || !isCounts(shape) || !isCounts(stride))
+    throw new RangeError("a tensor is described in an unknown way");
   return new Tensor(storage, first, shape, stride);
 }
 

@@ -90,7 +90,8 @@ class Machine {
 
   private result(): unknown {
     const value = this.take(1)[0];
-    if (this.stack.length > 0 || this.below.length > 0 || this.at !== this.bytes.length) throw this.damage("a pickle goes on after its end");
+    if (this.stack.length > 0 || this.below.length > 0 || this.at !== this.bytes.length)
+      throw this.damage("a pickle goes on after its end");
     return value;
   }
 
@@ -209,6 +210,10 @@ class Machine {
   }
 
   private refusal(kind: string, got: string): UserError {
-    return new UserError("a pickle asks for something that tensors do not need, and is not read any further", { file: this.where, [kind]: got, at: this.at });
+    return new UserError("a pickle asks for something that tensors do not need, and is not read any further", {
+      file: this.where,
+      [kind]: got,
+      at: this.at,
+    });
   }
 }

@@ -36,7 +36,8 @@ export function findZipDirectory(tail: Uint8Array, fileBytes: number, where: str
   const start = fileBytes - tail.length;
   let end = tail.length - 22;
   while (end >= 0 && !(view.getUint32(end, true) === END && end + 22 + view.getUint16(end + 20, true) === tail.length)) end--;
-  if (end < 0) throw new CorruptError("a zip archive has no end record: the file is truncated or no archive", { file: where, bytes: fileBytes });
+  if (end < 0)
+    throw new CorruptError("a zip archive has no end record: the file is truncated or no archive", { file: where, bytes: fileBytes });
   let found = { entries: view.getUint16(end + 10, true), bytes: view.getUint32(end + 12, true), offset: view.getUint32(end + 16, true) };
   let limit = start + end;
   if (end >= 20 && view.getUint32(end - 20, true) === LOCATOR_64) {
@@ -65,7 +66,10 @@ export function parseZipDirectory(bytes: Uint8Array, { entries: count, offset }:
     if (next > bytes.length) throw new CorruptError("a zip archive's directory is damaged", { file: where, entry: index });
     const name = new TextDecoder().decode(bytes.subarray(at + CENTRAL_BYTES, extra));
     if (view.getUint16(at + 10, true) !== 0 || (view.getUint16(at + 8, true) & 1) !== 0)
-      throw new UserError("an archive's entry is compressed or encrypted, which torch never writes: save the file again with torch.save", { file: where, entry: name });
+      throw new UserError("an archive's entry is compressed or encrypted, which torch never writes: save the file again with torch.save", {
+        file: where,
+        entry: name,
+      });
     const sizes = { bytes: view.getUint32(at + 24, true), stored: view.getUint32(at + 20, true), header: view.getUint32(at + 42, true) };
     widen(sizes, view, extra, extra + extraBytes, where, name);
     if (sizes.bytes !== sizes.stored || sizes.header + ZIP_HEADER_BYTES + sizes.bytes > offset)
@@ -80,14 +84,23 @@ export function parseZipDirectory(bytes: Uint8Array, { entries: count, offset }:
 /** Byte offset of an entry's data, from the first ZIP_HEADER_BYTES of its own header. `directory`: what the data must end before. */
 export function zipDataOffset(header: Uint8Array, entry: ZipEntry, { offset }: ZipDirectory, where: string): number {
   const view = new DataView(header.buffer, header.byteOffset, header.length);
-  if (view.getUint32(0, true) !== LOCAL) throw new CorruptError("an archive's entry has no header where the directory says", { file: where, entry: entry.name });
+  if (view.getUint32(0, true) !== LOCAL)
+    throw new CorruptError("an archive's entry has no header where the directory says", { file: where, entry: entry.name });
   const data = entry.header + ZIP_HEADER_BYTES + view.getUint16(26, true) + view.getUint16(28, true);
-  if (data + entry.bytes > offset) throw new CorruptError("an archive's entry does not fit its file", { file: where, entry: entry.name, bytes: entry.bytes });
+  if (data + entry.bytes > offset)
+    throw new CorruptError("an archive's entry does not fit its file", { file: where, entry: entry.name, bytes: entry.bytes });
   return data;
 }
 
 /** Puts Zip64's numbers, in their fixed order, in place of those that 32 bits cannot hold. */
-function widen(sizes: { bytes: number; stored: number; header: number }, view: DataView, from: number, to: number, where: string, entry: string): void {
+function widen(
+  sizes: { bytes: number; stored: number; header: number },
+  view: DataView,
+  from: number,
+  to: number,
+  where: string,
+  entry: string,
+): void {
   const wanted = (["bytes", "stored", "header"] as const).filter((field) => sizes[field] === 0xffffffff);
   if (wanted.length === 0) return;
   for (let at = from; at + 4 <= to; at += 4 + view.getUint16(at + 2, true)) {
@@ -103,6 +116,7 @@ function widen(sizes: { bytes: number; stored: number; header: number }, view: D
 /** A 64-bit number; one that doubles cannot hold is no size of a file. */
 function wide(view: DataView, at: number, where: string): number {
   const value = view.getBigUint64(at, true);
-  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new CorruptError("a zip archive holds an impossible size", { file: where, got: value.toString() });
+  if (value > BigInt(Number.MAX_SAFE_INTEGER))
+    throw new CorruptError("a zip archive holds an impossible size", { file: where, got: value.toString() });
   return Number(value);
 }
