@@ -12,7 +12,7 @@ import { finishStage, type StageContext, type StageRequest } from "../stage.js";
 import { checkpoints, history, lastGood, MOMENTS } from "./checkpoint.js";
 import type { TrainDeps } from "./index.js";
 import { openLog, type CommitLog } from "./log.js";
-import type { CheckpointEntry, StepRecord } from "./types.js";
+import type { CheckpointEntry, StepRecord, TimeSpent } from "./types.js";
 
 /** From the last checkpoint to a model directory, the digest of the whole state, and the run's figures. */
 
@@ -105,6 +105,8 @@ function figures(log: CommitLog, commit: number, entry: CheckpointEntry): StageR
     gradientNorms: steps.map((step) => step.norm),
     tokensPerSecond: rate((step) => step.tokens),
     rowsPerSecond: rate((step) => step.rows),
+    lossTokensPerSecond: rate((step) => step.labels),
+    timeShares: timeShares(steps),
     tokens: steps.reduce((sum, step) => sum + step.tokens, 0),
     resumedAtStep: attempts.at(-1)?.resumeStep ?? 0,
     attempts: attempts.length,
@@ -112,6 +114,13 @@ function figures(log: CommitLog, commit: number, entry: CheckpointEntry): StageR
     /** false: parts of the run ran on different kinds of machine, so equal bytes are not promised */
     oneKindOfMachine: new Set(line.map((each) => JSON.stringify(each.entry.fingerprint))).size === 1,
   };
+}
+
+/** What part of the first worker's time went where, over all steps. */
+function timeShares(steps: readonly StepRecord[]): Record<keyof TimeSpent, number> {
+  const total = steps.reduce((sum, step) => sum + step.seconds, 0);
+  const share = (on: keyof TimeSpent): number => steps.reduce((sum, step) => sum + step.spent[on], 0) / total;
+  return { graphs: share("graphs"), waiting: share("waiting"), reduction: share("reduction"), optimizer: share("optimizer") };
 }
 
 function median(values: number[]): number {

@@ -30,6 +30,15 @@ export interface RankOutcome {
   readonly step: number;
 }
 
+/** Seconds of a step that the first worker's compute thread spent on each; what is missing to the whole went into copies. */
+export interface TimeSpent {
+  graphs: number;
+  /** at barriers, for the other workers */
+  waiting: number;
+  reduction: number;
+  optimizer: number;
+}
+
 /** What one step leaves behind. */
 export interface StepRecord {
   /** mean over the step's labels */
@@ -37,8 +46,11 @@ export interface StepRecord {
   /** before clipping */
   readonly norm: number;
   readonly seconds: number;
+  readonly spent: TimeSpent;
   /** tokens that went through the blocks */
   readonly tokens: number;
+  /** positions that carried loss */
+  readonly labels: number;
   readonly rows: number;
 }
 

@@ -46,6 +46,7 @@ export async function blocksBackward(engine: Engine, rows: readonly HostedRows[]
       row.gradient = dx;
     }
     engine.barrier();
+    const started = performance.now();
     const sources = batch.shards.map(({ shard }) => engine.view(buffers[shard]!));
     for (const owner of engine.owners)
       specs.forEach(({ name }, index) => {
@@ -54,6 +55,7 @@ export async function blocksBackward(engine: Engine, rows: readonly HostedRows[]
         owner.accumulate(name, sources.map((source) => source.subarray(first, first + slice.count)), of.index, of.count);
       });
     if (layer === config.layers - 1) reduceFinalNorm(engine, batch, of);
+    engine.spend("reduction", started);
   }
 }
 
@@ -79,6 +81,7 @@ export class EmbeddingSums {
     const shared = engine.view(engine.layout.embeddingGradients);
     for (const { plan, gradient } of rows) shared.set(gradient, plan.firstToken * D);
     engine.barrier();
+    const started = performance.now();
     const owned = engine.owners.map((owner) => owner.slice("transformer.wte.weight"));
     const first = owned[0]!.firstRow;
     const end = owned.at(-1)!.firstRow + owned.at(-1)!.rows;
@@ -89,6 +92,7 @@ export class EmbeddingSums {
           if (id >= first && id < end) this.addRow(id, shared, token * D, D);
           token++;
         }
+    engine.spend("reduction", started);
   }
 
   private addRow(id: number, gradients: Float32Array, offset: number, D: number): void {

@@ -8,6 +8,7 @@ import type { ShardRows } from "../../../core/parallel/plan.js";
 import { sizeOf, sliceOf } from "../../../core/parallel/slices.js";
 import type { createSession, Session } from "../../../infra/onnx/session.js";
 import type { Control, Directive } from "./control.js";
+import type { TimeSpent } from "../types.js";
 import { Owner } from "./owner.js";
 
 /** What the parts of a step work on: the shared memory, the sessions, and the shards that this worker hosts. */
@@ -39,6 +40,7 @@ export class Engine {
   private readonly buffers = new Map<string, Float32Array>();
   private readonly blockFeeds: readonly Record<string, Tensor>[];
   private barriers = 0;
+  private spent = { graphs: 0, waiting: 0, reduction: 0, optimizer: 0 };
 
   constructor(options: {
     readonly config: GptjConfig;
@@ -91,15 +93,32 @@ export class Engine {
 
   /** Runs a graph, and looks whether the attempt is still wanted. */
   async run(graph: keyof ModelGraphs, inputs: Record<string, Tensor>, outputs: Record<string, Tensor>): Promise<void> {
+    const started = performance.now();
     await this.sessions[graph].run(inputs, outputs);
+    this.spend("graphs", started);
     this.control.step();
+  }
+
+  /** Counts the time since `started`, of performance.now(), as spent on something. */
+  spend(on: keyof TimeSpent, started: number): void {
+    this.spent[on] += (performance.now() - started) / 1000;
+  }
+
+  /** Seconds spent since the last call. */
+  takeTimes(): TimeSpent {
+    const times = this.spent;
+    this.spent = { graphs: 0, waiting: 0, reduction: 0, optimizer: 0 };
+    return times;
   }
 
   /** Waits for all workers; what the hub answers to `record` at a step's end is what it wants done. */
   barrier(record?: unknown): Directive {
     const index = ++this.barriers;
     this.arrive(index, record);
-    return this.control.wait(index);
+    const started = performance.now();
+    const directive = this.control.wait(index);
+    this.spend("waiting", started);
+    return directive;
   }
 
   /** Lays a hosted shard's rows end to end and looks up their embeddings. */

@@ -77,11 +77,12 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick
   let updates = resume?.updates ?? 0;
   for (let step = attempt.resumeStep; step < attempt.totalSteps; step++) {
     const started = performance.now();
+    engine.takeTimes();
     const plan = planStep(split, train, step);
     const outcome = await trainStep(engine, plan, train, learningRateAt(train, step, attempt.totalSteps), step, updates);
     if (outcome.updated) updates++;
     const seconds = (performance.now() - started) / 1000;
-    const record: StepRecord = { loss: outcome.loss, norm: outcome.norm, seconds, tokens: plan.tokens, rows: plan.rows };
+    const record: StepRecord = { loss: outcome.loss, norm: outcome.norm, seconds, spent: engine.takeTimes(), tokens: plan.tokens, labels: plan.positions, rows: plan.rows };
     const directive = engine.barrier({ record, step: step + 1 });
     if (directive !== "go")
       for (const owner of engine.owners) {

@@ -35,11 +35,13 @@ export async function trainStep(engine: Engine, plan: StepPlan, train: RunConfig
     step: updates + 1,
     gradScale: Math.min(1, train.maxGradNorm / (norm + 1e-6)),
   };
+  const started = performance.now();
   for (const owner of engine.owners)
     for (const slice of owner.slices) {
       adamwStep(slice.weight, slice.expAvg, slice.expAvgSq, slice.gradient, settings);
       engine.control.step();
     }
+  engine.spend("optimizer", started);
   return { loss, norm, updated: true };
 }
 
@@ -99,8 +101,10 @@ function targetsOf(batch: MicroBatchPlan): Int32Array {
 
 /** Norm of all gradients: float64 sums in the order of tensors, slices, elements. */
 function norm(engine: Engine): number {
+  const started = performance.now();
   const squares = engine.doubles(engine.layout.squares);
   for (const owner of engine.owners) for (const slice of owner.slices) squares[slice.tensor * engine.shards + owner.shard] = sumOfSquares(slice.gradient);
+  engine.spend("optimizer", started);
   engine.barrier();
   let total = 0;
   for (let i = 0; i < modelWeights(engine.config).length * engine.shards; i++) total += squares[i]!;
