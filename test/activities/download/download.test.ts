@@ -175,6 +175,34 @@ test("local sources are used where they lie; a changed file is another result", 
   assert.equal(server.requests.length, 0);
 });
 
+test("a model that has only a torch file comes from the hub and from a directory", async (context) => {
+  const tiny = join(import.meta.dirname, "../../../../test/reference/gptj-tiny");
+  const files = {
+    "config.json": await readFile(join(tiny, "config.json")),
+    "pytorch_model.bin": await readFile(join(tiny, "pytorch_model.bin")),
+    "tokenizer.json": "{}",
+    "training_args.bin": "not needed",
+  };
+  const server = await startTestHub({
+    ...Object.fromEntries(Object.entries(files).map(([name, bytes]) => [`models/org/t/${name}`, bytes])),
+    "datasets/org/d/data/rows.json": ROWS,
+  });
+  context.after(() => server.close());
+  const local = await localModel(server, files);
+  for (const source of ["hf://org/t", pathToFileURL(local).href]) {
+    const request = requestFor({ ...HUB, model: { source } }, server.work);
+    const result = await download(dependenciesFor(server.url, server.work), request, {
+      signal: new AbortController().signal,
+      progress: () => undefined,
+    });
+    assert.deepEqual((await readdir(pathOf(result, "model"))).sort(), ["config.json", "pytorch_model.bin", "tokenizer.json"]);
+  }
+  await truncate(join(local, "pytorch_model.bin"), 4000);
+  const request = requestFor({ ...HUB, model: { source: pathToFileURL(local).href } }, server.work);
+  const cut = download(dependenciesFor(server.url, server.work), request, { signal: new AbortController().signal, progress: () => undefined });
+  await assert.rejects(cut, { name: "UserError", message: /truncated.*pytorch_model\.bin.*Get the file again/ });
+});
+
 const badSources: [string, (server: TestHub) => Promise<unknown>, RegExp][] = [
   ["a directory that is not there", async () => ({ model: { source: "file:///nowhere/at/all" } }), /model's source cannot be read.*ENOENT/],
   ["a relative file URL", async () => ({ model: { source: "file://here/m" } }), /no file URL with an absolute path/],
