@@ -3,10 +3,12 @@ import { Worker } from "@temporalio/worker";
 import type { TrainAttempt } from "../activities/train/index.js";
 import { CHECKOUT, readEnvironment } from "../cli/environment.js";
 import { UserError } from "../core/errors.js";
+import type { Progress } from "../core/stage.js";
 import { gpuQueue, type GpuActivities, type GpuWorker } from "../workflows/contract.js";
 import { connectTemporal, stopWorker } from "./connect.js";
 import { inActivity } from "./context.js";
 import { deregister, stayRegistered } from "./lease.js";
+import { isPaused, untilUnpaused } from "./pause.js";
 import { makeStages } from "./stages.js";
 
 /**
@@ -26,9 +28,19 @@ async function main(): Promise<void> {
   const self: GpuWorker = { queue: gpuQueue(hostname(), slot), host: hostname(), slot, of: wholeNumber("ROSLIN_SLOTS", slot + 1), started: Date.now() };
   const { connection, client, namespace } = await connectTemporal(environment.variables);
   const stages = makeStages(environment);
+  const stopping = new AbortController();
   const activities: GpuActivities = {
-    // the workflow passes on whole what beginTraining gave it, and knows only a part
-    trainRank: ({ attempt, worker: rank }) => inActivity((context) => stages.runRank({ attempt: attempt as TrainAttempt, worker: rank }, context)),
+    trainRank: async ({ attempt, worker: rank }) => {
+      // the workflow passes on whole what beginTraining gave it, and knows only a part
+      const work = inActivity((context) => stages.runRank({ attempt: attempt as TrainAttempt, worker: rank }, context));
+      const outcome = await work.catch((error: unknown) => {
+        if (isPaused()) return { status: "stopped" as const, step: attempt.resumeStep };
+        throw error;
+      });
+      const progress: Progress = { stage: "train", done: outcome.step, total: attempt.totalSteps, unit: "steps", note: `paused by worker ${rank}; all have saved` };
+      if (isPaused()) await untilUnpaused(environment.variables, progress, stopping.signal);
+      return outcome;
+    },
     ping: async () => undefined,
   };
   const worker = await Worker.create({
@@ -39,7 +51,6 @@ async function main(): Promise<void> {
     maxConcurrentActivityTaskExecutions: 1,
     maxHeartbeatThrottleInterval: "2 seconds",
   });
-  const stopping = new AbortController();
   const stop = (): void => {
     if (stopping.signal.aborted) return;
     stopping.abort();

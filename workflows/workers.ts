@@ -19,6 +19,7 @@ export class LeasedWorkers {
   private readonly lease = getExternalWorkflowHandle(LEASE_ID);
   private readonly note: (note: string) => void;
   private token = "";
+  private asked = 0;
   private granted: readonly GpuWorker[] | null = null;
 
   /** `note` hears why the run waits. */
@@ -32,7 +33,8 @@ export class LeasedWorkers {
   async acquire(wish: { host: string; min: number; max: number; waitSeconds: number }): Promise<readonly GpuWorker[]> {
     for (;;) {
       const workers = await this.ask(wish);
-      const alive = await Promise.all(workers.map((worker) => answers(worker, wish.waitSeconds)));
+      this.asked++;
+      const alive = await Promise.all(workers.map((worker) => answers(worker, wish.waitSeconds, this.asked)));
       const dead = workers.filter((_, index) => !alive[index]);
       for (const { queue, started } of dead) await this.tell(() => this.lease.signal(deregisterSignal, { queue, started }));
       if (workers.length - dead.length >= wish.min) return workers.filter((_, index) => alive[index]);
@@ -72,12 +74,13 @@ export class LeasedWorkers {
 }
 
 /** Whether a worker takes a task from its queue in time: one that died and comes back within it does. */
-async function answers(worker: GpuWorker, waitSeconds: number): Promise<boolean> {
+async function answers(worker: GpuWorker, waitSeconds: number, round: number): Promise<boolean> {
   const { ping } = proxyActivities<Pick<GpuActivities, "ping">>({
     taskQueue: worker.queue,
     scheduleToStartTimeout: Math.max(waitSeconds, 3) * 1000,
     startToCloseTimeout: "5 seconds",
     retry: { maximumAttempts: 1 },
+    activityId: `ping-${worker.slot}-${round}`,
     summary: `is ${worker.queue} there?`,
   });
   try {

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { Client, Connection } from "@temporalio/client";
 import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
+import { lookAt } from "../../cli/follow.js";
 import { planMachine } from "../../cli/machine.js";
 import { Supervisor, type Supervised } from "../../cli/supervisor.js";
 import { FINETUNE, TASK_QUEUE, type FinetuneResult } from "../../workflows/contract.js";
@@ -61,7 +62,7 @@ function kill(...names: readonly string[]): void {
 }
 
 /** Runs the pipeline from scratch; `disturb` is called as soon as an activity is under way. */
-async function run(id: string, disturb: (activity: string, step: number) => void): Promise<FinetuneResult> {
+async function run(id: string, disturb: (activity: string, commits: number, note: string) => void): Promise<FinetuneResult> {
   await rm(join(home, "stages"), { recursive: true, force: true });
   const handle = await client.workflow.start<(input: unknown) => Promise<FinetuneResult>>(FINETUNE, { taskQueue: TASK_QUEUE, workflowId: id, args: [config] });
   const result = handle.result();
@@ -70,7 +71,7 @@ async function run(id: string, disturb: (activity: string, step: number) => void
   result.then(end, end);
   while (!ended) {
     const pending = (await handle.describe()).raw.pendingActivities ?? [];
-    for (const { activityId } of pending) disturb(activityId ?? "", await committed());
+    for (const activity of pending) disturb(activity.activityId ?? "", await committed(), lookAt([activity]).progress?.note ?? "");
     await sleep(20);
   }
   return result;
@@ -84,9 +85,12 @@ async function committed(): Promise<number> {
 
 const digestOf = (result: FinetuneResult): string => result.stages.find(({ stage }) => stage === "train")!.stateDigest!;
 
+let undisturbed: string;
+
 test("a run whose workers are killed in every stage ends with the bytes of an undisturbed one", { timeout: 240_000 }, async () => {
   const calm = await run("calm", () => undefined);
   assert.equal(calm.trainingAttempts, 1);
+  undisturbed = digestOf(calm);
 
   const killed = new Set<string>();
   const once = (what: string, ...names: readonly string[]): void => {
@@ -105,4 +109,28 @@ test("a run whose workers are killed in every stage ends with the bytes of an un
   assert.equal(digestOf(disturbed), digestOf(calm));
   const published = (result: FinetuneResult) => result.stages.at(-1)!.outputs.map(({ name, sha256 }) => [name, sha256]);
   assert.deepEqual(published(disturbed).filter(([name]) => name === "model.safetensors"), published(calm).filter(([name]) => name === "model.safetensors"));
+});
+
+test("pausing one rank's activity holds training until it is unpaused", { timeout: 120_000 }, async () => {
+  const { workflowService } = connection;
+  const name = { namespace: "default", execution: { workflowId: "paused" } };
+  let paused = "";
+  let before = -1;
+  const result = await run("paused", (activity, commits, note) => {
+    if (paused === "" && /^train-1-g\d+$/.test(activity) && commits >= 3) {
+      paused = activity;
+      void workflowService.pauseActivity({ ...name, id: activity });
+    }
+    if (activity !== paused || !note.startsWith("paused") || before >= 0) return;
+    before = commits;
+    void sleep(3000)
+      .then(committed)
+      .then((now) => {
+        assert.equal(now, before);
+        return workflowService.unpauseActivity({ ...name, id: activity });
+      });
+  });
+  assert.ok(before >= 3);
+  assert.equal(result.trainingAttempts, 2);
+  assert.equal(digestOf(result), undisturbed);
 });
