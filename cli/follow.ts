@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { defaultPayloadConverter } from "@temporalio/common";
-import { ApplicationFailure, WorkflowFailedError, type Client, type WorkflowExecutionDescription } from "@temporalio/client";
+import { ApplicationFailure, CancelledFailure, WorkflowFailedError, type Client, type WorkflowExecutionDescription } from "@temporalio/client";
 import { messageOf, NON_RETRYABLE, UserError } from "../core/errors.js";
 import type { Progress } from "../core/stage.js";
 import type { FinetuneResult } from "../workflows/contract.js";
@@ -66,5 +66,6 @@ export async function follow(client: Client, workflowId: string, view: ProgressV
 function failureOf(error: WorkflowFailedError): Error {
   const { cause } = error;
   if (cause instanceof ApplicationFailure && NON_RETRYABLE.includes(cause.type ?? "")) return new UserError(cause.message);
+  if (cause instanceof CancelledFailure) return new Error("the run was cancelled");
   return new Error(`the run failed: ${messageOf(cause ?? error)}`);
 }
