@@ -19,7 +19,8 @@ export class SafetensorsFile implements WeightFile {
     try {
       const bytes = fstatSync(this.descriptor).size;
       const length = headerLength(this.bytesAt(0, Math.min(8, bytes)), path);
-      if (length + 8 > bytes) throw new CorruptError("a safetensors file ends inside its header", { file: path, expected: length + 8, got: bytes });
+      if (length + 8 > bytes)
+        throw new CorruptError("a safetensors file ends inside its header", { file: path, expected: length + 8, got: bytes });
       this.entries = new Map(parseHeader(this.bytesAt(8, length), bytes, path).map((entry) => [entry.name, entry]));
     } catch (error) {
       this.close();
@@ -74,7 +75,8 @@ export class ModelFiles {
     }
     this.config = parseGptjConfig(this.configJson, where);
     try {
-      for (const name of weightFiles(directory)) this.files.push(new (name.endsWith(".bin") ? TorchFile : SafetensorsFile)(join(directory, name)));
+      for (const name of weightFiles(directory))
+        this.files.push(new (name.endsWith(".bin") ? TorchFile : SafetensorsFile)(join(directory, name)));
       this.dtype = this.check();
     } catch (error) {
       this.close();
@@ -89,14 +91,25 @@ export class ModelFiles {
     const expected = modelWeights(this.config);
     for (const { name, shape } of expected) {
       const entry = this.home.get(name)?.entries.get(name);
-      if (entry === undefined) throw new UserError("a weight is missing from the model's files", { directory, tensor: name, expected: `[${shape.join(",")}]` });
+      if (entry === undefined)
+        throw new UserError("a weight is missing from the model's files", { directory, tensor: name, expected: `[${shape.join(",")}]` });
       if (entry.shape.join() !== shape.join())
-        throw new UserError("a weight has another shape than config.json says", { directory, tensor: name, expected: `[${shape.join(",")}]`, got: `[${entry.shape.join(",")}]` });
+        throw new UserError("a weight has another shape than config.json says", {
+          directory,
+          tensor: name,
+          expected: `[${shape.join(",")}]`,
+          got: `[${entry.shape.join(",")}]`,
+        });
       floatBytes(entry.dtype, name, directory);
     }
     const known = new Set(expected.map((spec) => spec.name));
     const extra = [...this.home.keys()].filter((name) => !known.has(name));
-    if (extra.length > 0) throw new UserError("the model's files hold a tensor that its config doesn't know", { directory, tensor: extra[0], extra: extra.length });
+    if (extra.length > 0)
+      throw new UserError("the model's files hold a tensor that its config doesn't know", {
+        directory,
+        tensor: extra[0],
+        extra: extra.length,
+      });
     return this.home.get(expected[0]!.name)!.entries.get(expected[0]!.name)!.dtype;
   }
 
@@ -136,7 +149,8 @@ function weightFiles(directory: string): string[] {
   for (const name of names) {
     if (typeof name !== "string" || !/^[^/\\]+\.(safetensors|bin)$/.test(name))
       throw new UserError("an index names what is no weight file in its directory", { file: index, got: String(name) });
-    if (!existsSync(join(directory, name))) throw new UserError("a file that the model's index names is missing", { file: index, missing: name });
+    if (!existsSync(join(directory, name)))
+      throw new UserError("a file that the model's index names is missing", { file: index, missing: name });
   }
   return names as string[];
 }

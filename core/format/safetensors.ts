@@ -20,10 +20,15 @@ const MAX_HEADER_BYTES = 100_000_000;
 
 /** Length of the JSON header, from a file's first 8 bytes. */
 export function headerLength(first8: Uint8Array, where: string): number {
-  if (first8.length < 8) throw new CorruptError("a safetensors file is shorter than its length field", { file: where, bytes: first8.length });
+  if (first8.length < 8)
+    throw new CorruptError("a safetensors file is shorter than its length field", { file: where, bytes: first8.length });
   const length = Number(new DataView(first8.buffer, first8.byteOffset, 8).getBigUint64(0, true));
   if (length < 2 || length > MAX_HEADER_BYTES)
-    throw new CorruptError("a safetensors header has an impossible length", { file: where, expected: `2 to ${MAX_HEADER_BYTES}`, got: length });
+    throw new CorruptError("a safetensors header has an impossible length", {
+      file: where,
+      expected: `2 to ${MAX_HEADER_BYTES}`,
+      got: length,
+    });
   return length;
 }
 
@@ -39,21 +44,33 @@ export function parseHeader(header: Uint8Array, fileBytes: number, where: string
   const entries = Object.entries(json)
     .filter(([name]) => name !== "__metadata__")
     .map(([name, { dtype, shape, data_offsets: range }]): TensorEntry => {
-      if (!Object.hasOwn(DTYPE_BYTES, dtype)) throw new CorruptError("a tensor has an unknown dtype", { file: where, tensor: name, got: dtype });
+      if (!Object.hasOwn(DTYPE_BYTES, dtype))
+        throw new CorruptError("a tensor has an unknown dtype", { file: where, tensor: name, got: dtype });
       if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0) || !Array.isArray(range))
         throw new CorruptError("a tensor has a malformed shape or range", { file: where, tensor: name });
       const bytes = shape.reduce((product, size) => product * size, DTYPE_BYTES[dtype as DType]);
       if (range[1] - range[0] !== bytes)
-        throw new CorruptError("a tensor's range does not fit its shape", { file: where, tensor: name, expected: bytes, got: range[1] - range[0] });
+        throw new CorruptError("a tensor's range does not fit its shape", {
+          file: where,
+          tensor: name,
+          expected: bytes,
+          got: range[1] - range[0],
+        });
       return { name, dtype: dtype as DType, shape, offset: start + range[0], bytes };
     })
     .sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
   let end = start;
   for (const entry of entries) {
-    if (entry.offset !== end) throw new CorruptError("tensors overlap or leave a gap", { file: where, tensor: entry.name, expected: end, got: entry.offset });
+    if (entry.offset !== end)
+      throw new CorruptError("tensors overlap or leave a gap", { file: where, tensor: entry.name, expected: end, got: entry.offset });
     end += entry.bytes;
   }
-  if (end !== fileBytes) throw new CorruptError("a safetensors file has the wrong size: truncated or overwritten", { file: where, expected: end, got: fileBytes });
+  if (end !== fileBytes)
+    throw new CorruptError("a safetensors file has the wrong size: truncated or overwritten", {
+      file: where,
+      expected: end,
+      got: fileBytes,
+    });
   return entries;
 }
 

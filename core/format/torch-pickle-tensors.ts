@@ -87,7 +87,7 @@ export function parseTorchPickle(bytes: Uint8Array, storages: ReadonlyMap<string
     const found = GLOBALS.get(`${module} ${name}`);
     if (found !== undefined) return found;
     throw new UserError(
-      "a torch file asks Python for more than tensors, and is not read: use a model with safetensors, or one that you trust, converted",
+      "a torch file asks for Python code beside tensors, and is not read: name a model with safetensors, or save its weights alone",
       {
         file: where,
         global: `${module}.${name}`,

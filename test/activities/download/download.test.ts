@@ -199,7 +199,10 @@ test("a model that has only a torch file comes from the hub and from a directory
   }
   await truncate(join(local, "pytorch_model.bin"), 4000);
   const request = requestFor({ ...HUB, model: { source: pathToFileURL(local).href } }, server.work);
-  const cut = download(dependenciesFor(server.url, server.work), request, { signal: new AbortController().signal, progress: () => undefined });
+  const cut = download(dependenciesFor(server.url, server.work), request, {
+    signal: new AbortController().signal,
+    progress: () => undefined,
+  });
   await assert.rejects(cut, { name: "UserError", message: /truncated.*pytorch_model\.bin.*Get the file again/ });
 });
 
