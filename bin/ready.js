@@ -33,14 +33,16 @@ export async function makeReady(root, say) {
 }
 
 function isStale(root) {
-  const installed = staleDependencies(readJson(join(root, "package-lock.json")), readJson(join(root, "node_modules", ".package-lock.json"))) === null;
+  const installed =
+    staleDependencies(readJson(join(root, "package-lock.json")), readJson(join(root, "node_modules", ".package-lock.json"))) === null;
   return !installed || staleBuild(root, sourcesDigest(root));
 }
 
 /** Says why on a platform for which there are no binaries. */
 export function refuseUnsupported(platform, arch) {
   if (platform === "win32") throw new Error("Windows is supported through WSL 2: install it and run roslin there");
-  if (!PLATFORMS.includes(`${platform}-${arch}`)) throw new Error(`${platform} on ${arch} is not supported; use Linux with glibc on x64 or arm64, or macOS on arm64`);
+  if (!PLATFORMS.includes(`${platform}-${arch}`))
+    throw new Error(`${platform} on ${arch} is not supported; use Linux with glibc on x64 or arm64, or macOS on arm64`);
 }
 
 function refuseMusl() {
@@ -95,7 +97,9 @@ function sources(root) {
 }
 
 function sourceFolders(root) {
-  return [.../"include":\s*\[([^\]]*)\]/.exec(readFileSync(join(root, "tsconfig.json"), "utf8"))[1].matchAll(/"([^"]+)"/g)].map((match) => match[1]);
+  return [.../"include":\s*\[([^\]]*)\]/.exec(readFileSync(join(root, "tsconfig.json"), "utf8"))[1].matchAll(/"([^"]+)"/g)].map(
+    (match) => match[1],
+  );
 }
 
 /** Compiled files whose source is gone: a deleted test must not go on running. */
@@ -181,7 +185,8 @@ async function run(command, args, cwd) {
 export function whyFailed(step, code, said) {
   if (code === "ENOENT") return `${step} is not on PATH; install it (it comes with Node)`;
   if (/ENOSPC|no space left/i.test(said)) return "the disk is full; free 2 GB and call again";
-  if (/EACCES|EPERM|EROFS/.test(said)) return `the checkout cannot be written (${/(EACCES|EPERM|EROFS)[^\n]*/.exec(said)[0]}); make it yours and call again`;
+  if (/EACCES|EPERM|EROFS/.test(said))
+    return `the checkout cannot be written (${/(EACCES|EPERM|EROFS)[^\n]*/.exec(said)[0]}); make it yours and call again`;
   if (step !== "npm") return `the build failed; the sources don't compile:\n${said.trim()}`;
   if (/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ERR_SOCKET_TIMEOUT|network/i.test(said))
     return "npm cannot reach its registry; check the network and npm's proxy and registry settings, then call again";

@@ -3,8 +3,13 @@ import { loadClientConnectConfig } from "@temporalio/envconfig";
 import { messageOf, UserError } from "../core/errors.js";
 
 /** Connects to the server that the variables or a profile name, and runs `work` with a client of it. Throws UserError when nothing answers there. */
-export async function withClient<T>(variables: Readonly<Record<string, string | undefined>>, work: (client: Client) => Promise<T>): Promise<T> {
-  const overrideEnvVars = Object.fromEntries(Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined));
+export async function withClient<T>(
+  variables: Readonly<Record<string, string | undefined>>,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
+  const overrideEnvVars = Object.fromEntries(
+    Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
   const { connectionOptions, namespace = "default" } = loadClientConnectConfig({ overrideEnvVars });
   let connection: Connection;
   try {

@@ -15,7 +15,9 @@ export async function demoRunConfig(dataset: string | undefined, model: string |
   const config = parseRunConfig(demoConfig({ dataset: dataset !== undefined, model: model !== undefined }));
   const changed = {
     ...config,
-    ...(dataset === undefined ? {} : { dataset: { source: fileSource("--dataset", dataset) }, preprocess: { ...config.preprocess, testRows: await testRows(dataset) } }),
+    ...(dataset === undefined
+      ? {}
+      : { dataset: { source: fileSource("--dataset", dataset) }, preprocess: { ...config.preprocess, testRows: await testRows(dataset) } }),
   };
   if (model === undefined) return changed;
   const positions = modelPositions(model);

@@ -9,7 +9,12 @@ import { bytes, duration } from "./progress.js";
 const SHOWN = { answers: 2, objects: 20, text: 120 };
 
 /** What a finished run is worth knowing of, for a reader at a terminal. */
-export function demoSummary(result: FinetuneResult, seconds: number, objects: readonly { readonly key: string; readonly bytes: number }[], target: string): string {
+export function demoSummary(
+  result: FinetuneResult,
+  seconds: number,
+  objects: readonly { readonly key: string; readonly bytes: number }[],
+  target: string,
+): string {
   const of = (stage: StageName): StageResult => result.stages.find((each) => each.stage === stage)!;
   const report = JSON.parse(readFileSync(fileURLToPath(outputNamed(of("evaluate").outputs, "report").uri), "utf8")) as Evaluation;
   return [
@@ -33,12 +38,16 @@ function lossLines({ metrics }: StageResult): string[] {
   const losses = metrics["losses"] as readonly number[] | { readonly count: number; readonly first: number; readonly last: number };
   const ends = "count" in losses ? losses : { count: losses.length, first: losses[0], last: losses.at(-1) };
   const speed = metrics["tokensPerSecond"];
-  return [`Loss        ${ends.first?.toFixed(3)} at the first step, ${ends.last?.toFixed(3)} at step ${ends.count}${typeof speed === "number" ? `; ${Math.round(speed)} tokens/s` : ""}`];
+  return [
+    `Loss        ${ends.first?.toFixed(3)} at the first step, ${ends.last?.toFixed(3)} at step ${ends.count}${typeof speed === "number" ? `; ${Math.round(speed)} tokens/s` : ""}`,
+  ];
 }
 
 function perplexityLines({ perplexity, heldOut }: Evaluation): string[] {
   if (perplexity.base === null || perplexity.tuned === null) return ["Perplexity  not judged: no rows were held out"];
-  return [`Perplexity  ${perplexity.base.toPrecision(4)} before, ${perplexity.tuned.toPrecision(4)} after, on ${heldOut.rows} rows that it was not trained on`];
+  return [
+    `Perplexity  ${perplexity.base.toPrecision(4)} before, ${perplexity.tuned.toPrecision(4)} after, on ${heldOut.rows} rows that it was not trained on`,
+  ];
 }
 
 function answerLines(sample: Evaluation["samples"][number]): string[] {

@@ -1,6 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { defaultPayloadConverter } from "@temporalio/common";
-import { ApplicationFailure, CancelledFailure, WorkflowFailedError, type Client, type WorkflowExecutionDescription } from "@temporalio/client";
+import {
+  ApplicationFailure,
+  CancelledFailure,
+  WorkflowFailedError,
+  type Client,
+  type WorkflowExecutionDescription,
+} from "@temporalio/client";
 import { messageOf, NON_RETRYABLE, UserError } from "../core/errors.js";
 import type { Progress } from "../core/stage.js";
 import type { FinetuneResult } from "../workflows/contract.js";

@@ -42,8 +42,13 @@ export async function planMachine(environment: Environment, gpuWorkers: number, 
           variables,
         });
   const s3 =
-    environment.s3 === "external" ? null : s3Server({ binary: await getTool(WEED, places, say), home, bucket, ports: await choosePorts(home, S3_PORTS), variables });
-  const where = { temporal: temporal === null ? null : { address: temporal.address, uiAddress: temporal.uiAddress }, s3: s3?.access ?? null };
+    environment.s3 === "external"
+      ? null
+      : s3Server({ binary: await getTool(WEED, places, say), home, bucket, ports: await choosePorts(home, S3_PORTS), variables });
+  const where = {
+    temporal: temporal === null ? null : { address: temporal.address, uiAddress: temporal.uiAddress },
+    s3: s3?.access ?? null,
+  };
   const forWorkers = { ...serverVariables(environment, where), ROSLIN_HOME: home, ROSLIN_BUCKET: bucket };
   const workers = [
     workerService(environment, "pipeline", "pipeline.js", forWorkers),
@@ -56,7 +61,12 @@ export async function planMachine(environment: Environment, gpuWorkers: number, 
 }
 
 /** A worker process. It computes, so it gets malloc's settings; it saves when it is stopped, which may take a while. */
-function workerService(environment: Environment, name: string, file: string, variables: Readonly<Record<string, string | undefined>>): Service {
+function workerService(
+  environment: Environment,
+  name: string,
+  file: string,
+  variables: Readonly<Record<string, string | undefined>>,
+): Service {
   return {
     name,
     command: process.execPath,

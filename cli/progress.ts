@@ -42,7 +42,8 @@ export function progressView(stream: Terminal, now: () => number = Date.now): Pr
     show(progress) {
       if (progress.stage !== stage.name) leave();
       // after a kill it goes on from the last checkpoint, with fewer done than were shown
-      if (progress.stage !== stage.name || progress.done < stage.last) stage = { name: progress.stage, since: now(), from: progress.done, last: 0 };
+      if (progress.stage !== stage.name || progress.done < stage.last)
+        stage = { name: progress.stage, since: now(), from: progress.done, last: 0 };
       stage.last = progress.done;
       const seconds = (now() - stage.since) / 1000;
       const text = (terminal ? `${bar(progress)} ` : "") + describe(progress, secondsLeft(progress, stage.from, seconds));

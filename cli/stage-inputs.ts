@@ -26,7 +26,10 @@ export async function earlierResults(name: StageName, config: RunConfig, root: s
     const directory = stageDirectory(DEFINITIONS[stage], { config, inputs: inputsFrom(results), root });
     const result = await finishedStage(directory);
     if (result === null)
-      throw new UserError(`${name} goes on from what ${stage} leaves, and that has not finished with this configuration here: run \`roslin stage ${stage}\` first`, { directory });
+      throw new UserError(
+        `${name} goes on from what ${stage} leaves, and that has not finished with this configuration here: run \`roslin stage ${stage}\` first`,
+        { directory },
+      );
     results.push(result);
   }
   return results;
@@ -34,5 +37,7 @@ export async function earlierResults(name: StageName, config: RunConfig, root: s
 
 /** All outputs by name; the trained model is the later stages' "tuned". */
 export function inputsFrom(results: readonly StageResult[]): Artifact[] {
-  return results.flatMap(({ stage, outputs }) => outputs.map((output) => (stage === "train" && output.name === "model" ? { ...output, name: "tuned" } : output)));
+  return results.flatMap(({ stage, outputs }) =>
+    outputs.map((output) => (stage === "train" && output.name === "model" ? { ...output, name: "tuned" } : output)),
+  );
 }

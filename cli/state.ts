@@ -76,6 +76,7 @@ export function serverVariables(
 export async function temporalVariables(environment: Environment): Promise<Readonly<Record<string, string | undefined>>> {
   if (environment.externalTemporal) return environment.variables;
   const state = await runningState(environment.home);
-  if (state === null || state.temporal === null) throw new UserError("no Temporal server runs here: call roslin up first, or set TEMPORAL_ADDRESS", { home: environment.home });
+  if (state === null || state.temporal === null)
+    throw new UserError("no Temporal server runs here: call roslin up first, or set TEMPORAL_ADDRESS", { home: environment.home });
   return serverVariables(environment, state);
 }

@@ -92,7 +92,9 @@ export class Supervisor {
       const how = await Promise.race([ended, this.stopped]);
       if (how === null) return;
       pause = pauseBefore(pause, Date.now() - since);
-      this.say(`${service.name} ended (${how}); it is started again in ${pause / 1000} s${how.startsWith("signal") ? "" : await lastWords(service)}`);
+      this.say(
+        `${service.name} ended (${how}); it is started again in ${pause / 1000} s${how.startsWith("signal") ? "" : await lastWords(service)}`,
+      );
       await sleep(pause, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
       since = Date.now();

@@ -24,7 +24,9 @@ export async function watchRun(client: Client, workflowId: string): Promise<numb
 export function outcome({ rows, stages }: FinetuneResult): string {
   const published = stages.flatMap(({ stage, outputs }) => (stage === "publish" ? outputs.filter(({ name }) => name === "published") : []));
   return [
-    ...rows.map(({ stage, state, seconds, note }) => `${stage.padEnd(10)} ${state.padEnd(6)} ${duration(seconds ?? 0).padStart(8)}  ${note}`),
+    ...rows.map(
+      ({ stage, state, seconds, note }) => `${stage.padEnd(10)} ${state.padEnd(6)} ${duration(seconds ?? 0).padStart(8)}  ${note}`,
+    ),
     ...published.map(({ uri }) => `published  ${uri}`),
   ].join("\n");
 }

@@ -49,7 +49,9 @@ export const demo: Command = {
           return demoSummary(result, (performance.now() - since) / 1000, objects, target);
         });
         await rm(join(own.home, RUN), { force: true });
-        console.log(`\n${summary}\n\nWeb UI      ${ui}\n  (everything stops now; ROSLIN_HOME=${own.home} npx --no roslin up serves it again)`);
+        console.log(
+          `\n${summary}\n\nWeb UI      ${ui}\n  (everything stops now; ROSLIN_HOME=${own.home} npx --no roslin up serves it again)`,
+        );
       },
     );
     return 0;

@@ -34,7 +34,9 @@ export const doctor: Command = {
     const { values } = parseArgs({ args: [...args], options: { json: { type: "boolean" } } });
     const findings = await examine(environment);
     if (values.json === true) console.log(JSON.stringify(findings));
-    else for (const { name, found, todo } of findings) console.log(`${todo === undefined ? "ok " : "!! "} ${name.padEnd(16)} ${found}${todo === undefined ? "" : `: ${todo}`}`);
+    else
+      for (const { name, found, todo } of findings)
+        console.log(`${todo === undefined ? "ok " : "!! "} ${name.padEnd(16)} ${found}${todo === undefined ? "" : `: ${todo}`}`);
     return findings.some(({ todo }) => todo !== undefined) ? 2 : 0;
   },
 };
@@ -51,7 +53,11 @@ async function examine(environment: Environment): Promise<Finding[]> {
   ];
   if (process.platform === "linux") {
     const todo = "training falls back to a file in ROSLIN_HOME, which is slower; in a container give it more with --shm-size 8g";
-    findings.push(existsSync("/dev/shm") ? await room("shared memory", "/dev/shm", LEAST.shared, todo) : { name: "shared memory", found: "no /dev/shm", todo });
+    findings.push(
+      existsSync("/dev/shm")
+        ? await room("shared memory", "/dev/shm", LEAST.shared, todo)
+        : { name: "shared memory", found: "no /dev/shm", todo },
+    );
   }
   findings.push(await servers(environment));
   if (environment.s3 === "external") findings.push(credentials(environment));
@@ -78,7 +84,11 @@ async function python(): Promise<Finding> {
     const { stdout } = await execute("python3", ["-m", "pip", "--version"]);
     return { name: "Python and pip", found: stdout.trim().replace(/ from .*\(/, " (") };
   } catch {
-    return { name: "Python and pip", found: "missing", todo: "install Python 3 with pip; or install temporal and weed yourself, then it isn't needed" };
+    return {
+      name: "Python and pip",
+      found: "missing",
+      todo: "install Python 3 with pip; or install temporal and weed yourself, then it isn't needed",
+    };
   }
 }
 
@@ -94,13 +104,24 @@ async function tool(which: Tool, environment: Environment): Promise<Finding> {
 async function servers(environment: Environment): Promise<Finding> {
   const state = await runningState(environment.home);
   if (state === null) return { name: "roslin up", found: "not running" };
-  const silent = Object.entries({ Temporal: state.temporal?.address, S3: state.s3?.endpoint }).flatMap(([name, where]) => (where === undefined ? [] : [{ name, port: Number(where.split(":").at(-1)) }]));
+  const silent = Object.entries({ Temporal: state.temporal?.address, S3: state.s3?.endpoint }).flatMap(([name, where]) =>
+    where === undefined ? [] : [{ name, port: Number(where.split(":").at(-1)) }],
+  );
   const answering = await Promise.all(silent.map(({ port }) => answers(port)));
   const down = silent.filter((_, index) => !answering[index]).map(({ name }) => name);
-  return { name: "roslin up", found: `process ${state.supervisor.pid}`, ...(down.length === 0 ? {} : { todo: `${down.join(" and ")} don't answer; see ${environment.home}/logs` }) };
+  return {
+    name: "roslin up",
+    found: `process ${state.supervisor.pid}`,
+    ...(down.length === 0 ? {} : { todo: `${down.join(" and ")} don't answer; see ${environment.home}/logs` }),
+  };
 }
 
 function credentials({ variables }: Environment): Finding {
-  const named = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"].filter((name) => (variables[name] ?? "") !== "");
-  return { name: "external S3", found: `${variables["AWS_ENDPOINT_URL_S3"] ?? "Amazon's"}, keys from ${named.length === 0 ? "the AWS configuration or the instance" : named.join(", ")}` };
+  const named = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"].filter(
+    (name) => (variables[name] ?? "") !== "",
+  );
+  return {
+    name: "external S3",
+    found: `${variables["AWS_ENDPOINT_URL_S3"] ?? "Amazon's"}, keys from ${named.length === 0 ? "the AWS configuration or the instance" : named.join(", ")}`,
+  };
 }

@@ -31,7 +31,10 @@ export const down: Command = {
     }
     process.kill(state.supervisor.pid, "SIGTERM");
     for (const limit = Date.now() + LIMIT_MS; isAlive(state.supervisor); await sleep(50))
-      if (Date.now() > limit) throw new Error(`roslin up has not ended in ${LIMIT_MS / 1000} s; its workers may still be saving: see ${home}/logs, and call again`);
+      if (Date.now() > limit)
+        throw new Error(
+          `roslin up has not ended in ${LIMIT_MS / 1000} s; its workers may still be saving: see ${home}/logs, and call again`,
+        );
     console.log("stopped");
     return 0;
   },

@@ -25,7 +25,9 @@ export const stage: Command = {
     const request: StageRequest = { config: call.config, inputs: inputsFrom(earlier), root: call.root };
     const view = progressView(process.stderr);
     try {
-      const result = await untilInterrupted((signal) => runOne(call, request, { signal, progress: (progress) => view.show(progress) }, environment));
+      const result = await untilInterrupted((signal) =>
+        runOne(call, request, { signal, progress: (progress) => view.show(progress) }, environment),
+      );
       view.end();
       console.log(call.json ? JSON.stringify(result) : summary(result));
       return 0;
@@ -51,7 +53,8 @@ async function parseCall(args: readonly string[]): Promise<Call> {
     options: { config: { type: "string" }, dir: { type: "string" }, workers: { type: "string" }, json: { type: "boolean" } },
   });
   const name = STAGES.find((known) => known === positionals[0]);
-  if (name === undefined || positionals.length > 1) throw new UserError("name one stage", { expected: STAGES.join(" "), got: positionals.join(" ") });
+  if (name === undefined || positionals.length > 1)
+    throw new UserError("name one stage", { expected: STAGES.join(" "), got: positionals.join(" ") });
   if (values.config === undefined || values.dir === undefined) throw new UserError("a stage needs --config FILE and --dir DIR");
   return {
     name,

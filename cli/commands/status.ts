@@ -11,22 +11,35 @@ export const status: Command = {
     const { values } = parseArgs({ args: [...args], options: { json: { type: "boolean" } } });
     const state = await readState(home);
     const running = state !== null && isAlive(state.supervisor);
-    const processes = (state?.processes ?? []).map(({ name, pid, start, restarts }) => ({ name, pid, alive: isAlive({ pid, start }), restarts }));
+    const processes = (state?.processes ?? []).map(({ name, pid, start, restarts }) => ({
+      name,
+      pid,
+      alive: isAlive({ pid, start }),
+      restarts,
+    }));
     if (values.json === true) {
       const s3 = state?.s3 === undefined || state.s3 === null ? null : { endpoint: state.s3.endpoint };
-      console.log(JSON.stringify({ running, home, supervisor: state?.supervisor.pid ?? null, temporal: state?.temporal ?? null, s3, processes }));
+      console.log(
+        JSON.stringify({ running, home, supervisor: state?.supervisor.pid ?? null, temporal: state?.temporal ?? null, s3, processes }),
+      );
       return 0;
     }
     if (!running) {
       const left = processes.filter(({ alive }) => alive);
-      console.log(left.length === 0 ? `nothing runs in ${home}; roslin up starts it` : `the supervisor was killed and left ${left.length} processes; roslin up clears them and goes on, roslin down only clears them`);
+      console.log(
+        left.length === 0
+          ? `nothing runs in ${home}; roslin up starts it`
+          : `the supervisor was killed and left ${left.length} processes; roslin up clears them and goes on, roslin down only clears them`,
+      );
       return 0;
     }
     console.log(`roslin up runs in ${home} as process ${state.supervisor.pid}`);
     if (state.temporal !== null) console.log(`  Web UI    ${state.temporal.uiAddress}\n  Temporal  ${state.temporal.address}`);
     if (state.s3 !== null) console.log(`  S3        ${state.s3.endpoint}`);
     for (const { name, pid, alive, restarts } of processes)
-      console.log(`  ${name.padEnd(9)} ${alive ? `process ${pid}` : "down, about to be started again"}${restarts === 0 ? "" : `, started again ${restarts} times`}`);
+      console.log(
+        `  ${name.padEnd(9)} ${alive ? `process ${pid}` : "down, about to be started again"}${restarts === 0 ? "" : `, started again ${restarts} times`}`,
+      );
     return 0;
   },
 };

@@ -27,14 +27,19 @@ const TWIN = 10_000;
 const RANGE = { first: 10_000, count: 12_000 };
 
 /** The named ports of a home: those of last time as long as they are free, at first the `preferred` ones if free, else others. Kept in `<home>/ports.json`. */
-export async function choosePorts<Name extends keyof Ports>(home: string, names: readonly Name[], preferred: Partial<Ports> = {}): Promise<Pick<Ports, Name>> {
+export async function choosePorts<Name extends keyof Ports>(
+  home: string,
+  names: readonly Name[],
+  preferred: Partial<Ports> = {},
+): Promise<Pick<Ports, Name>> {
   const file = join(home, "ports.json");
   const last = JSON.parse(await readFile(file, "utf8").catch(() => "{}")) as Partial<Ports>;
   const chosen = {} as Record<Name, number>;
   for (const name of names) {
     const offset = TWINS.includes(name) ? [0, TWIN] : [0];
     const taken: unknown[] = Object.values(chosen);
-    const fits = async (port: number): Promise<boolean> => !taken.includes(port) && (await Promise.all(offset.map((more) => isFree(port + more)))).every(Boolean);
+    const fits = async (port: number): Promise<boolean> =>
+      !taken.includes(port) && (await Promise.all(offset.map((more) => isFree(port + more)))).every(Boolean);
     let port = last[name] ?? preferred[name];
     while (port === undefined || !(await fits(port))) port = RANGE.first + Math.floor(Math.random() * RANGE.count);
     chosen[name] = port;

@@ -29,7 +29,10 @@ export function s3Server(options: {
   mkdirSync(data, { recursive: true });
   const keys = localKeys(join(home, "s3-keys.json"));
   const access = { endpoint: `http://127.0.0.1:${ports.s3}`, region: "us-east-1", ...keys };
-  const sockets = Object.entries(ports).flatMap(([name, port]) => [`/tmp/seaweedfs-${name}-${port}.sock`, `/tmp/seaweedfs-${name}-grpc-${port + 10_000}.sock`]);
+  const sockets = Object.entries(ports).flatMap(([name, port]) => [
+    `/tmp/seaweedfs-${name}-${port}.sock`,
+    `/tmp/seaweedfs-${name}-grpc-${port + 10_000}.sock`,
+  ]);
   return {
     access,
     service: {
@@ -37,7 +40,13 @@ export function s3Server(options: {
       command: binary,
       args: [
         ...["-logtostderr=true", "mini", `-dir=${data}`, "-ip=127.0.0.1", "-ip.bind=127.0.0.1", `-bucket=${options.bucket}`],
-        ...[`-s3.port=${ports.s3}`, `-master.port=${ports.master}`, `-filer.port=${ports.filer}`, `-volume.port=${ports.volume}`, `-admin.port=${ports.admin}`],
+        ...[
+          `-s3.port=${ports.s3}`,
+          `-master.port=${ports.master}`,
+          `-filer.port=${ports.filer}`,
+          `-volume.port=${ports.volume}`,
+          `-admin.port=${ports.admin}`,
+        ],
         ...["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"],
         ...["-master.telemetry=false", "-volume.preStopSeconds=0"],
       ],

@@ -70,7 +70,9 @@ export async function untilReady(running: Running, signal: AbortSignal): Promise
     signal.throwIfAborted();
     if (ended !== null || Date.now() > limit) {
       const tail = (await readFile(service.log, "utf8")).trim().split("\n").slice(-5).join("\n  ");
-      throw new Error(`${service.name} ${ended === null ? "did not get ready in a minute" : `ended at once with ${ended}`}; the end of ${service.log}:\n  ${tail}`);
+      throw new Error(
+        `${service.name} ${ended === null ? "did not get ready in a minute" : `ended at once with ${ended}`}; the end of ${service.log}:\n  ${tail}`,
+      );
     }
     await sleep(50);
   }

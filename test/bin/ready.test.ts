@@ -29,7 +29,10 @@ suite("what is installed is compared with what the lock file asks for", () => {
     },
   };
   const installed = {
-    packages: { "node_modules/zod": { version: "4.0.0", integrity: "a" }, "node_modules/native-linux-x64": { version: "1.0.0", integrity: "b" } },
+    packages: {
+      "node_modules/zod": { version: "4.0.0", integrity: "a" },
+      "node_modules/native-linux-x64": { version: "1.0.0", integrity: "b" },
+    },
   };
 
   test("equal is fresh, though other platforms' packages are missing", () => {
@@ -63,7 +66,8 @@ test("the build is stale when a source's name or bytes change, and only then", (
 });
 
 test("compiled files whose source is gone are found, and no others", () => {
-  for (const file of ["core/a.js", "core/a.js.map", "core/gone.js", "core/deep/gone.js.map", "workflow-bundle.js"]) write(`dist/${file}`, "");
+  for (const file of ["core/a.js", "core/a.js.map", "core/gone.js", "core/deep/gone.js.map", "workflow-bundle.js"])
+    write(`dist/${file}`, "");
   assert.deepEqual(ready.orphans(root).sort(), [join(root, "dist/core/deep/gone.js.map"), join(root, "dist/core/gone.js")]);
 });
 

@@ -47,7 +47,9 @@ function dataset(): string {
 /** Starts the demo; `when` sees its output grow and may interrupt it. */
 async function runDemo(when?: (text: string, interrupt: () => void) => void): Promise<{ code: number; text: string; state: UpState }> {
   const script = ["--input-type=module", "-e", `process.exit(await (await import(${main})).main(process.argv.slice(1)))`, "--"];
-  const child = spawn(process.execPath, ["--enable-source-maps", ...script, "demo", "--dataset", dataset(), "--model", model], { env: variables });
+  const child = spawn(process.execPath, ["--enable-source-maps", ...script, "demo", "--dataset", dataset(), "--model", model], {
+    env: variables,
+  });
   let text = "";
   let last: UpState | undefined;
   for (const stream of [child.stdout, child.stderr])
@@ -76,7 +78,11 @@ test("an interrupted demo stops everything, and the next one goes on with it to 
   assert.equal(second.code, 0, second.text);
   assert.match(second.text, /going on with the demo that was interrupted/);
   assert.match(second.text, /Done in /);
-  for (const line of [/^ {2}train +\d/m, /^Loss +[\d.]+ at the first step, [\d.]+ at step \d+/m, /^Perplexity +[\d.e+]+ before, [\d.e+]+ after, on 12 rows/m])
+  for (const line of [
+    /^ {2}train +\d/m,
+    /^Loss +[\d.]+ at the first step, [\d.]+ at step \d+/m,
+    /^Perplexity +[\d.e+]+ before, [\d.e+]+ after, on 12 rows/m,
+  ])
     assert.match(second.text, line);
   assert.match(second.text, /s3:\/\/roslin\/models.*latest\.json/);
   assert.match(second.text, /\/model\.safetensors$/m);

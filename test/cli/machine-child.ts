@@ -16,7 +16,13 @@ const sleeper = (name: string): Service => ({
   log: join(home, `${name}.log`),
   graceMs: 5000,
 });
-const machine: Machine = { groups: [[sleeper("server")], [sleeper("worker")]], temporal: null, s3: null, variables: {}, temporalBinary: null };
+const machine: Machine = {
+  groups: [[sleeper("server")], [sleeper("worker")]],
+  temporal: null,
+  s3: null,
+  variables: {},
+  temporalBinary: null,
+};
 
 try {
   await runMachine(

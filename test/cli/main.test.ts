@@ -34,12 +34,18 @@ test("what the user must mend has exit code 2 and its message on standard error"
   };
   const cases: [string[], RegExp][] = [
     [["stagee"], /did you mean stage\?/],
-    [["stage", "trian", "--config", "c", "--dir", "d"], /name one stage \[expected=download preprocess train evaluate publish, got=trian\]/],
+    [
+      ["stage", "trian", "--config", "c", "--dir", "d"],
+      /name one stage \[expected=download preprocess train evaluate publish, got=trian\]/,
+    ],
     [["stage", "train", "--config", "c"], /--config FILE and --dir DIR/],
     [["stage", "train", "--what"], /Unknown option '--what'[^]*usage: roslin stage/],
     [["stage", "train", "--config", join(root, "none.json"), "--dir", root], /cannot be read[^]*none\.json/],
     [["stage", "train", "--config", config("{"), "--dir", root], /cannot be read/],
-    [["stage", "download", "--config", config('{"train": {"lr": 1, "epochs": 0}}'), "--dir", root], /2 problems:[^]*train\.epochs[^]*unknown field train\.lr/],
+    [
+      ["stage", "download", "--config", config('{"train": {"lr": 1, "epochs": 0}}'), "--dir", root],
+      /2 problems:[^]*train\.epochs[^]*unknown field train\.lr/,
+    ],
     [["stage", "train", "--config", config("{}"), "--dir", root], /run `roslin stage download` first/],
     [["stage", "train", "--config", config("{}"), "--dir", root, "--workers", "0"], /--workers must be a whole number/],
     [["up", "--workers", "none"], /--workers must be a whole number/],
@@ -59,6 +65,17 @@ test("status and down say that nothing runs, with exit code 0", () => {
   const { code, out } = roslin("down");
   assert.equal(code, 0);
   assert.match(out, /nothing runs here/);
+});
+
+test("doctor names each requirement, and what to do where one is not met", () => {
+  const { code, out } = roslin("doctor", "--json");
+  const findings = JSON.parse(out) as { name: string; found: string; todo?: string }[];
+  for (const name of ["Node", "memory", "Python and pip", "temporal", "weed", "disk", "roslin up"])
+    assert.ok(
+      findings.some((finding) => finding.name === name),
+      name,
+    );
+  assert.equal(code, findings.some(({ todo }) => todo !== undefined) ? 2 : 0);
 });
 
 test("an interrupted stage says how to go on and has exit code 1", async () => {
@@ -84,7 +101,13 @@ test("the environment is read as Python's hub client and AWS's and Temporal's to
   assert.equal(plain.home, "/checkout/.roslin");
   assert.deepEqual(plain.hub, { endpoint: "https://huggingface.co", token: null, cacheDirectory: join(root, "none", "hub") });
   assert.equal(plain.externalTemporal, false);
-  const set = readEnvironment({ ROSLIN_HOME: "/elsewhere", ROSLIN_S3: "external", HF_ENDPOINT: "http://hub/", HF_TOKEN: "t\n", TEMPORAL_ADDRESS: "a:1" }, "/checkout");
-  assert.deepEqual([set.home, set.s3, set.hub.endpoint, set.hub.token, set.externalTemporal], ["/elsewhere", "external", "http://hub", "t", true]);
+  const set = readEnvironment(
+    { ROSLIN_HOME: "/elsewhere", ROSLIN_S3: "external", HF_ENDPOINT: "http://hub/", HF_TOKEN: "t\n", TEMPORAL_ADDRESS: "a:1" },
+    "/checkout",
+  );
+  assert.deepEqual(
+    [set.home, set.s3, set.hub.endpoint, set.hub.token, set.externalTemporal],
+    ["/elsewhere", "external", "http://hub", "t", true],
+  );
   assert.throws(() => readEnvironment({ ROSLIN_S3: "yes" }, "/checkout"), /ROSLIN_S3 must be local or external/);
 });

@@ -6,8 +6,14 @@ import { bytes, describe, duration, progressView, secondsLeft } from "../../cli/
 const steps = (done: number, more: Partial<Progress> = {}): Progress => ({ stage: "train", done, total: 40, unit: "steps", ...more });
 
 test("a line names what is done, the loss, the speed and the time left", () => {
-  assert.equal(describe(steps(12, { loss: 3.2123, tokensPerSecond: 950.4 }), 25), "train      12 of 40 steps, loss 3.212, 950 tokens/s, 25 s left");
-  assert.equal(describe({ stage: "download", done: 1.5e9, total: 12.1e9, unit: "bytes", note: "model.safetensors" }, null), "download   1.5 GB of 12.1 GB, model.safetensors");
+  assert.equal(
+    describe(steps(12, { loss: 3.2123, tokensPerSecond: 950.4 }), 25),
+    "train      12 of 40 steps, loss 3.212, 950 tokens/s, 25 s left",
+  );
+  assert.equal(
+    describe({ stage: "download", done: 1.5e9, total: 12.1e9, unit: "bytes", note: "model.safetensors" }, null),
+    "download   1.5 GB of 12.1 GB, model.safetensors",
+  );
   assert.equal(describe({ stage: "train", done: 0, total: 0, unit: "steps", note: "waiting" }, null), "train      waiting");
 });
 
@@ -25,7 +31,13 @@ test("a pipe gets a line now and then, the last one in any case, and none twice"
   for (; time <= 4000; time += 500) view.show(steps(time / 500));
   view.line("worker 3 was lost");
   view.end();
-  assert.deepEqual(out.split("\n"), ["train      0 of 40 steps", "train      6 of 40 steps, 17 s left", "worker 3 was lost", "train      8 of 40 steps, 16 s left", ""]);
+  assert.deepEqual(out.split("\n"), [
+    "train      0 of 40 steps",
+    "train      6 of 40 steps, 17 s left",
+    "worker 3 was lost",
+    "train      8 of 40 steps, 16 s left",
+    "",
+  ]);
 });
 
 test("the speed is measured anew when a stage goes on from its checkpoint after a kill", () => {
@@ -33,7 +45,11 @@ test("the speed is measured anew when a stage goes on from its checkpoint after 
   let out = "";
   const view = progressView({ write: (text) => (out += text) }, () => time);
   view.show(steps(20));
-  for (const [at, done] of [[10_000, 30], [20_000, 25], [30_000, 35]] as const) {
+  for (const [at, done] of [
+    [10_000, 30],
+    [20_000, 25],
+    [30_000, 35],
+  ] as const) {
     time = at;
     view.show(steps(done));
   }

@@ -28,7 +28,9 @@ interface Up {
 
 /** Starts a supervisor and waits until it is up or has ended. */
 async function start(): Promise<Up> {
-  const child = spawn(process.execPath, ["--enable-source-maps", join(import.meta.dirname, "machine-child.js"), home], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, ["--enable-source-maps", join(import.meta.dirname, "machine-child.js"), home], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   started.push(child);
   let text = "";
   child.stdout.setEncoding("utf8").on("data", (more: string) => (text += more));

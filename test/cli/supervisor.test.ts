@@ -54,7 +54,11 @@ test("a server that ends at once is told of with the end of its log, and what wa
     ...service("broken", "console.error('the port is taken'); process.exit(3)"),
     ready: async () => false,
   };
-  const supervisor = new Supervisor([[sleeper("server", join(root, "order-2"))], [broken]], async (now) => void (processes = now), () => {});
+  const supervisor = new Supervisor(
+    [[sleeper("server", join(root, "order-2"))], [broken]],
+    async (now) => void (processes = now),
+    () => {},
+  );
   await assert.rejects(supervisor.start(new AbortController().signal), /broken ended at once with exit code 3; [^]*the port is taken/);
   assert.ok(!processes.some(isAlive));
 });

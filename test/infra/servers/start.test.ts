@@ -39,7 +39,9 @@ test("S3 starts with its bucket, keeps what was written over a restart, refuses 
   try {
     await s3Store("roslin", "", access).write("greeting", Buffer.from("hello"));
     await assert.rejects(s3Store("another", "", access).write("greeting", Buffer.from("hello")), /bucket/);
-    await assert.rejects(s3Store("roslin", "", { ...access, credentials: { accessKeyId, secretAccessKey: "wrong" } }).write("greeting", Buffer.from("hi")));
+    await assert.rejects(
+      s3Store("roslin", "", { ...access, credentials: { accessKeyId, secretAccessKey: "wrong" } }).write("greeting", Buffer.from("hi")),
+    );
     assert.equal(statSync(join(home, "s3-keys.json")).mode & 0o777, 0o600);
   } finally {
     await first.stop();

@@ -33,7 +33,10 @@ test("one on PATH that is older than the pinned version is passed over", async (
 
 test("a variable that names no program is an error, not a reason to look elsewhere", async () => {
   program(onPath, "1.9.1");
-  await assert.rejects(find({ TEMPORAL_CLI_PATH: join(root, "nowhere") }), (error: Error) => error instanceof UserError && /TEMPORAL_CLI_PATH/.test(error.message));
+  await assert.rejects(
+    find({ TEMPORAL_CLI_PATH: join(root, "nowhere") }),
+    (error: Error) => error instanceof UserError && /TEMPORAL_CLI_PATH/.test(error.message),
+  );
 });
 
 test("versions are compared as numbers", () => {
@@ -44,7 +47,8 @@ test("versions are compared as numbers", () => {
 });
 
 test("a failed fetch is one line that says what to do", () => {
-  const failed = (stderr: string, code?: string): string => whyFetchFailed(Object.assign(new Error("failed"), { stderr, ...(code === undefined ? {} : { code }) }));
+  const failed = (stderr: string, code?: string): string =>
+    whyFetchFailed(Object.assign(new Error("failed"), { stderr, ...(code === undefined ? {} : { code }) }));
   assert.match(failed("", "ENOENT"), /install Python 3 with pip/);
   assert.match(failed("/usr/bin/python3: No module named pip"), /apt install python3-pip/);
   assert.match(failed("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"), /disk is full/);
