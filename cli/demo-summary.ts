@@ -63,5 +63,6 @@ function answerLines(sample: Evaluation["samples"][number]): string[] {
 
 function oneLine(text: string): string {
   const flat = text.replaceAll(/\s+/g, " ").trim();
+  if (flat === "") return "(nothing)";
   return flat.length > SHOWN.text ? `${flat.slice(0, SHOWN.text)}…` : flat;
 }
