@@ -9,7 +9,14 @@ export const BUNDLE: string = fileURLToPath(new URL("../workflow-bundle.js", imp
 export async function bundleWorkflows(): Promise<WorkflowBundleWithSourceMap> {
   return bundleWorkflowCode({
     workflowsPath: fileURLToPath(new URL("../workflows/index.js", import.meta.url)),
-    logger: { log: () => undefined, trace: () => undefined, debug: () => undefined, info: () => undefined, warn: console.error, error: console.error },
+    logger: {
+      log: () => undefined,
+      trace: () => undefined,
+      debug: () => undefined,
+      info: () => undefined,
+      warn: console.error,
+      error: console.error,
+    },
   });
 }
 

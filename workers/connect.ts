@@ -19,7 +19,9 @@ const RETRY_MS = { first: 200, last: 3000 };
  */
 export async function connectTemporal(variables: Readonly<Record<string, string | undefined>>): Promise<Temporal> {
   Runtime.install({ logger: new DefaultLogger("WARN"), shutdownSignals: [] });
-  const overrideEnvVars = Object.fromEntries(Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined));
+  const overrideEnvVars = Object.fromEntries(
+    Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
   const { connectionOptions, namespace = "default" } = loadClientConnectConfig({ overrideEnvVars });
   for (let wait = RETRY_MS.first; ; wait = Math.min(wait * 2, RETRY_MS.last)) {
     try {

@@ -54,5 +54,7 @@ function stopReason(activity: Context): Error {
 
 /** Heartbeats are JSON: a number that it lacks would break all later ones. */
 function finite(progress: Progress): Progress {
-  return Object.fromEntries(Object.entries(progress).filter(([, value]) => typeof value !== "number" || Number.isFinite(value))) as unknown as Progress;
+  return Object.fromEntries(
+    Object.entries(progress).filter(([, value]) => typeof value !== "number" || Number.isFinite(value)),
+  ) as unknown as Progress;
 }

@@ -25,7 +25,13 @@ function wholeNumber(name: string, fallback?: number): number {
 async function main(): Promise<void> {
   const environment = readEnvironment(process.env, CHECKOUT);
   const slot = wholeNumber("ROSLIN_SLOT");
-  const self: GpuWorker = { queue: gpuQueue(hostname(), slot), host: hostname(), slot, of: wholeNumber("ROSLIN_SLOTS", slot + 1), started: Date.now() };
+  const self: GpuWorker = {
+    queue: gpuQueue(hostname(), slot),
+    host: hostname(),
+    slot,
+    of: wholeNumber("ROSLIN_SLOTS", slot + 1),
+    started: Date.now(),
+  };
   const { connection, client, namespace } = await connectTemporal(environment.variables);
   const stages = makeStages(environment);
   const stopping = new AbortController();
@@ -37,7 +43,13 @@ async function main(): Promise<void> {
         if (isPaused()) return { status: "stopped" as const, step: attempt.resumeStep };
         throw error;
       });
-      const progress: Progress = { stage: "train", done: outcome.step, total: attempt.totalSteps, unit: "steps", note: `paused by worker ${rank}; all have saved` };
+      const progress: Progress = {
+        stage: "train",
+        done: outcome.step,
+        total: attempt.totalSteps,
+        unit: "steps",
+        note: `paused by worker ${rank}; all have saved`,
+      };
       if (isPaused()) await untilUnpaused(environment.variables, progress, stopping.signal);
       return outcome;
     },

@@ -16,7 +16,11 @@ export function isPaused(): boolean {
  * workflow hears nothing of a pause, and would go on if the activity ended. Over a connection of its own, for calls over
  * the worker's are tied to the activity's signal, which the pause has aborted.
  */
-export async function untilUnpaused(variables: Readonly<Record<string, string | undefined>>, progress: Progress, stopping: AbortSignal): Promise<void> {
+export async function untilUnpaused(
+  variables: Readonly<Record<string, string | undefined>>,
+  progress: Progress,
+  stopping: AbortSignal,
+): Promise<void> {
   const { info } = Context.current();
   const workflow = info.workflowExecution!;
   await withClient(variables, async (client) => {

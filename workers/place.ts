@@ -39,7 +39,12 @@ function memoryLimit(): number {
 /** Bytes of the files below a directory; those that go while they are counted are not. */
 async function bytesBelow(directory: string): Promise<number> {
   const names = await readdir(directory, { recursive: true });
-  const sizes = names.map((name) => lstat(join(directory, name)).then(({ size }) => size, () => 0));
+  const sizes = names.map((name) =>
+    lstat(join(directory, name)).then(
+      ({ size }) => size,
+      () => 0,
+    ),
+  );
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 

@@ -38,7 +38,7 @@ export interface Stages {
 /** Puts the stages together with the hub, the stores and the machine that the environment names. */
 export function makeStages(environment: Environment): Stages {
   const hub = createHub(environment.hub);
-  const files = { writeFileAtomic, lock };
+  const files = { writeFileAtomic, lock, artifactOf };
   const checkModel = (directory: string): void => new ModelFiles(directory).close();
   const downloadDeps: DownloadDependencies = { files, hub, artifactOf, directoryDigest, checkModel };
   const preprocessDeps: PreprocessDependencies = { files, writeFileAtomic, artifactOf, readRows };

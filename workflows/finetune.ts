@@ -22,6 +22,7 @@ import {
   type RunProgress,
   type SearchAttributeName,
   type StageInput,
+  type StageRow,
 } from "./contract.js";
 import { describeFailure, stageFailure } from "./failures.js";
 import { trainGang } from "./gang.js";
@@ -37,13 +38,14 @@ export const progressQuery = defineQuery<RunProgress>(QUERIES.progress);
 interface Carried {
   readonly plan: Plan;
   readonly results: readonly StageResult[];
+  readonly rows: readonly StageRow[];
   readonly trainingAttempts: number;
 }
 
 /** Fine-tunes a model: download, preprocess, train, evaluate, publish. `input` is a RunConfig with every field optional. */
 export async function finetune(input?: unknown, carried?: Carried): Promise<FinetuneResult> {
   const config = parse(input);
-  const table = new ProgressTable(carried?.results);
+  const table = new ProgressTable(carried?.rows);
   setHandler(progressQuery, () => table.progress());
   const plan = carried?.plan ?? (await planned(config));
   table.note(plan.notes);
@@ -75,11 +77,16 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
     const workers = new LeasedWorkers((note) => table.start("train", note));
     let release = true;
     try {
-      const { result, attempts } = await trainGang({ input: stageInput, host: plan.host, workers, note: (note) => table.start("train", note) });
+      const { result, attempts } = await trainGang({
+        input: stageInput,
+        host: plan.host,
+        workers,
+        note: (note) => table.start("train", note),
+      });
       trainingAttempts += attempts;
       if (result !== null) return result;
       release = false; // the next run is the same holder
-      return await continueAsNew<typeof finetune>(input, { plan, results, trainingAttempts });
+      return await continueAsNew<typeof finetune>(input, { plan, results, rows: table.progress().rows, trainingAttempts });
     } finally {
       if (release) await CancellationScope.nonCancellable(() => workers.release());
     }
@@ -138,7 +145,9 @@ function gateWord(gate: unknown): string {
 /** What a stage's row says once it is done. */
 function noteOf({ metrics }: StageResult): string {
   return Object.entries(metrics)
-    .flatMap(([name, value]) => (name !== "seconds" && (typeof value === "number" || typeof value === "string") ? [`${name} ${short(value)}`] : []))
+    .flatMap(([name, value]) =>
+      name !== "seconds" && (typeof value === "number" || typeof value === "string") ? [`${name} ${short(value)}`] : [],
+    )
     .join(", ")
     .slice(0, 300);
 }

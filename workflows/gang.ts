@@ -42,7 +42,12 @@ export async function trainGang(gang: Gang): Promise<GangResult> {
   let reached = -1;
   for (let attempts = 0; ; attempts++) {
     if (attempts > 0 && workflowInfo().continueAsNewSuggested) return { result: null, attempts };
-    const workers = await gang.workers.acquire({ host: gang.host, min: Math.min(wish.min, shards), max: shards, waitSeconds: wish.waitSeconds });
+    const workers = await gang.workers.acquire({
+      host: gang.host,
+      min: Math.min(wish.min, shards),
+      max: shards,
+      waitSeconds: wish.waitSeconds,
+    });
     const { beginTraining, finishTraining } = proxyActivities<PipelineActivities>(STAGE_OPTIONS);
     const begun = await beginTraining.executeWithOptions(
       { activityId: `train-begin-${attempts + 1}`, summary: `the next attempt, on ${workers.length} workers` },
@@ -57,12 +62,15 @@ export async function trainGang(gang: Gang): Promise<GangResult> {
     const failures = ranks.flatMap((rank) => (rank.status === "rejected" ? [rank.reason as unknown] : []));
     const results = ranks.flatMap((rank) => (rank.status === "fulfilled" ? [rank.value] : []));
     if (failures.length === 0 && results.every(({ status }) => status === "finished")) {
-      const result = await finishTraining.executeWithOptions({ activityId: "train-finish", summary: "the trained model's files" }, [gang.input]);
+      const result = await finishTraining.executeWithOptions({ activityId: "train-finish", summary: "the trained model's files" }, [
+        gang.input,
+      ]);
       return { result, attempts: attempts + 1 };
     }
 
     // all saved and stopped: somebody's worker was asked to go, which is the same as having lost it
-    const cause = failures.length === 0 ? ApplicationFailure.create({ message: "a worker was stopped", type: "WorkerShutdown" }) : rootCause(failures);
+    const cause =
+      failures.length === 0 ? ApplicationFailure.create({ message: "a worker was stopped", type: "WorkerShutdown" }) : rootCause(failures);
     const verdict = failures.length === 0 ? "lost" : judge(cause);
     fruitless[verdict]++;
     if (fruitless[verdict] >= LIMITS[verdict]) throw cause;
@@ -87,10 +95,14 @@ async function runRanks(attempt: TrainAttempt, workers: readonly GpuWorker[]): P
   const scope = new CancellationScope();
   const ended: PromiseSettledResult<RankResult>[] = [];
   const ranks = await scope.run(async () => workers.map((worker, index) => rankActivity(attempt, worker, index)));
-  const all = Promise.allSettled(ranks.map((rank) => rank.then(
-    (value) => ended.push({ status: "fulfilled", value }),
-    (reason: unknown) => ended.push({ status: "rejected", reason }),
-  )));
+  const all = Promise.allSettled(
+    ranks.map((rank) =>
+      rank.then(
+        (value) => ended.push({ status: "fulfilled", value }),
+        (reason: unknown) => ended.push({ status: "rejected", reason }),
+      ),
+    ),
+  );
   const failed = new Promise<void>((resolve) => {
     for (const rank of ranks) rank.catch(() => resolve());
   });

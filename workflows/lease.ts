@@ -65,10 +65,12 @@ export async function gpuLease(carried?: LeaseState): Promise<void> {
   let watch: CancellationScope | null = null;
   let changed = true;
 
-  const on = <T>(handle: (value: T) => void) => (value: T): void => {
-    handle(value);
-    changed = true;
-  };
+  const on =
+    <T>(handle: (value: T) => void) =>
+    (value: T): void => {
+      handle(value);
+      changed = true;
+    };
   const drop = (gone: Holder): void => {
     for (let i = waiting.length - 1; i >= 0; i--) if (same(gone, waiting[i]!.request.holder)) waiting.splice(i, 1);
   };
@@ -82,16 +84,25 @@ export async function gpuLease(carried?: LeaseState): Promise<void> {
   const state = (): LeaseState => ({ workers: [...workers.values()], holder, waiting: waiting.map(({ request }) => request) });
 
   setHandler(leaseQuery, state);
-  setHandler(registerSignal, on((worker) => workers.set(worker.queue, worker)));
-  setHandler(deregisterSignal, on(({ queue, started }) => {
-    if (workers.get(queue)?.started === started) workers.delete(queue);
-  }));
-  setHandler(acquireSignal, on((request) => {
-    const known = waiting.findIndex((other) => same(request.holder, other.request.holder));
-    // asked again, after a reset or for the next attempt: the place in the row stays
-    const since = known >= 0 && waiting[known]!.request.token === request.token ? waiting[known]!.since : null;
-    waiting.splice(known >= 0 ? known : waiting.length, known >= 0 ? 1 : 0, { request, since, told: "" });
-  }));
+  setHandler(
+    registerSignal,
+    on((worker) => workers.set(worker.queue, worker)),
+  );
+  setHandler(
+    deregisterSignal,
+    on(({ queue, started }) => {
+      if (workers.get(queue)?.started === started) workers.delete(queue);
+    }),
+  );
+  setHandler(
+    acquireSignal,
+    on((request) => {
+      const known = waiting.findIndex((other) => same(request.holder, other.request.holder));
+      // asked again, after a reset or for the next attempt: the place in the row stays
+      const since = known >= 0 && waiting[known]!.request.token === request.token ? waiting[known]!.since : null;
+      waiting.splice(known >= 0 ? known : waiting.length, known >= 0 ? 1 : 0, { request, since, told: "" });
+    }),
+  );
   setHandler(releaseSignal, on(free));
 
   const tell = async (request: LeaseRequest, news: Omit<LeaseNews, "token">): Promise<boolean> => {
@@ -108,7 +119,10 @@ export async function gpuLease(carried?: LeaseState): Promise<void> {
   const watchHolder = (watched: Holder): CancellationScope => {
     const scope = new CancellationScope();
     const closed = scope.run(() => awaitClosed(watched));
-    void closed.then(on(() => free(watched)), on(() => undefined));
+    void closed.then(
+      on(() => free(watched)),
+      on(() => undefined),
+    );
     return scope;
   };
 
@@ -154,8 +168,17 @@ function noteFor(request: LeaseRequest, workers: Iterable<GpuWorker>, holder: Ho
 
 function leaseMarkdown({ workers, holder, waiting }: LeaseState): string {
   return [
-    `workers: ${workers.length === 0 ? "none" : workers.map((worker) => worker.queue).sort().join(", ")}`,
+    `workers: ${
+      workers.length === 0
+        ? "none"
+        : workers
+            .map((worker) => worker.queue)
+            .sort()
+            .join(", ")
+    }`,
     `lent to: ${holder?.workflowId ?? "nobody"}`,
     `waiting: ${waiting.length === 0 ? "nobody" : waiting.map(({ holder: { workflowId } }) => workflowId).join(", ")}`,
-  ].map((line) => `- ${line}`).join("\n");
+  ]
+    .map((line) => `- ${line}`)
+    .join("\n");
 }

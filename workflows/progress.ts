@@ -1,5 +1,5 @@
 import { setCurrentDetails } from "@temporalio/workflow";
-import { STAGES, type StageName, type StageResult } from "../core/stage.js";
+import { STAGES, type StageName } from "../core/stage.js";
 import type { RunProgress, StageRow, StageState } from "./contract.js";
 
 interface Row {
@@ -14,11 +14,12 @@ export class ProgressTable {
   private readonly rows = new Map<StageName, Row>();
   private notes: readonly string[] = [];
 
-  constructor(finished: readonly StageResult[] = []) {
+  /** `rows`: of the run that this one continues. */
+  constructor(rows: readonly StageRow[] = []) {
     for (const stage of STAGES) this.rows.set(stage, { state: "to do", startedAt: null, endedAt: null, note: "" });
-    for (const result of finished) {
-      this.start(result.stage);
-      this.end(result.stage, result.reused ? "reused" : "done", "");
+    for (const { stage, state, seconds, note } of rows) {
+      const startedAt = seconds === null ? null : Date.now() - seconds * 1000;
+      this.rows.set(stage, { state, startedAt, endedAt: state === "running" || seconds === null ? null : Date.now(), note });
     }
     this.show();
   }

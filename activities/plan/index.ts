@@ -52,10 +52,18 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     const source = await sourcePlan(dependencies.hub, "model", config.model.source, context.signal);
     const needs = runNeeds(await modelConfig(dependencies.hub, source, context.signal), config.train, config.train.shards);
     const download = source.kind === "hub" ? await dependencies.hub.missing(source.repository, source.files) : 0;
-    notes.push(`${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes ${gigabytes(needs.memoryBytes)} of memory, the run ${gigabytes(needs.diskBytes)} of disk`);
+    notes.push(
+      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes ${gigabytes(needs.memoryBytes)} of memory, the run ${gigabytes(needs.diskBytes)} of disk`,
+    );
     const { total, available } = dependencies.memory();
     const asked = { model: config.model.source, need: gigabytes(needs.memoryBytes) };
-    if (needs.memoryBytes > total) problems.push(new UserError("this machine has too little memory for the model: take a smaller one, or a larger machine", { ...asked, have: gigabytes(total) }).message);
+    if (needs.memoryBytes > total)
+      problems.push(
+        new UserError("this machine has too little memory for the model: take a smaller one, or a larger machine", {
+          ...asked,
+          have: gigabytes(total),
+        }).message,
+      );
     else if (needs.memoryBytes > available) notes.push(`memory is short now: ${gigabytes(available)} free of ${gigabytes(total)}`);
     const disk = await dependencies.disk();
     // what lies there may be this run's own, from before it was interrupted
@@ -77,9 +85,19 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     await dependencies.checkTarget(target);
   });
   await check(() => waitForWorkers(dependencies, config, context.signal, say));
-  if (problems.length > 0) throw new UserError(problems.length === 1 ? problems[0]! : `${problems.length} things are in the way:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`);
+  if (problems.length > 0)
+    throw new UserError(
+      problems.length === 1
+        ? problems[0]!
+        : `${problems.length} things are in the way:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
+    );
 
-  return { config: { ...config, publish: { ...config.publish, target } }, host: dependencies.host, searchAttributes: await dependencies.searchAttributes(), notes };
+  return {
+    config: { ...config, publish: { ...config.publish, target } },
+    host: dependencies.host,
+    searchAttributes: await dependencies.searchAttributes(),
+    notes,
+  };
 }
 
 async function sourcePlan(hub: Hub, name: SourceName, source: string, signal: AbortSignal): Promise<SourcePlan> {
@@ -107,13 +125,19 @@ async function modelConfig(hub: Hub, source: SourcePlan, signal: AbortSignal): P
   }
 }
 
-async function waitForWorkers(dependencies: PlanDependencies, config: RunConfig, signal: AbortSignal, say: (note: string) => void): Promise<void> {
+async function waitForWorkers(
+  dependencies: PlanDependencies,
+  config: RunConfig,
+  signal: AbortSignal,
+  say: (note: string) => void,
+): Promise<void> {
   const need = Math.min(config.train.workers.min, config.train.shards);
   const limit = Date.now() + config.train.workers.waitSeconds * 1000;
   for (;;) {
     const have = await dependencies.gpuWorkers();
     if (have >= need) return;
-    if (Date.now() >= limit) throw new UserError("too few GPU workers run on this host: start them with roslin up", { host: dependencies.host, need, have });
+    if (Date.now() >= limit)
+      throw new UserError("too few GPU workers run on this host: start them with roslin up", { host: dependencies.host, need, have });
     say(`waiting for GPU workers: ${have} of ${need}`);
     await sleep(LOOK_MS, undefined, { signal });
   }

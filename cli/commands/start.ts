@@ -14,7 +14,10 @@ export const start: Command = {
   summary: "start a run of the whole pipeline; without a configuration it is Dolly's own",
   usage: "start [--config FILE] [--id ID] [--follow]",
   async run(args, environment) {
-    const { values } = parseArgs({ args: [...args], options: { config: { type: "string" }, id: { type: "string" }, follow: { type: "boolean" } } });
+    const { values } = parseArgs({
+      args: [...args],
+      options: { config: { type: "string" }, id: { type: "string" }, follow: { type: "boolean" } },
+    });
     const config = values.config === undefined ? parseRunConfig(null) : await readConfig(values.config);
     const workflowId = values.id ?? `finetune-${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}`;
     return withClient(await temporalVariables(environment), async (client) => {

@@ -26,7 +26,11 @@ before(async () => {
   const usual = readEnvironment(process.env, CHECKOUT);
   const environment = { ...usual, home, s3: "external" as const, externalTemporal: false };
   const machine = await planMachine(environment, 3, () => undefined);
-  supervisor = new Supervisor(machine.groups, async (now) => void (processes = now), () => undefined);
+  supervisor = new Supervisor(
+    machine.groups,
+    async (now) => void (processes = now),
+    () => undefined,
+  );
   await supervisor.start(new AbortController().signal);
   connection = await Connection.connect({ address: machine.temporal!.address });
   client = new Client({ connection });
@@ -64,7 +68,11 @@ function kill(...names: readonly string[]): void {
 /** Runs the pipeline from scratch; `disturb` is called as soon as an activity is under way. */
 async function run(id: string, disturb: (activity: string, commits: number, note: string) => void): Promise<FinetuneResult> {
   await rm(join(home, "stages"), { recursive: true, force: true });
-  const handle = await client.workflow.start<(input: unknown) => Promise<FinetuneResult>>(FINETUNE, { taskQueue: TASK_QUEUE, workflowId: id, args: [config] });
+  const handle = await client.workflow.start<(input: unknown) => Promise<FinetuneResult>>(FINETUNE, {
+    taskQueue: TASK_QUEUE,
+    workflowId: id,
+    args: [config],
+  });
   const result = handle.result();
   let ended = false;
   const end = (): void => void (ended = true);
@@ -108,7 +116,10 @@ test("a run whose workers are killed in every stage ends with the bytes of an un
   assert.ok(disturbed.trainingAttempts >= 3, `${disturbed.trainingAttempts} attempts`);
   assert.equal(digestOf(disturbed), digestOf(calm));
   const published = (result: FinetuneResult) => result.stages.at(-1)!.outputs.map(({ name, sha256 }) => [name, sha256]);
-  assert.deepEqual(published(disturbed).filter(([name]) => name === "model.safetensors"), published(calm).filter(([name]) => name === "model.safetensors"));
+  assert.deepEqual(
+    published(disturbed).filter(([name]) => name === "model.safetensors"),
+    published(calm).filter(([name]) => name === "model.safetensors"),
+  );
 });
 
 test("pausing one rank's activity holds training until it is unpaused", { timeout: 120_000 }, async () => {

@@ -20,7 +20,10 @@ afterEach(() => place.clear());
 after(() => place.stop());
 
 const failure = async (result: Promise<unknown>): Promise<ApplicationFailure> => {
-  const error = await result.then(() => assert.fail("the run did not fail"), (thrown: unknown) => thrown);
+  const error = await result.then(
+    () => assert.fail("the run did not fail"),
+    (thrown: unknown) => thrown,
+  );
   assert.ok(error instanceof WorkflowFailedError, String(error));
   assert.ok(error.cause instanceof ApplicationFailure, String(error.cause));
   return error.cause;
@@ -32,29 +35,45 @@ test("a run goes through its stages, hands each the outputs of those before, and
     seen[name] = input.inputs.map((artifact) => artifact.name);
     return resultOf(name === "finishTraining" ? "train" : (name as "evaluate"), outputs);
   };
-  await place.pipeline({ evaluate: note("evaluate", ["report"]), publish: note("publish", ["published"]), finishTraining: note("finishTraining", ["model"]) });
+  await place.pipeline({
+    evaluate: note("evaluate", ["report"]),
+    publish: note("publish", ["published"]),
+    finishTraining: note("finishTraining", ["model"]),
+  });
   const ranks: number[] = [];
-  await Promise.all([0, 1].map((slot) => place.gpu(slot, 2, async ({ worker }) => {
-    ranks.push(worker);
-    return { status: "finished", step: 4 };
-  })));
+  await Promise.all(
+    [0, 1].map((slot) =>
+      place.gpu(slot, 2, async ({ worker }) => {
+        ranks.push(worker);
+        return { status: "finished", step: 4 };
+      }),
+    ),
+  );
   const run = await place.start("whole", quickConfig());
   const result = await run.result();
-  assert.deepEqual(result.stages.map(({ stage }) => stage), ["download", "preprocess", "train", "evaluate", "publish"]);
+  assert.deepEqual(
+    result.stages.map(({ stage }) => stage),
+    ["download", "preprocess", "train", "evaluate", "publish"],
+  );
   assert.equal(result.trainingAttempts, 1);
   assert.deepEqual(ranks.sort(), [0, 1]);
   assert.deepEqual(seen["finishTraining"], ["model", "dataset", "tokens"]);
   assert.deepEqual(seen["publish"], ["model", "dataset", "tokens", "tuned", "report"]);
   const progress = await run.query<RunProgress>(QUERIES.progress);
-  assert.deepEqual(progress.rows.map(({ state }) => state), ["done", "done", "done", "done", "done"]);
+  assert.deepEqual(
+    progress.rows.map(({ state }) => state),
+    ["done", "done", "done", "done", "done"],
+  );
 
   const description = await run.describe();
   assert.equal(description.typedSearchAttributes.getAll().find(({ key }) => key.name === "RoslinStage")?.value, "publish");
   const history = await run.fetchHistory();
-  const ids = history.events!.map((event) => event.activityTaskScheduledEventAttributes?.activityId).filter((id) => id !== undefined && id !== null);
-  for (const id of ["plan", "download", "preprocess", "train-begin-1", "train-0-g1", "train-1-g1", "train-finish", "evaluate", "publish"]) assert.ok(ids.includes(id), id);
+  const ids = history
+    .events!.map((event) => event.activityTaskScheduledEventAttributes?.activityId)
+    .filter((id) => id !== undefined && id !== null);
+  for (const id of ["plan", "download", "preprocess", "train-begin-1", "train-0-g1", "train-1-g1", "train-finish", "evaluate", "publish"])
+    assert.ok(ids.includes(id), id);
   await Worker.runReplayHistory({ workflowBundle: await bundleWorkflows() }, history, "whole");
-
 });
 
 test("wrong input fails the run at once, with every problem named", async () => {
@@ -127,17 +146,17 @@ test("the pipeline worker may go in the middle of a stage: another goes on", asy
   assert.equal(attempts, 2);
 });
 
-
 test("progress goes out as heartbeats; work in which nothing moves is stopped and tried again", async () => {
   let attempts = 0;
   let told: unknown;
   await place.pipeline({
     beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
-    evaluate: () => inActivity(async (context) => {
-      if (++attempts > 1) return resultOf("evaluate", ["report"]);
-      context.progress({ stage: "evaluate", done: 3, total: 9, unit: "items", loss: Number.NaN });
-      return new Promise<never>((_, reject) => context.signal.addEventListener("abort", () => reject(new Error("stopped"))));
-    }, 1500),
+    evaluate: () =>
+      inActivity(async (context) => {
+        if (++attempts > 1) return resultOf("evaluate", ["report"]);
+        context.progress({ stage: "evaluate", done: 3, total: 9, unit: "items", loss: Number.NaN });
+        return new Promise<never>((_, reject) => context.signal.addEventListener("abort", () => reject(new Error("stopped"))));
+      }, 1500),
   });
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const run = await place.start("stalled", quickConfig());

@@ -5,7 +5,17 @@ import { Context } from "@temporalio/activity";
 import { WorkflowFailedError } from "@temporalio/client";
 import { ApplicationFailure } from "@temporalio/common";
 import { PeerLostError, UserError } from "../../core/errors.js";
-import { LEASE_ID, QUERIES, SIGNALS, gpuQueue, type GpuActivities, type LeaseState, type RunProgress, type StageInput, type TrainingBegun } from "../../workflows/contract.js";
+import {
+  LEASE_ID,
+  QUERIES,
+  SIGNALS,
+  gpuQueue,
+  type GpuActivities,
+  type LeaseState,
+  type RunProgress,
+  type StageInput,
+  type TrainingBegun,
+} from "../../workflows/contract.js";
 import { HOST, quickConfig, startPlace, type Place } from "./place.js";
 
 let place: Place;
@@ -16,7 +26,11 @@ afterEach(() => place.clear());
 after(() => place.stop());
 
 /** A commit log of one number: attempts go on from it. */
-function fakeLog(): { step: number; attempts: { workers: number; resumeStep: number }[]; begin(input: StageInput & { workers: number }): Promise<TrainingBegun> } {
+function fakeLog(): {
+  step: number;
+  attempts: { workers: number; resumeStep: number }[];
+  begin(input: StageInput & { workers: number }): Promise<TrainingBegun>;
+} {
   const log = {
     step: 0,
     attempts: [] as { workers: number; resumeStep: number }[],
@@ -49,7 +63,10 @@ test("when a rank fails, the next attempt goes on from the last checkpoint", asy
   });
   const result = await (await place.start("retry", quickConfig())).result();
   assert.equal(result.trainingAttempts, 2);
-  assert.deepEqual(log.attempts, [{ workers: 3, resumeStep: 0 }, { workers: 3, resumeStep: 5 }]);
+  assert.deepEqual(log.attempts, [
+    { workers: 3, resumeStep: 0 },
+    { workers: 3, resumeStep: 5 },
+  ]);
 });
 
 test("a rank that nobody hears of any more ends the attempt; its silent peers are cancelled", async () => {
@@ -131,7 +148,8 @@ test("two runs train one after the other; a terminated one loses its workers", a
   const first = await place.start("first", quickConfig());
   while (running < 2) await sleep(50);
   const second = await place.start("second", quickConfig());
-  const noteOf = async (): Promise<string> => (await second.query<RunProgress>(QUERIES.progress)).rows.find(({ stage }) => stage === "train")!.note;
+  const noteOf = async (): Promise<string> =>
+    (await second.query<RunProgress>(QUERIES.progress)).rows.find(({ stage }) => stage === "train")!.note;
   while ((await noteOf()) !== "waiting for the GPU workers, which first has") await sleep(50);
   await first.terminate("somebody pulled the plug");
   assert.equal((await second.result()).stages.length, 5);
@@ -146,4 +164,3 @@ test("a lease that was ended begins anew with the next worker, and waiting runs 
   await startGpus(1, () => async () => ({ status: "finished", step: 10 }));
   assert.equal((await run.result()).trainingAttempts, 1);
 });
-

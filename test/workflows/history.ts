@@ -7,7 +7,9 @@ const DURATION = /^(\d+)(?:\.(\d{1,9}))?s$/;
 
 /** Reads a history as `temporal workflow show --output json` writes it; the SDK's own reader fails where npm installs protobufjs twice. */
 export async function readHistory(path: string): Promise<History> {
-  const json: unknown = JSON.parse(await readFile(path, "utf8"), (_key, value: unknown) => (typeof value === "string" ? timed(value) : value));
+  const json: unknown = JSON.parse(await readFile(path, "utf8"), (_key, value: unknown) =>
+    typeof value === "string" ? timed(value) : value,
+  );
   return protos.temporal.api.history.v1.History.fromObject(json as object);
 }
 

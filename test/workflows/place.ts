@@ -69,29 +69,38 @@ export async function startPlace(): Promise<Place> {
     directory,
     async pipeline(activities = {}) {
       bundle ??= await bundleWorkflows();
-      return run(await Worker.create({
-        connection: native,
-        taskQueue: TASK_QUEUE,
-        workflowBundle: bundle,
-        activities: { ...fakeActivities(), ...activities },
-        stickyQueueScheduleToStartTimeout: "1 second",
-        maxHeartbeatThrottleInterval: "200 milliseconds",
-        shutdownForceTime: "5 seconds",
-      }));
+      return run(
+        await Worker.create({
+          connection: native,
+          taskQueue: TASK_QUEUE,
+          workflowBundle: bundle,
+          activities: { ...fakeActivities(), ...activities },
+          stickyQueueScheduleToStartTimeout: "1 second",
+          maxHeartbeatThrottleInterval: "200 milliseconds",
+          shutdownForceTime: "5 seconds",
+        }),
+      );
     },
     async gpu(slot, of, trainRank) {
       const queue = gpuQueue(HOST, slot);
       const activities: GpuActivities = { trainRank, ping: async () => undefined };
-      run(await Worker.create({
-        connection: native,
-        taskQueue: queue,
-        activities: { ...activities },
-        maxConcurrentActivityTaskExecutions: 1,
-        maxHeartbeatThrottleInterval: "200 milliseconds",
-        shutdownForceTime: "5 seconds",
-      }));
+      run(
+        await Worker.create({
+          connection: native,
+          taskQueue: queue,
+          activities: { ...activities },
+          maxConcurrentActivityTaskExecutions: 1,
+          maxHeartbeatThrottleInterval: "200 milliseconds",
+          shutdownForceTime: "5 seconds",
+        }),
+      );
       const worker: GpuWorker = { queue, host: HOST, slot, of, started: Date.now() };
-      await client.workflow.signalWithStart(LEASE, { taskQueue: TASK_QUEUE, workflowId: LEASE_ID, signal: SIGNALS.register, signalArgs: [worker] });
+      await client.workflow.signalWithStart(LEASE, {
+        taskQueue: TASK_QUEUE,
+        workflowId: LEASE_ID,
+        signal: SIGNALS.register,
+        signalArgs: [worker],
+      });
       registered.push(worker);
     },
     start: (id, input) =>

@@ -16,7 +16,9 @@ const HISTORIES = join(CHECKOUT, "test", "workflows", "histories");
 test("runs of earlier versions can be gone on with, after kills, cancelled, failed and as lease", async () => {
   Runtime.install({ logger: new DefaultLogger("ERROR"), shutdownSignals: [] });
   const names = (await readdir(HISTORIES)).filter((name) => name.endsWith(".json"));
-  const histories = await Promise.all(names.map(async (name) => ({ workflowId: name.replace(/\.json$/, ""), history: await readHistory(join(HISTORIES, name)) })));
+  const histories = await Promise.all(
+    names.map(async (name) => ({ workflowId: name.replace(/\.json$/, ""), history: await readHistory(join(HISTORIES, name)) })),
+  );
   const replayed: string[] = [];
   for await (const { workflowId, error } of Worker.runReplayHistories({ workflowBundle: await bundleWorkflows() }, histories)) {
     assert.equal(error, undefined, `${workflowId}: ${error?.message}`);

@@ -21,12 +21,28 @@ after(async () => {
 test("the stock CLI starts a run, and retrains on a schedule that fires", async () => {
   const environment = readEnvironment(process.env, CHECKOUT);
   const binary = await getTool(TEMPORAL, toolPlaces(environment), () => undefined);
-  const temporal = async (...args: string[]): Promise<string> => (await promisify(execFile)(binary, ["--address", place.address, ...args])).stdout;
+  const temporal = async (...args: string[]): Promise<string> =>
+    (await promisify(execFile)(binary, ["--address", place.address, ...args])).stdout;
   await place.pipeline();
   await place.gpu(0, 1, async () => ({ status: "finished", step: 4 }));
   const input = JSON.stringify(quickConfig());
 
-  const done = JSON.parse(await temporal("workflow", "execute", "--type", "finetune", "--task-queue", "roslin", "--workflow-id", "by-hand", "--input", input, "--output", "json")) as {
+  const done = JSON.parse(
+    await temporal(
+      "workflow",
+      "execute",
+      "--type",
+      "finetune",
+      "--task-queue",
+      "roslin",
+      "--workflow-id",
+      "by-hand",
+      "--input",
+      input,
+      "--output",
+      "json",
+    ),
+  ) as {
     result: FinetuneResult;
   };
   assert.equal(done.result.stages.length, 5);
@@ -44,5 +60,8 @@ test("the stock CLI starts a run, and retrains on a schedule that fires", async 
   }
   assert.match(started, /^nightly-/);
   const result = (await place.client.workflow.getHandle(started).result()) as FinetuneResult;
-  assert.deepEqual(result.rows.map(({ state }) => state), ["done", "done", "done", "done", "done"]);
+  assert.deepEqual(
+    result.rows.map(({ state }) => state),
+    ["done", "done", "done", "done", "done"],
+  );
 });

@@ -15,7 +15,16 @@ let config: RunConfig;
 
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), "roslin-plan-"));
-  const shape = { model_type: "gptj", n_embd: 4096, n_head: 16, n_layer: 28, n_positions: 2048, rotary_dim: 64, vocab_size: 50400, tie_word_embeddings: false };
+  const shape = {
+    model_type: "gptj",
+    n_embd: 4096,
+    n_head: 16,
+    n_layer: 28,
+    n_positions: 2048,
+    rotary_dim: 64,
+    vocab_size: 50400,
+    tie_word_embeddings: false,
+  };
   await writeFile(join(directory, "config.json"), JSON.stringify(shape));
   for (const name of ["model.safetensors", "tokenizer.json"]) await writeFile(join(directory, name), "");
   await writeFile(join(directory, "rows.json"), "[]");
