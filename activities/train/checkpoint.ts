@@ -26,7 +26,13 @@ export function checkpoints(log: CommitLog): Checkpoint[] {
   return log.entries.flatMap((entry, index) => (entry.kind === "checkpoint" && !aside.has(index + 1) ? [{ commit: index + 1, entry }] : []));
 }
 
-/** The newest checkpoint whose files have their digests; worse ones are set aside, in the log and by name. Null: start from the base. */
+/** What reading a file fails with when its bytes are lost. */
+const LOST = ["ENOENT", "EIO"];
+
+/**
+ * The newest checkpoint whose files have their digests; worse ones are set aside, in the log and by name. Null: start
+ * from the base. `say` hears of each file, for reading all of them may take minutes.
+ */
 export async function lastGood(
   log: CommitLog,
   directory: string,
@@ -34,7 +40,7 @@ export async function lastGood(
   say: (note: string) => void,
 ): Promise<Checkpoint | null> {
   for (const candidate of checkpoints(log).reverse()) {
-    const problem = await findProblem(candidate.entry, directory, sha256File);
+    const problem = await findProblem(candidate.entry, directory, sha256File, say);
     if (problem === null) return candidate;
     say(`checkpoint of step ${candidate.entry.step} is set aside: ${problem}`);
     await log.append({ kind: "set-aside", commit: candidate.commit, reason: problem });
@@ -43,15 +49,23 @@ export async function lastGood(
   return null;
 }
 
-async function findProblem(entry: CheckpointEntry, directory: string, sha256File: (path: string) => Promise<string>): Promise<string | null> {
+async function findProblem(
+  entry: CheckpointEntry,
+  directory: string,
+  sha256File: (path: string) => Promise<string>,
+  say: (note: string) => void,
+): Promise<string | null> {
   for (const { file, bytes, sha256 } of entry.shards) {
     const path = join(directory, file);
+    say(`checking ${file}`);
     try {
       const size = (await stat(path)).size;
       if (size !== bytes) return `${file} has ${size} bytes, not ${bytes}`;
       const got = await sha256File(path);
       if (got !== sha256) return `${file} has digest ${got}, not ${sha256}`;
     } catch (error) {
+      // an interruption, or too many open files, says nothing about the checkpoint
+      if (!LOST.includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
       return messageOf(error);
     }
   }
