@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../core/config/schema.js";
+import { messageOf, UserError } from "../core/errors.js";
 import { outputNamed, type Artifact, type Metrics, type Progress, type StageName, type StageResult } from "../core/stage.js";
 
 /** What every stage is handed besides its dependencies. */
@@ -26,15 +28,19 @@ export interface StageDefinition {
   readonly version: number;
   /** names of the inputs that the outputs depend on */
   readonly inputs: readonly string[];
+  /** those of them whose bytes it reads; all, where it doesn't say */
+  readonly reads?: readonly string[];
   /** the part of the config that the outputs depend on */
   settings(config: RunConfig): unknown;
 }
 
 /** What a stage's bookkeeping needs of the machine: infra's `stageFiles`. */
 export interface StageFiles {
-  writeFileAtomic(path: string, bytes: string): Promise<void>;
+  writeFileAtomic(path: string, bytes: Uint8Array | string): Promise<void>;
   /** Holds an exclusive lock until the returned function is called; a dead holder's is taken over. `waiting` hears who holds it. */
   lock(path: string, signal: AbortSignal, waiting: (holder: string) => void): Promise<() => Promise<void>>;
+  /** infra's `artifactOf` */
+  artifactOf(name: string, path: string, signal?: AbortSignal): Promise<Artifact>;
 }
 
 /** Digest of everything that a stage's outputs depend on: equal keys mean equal outputs. */
@@ -58,6 +64,44 @@ export async function finishedStage(directory: string): Promise<StageResult | nu
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw error;
+  }
+}
+
+/** What keeps a local file or directory from being the artifact; null when its bytes have the digest. */
+async function findChange(files: StageFiles, { name, uri, sha256 }: Artifact, signal: AbortSignal): Promise<string | null> {
+  if (!uri.startsWith("file:")) return null;
+  try {
+    const got = (await files.artifactOf(name, fileURLToPath(uri), signal)).sha256;
+    return got === sha256 ? null : `[uri=${uri}, expected=${sha256}, got=${got}]`;
+  } catch (error) {
+    signal.throwIfAborted();
+    return `[uri=${uri}]: ${messageOf(error)}`;
+  }
+}
+
+/** The result of a finished stage whose outputs still are what it left; else it is unfinished again, and does over what is missing. */
+export async function reusableStage(files: StageFiles, directory: string, context: StageContext): Promise<StageResult | null> {
+  const finished = await finishedStage(directory);
+  for (const output of finished?.outputs ?? []) {
+    const change = await findChange(files, output, context.signal);
+    if (change === null) continue;
+    const note = `its output ${output.name} is not what it left, and is made again ${change}`;
+    context.progress({ stage: finished!.stage, done: 0, total: 0, unit: "items", note });
+    await forgetStage(directory);
+    return null;
+  }
+  return finished;
+}
+
+/** Which stage leaves what a later one reads. */
+const MAKERS: Readonly<Record<string, StageName>> = { model: "download", dataset: "download", tokens: "preprocess", tuned: "train", report: "evaluate" };
+
+/** Throws UserError when an input that a stage reads is not what the stage before left. */
+export async function checkInputs(files: StageFiles, { inputs, reads = inputs }: StageDefinition, request: StageRequest, signal: AbortSignal): Promise<void> {
+  for (const name of reads) {
+    const change = await findChange(files, outputNamed(request.inputs, name), signal);
+    if (change === null) continue;
+    throw new UserError(`the ${name === "tuned" ? "tuned model" : name} changed after the stage that made it, or is gone: run \`roslin stage ${MAKERS[name]}\` again ${change}`);
   }
 }
 
@@ -87,7 +131,8 @@ export async function runStage(
     context.progress({ stage: definition.name, done: 0, total: 0, unit: "items", note: `waiting for ${holder}, which does the same` });
   const unlock = await files.lock(join(directory, "lock"), context.signal, waiting);
   try {
-    const finished = await finishedStage(directory);
+    const finished = await reusableStage(files, directory, context);
+    if (finished === null) await checkInputs(files, definition, request, context.signal);
     return finished ?? (await finishStage(files, directory, { stage: definition.name, ...(await work(directory)) }));
   } finally {
     await unlock();

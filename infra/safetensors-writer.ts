@@ -1,9 +1,10 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { layoutFile, type DType } from "../core/format/safetensors.js";
 import { syncDirectory } from "./files.js";
 
+/** A tensor that is to be written. */
 export interface TensorSpec {
   readonly name: string;
   readonly dtype: DType;
@@ -24,7 +25,8 @@ export async function writeSafetensors(
 ): Promise<{ readonly sha256: string; readonly bytes: number }> {
   const { header, entries, fileBytes } = layoutFile(tensors);
   await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}.tmp`;
+  // two writers in one process must not share it
+  const temporary = `${path}.${randomUUID()}.tmp`;
   const hash = createHash("sha256");
   try {
     const file = await open(temporary, "w");

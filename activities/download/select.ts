@@ -2,8 +2,8 @@ import { UserError } from "../../core/errors.js";
 
 /** Which files of a repository or directory a run needs; pure, over paths with slashes. */
 
-const MODEL_FILES = new Set([
-  "config.json",
+/** What a model may have beside its config and weights. */
+export const MODEL_COMPANIONS: readonly string[] = [
   "generation_config.json",
   "tokenizer.json",
   "tokenizer_config.json",
@@ -12,7 +12,7 @@ const MODEL_FILES = new Set([
   "vocab.json",
   "merges.txt",
   "chat_template.jinja",
-]);
+];
 
 /** Weights in the order in which they are preferred: a single file, or an index with its shards. */
 const WEIGHTS: readonly (readonly [single: string, index: string, shard: RegExp])[] = [
@@ -23,7 +23,7 @@ const WEIGHTS: readonly (readonly [single: string, index: string, shard: RegExp]
 /** Config, tokenizer and weights among a model's files; throws UserError when config or weights are missing. */
 export function selectModelFiles(paths: readonly string[], where: string): string[] {
   if (!paths.includes("config.json")) throw new UserError("a model needs config.json", { source: where });
-  const others = paths.filter((path) => MODEL_FILES.has(path));
+  const others = paths.filter((path) => path === "config.json" || MODEL_COMPANIONS.includes(path));
   for (const [single, index, shard] of WEIGHTS) {
     if (paths.includes(single)) return [...others, single];
     if (paths.includes(index)) return [...others, index, ...paths.filter((path) => shard.test(path))];

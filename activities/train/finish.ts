@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { copyFile, mkdir, readdir, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { floatToBfloat, floatToHalf } from "../../core/format/floats.js";
@@ -8,6 +8,7 @@ import { elements, modelWeights } from "../../core/model/names.js";
 import { sliceOf } from "../../core/parallel/slices.js";
 import { outputNamed, type StageResult } from "../../core/stage.js";
 import type { ModelFiles, SafetensorsFile } from "../../infra/model-files.js";
+import { MODEL_COMPANIONS } from "../download/select.js";
 import { finishStage, type StageContext, type StageRequest } from "../stage.js";
 import { checkpoints, history, lastGood, MOMENTS } from "./checkpoint.js";
 import type { TrainDeps } from "./index.js";
@@ -16,29 +17,42 @@ import type { CheckpointEntry, StepRecord, TimeSpent } from "./types.js";
 
 /** From the last checkpoint to a model directory, the digest of the whole state, and the run's figures. */
 
+const WEIGHTS = "model.safetensors";
+const GENERATION = "generation_config.json";
 /** Elements read and converted at a time. */
 const CHUNK = 1 << 20;
 
+/** Makes the stage's outputs. An attempt that was killed at it may have left anything in the model's directory. */
 export async function finish(deps: TrainDeps, request: StageRequest, directory: string, context: StageContext): Promise<StageResult> {
+  const say = (note: string): void => context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note });
   const log = await openLog(deps.openStore(directory));
-  const good = await lastGood(log, directory, (path) => deps.sha256File(path, context.signal), () => undefined);
+  const good = await lastGood(log, directory, (path) => deps.sha256File(path, context.signal), say);
   if (good === null) throw new Error(`training has no checkpoint to finish from [directory=${directory}]`);
   const base = deps.openModel(fileURLToPath(outputNamed(request.inputs, "model").uri));
   const target = join(directory, "model");
-  const stateDigest = await writeModel(deps, base, target, directory, good.entry);
-  await writeCompanions(base, target);
+  const stateDigest = await writeModel(deps, base, join(target, WEIGHTS), directory, good.entry, say);
+  const companions = await writeCompanions(deps, base, target);
   base.close();
+  for (const name of await readdir(target)) if (name !== WEIGHTS && !companions.includes(name)) await rm(join(target, name));
   const outputs = [await deps.artifactOf("model", target, context.signal)];
   return finishStage(deps.files, directory, { stage: "train", outputs, metrics: figures(log, good.commit, good.entry), stateDigest });
 }
 
-/** Writes model.safetensors in the source's dtype; returns the digest of weights, moments and step. */
-async function writeModel(deps: TrainDeps, base: ModelFiles, target: string, directory: string, entry: CheckpointEntry): Promise<string> {
+/** Writes the weights in the source's dtype; returns the digest of weights, moments and step. */
+async function writeModel(
+  deps: TrainDeps,
+  base: ModelFiles,
+  path: string,
+  directory: string,
+  entry: CheckpointEntry,
+  say: (note: string) => void,
+): Promise<string> {
   const shards = entry.shards.map(({ file }) => deps.openSafetensors(join(directory, file)));
   const specs = modelWeights(base.config);
   const shapes = new Map(specs.map((spec) => [spec.name, spec.shape]));
   const digest = createHash("sha256");
   const bytesOf = function* (name: string): Iterable<Uint8Array> {
+    say(`writing ${name}`);
     const shape = shapes.get(name)!;
     for (const suffix of MOMENTS)
       for (const part of slices(shards, name + suffix, shape)) {
@@ -48,7 +62,7 @@ async function writeModel(deps: TrainDeps, base: ModelFiles, target: string, dir
   };
   // one dtype, so tensors are asked for in the order of their names: that of the digest
   const tensors = specs.map(({ name, shape }) => ({ name, dtype: base.dtype, shape }));
-  await deps.writeSafetensors(join(target, "model.safetensors"), tensors, bytesOf);
+  await deps.writeSafetensors(path, tensors, bytesOf);
   for (const shard of shards) shard.close();
   const step = Buffer.alloc(8);
   step.writeBigUInt64LE(BigInt(entry.step));
@@ -80,16 +94,18 @@ function convert(values: Float32Array, dtype: DType): Uint8Array {
   return bytes(narrow);
 }
 
-/** What else transformers wants to find: the config, the generation config, the tokenizer's files where there are any. */
-async function writeCompanions(base: ModelFiles, target: string): Promise<void> {
-  await mkdir(target, { recursive: true });
-  await writeFile(join(target, "config.json"), `${JSON.stringify({ ...base.configJson, use_cache: true }, null, 2)}\n`);
-  const names = new Set(await readdir(base.directory));
-  const copied = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json"];
-  for (const name of copied) if (names.has(name)) await copyFile(join(base.directory, name), join(target, name));
-  if (names.has("generation_config.json")) return;
-  const generation = { bos_token_id: base.config.bosTokenId, eos_token_id: base.config.eosTokenId, use_cache: true };
-  await writeFile(join(target, "generation_config.json"), `${JSON.stringify(generation, null, 2)}\n`);
+/** What else transformers wants to find: the config, the generation config, the tokenizer's files where there are any. Resolves to their names. */
+async function writeCompanions(deps: TrainDeps, base: ModelFiles, target: string): Promise<string[]> {
+  const { writeFileAtomic } = deps.files;
+  const there = await readdir(base.directory);
+  const copied = MODEL_COMPANIONS.filter((name) => there.includes(name));
+  for (const name of copied) await writeFileAtomic(join(target, name), await readFile(join(base.directory, name)));
+  await writeFileAtomic(join(target, "config.json"), `${JSON.stringify({ ...base.configJson, use_cache: true }, null, 2)}\n`);
+  if (!there.includes(GENERATION)) {
+    const generation = { bos_token_id: base.config.bosTokenId, eos_token_id: base.config.eosTokenId, use_cache: true };
+    await writeFileAtomic(join(target, GENERATION), `${JSON.stringify(generation, null, 2)}\n`);
+  }
+  return [...copied, "config.json", GENERATION];
 }
 
 /** Figures of the whole run, the steps before a resume too; rates are medians over the steps but the first. */

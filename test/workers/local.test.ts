@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -101,8 +101,13 @@ test("a stop saves, and the next call goes on from there with another number of 
   stop.abort(new Error("enough for today"));
   await assert.rejects(running, /enough for today/);
   const entries = readdirSync(commits).length;
+  // as if it had been killed while it wrote its model
+  const model = join(stageDirectory(trainDefinition, request), "model");
+  await mkdir(model);
+  await writeFile(join(model, "model.safetensors.1234.tmp"), "half");
   assert.equal((await trainLocally(trainDeps, request, 5, context())).stateDigest, digest);
   assert.ok(readdirSync(commits).length > entries);
+  assert.deepEqual(readdirSync(model).sort(), ["config.json", "generation_config.json", "model.safetensors"]);
   assertNothingLeft(made);
 });
 
