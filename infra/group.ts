@@ -40,7 +40,8 @@ async function lead(options: GroupOptions, events: GroupEvents): Promise<Group> 
   const sockets = new Map<number, Socket>();
   let closing = false;
   let allThere!: () => void;
-  const complete = new Promise<void>((resolve) => (allThere = resolve));
+  let tooFew!: (error: Error) => void;
+  const complete = new Promise<void>((resolve, reject) => ([allThere, tooFew] = [resolve, reject]));
   const server = createServer((socket) => {
     let from = -1;
     readLines(socket, (message) => {
@@ -50,7 +51,10 @@ async function lead(options: GroupOptions, events: GroupEvents): Promise<Group> 
       if (sockets.size === workers - 1) allThere();
     });
     socket.on("close", () => {
-      if (!closing && from >= 0) events.lost(from);
+      if (closing || from < 0) return;
+      // before all have met there is no group that could be told
+      if (sockets.size < workers - 1) tooFew(new PeerLostError(`worker ${from} of ${workers} is gone`));
+      else events.lost(from);
     });
   });
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(path, resolve));

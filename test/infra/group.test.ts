@@ -43,7 +43,14 @@ test("a worker that does not appear is named", async (t) => {
   await assert.rejects(joinGroup({ ...options(path, 1, 3), timeoutMs: 100 }, silent), /worker 0 did not appear/);
 });
 
-test("the death of a process is known within 100 ms", async (t) => {
+test("a worker that goes before all have met ends the meeting", async (t) => {
+  const path = await place(t);
+  const hub = assert.rejects(joinGroup(options(path, 0, 3), { ...silent, lost: () => assert.fail("there is no group yet") }), /worker 1 of 3 is gone/);
+  (await joinGroup(options(path, 1, 3), silent)).close();
+  await hub;
+});
+
+test("the death of a process is heard of", async (t) => {
   const path = await place(t);
   const child = fork(join(import.meta.dirname, "group-member.js"), [path]);
   let lostAt = 0;
