@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { once } from "node:events";
 import type { Worker } from "node:worker_threads";
 import { errorNamed, messageOf } from "../../core/errors.js";
 import { outputNamed } from "../../core/stage.js";
@@ -62,12 +61,14 @@ class Rank {
   private readonly control = new Control();
   private group!: Group;
   private log!: CommitLog;
-  private thread: Worker | null = null;
+  private threadEnded: Promise<unknown> = Promise.resolve();
   private hub: Hub | null = null;
   private writing: Promise<void> = Promise.resolve();
+  /** tensors written into checkpoints: at the end of a run nothing else moves */
+  private written = 0;
   private committed = -1;
   private done: RankOutcome | null = null;
-  /** at a barrier, or for the memory to be made */
+  /** at a barrier, for the memory to be made, or for the last commit */
   private waiting = true;
   private lastStep: { step: number; record: StepRecord } | null = null;
   private finish!: (outcome: RankOutcome) => void;
@@ -107,7 +108,7 @@ class Rank {
       if (heartbeat !== null) clearInterval(heartbeat);
       this.context.signal.removeEventListener("abort", stop);
       this.control.abort();
-      if (this.thread !== null && this.thread.threadId !== -1) await once(this.thread, "exit");
+      await this.threadEnded;
       await this.writing.catch(() => undefined);
       this.group?.close();
       if (worker === 0) deps.removeFile(attempt.sharedPath);
@@ -131,9 +132,10 @@ class Rank {
     const { attempt, worker, deps } = this;
     const entry = attempt.resumeFrom === null ? null : this.log.entries[attempt.resumeFrom - 1];
     const resume = entry?.kind === "checkpoint" ? { updates: entry.updates, files: entry.shards.map((shard) => shard.file) } : null;
-    this.thread = deps.startCompute({ attempt, worker, control: this.control.words.buffer, resume });
-    this.thread.on("message", (message: ComputeMessage) => this.hearCompute(message));
-    this.thread.on("error", (error) => this.failHere(error));
+    const thread = deps.startCompute({ attempt, worker, control: this.control.words.buffer, resume });
+    thread.on("message", (message: ComputeMessage) => this.hearCompute(message));
+    thread.on("error", (error) => this.failHere(error));
+    this.threadEnded = new Promise((resolve) => thread.once("exit", resolve));
   }
 
   /** Messages over the sockets; the hub's own come the same way. */
@@ -164,6 +166,8 @@ class Rank {
       this.writing = this.writing.then(() => this.writeShard(message)).catch((error: unknown) => this.failHere(error as Error));
     } else if (message.kind === "done") {
       this.done = { status: message.status, step: message.step };
+      // what is its own is written, so it waits for the others
+      void this.writing.then(() => (this.waiting = true));
       this.settle();
     } else if (message.name !== "AbortedError") this.failHere(errorNamed(message.name, message.message));
   }
@@ -173,6 +177,7 @@ class Rank {
     const byName = new Map(tensors.map((tensor) => [tensor.name, tensor.data]));
     const bytesOf = (name: string): Uint8Array[] => {
       const data = byName.get(name)!;
+      this.written++;
       return [new Uint8Array(data.buffer, data.byteOffset, data.byteLength)];
     };
     const written = await this.deps.writeSafetensors(join(this.attempt.directory, file), tensors.map(({ name, shape }) => ({ name, dtype: "F32" as const, shape })), bytesOf);
@@ -181,8 +186,8 @@ class Rank {
 
   /** This worker's own mistake or misfortune: the others hear of it. */
   private failHere(error: Error): void {
-    this.group.toHub({ kind: "failed", name: error.name, message: error.message } satisfies ToHub);
-    this.over(error.name, error.message);
+    this.group.toHub({ kind: "failed", name: error.name, message: messageOf(error) } satisfies ToHub);
+    this.over(error.name, messageOf(error));
   }
 
   private lost(worker: number): void {
@@ -204,7 +209,7 @@ class Rank {
   private startHeartbeat(): NodeJS.Timeout {
     let seen = -1;
     return setInterval(() => {
-      const moved = this.control.moved();
+      const moved = this.control.moved() + this.written;
       if (moved === seen && !this.waiting) return;
       const stalled = moved === seen;
       seen = moved;
