@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ActivityFailure, ApplicationFailure, CancelledFailure, TimeoutFailure } from "@temporalio/common";
+import type { GpuWorker, LeaseRequest } from "../../workflows/contract.js";
+import { describeFailure, judge, rootCause, stageFailure } from "../../workflows/failures.js";
+import { eligible } from "../../workflows/lease.js";
+import { progressMarkdown } from "../../workflows/progress.js";
+
+const worker = (slot: number, of = 8, host = "here"): GpuWorker => ({ queue: `roslin-gpu-${host}-${slot}`, host, slot, of, started: 1 });
+const request = (min: number, max: number): LeaseRequest => ({
+  holder: { workflowId: "run", firstRunId: "1" },
+  token: "t",
+  host: "here",
+  min,
+  max,
+  waitSeconds: 60,
+});
+const activity = (cause: Error): ActivityFailure =>
+  new ActivityFailure("Activity task failed", "trainRank", "train-0-g1", "MAXIMUM_ATTEMPTS_REACHED", "1@here", cause);
+const failed = (type: string, message: string): ActivityFailure => activity(ApplicationFailure.create({ type, message }));
+
+test("a request gets the workers of its host, lowest slots first, and waits for as many as were started", () => {
+  const workers = [worker(3), worker(0), worker(1, 2, "elsewhere"), worker(2)];
+  const { workers: found, all } = eligible(workers, request(1, 8));
+  assert.deepEqual(
+    found.map(({ slot }) => slot),
+    [0, 2, 3],
+  );
+  assert.equal(all, 8);
+  assert.deepEqual(
+    eligible(workers, request(1, 2)).workers.map(({ slot }) => slot),
+    [0, 2],
+  );
+  assert.equal(eligible(workers, request(1, 2)).all, 2);
+  assert.equal(eligible([], request(3, 8)).all, 3);
+});
+
+test("a failure is judged by whether time or another attempt can mend it", () => {
+  assert.equal(judge(failed("UserError", "too little memory")), "fatal");
+  assert.equal(judge(failed("Error", "the loss is not finite")), "error");
+  assert.equal(judge(failed("PeerLostError", "worker 3 is gone")), "lost");
+  assert.equal(judge(activity(new TimeoutFailure("timed out", undefined, "HEARTBEAT"))), "lost");
+  assert.equal(judge(activity(new CancelledFailure("cancelled"))), "lost");
+});
+
+test("of a gang's failures that one counts from which the others follow", () => {
+  const peer = failed("PeerLostError", "worker 3 is gone");
+  const timeout = activity(new TimeoutFailure("timed out", undefined, "HEARTBEAT"));
+  const cancelled = activity(new CancelledFailure("cancelled"));
+  const error = failed("Error", "out of luck");
+  const user = failed("UserError", "too little memory");
+  assert.equal(rootCause([cancelled, peer, timeout]), timeout);
+  assert.equal(rootCause([peer, error, timeout]), error);
+  assert.equal(rootCause([error, user]), user);
+});
+
+test("a failed stage's first line says what happened", () => {
+  assert.equal(
+    stageFailure("train", failed("UserError", "too little memory [need=97 GB]")).message,
+    "train: too little memory [need=97 GB]",
+  );
+  assert.equal(stageFailure("train", failed("UserError", "x")).type, "UserError");
+  assert.equal(describeFailure(activity(new TimeoutFailure("timed out", undefined, "HEARTBEAT"))), "a worker was not heard of (HEARTBEAT)");
+});
+
+test("the table of progress survives what is in its notes", () => {
+  const rows = [
+    { stage: "download" as const, state: "done" as const, seconds: 1.25, note: "a|b\nc" },
+    { stage: "train" as const, state: "running" as const, seconds: 9, note: "" },
+  ];
+  assert.equal(
+    progressMarkdown(rows, ["6 million parameters"]),
+    "| stage | state | time | |\n| --- | --- | --- | --- |\n| download | done | 1.3 s | a\\|b c |\n| train | running |  |  |\n\n- 6 million parameters",
+  );
+});
