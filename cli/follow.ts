@@ -6,14 +6,18 @@ import {
   WorkflowFailedError,
   type Client,
   type WorkflowExecutionDescription,
+  type WorkflowHandle,
 } from "@temporalio/client";
 import { messageOf, NON_RETRYABLE, UserError } from "../core/errors.js";
 import type { Progress } from "../core/stage.js";
-import type { FinetuneResult } from "../workflows/contract.js";
+import { QUERIES, type FinetuneResult, type RunProgress, type StageRow } from "../workflows/contract.js";
 import type { ProgressView } from "./progress.js";
 
 /** Milliseconds between looks at a run. */
 const LOOK_MS = 400;
+
+/** Milliseconds that a query may take: a worker that was killed doesn't answer. */
+const QUERY_MS = 500;
 
 /** What a run's pending activities say of themselves, as far as it is news. */
 export interface Look {
@@ -46,6 +50,10 @@ function isProgress(value: unknown): value is Progress {
 export async function follow(client: Client, workflowId: string, view: ProgressView, signal: AbortSignal): Promise<FinetuneResult> {
   const handle = client.workflow.getHandle(workflowId);
   const seen = new Set<string>();
+  const once = (line: string): void => {
+    if (!seen.has(line)) view.line(line);
+    seen.add(line);
+  };
   for (;;) {
     signal.throwIfAborted();
     // a server that is just being started again answers at the next look
@@ -55,17 +63,31 @@ export async function follow(client: Client, workflowId: string, view: ProgressV
     });
     if (description !== null && description.status.name !== "RUNNING" && description.status.name !== "CONTINUED_AS_NEW") break;
     const { progress, failures } = lookAt(description?.raw.pendingActivities ?? []);
-    for (const failure of failures) if (!seen.has(failure)) view.line(failure);
-    for (const failure of failures) seen.add(failure);
+    for (const line of [...failures, ...endedStages(await rowsOf(handle))]) once(line);
     if (progress !== null) view.show(progress);
     await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);
   }
   view.end();
   try {
-    return (await handle.result()) as FinetuneResult;
+    const result = (await handle.result()) as FinetuneResult;
+    for (const line of endedStages(result.rows)) once(line);
+    return result;
   } catch (error) {
     throw error instanceof WorkflowFailedError ? failureOf(error) : error;
   }
+}
+
+/** The stages' table as the workflow has it; empty while no worker answers for it. */
+async function rowsOf(handle: WorkflowHandle): Promise<readonly StageRow[]> {
+  const asked = handle.query<RunProgress>(QUERIES.progress).then(({ rows }) => rows);
+  return Promise.race([asked, sleep(QUERY_MS, [], { ref: false })]).catch(() => []);
+}
+
+/** One line for each stage that has ended: some are over before they say how far they are. */
+function endedStages(rows: readonly StageRow[]): string[] {
+  return rows.flatMap(({ stage, state, seconds }) =>
+    state === "done" || state === "reused" ? [`${stage.padEnd(10)} ${state} in ${(seconds ?? 0).toFixed(1)} s`] : [],
+  );
 }
 
 /** A failed run as the error that it would have been here. */

@@ -53,6 +53,7 @@ export function progressView(stream: Terminal, now: () => number = Date.now): Pr
     line(text) {
       if (terminal && shown.text !== "") stream.write("\r\u001b[2K");
       stream.write(`${text}\n`);
+      if (terminal) shown = { at: Number.NEGATIVE_INFINITY, text: "" };
     },
     end: leave,
   };
