@@ -2,6 +2,7 @@ import { messageOf, UserError } from "../core/errors.js";
 import { nearest } from "../core/config/nearest.js";
 import type { Command } from "./command.js";
 import { CHECKOUT, readEnvironment } from "./environment.js";
+import { explained } from "./system-errors.js";
 
 /** Loaded on demand: a command pays at start only for what it uses. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -43,7 +44,7 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     return await command.run(rest, readEnvironment(process.env, CHECKOUT));
   } catch (error) {
-    return complain(error, command);
+    return complain(explained(error), command);
   }
 }
 

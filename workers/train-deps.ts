@@ -15,7 +15,7 @@ import { openTokens } from "../infra/tokens.js";
 
 /** Training's dependencies on a real machine. */
 export const trainDeps: TrainDeps = {
-  files: { writeFileAtomic, lock },
+  files: { writeFileAtomic, lock, artifactOf },
   openStore: fileStore,
   openModel: (directory) => new ModelFiles(directory),
   openSafetensors: (path) => new SafetensorsFile(path),

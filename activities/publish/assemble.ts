@@ -1,7 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { CorruptError } from "../../core/errors.js";
+import { UserError } from "../../core/errors.js";
 import { MANIFEST, REPORT, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
 import { elements, modelWeights } from "../../core/model/names.js";
@@ -90,7 +90,7 @@ function inputPath(request: StageRequest, name: string): string {
   return fileURLToPath(outputNamed(request.inputs, name).uri);
 }
 
-/** The trained model's files with their digests; CorruptError when they are no longer what training wrote. */
+/** The trained model's files with their digests; UserError when they are no longer what training wrote. */
 async function tunedFiles(
   dependencies: PublishDependencies,
   tuned: Artifact,
@@ -104,7 +104,7 @@ async function tunedFiles(
   }
   const got = dependencies.directoryDigest(files);
   if (got !== tuned.sha256)
-    throw new CorruptError("the tuned model is not what training wrote: train again in another directory", {
+    throw new UserError("the tuned model is not what training wrote: run `roslin stage train` again, which makes it anew from the last checkpoint", {
       directory,
       expected: tuned.sha256,
       got,

@@ -40,6 +40,8 @@ export const publishDefinition: StageDefinition = {
   name: "publish",
   version: 1,
   inputs: ["model", "dataset", "tokens", "tuned", "report"],
+  // the tuned model is checked file by file while it is read
+  reads: ["report"],
   settings: ({ publish, model, dataset }) => ({ target: publish.target, model: model.source, dataset: dataset.source }),
 };
 

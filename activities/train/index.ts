@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
+import { readdirSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { trainingPlan } from "../../core/data/order.js";
 import { UserError } from "../../core/errors.js";
 import { elements, modelWeights } from "../../core/model/names.js";
+import { gigabytes } from "../../core/resources.js";
 import { capacityOf } from "../../core/parallel/plan.js";
 import { sharedLayout } from "../../core/parallel/layout.js";
 import { outputNamed, type StageResult } from "../../core/stage.js";
@@ -12,7 +14,7 @@ import type { ModelFiles, SafetensorsFile } from "../../infra/model-files.js";
 import type { TensorSpec } from "../../infra/safetensors-writer.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import type { openTokens } from "../../infra/tokens.js";
-import { finishedStage, stageDirectory, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../stage.js";
+import { checkInputs, finishedStage, reusableStage, stageDirectory, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../stage.js";
 import { lastGood, pruneShards, SHARDS } from "./checkpoint.js";
 import { finish } from "./finish.js";
 import { openLog } from "./log.js";
@@ -61,8 +63,9 @@ export async function beginTraining(
   const { train } = config;
   if (train.engine !== "onnx") throw new UserError("this engine is not built yet", { field: "train.engine", expected: "onnx", got: train.engine });
   const directory = stageDirectory(trainDefinition, request);
-  const finished = await finishedStage(directory);
+  const finished = await reusableStage(deps.files, directory, context);
   if (finished !== null) return { finished };
+  await checkInputs(deps.files, trainDefinition, request, context.signal);
   await mkdir(join(directory, SHARDS), { recursive: true });
 
   const inputs = trainDefinition.inputs.map((name) => outputNamed(request.inputs, name));
@@ -114,10 +117,7 @@ function checkRoom(deps: TrainDeps, directory: string, model: ModelFiles, train:
   if (memory > have)
     throw new UserError("training this model needs more memory than this machine has free", { need: gigabytes(memory), have: gigabytes(have), parameters });
   const disk = parameters * (12 * (train.keepCheckpoints + 1) + 4);
-  const free = deps.freeDisk(directory);
+  // what an earlier attempt left is part of what this one needs
+  const free = deps.freeDisk(directory) + readdirSync(join(directory, SHARDS)).reduce((sum, name) => sum + statSync(join(directory, SHARDS, name)).size, 0);
   if (disk > free) throw new UserError("the checkpoints need more disk than is free; free some, or lower train.keepCheckpoints", { need: gigabytes(disk), have: gigabytes(free), directory });
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(1)} GB`;
 }

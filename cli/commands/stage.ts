@@ -11,6 +11,7 @@ import { trainDeps } from "../../workers/train-deps.js";
 import { wholeNumber, type Command } from "../command.js";
 import type { Environment } from "../environment.js";
 import { duration, progressView } from "../progress.js";
+import { explained } from "../system-errors.js";
 import { earlierResults, inputsFrom } from "../stage-inputs.js";
 import { untilInterrupted } from "../interrupt.js";
 import { withS3 } from "../with-s3.js";
@@ -33,7 +34,7 @@ export const stage: Command = {
       return 0;
     } catch (error) {
       view.end();
-      throw error;
+      throw explained(error, call.root);
     }
   },
 };
@@ -55,7 +56,8 @@ async function parseCall(args: readonly string[]): Promise<Call> {
   const name = STAGES.find((known) => known === positionals[0]);
   if (name === undefined || positionals.length > 1)
     throw new UserError("name one stage", { expected: STAGES.join(" "), got: positionals.join(" ") });
-  if (values.config === undefined || values.dir === undefined) throw new UserError("a stage needs --config FILE and --dir DIR");
+  // an unset shell variable would otherwise mean the working directory
+  if (!values.config || !values.dir) throw new UserError("a stage needs --config FILE and --dir DIR");
   return {
     name,
     config: await readConfig(values.config),

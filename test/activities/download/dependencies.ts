@@ -13,7 +13,7 @@ export const HUB = { model: { source: "hf://org/m@main" }, dataset: { source: "h
 /** The stage's real dependencies, against a hub at `url`, with the cache below `work`. */
 export function dependenciesFor(url: string, work: string): DownloadDependencies {
   return {
-    files: { writeFileAtomic, lock },
+    files: { writeFileAtomic, lock, artifactOf },
     hub: createHub({ endpoint: url, token: null, cacheDirectory: join(work, "hub"), timing: { stallMs: 3000, retryMs: 1 } }),
     artifactOf,
     directoryDigest,

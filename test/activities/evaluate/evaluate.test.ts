@@ -3,12 +3,12 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { evaluate, evaluateDefinition, type EvaluateDependencies, type Evaluation } from "../../../activities/evaluate/index.js";
 import type { StageContext, StageRequest } from "../../../activities/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import type { TokenRow, TokenSplit } from "../../../core/data/tokens.js";
-import { outputNamed, type Artifact, type Progress } from "../../../core/stage.js";
+import { outputNamed, type Progress } from "../../../core/stage.js";
 import { artifactOf, writeFileAtomic } from "../../../infra/files.js";
 import { openInference } from "../../../infra/inference/open.js";
 import { lock } from "../../../infra/lock.js";
@@ -26,10 +26,12 @@ mkdirSync(tuned);
 copyFileSync(join(base, "config.json"), join(tuned, "config.json"));
 copyFileSync(join(base, "expected-after-20-steps.safetensors"), join(tuned, "model.safetensors"));
 
-const input = (name: string, path: string): Artifact => ({ name, uri: pathToFileURL(path).href, sha256: `digest of ${path}`, bytes: 1 });
+const tokens = join(root, "tokens");
+mkdirSync(tokens);
+const inputs = [await artifactOf("model", base), await artifactOf("tuned", tuned), await artifactOf("tokens", tokens)];
 const request = (directory: string, settings: object = {}): StageRequest => ({
   config: parseRunConfig({ evaluate: { generateSamples: 2, ...settings } }),
-  inputs: [input("model", base), input("tuned", tuned), input("tokens", root)],
+  inputs,
   root: join(root, directory),
 });
 
@@ -37,7 +39,7 @@ function dependencies(held: readonly TokenRow[]): EvaluateDependencies & { reado
   const split: TokenSplit = { count: held.length, row: (index) => held[index]! };
   const scored: number[] = [];
   return {
-    files: { writeFileAtomic, lock },
+    files: { writeFileAtomic, lock, artifactOf },
     artifactOf,
     openTokens: () => Promise.resolve({ test: split } as unknown as Tokens),
     async openInference(directory, signal) {

@@ -7,7 +7,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { publish, publishDefinition } from "../../../activities/publish/index.js";
 import type { Latest } from "../../../activities/publish/latest.js";
 import type { StageContext } from "../../../activities/stage.js";
-import { CorruptError, UserError } from "../../../core/errors.js";
+import { UserError } from "../../../core/errors.js";
 import { checkChain, parseManifest } from "../../../core/format/manifest.js";
 import { directoryDigest, sha256, sha256File } from "../../../infra/files.js";
 import { ModelFiles } from "../../../infra/model-files.js";
@@ -154,5 +154,5 @@ test("a missing bucket is said before anything is written, and an aborted publis
 test("a tuned model that was changed since training is not published", async () => {
   const request = await finishedRun(newRoot(), pathToFileURL(join(newRoot(), "target")).href);
   writeFileSync(join(fileURLToPath(request.inputs.find(({ name }) => name === "tuned")!.uri), "generation_config.json"), "{}");
-  await assert.rejects(publish(publishDependencies(), request, context()), CorruptError);
+  await assert.rejects(publish(publishDependencies(), request, context()), (error: Error) => error instanceof UserError && /run `roslin stage train` again/.test(error.message));
 });

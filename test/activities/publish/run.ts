@@ -67,7 +67,7 @@ async function finish(
 ): Promise<void> {
   const directory = stageDirectory(definition, request);
   mkdirSync(directory, { recursive: true });
-  await finishStage({ writeFileAtomic, lock }, directory, {
+  await finishStage({ writeFileAtomic, lock, artifactOf }, directory, {
     stage: definition.name,
     outputs,
     metrics: { seconds: 1, ...metrics },
@@ -77,7 +77,7 @@ async function finish(
 
 export function publishDependencies(settings: S3Settings = {}, defaultTarget = "file:///nowhere"): PublishDependencies {
   return {
-    files: { writeFileAtomic, lock },
+    files: { writeFileAtomic, lock, artifactOf },
     defaultTarget,
     openStore: (uri) => openStore(uri, settings),
     checkTarget: (uri) => checkTarget(uri, settings),
