@@ -14,8 +14,8 @@ const file = named.extend({ bytes: z.int().min(0) });
 const schema = z.object({
   format: z.literal("roslin-manifest"),
   version: z.literal(1),
-  /** of the published model: the directory's name under the target */
-  name: z.string(),
+  /** of the published model: the directory's name under the target, and where it is kept on a machine that fetches it */
+  name: z.string().regex(/^[\w-][\w.-]*$/),
   files: z.array(file),
   /** one entry for each stage, in order: its key is the digest of [stage, version, settings, inputs], so it commits to them */
   chain: z.array(

@@ -34,16 +34,18 @@ export function headerLength(first8: Uint8Array, where: string): number {
 
 /** Reads a header and checks it against the file's size: contiguous offsets, sizes that follow from shapes, no byte left over. */
 export function parseHeader(header: Uint8Array, fileBytes: number, where: string): TensorEntry[] {
-  let json: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+  let json: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] } | null> | null;
   try {
     json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(header)) as typeof json;
   } catch (error) {
     throw new CorruptError("a safetensors header is not JSON", { file: where }, { cause: error });
   }
   const start = 8 + header.length;
-  const entries = Object.entries(json)
+  const entries = Object.entries(json ?? {})
     .filter(([name]) => name !== "__metadata__")
-    .map(([name, { dtype, shape, data_offsets: range }]): TensorEntry => {
+    .map(([name, tensor]): TensorEntry => {
+      if (tensor === null) throw new CorruptError("a tensor is not described", { file: where, tensor: name });
+      const { dtype, shape, data_offsets: range } = tensor;
       if (!Object.hasOwn(DTYPE_BYTES, dtype))
         throw new CorruptError("a tensor has an unknown dtype", { file: where, tensor: name, got: dtype });
       if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0) || !Array.isArray(range))
