@@ -16,8 +16,3 @@ export function parseHubSource(kind: HubReference["kind"], source: string): HubR
     throw new UserError("a hub source is malformed", { expected: "hf://owner/name or hf://owner/name@revision", got: source });
   return { kind, id, revision };
 }
-
-/** A source's scheme. */
-export function sourceScheme(source: string): "hf" | "file" | "s3" {
-  return source.slice(0, source.indexOf("://")) as "hf" | "file" | "s3";
-}

@@ -2,7 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../../core/errors.js";
-import { parseHubSource, sourceScheme } from "../../core/sources.js";
+import { parseHubSource } from "../../core/sources.js";
 import type { Artifact } from "../../core/stage.js";
 import type { Hub } from "../../infra/hub/hub.js";
 import type { HubFile, Repository } from "../../infra/hub/repository.js";
@@ -28,9 +28,7 @@ export type SourcePlan =
 
 /** Plans a local source; throws UserError when it isn't there or isn't what it should be. Null: the source is no local one. */
 export async function planLocal(name: SourceName, source: string): Promise<SourcePlan | null> {
-  if (sourceScheme(source) === "s3")
-    throw new UserError("models and datasets in S3 are not read yet: name a file:// or hf:// source", { [name]: source });
-  if (sourceScheme(source) !== "file") return null;
+  if (!source.startsWith("file:")) return null;
   const path = localPath(name, source);
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new UserError(`the ${name}'s source cannot be read`, { path }, { cause: error });

@@ -28,7 +28,7 @@ export interface PlanDependencies {
   searchAttributes(): Promise<readonly SearchAttributeName[]>;
 }
 
-/** Seconds between looks at who has registered. */
+/** Milliseconds between looks at who has registered. */
 const LOOK_MS = 500;
 
 /** Fills in what depends on the place and checks that the run can work here; throws UserError with every problem, need against have. */
@@ -46,7 +46,6 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   };
   const target = config.publish.target ?? dependencies.defaultTarget;
 
-  if (config.train.engine !== "onnx") problems.push(`train.engine: only onnx is there yet [got=${config.train.engine}]`);
   await check(async () => {
     say(`looking at ${config.model.source}`);
     const source = await sourcePlan(dependencies.hub, "model", config.model.source, context.signal);

@@ -5,7 +5,7 @@ import { nearest } from "./nearest.js";
 const count = z.int().min(1);
 const source = z
   .string()
-  .regex(/^(hf|file|s3):\/\/.+/, "must be hf://owner/name@revision, file:///path or s3://bucket/prefix");
+  .regex(/^(hf|file):\/\/.+/, "must be hf://owner/name@revision or file:///path");
 
 /** Sections default to `{}` parsed, so that every field of the result is there. */
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape).prefault({} as never);
@@ -23,7 +23,7 @@ const schema = z
       seed: z.int().min(0).default(42),
     }),
     train: section({
-      engine: z.enum(["onnx", "deepspeed"]).default("onnx"),
+      engine: z.enum(["onnx"]).default("onnx"),
       method: z.enum(["full"]).default("full"),
       shards: count.max(64).default(8),
       epochs: count.default(1),

@@ -226,7 +226,6 @@ const badSources: [string, (server: TestHub) => Promise<unknown>, RegExp][] = [
   ],
   ["a repository that is not there", async () => ({ model: { source: "hf://org/absent" } }), /no such repository/],
   ["a malformed name", async () => ({ model: { source: "hf://org/../m" } }), /hub source is malformed/],
-  ["an S3 source", async () => ({ model: { source: "s3://bucket/m" } }), /not read yet/],
   [
     "a dataset without data",
     async (server) => ({ dataset: { source: pathToFileURL(await localModel(server, { "notes.txt": "" })).href } }),

@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseRunConfig } from "../../../core/config/schema.js";
+import { ConfigError } from "../../../core/errors.js";
+
+test("no input, null and {} mean Dolly's own run", () => {
+  const config = parseRunConfig(undefined);
+  assert.deepEqual(parseRunConfig(null), config);
+  assert.deepEqual(parseRunConfig({}), config);
+  assert.equal(config.model.source, "hf://EleutherAI/gpt-j-6b@float16");
+  assert.deepEqual([config.train.shards, config.train.learningRate, config.preprocess.maxLength], [8, 1e-5, 1024]);
+  assert.deepEqual(parseRunConfig(JSON.parse(JSON.stringify(config))), config, "what was filled in is an input again");
+});
+
+const wrong: [unknown, RegExp][] = [
+  [{ modle: {} }, /unknown field modle; did you mean model\?/],
+  [{ train: { learningrate: 1 } }, /unknown field train\.learningrate; did you mean train\.learningRate\?/],
+  [{ train: { workers: { zzz: 1 } } }, /unknown field train\.workers\.zzz; known here: min, waitSeconds/],
+  [{ train: { epochs: 1.5 } }, /train\.epochs: .*got 1\.5/],
+  [{ train: { engine: "other" } }, /train\.engine: .*"onnx".*got "other"/],
+  [{ model: { source: "s3://bucket/model" } }, /model\.source: must be hf:.*got "s3:/],
+  [{ publish: { target: "ftp://x" } }, /publish\.target: must be s3:/],
+  [[], /the input: .*got \[\]/],
+];
+for (const [input, message] of wrong)
+  test(`${JSON.stringify(input)} is refused, and the field named`, () => {
+    assert.throws(() => parseRunConfig(input), (error) => error instanceof ConfigError && message.test(error.message));
+  });
+
+test("every problem is named at once", () => {
+  assert.throws(
+    () => parseRunConfig({ train: { epochs: 0, betas: [1, 2] }, evaluation: {} }),
+    (error) => error instanceof ConfigError && error.problems.length === 4,
+  );
+});
