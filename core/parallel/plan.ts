@@ -1,6 +1,7 @@
 import type { RunConfig } from "../config/schema.js";
+import { lossTokens } from "../data/mask.js";
 import { rowsOfStep, trainingPlan } from "../data/order.js";
-import { IGNORED, type TokenRow, type TokenSplit } from "../data/tokens.js";
+import type { TokenRow, TokenSplit } from "../data/tokens.js";
 import type { Capacity } from "./layout.js";
 
 /** What every worker knows of a step before it computes anything: who has which rows, and where their positions go. */
@@ -33,13 +34,6 @@ export interface StepPlan {
   readonly rows: number;
 }
 
-/** How many positions of a row carry loss: labels are shifted by one, so the first never does. */
-export function lossPositions(row: TokenRow): number {
-  let count = 0;
-  for (let i = 1; i < row.labels.length; i++) if (row.labels[i] !== IGNORED) count++;
-  return count;
-}
-
 export function planStep(split: TokenSplit, train: RunConfig["train"], step: number): StepPlan {
   const assigned = rowsOfStep(split.count, train, step);
   const planned = assigned.map((shards): MicroBatchPlan => {
@@ -48,7 +42,7 @@ export function planStep(split: TokenSplit, train: RunConfig["train"], step: num
     const active: ShardRows[] = [];
     shards.forEach((indices, shard) => {
       const rows = indices.map((index) => split.row(index));
-      const own = rows.reduce((sum, row) => sum + lossPositions(row), 0);
+      const own = rows.reduce((sum, row) => sum + lossTokens(row.labels), 0);
       if (own === 0) return;
       const length = rows.reduce((sum, row) => sum + row.inputIds.length, 0);
       active.push({ shard, rows, tokens: length, firstToken: tokens, positions: own, firstPosition: positions });
@@ -73,7 +67,7 @@ export function capacityOf(split: TokenSplit, train: RunConfig["train"]): Capaci
   let positions = 1;
   const perRow = Array.from({ length: split.count }, (_, index) => {
     const row = split.row(index);
-    return { tokens: row.inputIds.length, positions: lossPositions(row) };
+    return { tokens: row.inputIds.length, positions: lossTokens(row.labels) };
   });
   for (let step = 0; step < totalSteps; step++)
     for (const shards of rowsOfStep(split.count, train, step)) {

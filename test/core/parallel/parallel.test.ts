@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseRunConfig } from "../../../core/config/schema.js";
+import { lossTokens } from "../../../core/data/mask.js";
 import type { TokenSplit } from "../../../core/data/tokens.js";
 import { parseGptjConfig } from "../../../core/model/config.js";
 import { blockWeights, elements, modelWeights } from "../../../core/model/names.js";
 import { sharedLayout, type Region, type SharedLayout } from "../../../core/parallel/layout.js";
-import { capacityOf, lossPositions, planStep } from "../../../core/parallel/plan.js";
+import { capacityOf, planStep } from "../../../core/parallel/plan.js";
 import { hostedShards, sliceOf } from "../../../core/parallel/slices.js";
 
 const config = parseGptjConfig({ model_type: "gptj", n_embd: 24, n_head: 3, n_layer: 3, n_positions: 64, rotary_dim: 4, vocab_size: 53 }, "test");
@@ -90,7 +91,7 @@ test("a plan's counts add up, and its positions follow each other in the order o
       let position = 0;
       for (const part of batch.shards) {
         assert.deepEqual([part.firstToken, part.firstPosition], [token, position]);
-        assert.equal(part.positions, part.rows.reduce((sum, row) => sum + lossPositions(row), 0));
+        assert.equal(part.positions, part.rows.reduce((sum, row) => sum + lossTokens(row.labels), 0));
         token += part.tokens;
         position += part.positions;
         seen.push(...part.rows.map((row) => row.source));
