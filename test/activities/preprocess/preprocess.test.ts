@@ -10,7 +10,7 @@ import type { TokenRow, TokenSplit } from "../../../core/data/tokens.js";
 import { UserError } from "../../../core/errors.js";
 import type { Progress, StageResult } from "../../../core/stage.js";
 import { openTokens } from "../../../infra/tokens.js";
-import { gptjTokenizer } from "../../core/data/gptj.js";
+import { gptjTokenizer } from "../../../demo/tokenizer.js";
 import { byteTokenizer, dependencies, readLines, requestFor, writeModel } from "./helpers.js";
 
 const directory = mkdtempSync(join(tmpdir(), "roslin-preprocess-"));

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { MergeTable, mergeWord } from "../../../core/data/bpe.js";
 import { createTokenizer } from "../../../core/data/tokenizer.js";
 import { UserError } from "../../../core/errors.js";
-import { gptjTokenizer } from "./gptj.js";
+import { gptjTokenizer } from "../../../demo/tokenizer.js";
 
 const json = gptjTokenizer();
 const tokenizer = createTokenizer(json, "tokenizer.json");
