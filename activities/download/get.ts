@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { UserError, messageOf } from "../../core/errors.js";
+import { CorruptError, messageOf, UserError } from "../../core/errors.js";
 import type { Artifact } from "../../core/stage.js";
 import type { BlobEvents } from "../../infra/hub/blob.js";
 import type { DownloadDependencies } from "./index.js";
@@ -57,7 +57,7 @@ function checkIfModel({ checkModel }: DownloadDependencies, name: SourceName, di
   try {
     checkModel(directory);
   } catch (error) {
-    if ((error as Error).name !== "CorruptError") throw error;
+    if (!(error instanceof CorruptError)) throw error;
     throw new UserError(`the model cannot be used: ${messageOf(error)}. Get the file again`, {}, { cause: error });
   }
 }
