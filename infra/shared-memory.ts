@@ -11,6 +11,7 @@ const MAP_SHARED = 1;
 
 const libc = koffi.load(process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6");
 const mmap = libc.func("void *mmap(void *address, size_t length, int protection, int flags, int file, int64_t offset)");
+const munmap = libc.func("int munmap(void *address, size_t length)");
 
 /** Creates the file with every byte allocated, for a full tmpfs kills with SIGBUS later; it must not exist. */
 export async function createShared(path: string, bytes: number): Promise<void> {
@@ -26,7 +27,10 @@ export async function createShared(path: string, bytes: number): Promise<void> {
   }
 }
 
-/** Maps consecutive segments of a file; the memory stays mapped until the process ends. Views do not cross threads. */
+/** What this thread has mapped. */
+const mapped: { readonly address: unknown; readonly bytes: number }[] = [];
+
+/** Maps consecutive segments of a file, until `unmapShared` or the end of the process. Views do not cross threads. */
 export function mapShared(path: string, segments: readonly number[]): ArrayBuffer[] {
   const file = openSync(path, "r+");
   try {
@@ -34,12 +38,18 @@ export function mapShared(path: string, segments: readonly number[]): ArrayBuffe
     return segments.map((bytes) => {
       const address: unknown = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, file, offset);
       if (koffi.address(address) === 0xffffffffffffffffn) throw new Error(`mmap failed [file=${path}, bytes=${bytes}, offset=${offset}]`);
+      mapped.push({ address, bytes });
       offset += bytes;
       return koffi.view(address, bytes);
     });
   } finally {
     closeSync(file);
   }
+}
+
+/** Gives back all that this thread has mapped, for its process lives on; whoever touches a view after it kills the process. */
+export function unmapShared(): void {
+  for (const { address, bytes } of mapped.splice(0)) munmap(address, bytes);
 }
 
 /** Removes what earlier attempts of a run left in a directory; who still maps it keeps its own. */

@@ -3,7 +3,7 @@ import { compute, type ComputeInput, type ComputeMessage } from "../activities/t
 import { messageOf } from "../core/errors.js";
 import { ModelFiles, SafetensorsFile } from "../infra/model-files.js";
 import { createSession } from "../infra/onnx/session.js";
-import { mapShared } from "../infra/shared-memory.js";
+import { mapShared, unmapShared } from "../infra/shared-memory.js";
 import { openTokens } from "../infra/tokens.js";
 
 /** Entry of a worker's compute thread. */
@@ -19,4 +19,6 @@ try {
   await compute(deps, workerData as ComputeInput, port);
 } catch (error) {
   port.postMessage({ kind: "failed", name: (error as Error).name, message: messageOf(error) } satisfies ComputeMessage);
+} finally {
+  unmapShared();
 }
