@@ -1,0 +1,78 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { uniformAt } from "../../core/data/random.js";
+import { layoutFile } from "../../core/format/safetensors.js";
+import { parseGptjConfig } from "../../core/model/config.js";
+import { elements, modelWeights } from "../../core/model/names.js";
+
+/** A job of some seconds whose every stage is long enough to be hit: files above a part of S3's, several chunks, ten checkpoints. */
+
+const MODEL = "chaos/gptj";
+const DATASET = "chaos/rows";
+
+const CONFIG = {
+  architectures: ["GPTJForCausalLM"],
+  model_type: "gptj",
+  n_layer: 2,
+  n_head: 4,
+  n_embd: 64,
+  n_inner: null,
+  n_positions: 64,
+  rotary_dim: 8,
+  vocab_size: 34_000,
+  activation_function: "gelu_new",
+  layer_norm_epsilon: 1e-5,
+  bos_token_id: 0,
+  eos_token_id: 0,
+  tie_word_embeddings: false,
+  dtype: "float32",
+};
+
+const ROWS = 9000;
+const SEED = 7;
+
+/** Makes what the hub serves: a model of 18 MB and 9,000 short rows of tokens. */
+export function makeJob(root: string): void {
+  const model = join(root, "models", MODEL);
+  const dataset = join(root, "datasets", DATASET);
+  for (const directory of [model, dataset]) mkdirSync(directory, { recursive: true });
+  writeFileSync(join(model, "config.json"), JSON.stringify(CONFIG));
+  writeFileSync(join(model, "model.safetensors"), weights());
+  const rows = Array.from({ length: ROWS }, (_, row) => {
+    const input_ids = Array.from({ length: 6 + (row % 9) }, (_each, at) => (row * 31 + at * 3) % 300);
+    return { input_ids, labels: input_ids.map((id, at) => (at < 3 ? -100 : id)) };
+  });
+  writeFileSync(join(dataset, "rows.json"), JSON.stringify(rows));
+}
+
+/** The run's configuration; `target` is where it publishes. */
+export function jobConfig(target: string): object {
+  return {
+    model: { source: `hf://${MODEL}@main` },
+    dataset: { source: `hf://${DATASET}@main` },
+    preprocess: { maxLength: 32, testRows: 24 },
+    train: {
+      shards: 4,
+      microBatch: 1,
+      maxSteps: 40,
+      learningRate: 1e-3,
+      checkpointEverySteps: 4,
+      workers: { min: 1, waitSeconds: 5 },
+    },
+    evaluate: { generateSamples: 1, gate: { maxPerplexityRatio: 1000 } },
+    publish: { target },
+  };
+}
+
+function weights(): Buffer {
+  const specs = modelWeights(parseGptjConfig(CONFIG, "the job's model")).map((spec) => ({ ...spec, dtype: "F32" as const }));
+  const { header, entries, fileBytes } = layoutFile(specs);
+  const file = Buffer.alloc(fileBytes);
+  file.set(header);
+  for (const [number, { name, shape, offset }] of entries.entries())
+    for (let index = 0; index < elements(shape); index++) {
+      const value = /\.ln_\w+\.weight$/.test(name) ? 1 : name.endsWith(".bias") ? 0 : (uniformAt(SEED, number, index) - 0.5) * 0.2;
+      file.writeFloatLE(value, offset + index * 4);
+    }
+  return file;
+}
