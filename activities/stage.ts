@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../core/config/schema.js";
 import { messageOf, UserError } from "../core/errors.js";
+import { keyOf } from "../core/format/manifest.js";
 import { outputNamed, type Artifact, type Metrics, type Progress, type StageName, type StageResult } from "../core/stage.js";
 
 /** What every stage is handed besides its dependencies. */
@@ -34,20 +35,25 @@ export interface StageDefinition {
   settings(config: RunConfig): unknown;
 }
 
-/** What a stage's bookkeeping needs of the machine: infra's `stageFiles`. */
+/** What every stage needs of the machine: infra's functions of these names. */
 export interface StageFiles {
+  /** Writes a file whole or not at all. */
   writeFileAtomic(path: string, bytes: Uint8Array | string): Promise<void>;
   /** Holds an exclusive lock until the returned function is called; a dead holder's is taken over. `waiting` hears who holds it. */
   lock(path: string, signal: AbortSignal, waiting: (holder: string) => void): Promise<() => Promise<void>>;
-  /** infra's `artifactOf` */
+  /** A reference to a file or directory, digested now. */
   artifactOf(name: string, path: string, signal?: AbortSignal): Promise<Artifact>;
 }
 
 /** Digest of everything that a stage's outputs depend on: equal keys mean equal outputs. */
 export function stageKey(definition: StageDefinition, request: Pick<StageRequest, "config" | "inputs">): string {
-  const inputs = definition.inputs.map((name) => [name, outputNamed(request.inputs, name).sha256]);
-  const identity = [definition.name, definition.version, definition.settings(request.config), inputs];
-  return createHash("sha256").update(JSON.stringify(identity)).digest("hex");
+  const { name: stage, version } = definition;
+  const inputs = definition.inputs.map((name) => outputNamed(request.inputs, name));
+  return keyOf({ stage, version, settings: definition.settings(request.config), inputs }, { sha256 });
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 /** A stage's own directory: another setting gets another one, so that a changed mind loses nothing. */

@@ -12,7 +12,7 @@ import { readAll } from "../infra/store/store.js";
 import { openTokens } from "../infra/tokens.js";
 
 /** Evaluation's dependencies on a real machine. */
-export const evaluateDeps: EvaluateDependencies = { files: { writeFileAtomic, lock, artifactOf }, artifactOf, openTokens, openInference };
+export const evaluateDeps: EvaluateDependencies = { files: { writeFileAtomic, lock, artifactOf }, openTokens, openInference };
 
 /** Where a run is published that names no target. */
 export function defaultTarget({ bucket }: Environment): string {

@@ -40,8 +40,8 @@ export function makeStages(environment: Environment): Stages {
   const hub = createHub(environment.hub);
   const files = { writeFileAtomic, lock, artifactOf };
   const checkModel = (directory: string): void => new ModelFiles(directory).close();
-  const downloadDeps: DownloadDependencies = { files, hub, artifactOf, directoryDigest, checkModel };
-  const preprocessDeps: PreprocessDependencies = { files, writeFileAtomic, artifactOf, readRows };
+  const downloadDeps: DownloadDependencies = { files, hub, directoryDigest, checkModel };
+  const preprocessDeps: PreprocessDependencies = { files, readRows };
   const forPublishing = publishDeps(environment);
   return {
     root: join(environment.home, "stages"),

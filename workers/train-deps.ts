@@ -22,7 +22,6 @@ export const trainDeps: TrainDeps = {
   openTokens,
   writeSafetensors,
   sha256File,
-  artifactOf,
   fingerprint,
   availableMemory,
   freeDisk,

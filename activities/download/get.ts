@@ -32,7 +32,7 @@ export async function getSource(dependencies: DownloadDependencies, directory: s
       return { artifact: { name, uri: pathToFileURL(view).href, sha256, bytes: sum("bytes") }, fetched: sum("fetched") };
     }
     case "kept": {
-      const now = await dependencies.artifactOf(name, fileURLToPath(plan.artifact.uri), events.signal);
+      const now = await dependencies.files.artifactOf(name, fileURLToPath(plan.artifact.uri), events.signal);
       if (now.sha256 === plan.artifact.sha256) return { artifact: plan.artifact, fetched: 0 };
       const detail = `[uri=${now.uri}, expected=${plan.artifact.sha256}, got=${now.sha256}]`;
       throw new Error(`the hub cannot be reached, and what was downloaded before has changed ${detail}`);
@@ -44,10 +44,10 @@ export async function getSource(dependencies: DownloadDependencies, directory: s
         "symbolic",
       );
       checkIfModel(dependencies, name, view);
-      return { artifact: await dependencies.artifactOf(name, view, events.signal), fetched: 0 };
+      return { artifact: await dependencies.files.artifactOf(name, view, events.signal), fetched: 0 };
     }
     case "file":
-      return { artifact: await dependencies.artifactOf(name, plan.path, events.signal), fetched: 0 };
+      return { artifact: await dependencies.files.artifactOf(name, plan.path, events.signal), fetched: 0 };
   }
 }
 

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { outputNamed, type Artifact, type Progress, type StageResult } from "../../core/stage.js";
+import { outputNamed, type Progress, type StageResult } from "../../core/stage.js";
 import type { Hub } from "../../infra/hub/hub.js";
 import {
   finishStage,
@@ -18,8 +18,6 @@ import { describePlan, planHub, planLocal, type SourceName, type SourcePlan } fr
 export interface DownloadDependencies {
   readonly files: StageFiles;
   readonly hub: Hub;
-  /** infra's `artifactOf` */
-  artifactOf(name: string, path: string, signal?: AbortSignal): Promise<Artifact>;
   /** infra's `directoryDigest` */
   directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
   /** Throws UserError or CorruptError unless the directory holds a whole model: infra's `ModelFiles`. */

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { createTokenizer, type Tokenizer } from "../../core/data/tokenizer.js";
 import type { TokenSplit } from "../../core/data/tokens.js";
 import { UserError } from "../../core/errors.js";
-import { outputNamed, type Artifact, type StageResult } from "../../core/stage.js";
+import { outputNamed, type StageResult } from "../../core/stage.js";
 import type { InferenceModel } from "../../infra/inference/open.js";
 import type { openTokens } from "../../infra/tokens.js";
 import { runStage, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../stage.js";
@@ -18,8 +18,6 @@ export type { Sample } from "./samples.js";
 /** What evaluation is handed. */
 export interface EvaluateDependencies {
   readonly files: StageFiles;
-  /** infra's `artifactOf` */
-  artifactOf(name: string, path: string, signal?: AbortSignal): Promise<Artifact>;
   readonly openTokens: typeof openTokens;
   /** A model that computes off the main thread: infra's `openInference`. */
   openInference(directory: string, signal: AbortSignal): Promise<InferenceModel>;
@@ -60,7 +58,7 @@ export async function evaluate(dependencies: EvaluateDependencies, request: Stag
     await dependencies.files.writeFileAtomic(path, `${JSON.stringify(report, null, 2)}\n`);
     const { perplexity, gate, samples, heldOut } = report;
     const metrics = { seconds: (performance.now() - started) / 1000, perplexity, gate, samples: samples.length, heldOut };
-    return { outputs: [await dependencies.artifactOf("report", path, context.signal)], metrics };
+    return { outputs: [await dependencies.files.artifactOf("report", path, context.signal)], metrics };
   });
 }
 

@@ -55,8 +55,8 @@ export async function tokenizeChunks(
       const first = chunk.number * CHUNK_ROWS;
       const { bytes, ...counts } = await tokenizeRows(chunk.rows, first, rule!, turn);
       record = { file: `${name}.safetensors`, sha256: sha256(bytes), bytes: bytes.length, ...counts };
-      await dependencies.writeFileAtomic(join(directory, "tokens", record.file), bytes);
-      await dependencies.writeFileAtomic(recordPath, JSON.stringify(record));
+      await dependencies.files.writeFileAtomic(join(directory, "tokens", record.file), bytes);
+      await dependencies.files.writeFileAtomic(recordPath, JSON.stringify(record));
       tokenized += chunk.rows.length;
     }
     records.push(record);

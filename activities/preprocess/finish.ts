@@ -57,11 +57,11 @@ export async function finish(
     chunks: records.map(({ file, sha256, bytes, kept: count }) => ({ file, sha256, bytes, rows: count })),
     test: [...isTest.keys()].filter((row) => isTest[row] === 1),
   };
-  await dependencies.writeFileAtomic(join(tokens, TOKEN_INDEX), JSON.stringify(index));
+  await dependencies.files.writeFileAtomic(join(tokens, TOKEN_INDEX), JSON.stringify(index));
   await keepOnly(tokens, [TOKEN_INDEX, ...records.map((record) => record.file)]);
   const rejected = records.reduce((total, record) => total + record.rejects.length, 0);
   const stats = { rows, trainRows: kept - testRows, testRows, dropped: sum("dropped"), rejected, truncated: sum("truncated"), ...measured };
-  return { tokens: await dependencies.artifactOf("tokens", tokens, signal), stats };
+  return { tokens: await dependencies.files.artifactOf("tokens", tokens, signal), stats };
 }
 
 /** Writes rejects.jsonl; UserError when they are too many. */
@@ -74,7 +74,7 @@ async function setRejectsAside(
 ): Promise<void> {
   const rejects = records.flatMap((record) => record.rejects);
   const file = join(directory, "rejects.jsonl");
-  await dependencies.writeFileAtomic(file, rejects.map((reject) => `${JSON.stringify(reject)}\n`).join(""));
+  await dependencies.files.writeFileAtomic(file, rejects.map((reject) => `${JSON.stringify(reject)}\n`).join(""));
   const allBad = rejects.length > 0 && records.every((record) => record.kept === 0);
   if (rejects.length <= maxShare * rows && !allBad) return;
   const first = rejects.slice(0, QUOTED).map(({ row, reason }) => `row ${row}: ${reason}`);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../../core/errors.js";
 import { parseGptjConfig } from "../../core/model/config.js";
-import { outputNamed, type Artifact, type StageResult } from "../../core/stage.js";
+import { outputNamed, type StageResult } from "../../core/stage.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 import { runStage, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../stage.js";
 import { tokenizeChunks } from "./chunks.js";
@@ -13,10 +13,6 @@ import { chooseRule } from "./rule.js";
 /** What preprocessing is handed. */
 export interface PreprocessDependencies {
   readonly files: StageFiles;
-  /** infra's `writeFileAtomic` */
-  writeFileAtomic(path: string, bytes: Uint8Array | string): Promise<void>;
-  /** infra's `artifactOf` */
-  artifactOf(name: string, path: string, signal?: AbortSignal): Promise<Artifact>;
   /** infra's `readRows` */
   readRows(path: string, signal: AbortSignal): AsyncIterable<RowBatch>;
 }

@@ -34,7 +34,7 @@ export async function finish(deps: TrainDeps, request: StageRequest, directory: 
   const companions = await writeCompanions(deps, base, target);
   base.close();
   for (const name of await readdir(target)) if (name !== WEIGHTS && !companions.includes(name)) await rm(join(target, name));
-  const outputs = [await deps.artifactOf("model", target, context.signal)];
+  const outputs = [await deps.files.artifactOf("model", target, context.signal)];
   return finishStage(deps.files, directory, { stage: "train", outputs, metrics: figures(log, good.commit, good.entry), stateDigest });
 }
 

@@ -41,7 +41,6 @@ export interface TrainDeps {
   readonly openTokens: typeof openTokens;
   readonly writeSafetensors: (path: string, tensors: readonly TensorSpec[], bytesOf: (name: string) => Iterable<Uint8Array>) => Promise<{ sha256: string; bytes: number }>;
   readonly sha256File: (path: string, signal?: AbortSignal) => Promise<string>;
-  readonly artifactOf: (name: string, path: string, signal?: AbortSignal) => Promise<StageResult["outputs"][number]>;
   readonly fingerprint: () => Fingerprint;
   readonly availableMemory: () => number;
   readonly freeDisk: (directory: string) => number;
@@ -61,7 +60,6 @@ export async function beginTraining(
 ): Promise<{ readonly finished: StageResult } | { readonly attempt: TrainAttempt }> {
   const { config } = request;
   const { train } = config;
-  if (train.engine !== "onnx") throw new UserError("this engine is not built yet", { field: "train.engine", expected: "onnx", got: train.engine });
   const directory = stageDirectory(trainDefinition, request);
   const finished = await reusableStage(deps.files, directory, context);
   if (finished !== null) return { finished };

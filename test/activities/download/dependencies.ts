@@ -15,7 +15,6 @@ export function dependenciesFor(url: string, work: string): DownloadDependencies
   return {
     files: { writeFileAtomic, lock, artifactOf },
     hub: createHub({ endpoint: url, token: null, cacheDirectory: join(work, "hub"), timing: { stallMs: 3000, retryMs: 1 } }),
-    artifactOf,
     directoryDigest,
     checkModel: (directory) => new ModelFiles(directory).close(),
   };

@@ -40,7 +40,6 @@ function dependencies(held: readonly TokenRow[]): EvaluateDependencies & { reado
   const scored: number[] = [];
   return {
     files: { writeFileAtomic, lock, artifactOf },
-    artifactOf,
     openTokens: () => Promise.resolve({ test: split } as unknown as Tokens),
     async openInference(directory, signal) {
       const model = await openInference(directory, signal);

@@ -11,7 +11,7 @@ import { artifactOf, writeFileAtomic } from "../../../infra/files.js";
 import { lock } from "../../../infra/lock.js";
 
 /** The real parts, put together as the workers do. */
-export const dependencies: PreprocessDependencies = { files: { writeFileAtomic, lock, artifactOf }, writeFileAtomic, artifactOf, readRows };
+export const dependencies: PreprocessDependencies = { files: { writeFileAtomic, lock, artifactOf }, readRows };
 
 /** A tokenizer with one token a byte, and the end of text as 256. */
 export const byteTokenizer = {

@@ -114,9 +114,12 @@ test("an abort in the middle costs one chunk at most, and the digest is that of 
   let written = 0;
   const stopping = {
     ...dependencies,
-    writeFileAtomic: async (path: string, bytes: Uint8Array | string): Promise<void> => {
-      await dependencies.writeFileAtomic(path, bytes);
-      if (path.endsWith(".safetensors") && ++written === 3) stop.abort(new Error("paused"));
+    files: {
+      ...dependencies.files,
+      writeFileAtomic: async (path: string, bytes: Uint8Array | string): Promise<void> => {
+        await dependencies.files.writeFileAtomic(path, bytes);
+        if (path.endsWith(".safetensors") && ++written === 3) stop.abort(new Error("paused"));
+      },
     },
   };
   await assert.rejects(preprocess(stopping, request, { ...quiet, signal: stop.signal }), /paused/);
