@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "@temporalio/client";
 import { loadClientConnectConfig } from "@temporalio/envconfig";
-import { DefaultLogger, NativeConnection, Runtime, TransportError, type Worker } from "@temporalio/worker";
+import { DefaultLogger, NativeConnection, Runtime, TransportError, type LogEntry, type Worker } from "@temporalio/worker";
 
 /** A worker's ways to Temporal: one connection for polling and for asking. */
 export interface Temporal {
@@ -13,12 +13,17 @@ export interface Temporal {
 /** Milliseconds between attempts at reaching a server that does not answer yet. */
 const RETRY_MS = { first: 200, last: 3000 };
 
+/** A line on standard error, but for the warning that each GPU worker polls for no workflows, which it never does. */
+function log({ level, message, meta }: LogEntry): void {
+  if (!message.startsWith("No workflows registered")) console.error(`${new Date().toISOString()} ${level} ${message}`, meta ?? "");
+}
+
 /**
  * Connects to the server that TEMPORAL_* or a profile names, waiting as long as it does not answer. Installs the runtime
  * with its log on standard error, and leaves signals to the caller.
  */
 export async function connectTemporal(variables: Readonly<Record<string, string | undefined>>): Promise<Temporal> {
-  Runtime.install({ logger: new DefaultLogger("WARN"), shutdownSignals: [] });
+  Runtime.install({ logger: new DefaultLogger("WARN", log), shutdownSignals: [] });
   const overrideEnvVars = Object.fromEntries(
     Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );

@@ -70,14 +70,9 @@ async function main(): Promise<void> {
     void deregister(client, self, 1000).then(() => stopWorker(worker));
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, stop);
-  const registered = stayRegistered(client, self, stopping.signal);
-  try {
-    await worker.run();
-  } finally {
-    stopping.abort();
-    await registered;
-  }
-  await connection.close();
+  // not waited for at the end: it may be asking a lease for which nobody answers any more
+  void stayRegistered(client, self, stopping.signal);
+  await worker.run();
 }
 
 try {
