@@ -1,27 +1,41 @@
 import type { RunConfig } from "./config/schema.js";
 import type { GptjConfig } from "./model/config.js";
 import { elements, modelWeights } from "./model/names.js";
+import { sharedLayout, type SharedLayout } from "./parallel/layout.js";
 
-/** What a run needs of its machine, in bytes; rough, and rather too much than too little. */
+/** What a run needs of its machine, in bytes. */
 export interface Needs {
   readonly parameters: number;
   readonly memoryBytes: number;
   readonly diskBytes: number;
 }
 
-/** Weight, gradient and both of AdamW's moments, in fp32. */
-const TRAINING_BYTES = 16;
-/** Weight and moments of a parameter in a checkpoint. */
+/** Weight and both of AdamW's moments, in fp32: a parameter in a checkpoint. */
 const CHECKPOINT_BYTES = 12;
+/** Both moments and the gradient; with several micro-batches a step their float64 sum as well. */
+const STATE_BYTES = { one: 12, several: 20 };
 /** What a training process takes before it has seen a model. */
 const PROCESS_BYTES = 150e6;
 
-/** Needs of a run on a model: training's memory, and the files that training and publishing leave. The download is not in it. */
-export function runNeeds(model: GptjConfig, train: RunConfig["train"], workers: number): Needs {
+/** Training's needs on shared memory of a layout; what a graph takes while it runs comes on top. */
+export function trainingNeeds(model: GptjConfig, train: RunConfig["train"], { segments }: SharedLayout): Needs {
   const parameters = modelWeights(model).reduce((sum, { shape }) => sum + elements(shape), 0);
-  // a new checkpoint is written before the oldest goes; tuned model, its published copy and the ONNX export follow
-  const diskBytes = parameters * (CHECKPOINT_BYTES * (train.keepCheckpoints + 1) + 3 * 4);
-  return { parameters, memoryBytes: parameters * TRAINING_BYTES + workers * PROCESS_BYTES, diskBytes };
+  const shared = segments.reduce((sum, bytes) => sum + bytes, 0);
+  const states = parameters * (train.accumulation > 1 ? STATE_BYTES.several : STATE_BYTES.one);
+  // a new checkpoint is written before the oldest goes; the trained model follows
+  const diskBytes = parameters * (CHECKPOINT_BYTES * (train.keepCheckpoints + 1) + 4);
+  return { parameters, memoryBytes: shared + states, diskBytes };
+}
+
+/** The least that a whole run needs, known before its rows are: training on the shortest ones, and publishing. The download is not in it. */
+export function runNeeds(model: GptjConfig, train: RunConfig["train"]): Needs {
+  const least = trainingNeeds(model, train, sharedLayout(model, train.shards, { tokens: 1, positions: 1 }));
+  return {
+    ...least,
+    memoryBytes: least.memoryBytes + train.shards * PROCESS_BYTES,
+    // the ONNX export and what is published, in fp32
+    diskBytes: least.diskBytes + least.parameters * 2 * 4,
+  };
 }
 
 /** Bytes for people: "96.8 GB". */

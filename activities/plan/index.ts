@@ -49,10 +49,10 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   await check(async () => {
     say(`looking at ${config.model.source}`);
     const source = await sourcePlan(dependencies.hub, "model", config.model.source, context.signal);
-    const needs = runNeeds(await modelConfig(dependencies.hub, source, context.signal), config.train, config.train.shards);
+    const needs = runNeeds(await modelConfig(dependencies.hub, source, context.signal), config.train);
     const download = source.kind === "hub" ? await dependencies.hub.missing(source.repository, source.files) : 0;
     notes.push(
-      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes ${gigabytes(needs.memoryBytes)} of memory, the run ${gigabytes(needs.diskBytes)} of disk`,
+      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${gigabytes(needs.memoryBytes)} of memory, the run ${gigabytes(needs.diskBytes)} of disk`,
     );
     const { total, available } = dependencies.memory();
     const asked = { model: config.model.source, need: gigabytes(needs.memoryBytes) };

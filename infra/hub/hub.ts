@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readlink, rename, statfs, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { UserError } from "../../core/errors.js";
+import { gigabytes } from "../../core/resources.js";
 import type { HubReference } from "../../core/sources.js";
 import { writeFileAtomic } from "../files.js";
 import { bytesPresent, fetchBlob, type BlobEvents } from "./blob.js";
@@ -95,8 +96,4 @@ async function linkSnapshot(folder: string, repository: Repository, file: HubFil
   const temporary = `${link}.${randomUUID()}.tmp`;
   await symlink(target, temporary);
   await rename(temporary, link);
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(2)} GB`;
 }
