@@ -6,7 +6,7 @@ import { finishedStage, stageDirectory, type StageDefinition } from "../activiti
 import { trainDefinition } from "../activities/train/index.js";
 import type { RunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
-import { STAGES, type Artifact, type StageName, type StageResult } from "../core/stage.js";
+import { inputsFrom, STAGES, type StageName, type StageResult } from "../core/stage.js";
 
 const DEFINITIONS: Readonly<Record<StageName, StageDefinition>> = {
   download: downloadDefinition,
@@ -33,11 +33,4 @@ export async function earlierResults(name: StageName, config: RunConfig, root: s
     results.push(result);
   }
   return results;
-}
-
-/** All outputs by name; the trained model is the later stages' "tuned". */
-export function inputsFrom(results: readonly StageResult[]): Artifact[] {
-  return results.flatMap(({ stage, outputs }) =>
-    outputs.map((output) => (stage === "train" && output.name === "model" ? { ...output, name: "tuned" } : output)),
-  );
 }

@@ -45,3 +45,10 @@ export function outputNamed(outputs: readonly Artifact[], name: string): Artifac
   if (found === undefined) throw new Error(`no output is named ${name} [got=${outputs.map((output) => output.name).join(" ")}]`);
   return found;
 }
+
+/** The outputs of the stages so far, as the next one's inputs; the trained model is the later stages' "tuned". */
+export function inputsFrom(results: readonly StageResult[]): Artifact[] {
+  return results.flatMap(({ stage, outputs }) =>
+    outputs.map((output) => (stage === "train" && output.name === "model" ? { ...output, name: "tuned" } : output)),
+  );
+}

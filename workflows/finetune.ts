@@ -12,7 +12,7 @@ import {
 } from "@temporalio/workflow";
 import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
 import { ConfigError } from "../core/errors.js";
-import type { Artifact, StageName, StageResult } from "../core/stage.js";
+import { inputsFrom, type StageName, type StageResult } from "../core/stage.js";
 import {
   QUERIES,
   SEARCH_ATTRIBUTES,
@@ -59,7 +59,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
     table.start(name);
     setAttributes(plan, { RoslinStage: name });
     try {
-      const result = await run({ config: plan.config, inputs: outputsOf(results) });
+      const result = await run({ config: plan.config, inputs: inputsFrom(results) });
       results.push(result);
       table.end(name, result.reused ? "reused" : "done", noteOf(result));
     } catch (error) {
@@ -128,13 +128,6 @@ function setAttributes(plan: Plan, values: Partial<Record<SearchAttributeName, s
     return [{ key, value }] as never[];
   });
   if (pairs.length > 0) upsertSearchAttributes(pairs);
-}
-
-/** All outputs by name; the trained model is the later stages' "tuned". */
-function outputsOf(results: readonly StageResult[]): Artifact[] {
-  return results.flatMap(({ stage, outputs }) =>
-    outputs.map((output) => (stage === "train" && output.name === "model" ? { ...output, name: "tuned" } : output)),
-  );
 }
 
 function gateWord(gate: unknown): string {

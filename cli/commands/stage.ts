@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import type { StageContext, StageRequest } from "../../activities/stage.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
-import { STAGES, type StageName, type StageResult } from "../../core/stage.js";
+import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stage.js";
 import { trainLocally } from "../../workers/local.js";
 import { makeStages } from "../../workers/stages.js";
 import { trainDeps } from "../../workers/train-deps.js";
@@ -12,7 +12,7 @@ import { wholeNumber, type Command } from "../command.js";
 import type { Environment } from "../environment.js";
 import { duration, progressView } from "../progress.js";
 import { explained } from "../system-errors.js";
-import { earlierResults, inputsFrom } from "../stage-inputs.js";
+import { earlierResults } from "../stage-inputs.js";
 import { untilInterrupted } from "../interrupt.js";
 import { withS3 } from "../with-s3.js";
 
