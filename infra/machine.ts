@@ -1,14 +1,20 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statfsSync } from "node:fs";
-import { arch, cpus, freemem, platform } from "node:os";
+import { arch, cpus, freemem, platform, totalmem } from "node:os";
 import { createRequire } from "node:module";
 
 /** What this machine is and has. */
 
+/** Bytes of memory that this process may ever have: a container's limit, or all that there is. */
+export function memoryLimit(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+}
+
 /** Bytes of memory that a new process can take without pushing others out. */
 export function availableMemory(): number {
   const found = existsSync("/proc/meminfo") ? /^MemAvailable:\s+(\d+) kB/m.exec(readFileSync("/proc/meminfo", "utf8")) : null;
-  return found === null ? freemem() : Number(found[1]) * 1024;
+  return Math.min(memoryLimit(), found === null ? freemem() : Number(found[1]) * 1024);
 }
 
 /** Free bytes on the disk that holds a directory. */

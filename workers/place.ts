@@ -1,9 +1,9 @@
 import { lstat, mkdir, readdir } from "node:fs/promises";
-import { hostname, totalmem } from "node:os";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import type { PlanDependencies } from "../activities/plan/index.js";
 import type { Environment } from "../cli/environment.js";
-import { availableMemory, freeDisk } from "../infra/machine.js";
+import { availableMemory, freeDisk, memoryLimit } from "../infra/machine.js";
 import { checkTarget } from "../infra/store/check.js";
 import { s3SettingsOf } from "../infra/store/s3.js";
 import { SEARCH_ATTRIBUTES, type SearchAttributeName } from "../workflows/contract.js";
@@ -19,7 +19,7 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
     hub: stages.hub,
     host,
     defaultTarget: defaultTarget(environment),
-    memory: () => ({ total: memoryLimit(), available: Math.min(availableMemory(), memoryLimit()) }),
+    memory: () => ({ total: memoryLimit(), available: availableMemory() }),
     disk: async () => {
       await mkdir(stages.root, { recursive: true });
       return { free: freeDisk(stages.root), used: await bytesBelow(stages.root), directory: stages.root };
@@ -28,12 +28,6 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
     gpuWorkers: async () => ((await leaseState(temporal.client))?.workers ?? []).filter((worker) => worker.host === host).length,
     searchAttributes: () => knownAttributes(temporal),
   };
-}
-
-/** Bytes of memory that this process may ever have: a container's limit, or all that there is. */
-function memoryLimit(): number {
-  const limit = process.constrainedMemory();
-  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
 
 /** Bytes of the files below a directory; those that go while they are counted are not. */
