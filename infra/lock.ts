@@ -3,12 +3,15 @@ import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readFileSync,
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import koffi from "koffi";
+import { UserError } from "../core/errors.js";
 
 /** Locks that the kernel gives back when their holder dies, however it dies. */
 
 /** Milliseconds between looks at a lock that another holds. */
 const POLL_MS = 200;
 const EXCLUSIVE_NOW = 2 | 4;
+/** What flock fails with where there are no locks; else another has it. */
+const LOCKLESS = ["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"].map((name) => koffi.os.errno[name]);
 
 const flock = koffi.load(process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6").func("int flock(int file, int operation)");
 
@@ -40,8 +43,10 @@ export async function lock(path: string, signal: AbortSignal, waiting: (holder: 
   for (;;) {
     signal.throwIfAborted();
     const file = openSync(path, "a+");
+    const taken = flock(file, EXCLUSIVE_NOW) === 0;
+    const lockless = !taken && LOCKLESS.includes(koffi.errno());
     // the holder before may have removed the name: then this is no lock that others see
-    if (flock(file, EXCLUSIVE_NOW) === 0 && isNamed(file, path)) {
+    if (taken && isNamed(file, path)) {
       ftruncateSync(file);
       writeSync(file, String(process.pid));
       return async () => {
@@ -50,6 +55,7 @@ export async function lock(path: string, signal: AbortSignal, waiting: (holder: 
       };
     }
     closeSync(file);
+    if (lockless) throw new UserError("a file cannot be locked on this file system: use a local disk", { file: path });
     const holder = readHolder(path);
     if (holder !== "") waiting(`process ${holder}`);
     await sleep(POLL_MS, undefined, { signal });
