@@ -42,10 +42,12 @@ export async function trainLocally(deps: TrainDeps, request: StageRequest, worke
       const lost = await runAttempt(begun.attempt, context);
       if (lost === null) {
         context.signal.throwIfAborted();
-        return await finishTraining(deps, request, context);
+        const result = await finishTraining(deps, request, context);
+        if (result !== null) return result;
       }
-      if (fruitless + 1 >= FRUITLESS_ATTEMPTS) throw new Error(`training was lost ${FRUITLESS_ATTEMPTS} times after step ${lastStep} without coming to a checkpoint: ${lost.message}`);
-      context.progress({ stage: "train", done: lastStep, total: begun.attempt.totalSteps, unit: "steps", note: `${lost.message}; starting again from the last checkpoint` });
+      const why = lost?.message ?? "the last checkpoint is no longer whole";
+      if (fruitless + 1 >= FRUITLESS_ATTEMPTS) throw new Error(`training was lost ${FRUITLESS_ATTEMPTS} times after step ${lastStep} without coming to a checkpoint: ${why}`);
+      context.progress({ stage: "train", done: lastStep, total: begun.attempt.totalSteps, unit: "steps", note: `${why}; starting again from the last checkpoint` });
     }
   } finally {
     await unlock();

@@ -26,7 +26,11 @@ function pipelineActivities(environment: Environment, temporal: Temporal): Pipel
         const begun = await stages.beginTraining({ ...input, root }, workers, context);
         return "finished" in begun ? { finished: essentials(begun.finished) } : begun;
       }),
-    finishTraining: (input) => inActivity(async (context) => essentials(await stages.finishTraining({ ...input, root }, context))),
+    finishTraining: (input) =>
+      inActivity(async (context) => {
+        const result = await stages.finishTraining({ ...input, root }, context);
+        return result === null ? null : essentials(result);
+      }),
     evaluate: (input) => inActivity(async (context) => essentials(await stages.evaluate({ ...input, root }, context))),
     publish: (input) => inActivity(async (context) => essentials(await stages.publish({ ...input, root }, context))),
     awaitClosed: (holder) => awaitClosed(temporal.client, holder),

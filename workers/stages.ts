@@ -30,7 +30,7 @@ export interface Stages {
     context: StageContext,
   ): Promise<{ readonly finished: StageResult } | { readonly attempt: TrainAttempt }>;
   runRank(input: { readonly attempt: TrainAttempt; readonly worker: number }, context: StageContext): Promise<RankOutcome>;
-  readonly finishTraining: Stage;
+  finishTraining(request: StageRequest, context: StageContext): Promise<StageResult | null>;
   readonly evaluate: Stage;
   readonly publish: Stage;
 }

@@ -76,7 +76,8 @@ export interface PipelineActivities {
   preprocess(input: StageInput): Promise<StageResult>;
   /** Takes the next generation for an attempt with so many workers, unless training is finished. */
   beginTraining(input: StageInput & { readonly workers: number }): Promise<TrainingBegun>;
-  finishTraining(input: StageInput): Promise<StageResult>;
+  /** null: the last checkpoint is no longer whole, and another attempt has to repeat its steps */
+  finishTraining(input: StageInput): Promise<StageResult | null>;
   evaluate(input: StageInput): Promise<StageResult>;
   publish(input: StageInput): Promise<StageResult>;
   /** Resolves when the run is closed, or unknown. */

@@ -10,7 +10,7 @@ import {
 import type { StageResult } from "../core/stage.js";
 import type { GpuActivities, GpuWorker, PipelineActivities, RankResult, StageInput, TrainAttempt } from "./contract.js";
 import { describeFailure, judge, rootCause, type Verdict } from "./failures.js";
-import { HEARTBEAT, STAGE_OPTIONS } from "./options.js";
+import { GANG_OPTIONS, HEARTBEAT } from "./options.js";
 import type { LeasedWorkers } from "./workers.js";
 
 /** How many attempts in a row may end without a new checkpoint. A killed process is no sign of a mistake; an error is. */
@@ -48,7 +48,7 @@ export async function trainGang(gang: Gang): Promise<GangResult> {
       max: shards,
       waitSeconds: wish.waitSeconds,
     });
-    const { beginTraining, finishTraining } = proxyActivities<PipelineActivities>(STAGE_OPTIONS);
+    const { beginTraining, finishTraining } = proxyActivities<PipelineActivities>(GANG_OPTIONS);
     const begun = await beginTraining.executeWithOptions(
       { activityId: `train-begin-${attempts + 1}`, summary: `the next attempt, on ${workers.length} workers` },
       [{ ...gang.input, workers: workers.length }],
@@ -65,7 +65,8 @@ export async function trainGang(gang: Gang): Promise<GangResult> {
       const result = await finishTraining.executeWithOptions({ activityId: "train-finish", summary: "the trained model's files" }, [
         gang.input,
       ]);
-      return { result, attempts: attempts + 1 };
+      if (result !== null) return { result, attempts: attempts + 1 };
+      failures.push(ApplicationFailure.create({ message: "the last checkpoint was no longer whole", type: "CorruptError" }));
     }
 
     // all saved and stopped: somebody's worker was asked to go, which is the same as having lost it

@@ -18,3 +18,13 @@ export const STAGE_OPTIONS: ActivityOptions = {
     nonRetryableErrorTypes: [...NON_RETRYABLE],
   },
 };
+
+/**
+ * Options of the activities around training's attempts. One of theirs that was taken for dead may still write into the
+ * commit log once, before its successor does: who is fenced by that reads the log again. The lease sees to it that no
+ * other run is at the same work.
+ */
+export const GANG_OPTIONS: ActivityOptions = {
+  ...STAGE_OPTIONS,
+  retry: { ...STAGE_OPTIONS.retry, nonRetryableErrorTypes: NON_RETRYABLE.filter((name) => name !== "FencedError") },
+};

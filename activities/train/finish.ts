@@ -22,12 +22,15 @@ const GENERATION = "generation_config.json";
 /** Elements read and converted at a time. */
 const CHUNK = 1 << 20;
 
-/** Makes the stage's outputs. An attempt that was killed at it may have left anything in the model's directory. */
-export async function finish(deps: TrainDeps, request: StageRequest, directory: string, context: StageContext): Promise<StageResult> {
+/**
+ * Makes the stage's outputs; null when the checkpoint of the last step is no longer whole, and steps have to be repeated.
+ * An attempt that was killed at it may have left anything in the model's directory.
+ */
+export async function finish(deps: TrainDeps, request: StageRequest, directory: string, context: StageContext): Promise<StageResult | null> {
   const say = (note: string): void => context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note });
   const log = await openLog(deps.openStore(directory));
   const good = await lastGood(log, directory, (path) => deps.sha256File(path, context.signal), say);
-  if (good === null) throw new Error(`training has no checkpoint to finish from [directory=${directory}]`);
+  if (good?.entry.reason !== "finish") return null;
   const base = deps.openModel(fileURLToPath(outputNamed(request.inputs, "model").uri));
   const target = join(directory, "model");
   const stateDigest = await writeModel(deps, base, join(target, WEIGHTS), directory, good.entry, say);

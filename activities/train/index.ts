@@ -5,8 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { trainingPlan } from "../../core/data/order.js";
 import { UserError } from "../../core/errors.js";
-import { elements, modelWeights } from "../../core/model/names.js";
-import { gigabytes } from "../../core/resources.js";
+import { gigabytes, trainingNeeds, type Needs } from "../../core/resources.js";
 import { capacityOf } from "../../core/parallel/plan.js";
 import { sharedLayout } from "../../core/parallel/layout.js";
 import { outputNamed, type StageResult } from "../../core/stage.js";
@@ -73,20 +72,22 @@ export async function beginTraining(
   const model = deps.openModel(fileURLToPath(outputNamed(inputs, "model").uri));
   model.close();
   const capacity = capacityOf(split, train);
-  const { segments } = sharedLayout(model.config, train.shards, capacity);
-  const shared = segments.reduce((sum, bytes) => sum + bytes, 0);
+  const layout = sharedLayout(model.config, train.shards, capacity);
 
   const log = await openLog(deps.openStore(directory));
   const good = await lastGood(log, directory, (path) => deps.sha256File(path, context.signal), say);
-  if (good !== null && good.entry.step >= totalSteps) return { finished: await finishTraining(deps, request, context) };
+  if (good !== null && good.entry.step >= totalSteps) {
+    const made = await finishTraining(deps, request, context);
+    return made === null ? beginTraining(deps, request, workers, context) : { finished: made };
+  }
 
-  checkRoom(deps, directory, model, train, shared);
+  checkRoom(deps, directory, trainingNeeds(model.config, train, layout));
   const resumeStep = good?.entry.step ?? 0;
   const resumeFrom = good?.commit ?? null;
   const hosts = Math.min(workers, train.shards);
   const generation = await log.append({ kind: "attempt", workers: hosts, resumeFrom, resumeStep });
   const prefix = attemptPrefix(directory);
-  const sharedIn = deps.sharedDirectory(shared, directory);
+  const sharedIn = deps.sharedDirectory(layout.segments.reduce((sum, bytes) => sum + bytes, 0), directory);
   for (const place of new Set([sharedIn, deps.socketDirectory])) deps.clearShared(place, prefix);
   await pruneShards(log, directory, train.keepCheckpoints, generation);
   const sharedPath = join(sharedIn, `${prefix}g${generation}.weights`);
@@ -99,23 +100,28 @@ export function attemptPrefix(directory: string): string {
   return `roslin-${createHash("sha256").update(directory).digest("hex").slice(0, 12)}-`;
 }
 
-/** Makes the stage's outputs from the last checkpoint, which holds every step. */
-export async function finishTraining(deps: TrainDeps, request: StageRequest, context: StageContext): Promise<StageResult> {
+/** Makes the stage's outputs from the last checkpoint, which holds every step; null when that is no longer whole: begin again. */
+export async function finishTraining(deps: TrainDeps, request: StageRequest, context: StageContext): Promise<StageResult | null> {
   const directory = stageDirectory(trainDefinition, request);
   return (await finishedStage(directory)) ?? finish(deps, request, directory, context);
 }
 
 /** Says before the start what would otherwise be a kill without a reason an hour later. */
-function checkRoom(deps: TrainDeps, directory: string, model: ModelFiles, train: StageRequest["config"]["train"], shared: number): void {
-  const parameters = modelWeights(model.config).reduce((sum, spec) => sum + elements(spec.shape), 0);
-  // two moments and a gradient in fp32, and float64 sums where a step has several micro-batches
-  const states = parameters * (train.accumulation > 1 ? 20 : 12);
-  const memory = shared + states;
+function checkRoom(deps: TrainDeps, directory: string, { parameters, memoryBytes, diskBytes }: Needs): void {
   const have = deps.availableMemory();
-  if (memory > have)
-    throw new UserError("training this model needs more memory than this machine has free", { need: gigabytes(memory), have: gigabytes(have), parameters });
-  const disk = parameters * (12 * (train.keepCheckpoints + 1) + 4);
+  if (memoryBytes > have)
+    throw new UserError("training this model needs more memory than this machine has free", {
+      need: gigabytes(memoryBytes),
+      have: gigabytes(have),
+      parameters,
+    });
   // what an earlier attempt left is part of what this one needs
-  const free = deps.freeDisk(directory) + readdirSync(join(directory, SHARDS)).reduce((sum, name) => sum + statSync(join(directory, SHARDS, name)).size, 0);
-  if (disk > free) throw new UserError("the checkpoints need more disk than is free; free some, or lower train.keepCheckpoints", { need: gigabytes(disk), have: gigabytes(free), directory });
+  const shards = readdirSync(join(directory, SHARDS)).map((name) => statSync(join(directory, SHARDS, name)).size);
+  const free = deps.freeDisk(directory) + shards.reduce((sum, bytes) => sum + bytes, 0);
+  if (diskBytes > free)
+    throw new UserError("the checkpoints need more disk than is free; free some, or lower train.keepCheckpoints", {
+      need: gigabytes(diskBytes),
+      have: gigabytes(free),
+      directory,
+    });
 }

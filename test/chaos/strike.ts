@@ -43,7 +43,7 @@ async function flip(fault: Fault, machine: ChaosMachine, view: View): Promise<bo
     checkpoint: newest(view.files("train", "shards", /\.safetensors$/)),
     tokens: view.files("preprocess", "tokens", /\.safetensors$/),
     "partial download": view.parts(),
-    model: view.files("download", "model", /\.safetensors$/),
+    model: view.models(),
   };
   const choices = files[fault.target]!;
   const file = choices[Math.floor(fault.where * choices.length)];

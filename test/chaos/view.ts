@@ -49,6 +49,15 @@ export class View {
     );
   }
 
+  /** Weights that were downloaded. */
+  models(): string[] {
+    return this.stage("download").flatMap((directory) =>
+      list(directory)
+        .filter((name) => name.startsWith("model"))
+        .map((name) => join(directory, name, "model.safetensors")),
+    );
+  }
+
   /** Files that are being downloaded. */
   parts(): string[] {
     const cache = join(this.home, "hub-cache", "hub");

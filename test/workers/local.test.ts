@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { stageDirectory } from "../../activities/stage.js";
-import { attemptPrefix, trainDefinition } from "../../activities/train/index.js";
+import { attemptPrefix, finishTraining, trainDefinition } from "../../activities/train/index.js";
 import { UserError } from "../../core/errors.js";
 import { modelWeights, elements } from "../../core/model/names.js";
 import { SafetensorsFile, ModelFiles } from "../../infra/model-files.js";
@@ -132,6 +132,20 @@ test("a corrupt newest checkpoint is set aside, and the one before it is used", 
   await writeFile(file, bytes);
   assert.equal((await trainLocally(trainDeps, request, 2, context())).stateDigest, digest);
   assert.ok(seen.some(({ note }) => note?.includes("is set aside")));
+});
+
+test("a last checkpoint that is corrupt before the model is made from it never gives a model of fewer steps", async (t) => {
+  const made = await job(t, madeRows(21), UNEVEN);
+  const { request, context } = made;
+  const { stateDigest } = await trainLocally(trainDeps, request, 1, context());
+  const directory = stageDirectory(trainDefinition, request);
+  const file = join(directory, "shards", readdirSync(join(directory, "shards")).sort().at(-1)!);
+  const bytes = await readFile(file);
+  bytes[bytes.length - 5]! ^= 1;
+  await writeFile(file, bytes);
+  await rm(join(directory, "stage.json"));
+  assert.equal(await finishTraining(trainDeps, request, context()), null);
+  assert.equal((await trainLocally(trainDeps, request, 1, context())).stateDigest, stateDigest);
 });
 
 test("with every checkpoint gone training starts over rather than failing", async (t) => {
