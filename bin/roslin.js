@@ -14,7 +14,5 @@ try {
   process.exit(2);
 }
 process.setSourceMapsEnabled(true);
-// the AWS SDK's word to developers about a later Node is none to users
-process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
 const { main } = await import("../dist/cli/main.js");
 process.exit(await main(process.argv.slice(2)));
