@@ -100,14 +100,27 @@ export async function reusableStage(files: StageFiles, directory: string, contex
 }
 
 /** Which stage leaves what a later one reads. */
-const MAKERS: Readonly<Record<string, StageName>> = { model: "download", dataset: "download", tokens: "preprocess", tuned: "train", report: "evaluate" };
+const MAKERS: Readonly<Record<string, StageName>> = {
+  model: "download",
+  dataset: "download",
+  tokens: "preprocess",
+  tuned: "train",
+  report: "evaluate",
+};
 
 /** Throws UserError when an input that a stage reads is not what the stage before left. */
-export async function checkInputs(files: StageFiles, { inputs, reads = inputs }: StageDefinition, request: StageRequest, signal: AbortSignal): Promise<void> {
+export async function checkInputs(
+  files: StageFiles,
+  { inputs, reads = inputs }: StageDefinition,
+  request: StageRequest,
+  signal: AbortSignal,
+): Promise<void> {
   for (const name of reads) {
     const change = await findChange(files, outputNamed(request.inputs, name), signal);
     if (change === null) continue;
-    throw new UserError(`the ${name === "tuned" ? "tuned model" : name} changed after the stage that made it, or is gone: run \`roslin stage ${MAKERS[name]}\` again ${change}`);
+    throw new UserError(
+      `the ${name === "tuned" ? "tuned model" : name} changed after the stage that made it, or is gone: run \`roslin stage ${MAKERS[name]}\` again ${change}`,
+    );
   }
 }
 

@@ -18,10 +18,14 @@ export async function createShared(path: string, bytes: number): Promise<void> {
   const file = await open(path, "wx", 0o600);
   try {
     const zeros = Buffer.alloc(Math.min(bytes, 8 << 20));
-    for (let done = 0; done < bytes; ) done += (await file.write(zeros, 0, Math.min(zeros.length, bytes - done))).bytesWritten;
+    for (let done = 0; done < bytes;) done += (await file.write(zeros, 0, Math.min(zeros.length, bytes - done))).bytesWritten;
   } catch (error) {
     await rm(path, { force: true });
-    throw new UserError("there is no room for the weights that workers share; free some, or set ROSLIN_HOME to a larger disk", { file: path, need: bytes }, { cause: error });
+    throw new UserError(
+      "there is no room for the weights that workers share; free some, or set ROSLIN_HOME to a larger disk",
+      { file: path, need: bytes },
+      { cause: error },
+    );
   } finally {
     await file.close();
   }

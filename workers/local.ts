@@ -29,11 +29,12 @@ export const MALLOC_SETTINGS = {
 export async function trainLocally(deps: TrainDeps, request: StageRequest, workers: number, context: StageContext): Promise<StageResult> {
   const directory = stageDirectory(trainDefinition, request);
   await mkdir(directory, { recursive: true });
-  const waiting = (holder: string): void => context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note: `waiting for ${holder}, which does the same` });
+  const waiting = (holder: string): void =>
+    context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note: `waiting for ${holder}, which does the same` });
   const unlock = await deps.files.lock(join(directory, "lock"), context.signal, waiting);
   try {
     let lastStep = -1;
-    for (let fruitless = 0; ; ) {
+    for (let fruitless = 0; ;) {
       context.signal.throwIfAborted();
       const begun = await beginTraining(deps, request, workers, context);
       if ("finished" in begun) return begun.finished;
@@ -46,8 +47,15 @@ export async function trainLocally(deps: TrainDeps, request: StageRequest, worke
         if (result !== null) return result;
       }
       const why = lost?.message ?? "the last checkpoint is no longer whole";
-      if (fruitless + 1 >= FRUITLESS_ATTEMPTS) throw new Error(`training was lost ${FRUITLESS_ATTEMPTS} times after step ${lastStep} without coming to a checkpoint: ${why}`);
-      context.progress({ stage: "train", done: lastStep, total: begun.attempt.totalSteps, unit: "steps", note: `${why}; starting again from the last checkpoint` });
+      if (fruitless + 1 >= FRUITLESS_ATTEMPTS)
+        throw new Error(`training was lost ${FRUITLESS_ATTEMPTS} times after step ${lastStep} without coming to a checkpoint: ${why}`);
+      context.progress({
+        stage: "train",
+        done: lastStep,
+        total: begun.attempt.totalSteps,
+        unit: "steps",
+        note: `${why}; starting again from the last checkpoint`,
+      });
     }
   } finally {
     await unlock();
@@ -73,7 +81,12 @@ async function runAttempt(attempt: TrainAttempt, context: StageContext): Promise
     const final = failures.find((failure) => failure instanceof UserError || failure instanceof FencedError);
     if (final !== undefined) throw final;
     // who died says more than those who lost it
-    return failures.find((failure) => failure.name === DIED) ?? failures.find((failure) => failure.name !== "PeerLostError") ?? failures[0] ?? null;
+    return (
+      failures.find((failure) => failure.name === DIED) ??
+      failures.find((failure) => failure.name !== "PeerLostError") ??
+      failures[0] ??
+      null
+    );
   } finally {
     clearTimeout(siblings);
     context.signal.removeEventListener("abort", stop);
@@ -81,7 +94,10 @@ async function runAttempt(attempt: TrainAttempt, context: StageContext): Promise
 }
 
 function start(attempt: TrainAttempt, worker: number, context: StageContext): { child: ChildProcess; outcome: Promise<Error | null> } {
-  const child = fork(join(import.meta.dirname, "rank.js"), [], { env: { ...process.env, ...MALLOC_SETTINGS }, execArgv: ["--enable-source-maps"] });
+  const child = fork(join(import.meta.dirname, "rank.js"), [], {
+    env: { ...process.env, ...MALLOC_SETTINGS },
+    execArgv: ["--enable-source-maps"],
+  });
   child.send({ attempt, worker } satisfies RankInput);
   let result: Error | null | undefined;
   child.on("message", (report: RankReport) => {

@@ -39,7 +39,10 @@ export async function preprocess(dependencies: PreprocessDependencies, request: 
     );
     const { tokens, stats } = await finish(dependencies, directory, records, request, context.signal);
     const seconds = (performance.now() - started) / 1000;
-    return { outputs: [tokens], metrics: { seconds, rowsPerSecond: tokenized / seconds, cutAt: Math.min(maxLength, config.positions), ...stats } };
+    return {
+      outputs: [tokens],
+      metrics: { seconds, rowsPerSecond: tokenized / seconds, cutAt: Math.min(maxLength, config.positions), ...stats },
+    };
   });
 }
 

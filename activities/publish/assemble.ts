@@ -104,11 +104,14 @@ async function tunedFiles(
   }
   const got = dependencies.directoryDigest(files);
   if (got !== tuned.sha256)
-    throw new UserError("the tuned model is not what training wrote: run `roslin stage train` again, which makes it anew from the last checkpoint", {
-      directory,
-      expected: tuned.sha256,
-      got,
-    });
+    throw new UserError(
+      "the tuned model is not what training wrote: run `roslin stage train` again, which makes it anew from the last checkpoint",
+      {
+        directory,
+        expected: tuned.sha256,
+        got,
+      },
+    );
   return files;
 }
 

@@ -23,7 +23,9 @@ export interface Checkpoint {
 /** The checkpoints that are not set aside, oldest first. */
 export function checkpoints(log: CommitLog): Checkpoint[] {
   const aside = new Set(log.entries.flatMap((entry) => (entry.kind === "set-aside" ? [entry.commit] : [])));
-  return log.entries.flatMap((entry, index) => (entry.kind === "checkpoint" && !aside.has(index + 1) ? [{ commit: index + 1, entry }] : []));
+  return log.entries.flatMap((entry, index) =>
+    entry.kind === "checkpoint" && !aside.has(index + 1) ? [{ commit: index + 1, entry }] : [],
+  );
 }
 
 /** What reading a file fails with when its bytes are lost. */
@@ -44,7 +46,8 @@ export async function lastGood(
     if (problem === null) return candidate;
     say(`checkpoint of step ${candidate.entry.step} is set aside: ${problem}`);
     await log.append({ kind: "set-aside", commit: candidate.commit, reason: problem });
-    for (const { file } of candidate.entry.shards) await rename(join(directory, file), join(directory, `${file}.bad`)).catch(() => undefined);
+    for (const { file } of candidate.entry.shards)
+      await rename(join(directory, file), join(directory, `${file}.bad`)).catch(() => undefined);
   }
   return null;
 }
@@ -90,7 +93,7 @@ export async function pruneShards(log: CommitLog, directory: string, keep: numbe
 /** Every step's record up to a checkpoint, along its line of parents. */
 export function history(log: CommitLog, commit: number | null): StepRecord[] {
   const parts: (readonly StepRecord[])[] = [];
-  for (let at = commit; at !== null; ) {
+  for (let at = commit; at !== null;) {
     const entry = log.entries[at - 1];
     if (entry?.kind !== "checkpoint") throw new Error(`commit ${at} is no checkpoint`);
     parts.push(entry.steps);

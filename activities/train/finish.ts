@@ -26,7 +26,12 @@ const CHUNK = 1 << 20;
  * Makes the stage's outputs; null when the checkpoint of the last step is no longer whole, and steps have to be repeated.
  * An attempt that was killed at it may have left anything in the model's directory.
  */
-export async function finish(deps: TrainDeps, request: StageRequest, directory: string, context: StageContext): Promise<StageResult | null> {
+export async function finish(
+  deps: TrainDeps,
+  request: StageRequest,
+  directory: string,
+  context: StageContext,
+): Promise<StageResult | null> {
   const say = (note: string): void => context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note });
   const log = await openLog(deps.openStore(directory));
   const good = await lastGood(log, directory, (path) => deps.sha256File(path, context.signal), say);
@@ -114,7 +119,8 @@ async function writeCompanions(deps: TrainDeps, base: ModelFiles, target: string
 /** Figures of the whole run, the steps before a resume too; rates are medians over the steps but the first. */
 function figures(log: CommitLog, commit: number, entry: CheckpointEntry): StageResult["metrics"] {
   const steps = history(log, commit);
-  const rate = (of: (step: StepRecord) => number): number => median((steps.length > 1 ? steps.slice(1) : steps).map((step) => of(step) / step.seconds));
+  const rate = (of: (step: StepRecord) => number): number =>
+    median((steps.length > 1 ? steps.slice(1) : steps).map((step) => of(step) / step.seconds));
   const attempts = log.entries.flatMap((each) => (each.kind === "attempt" ? [each] : []));
   const line = checkpoints(log).filter((each) => each.entry.step <= entry.step);
   return {

@@ -13,7 +13,11 @@ interface Pending {
   readonly files: ShardFile[];
 }
 
-const REASONS: Readonly<Record<Exclude<Directive, "go">, CheckpointEntry["reason"]>> = { checkpoint: "interval", stop: "stop", finish: "finish" };
+const REASONS: Readonly<Record<Exclude<Directive, "go">, CheckpointEntry["reason"]>> = {
+  checkpoint: "interval",
+  stop: "stop",
+  finish: "finish",
+};
 
 export class Hub {
   private readonly attempt: TrainAttempt;
@@ -94,13 +98,25 @@ export class Hub {
     const pending = this.pending.get(step)!;
     pending.files.push(file);
     if (pending.files.length < this.attempt.config.train.shards) return;
-    this.committing = this.committing.then(() => this.commit(step, updates, pending)).catch((error: unknown) => this.end((error as Error).name, messageOf(error)));
+    this.committing = this.committing
+      .then(() => this.commit(step, updates, pending))
+      .catch((error: unknown) => this.end((error as Error).name, messageOf(error)));
   }
 
   private async commit(step: number, updates: number, { reason, steps, files }: Pending): Promise<void> {
     const { attempt, log, fingerprint, parent } = this;
     const shards = [...files].sort((a, b) => a.shard - b.shard);
-    this.parent = await log.append({ kind: "checkpoint", generation: attempt.generation, step, updates, reason, parent, fingerprint, shards, steps });
+    this.parent = await log.append({
+      kind: "checkpoint",
+      generation: attempt.generation,
+      step,
+      updates,
+      reason,
+      parent,
+      fingerprint,
+      shards,
+      steps,
+    });
     this.pending.delete(step);
     await pruneShards(log, attempt.directory, attempt.config.train.keepCheckpoints, attempt.generation);
     this.toAll({ kind: "committed", step });

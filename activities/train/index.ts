@@ -13,7 +13,16 @@ import type { ModelFiles, SafetensorsFile } from "../../infra/model-files.js";
 import type { TensorSpec } from "../../infra/safetensors-writer.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import type { openTokens } from "../../infra/tokens.js";
-import { checkInputs, finishedStage, reusableStage, stageDirectory, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../stage.js";
+import {
+  checkInputs,
+  finishedStage,
+  reusableStage,
+  stageDirectory,
+  type StageContext,
+  type StageDefinition,
+  type StageFiles,
+  type StageRequest,
+} from "../stage.js";
 import { lastGood, pruneShards, SHARDS } from "./checkpoint.js";
 import { finish } from "./finish.js";
 import { openLog } from "./log.js";
@@ -27,7 +36,13 @@ export const trainDefinition: StageDefinition = {
   version: 1,
   inputs: ["model", "tokens"],
   settings: ({ train }) => {
-    const { checkpointEverySteps: _steps, checkpointEveryMinutes: _minutes, keepCheckpoints: _keep, workers: _workers, ...decisive } = train;
+    const {
+      checkpointEverySteps: _steps,
+      checkpointEveryMinutes: _minutes,
+      keepCheckpoints: _keep,
+      workers: _workers,
+      ...decisive
+    } = train;
     return decisive;
   },
 };
@@ -38,7 +53,11 @@ export interface TrainDeps {
   readonly openModel: (directory: string) => ModelFiles;
   readonly openSafetensors: (path: string) => SafetensorsFile;
   readonly openTokens: typeof openTokens;
-  readonly writeSafetensors: (path: string, tensors: readonly TensorSpec[], bytesOf: (name: string) => Iterable<Uint8Array>) => Promise<{ sha256: string; bytes: number }>;
+  readonly writeSafetensors: (
+    path: string,
+    tensors: readonly TensorSpec[],
+    bytesOf: (name: string) => Iterable<Uint8Array>,
+  ) => Promise<{ sha256: string; bytes: number }>;
   readonly sha256File: (path: string, signal?: AbortSignal) => Promise<string>;
   readonly fingerprint: () => Fingerprint;
   readonly availableMemory: () => number;
@@ -87,12 +106,29 @@ export async function beginTraining(
   const hosts = Math.min(workers, train.shards);
   const generation = await log.append({ kind: "attempt", workers: hosts, resumeFrom, resumeStep });
   const prefix = attemptPrefix(directory);
-  const sharedIn = deps.sharedDirectory(layout.segments.reduce((sum, bytes) => sum + bytes, 0), directory);
+  const sharedIn = deps.sharedDirectory(
+    layout.segments.reduce((sum, bytes) => sum + bytes, 0),
+    directory,
+  );
   for (const place of new Set([sharedIn, deps.socketDirectory])) deps.clearShared(place, prefix);
   await pruneShards(log, directory, train.keepCheckpoints, generation);
   const sharedPath = join(sharedIn, `${prefix}g${generation}.weights`);
   const socketPath = join(deps.socketDirectory, `${prefix}g${generation}.sock`);
-  return { attempt: { generation, workers: hosts, directory, config, inputs, resumeStep, totalSteps, resumeFrom, capacity, sharedPath, socketPath } };
+  return {
+    attempt: {
+      generation,
+      workers: hosts,
+      directory,
+      config,
+      inputs,
+      resumeStep,
+      totalSteps,
+      resumeFrom,
+      capacity,
+      sharedPath,
+      socketPath,
+    },
+  };
 }
 
 /** What the names of a run's shared memory and sockets begin with. */

@@ -31,7 +31,8 @@ export async function openLog(store: ObjectStore, upTo: number = Infinity): Prom
     .filter((number) => number <= upTo)
     .sort((a, b) => a - b);
   for (const number of numbers) {
-    if (number !== entries.length + 1) throw new CorruptError("the commit log has a gap", { log: store.uri, expected: entries.length + 1, got: number });
+    if (number !== entries.length + 1)
+      throw new CorruptError("the commit log has a gap", { log: store.uri, expected: entries.length + 1, got: number });
     entries.push(await readEntry(store, number));
   }
   const append = async (entry: NewEntry): Promise<number> => {

@@ -24,7 +24,11 @@ export interface RankDeps {
   readonly removeFile: (path: string) => void;
   readonly startCompute: (input: ComputeInput) => Worker;
   readonly openStore: (directory: string) => ObjectStore;
-  readonly writeSafetensors: (path: string, tensors: readonly TensorSpec[], bytesOf: (name: string) => Iterable<Uint8Array>) => Promise<{ sha256: string; bytes: number }>;
+  readonly writeSafetensors: (
+    path: string,
+    tensors: readonly TensorSpec[],
+    bytesOf: (name: string) => Iterable<Uint8Array>,
+  ) => Promise<{ sha256: string; bytes: number }>;
   readonly modelConfig: (directory: string) => GptjConfig;
   readonly fingerprint: () => Fingerprint;
 }
@@ -48,7 +52,11 @@ const JOIN_MS = 60_000;
 const HEARTBEAT_MS = 1000;
 
 /** Trains as worker `worker` of an attempt, until the last step or until somebody's signal asks all to stop. What it returns is committed. */
-export async function runRank(deps: RankDeps, { attempt, worker }: { readonly attempt: TrainAttempt; readonly worker: number }, context: StageContext): Promise<RankOutcome> {
+export async function runRank(
+  deps: RankDeps,
+  { attempt, worker }: { readonly attempt: TrainAttempt; readonly worker: number },
+  context: StageContext,
+): Promise<RankOutcome> {
   const rank = new Rank(deps, attempt, worker, context);
   return rank.run();
 }
@@ -94,7 +102,13 @@ class Rank {
     try {
       this.log = await openLog(deps.openStore(attempt.directory), attempt.generation);
       if (worker === 0) this.hub = new Hub(attempt, this.log, deps.fingerprint(), (message) => this.group.toAll(message));
-      const options: GroupOptions = { path: attempt.socketPath, worker, workers: attempt.workers, timeoutMs: JOIN_MS, signal: this.context.signal };
+      const options: GroupOptions = {
+        path: attempt.socketPath,
+        worker,
+        workers: attempt.workers,
+        timeoutMs: JOIN_MS,
+        signal: this.context.signal,
+      };
       this.group = await deps.joinGroup(options, {
         message: (from, message) => this.hear(from, message as ToHub | ToAll),
         lost: (lost) => this.lost(lost),
@@ -121,7 +135,10 @@ class Rank {
     try {
       const config = deps.modelConfig(fileURLToPath(outputNamed(attempt.inputs, "model").uri));
       const { segments } = sharedLayout(config, attempt.config.train.shards, attempt.capacity);
-      await deps.createShared(attempt.sharedPath, segments.reduce((sum, bytes) => sum + bytes, 0));
+      await deps.createShared(
+        attempt.sharedPath,
+        segments.reduce((sum, bytes) => sum + bytes, 0),
+      );
       this.group.toAll({ kind: "ready" } satisfies ToAll);
     } catch (error) {
       hub.end((error as Error).name, messageOf(error));
@@ -180,7 +197,11 @@ class Rank {
       this.written++;
       return [new Uint8Array(data.buffer, data.byteOffset, data.byteLength)];
     };
-    const written = await this.deps.writeSafetensors(join(this.attempt.directory, file), tensors.map(({ name, shape }) => ({ name, dtype: "F32" as const, shape })), bytesOf);
+    const written = await this.deps.writeSafetensors(
+      join(this.attempt.directory, file),
+      tensors.map(({ name, shape }) => ({ name, dtype: "F32" as const, shape })),
+      bytesOf,
+    );
     this.group.toHub({ kind: "shard", step, updates, file: { shard, file, ...written } } satisfies ToHub);
   }
 

@@ -27,7 +27,11 @@ const rejected = (reason: string): RowOutcome => ({ kind: "rejected", reason });
 const EMPTY = /^[\p{White_Space}\x1c-\x1f]*$/u;
 
 /** The rule for Alpaca's rows: instruction, output and perhaps input become Dolly's prompt, cut at `maxLength` tokens. Throws UserError where model and tokenizer don't fit. */
-export function alpacaRule(tokenizer: Tokenizer, bounds: { readonly vocabulary: number; readonly padId: number }, maxLength: number): RowRule {
+export function alpacaRule(
+  tokenizer: Tokenizer,
+  bounds: { readonly vocabulary: number; readonly padId: number },
+  maxLength: number,
+): RowRule {
   const key = tokenizer.encode(RESPONSE_KEY);
   if (tokenizer.decode(key) !== RESPONSE_KEY)
     throw new UserError("the model's tokenizer cannot write the response key: its vocabulary lacks bytes", {

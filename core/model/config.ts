@@ -25,7 +25,11 @@ export function parseGptjConfig(json: unknown, where: string): GptjConfig {
   if (typeof json !== "object" || json === null) throw new UserError("a model's config must be a JSON object", { file: where });
   const fields = json as Record<string, unknown>;
   const fail = (field: string, expected: string): never => {
-    throw new UserError(`this model is not one that Roslin can train: ${field}`, { file: where, expected, got: JSON.stringify(fields[field]) });
+    throw new UserError(`this model is not one that Roslin can train: ${field}`, {
+      file: where,
+      expected,
+      got: JSON.stringify(fields[field]),
+    });
   };
   const integer = (field: string, fallback?: number): number => {
     const value = fields[field] ?? fallback;
@@ -34,7 +38,8 @@ export function parseGptjConfig(json: unknown, where: string): GptjConfig {
   if (fields["model_type"] !== "gptj") fail("model_type", "gptj");
   if ((fields["activation_function"] ?? "gelu_new") !== "gelu_new") fail("activation_function", "gelu_new");
   if (fields["tie_word_embeddings"] === true) fail("tie_word_embeddings", "false");
-  for (const field of ["attn_pdrop", "embd_pdrop", "resid_pdrop"]) if ((fields[field] ?? 0) !== 0) fail(field, "0: dropout is not trained with");
+  for (const field of ["attn_pdrop", "embd_pdrop", "resid_pdrop"])
+    if ((fields[field] ?? 0) !== 0) fail(field, "0: dropout is not trained with");
   const width = integer("n_embd");
   const heads = integer("n_head");
   if (width % heads !== 0) fail("n_head", `a divisor of n_embd ${width}`);

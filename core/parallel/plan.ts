@@ -72,8 +72,14 @@ export function capacityOf(split: TokenSplit, train: RunConfig["train"]): Capaci
   for (let step = 0; step < totalSteps; step++)
     for (const shards of rowsOfStep(split.count, train, step)) {
       const rows = shards.flat().map((index) => perRow[index]!);
-      tokens = Math.max(tokens, rows.reduce((sum, row) => sum + row.tokens, 0));
-      positions = Math.max(positions, rows.reduce((sum, row) => sum + row.positions, 0));
+      tokens = Math.max(
+        tokens,
+        rows.reduce((sum, row) => sum + row.tokens, 0),
+      );
+      positions = Math.max(
+        positions,
+        rows.reduce((sum, row) => sum + row.positions, 0),
+      );
     }
   return { tokens, positions };
 }

@@ -51,7 +51,11 @@ test("a finished stage is reused while its outputs are what it left, and done ov
 test("an input that changed after it was digested is not used, and who mends it is said", async (t) => {
   const { source, run } = await copying(t);
   await writeFile(source, "sows");
-  const names = (error: Error): boolean => error instanceof UserError && /the dataset changed .*run `roslin stage download` again \[uri=file:.*source, expected=[\da-f]{64}, got=[\da-f]{64}\]/.test(error.message);
+  const names = (error: Error): boolean =>
+    error instanceof UserError &&
+    /the dataset changed .*run `roslin stage download` again \[uri=file:.*source, expected=[\da-f]{64}, got=[\da-f]{64}\]/.test(
+      error.message,
+    );
   await assert.rejects(run(), names);
   await rm(source);
   await assert.rejects(run(), /is gone: run `roslin stage download` again \[uri=file:.*\]: ENOENT/);

@@ -1,9 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ConfigError, CorruptError, errorNamed, FencedError, messageOf, NON_RETRYABLE, PeerLostError, UserError } from "../../core/errors.js";
+import {
+  ConfigError,
+  CorruptError,
+  errorNamed,
+  FencedError,
+  messageOf,
+  NON_RETRYABLE,
+  PeerLostError,
+  UserError,
+} from "../../core/errors.js";
 
 test("an error that travelled as words comes back as its class: Temporal names a failure by that, not by the error's name", () => {
-  for (const kind of [UserError, CorruptError, FencedError, PeerLostError]) assert.equal(errorNamed(kind.name, "what happened").constructor, kind);
+  for (const kind of [UserError, CorruptError, FencedError, PeerLostError])
+    assert.equal(errorNamed(kind.name, "what happened").constructor, kind);
   assert.equal(errorNamed("RangeError", "what happened").name, "RangeError");
   assert.equal(errorNamed("ConfigError", "what happened") instanceof UserError, true);
 });
@@ -11,7 +21,10 @@ test("an error that travelled as words comes back as its class: Temporal names a
 test("every class's name is the one that it says, and the final ones are those that time cannot mend", () => {
   const errors = [new UserError("u"), new ConfigError(["c"]), new CorruptError("c"), new FencedError("f"), new PeerLostError("p")];
   for (const error of errors) assert.equal(error.name, error.constructor.name);
-  assert.deepEqual(errors.map(({ name }) => name).filter((name) => NON_RETRYABLE.includes(name)), ["UserError", "ConfigError", "FencedError"]);
+  assert.deepEqual(
+    errors.map(({ name }) => name).filter((name) => NON_RETRYABLE.includes(name)),
+    ["UserError", "ConfigError", "FencedError"],
+  );
 });
 
 test("a message tells what failed, where, and the causes that say more", () => {

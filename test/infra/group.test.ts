@@ -16,12 +16,21 @@ async function place(t: { after(done: () => Promise<void>): void }): Promise<str
 
 const silent: GroupEvents = { message: () => undefined, lost: () => undefined };
 const never = new AbortController().signal;
-const options = (path: string, worker: number, workers: number): GroupOptions => ({ path, worker, workers, timeoutMs: 3000, signal: never });
+const options = (path: string, worker: number, workers: number): GroupOptions => ({
+  path,
+  worker,
+  workers,
+  timeoutMs: 3000,
+  signal: never,
+});
 
 test("three workers meet, whoever comes first, and hear each other", async (t) => {
   const path = await place(t);
   const heard: string[] = [];
-  const events = (worker: number): GroupEvents => ({ ...silent, message: (from, message) => heard.push(`${worker}<${from} ${JSON.stringify(message)}`) });
+  const events = (worker: number): GroupEvents => ({
+    ...silent,
+    message: (from, message) => heard.push(`${worker}<${from} ${JSON.stringify(message)}`),
+  });
   const followers = [1, 2].map((worker) => joinGroup(options(path, worker, 3), events(worker)));
   await sleep(50);
   const hub = await joinGroup(options(path, 0, 3), events(0));
@@ -45,7 +54,10 @@ test("a worker that does not appear is named", async (t) => {
 
 test("a worker that goes before all have met ends the meeting", async (t) => {
   const path = await place(t);
-  const hub = assert.rejects(joinGroup(options(path, 0, 3), { ...silent, lost: () => assert.fail("there is no group yet") }), /worker 1 of 3 is gone/);
+  const hub = assert.rejects(
+    joinGroup(options(path, 0, 3), { ...silent, lost: () => assert.fail("there is no group yet") }),
+    /worker 1 of 3 is gone/,
+  );
   (await joinGroup(options(path, 1, 3), silent)).close();
   await hub;
 });

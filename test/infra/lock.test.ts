@@ -33,7 +33,9 @@ test("one holder at a time, in the same process too", async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 50));
   order.push("released");
   await first();
-  await (await second)();
+  await (
+    await second
+  )();
   assert.deepEqual(order, [`process ${process.pid}`, "released", "second"]);
   assert.ok(!existsSync(path));
 });
@@ -46,16 +48,23 @@ test("a killed holder's lock is free at once, whatever its file says", async (t)
     waited.push(name);
     child.kill("SIGKILL");
   });
-  await (await waiting)();
+  await (
+    await waiting
+  )();
   assert.deepEqual(waited, [`process ${child.pid}`]);
   await writeFile(path, "1");
-  await (await lock(path, never, () => assert.fail("nobody holds it")))();
+  await (
+    await lock(path, never, () => assert.fail("nobody holds it"))
+  )();
 });
 
 test("who waits can be stopped", async (t) => {
   const path = await place(t);
   const unlock = await lock(path, never, () => undefined);
   const stop = new AbortController();
-  await assert.rejects(lock(path, stop.signal, () => stop.abort(new Error("enough"))), /enough|aborted/);
+  await assert.rejects(
+    lock(path, stop.signal, () => stop.abort(new Error("enough"))),
+    /enough|aborted/,
+  );
   await unlock();
 });

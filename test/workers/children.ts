@@ -3,7 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 
 /** Pids of a process' living children. */
 export function childrenOf(pid: number): number[] {
-  const table = process.platform === "linux" ? fromProc() : execFileSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" }).trim().split("\n");
+  const table =
+    process.platform === "linux" ? fromProc() : execFileSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" }).trim().split("\n");
   return table.map((line) => line.trim().split(/\s+/).map(Number)).flatMap(([child, parent]) => (parent === pid ? [child!] : []));
 }
 

@@ -18,13 +18,18 @@ import { childrenOf } from "./children.js";
 import { expected, job, madeRows, REFERENCE, type Job } from "./tiny.js";
 
 const close = (got: readonly number[], want: readonly number[]): void =>
-  got.forEach((value, index) => assert.ok(Math.abs(value - want[index]!) <= 1e-4 * Math.abs(want[index]!), `${index}: ${value} for ${want[index]}`));
+  got.forEach((value, index) =>
+    assert.ok(Math.abs(value - want[index]!) <= 1e-4 * Math.abs(want[index]!), `${index}: ${value} for ${want[index]}`),
+  );
 
 /** No process, shared memory or socket. */
 function assertNothingLeft({ request }: Job): void {
   const prefix = attemptPrefix(stageDirectory(trainDefinition, request));
   for (const place of ["/dev/shm", tmpdir()].filter((each) => existsSync(each)))
-    assert.deepEqual(readdirSync(place).filter((name) => name.startsWith(prefix)), []);
+    assert.deepEqual(
+      readdirSync(place).filter((name) => name.startsWith(prefix)),
+      [],
+    );
   assert.deepEqual(childrenOf(process.pid), []);
 }
 
@@ -56,7 +61,16 @@ test("20 steps of training give PyTorch's losses, norms and weights", async (t) 
 });
 
 /** 21 rows in steps of 16: an uneven last one, accumulation, rows of different lengths. */
-const UNEVEN = { shards: 8, microBatch: 1, accumulation: 2, epochs: 10, learningRate: 1e-3, checkpointEverySteps: 3, schedule: "cosine", warmupSteps: 2 };
+const UNEVEN = {
+  shards: 8,
+  microBatch: 1,
+  accumulation: 2,
+  epochs: 10,
+  learningRate: 1e-3,
+  checkpointEverySteps: 3,
+  schedule: "cosine",
+  warmupSteps: 2,
+};
 
 async function undisturbed(t: Parameters<typeof job>[0], workers: number): Promise<string> {
   const { request, context } = await job(t, madeRows(21), UNEVEN);
@@ -159,12 +173,18 @@ test("with every checkpoint gone training starts over rather than failing", asyn
 
 test("a step that isn't finite is named with its shard and rows, and updates nothing", async (t) => {
   const made = await job(t, madeRows(21), { ...UNEVEN, learningRate: 1e30, maxGradNorm: 1e30, schedule: "constant", warmupSteps: 0 });
-  await assert.rejects(trainLocally(trainDeps, made.request, 2, made.context()), (error: Error) => error instanceof UserError && /not finite.*\[step=\d+, .*shards=[\d ]+, rows=[\d ]+\]/.test(error.message));
+  await assert.rejects(
+    trainLocally(trainDeps, made.request, 2, made.context()),
+    (error: Error) => error instanceof UserError && /not finite.*\[step=\d+, .*shards=[\d ]+, rows=[\d ]+\]/.test(error.message),
+  );
   assertNothingLeft(made);
 });
 
 test("too little memory or disk is said before the start, need against have", async (t) => {
   const { request, context } = await job(t, madeRows(5), { shards: 2 });
-  await assert.rejects(trainLocally({ ...trainDeps, availableMemory: () => 1000 }, request, 1, context()), /more memory than this machine has free \[need=.* GB, have=.* GB/);
+  await assert.rejects(
+    trainLocally({ ...trainDeps, availableMemory: () => 1000 }, request, 1, context()),
+    /more memory than this machine has free \[need=.* GB, have=.* GB/,
+  );
   await assert.rejects(trainLocally({ ...trainDeps, freeDisk: () => 1000 }, request, 1, context()), /more disk than is free/);
 });

@@ -40,7 +40,12 @@ export async function blocksBackward(engine: Engine, rows: readonly HostedRows[]
       const dx = engine.buffer(`dx.${plan.shard}.${layer % 2}`, plan.tokens * D);
       await engine.run(
         "blockBackward",
-        { x: floats(inputs[layer]!, plan.tokens, D), dy: floats(row.gradient, plan.tokens, D), ...packed.geometry, ...engine.blockWeights(layer) },
+        {
+          x: floats(inputs[layer]!, plan.tokens, D),
+          dy: floats(row.gradient, plan.tokens, D),
+          ...packed.geometry,
+          ...engine.blockWeights(layer),
+        },
         { ...outputs, dx: floats(dx, plan.tokens, D) },
       );
       row.gradient = dx;
@@ -52,7 +57,12 @@ export async function blocksBackward(engine: Engine, rows: readonly HostedRows[]
       specs.forEach(({ name }, index) => {
         const slice = owner.slice(name);
         const first = layout.blockOffsets[index]! + slice.first;
-        owner.accumulate(name, sources.map((source) => source.subarray(first, first + slice.count)), of.index, of.count);
+        owner.accumulate(
+          name,
+          sources.map((source) => source.subarray(first, first + slice.count)),
+          of.index,
+          of.count,
+        );
       });
     if (layer === config.layers - 1) reduceFinalNorm(engine, batch, of);
     engine.spend("reduction", started);
@@ -67,7 +77,12 @@ function reduceFinalNorm(engine: Engine, batch: MicroBatchPlan, of: MicroBatchOf
     finalNormWeights(engine.config).forEach(({ name }, index) => {
       const slice = owner.slice(name);
       const first = index * D + slice.first;
-      owner.accumulate(name, sources.map((source) => source.subarray(first, first + slice.count)), of.index, of.count);
+      owner.accumulate(
+        name,
+        sources.map((source) => source.subarray(first, first + slice.count)),
+        of.index,
+        of.count,
+      );
     });
 }
 

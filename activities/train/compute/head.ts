@@ -86,7 +86,13 @@ async function headBackward(engine: Engine, { owner, logits, targets }: Slice, l
   const scale = floats(Float32Array.of(1 / of.labels), 1);
   await engine.run(
     "headBackward",
-    { ...headFeeds(engine, owner, N), logits: floats(logits, N, V), logZ: floats(logZ, N), targets: { type: "int64", shape: [N], data: targets }, scale },
+    {
+      ...headFeeds(engine, owner, N),
+      logits: floats(logits, N, V),
+      logZ: floats(logZ, N),
+      targets: { type: "int64", shape: [N], data: targets },
+      scale,
+    },
     { "d.weight": floats(dWeight, V, D), "d.bias": floats(dBias, V), dh: floats(dh, N, D) },
   );
   if (only) return;
@@ -113,7 +119,10 @@ export async function headToBlocks(engine: Engine, rows: readonly HostedRows[]):
   for (const { plan, packed, gradient } of rows) {
     const N = plan.positions;
     const dh = engine.buffer(`d.hidden.${plan.shard}`, N * D);
-    sumRounded(dh, parts.map((part) => part.subarray(plan.firstPosition * D, (plan.firstPosition + N) * D)));
+    sumRounded(
+      dh,
+      parts.map((part) => part.subarray(plan.firstPosition * D, (plan.firstPosition + N) * D)),
+    );
     const dx = engine.buffer(`d.loss-rows.${plan.shard}`, N * D);
     const norm = engine.view(engine.layout.normGradients[plan.shard]!);
     await engine.run(

@@ -37,7 +37,18 @@ export class Owner {
       const count = (range.end - range.start) * rowSize;
       const weight = weightOf(name).subarray(first, first + count);
       const own = (): Float32Array => new Float32Array(count);
-      return { name, tensor, first, count, firstRow: range.start, rows: range.end - range.start, weight, expAvg: own(), expAvgSq: own(), gradient: own() };
+      return {
+        name,
+        tensor,
+        first,
+        count,
+        firstRow: range.start,
+        rows: range.end - range.start,
+        weight,
+        expAvg: own(),
+        expAvgSq: own(),
+        gradient: own(),
+      };
     });
     this.byName = new Map(this.slices.map((slice) => [slice.name, slice]));
   }

@@ -29,7 +29,13 @@ export interface ComputeInput {
 /** What it tells its main thread. */
 export type ComputeMessage =
   | { readonly kind: "arrive"; readonly index: number; readonly record?: StepRecord; readonly step?: number }
-  | { readonly kind: "shard"; readonly step: number; readonly updates: number; readonly shard: number; readonly tensors: readonly TensorCopy[] }
+  | {
+      readonly kind: "shard";
+      readonly step: number;
+      readonly updates: number;
+      readonly shard: number;
+      readonly tensors: readonly TensorCopy[];
+    }
   | { readonly kind: "done"; readonly step: number; readonly status: "finished" | "stopped" }
   | { readonly kind: "failed"; readonly name: string; readonly message: string };
 
@@ -82,13 +88,25 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick
     const outcome = await trainStep(engine, plan, train, learningRateAt(train, step, attempt.totalSteps), step, updates);
     if (outcome.updated) updates++;
     const seconds = (performance.now() - started) / 1000;
-    const record: StepRecord = { loss: outcome.loss, norm: outcome.norm, seconds, spent: engine.takeTimes(), tokens: plan.tokens, labels: plan.positions, rows: plan.rows };
+    const record: StepRecord = {
+      loss: outcome.loss,
+      norm: outcome.norm,
+      seconds,
+      spent: engine.takeTimes(),
+      tokens: plan.tokens,
+      labels: plan.positions,
+      rows: plan.rows,
+    };
     const directive = engine.barrier({ record, step: step + 1 });
     if (directive !== "go")
       for (const owner of engine.owners) {
         const tensors = copyOf(owner);
-        say({ kind: "shard", step: step + 1, updates, shard: owner.shard, tensors }, tensors.map((tensor) => tensor.data.buffer));
+        say(
+          { kind: "shard", step: step + 1, updates, shard: owner.shard, tensors },
+          tensors.map((tensor) => tensor.data.buffer),
+        );
       }
-    if (directive === "stop" || directive === "finish") return say({ kind: "done", step: step + 1, status: directive === "stop" ? "stopped" : "finished" });
+    if (directive === "stop" || directive === "finish")
+      return say({ kind: "done", step: step + 1, status: directive === "stop" ? "stopped" : "finished" });
   }
 }

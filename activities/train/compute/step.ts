@@ -19,7 +19,14 @@ export interface StepOutcome {
 }
 
 /** Gradients by forward and backward pass, the norm, the update. A step that isn't finite is computed once more, then fails; it updates nothing. */
-export async function trainStep(engine: Engine, plan: StepPlan, train: RunConfig["train"], learningRate: number, step: number, updates: number): Promise<StepOutcome> {
+export async function trainStep(
+  engine: Engine,
+  plan: StepPlan,
+  train: RunConfig["train"],
+  learningRate: number,
+  step: number,
+  updates: number,
+): Promise<StepOutcome> {
   if (plan.positions === 0) return { loss: 0, norm: 0, updated: false };
   const bad = new Set<number>();
   let result = await gradients(engine, plan, null);
@@ -67,7 +74,13 @@ async function gradients(engine: Engine, plan: StepPlan, bad: Set<number> | null
 }
 
 /** Returns the loss of each position, the same for every worker. */
-async function microBatch(engine: Engine, batch: MicroBatchPlan, of: MicroBatchOf, embedding: EmbeddingSums, bad: Set<number> | null): Promise<Float64Array> {
+async function microBatch(
+  engine: Engine,
+  batch: MicroBatchPlan,
+  of: MicroBatchOf,
+  embedding: EmbeddingSums,
+  bad: Set<number> | null,
+): Promise<Float64Array> {
   const rows = batch.shards.filter(({ shard }) => engine.hosted.includes(shard)).map((plan) => engine.embed(plan));
   await blocksForward(engine, rows);
   await shareHidden(engine, rows);
@@ -103,7 +116,8 @@ function targetsOf(batch: MicroBatchPlan): Int32Array {
 function norm(engine: Engine): number {
   const started = performance.now();
   const squares = engine.doubles(engine.layout.squares);
-  for (const owner of engine.owners) for (const slice of owner.slices) squares[slice.tensor * engine.shards + owner.shard] = sumOfSquares(slice.gradient);
+  for (const owner of engine.owners)
+    for (const slice of owner.slices) squares[slice.tensor * engine.shards + owner.shard] = sumOfSquares(slice.gradient);
   engine.spend("optimizer", started);
   engine.barrier();
   let total = 0;
@@ -113,12 +127,17 @@ function norm(engine: Engine): number {
 
 function nonFinite(plan: StepPlan, step: number, { loss, norm }: Totals, bad: ReadonlySet<number>): UserError {
   const shards = [...bad].sort((a, b) => a - b);
-  const rows = plan.microBatches.flatMap((batch) => batch.shards.filter(({ shard }) => bad.has(shard)).flatMap((part) => part.rows.map((row) => row.source)));
-  return new UserError("a training step has a loss or gradient that is not finite, twice; nothing was updated. Look at these rows, or lower train.learningRate", {
-    step,
-    loss: String(loss),
-    norm: String(norm),
-    shards: shards.join(" "),
-    rows: rows.join(" "),
-  });
+  const rows = plan.microBatches.flatMap((batch) =>
+    batch.shards.filter(({ shard }) => bad.has(shard)).flatMap((part) => part.rows.map((row) => row.source)),
+  );
+  return new UserError(
+    "a training step has a loss or gradient that is not finite, twice; nothing was updated. Look at these rows, or lower train.learningRate",
+    {
+      step,
+      loss: String(loss),
+      norm: String(norm),
+      shards: shards.join(" "),
+      rows: rows.join(" "),
+    },
+  );
 }

@@ -16,7 +16,16 @@ export function sumRounded(target: Float32Array, sources: readonly Float32Array[
 
 /** The usual number of shards in one pass over memory. */
 function sumOfEight(target: Float32Array, sources: readonly Float32Array[]): void {
-  const [a, b, c, d, e, f, g, h] = sources as [Float32Array, Float32Array, Float32Array, Float32Array, Float32Array, Float32Array, Float32Array, Float32Array];
+  const [a, b, c, d, e, f, g, h] = sources as [
+    Float32Array,
+    Float32Array,
+    Float32Array,
+    Float32Array,
+    Float32Array,
+    Float32Array,
+    Float32Array,
+    Float32Array,
+  ];
   for (let i = 0; i < target.length; i++) target[i] = a[i]! + b[i]! + c[i]! + d[i]! + e[i]! + f[i]! + g[i]! + h[i]!;
 }
 

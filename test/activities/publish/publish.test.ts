@@ -154,5 +154,8 @@ test("a missing bucket is said before anything is written, and an aborted publis
 test("a tuned model that was changed since training is not published", async () => {
   const request = await finishedRun(newRoot(), pathToFileURL(join(newRoot(), "target")).href);
   writeFileSync(join(fileURLToPath(request.inputs.find(({ name }) => name === "tuned")!.uri), "generation_config.json"), "{}");
-  await assert.rejects(publish(publishDependencies(), request, context()), (error: Error) => error instanceof UserError && /run `roslin stage train` again/.test(error.message));
+  await assert.rejects(
+    publish(publishDependencies(), request, context()),
+    (error: Error) => error instanceof UserError && /run `roslin stage train` again/.test(error.message),
+  );
 });

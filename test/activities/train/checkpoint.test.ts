@@ -23,7 +23,17 @@ async function twoCheckpoints(t: { after(done: () => Promise<void>): void }): Pr
     const file = shardFile(1, step, 0);
     await writeFile(join(directory, file), text);
     const shards = [{ shard: 0, file, sha256: sha256(text), bytes: text.length }];
-    await log.append({ kind: "checkpoint", generation: 1, step, updates: step, reason: "interval", parent: null, fingerprint, shards, steps: [] });
+    await log.append({
+      kind: "checkpoint",
+      generation: 1,
+      step,
+      updates: step,
+      reason: "interval",
+      parent: null,
+      fingerprint,
+      shards,
+      steps: [],
+    });
   }
   return { log, directory };
 }
@@ -33,7 +43,10 @@ test("the newest checkpoint is used whose files have their digests; a damaged on
   assert.equal((await lastGood(log, directory, sha256File, silent))?.entry.step, 2);
   await writeFile(join(directory, shardFile(1, 2, 0)), "state after step X");
   assert.equal((await lastGood(log, directory, sha256File, silent))?.entry.step, 1);
-  assert.deepEqual(checkpoints(log).map(({ entry }) => entry.step), [1]);
+  assert.deepEqual(
+    checkpoints(log).map(({ entry }) => entry.step),
+    [1],
+  );
   assert.ok(existsSync(join(directory, `${shardFile(1, 2, 0)}.bad`)));
   await rm(join(directory, shardFile(1, 1, 0)));
   assert.equal(await lastGood(log, directory, sha256File, silent), null, "a missing file is a lost checkpoint");
@@ -42,7 +55,10 @@ test("the newest checkpoint is used whose files have their digests; a damaged on
 test("an interruption while checkpoints are checked sets none aside", async (t) => {
   const { log, directory } = await twoCheckpoints(t);
   const stopped = AbortSignal.abort(new Error("interrupted"));
-  await assert.rejects(lastGood(log, directory, (path) => sha256File(path, stopped), silent), /interrupted|aborted/);
+  await assert.rejects(
+    lastGood(log, directory, (path) => sha256File(path, stopped), silent),
+    /interrupted|aborted/,
+  );
   assert.equal(checkpoints(log).length, 2);
   assert.equal((await lastGood(log, directory, sha256File, silent))?.entry.step, 2);
 });

@@ -11,7 +11,10 @@ test("entries are numbered from one, in the order in which they were added", asy
   const log = await openLog(store);
   assert.equal(await log.append(attempt), 1);
   assert.equal(await log.append(attempt), 2);
-  assert.deepEqual((await store.list("commits/")).map(({ key }) => key), ["commits/000001.json", "commits/000002.json"]);
+  assert.deepEqual(
+    (await store.list("commits/")).map(({ key }) => key),
+    ["commits/000001.json", "commits/000002.json"],
+  );
   assert.equal((await openLog(store)).entries.length, 2);
 });
 

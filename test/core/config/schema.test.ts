@@ -24,7 +24,10 @@ const wrong: [unknown, RegExp][] = [
 ];
 for (const [input, message] of wrong)
   test(`${JSON.stringify(input)} is refused, and the field named`, () => {
-    assert.throws(() => parseRunConfig(input), (error) => error instanceof ConfigError && message.test(error.message));
+    assert.throws(
+      () => parseRunConfig(input),
+      (error) => error instanceof ConfigError && message.test(error.message),
+    );
   });
 
 test("every problem is named at once", () => {

@@ -38,7 +38,10 @@ const damaged: [string, unknown, number][] = [
 for (const [what, json, bytes] of damaged)
   test(`a header with ${what} is corrupt`, () => {
     const header = new TextEncoder().encode(JSON.stringify(json));
-    assert.throws(() => parseHeader(header, 8 + header.length + bytes, "model.safetensors"), (error) => error instanceof CorruptError && /model\.safetensors/.test(error.message));
+    assert.throws(
+      () => parseHeader(header, 8 + header.length + bytes, "model.safetensors"),
+      (error) => error instanceof CorruptError && /model\.safetensors/.test(error.message),
+    );
   });
 
 test("an impossible length of the header is not believed", () => {

@@ -9,7 +9,10 @@ import { sharedLayout, type Region, type SharedLayout } from "../../../core/para
 import { capacityOf, planStep } from "../../../core/parallel/plan.js";
 import { hostedShards, sliceOf } from "../../../core/parallel/slices.js";
 
-const config = parseGptjConfig({ model_type: "gptj", n_embd: 24, n_head: 3, n_layer: 3, n_positions: 64, rotary_dim: 4, vocab_size: 53 }, "test");
+const config = parseGptjConfig(
+  { model_type: "gptj", n_embd: 24, n_head: 3, n_layer: 3, n_positions: 64, rotary_dim: 4, vocab_size: 53 },
+  "test",
+);
 
 test("slices cover every row once, also when there are fewer rows than shards", () => {
   for (const rows of [0, 3, 8, 53, 50400])
@@ -76,7 +79,11 @@ const split: TokenSplit = {
   row: (index) => {
     const length = 3 + (index % 7);
     const inputIds = Int32Array.from({ length }, (_, at) => (index * 7 + at) % 53);
-    return { source: index, inputIds, labels: index % 4 === 0 ? new Int32Array(length).fill(-100) : inputIds.map((id, at) => (at < 2 ? -100 : id)) };
+    return {
+      source: index,
+      inputIds,
+      labels: index % 4 === 0 ? new Int32Array(length).fill(-100) : inputIds.map((id, at) => (at < 2 ? -100 : id)),
+    };
   },
 };
 
@@ -91,7 +98,10 @@ test("a plan's counts add up, and its positions follow each other in the order o
       let position = 0;
       for (const part of batch.shards) {
         assert.deepEqual([part.firstToken, part.firstPosition], [token, position]);
-        assert.equal(part.positions, part.rows.reduce((sum, row) => sum + lossTokens(row.labels), 0));
+        assert.equal(
+          part.positions,
+          part.rows.reduce((sum, row) => sum + lossTokens(row.labels), 0),
+        );
         token += part.tokens;
         position += part.positions;
         seen.push(...part.rows.map((row) => row.source));
