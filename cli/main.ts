@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   cancel: async () => (await import("./commands/cancel.js")).cancel,
   schedule: async () => (await import("./commands/schedule.js")).schedule,
   inspect: async () => (await import("./commands/inspect.js")).inspect,
+  bench: async () => (await import("./commands/bench.js")).bench,
 };
 
 /** Runs `roslin …args`; resolves to the exit code: 0, 2 for what the user must mend, 1 for the rest. */

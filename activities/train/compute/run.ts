@@ -81,22 +81,24 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick
   engine.barrier();
 
   let updates = resume?.updates ?? 0;
+  // a step ends where its record is made: waiting for the others after it, and copying for a checkpoint, are the next one's time
+  let started = performance.now();
+  engine.takeTimes();
   for (let step = attempt.resumeStep; step < attempt.totalSteps; step++) {
-    const started = performance.now();
-    engine.takeTimes();
     const plan = planStep(split, train, step);
     const outcome = await trainStep(engine, plan, train, learningRateAt(train, step, attempt.totalSteps), step, updates);
     if (outcome.updated) updates++;
-    const seconds = (performance.now() - started) / 1000;
+    const ended = performance.now();
     const record: StepRecord = {
       loss: outcome.loss,
       norm: outcome.norm,
-      seconds,
+      seconds: (ended - started) / 1000,
       spent: engine.takeTimes(),
       tokens: plan.tokens,
       labels: plan.positions,
       rows: plan.rows,
     };
+    started = ended;
     const directive = engine.barrier({ record, step: step + 1 });
     if (directive !== "go")
       for (const owner of engine.owners) {

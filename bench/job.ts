@@ -1,0 +1,69 @@
+import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
+import { parseGptjConfig, type GptjConfig } from "../core/model/config.js";
+import { elements, modelWeights } from "../core/model/names.js";
+
+/** What a bench trains: a model's shape, and rows that are all of one length and carry loss everywhere. */
+export interface Job {
+  readonly width: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly rotary: number;
+  readonly vocabulary: number;
+  /** tokens of a row */
+  readonly length: number;
+  /** rows of one shard in one step */
+  readonly rows: number;
+}
+
+/** The job that Roslin is compared with PyTorch on. */
+export const DEFAULT_JOB: Job = { width: 512, layers: 8, heads: 8, rotary: 32, vocabulary: 50_400, length: 256, rows: 2 };
+
+/** Models for the table of memory, by millions of parameters. */
+export const SIZES: Readonly<Record<string, Job>> = {
+  5: { width: 192, layers: 4, heads: 4, rotary: 16, vocabulary: 8192, length: 64, rows: 1 },
+  25: { width: 384, layers: 7, heads: 6, rotary: 32, vocabulary: 16_384, length: 64, rows: 1 },
+  77: { ...DEFAULT_JOB, length: 64, rows: 1 },
+  150: { width: 768, layers: 10, heads: 12, rotary: 32, vocabulary: 50_400, length: 64, rows: 1 },
+  400: { width: 1024, layers: 24, heads: 16, rotary: 32, vocabulary: 50_400, length: 64, rows: 1 },
+};
+
+/** The model's config.json. */
+export function configJson(job: Job): Record<string, unknown> {
+  return {
+    model_type: "gptj",
+    architectures: ["GPTJForCausalLM"],
+    n_embd: job.width,
+    n_layer: job.layers,
+    n_head: job.heads,
+    rotary_dim: job.rotary,
+    vocab_size: job.vocabulary,
+    n_positions: job.length,
+    bos_token_id: 0,
+    eos_token_id: 0,
+    tie_word_embeddings: false,
+  };
+}
+
+/** The model's shape. Throws UserError for one that GPT-J can't have. */
+export function modelOf(job: Job): GptjConfig {
+  return parseGptjConfig(configJson(job), "the bench's options");
+}
+
+export function parametersOf(config: GptjConfig): number {
+  return modelWeights(config).reduce((sum, { shape }) => sum + elements(shape), 0);
+}
+
+/** Settings of so many steps, with a checkpoint after every `interval` of them. `seed` makes it another run. */
+export function settings(job: Job, steps: number, interval: number, seed: number): RunConfig {
+  return parseRunConfig({
+    train: {
+      microBatch: job.rows,
+      maxSteps: steps,
+      checkpointEverySteps: interval,
+      checkpointEveryMinutes: 1e6,
+      // all are kept: their files tell when they were written
+      keepCheckpoints: Math.floor(steps / interval) + 1,
+      seed,
+    },
+  });
+}

@@ -1,0 +1,55 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Artifact } from "../core/stage.js";
+import { uniformAt } from "../core/data/random.js";
+import { encodeChunk, TOKEN_INDEX } from "../core/format/token-shards.js";
+import { elements, modelWeights } from "../core/model/names.js";
+import { artifactOf, sha256 } from "../infra/files.js";
+import { writeSafetensors } from "../infra/safetensors-writer.js";
+import { configJson, modelOf, type Job } from "./job.js";
+
+/** A job's model and rows, made from a seed: training's inputs. */
+
+const SEED = 1;
+/** Elements made and written at a time. */
+const CHUNK = 1 << 20;
+
+/** Writes a random model and `rows` rows of random words below `root`. */
+export async function makeInputs(job: Job, rows: number, root: string): Promise<Artifact[]> {
+  const model = join(root, "model");
+  const tokens = join(root, "tokens");
+  await Promise.all([mkdir(model, { recursive: true }), mkdir(tokens, { recursive: true })]);
+  const specs = modelWeights(modelOf(job)).map(({ name, shape }) => ({ name, dtype: "F32" as const, shape }));
+  const sizes = new Map(specs.map(({ name, shape }) => [name, elements(shape)]));
+  await writeSafetensors(join(model, "model.safetensors"), specs, (name) => values(name, sizes.get(name)!));
+  await writeFile(join(model, "config.json"), JSON.stringify(configJson(job)));
+
+  const made = Array.from({ length: rows }, (_, source) => {
+    const inputIds = Array.from({ length: job.length }, (_each, at) => Math.floor(uniformAt(SEED, source, at) * job.vocabulary));
+    return { source, inputIds, labels: inputIds };
+  });
+  const file = "00000.safetensors";
+  const chunk = encodeChunk(made);
+  await writeFile(join(tokens, file), chunk);
+  const digest = "0".repeat(64);
+  const chunks = [{ file, sha256: sha256(chunk), bytes: chunk.length, rows }];
+  await writeFile(join(tokens, TOKEN_INDEX), JSON.stringify({ version: 1, inputs: { model: digest, dataset: digest }, chunks, test: [] }));
+  return [await artifactOf("model", model), await artifactOf("tokens", tokens)];
+}
+
+/** A fresh model's values: norms of one, biases of zero, and small numbers around zero. */
+function* values(name: string, count: number): Iterable<Uint8Array> {
+  let state = SEED;
+  const small = (): number => {
+    // a plain congruential generator: hundreds of millions of numbers, none of them a secret
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
+    return state * 1.6e-11;
+  };
+  const fixed = /ln_[1f]\.weight$/.test(name) ? 1 : name.endsWith("bias") ? 0 : null;
+  for (let first = 0; first < count; first += CHUNK) {
+    const part = new Float32Array(Math.min(CHUNK, count - first));
+    if (fixed === null) for (let i = 0; i < part.length; i++) part[i] = small();
+    else part.fill(fixed);
+    yield new Uint8Array(part.buffer);
+  }
+}

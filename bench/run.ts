@@ -1,0 +1,63 @@
+import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { checkpoints, history } from "../activities/train/checkpoint.js";
+import { trainDefinition } from "../activities/train/index.js";
+import { openLog } from "../activities/train/log.js";
+import type { StepRecord } from "../activities/train/types.js";
+import { stageDirectory } from "../activities/stage.js";
+import type { RunConfig } from "../core/config/schema.js";
+import type { Artifact, Progress } from "../core/stage.js";
+import { fileStore } from "../infra/store/files.js";
+import { trainLocally } from "../workers/local.js";
+import { trainDeps } from "../workers/train-deps.js";
+
+/** Training as users run it: the same worker processes, the same checkpoints. */
+
+export interface Run {
+  readonly steps: readonly StepRecord[];
+  /** the checkpoints beside training, not the last one: steps done, and seconds from the first byte to the commit */
+  readonly checkpoints: readonly { readonly step: number; readonly seconds: number }[];
+}
+
+/** Trains in a directory of its own below `root`, which is removed afterwards; `say` hears of its steps. */
+export async function runTraining(
+  inputs: readonly Artifact[],
+  config: RunConfig,
+  workers: number,
+  root: string,
+  signal: AbortSignal,
+  say: (line: string) => void,
+): Promise<Run> {
+  const work = await mkdtemp(join(root, "run-"));
+  try {
+    const request = { config, inputs, root: work };
+    let last = 0;
+    const progress = ({ done, total }: Progress): void => {
+      if (done > last) say(`step ${(last = done)} of ${total}`);
+    };
+    await trainLocally(trainDeps, request, workers, { signal, progress });
+    const directory = stageDirectory(trainDefinition, request);
+    const log = await openLog(fileStore(directory));
+    const all = checkpoints(log);
+    const beside = all.slice(0, -1).map(async ({ commit, entry }) => {
+      const files = await Promise.all(entry.shards.map(({ file }) => stat(join(directory, file))));
+      const committed = await stat(join(directory, "commits", `${String(commit).padStart(6, "0")}.json`));
+      return { step: entry.step, seconds: (committed.mtimeMs - Math.min(...files.map((file) => file.birthtimeMs))) / 1000 };
+    });
+    return { steps: history(log, all.at(-1)!.commit), checkpoints: await Promise.all(beside) };
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Calls `body` with a temporary directory, below the given one if any, and removes it afterwards. */
+export async function inDirectory<T>(below: string | undefined, body: (directory: string) => Promise<T>): Promise<T> {
+  if (below !== undefined) await mkdir(below, { recursive: true });
+  const directory = await mkdtemp(join(below ?? tmpdir(), "roslin-bench-"));
+  try {
+    return await body(directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}

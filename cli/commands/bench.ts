@@ -1,0 +1,77 @@
+import { parseArgs } from "node:util";
+import { benchCheckpoint, showCheckpoint } from "../../bench/checkpoint.js";
+import { DEFAULT_JOB, SIZES, type Job } from "../../bench/job.js";
+import { benchMemory, showMemory } from "../../bench/memory.js";
+import { inDirectory } from "../../bench/run.js";
+import { benchTrain, showTrain } from "../../bench/train.js";
+import { UserError } from "../../core/errors.js";
+import { wholeNumber, type Command } from "../command.js";
+import { untilInterrupted } from "../interrupt.js";
+
+const KINDS = ["train", "memory", "checkpoint"] as const;
+const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length", "rows"] as const satisfies readonly (keyof Job)[];
+const OPTIONS = [...JOB_OPTIONS, "workers", "rounds", "steps", "interval", "checkpoints", "sizes", "dir"] as const;
+type Values = Readonly<Partial<Record<(typeof OPTIONS)[number], string>>> & { readonly json?: boolean };
+
+export const bench: Command = {
+  name: "bench",
+  summary: "measure training on this machine: its speed, its memory, what its checkpoints cost",
+  usage: [
+    "bench train [--workers N] [--rounds R] [--steps S] [JOB]",
+    "              bench memory [--sizes 5,25,77] [--workers 1,2,4,8]",
+    "              bench checkpoint [--workers N] [--interval STEPS] [--checkpoints N] [JOB]",
+    `JOB: ${JOB_OPTIONS.map((name) => `--${name} ${DEFAULT_JOB[name]}`).join(" ")}`,
+    `sizes, in millions of parameters: ${Object.keys(SIZES).join(" ")}`,
+    "all: [--dir DIR for temporary files] [--json]",
+  ].join("\n"),
+  async run(args) {
+    const options = {
+      ...Object.fromEntries(OPTIONS.map((name) => [name, { type: "string" as const }])),
+      json: { type: "boolean" as const },
+    };
+    const { values: given, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
+    const values = given as Values;
+    const kind = KINDS.find((known) => known === positionals[0]);
+    if (kind === undefined || positionals.length > 1)
+      throw new UserError("name one bench", { expected: KINDS.join(" "), got: positionals.join(" ") });
+    const report = await untilInterrupted((signal) => inDirectory(values.dir, (directory) => measure(kind, values, directory, signal)));
+    console.log(values.json === true ? JSON.stringify(report.figures) : report.text);
+    return 0;
+  },
+};
+
+/** Runs one bench in a directory; progress goes to standard error. */
+async function measure(
+  kind: (typeof KINDS)[number],
+  values: Values,
+  directory: string,
+  signal: AbortSignal,
+): Promise<{ figures: unknown; text: string }> {
+  const number = (name: (typeof OPTIONS)[number], otherwise: number): number =>
+    values[name] === undefined ? otherwise : wholeNumber(`--${name}`, values[name]);
+  const list = (name: "sizes" | "workers", otherwise: string): string[] => (values[name] ?? otherwise).split(",");
+  const job = Object.fromEntries(JOB_OPTIONS.map((name) => [name, number(name, DEFAULT_JOB[name])])) as unknown as Job;
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  switch (kind) {
+    case "train": {
+      const figures = await benchTrain(
+        job,
+        { workers: number("workers", 8), rounds: number("rounds", 3), steps: number("steps", 3) },
+        directory,
+        signal,
+        say,
+      );
+      return { figures, text: showTrain(job, figures) };
+    }
+    case "memory": {
+      const workers = list("workers", "1,2,4,8").map((each) => wholeNumber("--workers", each));
+      const figures = await benchMemory(list("sizes", "5,25,77"), workers, directory, signal, say);
+      return { figures, text: showMemory(figures) };
+    }
+    case "checkpoint": {
+      const options = { workers: number("workers", 8), interval: number("interval", 3), count: number("checkpoints", 3) };
+      const figures = await benchCheckpoint(job, options, directory, signal, say);
+      return { figures, text: showCheckpoint(figures) };
+    }
+  }
+}

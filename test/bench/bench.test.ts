@@ -1,0 +1,24 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { inDirectory } from "../../bench/run.js";
+import { benchTrain, showTrain } from "../../bench/train.js";
+
+const JOB = { width: 16, layers: 2, heads: 2, rotary: 4, vocabulary: 60, length: 12, rows: 1 };
+
+test("bench train trains on real workers and tells where the time went", async (t) => {
+  const root = await mkdtemp(join(tmpdir(), "bench-"));
+  t.after(() => rm(root, { recursive: true, force: true }));
+  const signal = new AbortController().signal;
+  const figures = await inDirectory(root, (directory) =>
+    benchTrain(JOB, { workers: 2, rounds: 1, steps: 3 }, directory, signal, () => undefined),
+  );
+  assert.equal(figures.seconds.length, 2);
+  assert.ok(figures.tokensPerSecond > figures.lossTokensPerSecond && figures.lossTokensPerSecond > figures.rowsPerSecond);
+  assert.ok(Math.abs(Object.values(figures.shares).reduce((sum, share) => sum + share, 0) - 1) < 1e-9);
+  assert.ok(figures.reached > 0 && figures.best > figures.reached);
+  assert.match(showTrain(JOB, figures), /^time .*graphs [\d.]+ %.*waiting/m);
+  assert.deepEqual(await readdir(root), [], "nothing is left behind");
+});

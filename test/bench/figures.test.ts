@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { checkpointFigures } from "../../bench/checkpoint.js";
+import { median, percent, short, table } from "../../bench/figures.js";
+import { programFlops, stepFlops } from "../../bench/flops.js";
+import { DEFAULT_JOB, modelOf, parametersOf, settings, SIZES } from "../../bench/job.js";
+import { parseStatus } from "../../bench/memory.js";
+import { sharesOf } from "../../bench/train.js";
+import { parseRunConfig } from "../../core/config/schema.js";
+import { modelPrograms } from "../../core/model/graphs.js";
+
+describe("arithmetic counted from shapes", () => {
+  const config = modelOf({ width: 8, layers: 3, heads: 2, rotary: 4, vocabulary: 50, length: 5, rows: 2 });
+  const [T, R, L, D, F] = [10, 2, 5, 8, 32];
+  const scores = 2 * R * L * L * D;
+
+  it("is a block's six weights, and attention's two products over whole rows", () => {
+    assert.equal(programFlops(modelPrograms(config).blockForward, { T, R, L }), 2 * T * (4 * D * D + 2 * D * F) + 2 * scores);
+  });
+
+  it("is twice that on the way back, and what is computed again: all but what only the block's output needs", () => {
+    const again = 2 * T * (3 * D * D + D * F) + 2 * scores;
+    assert.equal(programFlops(modelPrograms(config).blockBackward, { T, R, L }), 4 * T * (4 * D * D + 2 * D * F) + 4 * scores + again);
+  });
+
+  it("is three products of the whole vocabulary for the head, at the positions that carry loss", () => {
+    const step = { shards: 4, rows: R, length: L, positions: 7 };
+    const { blockForward, blockBackward } = modelPrograms(config);
+    const blocks = programFlops(blockForward, { T, R, L }) + programFlops(blockBackward, { T, R, L });
+    assert.equal(stepFlops(config, step), 4 * 3 * blocks + 3 * 2 * 7 * D * 50);
+  });
+});
+
+describe("jobs", () => {
+  it("have about as many parameters as their names say", () => {
+    for (const [millions, job] of Object.entries(SIZES)) {
+      const parameters = parametersOf(modelOf(job)) / 1e6;
+      assert.ok(Math.abs(parameters / Number(millions) - 1) < 0.03, `${millions} has ${parameters}`);
+    }
+  });
+
+  it("keep every checkpoint that they write", () => {
+    const { train } = settings(DEFAULT_JOB, 13, 3, 0);
+    assert.deepEqual([train.maxSteps, train.checkpointEverySteps, train.keepCheckpoints, train.microBatch], [13, 3, 5, 2]);
+  });
+});
+
+describe("figures", () => {
+  it("are medians, three digits long, in columns", () => {
+    assert.equal(median([3, 1, 2]), 2);
+    assert.equal(median([4, 1, 2, 3]), 2.5);
+    assert.deepEqual([short(1234.5), short(12.345), short(0.123)], ["1235", "12.3", "0.12"]);
+    assert.equal(percent(0.0834), "8.3 %");
+    assert.equal(
+      table([
+        ["name", "MB"],
+        ["a", "100"],
+        ["longer", "5"],
+      ]),
+      "name     MB\na       100\nlonger    5",
+    );
+  });
+
+  it("share out a step's whole time", () => {
+    const spent = { graphs: 6, waiting: 1, reduction: 1, optimizer: 1 };
+    const record = { loss: 1, norm: 1, seconds: 10, tokens: 1, labels: 1, rows: 1, spent };
+    const shares = sharesOf([record, record]);
+    assert.equal(shares.graphs, 0.6);
+    assert.ok(Math.abs(shares.other - 0.1) < 1e-12);
+  });
+
+  it("tell what a checkpoint costs from the steps after it, the first interval left out", () => {
+    const { train } = parseRunConfig({});
+    const figures = checkpointFigures([9, 9, 9, 5, 4, 4, 7, 4, 4, 6, 4, 4, 6], [2, 3, 4], 3, train);
+    assert.deepEqual(figures.steps, [6, 4, 4]);
+    assert.deepEqual([figures.writing, figures.cost, figures.interval], [3, 2, 150]);
+    assert.equal(figures.share, 2 / 602);
+  });
+
+  it("read a process's own and shared memory from its status", () => {
+    assert.deepEqual(parseStatus("VmRSS:\t  900 kB\nRssAnon:\t     100 kB\nRssFile:\t 300 kB\nRssShmem:\t     500 kB\n"), {
+      own: 102_400,
+      shared: 512_000,
+    });
+    assert.deepEqual(parseStatus(""), { own: 0, shared: 0 });
+  });
+});
