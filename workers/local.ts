@@ -106,6 +106,10 @@ function start(attempt: TrainAttempt, worker: number, context: StageContext): { 
     else if (worker === 0) context.progress(report.progress);
   });
   const outcome = new Promise<Error | null>((resolve) => {
+    // a process that could not be started, or to which nothing can be said any more: its end says the rest, where it had begun
+    child.on("error", (error) => {
+      if (child.pid === undefined) resolve(errorNamed(DIED, `worker ${worker} of ${attempt.workers} did not start: ${error.message}`));
+    });
     child.on("exit", (code, signal) => {
       const died = `worker ${worker} of ${attempt.workers} died (${signal ?? `exit code ${code}`})`;
       resolve(result === undefined ? errorNamed(DIED, died) : result);
