@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "@temporalio/client";
-import { loadClientConnectConfig } from "@temporalio/envconfig";
 import { DefaultLogger, NativeConnection, Runtime, TransportError, type LogEntry, type Worker } from "@temporalio/worker";
+import { temporalSettings } from "../cli/client.js";
 
 /** A worker's ways to Temporal: one connection for polling and for asking. */
 export interface Temporal {
@@ -24,10 +24,7 @@ function log({ level, message, meta }: LogEntry): void {
  */
 export async function connectTemporal(variables: Readonly<Record<string, string | undefined>>): Promise<Temporal> {
   Runtime.install({ logger: new DefaultLogger("WARN", log), shutdownSignals: [] });
-  const overrideEnvVars = Object.fromEntries(
-    Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined),
-  );
-  const { connectionOptions, namespace = "default" } = loadClientConnectConfig({ overrideEnvVars });
+  const { connectionOptions, namespace } = temporalSettings(variables);
   for (let wait = RETRY_MS.first; ; wait = Math.min(wait * 2, RETRY_MS.last)) {
     try {
       const connection = await NativeConnection.connect(connectionOptions);
