@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { leftByMachine } from "../chaos/leftovers.js";
+import { ChaosMachine } from "../chaos/machine.js";
+import { describe, MOMENTS, planFaults, type Moment } from "../chaos/plan.js";
+import { runOnce } from "../chaos/run.js";
+
+/** A short run of `npm run chaos`. */
+const SEED = 25;
+
+let machine: ChaosMachine;
+before(async () => {
+  machine = await ChaosMachine.start();
+});
+after(async () => {
+  await machine?.stop();
+  await machine?.remove();
+});
+
+test("a plan is a function of its seed, in the order of a run, and over many seeds everything is struck", () => {
+  assert.deepEqual(planFaults(3, 8), planFaults(3, 8));
+  const order = Object.keys(MOMENTS) as Moment[];
+  const faults = Array.from({ length: 300 }, (_, seed) => planFaults(seed, 6));
+  for (const plan of faults)
+    assert.ok(plan.every(({ moment }, index) => index === 0 || order.indexOf(plan[index - 1]!.moment) <= order.indexOf(moment)));
+  const all = faults.flat();
+  assert.deepEqual(new Set(all.map(({ kind }) => kind)), new Set(["kill", "term", "stop", "trouble", "flip"]));
+  assert.equal(new Set(all.map(({ moment }) => moment)).size, order.length);
+  assert.equal(new Set(all.map(({ target }) => target)).size, 13);
+});
+
+test("a run under faults ends with the bytes of an undisturbed one, and nothing is left", { timeout: 300_000 }, async (t) => {
+  const calm = await runOnce(machine, "calm", [], () => undefined);
+  const faults = planFaults(SEED, 3, ["train", "publish"]);
+  const disturbed = await runOnce(machine, "disturbed", faults, (line) => t.diagnostic(line.trim()));
+  assert.ok(disturbed.struck.length >= 2, `struck: ${disturbed.struck.map(describe).join("; ")}`);
+  assert.equal(disturbed.stateDigest, calm.stateDigest);
+  assert.equal(disturbed.weights, calm.weights);
+  await machine.stop();
+  assert.deepEqual(await leftByMachine(machine.home), []);
+});
