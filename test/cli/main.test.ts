@@ -71,13 +71,13 @@ test("status and down say that nothing runs, with exit code 0", () => {
 
 test("doctor names each requirement, and what to do where one is not met", () => {
   const { code, out } = roslin("doctor", "--json");
-  const findings = JSON.parse(out) as { name: string; found: string; todo?: string }[];
+  const findings = JSON.parse(out) as { name: string; found: string; remedy?: string }[];
   for (const name of ["Node", "memory", "Python and pip", "temporal", "weed", "disk", "roslin up"])
     assert.ok(
       findings.some((finding) => finding.name === name),
       name,
     );
-  assert.equal(code, findings.some(({ todo }) => todo !== undefined) ? 2 : 0);
+  assert.equal(code, findings.some(({ remedy }) => remedy !== undefined) ? 2 : 0);
 });
 
 test("an interrupted stage says how to go on and has exit code 1", async () => {
