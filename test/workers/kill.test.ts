@@ -116,10 +116,7 @@ test("a run whose workers are killed in every stage ends with the bytes of an un
   assert.ok(disturbed.trainingAttempts >= 3, `${disturbed.trainingAttempts} attempts`);
   assert.equal(digestOf(disturbed), digestOf(calm));
   const published = (result: FinetuneResult) => result.stages.at(-1)!.outputs.map(({ name, sha256 }) => [name, sha256]);
-  assert.deepEqual(
-    published(disturbed).filter(([name]) => name === "model.safetensors"),
-    published(calm).filter(([name]) => name === "model.safetensors"),
-  );
+  assert.deepEqual(published(disturbed), published(calm));
 });
 
 test("pausing one rank's activity holds training until it is unpaused", { timeout: 120_000 }, async () => {
