@@ -16,6 +16,7 @@ export interface StageRequest {
   readonly root: string;
 }
 
+/** How a stage hears that it should stop, and says how far it is. */
 export interface StageContext {
   /** aborted on cancel, pause and shutdown: save, then throw its reason */
   readonly signal: AbortSignal;

@@ -37,6 +37,7 @@ export async function writeState(home: string, state: UpState): Promise<void> {
   await writeFileAtomic(stateFile(home), JSON.stringify(state, null, 1), 0o600);
 }
 
+/** Where a home's state lies. */
 export function stateFile(home: string): string {
   return join(home, "up.json");
 }

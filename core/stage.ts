@@ -1,6 +1,8 @@
 /** The words in which stages, activities, the workflow and the command line speak of a stage's work. */
 
+/** The stages, in the order of a run. */
 export const STAGES = ["download", "preprocess", "train", "evaluate", "publish"] as const;
+/** One of the stages. */
 export type StageName = (typeof STAGES)[number];
 
 /** A reference to bytes that lie in a store: what travels through Temporal instead of them. */
@@ -14,6 +16,7 @@ export interface Artifact {
   readonly bytes: number;
 }
 
+/** A stage's figures. */
 export type Metrics = Readonly<Record<string, unknown>> & { readonly seconds: number };
 
 /** What a stage leaves: `roslin stage NAME --json` prints it, and the next stage takes its outputs. */

@@ -92,6 +92,7 @@ export const WORKPLACES: readonly (readonly [string, string])[] = [
   ["a gardener", "a garden"],
 ];
 
+/** People to greet. */
 export const NAMES: readonly string[] = [
   "Anna",
   "Ben",
@@ -115,7 +116,9 @@ export const NAMES: readonly string[] = [
   "Walter",
 ];
 
+/** The days of the week, in order. */
 export const DAYS: readonly string[] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+/** Numbers as words, in order. */
 export const NUMBERS: readonly string[] = [
   "one",
   "two",

@@ -5,12 +5,14 @@ import { messageOf, PeerLostError } from "../core/errors.js";
 
 /** The workers of one attempt, joined by Unix sockets in a star around worker 0, the hub. A closed socket is a dead worker. */
 
+/** What a worker hears of the others. */
 export interface GroupEvents {
   /** A message from a worker (at the hub), or from the hub (worker 0). */
   message(from: number, message: unknown): void;
   lost(worker: number): void;
 }
 
+/** A worker's place among the others. */
 export interface Group {
   /** From any worker to the hub; the hub hears itself. */
   toHub(message: unknown): void;
@@ -21,6 +23,7 @@ export interface Group {
   close(): void;
 }
 
+/** Which worker of which group this is, and how long it waits. */
 export interface GroupOptions {
   readonly path: string;
   readonly worker: number;

@@ -5,7 +5,9 @@ import { rankDeps } from "./train-deps.js";
 
 /** Entry of a worker process of `roslin stage train`, which is spoken to over Node's channel to the parent. */
 
+/** From the parent: the work, or a word to stop. */
 export type RankInput = { readonly attempt: TrainAttempt; readonly worker: number } | "stop";
+/** To the parent. */
 export type RankReport =
   | { readonly kind: "progress"; readonly progress: Progress }
   | { readonly kind: "outcome"; readonly outcome: RankOutcome }

@@ -30,6 +30,7 @@ export const trainDeps: TrainDeps = {
   socketDirectory: tmpdir(),
 };
 
+/** A training worker's dependencies on a real machine. */
 export const rankDeps: RankDeps = {
   joinGroup,
   createShared,

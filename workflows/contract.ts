@@ -12,6 +12,7 @@ export const TASK_QUEUE = "roslin";
 export const FINETUNE = "finetune";
 /** The workflow, one in a namespace, that lends the GPU workers to one run at a time. */
 export const LEASE = "gpuLease";
+/** Its workflow id. */
 export const LEASE_ID = "roslin-gpu-lease";
 
 /** The queue of one GPU worker; it survives the process. */
@@ -27,6 +28,7 @@ export const SEARCH_ATTRIBUTES = {
   RoslinGate: "Keyword",
   RoslinPerplexity: "Double",
 } as const;
+/** One of them. */
 export type SearchAttributeName = keyof typeof SEARCH_ATTRIBUTES;
 
 /** What `plan` found out about the place where the run runs. */
@@ -40,6 +42,7 @@ export interface Plan {
   readonly notes: readonly string[];
 }
 
+/** What a stage's activity is given. */
 export interface StageInput {
   readonly config: RunConfig;
   /** outputs of the earlier stages, by name; the trained model is named "tuned" */
@@ -56,8 +59,10 @@ export interface TrainAttempt {
   readonly totalSteps: number;
 }
 
+/** Training's result, if it is finished, or the next attempt at it. */
 export type TrainingBegun = { readonly finished: StageResult } | { readonly attempt: TrainAttempt };
 
+/** How one process's part of an attempt ended. */
 export interface RankResult {
   readonly status: "finished" | "stopped";
   readonly step: number;
@@ -123,6 +128,7 @@ export interface LeaseNews {
   readonly note: string;
 }
 
+/** Who has the workers, and who waits for them. */
 export interface LeaseState {
   readonly workers: readonly GpuWorker[];
   readonly holder: Holder | null;
@@ -137,8 +143,10 @@ export const SIGNALS = {
   release: "release",
   leaseNews: "leaseNews",
 } as const;
+/** Queries by name. */
 export const QUERIES = { progress: "progress", lease: "lease" } as const;
 
+/** Where a stage is in a run. */
 export type StageState = "to do" | "running" | "done" | "reused" | "failed";
 
 /** One line of the table of a run's progress. */
@@ -155,6 +163,7 @@ export interface RunProgress {
   readonly rows: readonly StageRow[];
 }
 
+/** What a finished run returns. */
 export interface FinetuneResult {
   readonly stages: readonly StageResult[];
   /** seconds by stage, as the workflow saw them: waiting and repeated attempts included */

@@ -32,6 +32,7 @@ import { LeasedWorkers } from "./workers.js";
 
 const activities = proxyActivities<PipelineActivities>(STAGE_OPTIONS);
 
+/** How far a run is. */
 export const progressQuery = defineQuery<RunProgress>(QUERIES.progress);
 
 /** What a run takes along when its history has grown long. */

@@ -19,6 +19,7 @@ const LIMITS: Readonly<Record<Verdict, number>> = { fatal: 1, error: 3, lost: 20
 /** How long the others may take to see by themselves that one of them failed: a closed socket says so in milliseconds. */
 const SETTLE = "2 seconds";
 
+/** What training is given. */
 export interface Gang {
   readonly input: StageInput;
   readonly host: string;
@@ -26,6 +27,7 @@ export interface Gang {
   note(note: string): void;
 }
 
+/** What training came to. */
 export interface GangResult {
   /** null: history has grown long; go on in a new run */
   readonly result: StageResult | null;

@@ -33,11 +33,17 @@ const { awaitClosed } = proxyActivities<Pick<PipelineActivities, "awaitClosed">>
   heartbeatTimeout: "15 seconds",
 });
 
+/** A worker is there. */
 export const registerSignal = defineSignal<[GpuWorker]>(SIGNALS.register);
+/** A worker is gone. */
 export const deregisterSignal = defineSignal<[Pick<GpuWorker, "queue" | "started">]>(SIGNALS.deregister);
+/** A run wants workers. */
 export const acquireSignal = defineSignal<[LeaseRequest]>(SIGNALS.acquire);
+/** A run is done with its workers. */
 export const releaseSignal = defineSignal<[Holder]>(SIGNALS.release);
+/** The lease's word to a run. */
 export const newsSignal = defineSignal<[LeaseNews]>(SIGNALS.leaseNews);
+/** The lease as it is now. */
 export const leaseQuery = defineQuery<LeaseState>(QUERIES.lease);
 
 interface Waiting {

@@ -24,6 +24,7 @@ export interface DownloadDependencies {
   checkModel(directory: string): void;
 }
 
+/** What a download depends on: the names of its sources. */
 export const downloadDefinition: StageDefinition = {
   name: "download",
   version: 1,

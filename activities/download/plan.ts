@@ -8,6 +8,7 @@ import type { Hub } from "../../infra/hub/hub.js";
 import type { HubFile, Repository } from "../../infra/hub/repository.js";
 import { selectDataFiles, selectModelFiles } from "./select.js";
 
+/** What a run gets from outside. */
 export type SourceName = "model" | "dataset";
 
 /** What has to be done for a source, known before a byte is downloaded. */

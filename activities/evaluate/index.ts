@@ -23,6 +23,7 @@ export interface EvaluateDependencies {
   openInference(directory: string, signal: AbortSignal): Promise<InferenceModel>;
 }
 
+/** What an evaluation depends on. */
 export const evaluateDefinition: StageDefinition = {
   name: "evaluate",
   version: 1,

@@ -4,6 +4,7 @@ import { appendFile, readFile } from "node:fs/promises";
 export type Item =
   | { readonly model: Which; readonly batch: number; readonly nll: number; readonly labels: number }
   | { readonly model: Which; readonly sample: number; readonly ids: readonly number[] };
+/** The model before and after training. */
 export type Which = "base" | "tuned";
 
 /** Items as they are done, one line each, so that a killed evaluation doesn't do them again. */

@@ -69,11 +69,13 @@ export interface Gate {
   readonly maxPerplexityRatio: number;
 }
 
+/** exp of the mean loss of either model; null where there was nothing to score. */
 export interface Perplexity {
   readonly base: number | null;
   readonly tuned: number | null;
 }
 
+/** Compares the two perplexities; without them the gate stands open. */
 export function judge({ base, tuned }: Perplexity, maxPerplexityRatio: number): Gate {
   if (base === null || tuned === null) return { judged: false, passed: true, ratio: null, maxPerplexityRatio };
   const ratio = tuned / base;

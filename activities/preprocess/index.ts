@@ -17,6 +17,7 @@ export interface PreprocessDependencies {
   readRows(path: string, signal: AbortSignal): AsyncIterable<RowBatch>;
 }
 
+/** What the tokens depend on. */
 export const preprocessDefinition: StageDefinition = {
   name: "preprocess",
   version: 1,

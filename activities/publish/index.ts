@@ -36,6 +36,7 @@ export interface PublishDependencies {
   directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
 }
 
+/** What is published depends on every earlier output, and on where it goes. */
 export const publishDefinition: StageDefinition = {
   name: "publish",
   version: 1,

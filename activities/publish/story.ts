@@ -73,6 +73,7 @@ export function facts({ config, model, parameters, losses, tokens, evaluation: {
   ];
 }
 
+/** The gate in a few words. */
 export function gateWords({ judged, passed, ratio, maxPerplexityRatio }: Evaluation["gate"]): string {
   if (!judged) return "not judged: there were no held-out rows";
   return `${passed ? "passed" : "not passed"}: perplexity ratio ${ratio!.toFixed(4)}, at most ${maxPerplexityRatio}`;

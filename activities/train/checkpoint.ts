@@ -15,6 +15,7 @@ export function shardFile(generation: number, step: number, shard: number): stri
 /** A weight's slices in a shard file: itself and AdamW's two moments. */
 export const MOMENTS = ["", ".exp_avg", ".exp_avg_sq"] as const;
 
+/** A checkpoint and the number of its entry in the commit log. */
 export interface Checkpoint {
   readonly commit: number;
   readonly entry: CheckpointEntry;

@@ -19,6 +19,7 @@ const REASONS: Readonly<Record<Exclude<Directive, "go">, CheckpointEntry["reason
   finish: "finish",
 };
 
+/** What worker 0 does for all. */
 export class Hub {
   private readonly attempt: TrainAttempt;
   private readonly log: CommitLog;

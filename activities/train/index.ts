@@ -31,6 +31,7 @@ import type { Fingerprint, TrainAttempt } from "./types.js";
 export { runRank, type RankDeps } from "./rank.js";
 export type { RankOutcome, TrainAttempt } from "./types.js";
 
+/** What the trained bits depend on: not how often they are saved, nor on how many workers. */
 export const trainDefinition: StageDefinition = {
   name: "train",
   version: 1,
@@ -47,6 +48,7 @@ export const trainDefinition: StageDefinition = {
   },
 };
 
+/** What beginning and finishing a training is handed. */
 export interface TrainDeps {
   readonly files: StageFiles;
   readonly openStore: (directory: string) => ObjectStore;

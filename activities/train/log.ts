@@ -9,8 +9,10 @@ import type { LogEntry } from "./types.js";
  */
 
 type Unsigned<Entry> = Entry extends LogEntry ? Omit<Entry, "nonce"> : never;
+/** An entry before the log signs it. */
 export type NewEntry = Unsigned<LogEntry>;
 
+/** A run's log as one writer sees it. */
 export interface CommitLog {
   /** entry n has number n + 1 */
   readonly entries: readonly LogEntry[];

@@ -18,6 +18,7 @@ import type { Fingerprint, RankOutcome, ShardFile, StepRecord, TrainAttempt } fr
 
 /** One worker of an attempt, its main thread: sockets, files, heartbeats. The compute thread does what blocks. */
 
+/** What a worker is handed. */
 export interface RankDeps {
   readonly joinGroup: (options: GroupOptions, events: GroupEvents) => Promise<Group>;
   readonly createShared: (path: string, bytes: number) => Promise<void>;

@@ -24,6 +24,7 @@ export interface TrainAttempt {
   readonly socketPath: string;
 }
 
+/** How a worker's part of an attempt ended. */
 export interface RankOutcome {
   readonly status: "finished" | "stopped";
   /** steps done and committed */
@@ -63,6 +64,7 @@ export interface Fingerprint {
   readonly threadsPerRank: number;
 }
 
+/** A shard's file of a checkpoint. */
 export interface ShardFile {
   readonly shard: number;
   /** relative to the stage's directory */
@@ -76,6 +78,7 @@ interface EntryBase {
   readonly nonce: string;
 }
 
+/** The start of an attempt; its number is the generation. */
 export interface AttemptEntry extends EntryBase {
   readonly kind: "attempt";
   readonly workers: number;
@@ -83,6 +86,7 @@ export interface AttemptEntry extends EntryBase {
   readonly resumeStep: number;
 }
 
+/** A checkpoint: it exists when this does. */
 export interface CheckpointEntry extends EntryBase {
   readonly kind: "checkpoint";
   readonly generation: number;
@@ -106,4 +110,5 @@ export interface SetAsideEntry extends EntryBase {
   readonly reason: string;
 }
 
+/** Anything that the commit log holds. */
 export type LogEntry = AttemptEntry | CheckpointEntry | SetAsideEntry;

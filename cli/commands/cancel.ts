@@ -5,6 +5,7 @@ import { withClient } from "../client.js";
 import { onlyId, type Command } from "../command.js";
 import { temporalVariables } from "../state.js";
 
+/** `roslin cancel`: asks a run to save and end. */
 export const cancel: Command = {
   name: "cancel",
   summary: "end a run; what it has done is kept, and a run with the same settings goes on from there",

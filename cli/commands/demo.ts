@@ -24,6 +24,7 @@ import { GPU_WORKERS } from "./up.js";
 
 const say = (line: string): void => console.error(`roslin: ${line}`);
 
+/** `roslin demo`: the whole pipeline, small, on servers of its own. */
 export const demo: Command = {
   name: "demo",
   summary: "run the whole pipeline on servers of its own, with a small model and dataset made for it",

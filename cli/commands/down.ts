@@ -8,6 +8,7 @@ import { readState } from "../state.js";
 /** Workers may take a minute to save, the servers ten seconds each. */
 const LIMIT_MS = 90_000;
 
+/** `roslin down`: stops what `up` started or left. */
 export const down: Command = {
   name: "down",
   summary: "stop what roslin up started, workers first; runs go on at the next up",

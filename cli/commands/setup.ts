@@ -3,6 +3,7 @@ import { getTool, TEMPORAL, WEED } from "../../infra/servers/tools.js";
 import type { Command } from "../command.js";
 import { toolPlaces } from "../machine.js";
 
+/** `roslin setup`: fetches the servers; the launcher has installed and built before. */
 export const setup: Command = {
   name: "setup",
   summary: "get everything that is needed to run: dependencies, build, local servers",

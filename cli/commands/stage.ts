@@ -16,6 +16,7 @@ import { earlierResults } from "../stage-inputs.js";
 import { untilInterrupted } from "../interrupt.js";
 import { withS3 } from "../with-s3.js";
 
+/** `roslin stage`: one stage, without Temporal. */
 export const stage: Command = {
   name: "stage",
   summary: "run one stage alone on this machine, without Temporal; killed and called again, it goes on",

@@ -9,6 +9,7 @@ import { temporalVariables } from "../state.js";
 import { watchRun } from "../watch-run.js";
 import { readConfig } from "./stage.js";
 
+/** `roslin start`: a run on the Temporal server. */
 export const start: Command = {
   name: "start",
   summary: "start a run of the whole pipeline; without a configuration it is Dolly's own",

@@ -3,6 +3,7 @@ import { isAlive } from "../../infra/servers/service.js";
 import type { Command } from "../command.js";
 import { readState } from "../state.js";
 
+/** `roslin status`: what `up` keeps running. */
 export const status: Command = {
   name: "status",
   summary: "show what roslin up keeps running here, and where it answers",

@@ -9,6 +9,7 @@ import { runMachine } from "../run-machine.js";
 /** As many GPU workers as a run has shards by default. */
 export const GPU_WORKERS = 8;
 
+/** `roslin up`: servers and workers, supervised. */
 export const up: Command = {
   name: "up",
   summary: "start local servers and workers, and keep them running until Ctrl-C or roslin down",

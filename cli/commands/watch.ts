@@ -4,6 +4,7 @@ import { onlyId, type Command } from "../command.js";
 import { temporalVariables } from "../state.js";
 import { watchRun } from "../watch-run.js";
 
+/** `roslin watch`: a run's progress. */
 export const watch: Command = {
   name: "watch",
   summary: "show how far a run is until it ends",

@@ -34,6 +34,7 @@ const schema = z.object({
   }),
 });
 
+/** A tokenizer.json of GPT-2's kind. */
 export type TokenizerJson = z.infer<typeof schema>;
 
 /** Checks that a tokenizer.json is GPT-2's kind; throws UserError naming the first field that isn't. `where` is the file's name. */

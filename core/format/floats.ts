@@ -11,15 +11,18 @@ const HALF_TO_FLOAT: Float32Array = Float32Array.from({ length: 65536 }, (_, hal
   return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 });
 
+/** IEEE half to fp32, exactly. */
 export function halfToFloat(source: Uint16Array, target: Float32Array): void {
   for (let i = 0; i < source.length; i++) target[i] = HALF_TO_FLOAT[source[i]!]!;
 }
 
+/** bfloat16 to fp32, exactly. */
 export function bfloatToFloat(source: Uint16Array, target: Float32Array): void {
   const bits = new Uint32Array(target.buffer, target.byteOffset, target.length);
   for (let i = 0; i < source.length; i++) bits[i] = source[i]! << 16;
 }
 
+/** fp32 to bfloat16, rounded. */
 export function floatToBfloat(source: Float32Array, target: Uint16Array): void {
   for (let i = 0; i < source.length; i++) {
     f32[0] = source[i]!;
@@ -28,6 +31,7 @@ export function floatToBfloat(source: Float32Array, target: Uint16Array): void {
   }
 }
 
+/** fp32 to IEEE half, rounded; too large becomes infinite. */
 export function floatToHalf(source: Float32Array, target: Uint16Array): void {
   for (let i = 0; i < source.length; i++) target[i] = toHalf(source[i]!);
 }

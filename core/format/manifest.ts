@@ -37,7 +37,9 @@ const schema = z.object({
   fingerprint: z.record(z.string(), z.unknown()).nullable(),
 });
 
+/** The manifest of a published model. */
 export type Manifest = z.infer<typeof schema>;
+/** What one stage commits to. */
 export type ChainEntry = Manifest["chain"][number];
 
 /** Reads a manifest; CorruptError names where it came from. File names that would leave their directory are refused. */

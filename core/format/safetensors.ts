@@ -4,8 +4,10 @@ import { CorruptError } from "../errors.js";
 
 /** Bytes of an element. */
 export const DTYPE_BYTES = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
+/** A dtype by its name in the header. */
 export type DType = keyof typeof DTYPE_BYTES;
 
+/** Where a tensor lies in a file. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: DType;

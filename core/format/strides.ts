@@ -1,5 +1,6 @@
 /** Tensors that do not lie in row-major order: views such as a transposed or an expanded one. */
 
+/** How a tensor lies in memory. */
 export interface View {
   readonly shape: readonly number[];
   /** elements from one entry of each axis to the next, 0 or more */

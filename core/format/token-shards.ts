@@ -19,6 +19,7 @@ const index = z.object({
   test: z.array(z.int()),
 });
 
+/** The index of a tokenized dataset. */
 export type TokenIndex = z.infer<typeof index>;
 
 /** Reads an index; CorruptError names the file. */

@@ -5,6 +5,7 @@ import { CorruptError, UserError } from "../errors.js";
  * operations with which torch writes tensors, and a global is looked up in the caller's table, never imported.
  */
 
+/** What a pickle's names stand for. */
 export interface PickleHooks {
   /** What a global stands for; throws for one that is not allowed. A function is what REDUCE may call. */
   global(module: string, name: string): unknown;

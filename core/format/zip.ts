@@ -2,6 +2,7 @@ import { CorruptError, UserError } from "../errors.js";
 
 /** The index of a zip archive, Zip64 too, for archives whose entries are stored as they are: torch's files. */
 
+/** A stored entry of an archive. */
 export interface ZipEntry {
   readonly name: string;
   readonly bytes: number;

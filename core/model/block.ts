@@ -40,6 +40,7 @@ export interface Geometry extends RowGeometry {
   readonly causal: Value;
 }
 
+/** The geometry as inputs of a graph. */
 export function geometryInputs(g: GraphBuilder, config: GptjConfig): Geometry {
   const { heads: H, rotaryDim } = config;
   return {

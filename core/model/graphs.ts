@@ -27,6 +27,7 @@ export interface ModelGraphs {
   readonly headBackward: Graph;
 }
 
+/** The graphs of a model as ONNX. */
 export function modelGraphs(config: GptjConfig): ModelGraphs {
   const programs = modelPrograms(config);
   return Object.fromEntries(Object.entries(programs).map(([name, program]) => [name, encode(program)])) as unknown as ModelGraphs;

@@ -24,14 +24,17 @@ export function blockWeights(config: GptjConfig, layer: number): WeightSpec[] {
   ];
 }
 
+/** The table of word vectors [vocabulary, D]. */
 export function embeddingWeight(config: GptjConfig): WeightSpec {
   return { name: "transformer.wte.weight", shape: [config.vocabulary, config.width] };
 }
 
+/** Weight and bias [D] of the norm before the head. */
 export function finalNormWeights(config: GptjConfig): WeightSpec[] {
   return ["weight", "bias"].map((kind) => ({ name: `transformer.ln_f.${kind}`, shape: [config.width] }));
 }
 
+/** Weight [vocabulary, D] and bias [vocabulary] of the head. */
 export function headWeights(config: GptjConfig): WeightSpec[] {
   return [
     { name: "lm_head.weight", shape: [config.vocabulary, config.width] },

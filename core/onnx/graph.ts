@@ -14,6 +14,7 @@ export interface Value {
   readonly bytes: Bytes | null;
 }
 
+/** An operator applied in a graph being built. */
 export interface Node<K extends OpName = OpName> {
   readonly op: K;
   readonly attributes: Ops[K];

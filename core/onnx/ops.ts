@@ -53,6 +53,7 @@ export interface Ops {
   /** x[M,V], ids[B,S] → [B,M/B,V] */
   GroupRows: { readonly batch: Dimension; readonly sequence: Dimension };
 }
+/** An operator by name. */
 export type OpName = keyof Ops;
 
 type Infer<K extends OpName> = (attributes: Ops[K], ...inputs: Value[]) => Shape[];

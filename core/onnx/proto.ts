@@ -10,12 +10,14 @@ const OPSETS = [
 ];
 const ELEMENT: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
 
+/** An attribute of an ONNX node. */
 export type Attribute =
   | { readonly int: number }
   | { readonly float: number }
   | { readonly ints: readonly number[] }
   | { readonly string: string };
 
+/** A node as ONNX writes it. */
 export interface OnnxNode {
   readonly type: string;
   /** "" is ONNX's own, "com.microsoft" onnxruntime's */
@@ -26,6 +28,7 @@ export interface OnnxNode {
   readonly attributes: Readonly<Record<string, Attribute>>;
 }
 
+/** A tensor that is part of a model. */
 export interface OnnxInitializer {
   readonly name: string;
   readonly type: ElementType;
@@ -33,6 +36,7 @@ export interface OnnxInitializer {
   readonly bytes: Bytes;
 }
 
+/** A model as ONNX writes it. */
 export interface OnnxModel {
   readonly name: string;
   readonly nodes: readonly OnnxNode[];

@@ -3,6 +3,7 @@ export type ElementType = "float32" | "int64" | "int32" | "bool";
 
 /** A size, or the name of one that is known only when a graph runs. */
 export type Dimension = number | string;
+/** The sizes of all axes. */
 export type Shape = readonly Dimension[];
 
 interface DataTypes {

@@ -10,6 +10,7 @@ export interface Region {
   readonly elements: number;
 }
 
+/** Where everything lies, by name or by shard. */
 export interface SharedLayout {
   /** bytes of each segment; they follow each other in the file */
   readonly segments: readonly number[];

@@ -25,6 +25,7 @@ export interface MicroBatchPlan {
   readonly positions: number;
 }
 
+/** A step's rows by micro-batch and shard, with its counts. */
 export interface StepPlan {
   /** those that carry loss */
   readonly microBatches: readonly MicroBatchPlan[];
@@ -34,6 +35,7 @@ export interface StepPlan {
   readonly rows: number;
 }
 
+/** Plans step `step` (0-based) of a training run. */
 export function planStep(split: TokenSplit, train: RunConfig["train"], step: number): StepPlan {
   const assigned = rowsOfStep(split.count, train, step);
   const planned = assigned.map((shards): MicroBatchPlan => {

@@ -6,6 +6,7 @@ export interface Range {
   readonly end: number;
 }
 
+/** How many there are in a range. */
 export function sizeOf(range: Range): number {
   return range.end - range.start;
 }

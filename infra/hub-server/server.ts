@@ -13,6 +13,7 @@ export interface HubServerOptions {
   readonly port: number;
 }
 
+/** A running hub. */
 export interface HubServer {
   /** what HF_ENDPOINT is set to */
   readonly url: string;

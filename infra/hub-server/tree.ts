@@ -15,6 +15,7 @@ export interface TreeFile {
   readonly large: boolean;
 }
 
+/** A repository at its one commit. */
 export interface Tree {
   readonly directory: string;
   readonly commit: string;

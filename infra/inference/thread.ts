@@ -10,6 +10,7 @@ export type Question =
   | { readonly start: readonly number[] }
   | { readonly next: true }
   | { readonly stop: true };
+/** What the thread answers. */
 export type Answer =
   | Score
   | { readonly token: number | null }

@@ -52,7 +52,9 @@ function checked<Args extends (Pointer | number | string)[]>(
 const releaser = (index: number) => (pointer: bigint) => void koffi.call(table[index], release, pointer);
 
 const POINTER = "void *";
+/** `CreateEnv` of the C API. */
 export const createEnvironment = checked<[level: number, name: string, out: Pointer]>(3, "int", "const char *", POINTER);
+/** `CreateSessionFromArray` of the C API. */
 export const createSessionFromBytes = checked<[environment: bigint, bytes: Uint8Array, length: number, options: bigint, out: Pointer]>(
   8,
   POINTER,
@@ -61,6 +63,7 @@ export const createSessionFromBytes = checked<[environment: bigint, bytes: Uint8
   POINTER,
   POINTER,
 );
+/** `Run` of the C API. */
 export const runSession = checked<
   [
     session: bigint,
@@ -73,21 +76,35 @@ export const runSession = checked<
     outputs: Pointer,
   ]
 >(9, POINTER, POINTER, POINTER, POINTER, "size_t", POINTER, "size_t", POINTER);
+/** `CreateSessionOptions` of the C API. */
 export const createOptions = checked<[out: Pointer]>(10, POINTER);
+/** `DisableMemPattern` of the C API. */
 export const disableMemoryPattern = checked<[options: bigint]>(17, POINTER);
+/** `SetIntraOpNumThreads` of the C API. */
 export const setThreads = checked<[options: bigint, threads: number]>(24, POINTER, "int");
+/** `CreateTensorWithDataAsOrtValue` of the C API. */
 export const createTensor = checked<
   [memory: bigint, data: NodeJS.TypedArray, bytes: number, shape: Pointer, rank: number, type: number, out: Pointer]
 >(49, POINTER, POINTER, "size_t", POINTER, "size_t", "int", POINTER);
+/** `GetTensorMutableData` of the C API. */
 export const getData = checked<[value: bigint, out: Pointer]>(51, POINTER, POINTER);
+/** `GetDimensionsCount` of the C API. */
 export const getRank = checked<[info: bigint, out: Pointer]>(61, POINTER, POINTER);
+/** `GetDimensions` of the C API. */
 export const getShape = checked<[info: bigint, shape: Pointer, rank: number]>(62, POINTER, POINTER, "size_t");
+/** `GetTensorTypeAndShape` of the C API. */
 export const getShapeInfo = checked<[value: bigint, out: Pointer]>(65, POINTER, POINTER);
+/** `CreateCpuMemoryInfo` of the C API. */
 export const createCpuMemory = checked<[allocator: number, kind: number, out: Pointer]>(69, "int", "int", POINTER);
+/** `ReleaseSession` of the C API. */
 export const releaseSession = releaser(95);
+/** `ReleaseValue` of the C API. */
 export const releaseValue = releaser(96);
+/** `ReleaseTensorTypeAndShapeInfo` of the C API. */
 export const releaseShapeInfo = releaser(99);
+/** `ReleaseSessionOptions` of the C API. */
 export const releaseOptions = releaser(100);
+/** `AddSessionConfigEntry` of the C API. */
 export const setConfig = checked<[options: bigint, key: string, value: string]>(LAST, POINTER, "const char *", "const char *");
 
 /** Copies bytes from an address. */

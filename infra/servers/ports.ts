@@ -16,7 +16,9 @@ export interface Ports {
   readonly hub: number;
 }
 
+/** The ports of Temporal's dev server. */
 export const TEMPORAL_PORTS = ["temporal", "ui"] as const;
+/** The ports of SeaweedFS. */
 export const S3_PORTS = ["s3", "master", "filer", "volume", "admin"] as const;
 const TWINS: readonly string[] = S3_PORTS;
 

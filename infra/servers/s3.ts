@@ -11,6 +11,7 @@ export interface S3Access {
   readonly secretAccessKey: string;
 }
 
+/** The local S3 server: how to start it, and how to reach it. */
 export interface S3Server {
   readonly service: Service;
   readonly access: S3Access;

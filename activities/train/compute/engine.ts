@@ -23,8 +23,10 @@ export interface HostedRows {
   gradient: Float32Array;
 }
 
+/** A session for each of the model's graphs. */
 export type Sessions = Readonly<Record<keyof ModelGraphs, Session>>;
 
+/** One worker's view of an attempt: memory, sessions, owners, barriers. */
 export class Engine {
   readonly config: GptjConfig;
   readonly layout: SharedLayout;

@@ -39,6 +39,7 @@ export type ComputeMessage =
   | { readonly kind: "done"; readonly step: number; readonly status: "finished" | "stopped" }
   | { readonly kind: "failed"; readonly name: string; readonly message: string };
 
+/** What computing is handed. */
 export interface ComputeDeps {
   readonly createSession: typeof createSession;
   readonly openTokens: typeof openTokens;

@@ -18,6 +18,7 @@ export function fillFromCheckpoint(owner: Owner, file: SafetensorsFile): void {
     }
 }
 
+/** One tensor's slice as a checkpoint stores it. */
 export interface TensorCopy {
   readonly name: string;
   readonly shape: readonly number[];

@@ -10,6 +10,7 @@ import { allFinite, sumOfSquares } from "./sums.js";
 
 /** One optimizer step, from rows to updated weights. */
 
+/** What a step came to, the same for every worker. */
 export interface StepOutcome {
   /** mean over the step's labels; 0 when it has none */
   readonly loss: number;
