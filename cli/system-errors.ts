@@ -12,6 +12,9 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ENAMETOOLONG: "a path is too long: name a shorter one",
 };
 
+/** What Node says where a directory cannot be made on a read-only file system. */
+const NO_DIRECTORY = "ENOENT: no such file or directory, mkdir";
+
 /** The code in an error's message: that of a worker process came as words. */
 const CODE = new RegExp(`\\b(${Object.keys(REMEDIES).join("|")})\\b: `);
 
@@ -19,6 +22,6 @@ const CODE = new RegExp(`\\b(${Object.keys(REMEDIES).join("|")})\\b: `);
 export function explained(error: unknown, where?: string): unknown {
   if (error instanceof UserError) return error;
   const message = messageOf(error);
-  const code = CODE.exec(message)?.[1];
+  const code = message.includes(NO_DIRECTORY) ? "EROFS" : CODE.exec(message)?.[1];
   return code === undefined ? error : new UserError(REMEDIES[code]!, { directory: where, got: message }, { cause: error });
 }

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../../core/errors.js";
 import { parseGptjConfig } from "../../core/model/config.js";
@@ -52,6 +52,8 @@ async function readJson(path: string): Promise<unknown> {
     return JSON.parse(await readFile(path, "utf8")) as unknown;
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-    throw new UserError(missing ? "a file of the model is missing" : "a file of the model is not JSON", { file: path }, { cause: error });
+    // words need a tokenizer; rows of input_ids and labels don't, so the download takes models without one
+    const message = missing ? `the model's source has no ${basename(path)}, which this dataset needs: put it beside the weights` : "a file of the model is not JSON";
+    throw new UserError(message, { file: path }, { cause: error });
   }
 }

@@ -20,6 +20,8 @@ export interface GptjConfig {
   readonly bosTokenId: number;
 }
 
+const MAX_LAYERS = 10_000;
+
 /** Reads a config.json; throws UserError that names the field. `where` is the file's name. */
 export function parseGptjConfig(json: unknown, where: string): GptjConfig {
   if (typeof json !== "object" || json === null) throw new UserError("a model's config must be a JSON object", { file: where });
@@ -44,13 +46,17 @@ export function parseGptjConfig(json: unknown, where: string): GptjConfig {
   const heads = integer("n_head");
   if (width % heads !== 0) fail("n_head", `a divisor of n_embd ${width}`);
   const headWidth = width / heads;
-  const rotaryDim = integer("rotary_dim", 64);
+  // null: all of the width is rotated, which transformers can do for one head alone
+  const rotaryDim = fields["rotary_dim"] === null ? width : integer("rotary_dim", 64);
   if (rotaryDim % 2 !== 0 || rotaryDim > headWidth) fail("rotary_dim", `even and at most the head width ${headWidth}`);
   const normEpsilon = fields["layer_norm_epsilon"] ?? 1e-5;
   const eosTokenId = fields["eos_token_id"] ?? 50256;
   const bosTokenId = fields["bos_token_id"] ?? 50256;
+  const layers = integer("n_layer");
+  // names of billions of weights would fill the memory before the first of them is missed
+  if (layers > MAX_LAYERS) fail("n_layer", `at most ${MAX_LAYERS}`);
   return {
-    layers: integer("n_layer"),
+    layers,
     heads,
     width,
     headWidth,
