@@ -51,7 +51,13 @@ export class Supervisor {
     try {
       for (const group of this.groups) {
         signal.throwIfAborted();
-        const started = await Promise.all(group.map((service) => this.launch(service, 0)));
+        // all have settled before a failure stops what was started
+        const launched = await Promise.allSettled(group.map((service) => this.launch(service, 0)));
+        const started = launched.map((one) => {
+          if (one.status === "rejected") throw one.reason;
+          return one.value;
+        });
+        await this.told;
         await Promise.all(started.map((running) => untilReady(running, signal)));
         for (const running of started) this.keepers.push(this.keep(running));
       }
@@ -76,8 +82,9 @@ export class Supervisor {
     const running = await launch(service);
     this.running.set(service, { ...running, restarts });
     const now = [...this.running.values()].map(({ id, service: { name }, restarts: count }) => ({ ...id, name, restarts: count }));
-    this.told = this.told.then(() => this.changed(now));
-    await this.told;
+    this.told = this.told.catch(() => undefined).then(() => this.changed(now));
+    // whoever wants to know waits for it
+    this.told.catch(() => undefined);
     return running;
   }
 
@@ -98,7 +105,11 @@ export class Supervisor {
       await sleep(pause, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
       since = Date.now();
-      ended = this.launch(service, restarts).then((running) => running.ended, messageOf);
+      const launched = this.launch(service, restarts);
+      ended = launched.then((running) => running.ended, messageOf);
+      // so that a stop finds what is being started
+      await launched.catch(() => undefined);
+      await this.told.catch((error: unknown) => this.say(`what runs here cannot be noted: ${messageOf(error)}`));
     }
   }
 
@@ -106,7 +117,9 @@ export class Supervisor {
     const { signal } = this.stopping;
     while (!signal.aborted) {
       await sleep(LOG_LOOK_MS, undefined, { signal }).catch(() => undefined);
-      for (const group of this.groups) for (const { log } of group) await boundLog(log);
+      for (const group of this.groups)
+        for (const { name, log } of group)
+          await boundLog(log).catch((error: unknown) => this.say(`the log of ${name} cannot be cut: ${messageOf(error)}`));
     }
   }
 }

@@ -45,6 +45,26 @@ test("groups are started in order and stopped in the opposite one; what is kille
   assert.ok(!processes.some(isAlive));
 });
 
+test("what runs is started again and stopped, though it cannot be noted", async () => {
+  const order = join(root, "order-3");
+  const lines: string[] = [];
+  let first: Supervised | undefined;
+  const supervisor = new Supervisor(
+    [[sleeper("worker", order)]],
+    async ([now]) => {
+      if (first !== undefined) throw new Error("the disk is full");
+      first = now;
+    },
+    (line) => lines.push(line),
+  );
+  await supervisor.start(new AbortController().signal);
+  process.kill(first!.pid, "SIGKILL");
+  while (readFileSync(order, "utf8").split("start worker").length < 3) await sleep(10);
+  await supervisor.stop();
+  assert.deepEqual(readFileSync(order, "utf8").trim().split("\n"), ["start worker", "start worker", "stop worker"]);
+  assert.match(lines.join("\n"), /cannot be noted: the disk is full/);
+});
+
 test("a server that ends at once is told of with the end of its log, and what was started before is stopped", async () => {
   let processes: readonly Supervised[] = [];
   const broken: Service = {
