@@ -7,7 +7,7 @@ import type { RunConfig } from "../../core/config/schema.js";
 import { makeDemoAssets } from "../../demo/assets.js";
 import { sha256, writeFileAtomic } from "../../infra/files.js";
 import { choosePorts } from "../../infra/servers/ports.js";
-import type { Service } from "../../infra/servers/service.js";
+import { httpStatus, type Service } from "../../infra/servers/service.js";
 import { openStore } from "../../infra/store/open.js";
 import { s3SettingsOf } from "../../infra/store/s3.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
@@ -93,7 +93,7 @@ async function planDemo(environment: Environment, config: RunConfig): Promise<Ma
     variables: environment.variables,
     log: join(home, "logs", "hub.log"),
     graceMs: 5000,
-    ready: async () => (await fetch(url).catch(() => null)) !== null,
+    ready: async () => (await httpStatus(url)) !== null,
   };
   const variables = { ...environment.variables, HF_ENDPOINT: url, HF_HOME: join(home, "hub-cache") };
   const machine = await planMachine({ ...environment, variables }, GPU_WORKERS, say);

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Service } from "./service.js";
+import { httpStatus, type Service } from "./service.js";
 
 /** How to reach the local S3 server. */
 export interface S3Access {
@@ -30,6 +30,7 @@ export function s3Server(options: {
   mkdirSync(data, { recursive: true });
   const keys = localKeys(join(home, "s3-keys.json"));
   const access = { endpoint: `http://127.0.0.1:${ports.s3}`, region: "us-east-1", ...keys };
+  const bucket = `http://127.0.0.1:${ports.filer}/buckets/${options.bucket}?metadata=true`;
   const sockets = Object.entries(ports).flatMap(([name, port]) => [
     `/tmp/seaweedfs-${name}-${port}.sock`,
     `/tmp/seaweedfs-${name}-grpc-${port + 10_000}.sock`,
@@ -61,7 +62,8 @@ export function s3Server(options: {
       },
       log: join(home, "logs", "s3.log"),
       graceMs: 10_000,
-      ready: async () => (await answersS3(access.endpoint)) && (await hasBucket(ports.filer, options.bucket)),
+      // it checks signatures once it refuses a request that has none; the file server behind it wants none, and tells of the bucket
+      ready: async () => (await httpStatus(access.endpoint)) === 403 && (await httpStatus(bucket)) === 200,
       tidy: async () => {
         for (const socket of sockets) rmSync(socket, { force: true });
         // its record of flags would win over the ones given here
@@ -83,14 +85,4 @@ function localKeys(file: string): { readonly accessKeyId: string; readonly secre
   writeFileSync(temporary, JSON.stringify(keys), { mode: 0o600 });
   renameSync(temporary, file);
   return keys;
-}
-
-/** Whether S3 checks signatures already: it refuses a request that has none. */
-async function answersS3(endpoint: string): Promise<boolean> {
-  return (await fetch(endpoint).catch(() => null))?.status === 403;
-}
-
-/** Whether the bucket is there, asked of the file server behind S3, which wants no signature. */
-async function hasBucket(filerPort: number, bucket: string): Promise<boolean> {
-  return (await fetch(`http://127.0.0.1:${filerPort}/buckets/${bucket}?metadata=true`).catch(() => null))?.ok ?? false;
 }

@@ -42,6 +42,8 @@ const LOG_BYTES = 16 << 20;
 
 /** Milliseconds that a service has to become ready. */
 const READY_MS = 60_000;
+/** Milliseconds that a server that is asked whether it is ready has to answer. */
+const ANSWER_MS = 5000;
 
 /** Starts a service's process, in a group of its own: Ctrl-C in the terminal must not reach it, for servers outlive workers. */
 export async function launch(service: Service): Promise<Running> {
@@ -75,6 +77,17 @@ export async function untilReady(running: Running, signal: AbortSignal): Promise
       );
     }
     await sleep(50);
+  }
+}
+
+/** The status of a server's answer to a GET; null when it doesn't answer in time. */
+export async function httpStatus(url: string): Promise<number | null> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) });
+    await response.body?.cancel();
+    return response.status;
+  } catch {
+    return null;
   }
 }
 

@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Service } from "./service.js";
+import { httpStatus, type Service } from "./service.js";
 
 /** The local Temporal server: how to start it, and how to reach it. */
 export interface TemporalServer {
@@ -38,7 +38,7 @@ export function temporalServer(options: {
       log: join(home, "logs", "temporal.log"),
       graceMs: 10_000,
       // through the UI's server: then the frontend, its namespace and the UI are all there
-      ready: async () => (await fetch(`${uiAddress}/api/v1/namespaces/default`).catch(() => null))?.ok ?? false,
+      ready: async () => (await httpStatus(`${uiAddress}/api/v1/namespaces/default`)) === 200,
     },
   };
 }
