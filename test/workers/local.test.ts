@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { stageDirectory } from "../../activities/stage.js";
-import { attemptPrefix, finishTraining, trainDefinition } from "../../activities/train/index.js";
+import { attemptPrefix, finishTraining, trainDefinition, type TrainDeps } from "../../activities/train/index.js";
 import { UserError } from "../../core/errors.js";
 import { modelWeights, elements } from "../../core/model/names.js";
 import { SafetensorsFile, ModelFiles } from "../../infra/model-files.js";
