@@ -136,18 +136,28 @@ test("an abort in the middle costs one chunk at most, and the digest is that of 
   assert.deepEqual(await run(request), { ...resumed, reused: true });
 });
 
-test("the event loop gets its turn while rows are tokenized", async () => {
-  const dataset = write("rows.json", alpaca(8000));
+test("an abort is heard in the middle of a chunk, so the event loop gets its turn there", async () => {
+  // millions of characters: far more than the milliseconds after which the loop is due
+  const rows = Array.from({ length: 4000 }, (_, n) => ({ instruction: `Count ${n}.`, output: `${n} `.repeat(500) }));
+  const request = await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", rows), { testRows: 0 });
+  const stop = new AbortController();
+  const stopping = {
+    ...dependencies,
+    async *readRows(...args: Parameters<typeof dependencies.readRows>) {
+      yield* dependencies.readRows(...args);
+      // all rows are read, and their only chunk begins
+      setTimeout(() => stop.abort(new Error("paused")), 1);
+    },
+  };
+  await assert.rejects(preprocess(stopping, request, { ...quiet, signal: stop.signal }), /paused/);
+  const tokens = join(stageDirectory(preprocessDefinition, request), "tokens");
+  assert.deepEqual(existsSync(tokens) ? readdirSync(tokens) : [], []);
+});
+
+test("progress counts the rows of the source", async () => {
   const progress: Progress[] = [];
-  let turns = 0;
-  const timer = setInterval(() => turns++, 5);
-  await run(await requestFor(fresh("root"), writeModel(fresh("model")), dataset, { testRows: 0 }), {
-    ...quiet,
-    progress: (one) => progress.push(one),
-  });
-  clearInterval(timer);
-  // some hundred milliseconds of work, cut into pieces of 25
-  assert.ok(turns >= 5, `${turns} turns`);
+  const request = await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", alpaca(8000)), { testRows: 0 });
+  await run(request, { ...quiet, progress: (one) => progress.push(one) });
   assert.deepEqual(progress.at(-1), { stage: "preprocess", done: 8000, total: 8000, unit: "rows" });
 });
 
@@ -278,7 +288,7 @@ test("what the user must mend is said in one message", async () => {
     "no token of the training rows carries loss",
   );
   await fails(await request(rows, { testRows: 0, maxLength: 9, maxRejectShare: 1 }), "longer than 9 tokens", "bad=5");
-  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("bare"), {}, null)), "tokenizer.json", "missing");
+  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("bare"), {}, null)), "has no tokenizer.json");
   await fails(
     await request(rows, { testRows: 1 }, writeModel(fresh("other"), {}, { ...byteTokenizer, model: { type: "Unigram" } })),
     "byte-level BPE",
