@@ -1,6 +1,5 @@
 import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
 import { parseGptjConfig, type GptjConfig } from "../core/model/config.js";
-import { elements, modelWeights } from "../core/model/names.js";
 
 /** What a bench trains: a model's shape, and rows that are all of one length and carry loss everywhere. */
 export interface Job {
@@ -47,10 +46,6 @@ export function configJson(job: Job): Record<string, unknown> {
 /** The model's shape. Throws UserError for one that GPT-J can't have. */
 export function modelOf(job: Job): GptjConfig {
   return parseGptjConfig(configJson(job), "the bench's options");
-}
-
-export function parametersOf(config: GptjConfig): number {
-  return modelWeights(config).reduce((sum, { shape }) => sum + elements(shape), 0);
 }
 
 /** Settings of so many steps, with a checkpoint after every `interval` of them. `seed` makes it another run. */

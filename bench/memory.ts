@@ -3,7 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../core/errors.js";
 import { megabytes, short, table } from "./figures.js";
 import { makeInputs } from "./made.js";
-import { modelOf, parametersOf, settings, SIZES } from "./job.js";
+import { parameterCount } from "../core/model/names.js";
+import { modelOf, settings, SIZES } from "./job.js";
 import { runTraining } from "./run.js";
 
 /** What one number of workers needs to train one model; bytes. */
@@ -39,7 +40,7 @@ export async function benchMemory(
     const job = SIZES[size];
     if (job === undefined)
       throw new UserError("there is no model of that size", { field: "--sizes", expected: Object.keys(SIZES).join(" "), got: size });
-    const parameters = parametersOf(modelOf(job));
+    const parameters = parameterCount(modelOf(job));
     const inputs = await makeInputs(job, SHARDS * STEPS, root);
     for (const workers of workerCounts) {
       signal.throwIfAborted();

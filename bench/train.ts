@@ -2,7 +2,8 @@ import type { StepRecord, TimeSpent } from "../activities/train/types.js";
 import { median, percent, short } from "./figures.js";
 import { stepFlops } from "./flops.js";
 import { makeInputs } from "./made.js";
-import { modelOf, parametersOf, settings, type Job } from "./job.js";
+import { parameterCount } from "../core/model/names.js";
+import { modelOf, settings, type Job } from "./job.js";
 import { productSpeed, type Product } from "./product.js";
 import { runTraining } from "./run.js";
 
@@ -52,7 +53,7 @@ export async function benchTrain(
   const rate = (of: (record: StepRecord) => number): number => median(records.map((record) => of(record) / record.seconds));
   const flops = stepFlops(config, { shards, rows: job.rows, length: job.length, positions: records[0]!.labels });
   return {
-    parameters: parametersOf(config),
+    parameters: parameterCount(config),
     workers,
     tokensPerSecond: rate((record) => record.tokens),
     lossTokensPerSecond: rate((record) => record.labels),

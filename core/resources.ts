@@ -1,6 +1,6 @@
 import type { RunConfig } from "./config/schema.js";
 import type { GptjConfig } from "./model/config.js";
-import { elements, modelWeights } from "./model/names.js";
+import { parameterCount } from "./model/names.js";
 import { sharedLayout, type SharedLayout } from "./parallel/layout.js";
 
 /** What a run needs of its machine, in bytes. */
@@ -19,7 +19,7 @@ const PROCESS_BYTES = 150e6;
 
 /** Training's needs on shared memory of a layout; what a graph takes while it runs comes on top. */
 export function trainingNeeds(model: GptjConfig, train: RunConfig["train"], { segments }: SharedLayout): Needs {
-  const parameters = modelWeights(model).reduce((sum, { shape }) => sum + elements(shape), 0);
+  const parameters = parameterCount(model);
   const shared = segments.reduce((sum, bytes) => sum + bytes, 0);
   const states = parameters * (train.accumulation > 1 ? STATE_BYTES.several : STATE_BYTES.one);
   // a new checkpoint is written before the oldest goes; the trained model follows

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Artifact } from "../core/stage.js";
@@ -29,18 +29,18 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Writes a file whole or not at all: temporary name, fsync, rename, fsync of the directory. `mode`: its permissions. */
-export async function writeFileAtomic(path: string, bytes: Uint8Array | string, mode = 0o666): Promise<void> {
+/** Lets `write` fill a file that gets its name whole or not at all: temporary name, fsync, rename, fsync of the directory. */
+export async function placeFile(path: string, write: (file: FileHandle) => Promise<void>, mode = 0o666): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   // two writers in one process, such as two runs in a worker, must not share it
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
-    const handle = await open(temporary, "w", mode);
+    const file = await open(temporary, "w", mode);
     try {
-      await handle.writeFile(bytes);
-      await handle.sync();
+      await write(file);
+      await file.sync();
     } finally {
-      await handle.close();
+      await file.close();
     }
     await rename(temporary, path);
   } catch (error) {
@@ -48,6 +48,11 @@ export async function writeFileAtomic(path: string, bytes: Uint8Array | string, 
     throw error;
   }
   await syncDirectory(dirname(path));
+}
+
+/** Writes a file whole or not at all. `mode`: its permissions. */
+export async function writeFileAtomic(path: string, bytes: Uint8Array | string, mode?: number): Promise<void> {
+  await placeFile(path, (file) => file.writeFile(bytes), mode);
 }
 
 /** Paths of the files below a directory, relative to it with slashes, in byte order; links are followed. */

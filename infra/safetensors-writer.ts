@@ -1,8 +1,6 @@
-import { createHash, randomUUID } from "node:crypto";
-import { mkdir, open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { createHash } from "node:crypto";
 import { layoutFile, type DType } from "../core/format/safetensors.js";
-import { syncDirectory } from "./files.js";
+import { placeFile } from "./files.js";
 
 /** A tensor that is to be written. */
 export interface TensorSpec {
@@ -24,31 +22,17 @@ export async function writeSafetensors(
   bytesOf: (name: string) => Iterable<Uint8Array>,
 ): Promise<{ readonly sha256: string; readonly bytes: number }> {
   const { header, entries, fileBytes } = layoutFile(tensors);
-  await mkdir(dirname(path), { recursive: true });
-  // two writers in one process must not share it
-  const temporary = `${path}.${randomUUID()}.tmp`;
   const hash = createHash("sha256");
-  try {
-    const file = await open(temporary, "w");
-    try {
-      const write = async (bytes: Uint8Array): Promise<void> => {
-        for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
-          const part = bytes.subarray(at, at + WRITE_BYTES);
-          hash.update(part);
-          await file.writeFile(part);
-        }
-      };
-      await write(header);
-      for (const { name } of entries) for (const bytes of bytesOf(name)) await write(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-  await syncDirectory(dirname(path));
+  await placeFile(path, async (file) => {
+    const write = async (bytes: Uint8Array): Promise<void> => {
+      for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
+        const part = bytes.subarray(at, at + WRITE_BYTES);
+        hash.update(part);
+        await file.writeFile(part);
+      }
+    };
+    await write(header);
+    for (const { name } of entries) for (const bytes of bytesOf(name)) await write(bytes);
+  });
   return { sha256: hash.digest("hex"), bytes: fileBytes };
 }

@@ -7,7 +7,7 @@ import { lock } from "../infra/lock.js";
 import { ModelFiles } from "../infra/model-files.js";
 import { checkTarget } from "../infra/store/check.js";
 import { openStore } from "../infra/store/open.js";
-import { s3SettingsOf } from "../infra/store/s3.js";
+import type { S3Settings } from "../infra/store/s3.js";
 import { readAll } from "../infra/store/store.js";
 import { openTokens } from "../infra/tokens.js";
 
@@ -19,12 +19,11 @@ export function defaultTarget({ bucket }: Environment): string {
   return `s3://${bucket}/models`;
 }
 
-/** Publishing's dependencies, with the S3 that the environment's variables name. */
-export function publishDeps(environment: Environment): PublishDependencies {
-  const settings = s3SettingsOf(environment.variables);
+/** Publishing's dependencies, with the S3 of these settings and the target of a run that names none. */
+export function publishDeps(settings: S3Settings, target: string): PublishDependencies {
   return {
     files: { writeFileAtomic, lock, artifactOf },
-    defaultTarget: defaultTarget(environment),
+    defaultTarget: target,
     openStore: (uri) => openStore(uri, settings),
     checkTarget: (uri) => checkTarget(uri, settings),
     readAll,

@@ -12,7 +12,8 @@ import { artifactOf, directoryDigest, writeFileAtomic } from "../infra/files.js"
 import { createHub, type Hub } from "../infra/hub/hub.js";
 import { lock } from "../infra/lock.js";
 import { ModelFiles } from "../infra/model-files.js";
-import { evaluateDeps, publishDeps } from "./artifact-deps.js";
+import { s3SettingsOf } from "../infra/store/s3.js";
+import { defaultTarget, evaluateDeps, publishDeps } from "./artifact-deps.js";
 import { rankDeps, trainDeps } from "./train-deps.js";
 
 type Stage = (request: StageRequest, context: StageContext) => Promise<StageResult>;
@@ -42,7 +43,7 @@ export function makeStages(environment: Environment): Stages {
   const checkModel = (directory: string): void => new ModelFiles(directory).close();
   const downloadDeps: DownloadDependencies = { files, hub, directoryDigest, checkModel };
   const preprocessDeps: PreprocessDependencies = { files, readRows };
-  const forPublishing = publishDeps(environment);
+  const forPublishing = publishDeps(s3SettingsOf(environment.variables), defaultTarget(environment));
   return {
     root: join(environment.home, "stages"),
     hub,

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { UserError } from "../../core/errors.js";
 import { MANIFEST, REPORT, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
-import { elements, modelWeights } from "../../core/model/names.js";
+import { parameterCount } from "../../core/model/names.js";
 import { outputNamed, type Artifact, type StageResult } from "../../core/stage.js";
 import { downloadDefinition } from "../download/index.js";
 import { evaluateDefinition, type Evaluation } from "../evaluate/index.js";
@@ -164,7 +164,7 @@ function tellStory(
     title,
     config: request.config,
     model,
-    parameters: modelWeights(model).reduce((sum, { shape }) => sum + elements(shape), 0),
+    parameters: parameterCount(model),
     losses: (metrics?.["losses"] as number[] | undefined) ?? [],
     tokens: (metrics?.["tokens"] as number | undefined) ?? null,
     evaluation,

@@ -52,3 +52,8 @@ export function modelWeights(config: GptjConfig): WeightSpec[] {
 export function elements(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
+
+/** Number of a model's parameters. */
+export function parameterCount(config: GptjConfig): number {
+  return modelWeights(config).reduce((sum, { shape }) => sum + elements(shape), 0);
+}

@@ -3,7 +3,8 @@ import { describe, it } from "node:test";
 import { checkpointFigures } from "../../bench/checkpoint.js";
 import { median, percent, short, table } from "../../bench/figures.js";
 import { programFlops, stepFlops } from "../../bench/flops.js";
-import { DEFAULT_JOB, modelOf, parametersOf, settings, SIZES } from "../../bench/job.js";
+import { parameterCount } from "../../core/model/names.js";
+import { DEFAULT_JOB, modelOf, settings, SIZES } from "../../bench/job.js";
 import { parseStatus } from "../../bench/memory.js";
 import { sharesOf } from "../../bench/train.js";
 import { parseRunConfig } from "../../core/config/schema.js";
@@ -34,7 +35,7 @@ describe("arithmetic counted from shapes", () => {
 describe("jobs", () => {
   it("have about as many parameters as their names say", () => {
     for (const [millions, job] of Object.entries(SIZES)) {
-      const parameters = parametersOf(modelOf(job)) / 1e6;
+      const parameters = parameterCount(modelOf(job)) / 1e6;
       assert.ok(Math.abs(parameters / Number(millions) - 1) < 0.03, `${millions} has ${parameters}`);
     }
   });

@@ -3,18 +3,14 @@ import { join } from "node:path";
 import { downloadDefinition } from "../../../activities/download/index.js";
 import { evaluateDefinition, type Evaluation } from "../../../activities/evaluate/index.js";
 import { preprocessDefinition } from "../../../activities/preprocess/index.js";
-import type { PublishDependencies } from "../../../activities/publish/index.js";
 import { finishStage, stageDirectory, type StageDefinition, type StageRequest } from "../../../activities/stage.js";
 import { trainDefinition } from "../../../activities/train/index.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import type { Artifact } from "../../../core/stage.js";
-import { artifactOf, directoryDigest, listFiles, sha256, sha256File, writeFileAtomic } from "../../../infra/files.js";
+import { artifactOf, sha256, writeFileAtomic } from "../../../infra/files.js";
 import { lock } from "../../../infra/lock.js";
-import { ModelFiles } from "../../../infra/model-files.js";
-import { checkTarget } from "../../../infra/store/check.js";
-import { openStore } from "../../../infra/store/open.js";
 import type { S3Settings } from "../../../infra/store/s3.js";
-import { readAll } from "../../../infra/store/store.js";
+import { publishDeps } from "../../../workers/artifact-deps.js";
 import { REFERENCE } from "../../core/model/reference.js";
 
 export const LOSSES: readonly number[] = [5.9, 5.5, 5.2, 4.9, 4.6];
@@ -75,17 +71,7 @@ async function finish(
   });
 }
 
-export function publishDependencies(settings: S3Settings = {}, defaultTarget = "file:///nowhere"): PublishDependencies {
-  return {
-    files: { writeFileAtomic, lock, artifactOf },
-    defaultTarget,
-    openStore: (uri) => openStore(uri, settings),
-    checkTarget: (uri) => checkTarget(uri, settings),
-    readAll,
-    openModel: (directory) => new ModelFiles(directory),
-    sha256,
-    sha256File,
-    listFiles,
-    directoryDigest,
-  };
+/** Publishing's dependencies, without S3 where no settings are given. */
+export function publishDependencies(settings: S3Settings = {}, target = "file:///nowhere"): ReturnType<typeof publishDeps> {
+  return publishDeps(settings, target);
 }
