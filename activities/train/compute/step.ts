@@ -1,7 +1,6 @@
 import type { RunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
 import { adamwStep } from "../../../core/model/adamw.js";
-import { modelWeights } from "../../../core/model/names.js";
 import type { MicroBatchPlan, StepPlan } from "../../../core/parallel/plan.js";
 import { blocksBackward, blocksForward, EmbeddingSums } from "./blocks.js";
 import type { Engine } from "./engine.js";
@@ -122,7 +121,7 @@ function norm(engine: Engine): number {
   engine.spend("optimizer", started);
   engine.barrier();
   let total = 0;
-  for (let i = 0; i < modelWeights(engine.config).length * engine.shards; i++) total += squares[i]!;
+  for (const square of squares) total += square;
   return Math.sqrt(total);
 }
 
