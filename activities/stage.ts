@@ -3,7 +3,7 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../core/config/schema.js";
-import { messageOf, UserError } from "../core/errors.js";
+import { ChangedInputError, messageOf } from "../core/errors.js";
 import { keyOf } from "../core/format/manifest.js";
 import { outputNamed, type Artifact, type Metrics, type Progress, type StageName, type StageResult } from "../core/stage.js";
 
@@ -109,7 +109,7 @@ const MAKERS: Readonly<Record<string, StageName>> = {
   report: "evaluate",
 };
 
-/** Throws UserError when an input that a stage reads is not what the stage before left. */
+/** Throws ChangedInputError when an input that a stage reads is not what the stage before left. */
 export async function checkInputs(
   files: StageFiles,
   { inputs, reads = inputs }: StageDefinition,
@@ -119,7 +119,7 @@ export async function checkInputs(
   for (const name of reads) {
     const change = await findChange(files, outputNamed(request.inputs, name), signal);
     if (change === null) continue;
-    throw new UserError(
+    throw new ChangedInputError(
       `the ${name === "tuned" ? "tuned model" : name} changed after the stage that made it, or is gone: run \`roslin stage ${MAKERS[name]}\` again ${change}`,
     );
   }

@@ -33,6 +33,11 @@ export class ConfigError extends UserError {
   }
 }
 
+/** What an earlier stage left has changed: that stage has to run again. A run in Temporal does so by itself. */
+export class ChangedInputError extends UserError {
+  override readonly name = "ChangedInputError";
+}
+
 /** Bytes that are not what their manifest, digest or format says: set aside, and made or fetched again. */
 export class CorruptError extends Error {
   override readonly name = "CorruptError";
@@ -50,7 +55,7 @@ export class FencedError extends Error {
 }
 
 /** Classes that time cannot mend, by name, for a Temporal retry policy. */
-export const NON_RETRYABLE: readonly string[] = ["UserError", "ConfigError", "FencedError"];
+export const NON_RETRYABLE: readonly string[] = ["UserError", "ConfigError", "ChangedInputError", "FencedError"];
 
 /** Another worker of a training attempt is gone: the attempt ends, and the next starts from the last checkpoint. */
 export class PeerLostError extends Error {

@@ -32,6 +32,15 @@ import { LeasedWorkers } from "./workers.js";
 
 const activities = proxyActivities<PipelineActivities>(STAGE_OPTIONS);
 
+/** Name of the failure of a stage that finds its input changed. */
+const CHANGED = "ChangedInputError";
+
+/** How often stages are run again because of that; something changes their outputs on purpose then. */
+const REPAIRS = 3;
+
+/** The stages have to be gone through once more. */
+class Repair extends Error {}
+
 /** How far a run is. */
 export const progressQuery = defineQuery<RunProgress>(QUERIES.progress);
 
@@ -52,6 +61,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
   table.note(plan.notes);
   const results: StageResult[] = [...(carried?.results ?? [])];
   let trainingAttempts = carried?.trainingAttempts ?? 0;
+  let repairs = 0;
   setAttributes(plan, { RoslinModel: config.model.source, RoslinDataset: config.dataset.source });
 
   /** Runs a stage, keeps its result, and turns its failure into the run's. */
@@ -65,16 +75,19 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
       table.end(name, result.reused ? "reused" : "done", noteOf(result));
     } catch (error) {
       if (isCancellation(error) || !(error instanceof ActivityFailure || error instanceof ApplicationFailure)) throw error;
+      const failure = stageFailure(name, error);
+      if (failure.type === CHANGED && ++repairs <= REPAIRS) {
+        table.start(name, `${describeFailure(error)}; the stages before look again at what they left`);
+        throw new Repair();
+      }
       table.end(name, "failed", describeFailure(error));
-      throw stageFailure(name, error);
+      throw failure;
     }
   };
   const simple = (name: "download" | "preprocess" | "evaluate" | "publish", summary: string): Promise<void> =>
     stage(name, (stageInput) => activities[name].executeWithOptions({ activityId: name, summary }, [stageInput]));
 
-  await simple("download", `${config.model.source}, ${config.dataset.source}`);
-  await simple("preprocess", "rows to tokens");
-  await stage("train", async (stageInput) => {
+  const train = async (stageInput: StageInput): Promise<StageResult> => {
     const workers = new LeasedWorkers((note) => table.start("train", note));
     let release = true;
     try {
@@ -91,16 +104,31 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
     } finally {
       if (release) await CancellationScope.nonCancellable(() => workers.release());
     }
-  });
-  await simple("evaluate", "the tuned model against its base");
-  const perplexity = (results.at(-1)!.metrics["perplexity"] as { tuned?: unknown } | undefined)?.tuned;
-  const gate = results.at(-1)!.metrics["gate"];
-  setAttributes(plan, {
-    ...(typeof perplexity === "number" ? { RoslinPerplexity: perplexity } : {}),
-    ...(gate === undefined ? {} : { RoslinGate: typeof gate === "string" ? gate : gateWord(gate) }),
-  });
-  await simple("publish", plan.config.publish.target ?? "");
-  return { stages: results, rows: table.progress().rows, trainingAttempts };
+  };
+  const stages = async (): Promise<void> => {
+    await simple("download", `${config.model.source}, ${config.dataset.source}`);
+    await simple("preprocess", "rows to tokens");
+    await stage("train", train);
+    await simple("evaluate", "the tuned model against its base");
+    const perplexity = (results.at(-1)!.metrics["perplexity"] as { tuned?: unknown } | undefined)?.tuned;
+    const gate = results.at(-1)!.metrics["gate"];
+    setAttributes(plan, {
+      ...(typeof perplexity === "number" ? { RoslinPerplexity: perplexity } : {}),
+      ...(gate === undefined ? {} : { RoslinGate: typeof gate === "string" ? gate : gateWord(gate) }),
+    });
+    await simple("publish", plan.config.publish.target ?? "");
+  };
+
+  for (;;) {
+    try {
+      await stages();
+      return { stages: results, rows: table.progress().rows, trainingAttempts };
+    } catch (error) {
+      if (!(error instanceof Repair)) throw error;
+      // whose output still is what it was is done in no time
+      results.length = 0;
+    }
+  }
 }
 
 function parse(input: unknown): RunConfig {

@@ -17,7 +17,8 @@ export type Target =
   | "checkpoint"
   | "tokens"
   | "partial download"
-  | "model";
+  | "model"
+  | "tuned model";
 
 /** "stop": SIGSTOP for longer than the heartbeat timeout, then SIGCONT; "trouble": cut connections, then 503; "flip": one bit changes. */
 export type Kind = "kill" | "term" | "stop" | "trouble" | "flip";
@@ -88,7 +89,7 @@ const BYTES: Readonly<Record<StageName, readonly Target[]>> = {
   download: ["partial download"],
   preprocess: ["model"],
   train: ["checkpoint", "checkpoint", "checkpoint", "tokens"],
-  evaluate: ["model"],
+  evaluate: ["model", "tuned model", "tokens"],
   publish: [],
 };
 

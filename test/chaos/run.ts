@@ -56,7 +56,7 @@ export async function runOnce(machine: ChaosMachine, id: string, faults: readonl
   }
 }
 
-/** Runs until success. A stage that finds its input changed ends the run, and says which one; the same input then goes on, once for each such fault. */
+/** Starts the run and strikes until it has ended. */
 async function untilDone(
   client: Client,
   machine: ChaosMachine,
@@ -67,34 +67,27 @@ async function untilDone(
   say: (line: string) => void,
 ): Promise<FinetuneResult> {
   const limit = Date.now() + LIMIT_MS;
-  const left = [...faults];
-  for (let start = 1; ; start++) {
-    const workflowId = `${id}-${start}`;
-    await persist(() =>
-      client.workflow.start(FINETUNE, { taskQueue: TASK_QUEUE, workflowId, args: [config], workflowIdConflictPolicy: "USE_EXISTING" }),
-    );
-    const view = new View(machine.home);
-    const watching = view.watch(client, workflowId);
-    try {
-      await strikeAll(left, struck, machine, view, say, limit);
-      while (!view.ended) {
-        if (Date.now() > limit)
-          throw new Error(`the run has not ended after ${LIMIT_MS / 1000} s; under way: ${view.activities.join(", ")}`);
-        await sleep(50);
-      }
-    } finally {
-      view.ended = true;
-      await watching;
+  await persist(() =>
+    client.workflow.start(FINETUNE, { taskQueue: TASK_QUEUE, workflowId: id, args: [config], workflowIdConflictPolicy: "USE_EXISTING" }),
+  );
+  const view = new View(machine.home);
+  const watching = view.watch(client, id);
+  try {
+    await strikeAll([...faults], struck, machine, view, say, limit);
+    while (!view.ended) {
+      if (Date.now() > limit) throw new Error(`the run has not ended after ${LIMIT_MS / 1000} s; under way: ${view.activities.join(", ")}`);
+      await sleep(50);
     }
-    try {
-      return (await persist(() => client.workflow.getHandle(workflowId).result())) as FinetuneResult;
-    } catch (error) {
-      const cause = error instanceof WorkflowFailedError ? messageOf(error.cause ?? error) : messageOf(error);
-      const flipped = struck.filter(({ kind, target }) => kind === "flip" && (target === "tokens" || target === "model")).length;
-      if (start > flipped || !/changed after the stage that made it/.test(cause))
-        throw new Error(`the run failed: ${cause}`, { cause: error });
-      say(`  the run found it and ended: ${cause.slice(0, 120)}…; it is started again`);
-    }
+  } finally {
+    view.ended = true;
+    await watching;
+  }
+  try {
+    return (await persist(() => client.workflow.getHandle(id).result())) as FinetuneResult;
+  } catch (error) {
+    throw new Error(`the run failed: ${messageOf(error instanceof WorkflowFailedError ? (error.cause ?? error) : error)}`, {
+      cause: error,
+    });
   }
 }
 

@@ -44,6 +44,7 @@ async function flip(fault: Fault, machine: ChaosMachine, view: View): Promise<bo
     tokens: view.files("preprocess", "tokens", /\.safetensors$/),
     "partial download": view.parts(),
     model: view.models(),
+    "tuned model": view.files("train", "model", /\.safetensors$/),
   };
   const choices = files[fault.target]!;
   const file = choices[Math.floor(fault.where * choices.length)];

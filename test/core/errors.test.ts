@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  ChangedInputError,
   ConfigError,
   CorruptError,
   errorNamed,
@@ -19,11 +20,18 @@ test("an error that travelled as words comes back as its class: Temporal names a
 });
 
 test("every class's name is the one that it says, and the final ones are those that time cannot mend", () => {
-  const errors = [new UserError("u"), new ConfigError(["c"]), new CorruptError("c"), new FencedError("f"), new PeerLostError("p")];
+  const errors = [
+    new UserError("u"),
+    new ConfigError(["c"]),
+    new ChangedInputError("i"),
+    new CorruptError("c"),
+    new FencedError("f"),
+    new PeerLostError("p"),
+  ];
   for (const error of errors) assert.equal(error.name, error.constructor.name);
   assert.deepEqual(
     errors.map(({ name }) => name).filter((name) => NON_RETRYABLE.includes(name)),
-    ["UserError", "ConfigError", "FencedError"],
+    ["UserError", "ConfigError", "ChangedInputError", "FencedError"],
   );
 });
 

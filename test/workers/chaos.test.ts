@@ -26,7 +26,7 @@ test("a plan is a function of its seed, in the order of a run, and over many see
   const all = faults.flat();
   assert.deepEqual(new Set(all.map(({ kind }) => kind)), new Set(["kill", "term", "stop", "trouble", "flip"]));
   assert.equal(new Set(all.map(({ moment }) => moment)).size, order.length);
-  assert.equal(new Set(all.map(({ target }) => target)).size, 13);
+  assert.equal(new Set(all.map(({ target }) => target)).size, 14);
 });
 
 test("a run under faults ends with the bytes of an undisturbed one, and nothing is left", { timeout: 300_000 }, async (t) => {

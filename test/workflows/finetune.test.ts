@@ -5,7 +5,7 @@ import { WorkflowFailedError } from "@temporalio/client";
 import { ApplicationFailure } from "@temporalio/common";
 import { Context } from "@temporalio/activity";
 import { Worker } from "@temporalio/worker";
-import { UserError } from "../../core/errors.js";
+import { ChangedInputError, UserError } from "../../core/errors.js";
 import { lookAt } from "../../cli/follow.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
 import { inActivity } from "../../workers/context.js";
@@ -84,6 +84,32 @@ test("wrong input fails the run at once, with every problem named", async () => 
   assert.match(error.message, /train\.learningRate/);
   assert.match(error.message, /train\.epochs/);
   assert.match(error.message, /did you mean model/);
+});
+
+test("a stage that finds its input changed has the stages before make it again; one that finds so for ever ends the run", async () => {
+  const calls: string[] = [];
+  let changes = 2;
+  const called = async (name: "download" | "preprocess" | "evaluate", outputs: readonly string[]) => {
+    calls.push(name);
+    if (name === "evaluate" && changes-- > 0) throw new ChangedInputError("the tokens changed");
+    return resultOf(name, outputs);
+  };
+  await place.pipeline({
+    download: () => called("download", ["model", "dataset"]),
+    preprocess: () => called("preprocess", ["tokens"]),
+    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    evaluate: () => called("evaluate", ["report"]),
+  });
+  await place.gpu(0, 1, () => assert.fail("training is finished already"));
+  const result = await (await place.start("changed", quickConfig())).result();
+  assert.deepEqual(
+    result.stages.map(({ stage }) => stage),
+    ["download", "preprocess", "train", "evaluate", "publish"],
+  );
+  assert.equal(calls.join(" "), Array(3).fill("download preprocess evaluate").join(" "));
+  changes = 100;
+  const error = await failure((await place.start("changing", quickConfig())).result());
+  assert.equal(error.message, "evaluate: the tokens changed");
 });
 
 test("what the user must mend ends the run at the first attempt; anything else is tried again", async () => {
