@@ -60,6 +60,11 @@ export class Hub {
     return Array.from({ length: this.attempt.workers }, (_, worker) => worker).filter((worker) => !this.arrived.has(worker));
   }
 
+  /** Resolves when what is being committed is. */
+  settled(): Promise<void> {
+    return this.committing;
+  }
+
   /** Ends the attempt for all. */
   end(name: string, message: string): void {
     if (this.ended) return;

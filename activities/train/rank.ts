@@ -124,7 +124,9 @@ class Rank {
       this.context.signal.removeEventListener("abort", stop);
       this.control.abort();
       await this.threadEnded;
-      await this.writing.catch(() => undefined);
+      // whoever hears that this worker has ended may count on it to write nothing more
+      await this.writing;
+      await this.hub?.settled();
       this.group?.close();
       if (worker === 0) deps.removeFile(attempt.sharedPath);
     }
