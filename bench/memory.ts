@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../core/errors.js";
+import { parameterCount } from "../core/model/names.js";
+import { sharedLayout } from "../core/parallel/layout.js";
 import { megabytes, short, table } from "./figures.js";
 import { makeInputs } from "./made.js";
-import { parameterCount } from "../core/model/names.js";
 import { modelOf, settings, SIZES } from "./job.js";
 import { runTraining } from "./run.js";
 
@@ -15,9 +16,9 @@ export interface MemoryFigures {
   readonly states: number;
   /** the largest worker's own memory at its peak */
   readonly own: number;
-  /** what all workers map, once */
+  /** what all workers map: weights, and what they hand each other */
   readonly shared: number;
-  /** all workers together at the peak, with the shared memory once */
+  /** all workers' own memory at its peak, and the shared once */
   readonly total: number;
 }
 
@@ -40,34 +41,35 @@ export async function benchMemory(
     const job = SIZES[size];
     if (job === undefined)
       throw new UserError("there is no model of that size", { field: "--sizes", expected: Object.keys(SIZES).join(" "), got: size });
-    const parameters = parameterCount(modelOf(job));
+    const config = modelOf(job);
+    const parameters = parameterCount(config);
     const inputs = await makeInputs(job, SHARDS * STEPS, root);
+    const capacity = { tokens: SHARDS * job.length, positions: SHARDS * (job.length - 1) };
+    const shared = sharedLayout(config, SHARDS, capacity).segments.reduce((sum, bytes) => sum + bytes, 0);
     for (const workers of workerCounts) {
       signal.throwIfAborted();
-      say(`${size} M parameters, ${workers} workers`);
-      const seen = await watched(() => runTraining(inputs, settings(job, STEPS, STEPS, 0), workers, root, signal, () => undefined));
+      const { own, all } = await watched(() => runTraining(inputs, settings(job, STEPS, STEPS, 0), workers, root, signal, () => undefined));
       const states = (24 * parameters * Math.ceil(SHARDS / workers)) / SHARDS;
-      figures.push({ parameters, workers, states, ...seen });
+      figures.push({ parameters, workers, states, own, shared, total: all + shared });
+      say(`${size} M parameters, ${workers} workers: ${megabytes(own)} MB each, ${megabytes(all + shared)} MB all together`);
     }
   }
   return figures;
 }
 
-/** Runs `work` and looks at this process's children meanwhile: the peaks of the largest, of the shared memory, and of all together. */
-async function watched(work: () => Promise<unknown>): Promise<Pick<MemoryFigures, "own" | "shared" | "total">> {
-  const peak = { own: 0, shared: 0, total: 0 };
+/** Runs `work` and looks at the own memory of this process's children meanwhile: the peaks of the largest and of all together. */
+async function watched(work: () => Promise<unknown>): Promise<{ readonly own: number; readonly all: number }> {
+  const peak = { own: 0, all: 0 };
   let running = true;
   const done = work().finally(() => (running = false));
   // its error is the caller's, after the loop
   done.catch(() => undefined);
   while (running) {
-    const now = children().map(memoryOf);
-    const shared = Math.max(0, ...now.map((each) => each.shared));
-    peak.own = Math.max(peak.own, ...now.map((each) => each.own));
-    peak.shared = Math.max(peak.shared, shared);
-    peak.total = Math.max(
-      peak.total,
-      now.reduce((sum, each) => sum + each.own, shared),
+    const now = children().map(ownMemory);
+    peak.own = Math.max(peak.own, ...now);
+    peak.all = Math.max(
+      peak.all,
+      now.reduce((sum, own) => sum + own, 0),
     );
     await sleep(SAMPLE_MS);
   }
@@ -80,21 +82,18 @@ function children(): string[] {
   return threads.flatMap((thread) => readFileSync(`/proc/self/task/${thread}/children`, "utf8").split(" ")).filter((id) => id !== "");
 }
 
-/** Anonymous memory is a worker's own, mapped shared memory is everybody's; zeros of a process that has just ended. */
-function memoryOf(process: string): { own: number; shared: number } {
-  let status = "";
+/** Bytes; none of a process that has just ended. */
+function ownMemory(process: string): number {
   try {
-    status = readFileSync(`/proc/${process}/status`, "utf8");
+    return parseStatus(readFileSync(`/proc/${process}/status`, "utf8"));
   } catch {
-    // it ended between two looks
+    return 0;
   }
-  return parseStatus(status);
 }
 
-/** Bytes from the text of /proc/<pid>/status. */
-export function parseStatus(status: string): { own: number; shared: number } {
-  const field = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0) * 1024;
-  return { own: field("RssAnon"), shared: field("RssShmem") };
+/** Bytes of anonymous memory in the text of /proc/<pid>/status: what is neither a file's nor shared. */
+export function parseStatus(status: string): number {
+  return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
 }
 
 /** The figures as a table; megabytes. */

@@ -6,7 +6,7 @@ import { inDirectory } from "../../bench/run.js";
 import { benchTrain, showTrain } from "../../bench/train.js";
 import { UserError } from "../../core/errors.js";
 import { wholeNumber, type Command } from "../command.js";
-import { untilInterrupted } from "../interrupt.js";
+import { Interrupted, untilInterrupted } from "../interrupt.js";
 
 const KINDS = ["train", "memory", "checkpoint"] as const;
 const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length", "rows"] as const satisfies readonly (keyof Job)[];
@@ -34,7 +34,10 @@ export const bench: Command = {
     const kind = KINDS.find((known) => known === positionals[0]);
     if (kind === undefined || positionals.length > 1)
       throw new UserError("name one bench", { expected: KINDS.join(" "), got: positionals.join(" ") });
-    const report = await untilInterrupted((signal) => inDirectory(values.dir, (directory) => measure(kind, values, directory, signal)));
+    const work = (signal: AbortSignal) => inDirectory(values.dir, (directory) => measure(kind, values, directory, signal));
+    const report = await untilInterrupted(work).catch((error: unknown) => {
+      throw error instanceof Interrupted ? new Error("interrupted, with nothing kept") : error;
+    });
     console.log(values.json === true ? JSON.stringify(report.figures) : report.text);
     return 0;
   },
