@@ -1,7 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { UserError } from "../../core/errors.js";
+import { ChangedInputError } from "../../core/errors.js";
 import { MANIFEST, REPORT, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
 import { parameterCount } from "../../core/model/names.js";
@@ -90,7 +90,7 @@ function inputPath(request: StageRequest, name: string): string {
   return fileURLToPath(outputNamed(request.inputs, name).uri);
 }
 
-/** The trained model's files with their digests; UserError when they are no longer what training wrote. */
+/** The trained model's files with their digests; ChangedInputError when they are no longer what training wrote. */
 async function tunedFiles(
   dependencies: PublishDependencies,
   tuned: Artifact,
@@ -104,7 +104,7 @@ async function tunedFiles(
   }
   const got = dependencies.directoryDigest(files);
   if (got !== tuned.sha256)
-    throw new UserError(
+    throw new ChangedInputError(
       "the tuned model is not what training wrote: run `roslin stage train` again, which makes it anew from the last checkpoint",
       {
         directory,

@@ -1,11 +1,11 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { link, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { pathToFileURL } from "node:url";
-import { UserError } from "../../core/errors.js";
+import { CorruptError, UserError } from "../../core/errors.js";
 import { sha256, sha256File, syncDirectory } from "../files.js";
 import { lock, processStart } from "../lock.js";
 import type { FileUpload, ObjectStore } from "./store.js";
@@ -125,14 +125,17 @@ async function sync(path: string): Promise<void> {
   }
 }
 
-async function copy(path: string, temporary: string, { onBytes, signal }: FileUpload): Promise<void> {
+async function copy(path: string, temporary: string, { sha256: expected, onBytes, signal }: FileUpload): Promise<void> {
+  const hash = createHash("sha256");
   const counted = async function* (chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     for await (const chunk of chunks) {
+      hash.update(chunk);
       yield chunk;
       onBytes(chunk.length);
     }
   };
   await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), counted, createWriteStream(temporary, { flags: "wx" }), { signal });
+  if (hash.digest("hex") !== expected) throw new CorruptError("a file changed before all of it was copied", { file: path, expected });
 }
 
 async function linkUnlessThere(temporary: string, path: string): Promise<boolean> {

@@ -1,9 +1,9 @@
-import { UserError } from "../../core/errors.js";
+import { CorruptError, UserError } from "../../core/errors.js";
 
 /** What an S3 call failed with, in one line that says what to do; UserError where only the user can mend it. */
 export function s3Error(error: unknown, doing: string, where: { readonly bucket: string; readonly endpoint: string }, key?: string): Error {
   if (!(error instanceof Error)) return new Error(String(error));
-  if (error.name === "AbortError" || error instanceof UserError) return error;
+  if (error.name === "AbortError" || error instanceof UserError || error instanceof CorruptError) return error;
   const code = codeOf(error);
   const details = { bucket: where.bucket, key, endpoint: where.endpoint, code };
   if (code === "NoSuchBucket")

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
 import { appendFile, open, readFile, rm } from "node:fs/promises";
 import {
   AbortMultipartUploadCommand,
@@ -8,7 +10,8 @@ import {
   UploadPartCommand,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import { writeFileAtomic } from "../files.js";
+import { CorruptError } from "../../core/errors.js";
+import { sha256, writeFileAtomic } from "../files.js";
 import type { FileUpload } from "./store.js";
 
 /** S3's multipart upload, one part after the other journalled, so that a killed upload goes on. */
@@ -30,6 +33,8 @@ export function planParts(size: number): { readonly part: number; readonly start
 interface SentPart {
   readonly part: number;
   readonly bytes: number;
+  /** of the bytes as they were sent, in hex */
+  readonly sha256: string;
   readonly etag: string;
   /** base64, as S3 wants it back: servers don't list it */
   readonly crc32: string | null;
@@ -44,6 +49,7 @@ export async function uploadFile(client: S3Client, target: Target, source: Sourc
   const { signal } = upload;
   if (parts.length <= 1) {
     const Body = await readFile(source.path, { signal });
+    if (sha256(Body) !== upload.sha256) throw changed(source, upload);
     await client.send(new PutObjectCommand({ ...target, Body, Metadata: { sha256: upload.sha256 } }), { abortSignal: signal });
     upload.onBytes(source.size);
     return;
@@ -58,6 +64,12 @@ export async function uploadFile(client: S3Client, target: Target, source: Sourc
     parts.filter(({ part }) => !sent.has(part)),
     sent,
   );
+  if (!(await isWhatWasSent(source, parts, sent, upload))) {
+    // another try must not go on with any of it
+    await client.send(new AbortMultipartUploadCommand({ ...target, UploadId: uploadId })).catch(() => undefined);
+    await rm(upload.journal, { force: true });
+    throw changed(source, upload);
+  }
   const Parts = parts.map(({ part }) => {
     const { etag, crc32 } = sent.get(part)!;
     return { PartNumber: part, ETag: etag, ...(crc32 === null ? {} : { ChecksumCRC32: crc32 }) };
@@ -66,6 +78,29 @@ export async function uploadFile(client: S3Client, target: Target, source: Sourc
     abortSignal: signal,
   });
   await rm(upload.journal, { force: true });
+}
+
+function changed({ path }: Source, { sha256: expected }: FileUpload): CorruptError {
+  return new CorruptError("a file changed before all of it was uploaded", { file: path, expected });
+}
+
+/** Whether the parts, of which an earlier process may have sent some, are those of a file with the digest. */
+async function isWhatWasSent(
+  source: Source,
+  parts: ReturnType<typeof planParts>,
+  sent: ReadonlyMap<number, SentPart>,
+  upload: FileUpload,
+): Promise<boolean> {
+  const whole = createHash("sha256");
+  for (const { part, start, end } of parts) {
+    const own = createHash("sha256");
+    for await (const chunk of createReadStream(source.path, { start, end: end - 1, highWaterMark: 1 << 20, signal: upload.signal })) {
+      own.update(chunk as Buffer);
+      whole.update(chunk as Buffer);
+    }
+    if (own.digest("hex") !== sent.get(part)!.sha256) return false;
+  }
+  return whole.digest("hex") === upload.sha256;
 }
 
 async function begin(client: S3Client, target: Target, upload: FileUpload): Promise<{ uploadId: string; sent: Map<number, SentPart> }> {
@@ -155,7 +190,7 @@ async function sendParts(
       const { bytesRead } = await file.read(Body, 0, Body.length, next.start);
       if (bytesRead !== Body.length) throw new Error(`a file shrank while it was sent [file=${source.path}]`);
       const answer = await client.send(new UploadPartCommand({ ...target, PartNumber: next.part, Body }), { abortSignal });
-      const entry = { part: next.part, bytes: Body.length, etag: answer.ETag!, crc32: answer.ChecksumCRC32 ?? null };
+      const entry = { part: next.part, bytes: Body.length, sha256: sha256(Body), etag: answer.ETag!, crc32: answer.ChecksumCRC32 ?? null };
       await appendFile(upload.journal, `${JSON.stringify(entry)}\n`);
       sent.set(next.part, entry);
       upload.onBytes(Body.length);
