@@ -77,13 +77,15 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
   });
 }
 
-/** A published model that somebody removed from its store is published again. */
+/** A published model of which somebody removed or cut something is published again. */
 async function forgetIfGone(store: ObjectStore, request: StageRequest): Promise<void> {
   const directory = stageDirectory(publishDefinition, request);
   const finished = await finishedStage(directory);
   if (finished === null) return;
-  const there = await store.list(`${String(finished.metrics["version"])}/${MANIFEST}`);
-  if (there.length === 0) await forgetStage(directory);
+  const version = String(finished.metrics["version"]);
+  const there = new Map((await store.list(`${version}/`)).map(({ key, bytes }) => [key, bytes]));
+  const isThere = ({ name, bytes }: Artifact): boolean => name === "published" || there.get(`${version}/${name}`) === bytes;
+  if (!there.has(`${version}/${MANIFEST}`) || !finished.outputs.every(isThere)) await forgetStage(directory);
 }
 
 function outputsOf(target: string, manifest: Manifest, { directoryDigest }: PublishDependencies): Artifact[] {

@@ -8,6 +8,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from "@aws-sdk/client-s3";
+import { UserError } from "../../core/errors.js";
 import { s3Error, statusOf } from "./s3-errors.js";
 import { uploadFile } from "./s3-upload.js";
 import type { ObjectStore } from "./store.js";
@@ -20,9 +21,11 @@ export interface S3Settings {
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string };
 }
 
-/** The settings that environment variables name; without keys among them, or with a profile, those are left to the provider chain. */
+/** The settings that environment variables name; without keys among them, or with a profile, those are left to the provider chain. Throws UserError for an address that is none. */
 export function s3SettingsOf(variables: Readonly<Record<string, string | undefined>>): S3Settings {
   const endpoint = variables["AWS_ENDPOINT_URL_S3"] || variables["AWS_ENDPOINT_URL"];
+  if (endpoint && !/^https?:\/\/[^/]/.test(endpoint))
+    throw new UserError("S3's address is no http or https URL: correct AWS_ENDPOINT_URL_S3", { got: endpoint });
   const region = variables["AWS_REGION"] || variables["AWS_DEFAULT_REGION"];
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: sessionToken } = variables;
   const named = accessKeyId && secretAccessKey && !variables["AWS_PROFILE"];
