@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { outputNamed, type Progress, type StageResult } from "../../core/stage.js";
@@ -29,8 +30,13 @@ export const downloadDefinition: StageDefinition = {
   name: "download",
   version: 1,
   inputs: [],
-  settings: ({ model, dataset }) => ({ model: model.source, dataset: dataset.source }),
+  settings: ({ model, dataset }) => ({ model: sourceIdentity(model.source), dataset: sourceIdentity(dataset.source) }),
 };
+
+/** A source as the published chain of digests names it: a local path, which tells of its owner, by its digest. */
+function sourceIdentity(source: string): string {
+  return source.startsWith("file:") ? `file:sha256-${createHash("sha256").update(source).digest("hex")}` : source;
+}
 
 /** Milliseconds between reports: every wait in here is bounded, so that a report also says that it lives. */
 const REPORT_MS = 1000;

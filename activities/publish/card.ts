@@ -1,6 +1,6 @@
 import { promptOf } from "../../core/data/prompt.js";
 import type { Sample } from "../evaluate/index.js";
-import { facts, sourceName, type Story } from "./story.js";
+import { facts, longestRow, sourceName, type Story } from "./story.js";
 
 /** README.md of a published model: where it comes from, what it can do, what may be done with it. */
 export function modelCard(story: Story): string {
@@ -51,7 +51,7 @@ ${samples}
 
 The model has ${story.parameters.toLocaleString("en-US")} parameters and was tuned on short instructions: it states falsehoods fluently, repeats
 what is biased in its data, follows instructions that it should refuse, and knows nothing later than its base model. Rows
-were cut at ${config.preprocess.maxLength} tokens. Perplexity says how well held-out answers are predicted, not that an answer is right.
+were cut at ${longestRow(story)} tokens. Perplexity says how well held-out answers are predicted, not that an answer is right.
 
 ## Where it comes from
 

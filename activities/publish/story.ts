@@ -47,6 +47,11 @@ export function sourceName(source: string): string {
   return source.startsWith("file:") ? decodeURIComponent(source.replace(/\/+$/, "").replace(/.*\//, "")) : source;
 }
 
+/** Tokens at which rows were cut: a model that takes fewer than the settings say cuts earlier. */
+export function longestRow({ config, model }: Pick<Story, "config" | "model">): number {
+  return Math.min(config.preprocess.maxLength, model.positions);
+}
+
 /** One row for each thing to know about a run: name and value. */
 export function facts({ config, model, parameters, losses, tokens, evaluation: { perplexity, gate, heldOut } }: Story): [string, string][] {
   const { train, preprocess } = config;
@@ -55,7 +60,7 @@ export function facts({ config, model, parameters, losses, tokens, evaluation: {
     ["base model", sourceName(config.model.source)],
     ["data", sourceName(config.dataset.source)],
     ["parameters", `${parameters.toLocaleString("en-US")} (${model.layers} layers, ${model.heads} heads, width ${model.width})`],
-    ["longest row", `${preprocess.maxLength} tokens`],
+    ["longest row", `${longestRow({ config, model })} tokens`],
     ["epochs", String(train.epochs)],
     ["steps", `${losses.length} of up to ${rows} rows (${train.shards} shards × ${train.microBatch} rows × ${train.accumulation})`],
     ...(tokens === null ? [] : [["tokens trained on", tokens.toLocaleString("en-US")] as [string, string]]),

@@ -59,7 +59,7 @@ test("publishes the very bytes that this version of the stage stands for", async
   // another digest? what is published has changed: raise the definition's version, so that finished runs are published anew
   assert.deepEqual(
     [publishDefinition.version, result.outputs[0]!.sha256],
-    [1, "58392d4d1d054643bf2fe5fcac1f3c314b357407d370a1d9cb28d7de2cbb1f9a"],
+    [2, "f635882db5b322d905bce4bbb12c4b7153784a9741e6383e9417da47b33eea7b"],
   );
 });
 
@@ -70,6 +70,9 @@ test("the card says what the model may be used for, and pages are free of markup
   const card = readFileSync(join(directory, "README.md"), "utf8");
   assert.match(card, /license: cc-by-nc-4\.0/);
   assert.match(card, /for research only/);
+  assert.match(card, /were cut at 128 tokens/);
+  const manifest = readFileSync(join(directory, "manifest.json"), "utf8");
+  assert.doesNotMatch(card + manifest, /file:\/\//, "where local files lie is nobody's business");
   assert.match(card, /perplexity of this model \| 20\.000/);
   const page = readFileSync(join(directory, "report.html"), "utf8");
   assert.match(page, /Name &lt;one&gt; colour/);
@@ -123,6 +126,8 @@ test("what somebody removed from the store is published again", async () => {
   const request = await finishedRun(newRoot(), null);
   const first = await publish(dependencies, request, context());
   const store = openStore("s3://roslin/removed", server.settings);
+  await store.delete(`${String(first.metrics["version"])}/README.md`);
+  assert.equal((await publish(dependencies, request, context())).reused, false);
   for (const name of ["manifest.json", "README.md"]) await store.delete(`${String(first.metrics["version"])}/${name}`);
   const again = await publish(dependencies, request, context());
   assert.equal(again.reused, false);
