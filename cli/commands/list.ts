@@ -21,7 +21,9 @@ export const list: Command = {
         const attributes = run.typedSearchAttributes.getAll();
         const stage = attributes.find(({ key }) => key.name === "RoslinStage")?.value;
         const where = run.status.name === "RUNNING" && typeof stage === "string" ? `in ${stage}` : "";
-        console.log(`${run.workflowId.padEnd(28)} ${run.status.name.toLowerCase().padEnd(11)} ${run.startTime.toISOString()}  ${where}`.trimEnd());
+        console.log(
+          `${run.workflowId.padEnd(28)} ${run.status.name.toLowerCase().padEnd(11)} ${run.startTime.toISOString()}  ${where}`.trimEnd(),
+        );
       }
       if (shown === 0) console.error("roslin: there are no runs yet; roslin start begins one");
       return 0;

@@ -25,8 +25,10 @@ export const schedule: Command = {
       try {
         await work(client);
       } catch (error) {
-        if (error instanceof ScheduleNotFoundError) throw new UserError("there is no such schedule: roslin schedule list shows them", { id: positionals[0] });
-        if (error instanceof ScheduleAlreadyRunning) throw new UserError("a schedule with this id is there already: delete it first, or take another id", { id: positionals[0] });
+        if (error instanceof ScheduleNotFoundError)
+          throw new UserError("there is no such schedule: roslin schedule list shows them", { id: positionals[0] });
+        if (error instanceof ScheduleAlreadyRunning)
+          throw new UserError("a schedule with this id is there already: delete it first, or take another id", { id: positionals[0] });
         throw error;
       }
       return 0;
@@ -41,10 +43,19 @@ interface Options {
 }
 
 /** What is to be done, its arguments read before a connection is made. */
-async function actionOf(verb: string | undefined, positionals: readonly string[], options: Options): Promise<(client: Client) => Promise<void>> {
+async function actionOf(
+  verb: string | undefined,
+  positionals: readonly string[],
+  options: Options,
+): Promise<(client: Client) => Promise<void>> {
   if (verb === "list") return list;
   if (verb === "create") return creation(onlyId(positionals), options);
-  const change = async (id: string, doing: string, work: (handle: ReturnType<Client["schedule"]["getHandle"]>) => Promise<unknown>, client: Client): Promise<void> => {
+  const change = async (
+    id: string,
+    doing: string,
+    work: (handle: ReturnType<Client["schedule"]["getHandle"]>) => Promise<unknown>,
+    client: Client,
+  ): Promise<void> => {
     await work(client.schedule.getHandle(id));
     console.log(`${id} is ${doing}`);
   };
@@ -56,7 +67,8 @@ async function actionOf(verb: string | undefined, positionals: readonly string[]
 
 async function creation(scheduleId: string, { config, every, cron }: Options): Promise<(client: Client) => Promise<void>> {
   if ((every === undefined) === (cron === undefined)) throw new UserError("a schedule needs either --every, such as 24h, or --cron");
-  if (every !== undefined && !/^\d+ ?(m|min|minutes?|h|hours?|d|days?)$/.test(every)) throw new UserError("--every is a number of minutes, hours or days", { expected: "30m, 24h or 7d", got: every });
+  if (every !== undefined && !/^\d+ ?(m|min|minutes?|h|hours?|d|days?)$/.test(every))
+    throw new UserError("--every is a number of minutes, hours or days", { expected: "30m, 24h or 7d", got: every });
   const input = config === undefined ? [] : [await readConfig(config)];
   const spec = every === undefined ? { cronExpressions: [cron!] } : { intervals: [{ every: every as "1 hour" }] };
   return async (client) => {
