@@ -53,7 +53,9 @@ async function readJson(path: string): Promise<unknown> {
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
     // words need a tokenizer; rows of input_ids and labels don't, so the download takes models without one
-    const message = missing ? `a file of the model is missing: this dataset needs ${basename(path)} beside the weights` : "a file of the model is not JSON";
+    const message = missing
+      ? `a file of the model is missing: this dataset needs ${basename(path)} beside the weights`
+      : "a file of the model is not JSON";
     throw new UserError(message, { file: path }, { cause: error });
   }
 }

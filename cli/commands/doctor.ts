@@ -95,7 +95,9 @@ async function python(): Promise<Finding> {
 async function tool(which: Tool, environment: Environment): Promise<Finding> {
   try {
     const path = await findTool(which, toolPlaces(environment));
-    return path === null ? { name: which.name, found: "not here yet", remedy: "roslin setup fetches it" } : { name: which.name, found: path };
+    return path === null
+      ? { name: which.name, found: "not here yet", remedy: "roslin setup fetches it" }
+      : { name: which.name, found: path };
   } catch (error) {
     return { name: which.name, found: messageOf(error), remedy: `correct ${which.variable}` };
   }

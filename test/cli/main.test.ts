@@ -41,7 +41,10 @@ test("what the user must mend has exit code 2 and its message on standard error"
     [["stage", "train", "--config", "c"], /--config FILE and --dir DIR/],
     [["stage", "train", "--what"], /Unknown option '--what'[^]*usage: roslin stage/],
     [["stage", "train", "--config", "c", "--dir", ""], /--config FILE and --dir DIR/],
-    [["stage", "download", "--config", config("{}"), "--dir", config("a file")], /a file stands where a directory is needed.*\[directory=.*ENOTDIR/],
+    [
+      ["stage", "download", "--config", config("{}"), "--dir", config("a file")],
+      /a file stands where a directory is needed.*\[directory=.*ENOTDIR/,
+    ],
     [["stage", "train", "--config", join(root, "none.json"), "--dir", root], /cannot be read[^]*none\.json/],
     [["stage", "train", "--config", config("{"), "--dir", root], /cannot be read/],
     [

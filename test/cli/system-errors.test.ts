@@ -14,5 +14,6 @@ test("what the system refused is said with what to do, also when it came as word
 });
 
 test("other errors stay as they are", () => {
-  for (const error of [new Error("connect ECONNREFUSED"), new UserError("said already: ENOSPC: no space left"), "words"]) assert.equal(explained(error), error);
+  for (const error of [new Error("connect ECONNREFUSED"), new UserError("said already: ENOSPC: no space left"), "words"])
+    assert.equal(explained(error), error);
 });
