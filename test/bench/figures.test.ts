@@ -70,12 +70,12 @@ describe("figures", () => {
     assert.ok(Math.abs(shares.other - 0.1) < 1e-12);
   });
 
-  it("tell what a checkpoint costs from the steps after it, the first interval left out", () => {
+  it("tell what a checkpoint costs from the rest of its interval, the first interval left out", () => {
     const { train } = parseRunConfig({});
-    const figures = checkpointFigures([9, 9, 9, 5, 4, 4, 7, 4, 4, 6, 4, 4, 6], [2, 3, 4], 3, train);
-    assert.deepEqual(figures.steps, [6, 4, 4]);
-    assert.deepEqual([figures.writing, figures.cost, figures.interval], [3, 2, 150]);
+    const figures = checkpointFigures([9, 9, 9, 5, 4, 4, 7, 4, 4, 16, 14, 14, 6], [2, 3, 4], 3, train);
+    assert.deepEqual([figures.step, figures.writing, figures.added, figures.interval], [4, 3, 2, 150]);
     assert.equal(figures.share, 2 / 602);
+    assert.equal(figures.most, 3 / 600);
   });
 
   it("read a process's own memory from its status", () => {
