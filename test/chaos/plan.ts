@@ -90,7 +90,7 @@ const BYTES: Readonly<Record<StageName, readonly Target[]>> = {
   preprocess: ["model"],
   train: ["checkpoint", "checkpoint", "checkpoint", "tokens"],
   evaluate: ["model", "tuned model", "tokens"],
-  publish: [],
+  publish: ["tuned model"],
 };
 
 const LONGEST_DELAY_MS = 400;

@@ -84,7 +84,7 @@ const MOMENTS: Readonly<Record<Moment, (view: View) => boolean>> = {
   "part of a file is there": (view) => view.parts().some((part) => sizeOf(`${part}.journal`) > 0),
   "preprocessing begins": (view) => running(view, "preprocess"),
   "a chunk is there": (view) => view.files("preprocess", "chunks", /^\d+\.json$/).length > 0,
-  "training begins": (view) => view.activities.some((id) => /^(ping|train-begin)-/.test(id)),
+  "training begins": (view) => view.activities.some((id) => /^(ping|train)-/.test(id)),
   "memory is shared": (view) => {
     const prefixes = view.stage("train").map(attemptPrefix);
     return list("/dev/shm").some((name) => prefixes.some((prefix) => name.startsWith(prefix)));
