@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Context } from "@temporalio/activity";
+import { WorkflowNotFoundError, type Client } from "@temporalio/client";
 import { withClient } from "../cli/client.js";
 import type { Progress } from "../core/stage.js";
 
@@ -13,7 +14,7 @@ export function isPaused(): boolean {
 
 /**
  * Stays in a paused activity, heartbeating `progress`, until it is unpaused, cancelled or gone, or the worker stops: the
- * workflow hears nothing of a pause, and would go on if the activity ended. Over a connection of its own, for calls over
+ * workflow hears nothing of a pause, and would go on if the activity ended. Over connections of its own, for calls over
  * the worker's are tied to the activity's signal, which the pause has aborted.
  */
 export async function untilUnpaused(
@@ -21,16 +22,23 @@ export async function untilUnpaused(
   progress: Progress,
   stopping: AbortSignal,
 ): Promise<void> {
-  const { info } = Context.current();
-  const workflow = info.workflowExecution!;
-  await withClient(variables, async (client) => {
-    for (;;) {
-      const { raw } = await client.workflow.getHandle(workflow.workflowId, workflow.runId).describe();
-      const own = raw.pendingActivities?.find(({ activityId }) => activityId === info.activityId);
-      if (own?.paused !== true || raw.workflowExtendedInfo?.cancelRequested === true) return;
-      Context.current().heartbeat(progress);
-      await sleep(LOOK_MS, undefined, { signal: stopping }).catch(() => undefined);
-      if (stopping.aborted) return;
-    }
-  });
+  const activity = Context.current();
+  while (!stopping.aborted) {
+    // a server that restarts is asked again
+    if (!(await withClient(variables, (client) => staysPaused(client, activity)).catch(() => true))) return;
+    activity.heartbeat(progress);
+    await sleep(LOOK_MS, undefined, { signal: stopping }).catch(() => undefined);
+  }
+}
+
+async function staysPaused(client: Client, { info }: Context): Promise<boolean> {
+  const { workflowId, runId } = info.workflowExecution!;
+  try {
+    const { raw } = await client.workflow.getHandle(workflowId, runId).describe();
+    const own = raw.pendingActivities?.find(({ activityId }) => activityId === info.activityId);
+    return own?.paused === true && raw.workflowExtendedInfo?.cancelRequested !== true;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false;
+    throw error;
+  }
 }
