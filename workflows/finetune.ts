@@ -114,7 +114,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
     const gate = results.at(-1)!.metrics["gate"];
     setAttributes(plan, {
       ...(typeof perplexity === "number" ? { RoslinPerplexity: perplexity } : {}),
-      ...(gate === undefined ? {} : { RoslinGate: typeof gate === "string" ? gate : gateWord(gate) }),
+      ...(gate === undefined ? {} : { RoslinGate: gateWord(gate) }),
     });
     await simple("publish", plan.config.publish.target ?? "");
   };
