@@ -1,7 +1,7 @@
 // Decides what of a checkout is stale and mends it. Plain JavaScript without dependencies: it runs before there are any.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync, linkSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync, linkSync } from "node:fs";
 import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -124,9 +124,9 @@ function stampFile(root) {
 
 function readJson(file) {
   try {
-    return JSON.parse(readFileSync(file, "utf8"));
+    return JSON.parse(read(file));
   } catch (error) {
-    if (error.code === "ENOENT" || error instanceof SyntaxError) return null;
+    if (error instanceof SyntaxError) return null;
     throw error;
   }
 }
@@ -145,10 +145,11 @@ export async function lock(path, say) {
       } catch (error) {
         if (error.code !== "EEXIST") throw error;
       }
-      const holder = existsSync(path) ? readFileSync(path, "utf8") : "";
+      const holder = read(path);
+      if (holder === null) continue;
       const [pid, start] = holder.split(" ");
-      if (holder !== "" && startOf(Number(pid)) !== start) {
-        rmSync(path, { force: true });
+      if (startOf(Number(pid)) !== start) {
+        takeAway(path, holder, `${own}.dead`);
         continue;
       }
       if (!waited) say(`waiting for process ${pid}, which does the set-up`);
@@ -160,14 +161,40 @@ export async function lock(path, say) {
   }
 }
 
+/** Removes a dead holder's lock, and not the one of whoever was quicker to take it over: that one is put back. */
+function takeAway(path, holder, aside) {
+  try {
+    renameSync(path, aside);
+    if (read(aside) !== holder) linkSync(aside, path);
+  } catch (error) {
+    if (error.code !== "ENOENT" && error.code !== "EEXIST") throw error;
+  }
+  rmSync(aside, { force: true });
+}
+
+/** A file's text; null when there is none. */
+function read(file) {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    if (error.code === "ENOENT") return null;
+    throw error;
+  }
+}
+
 /** When a process started, as its system tells it; "gone" when there is none, "?" where the system doesn't tell. */
 function startOf(pid) {
   try {
     process.kill(pid, 0);
+  } catch (error) {
+    // another user's process is alive, though it may not be signalled
+    if (error.code === "ESRCH") return "gone";
+  }
+  try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  } catch (error) {
-    return error.code === "ESRCH" || process.platform === "linux" ? "gone" : "?";
+  } catch {
+    return process.platform === "linux" ? "gone" : "?";
   }
 }
 
