@@ -5,9 +5,10 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Client, Connection } from "@temporalio/client";
 import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
 import { readState, runningState, type UpState } from "../../cli/state.js";
-import { choosePorts } from "../../infra/servers/ports.js";
+import { choosePorts, TEMPORAL_PORTS } from "../../infra/servers/ports.js";
 import { processStart } from "../../infra/lock.js";
 import { isAlive } from "../../infra/servers/service.js";
 import { makeJob } from "./job.js";
@@ -26,6 +27,7 @@ export class ChaosMachine {
   private readonly keepers: Promise<void>[] = [];
   private readonly children: Record<"up" | "hub", ChildProcess | null> = { up: null, hub: null };
   private stopping = false;
+  private connected: { readonly address: string; readonly client: Client } | null = null;
 
   private constructor(home: string, hubPort: number) {
     this.home = home;
@@ -46,7 +48,8 @@ export class ChaosMachine {
     const usual = readEnvironment(process.env, CHECKOUT);
     if (existsSync(usual.tools)) symlinkSync(usual.tools, join(home, "tools"));
     makeJob(join(home, "hub"));
-    const { hub } = await choosePorts(home, ["hub"]);
+    // not the usual ones, which a user's own `roslin up` takes when they are free
+    const { hub } = await choosePorts(home, ["hub", ...TEMPORAL_PORTS]);
     const machine = new ChaosMachine(home, hub);
     machine.keepers.push(machine.keep("up"), machine.keep("hub"));
     try {
@@ -71,6 +74,17 @@ export class ChaosMachine {
     return [...services, ...own.flatMap((name) => this.children[name]?.pid ?? [])];
   }
 
+  /** A client of the server where it is now: after a kill of the supervisor that may be another port. Throws while nothing is up. */
+  async client(): Promise<Client> {
+    const address = (await this.state())?.temporal?.address;
+    if (address === undefined) throw new Error("roslin up is away");
+    if (this.connected?.address !== address) {
+      await this.connected?.client.connection.close();
+      this.connected = { address, client: new Client({ connection: Connection.lazy({ address }) }) };
+    }
+    return this.connected.client;
+  }
+
   /** Waits until every service has been started. */
   async untilUp(): Promise<UpState> {
     for (const limit = Date.now() + PATIENCE_MS; Date.now() < limit; await sleep(50)) {
@@ -84,6 +98,8 @@ export class ChaosMachine {
   /** Stops everything as Ctrl-C does, the hub last. The home stays. */
   async stop(): Promise<void> {
     this.stopping = true;
+    await this.connected?.client.connection.close();
+    this.connected = null;
     for (const name of ["up", "hub"] as const) {
       const child = this.children[name];
       if (child === null || child.exitCode !== null || child.signalCode !== null) continue;

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Client, Connection, WorkflowFailedError } from "@temporalio/client";
+import { WorkflowFailedError } from "@temporalio/client";
 import { messageOf } from "../../core/errors.js";
 import { openStore } from "../../infra/store/open.js";
 import { FINETUNE, TASK_QUEUE, type FinetuneResult } from "../../workflows/contract.js";
@@ -32,33 +32,26 @@ const BETWEEN_MS = 200;
 
 /** Runs the pipeline from nothing under `id` while faults strike. Throws when it fails, does not end, or leaves something behind. */
 export async function runOnce(machine: ChaosMachine, id: string, faults: readonly Fault[], say: (line: string) => void): Promise<Outcome> {
-  const { temporal } = await machine.untilUp();
+  await machine.untilUp();
   for (const place of ["stages", "hub-cache"]) await rm(join(machine.home, place), { recursive: true, force: true });
-  const connection = Connection.lazy({ address: temporal!.address });
-  const client = new Client({ connection });
   const target = `s3://roslin/${id}`;
   const since = performance.now();
   const struck: Fault[] = [];
-  try {
-    const result = await untilDone(client, machine, id, jobConfig(target), faults, struck, say);
-    const { s3 } = await machine.untilUp();
-    const left = await leftByRun(machine.home, s3!);
-    if (left.length > 0) throw new Error(`the run left something behind: ${left.join(", ")}`);
-    const published = result.stages.at(-1)!.outputs;
-    const weights = await digestInS3(target, `${new URL(published[0]!.uri).pathname.split("/").at(-1)}/model.safetensors`, s3!);
-    const said = published.find(({ name }) => name === "model.safetensors")!.sha256;
-    if (weights !== said) throw new Error(`the bucket holds other weights than the run says: ${weights} instead of ${said}`);
-    const { stateDigest } = result.stages.find(({ stage }) => stage === "train")!;
-    const seconds = (performance.now() - since) / 1000;
-    return { stateDigest: stateDigest!, weights, struck, seconds, attempts: result.trainingAttempts };
-  } finally {
-    await connection.close();
-  }
+  const result = await untilDone(machine, id, jobConfig(target), faults, struck, say);
+  const { s3 } = await machine.untilUp();
+  const left = await leftByRun(machine.home, s3!);
+  if (left.length > 0) throw new Error(`the run left something behind: ${left.join(", ")}`);
+  const published = result.stages.at(-1)!.outputs;
+  const weights = await digestInS3(target, `${new URL(published[0]!.uri).pathname.split("/").at(-1)}/model.safetensors`, s3!);
+  const said = published.find(({ name }) => name === "model.safetensors")!.sha256;
+  if (weights !== said) throw new Error(`the bucket holds other weights than the run says: ${weights} instead of ${said}`);
+  const { stateDigest } = result.stages.find(({ stage }) => stage === "train")!;
+  const seconds = (performance.now() - since) / 1000;
+  return { stateDigest: stateDigest!, weights, struck, seconds, attempts: result.trainingAttempts };
 }
 
 /** Starts the run and strikes until it has ended. */
 async function untilDone(
-  client: Client,
   machine: ChaosMachine,
   id: string,
   config: object,
@@ -67,11 +60,16 @@ async function untilDone(
   say: (line: string) => void,
 ): Promise<FinetuneResult> {
   const limit = Date.now() + LIMIT_MS;
-  await persist(() =>
-    client.workflow.start(FINETUNE, { taskQueue: TASK_QUEUE, workflowId: id, args: [config], workflowIdConflictPolicy: "USE_EXISTING" }),
+  await persist(async () =>
+    (await machine.client()).workflow.start(FINETUNE, {
+      taskQueue: TASK_QUEUE,
+      workflowId: id,
+      args: [config],
+      workflowIdConflictPolicy: "USE_EXISTING",
+    }),
   );
-  const view = new View(machine.home);
-  const watching = view.watch(client, id);
+  const view = new View(machine);
+  const watching = view.watch(id);
   try {
     await strikeAll([...faults], struck, machine, view, say, limit);
     while (!view.ended) {
@@ -83,7 +81,7 @@ async function untilDone(
     await watching;
   }
   try {
-    return (await persist(() => client.workflow.getHandle(id).result())) as FinetuneResult;
+    return (await persist(async () => (await machine.client()).workflow.getHandle(id).result())) as FinetuneResult;
   } catch (error) {
     throw new Error(`the run failed: ${messageOf(error instanceof WorkflowFailedError ? (error.cause ?? error) : error)}`, {
       cause: error,

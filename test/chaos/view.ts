@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Client } from "@temporalio/client";
 import { attemptPrefix } from "../../activities/train/index.js";
 import { STAGES, type StageName } from "../../core/stage.js";
+import type { ChaosMachine } from "./machine.js";
 import type { Moment } from "./plan.js";
 
 /** A run as it is seen from outside: by its pending activities, and by the files that appear. */
@@ -11,17 +11,19 @@ export class View {
   /** ids of the activities that are under way, as of the last look */
   activities: readonly string[] = [];
   ended = false;
+  private readonly machine: ChaosMachine;
   private readonly home: string;
 
-  constructor(home: string) {
-    this.home = home;
+  constructor(machine: ChaosMachine) {
+    this.machine = machine;
+    this.home = machine.home;
   }
 
   /** Looks at the run until it has ended; a server that is away is asked again. */
-  async watch(client: Client, workflowId: string): Promise<void> {
-    const handle = client.workflow.getHandle(workflowId);
+  async watch(workflowId: string): Promise<void> {
+    const look = async () => (await this.machine.client()).workflow.getHandle(workflowId).describe();
     while (!this.ended) {
-      const description = await handle.describe().catch(() => null);
+      const description = await look().catch(() => null);
       this.activities = description?.raw.pendingActivities?.map(({ activityId }) => activityId ?? "") ?? this.activities;
       if (description !== null && description.status.name !== "RUNNING") this.ended = true;
       await sleep(50);
