@@ -36,7 +36,7 @@ export function parseTokenIndex(text: string, where: string): TokenIndex {
  * row starts; source [rows], its 0-based index in the dataset.
  */
 export function encodeChunk(
-  rows: readonly { readonly source: number; readonly inputIds: readonly number[]; readonly labels: readonly number[] }[],
+  rows: readonly { readonly source: number; readonly inputIds: ArrayLike<number>; readonly labels: ArrayLike<number> }[],
 ): Uint8Array {
   const length = rows.reduce((sum, row) => sum + row.inputIds.length, 0);
   const sizes = { input_ids: length, labels: length, offsets: rows.length + 1, source: rows.length };
