@@ -288,7 +288,7 @@ test("what the user must mend is said in one message", async () => {
     "no token of the training rows carries loss",
   );
   await fails(await request(rows, { testRows: 0, maxLength: 9, maxRejectShare: 1 }), "longer than 9 tokens", "bad=5");
-  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("bare"), {}, null)), "has no tokenizer.json");
+  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("bare"), {}, null)), "tokenizer.json", "missing");
   await fails(
     await request(rows, { testRows: 1 }, writeModel(fresh("other"), {}, { ...byteTokenizer, model: { type: "Unigram" } })),
     "byte-level BPE",
