@@ -1,4 +1,5 @@
 import type { StepRecord, TimeSpent } from "../activities/train/types.js";
+import { UserError } from "../core/errors.js";
 import { median, percent, short } from "./figures.js";
 import { stepFlops } from "./flops.js";
 import { makeInputs } from "./made.js";
@@ -24,7 +25,7 @@ export interface TrainFigures {
   readonly best: number;
 }
 
-/** Rounds of products and training, one after the other; `steps` of each round, the first of which is not counted. */
+/** Rounds of training between products of matrices; `steps` of each round, the first of which is not counted. */
 export async function benchTrain(
   job: Job,
   { workers, rounds, steps }: { readonly workers: number; readonly rounds: number; readonly steps: number },
@@ -32,6 +33,12 @@ export async function benchTrain(
   signal: AbortSignal,
   say: (line: string) => void,
 ): Promise<TrainFigures> {
+  if (steps < 2)
+    throw new UserError("a round's first step is not counted, so it needs another", {
+      field: "--steps",
+      expected: "2 or more",
+      got: steps,
+    });
   const config = modelOf(job);
   const { shards } = settings(job, steps, steps, 0).train;
   say("making a model and rows");
@@ -42,13 +49,17 @@ export async function benchTrain(
   ];
   const speeds: number[][] = products.map(() => []);
   const records: StepRecord[] = [];
+  const multiply = async (): Promise<void> => {
+    for (const [index, product] of products.entries()) speeds[index]!.push(await productSpeed(product, workers));
+  };
+  await multiply();
   for (let round = 0; round < rounds; round++) {
     signal.throwIfAborted();
-    for (const [index, product] of products.entries()) speeds[index]!.push(await productSpeed(product, workers));
     const run = await runTraining(inputs, settings(job, steps, steps, round), workers, root, signal, (line) =>
       say(`round ${round + 1} of ${rounds}: ${line}`),
     );
     records.push(...run.steps.slice(1));
+    await multiply();
   }
   const rate = (of: (record: StepRecord) => number): number => median(records.map((record) => of(record) / record.seconds));
   const flops = stepFlops(config, { shards, rows: job.rows, length: job.length, positions: records[0]!.labels });
