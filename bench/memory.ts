@@ -37,10 +37,12 @@ export async function benchMemory(
   if (process.platform !== "linux")
     throw new UserError("memory is read from /proc, which this system lacks", { expected: "linux", got: process.platform });
   const figures: MemoryFigures[] = [];
-  for (const size of sizes) {
+  const jobs = sizes.map((size) => {
     const job = SIZES[size];
-    if (job === undefined)
-      throw new UserError("there is no model of that size", { field: "--sizes", expected: Object.keys(SIZES).join(" "), got: size });
+    if (job !== undefined) return { size, job };
+    throw new UserError("there is no model of that size", { field: "--sizes", expected: Object.keys(SIZES).join(" "), got: size });
+  });
+  for (const { size, job } of jobs) {
     const config = modelOf(job);
     const parameters = parameterCount(config);
     const inputs = await makeInputs(job, SHARDS * STEPS, root);
