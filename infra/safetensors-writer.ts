@@ -19,7 +19,7 @@ const WRITE_BYTES = 8 << 20;
 export async function writeSafetensors(
   path: string,
   tensors: readonly TensorSpec[],
-  bytesOf: (name: string) => Iterable<Uint8Array>,
+  bytesOf: (name: string) => Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 ): Promise<{ readonly sha256: string; readonly bytes: number }> {
   const { header, entries, fileBytes } = layoutFile(tensors);
   const hash = createHash("sha256");
@@ -32,7 +32,7 @@ export async function writeSafetensors(
       }
     };
     await write(header);
-    for (const { name } of entries) for (const bytes of bytesOf(name)) await write(bytes);
+    for (const { name } of entries) for await (const bytes of bytesOf(name)) await write(bytes);
   });
   return { sha256: hash.digest("hex"), bytes: fileBytes };
 }

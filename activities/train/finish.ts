@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate as breathe } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { floatToBfloat, floatToHalf } from "../../core/format/floats.js";
 import type { DType } from "../../core/format/safetensors.js";
@@ -37,16 +38,18 @@ export async function finish(
   const good = await lastGood(log, directory, (path) => deps.sha256File(path, context.signal), say);
   if (good?.entry.reason !== "finish") return null;
   const base = deps.openModel(fileURLToPath(outputNamed(request.inputs, "model").uri));
-  const target = join(directory, "model");
-  const stateDigest = await writeModel(deps, base, join(target, WEIGHTS), directory, good.entry, say);
-  const companions = await writeCompanions(deps, base, target);
+  // config and tokenizer are read from its directory; of the weights only their dtype counts
   base.close();
+  const target = join(directory, "model");
+  const turn = async (): Promise<void> => breathe(undefined, { signal: context.signal });
+  const stateDigest = await writeModel(deps, base, join(target, WEIGHTS), directory, good.entry, say, turn);
+  const companions = await writeCompanions(deps, base, target);
   for (const name of await readdir(target)) if (name !== WEIGHTS && !companions.includes(name)) await rm(join(target, name));
   const outputs = [await deps.files.artifactOf("model", target, context.signal)];
   return finishStage(deps.files, directory, { stage: "train", outputs, metrics: figures(log, good.commit, good.entry), stateDigest });
 }
 
-/** Writes the weights in the source's dtype; returns the digest of weights, moments and step. */
+/** Writes the weights in the source's dtype; returns the digest of weights, moments and step. `turn` gives the event loop its own. */
 async function writeModel(
   deps: TrainDeps,
   base: ModelFiles,
@@ -54,24 +57,30 @@ async function writeModel(
   directory: string,
   entry: CheckpointEntry,
   say: (note: string) => void,
+  turn: () => Promise<void>,
 ): Promise<string> {
   const shards = entry.shards.map(({ file }) => deps.openSafetensors(join(directory, file)));
   const specs = modelWeights(base.config);
   const shapes = new Map(specs.map((spec) => [spec.name, spec.shape]));
   const digest = createHash("sha256");
-  const bytesOf = function* (name: string): Iterable<Uint8Array> {
+  const bytesOf = async function* (name: string): AsyncIterable<Uint8Array> {
     say(`writing ${name}`);
     const shape = shapes.get(name)!;
     for (const suffix of MOMENTS)
       for (const part of slices(shards, name + suffix, shape)) {
         digest.update(bytes(part));
         if (suffix === "") yield convert(part, base.dtype);
+        // nothing waits for moments, which are only read: gigabytes of them would cost a heartbeat
+        await turn();
       }
   };
   // one dtype, so tensors are asked for in the order of their names: that of the digest
   const tensors = specs.map(({ name, shape }) => ({ name, dtype: base.dtype, shape }));
-  await deps.writeSafetensors(path, tensors, bytesOf);
-  for (const shard of shards) shard.close();
+  try {
+    await deps.writeSafetensors(path, tensors, bytesOf);
+  } finally {
+    for (const shard of shards) shard.close();
+  }
   const step = Buffer.alloc(8);
   step.writeBigUInt64LE(BigInt(entry.step));
   return digest.update(step).digest("hex");

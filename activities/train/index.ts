@@ -58,7 +58,7 @@ export interface TrainDeps {
   readonly writeSafetensors: (
     path: string,
     tensors: readonly TensorSpec[],
-    bytesOf: (name: string) => Iterable<Uint8Array>,
+    bytesOf: (name: string) => Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
   ) => Promise<{ sha256: string; bytes: number }>;
   readonly sha256File: (path: string, signal?: AbortSignal) => Promise<string>;
   readonly fingerprint: () => Fingerprint;
