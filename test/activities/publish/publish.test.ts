@@ -104,6 +104,17 @@ test("a second model takes over latest.json and names the first", async () => {
   assert.deepEqual([latest.name, latest.previous], [second.metrics["version"], first.metrics["version"]]);
 });
 
+test("what lies in a directory is published once, and again where it was damaged", async () => {
+  const request = await finishedRun(newRoot(), pathToFileURL(join(newRoot(), "target")).href);
+  const first = await publish(publishDependencies(), request, context());
+  assert.equal((await publish(publishDependencies(), request, context())).reused, true);
+  const report = fileURLToPath(first.outputs.find(({ name }) => name === "report.html")!.uri);
+  const whole = readFileSync(report);
+  writeFileSync(report, Buffer.from(whole).fill("x", 100, 101));
+  assert.equal((await publish(publishDependencies(), request, context())).reused, false);
+  assert.deepEqual(readFileSync(report), whole);
+});
+
 test("publishes the same bytes to a real S3, by the default target, and sends nothing twice", async () => {
   const dependencies = publishDependencies(server.settings, "s3://roslin/models");
   const request = await finishedRun(newRoot(), null);

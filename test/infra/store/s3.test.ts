@@ -10,7 +10,7 @@ import { UserError } from "../../../core/errors.js";
 import { sha256, sha256File } from "../../../infra/files.js";
 import { openStore } from "../../../infra/store/open.js";
 import { planParts } from "../../../infra/store/s3-upload.js";
-import type { S3Settings } from "../../../infra/store/s3.js";
+import { s3SettingsOf, type S3Settings } from "../../../infra/store/s3.js";
 import type { ObjectStore } from "../../../infra/store/store.js";
 import { storeConformance } from "./conformance.js";
 import { startTestS3 } from "./weed.js";
@@ -110,6 +110,31 @@ test("an upload whose process was killed goes on with the parts that had arrived
   assert.equal(await digestOf(store, "model"), digest);
 });
 
+test("bytes that changed between digest and upload are never published, not even those that an earlier try had sent", async () => {
+  const store = newStore();
+  const { path, content } = bigFile(2);
+  const journal = join(scratch, "journal-changed");
+  const upload = { sha256: sha256(content), journal };
+  const flipped = Buffer.from(content);
+  flipped[5]! ^= 1;
+  writeFileSync(path, flipped);
+  const stop = new AbortController();
+  await assert.rejects(store.putFile("model", path, { ...upload, onBytes: () => stop.abort(new Error("stop")), signal: stop.signal }));
+  const go = { ...upload, onBytes: () => undefined, signal: new AbortController().signal };
+  await assert.rejects(store.putFile("model", path, go), /a file changed before all of it was uploaded/);
+  assert.equal(existsSync(journal), false);
+  assert.deepEqual(await store.list(""), []);
+
+  writeFileSync(path, flipped);
+  const again = new AbortController();
+  await assert.rejects(store.putFile("model", path, { ...upload, onBytes: () => again.abort(new Error("stop")), signal: again.signal }));
+  writeFileSync(path, content);
+  await store.putFile("model", path, go).catch(() => store.putFile("model", path, go));
+  assert.equal(await digestOf(store, "model"), upload.sha256);
+  writeFileSync(path, "small and changed");
+  await assert.rejects(store.putFile("small", path, go), /a file changed/);
+});
+
 test("a journal of another file's upload, or of one that the server forgot, is not gone on with", async () => {
   const store = newStore();
   const { path, content } = bigFile(2);
@@ -153,4 +178,10 @@ test("an endpoint that cannot be reached is an error that time may mend", async 
     away.list(""),
     (error) => !(error instanceof UserError) && /cannot be reached.*127\.0\.0\.1:1/.test((error as Error).message),
   );
+});
+
+test("an address that is no URL is the user's to correct", () => {
+  assert.equal(s3SettingsOf({ AWS_ENDPOINT_URL_S3: "http://127.0.0.1:9000" }).endpoint, "http://127.0.0.1:9000");
+  for (const endpoint of ["nonsense", "localhost:9000", "http://"])
+    assert.throws(() => s3SettingsOf({ AWS_ENDPOINT_URL_S3: endpoint }), (error: Error) => error instanceof UserError && error.message.includes(`[got=${endpoint}]`));
 });
