@@ -11,12 +11,16 @@ function withDetails(message: string, details: Details): string {
   return pairs.length === 0 ? message : `${message} [${pairs.map(([key, value]) => `${key}=${value}`).join(", ")}]`;
 }
 
-/** What the user must mend: never retried, exit code 2. */
-export class UserError extends Error {
-  override readonly name: string = "UserError";
+/** An error whose message ends with its details. */
+class DetailedError extends Error {
   constructor(message: string, details: Details = {}, options?: ErrorOptions) {
     super(withDetails(message, details), options);
   }
+}
+
+/** What the user must mend: never retried, exit code 2. */
+export class UserError extends DetailedError {
+  override readonly name: string = "UserError";
 }
 
 /** Wrong fields of a RunConfig, all of them. */
@@ -39,19 +43,13 @@ export class ChangedInputError extends UserError {
 }
 
 /** Bytes that are not what their manifest, digest or format says: set aside, and made or fetched again. */
-export class CorruptError extends Error {
+export class CorruptError extends DetailedError {
   override readonly name = "CorruptError";
-  constructor(message: string, details: Details = {}, options?: ErrorOptions) {
-    super(withDetails(message, details), options);
-  }
 }
 
 /** Another attempt owns the work now: stop at once and write nothing more. */
-export class FencedError extends Error {
+export class FencedError extends DetailedError {
   override readonly name = "FencedError";
-  constructor(message: string, details: Details = {}, options?: ErrorOptions) {
-    super(withDetails(message, details), options);
-  }
 }
 
 /** Classes that time cannot mend, by name, for a Temporal retry policy. */
