@@ -1,11 +1,9 @@
 import { createHash } from "node:crypto";
-import { createWriteStream } from "node:fs";
-import { mkdir, rename, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { pipeline } from "node:stream/promises";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { CorruptError, UserError } from "../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../core/format/manifest.js";
-import { sha256, sha256File } from "./files.js";
+import { placeFile, sha256, sha256File } from "./files.js";
 import { openStore } from "./store/open.js";
 import type { S3Settings } from "./store/s3.js";
 import { readAll, type ObjectStore } from "./store/store.js";
@@ -73,18 +71,18 @@ export async function fetchPublished(
     const path = join(directory, name);
     const there = await stat(path).catch(() => null);
     if (there?.size === bytes && (await sha256File(path, signal)) === expected) continue;
-    await mkdir(dirname(path), { recursive: true });
-    const temporary = `${path}.${process.pid}.tmp`;
-    try {
-      const chunks = await store.read(name);
-      if (chunks === null) throw new CorruptError("a published file is gone", { uri: `${uri}/${name}` });
-      await pipeline(chunks, createWriteStream(temporary), { signal });
-      const got = await sha256File(temporary, signal);
+    const chunks = await store.read(name);
+    if (chunks === null) throw new CorruptError("a published file is gone", { uri: `${uri}/${name}` });
+    await placeFile(path, async (file) => {
+      const hash = createHash("sha256");
+      for await (const chunk of chunks) {
+        signal.throwIfAborted();
+        hash.update(chunk);
+        await file.writeFile(chunk);
+      }
+      const got = hash.digest("hex");
       if (got !== expected)
         throw new CorruptError("a published file is not what its manifest says", { uri: `${uri}/${name}`, expected, got });
-      await rename(temporary, path);
-    } finally {
-      await rm(temporary, { force: true });
-    }
+    });
   }
 }
