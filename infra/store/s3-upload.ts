@@ -5,6 +5,7 @@ import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
+  ListMultipartUploadsCommand,
   ListPartsCommand,
   PutObjectCommand,
   UploadPartCommand,
@@ -78,6 +79,17 @@ export async function uploadFile(client: S3Client, target: Target, source: Sourc
     abortSignal: signal,
   });
   await rm(upload.journal, { force: true });
+  await abortStrays(client, target);
+}
+
+/**
+ * Removes what else was begun for an object that is whole now, such as an upload whose process was killed before it was
+ * journalled. Where uploads may not be listed, a lifecycle rule has to.
+ */
+export async function abortStrays(client: S3Client, target: Target): Promise<void> {
+  const listed = await client.send(new ListMultipartUploadsCommand({ Bucket: target.Bucket, Prefix: target.Key })).catch(() => null);
+  for (const { Key, UploadId } of listed?.Uploads ?? [])
+    if (Key === target.Key) await client.send(new AbortMultipartUploadCommand({ ...target, UploadId })).catch(() => undefined);
 }
 
 function changed({ path }: Source, { sha256: expected }: FileUpload): CorruptError {

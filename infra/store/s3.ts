@@ -10,7 +10,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { UserError } from "../../core/errors.js";
 import { s3Error, statusOf } from "./s3-errors.js";
-import { uploadFile } from "./s3-upload.js";
+import { abortStrays, planParts, uploadFile } from "./s3-upload.js";
 import type { ObjectStore } from "./store.js";
 
 /** How to reach S3; what is left out comes from the AWS provider chain. */
@@ -109,6 +109,7 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings): O
       const there = await head(key);
       if (there?.bytes === size && there.metadata["sha256"] === upload.sha256) {
         upload.onBytes(size);
+        if (planParts(size).length > 1) await abortStrays(client, at(key));
         return false;
       }
       await uploadFile(client, at(key), { path, size }, upload).catch((error: unknown) => {

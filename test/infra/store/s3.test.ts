@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { CreateMultipartUploadCommand, ListMultipartUploadsCommand, S3Client } from "@aws-sdk/client-s3";
 import { UserError } from "../../../core/errors.js";
 import { sha256, sha256File } from "../../../infra/files.js";
 import { openStore } from "../../../infra/store/open.js";
@@ -135,6 +136,29 @@ test("bytes that changed between digest and upload are never published, not even
   await assert.rejects(store.putFile("small", path, go), /a file changed/);
 });
 
+test("an upload that was begun and never journalled is gone when the object is whole", async () => {
+  const store = newStore();
+  const { path, content } = bigFile(2);
+  const { endpoint, region, credentials } = settings;
+  const client = new S3Client({ endpoint, region: region!, credentials: credentials!, forcePathStyle: true });
+  const Key = `${store.uri.slice("s3://roslin/".length)}/model`;
+  const pending = async (): Promise<number> =>
+    (await client.send(new ListMultipartUploadsCommand({ Bucket: "roslin", Prefix: Key }))).Uploads?.length ?? 0;
+  const upload = {
+    sha256: sha256(content),
+    journal: join(scratch, "journal-stray"),
+    onBytes: () => undefined,
+    signal: new AbortController().signal,
+  };
+  for (const isNew of [true, false]) {
+    await client.send(new CreateMultipartUploadCommand({ Bucket: "roslin", Key }));
+    assert.equal(await pending(), 1);
+    assert.equal(await store.putFile("model", path, upload), isNew);
+    assert.equal(await pending(), 0);
+  }
+  client.destroy();
+});
+
 test("a journal of another file's upload, or of one that the server forgot, is not gone on with", async () => {
   const store = newStore();
   const { path, content } = bigFile(2);
@@ -183,5 +207,8 @@ test("an endpoint that cannot be reached is an error that time may mend", async 
 test("an address that is no URL is the user's to correct", () => {
   assert.equal(s3SettingsOf({ AWS_ENDPOINT_URL_S3: "http://127.0.0.1:9000" }).endpoint, "http://127.0.0.1:9000");
   for (const endpoint of ["nonsense", "localhost:9000", "http://"])
-    assert.throws(() => s3SettingsOf({ AWS_ENDPOINT_URL_S3: endpoint }), (error: Error) => error instanceof UserError && error.message.includes(`[got=${endpoint}]`));
+    assert.throws(
+      () => s3SettingsOf({ AWS_ENDPOINT_URL_S3: endpoint }),
+      (error: Error) => error instanceof UserError && error.message.includes(`[got=${endpoint}]`),
+    );
 });
