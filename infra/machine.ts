@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statfsSync } from "node:fs";
-import { arch, cpus, freemem, platform, totalmem } from "node:os";
+import { arch, cpus, freemem, platform, tmpdir, totalmem } from "node:os";
 import { createRequire } from "node:module";
 
 /** What this machine is and has. */
@@ -27,6 +27,15 @@ export function freeDisk(directory: string): number {
 export function sharedDirectory(bytes: number, otherwise: string): string {
   const shm = "/dev/shm";
   return existsSync(shm) && freeDisk(shm) > bytes * 1.05 ? shm : otherwise;
+}
+
+/** The longest path of a directory for sockets: the system cuts a socket's whole path at about a hundred bytes, without a word. */
+const MAX_SOCKET_DIRECTORY = 64;
+
+/** Where sockets go: the first of these directories that is there and whose path is short enough; else the last. */
+export function socketDirectory(candidates: readonly string[] = [tmpdir(), "/tmp"]): string {
+  const fits = (path: string): boolean => Buffer.byteLength(path) <= MAX_SOCKET_DIRECTORY && existsSync(path);
+  return candidates.find(fits) ?? candidates.at(-1)!;
 }
 
 /** What the bits of a result depend on besides its inputs: equal fingerprints promise equal bytes. */

@@ -1,12 +1,11 @@
 import { rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { RankDeps, TrainDeps } from "../activities/train/index.js";
 import { artifactOf, sha256File, writeFileAtomic } from "../infra/files.js";
 import { joinGroup } from "../infra/group.js";
 import { lock } from "../infra/lock.js";
-import { availableMemory, fingerprint, freeDisk, sharedDirectory } from "../infra/machine.js";
+import { availableMemory, fingerprint, freeDisk, sharedDirectory, socketDirectory } from "../infra/machine.js";
 import { ModelFiles, SafetensorsFile } from "../infra/model-files.js";
 import { clearShared, createShared } from "../infra/shared-memory.js";
 import { writeSafetensors } from "../infra/safetensors-writer.js";
@@ -27,7 +26,7 @@ export const trainDeps: TrainDeps = {
   freeDisk,
   sharedDirectory,
   clearShared,
-  socketDirectory: tmpdir(),
+  socketDirectory: socketDirectory(),
 };
 
 /** A training worker's dependencies on a real machine. */
