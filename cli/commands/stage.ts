@@ -72,7 +72,8 @@ async function parseCall(args: readonly string[]): Promise<Call> {
 export async function readConfig(path: string): Promise<RunConfig> {
   let input: unknown;
   try {
-    input = JSON.parse(await readFile(path, "utf8"));
+    // some editors begin a file with a byte order mark
+    input = JSON.parse((await readFile(path, "utf8")).replace(/^\uFEFF/, ""));
   } catch (error) {
     throw new UserError(`the configuration cannot be read: ${messageOf(error)}`, { file: path });
   }

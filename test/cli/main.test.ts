@@ -51,7 +51,7 @@ test("what the user must mend has exit code 2 and its message on standard error"
       ["stage", "download", "--config", config('{"train": {"lr": 1, "epochs": 0}}'), "--dir", root],
       /2 problems:[^]*train\.epochs[^]*unknown field train\.lr/,
     ],
-    [["stage", "train", "--config", config("{}"), "--dir", root], /run `roslin stage download` first/],
+    [["stage", "train", "--config", config("\uFEFF{}"), "--dir", root], /run `roslin stage download` first/],
     [["stage", "train", "--config", config("{}"), "--dir", root, "--workers", "0"], /--workers must be a whole number/],
     [["up", "--workers", "none"], /--workers must be a whole number/],
     [["demo", "--dataset", join(root, "none.json")], /--dataset names nothing that is there/],
