@@ -65,7 +65,7 @@ async function runDemo(when?: (text: string, interrupt: () => void) => void): Pr
 test("an interrupted demo stops everything, and the next one goes on with it to the end and leaves nothing running", async () => {
   let interrupted = false;
   const first = await runDemo((text, interrupt) => {
-    if (interrupted || !/^train +\d+ of/m.test(text)) return;
+    if (interrupted || !/Watch the run at/.test(text)) return;
     interrupted = true;
     interrupt();
   });
