@@ -95,7 +95,7 @@ export async function reusableStage(files: StageFiles, directory: string, contex
     const change = await findChange(files, output, context.signal);
     if (change === null) continue;
     const note = `its output ${output.name} is not what it left, and is made again ${change}`;
-    context.progress({ stage: finished!.stage, done: 0, total: 0, unit: "items", note });
+    context.progress({ stage: finished!.stage, done: 0, total: 0, unit: "items", note, lasting: true });
     await forgetStage(directory);
     return null;
   }

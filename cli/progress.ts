@@ -26,6 +26,8 @@ export function progressView(stream: Terminal, now: () => number = Date.now): Pr
   let shown = { at: Number.NEGATIVE_INFINITY, text: "" };
   let stage = { name: "", since: 0, from: 0, last: 0 };
   let pending: string | null = null;
+  // a watcher sees the same word again with every look
+  let lasting = "";
 
   const put = (text: string): void => {
     if (terminal) stream.write(`\r\u001b[2K${text.slice(0, (stream.columns ?? 80) - 1)}`);
@@ -38,9 +40,20 @@ export function progressView(stream: Terminal, now: () => number = Date.now): Pr
     if (terminal && shown.text !== "") stream.write("\n");
     shown = { at: Number.NEGATIVE_INFINITY, text: "" };
   };
+  const line = (text: string): void => {
+    if (terminal && shown.text !== "") stream.write("\r\u001b[2K");
+    stream.write(`${text}\n`);
+    if (terminal) shown = { at: Number.NEGATIVE_INFINITY, text: "" };
+  };
   return {
     show(progress) {
       if (progress.stage !== stage.name) leave();
+      if (progress.lasting === true) {
+        const text = describe(progress, null);
+        if (text !== lasting) line(text);
+        lasting = text;
+        return;
+      }
       // after a kill it goes on from the last checkpoint, with fewer done than were shown
       if (progress.stage !== stage.name || progress.done < stage.last)
         stage = { name: progress.stage, since: now(), from: progress.done, last: 0 };
@@ -50,11 +63,7 @@ export function progressView(stream: Terminal, now: () => number = Date.now): Pr
       if (now() - shown.at >= (terminal ? EVERY_MS.bar : EVERY_MS.line)) put(text);
       else pending = text;
     },
-    line(text) {
-      if (terminal && shown.text !== "") stream.write("\r\u001b[2K");
-      stream.write(`${text}\n`);
-      if (terminal) shown = { at: Number.NEGATIVE_INFINITY, text: "" };
-    },
+    line,
     end: leave,
   };
 }

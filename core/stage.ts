@@ -38,6 +38,8 @@ export interface Progress {
   readonly unit: "bytes" | "rows" | "steps" | "items";
   /** a few words: "waiting for …", a file's name */
   readonly note?: string;
+  /** the note must not be passed over, however soon the next word comes */
+  readonly lasting?: true;
   readonly loss?: number;
   readonly tokensPerSecond?: number;
 }

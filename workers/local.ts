@@ -55,6 +55,7 @@ export async function trainLocally(deps: TrainDeps, request: StageRequest, worke
         total: begun.attempt.totalSteps,
         unit: "steps",
         note: `${why}; starting again from the last checkpoint`,
+        lasting: true,
       });
     }
   } finally {

@@ -40,12 +40,12 @@ export async function lastGood(
   log: CommitLog,
   directory: string,
   sha256File: (path: string) => Promise<string>,
-  say: (note: string) => void,
+  say: (note: string, lasting?: true) => void,
 ): Promise<Checkpoint | null> {
   for (const candidate of checkpoints(log).reverse()) {
     const problem = await findProblem(candidate.entry, directory, sha256File, say);
     if (problem === null) return candidate;
-    say(`checkpoint of step ${candidate.entry.step} is set aside: ${problem}`);
+    say(`checkpoint of step ${candidate.entry.step} is set aside: ${problem}`, true);
     await log.append({ kind: "set-aside", commit: candidate.commit, reason: problem });
     for (const { file } of candidate.entry.shards)
       await rename(join(directory, file), join(directory, `${file}.bad`)).catch(() => undefined);

@@ -33,7 +33,8 @@ export async function finish(
   directory: string,
   context: StageContext,
 ): Promise<StageResult | null> {
-  const say = (note: string): void => context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note });
+  const say = (note: string, lasting?: true): void =>
+    context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note, ...(lasting && { lasting }) });
   const log = await openLog(deps.openStore(directory));
   const good = await lastGood(log, directory, (path) => deps.sha256File(path, context.signal), say);
   if (good?.entry.reason !== "finish") return null;

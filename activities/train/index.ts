@@ -87,7 +87,8 @@ export async function beginTraining(
   await mkdir(join(directory, SHARDS), { recursive: true });
 
   const inputs = trainDefinition.inputs.map((name) => outputNamed(request.inputs, name));
-  const say = (note: string): void => context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note });
+  const say = (note: string, lasting?: true): void =>
+    context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note, ...(lasting && { lasting }) });
   const split = (await deps.openTokens(fileURLToPath(outputNamed(inputs, "tokens").uri))).train;
   const { totalSteps } = trainingPlan(split.count, train);
   const model = deps.openModel(fileURLToPath(outputNamed(inputs, "model").uri));

@@ -40,6 +40,21 @@ test("a pipe gets a line now and then, the last one in any case, and none twice"
   ]);
 });
 
+test("a lasting word gets a line of its own, once, however soon the next one comes", () => {
+  let out = "";
+  const view = progressView({ write: (text) => (out += text) }, () => 0);
+  view.show(steps(1));
+  for (let look = 0; look < 3; look++) view.show({ ...steps(2, { note: "a checkpoint is set aside" }), lasting: true });
+  view.show(steps(3));
+  view.end();
+  assert.deepEqual(out.split("\n"), [
+    "train      1 of 40 steps",
+    "train      2 of 40 steps, a checkpoint is set aside",
+    "train      3 of 40 steps",
+    "",
+  ]);
+});
+
 test("the speed is measured anew when a stage goes on from its checkpoint after a kill", () => {
   let time = 0;
   let out = "";
