@@ -46,7 +46,7 @@ function lossLines({ metrics }: StageResult): string[] {
 function perplexityLines({ perplexity, heldOut }: Evaluation): string[] {
   if (perplexity.base === null || perplexity.tuned === null) return ["Perplexity  not judged: no rows were held out"];
   return [
-    `Perplexity  ${perplexity.base.toPrecision(4)} before, ${perplexity.tuned.toPrecision(4)} after, on ${heldOut.rows} rows that it was not trained on`,
+    `Perplexity  ${figure(perplexity.base)} before, ${figure(perplexity.tuned)} after, on ${heldOut.rows} rows that it was not trained on`,
   ];
 }
 
@@ -65,4 +65,9 @@ function oneLine(text: string): string {
   const flat = text.replaceAll(/\s+/g, " ").trim();
   if (flat === "") return "(nothing)";
   return flat.length > SHOWN.text ? `${flat.slice(0, SHOWN.text)}…` : flat;
+}
+
+/** Four digits, or whole thousands with their commas. */
+function figure(value: number): string {
+  return value >= 1000 ? Math.round(value).toLocaleString("en") : value.toPrecision(4);
 }

@@ -81,7 +81,7 @@ test("an interrupted demo stops everything, and the next one goes on with it to 
   for (const line of [
     /^ {2}train +\d/m,
     /^Loss +[\d.]+ at the first step, [\d.]+ at step \d+/m,
-    /^Perplexity +[\d.e+]+ before, [\d.e+]+ after, on 12 rows/m,
+    /^Perplexity +[\d.,]+ before, [\d.,]+ after, on 12 rows/m,
   ])
     assert.match(second.text, line);
   assert.match(second.text, /s3:\/\/roslin\/models.*latest\.json/);
