@@ -71,6 +71,19 @@ test("the speed is measured anew when a stage goes on from its checkpoint after 
   assert.match(out, /25 of 40 steps\n.*35 of 40 steps, 5 s left\n$/);
 });
 
+test("what was not yet shown does not come after the line that ends its stage", () => {
+  let time = 0;
+  let out = "";
+  const view = progressView({ write: (text) => (out += text) }, () => time);
+  view.show(steps(0));
+  time = 1000;
+  view.show(steps(39));
+  view.line("train      done in 1.0 s");
+  view.show({ stage: "evaluate", done: 0, total: 4, unit: "items" });
+  view.end();
+  assert.match(out, /0 of 40 steps\ntrain {6}done in 1\.0 s\nevaluate/);
+});
+
 test("a terminal gets a bar that is drawn over and fits its width", () => {
   let time = 0;
   let out = "";
