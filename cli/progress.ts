@@ -42,7 +42,7 @@ export function progressView(stream: Terminal, now: () => number = Date.now): Pr
   };
   const line = (text: string): void => {
     // what waits to be shown is older than this line
-    pending = null;
+    if (pending !== null && !terminal) put(pending);
     if (terminal && shown.text !== "") stream.write("\r\u001b[2K");
     stream.write(`${text}\n`);
     if (terminal) shown = { at: Number.NEGATIVE_INFINITY, text: "" };
