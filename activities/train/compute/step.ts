@@ -1,4 +1,5 @@
 import type { RunConfig } from "../../../core/config/schema.js";
+import { IGNORED } from "../../../core/data/tokens.js";
 import { UserError } from "../../../core/errors.js";
 import { adamwStep } from "../../../core/model/adamw.js";
 import type { MicroBatchPlan, StepPlan } from "../../../core/parallel/plan.js";
@@ -108,7 +109,7 @@ function targetsOf(batch: MicroBatchPlan): Int32Array {
   const targets = new Int32Array(batch.positions);
   let at = 0;
   for (const { rows } of batch.shards)
-    for (const { labels } of rows) for (let i = 1; i < labels.length; i++) if (labels[i] !== -100) targets[at++] = labels[i]!;
+    for (const { labels } of rows) for (let i = 1; i < labels.length; i++) if (labels[i] !== IGNORED) targets[at++] = labels[i]!;
   return targets;
 }
 
