@@ -1,5 +1,5 @@
 import { UserError } from "../core/errors.js";
-import type { Environment } from "./environment.js";
+import type { Environment } from "../workers/environment.js";
 
 /** One word of the command line: `roslin NAME …`. */
 export interface Command {

@@ -6,7 +6,7 @@ import type { Service } from "../infra/servers/service.js";
 import { getTool, TEMPORAL, WEED, type ToolPlaces } from "../infra/servers/tools.js";
 import { MALLOC_SETTINGS } from "../workers/local.js";
 import { SEARCH_ATTRIBUTES } from "../workflows/contract.js";
-import type { Environment } from "./environment.js";
+import type { Environment } from "../workers/environment.js";
 import { serverVariables, type UpState } from "./state.js";
 import type { Groups } from "./supervisor.js";
 

@@ -1,7 +1,7 @@
 import { messageOf, UserError } from "../core/errors.js";
 import { nearest } from "../core/config/nearest.js";
 import type { Command } from "./command.js";
-import { CHECKOUT, readEnvironment } from "./environment.js";
+import { CHECKOUT, readEnvironment } from "../workers/environment.js";
 import { explained } from "./system-errors.js";
 
 /** Loaded on demand: a command pays at start only for what it uses. */

@@ -4,7 +4,7 @@ import { UserError } from "../core/errors.js";
 import { writeFileAtomic } from "../infra/files.js";
 import type { S3Access } from "../infra/servers/s3.js";
 import { isAlive, type ProcessId } from "../infra/servers/service.js";
-import type { Environment } from "./environment.js";
+import type { Environment } from "../workers/environment.js";
 
 /** What `roslin up` tells others, and the next `up`, about what runs in a home: `<home>/up.json`. */
 export interface UpState {

@@ -1,5 +1,5 @@
 import { startS3 } from "../infra/servers/start.js";
-import type { Environment } from "./environment.js";
+import type { Environment } from "../workers/environment.js";
 import { runningState, serverVariables } from "./state.js";
 
 /** Runs `work` with an S3 server at hand if the target is on the local one: that of a running `up`, or one for its time. */

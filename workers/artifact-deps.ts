@@ -1,6 +1,6 @@
 import type { EvaluateDependencies } from "../activities/evaluate/index.js";
 import type { PublishDependencies } from "../activities/publish/index.js";
-import type { Environment } from "../cli/environment.js";
+import type { Environment } from "./environment.js";
 import { artifactOf, directoryDigest, listFiles, sha256, sha256File, writeFileAtomic } from "../infra/files.js";
 import { openInference } from "../infra/inference/open.js";
 import { lock } from "../infra/lock.js";

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "@temporalio/client";
 import { DefaultLogger, NativeConnection, Runtime, TransportError, type LogEntry, type Worker } from "@temporalio/worker";
-import { temporalSettings } from "../cli/client.js";
+import { temporalSettings } from "./client.js";
 
 /** A worker's ways to Temporal: one connection for polling and for asking. */
 export interface Temporal {

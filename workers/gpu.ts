@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { Worker } from "@temporalio/worker";
 import type { TrainAttempt } from "../activities/train/index.js";
-import { CHECKOUT, readEnvironment } from "../cli/environment.js";
+import { CHECKOUT, readEnvironment } from "./environment.js";
 import { UserError } from "../core/errors.js";
 import type { Progress } from "../core/stage.js";
 import { gpuQueue, type GpuActivities, type GpuWorker } from "../workflows/contract.js";

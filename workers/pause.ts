@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Context } from "@temporalio/activity";
 import { WorkflowNotFoundError, type Client } from "@temporalio/client";
-import { withClient } from "../cli/client.js";
+import { withClient } from "./client.js";
 import type { Progress } from "../core/stage.js";
 
 /** Milliseconds between looks at whether an activity is still paused. */

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { Worker } from "@temporalio/worker";
-import { CHECKOUT, readEnvironment, type Environment } from "../cli/environment.js";
+import { CHECKOUT, readEnvironment, type Environment } from "./environment.js";
 import { plan } from "../activities/plan/index.js";
 import { UserError } from "../core/errors.js";
 import { TASK_QUEUE, type PipelineActivities } from "../workflows/contract.js";

@@ -2,7 +2,7 @@ import { lstat, mkdir, readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { PlanDependencies } from "../activities/plan/index.js";
-import type { Environment } from "../cli/environment.js";
+import type { Environment } from "./environment.js";
 import { availableMemory, freeDisk, memoryLimit } from "../infra/machine.js";
 import { checkTarget } from "../infra/store/check.js";
 import { s3SettingsOf } from "../infra/store/s3.js";

@@ -5,7 +5,7 @@ import { preprocess, type PreprocessDependencies } from "../activities/preproces
 import { publish } from "../activities/publish/index.js";
 import type { StageContext, StageRequest } from "../activities/stage.js";
 import { beginTraining, finishTraining, runRank, type RankOutcome, type TrainAttempt } from "../activities/train/index.js";
-import type { Environment } from "../cli/environment.js";
+import type { Environment } from "./environment.js";
 import type { StageResult } from "../core/stage.js";
 import { readRows } from "../infra/dataset/rows.js";
 import { artifactOf, directoryDigest, writeFileAtomic } from "../infra/files.js";

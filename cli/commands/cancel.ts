@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { WorkflowNotFoundError } from "@temporalio/client";
 import { UserError } from "../../core/errors.js";
-import { withClient } from "../client.js";
+import { withClient } from "../../workers/client.js";
 import { onlyId, type Command } from "../command.js";
 import { temporalVariables } from "../state.js";
 

@@ -1,14 +1,15 @@
 import { execFile } from "node:child_process";
 import { statfs } from "node:fs/promises";
-import { availableParallelism, totalmem } from "node:os";
+import { availableParallelism } from "node:os";
 import { dirname } from "node:path";
 import { existsSync } from "node:fs";
 import { parseArgs, promisify } from "node:util";
 import { messageOf } from "../../core/errors.js";
+import { memoryLimit } from "../../infra/machine.js";
 import { findTool, TEMPORAL, WEED, type Tool } from "../../infra/servers/tools.js";
 import { answers } from "../../infra/servers/ports.js";
 import type { Command } from "../command.js";
-import type { Environment } from "../environment.js";
+import type { Environment } from "../../workers/environment.js";
 import { toolPlaces } from "../machine.js";
 import { bytes } from "../progress.js";
 import { runningState } from "../state.js";
@@ -45,7 +46,7 @@ async function examine(environment: Environment): Promise<Finding[]> {
   const findings: Finding[] = [
     { name: "Node", found: process.versions.node },
     { name: "processors", found: `${availableParallelism()}` },
-    atLeast("memory", totalmem(), LEAST.memory, "the demo wants 4 GB; close other programs, or use a larger machine"),
+    atLeast("memory", memoryLimit(), LEAST.memory, "the demo wants 4 GB; close other programs, or use a larger machine"),
     await python(),
     await tool(TEMPORAL, environment),
     await tool(WEED, environment),

@@ -9,7 +9,7 @@ import { openInference } from "../../infra/inference/open.js";
 import { fetchPublished, openPublished } from "../../infra/published.js";
 import { s3SettingsOf } from "../../infra/store/s3.js";
 import { wholeNumber, type Command } from "../command.js";
-import type { Environment } from "../environment.js";
+import type { Environment } from "../../workers/environment.js";
 import { untilInterrupted } from "../interrupt.js";
 import { withS3 } from "../with-s3.js";
 

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import { FINETUNE } from "../../workflows/contract.js";
-import { withClient } from "../client.js";
+import { withClient } from "../../workers/client.js";
 import { wholeNumber, type Command } from "../command.js";
 import { temporalVariables } from "../state.js";
 

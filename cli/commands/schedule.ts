@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import { ScheduleAlreadyRunning, ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from "@temporalio/client";
 import { UserError } from "../../core/errors.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
-import { withClient } from "../client.js";
+import { withClient } from "../../workers/client.js";
 import { onlyId, type Command } from "../command.js";
 import { temporalVariables } from "../state.js";
 import { readConfig } from "./stage.js";

@@ -9,7 +9,7 @@ import { trainLocally } from "../../workers/local.js";
 import { makeStages } from "../../workers/stages.js";
 import { trainDeps } from "../../workers/train-deps.js";
 import { wholeNumber, type Command } from "../command.js";
-import type { Environment } from "../environment.js";
+import type { Environment } from "../../workers/environment.js";
 import { duration, progressView } from "../progress.js";
 import { explained } from "../system-errors.js";
 import { earlierResults } from "../stage-inputs.js";

@@ -3,7 +3,7 @@ import { WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
 import { parseRunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
-import { withClient } from "../client.js";
+import { withClient } from "../../workers/client.js";
 import type { Command } from "../command.js";
 import { temporalVariables } from "../state.js";
 import { watchRun } from "../watch-run.js";

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { wholeNumber, type Command } from "../command.js";
-import type { Environment } from "../environment.js";
+import type { Environment } from "../../workers/environment.js";
 import { planMachine, type Machine } from "../machine.js";
 import { Interrupted } from "../interrupt.js";
 import { runMachine } from "../run-machine.js";

@@ -11,7 +11,7 @@ import { artifactOf, directoryDigest, sha256 } from "../../infra/files.js";
 import { digestPublished, openPublished, type Published } from "../../infra/published.js";
 import { s3SettingsOf } from "../../infra/store/s3.js";
 import type { Command } from "../command.js";
-import type { Environment } from "../environment.js";
+import type { Environment } from "../../workers/environment.js";
 import { untilInterrupted } from "../interrupt.js";
 import { withS3 } from "../with-s3.js";
 

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { withClient } from "../client.js";
+import { withClient } from "../../workers/client.js";
 import { onlyId, type Command } from "../command.js";
 import { temporalVariables } from "../state.js";
 import { watchRun } from "../watch-run.js";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, Connection } from "@temporalio/client";
-import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
+import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { readState, runningState, type UpState } from "../../cli/state.js";
 import { choosePorts, TEMPORAL_PORTS } from "../../infra/servers/ports.js";
 import { processStart } from "../../infra/lock.js";

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
+import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import type { UpState } from "../../cli/state.js";
 import { isAlive } from "../../infra/servers/service.js";
 

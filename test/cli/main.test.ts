@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { readEnvironment } from "../../cli/environment.js";
+import { readEnvironment } from "../../workers/environment.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-cli-"));
 after(() => rmSync(root, { recursive: true }));

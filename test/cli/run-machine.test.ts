@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
+import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { down } from "../../cli/commands/down.js";
 import { readState, runningState, stateFile, type UpState } from "../../cli/state.js";
 import { isAlive } from "../../infra/servers/service.js";

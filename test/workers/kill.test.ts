@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { Client, Connection } from "@temporalio/client";
-import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
+import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { lookAt } from "../../cli/follow.js";
 import { planMachine } from "../../cli/machine.js";
 import { Supervisor, type Supervised } from "../../cli/supervisor.js";

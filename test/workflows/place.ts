@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
-import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
+import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { parseRunConfig } from "../../core/config/schema.js";
 import type { StageName, StageResult } from "../../core/stage.js";
 import { startTemporal } from "../../infra/servers/start.js";

@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { DefaultLogger, Runtime, Worker } from "@temporalio/worker";
-import { CHECKOUT } from "../../cli/environment.js";
+import { CHECKOUT } from "../../workers/environment.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
 import { readHistory } from "./history.js";
 

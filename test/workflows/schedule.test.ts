@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { CHECKOUT, readEnvironment } from "../../cli/environment.js";
+import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { toolPlaces } from "../../cli/machine.js";
 import { getTool, TEMPORAL } from "../../infra/servers/tools.js";
 import type { FinetuneResult } from "../../workflows/contract.js";

@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { publish } from "../../../activities/publish/index.js";
 import { verify } from "../../../cli/commands/verify.js";
-import { CHECKOUT, readEnvironment } from "../../../cli/environment.js";
+import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { CorruptError, UserError } from "../../../core/errors.js";
 import { checkChain } from "../../../core/format/manifest.js";
 import { outputNamed } from "../../../core/stage.js";

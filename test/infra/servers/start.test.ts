@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { CHECKOUT, readEnvironment } from "../../../cli/environment.js";
+import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { answers, choosePorts, S3_PORTS, TEMPORAL_PORTS } from "../../../infra/servers/ports.js";
 import { startS3, startTemporal } from "../../../infra/servers/start.js";
 import { s3Store } from "../../../infra/store/s3.js";

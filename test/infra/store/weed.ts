@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CHECKOUT, readEnvironment } from "../../../cli/environment.js";
+import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { startS3 } from "../../../infra/servers/start.js";
 import type { S3Settings } from "../../../infra/store/s3.js";
 

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../core/errors.js";
 
-/** Everything that the command line takes from the environment, read in this one place. */
+/** Everything that commands and workers take from the environment, read in this one place. */
 export interface Environment {
   /** the checkout's root, absolute: where package.json lies */
   readonly checkout: string;
@@ -64,5 +64,5 @@ function hubSettings(set: (name: string) => string | undefined): HubSettings {
 // the AWS SDK would tell every user of Node 20, on every start, that it will want Node 22 one day
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
 
-/** The checkout's root: two levels above the compiled `dist/cli`. */
+/** The checkout's root: two levels above the compiled `dist/workers`. */
 export const CHECKOUT: string = resolve(dirname(fileURLToPath(import.meta.url)), "..", "..");
