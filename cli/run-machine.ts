@@ -2,7 +2,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../core/errors.js";
 import { lock, processStart } from "../infra/lock.js";
-import { isAlive, stopProcess } from "../infra/servers/service.js";
+import { atFreePorts, isAlive, stopProcess } from "../infra/servers/service.js";
 import { untilInterrupted } from "./interrupt.js";
 import type { Machine } from "./machine.js";
 import { readState, stateFile, writeState } from "./state.js";
@@ -30,14 +30,17 @@ export async function runMachine<T>(
   try {
     return await untilInterrupted(async (signal) => {
       await clearLeftovers(home, say);
-      const machine = await plan();
       const self = { pid: process.pid, start: processStart(process.pid) ?? "" };
-      const changed = async (now: readonly Supervised[]): Promise<void> => {
-        processes = now;
-        await writeState(home, { supervisor: self, temporal: machine.temporal, s3: machine.s3, processes: now });
-      };
-      const supervisor = new Supervisor(machine.groups, changed, say);
-      await supervisor.start(signal);
+      const { machine, supervisor } = await atFreePorts(async () => {
+        const planned = await plan();
+        const changed = async (now: readonly Supervised[]): Promise<void> => {
+          processes = now;
+          await writeState(home, { supervisor: self, temporal: planned.temporal, s3: planned.s3, processes: now });
+        };
+        const keeper = new Supervisor(planned.groups, changed, say);
+        await keeper.start(signal);
+        return { machine: planned, supervisor: keeper };
+      }, say);
       try {
         return await body(machine, signal);
       } finally {

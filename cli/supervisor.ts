@@ -1,7 +1,17 @@
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { boundLog, launch, stopAll, untilReady, type ProcessId, type Running, type Service } from "../infra/servers/service.js";
+import {
+  boundLog,
+  launch,
+  PortTakenError,
+  stopAll,
+  stopProcess,
+  untilReady,
+  type ProcessId,
+  type Running,
+  type Service,
+} from "../infra/servers/service.js";
 import { messageOf } from "../core/errors.js";
 
 /** What a supervisor keeps running: groups are started in order and stopped in the opposite one. */
@@ -106,10 +116,22 @@ export class Supervisor {
       if (signal.aborted) return;
       since = Date.now();
       const launched = this.launch(service, restarts);
+      void launched.then((running) => this.mindPorts(running)).catch(() => undefined);
       ended = launched.then((running) => running.ended, messageOf);
       // so that a stop finds what is being started
       await launched.catch(() => undefined);
       await this.told.catch((error: unknown) => this.say(`what runs here cannot be noted: ${messageOf(error)}`));
+    }
+  }
+
+  /** Ends a server that found its port taken: some come up at other ports then, where nobody looks for them. */
+  private async mindPorts(running: Running): Promise<void> {
+    try {
+      await untilReady(running, this.stopping.signal);
+    } catch (error) {
+      if (!(error instanceof PortTakenError)) return;
+      this.say(error.message);
+      await stopProcess(running.id, running.service.graceMs);
     }
   }
 

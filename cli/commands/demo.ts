@@ -34,9 +34,13 @@ export const demo: Command = {
     const config = await demoRunConfig(values.dataset, values.model);
     const since = performance.now();
     const own = await demoEnvironment(environment);
+    let tidied: Promise<void> | undefined;
     await runMachine(
       own.home,
-      () => planDemo(own, config),
+      async () => {
+        await (tidied ??= forgetOtherRun(own.home, runId(config)));
+        return planDemo(own);
+      },
       say,
       async (machine, signal) => {
         const ui = `${machine.temporal!.uiAddress}/namespaces/default/workflows/${runId(config)}`;
@@ -77,10 +81,9 @@ async function demoEnvironment(environment: Environment): Promise<Environment> {
   return { ...environment, home, s3: "local", bucket: "roslin", externalTemporal: false, variables: Object.fromEntries(own) };
 }
 
-/** Makes the home ready, and puts the demo's hub in front of the usual machine. */
-async function planDemo(environment: Environment, config: RunConfig): Promise<Machine> {
+/** Makes the hub's files, and puts the demo's hub in front of the usual machine. */
+async function planDemo(environment: Environment): Promise<Machine> {
   const { home } = environment;
-  await forgetOtherRun(home, runId(config));
   const root = join(home, "hub");
   if (!existsSync(root)) say("making the demo's model and dataset");
   await makeDemoAssets(root);
@@ -93,6 +96,7 @@ async function planDemo(environment: Environment, config: RunConfig): Promise<Ma
     variables: environment.variables,
     log: join(home, "logs", "hub.log"),
     graceMs: 5000,
+    ports: [port],
     ready: async () => (await httpStatus(url)) !== null,
   };
   const variables = { ...environment.variables, HF_ENDPOINT: url, HF_HOME: join(home, "hub-cache") };

@@ -1,3 +1,5 @@
+import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
@@ -28,7 +30,16 @@ const TWIN = 10_000;
 /** Below the ports that systems give to outgoing connections, with their twins. */
 const RANGE = { first: 10_000, count: 12_000 };
 
-/** The named ports of a home: those of last time as long as they are free, at first the `preferred` ones if free, else others. Kept in `<home>/ports.json`. */
+/**
+ * The homes for which this process keeps ports, by the UDP sockets of the same numbers: so that nobody else takes them
+ * between the choice and the server's start, or while a server is started again. The kernel lets go of them with the process.
+ */
+const kept = new Map<number, { readonly home: string; readonly socket: Socket }>();
+
+/**
+ * The named ports of a home: those of last time as long as they are free, at first the `preferred` ones if free, else
+ * others. Noted in `<home>/ports.json`; no other process is given them while this one lives.
+ */
 export async function choosePorts<Name extends keyof Ports>(
   home: string,
   names: readonly Name[],
@@ -38,16 +49,41 @@ export async function choosePorts<Name extends keyof Ports>(
   const last = JSON.parse(await readFile(file, "utf8").catch(() => "{}")) as Partial<Ports>;
   const chosen = {} as Record<Name, number>;
   for (const name of names) {
-    const offset = TWINS.includes(name) ? [0, TWIN] : [0];
     const taken: unknown[] = Object.values(chosen);
-    const fits = async (port: number): Promise<boolean> =>
-      !taken.includes(port) && (await Promise.all(offset.map((more) => isFree(port + more)))).every(Boolean);
     let port = last[name] ?? preferred[name];
-    while (port === undefined || !(await fits(port))) port = RANGE.first + Math.floor(Math.random() * RANGE.count);
+    while (port === undefined || taken.includes(port) || !(await take(home, TWINS.includes(name) ? [port, port + TWIN] : [port])))
+      port = RANGE.first + Math.floor(Math.random() * RANGE.count);
     chosen[name] = port;
   }
   await writeFileAtomic(file, JSON.stringify({ ...last, ...chosen }));
   return chosen;
+}
+
+/** Keeps ports for a home if all are free. */
+async function take(home: string, ports: readonly number[]): Promise<boolean> {
+  const fit = await Promise.all(ports.map(async (port) => (await keep(home, port)) && (await isFree(port))));
+  if (fit.every(Boolean)) return true;
+  for (const port of ports)
+    if (kept.get(port)?.home === home) {
+      kept.get(port)!.socket.close();
+      kept.delete(port);
+    }
+  return false;
+}
+
+async function keep(home: string, port: number): Promise<boolean> {
+  const before = kept.get(port);
+  if (before !== undefined) return before.home === home;
+  const socket = createSocket("udp4");
+  try {
+    socket.bind({ port, address: "127.0.0.1", exclusive: true });
+    await once(socket, "listening");
+  } catch {
+    socket.close();
+    return false;
+  }
+  kept.set(port, { home, socket: socket.unref() });
+  return true;
 }
 
 /** Whether nothing listens on a local port: nobody answers, and it can be bound (on macOS the second alone says too little). */

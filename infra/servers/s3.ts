@@ -62,6 +62,8 @@ export function s3Server(options: {
       },
       log: join(home, "logs", "s3.log"),
       graceMs: 10_000,
+      // where one of them is taken it would silently take others
+      ports: Object.values(ports),
       // it checks signatures once it refuses a request that has none; the file server behind it wants none, and tells of the bucket
       ready: async () => (await httpStatus(access.endpoint)) === 403 && (await httpStatus(bucket)) === 200,
       tidy: async () => {

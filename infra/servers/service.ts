@@ -5,6 +5,8 @@ import { copyFile, readFile, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { processStart } from "../lock.js";
+import { listeningPorts } from "./listeners.js";
+import { answers } from "./ports.js";
 
 /** A process that serves: how to start it, see that it is ready, and stop it. */
 export interface Service {
@@ -17,7 +19,9 @@ export interface Service {
   readonly log: string;
   /** how long it may take to stop before it is killed */
   readonly graceMs: number;
-  /** Whether it answers; absent: as soon as it runs. */
+  /** the TCP ports at which it will listen; absent: none */
+  readonly ports?: readonly number[];
+  /** Whether it answers; absent: as soon as it runs and listens. */
   ready?(): Promise<boolean>;
   /** Removes what its process leaves when it ends. */
   tidy?(): Promise<void>;
@@ -62,13 +66,35 @@ export async function launch(service: Service): Promise<Running> {
   return { service, id: { pid, start: processStart(pid) ?? "gone" }, ended };
 }
 
-/** Waits until a started service is ready. Throws with the end of its log when it ends or takes too long. */
+/** Another program listens at a port that a service was to have. */
+export class PortTakenError extends Error {
+  override readonly name = "PortTakenError";
+}
+
+/** How often other ports are tried when another program takes one between their choice and the server's start. */
+const TRIES = 5;
+
+/** Calls `start`, which chooses ports and starts servers at them, again as long as another program is faster. */
+export async function atFreePorts<T>(start: () => Promise<T>, say: (line: string) => void): Promise<T> {
+  for (let tries = 1; ; tries++)
+    try {
+      return await start();
+    } catch (error) {
+      if (!(error instanceof PortTakenError) || tries === TRIES) throw error;
+      say(`${error.message}; starting anew at others`);
+    }
+}
+
+/**
+ * Waits until a started service is ready: what answers at its ports is itself. Throws PortTakenError when it is another
+ * program, and with the end of its log when it ends or takes too long.
+ */
 export async function untilReady(running: Running, signal: AbortSignal): Promise<void> {
   const { service } = running;
   let ended: string | null = null;
   void running.ended.then((how) => (ended = how));
   const limit = Date.now() + READY_MS;
-  while (!((await service.ready?.()) ?? true)) {
+  while (!((await listens(running)) && ((await service.ready?.()) ?? true))) {
     signal.throwIfAborted();
     if (ended !== null || Date.now() > limit) {
       const tail = (await readFile(service.log, "utf8")).trim().split("\n").slice(-5).join("\n  ");
@@ -78,6 +104,18 @@ export async function untilReady(running: Running, signal: AbortSignal): Promise
     }
     await sleep(50);
   }
+}
+
+/** Whether it listens at all its ports. Throws PortTakenError. */
+async function listens({ service, id }: Running): Promise<boolean> {
+  const { ports = [] } = service;
+  if (ports.length === 0) return true;
+  const answering = await Promise.all(ports.map(answers));
+  // looked at last: what answered and is not among these is somebody else
+  const own = await listeningPorts(id.pid);
+  const foreign = ports.find((port, index) => answering[index] && !own.has(port));
+  if (foreign !== undefined) throw new PortTakenError(`another program listens at port ${foreign}, which ${service.name} was to have`);
+  return ports.every((port) => own.has(port));
 }
 
 /** The status of a server's answer to a GET; null when it doesn't answer in time. */

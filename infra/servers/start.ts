@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { choosePorts, S3_PORTS, TEMPORAL_PORTS } from "./ports.js";
 import { s3Server, type S3Access } from "./s3.js";
-import { launch, stopAll, untilReady, type Service } from "./service.js";
+import { atFreePorts, launch, stopAll, untilReady, type Service } from "./service.js";
 import { temporalServer } from "./temporal.js";
 import { getTool, TEMPORAL, WEED } from "./tools.js";
 
@@ -19,16 +19,22 @@ export interface StartOptions {
 export async function startTemporal(
   options: StartOptions & { readonly searchAttributes: Readonly<Record<string, string>> },
 ): Promise<{ readonly address: string; readonly uiAddress: string; stop(): Promise<void> }> {
-  const binary = await getTool(TEMPORAL, places(options), options.say ?? (() => {}));
-  const { service, address, uiAddress } = temporalServer({ ...options, binary, ports: await choosePorts(options.home, TEMPORAL_PORTS) });
-  return { address, uiAddress, stop: await start(service) };
+  const { say = () => {} } = options;
+  const binary = await getTool(TEMPORAL, places(options), say);
+  return atFreePorts(async () => {
+    const { service, address, uiAddress } = temporalServer({ ...options, binary, ports: await choosePorts(options.home, TEMPORAL_PORTS) });
+    return { address, uiAddress, stop: await start(service) };
+  }, say);
 }
 
 /** Starts S3 on free ports, data and keys in the home; resolves when it answers and the bucket is there. */
 export async function startS3(options: StartOptions & { readonly bucket: string }): Promise<S3Access & { stop(): Promise<void> }> {
-  const binary = await getTool(WEED, places(options), options.say ?? (() => {}));
-  const { service, access } = s3Server({ ...options, binary, ports: await choosePorts(options.home, S3_PORTS) });
-  return { ...access, stop: await start(service) };
+  const { say = () => {} } = options;
+  const binary = await getTool(WEED, places(options), say);
+  return atFreePorts(async () => {
+    const { service, access } = s3Server({ ...options, binary, ports: await choosePorts(options.home, S3_PORTS) });
+    return { ...access, stop: await start(service) };
+  }, say);
 }
 
 function places(options: StartOptions): { readonly directory: string; readonly variables: StartOptions["variables"] } {
