@@ -6,21 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { stageDirectory } from "../../activities/stage.js";
 import { attemptPrefix, finishTraining, trainDefinition, type TrainDeps } from "../../activities/train/index.js";
 import { UserError } from "../../core/errors.js";
-import { ModelFiles } from "../../infra/model-files.js";
 import { trainLocally } from "../../workers/local.js";
 import { trainDeps } from "../../workers/train-deps.js";
-import { reference, worstShare } from "../core/model/reference.js";
 import { childrenOf } from "./children.js";
 import { job, madeRows, type Job } from "./tiny.js";
-
-const close = (got: readonly number[], want: readonly number[]): void =>
-  got.forEach((value, index) =>
-    assert.ok(Math.abs(value - want[index]!) <= 1e-4 * Math.abs(want[index]!), `${index}: ${value} for ${want[index]}`),
-  );
 
 /** No process, shared memory or socket. */
 function assertNothingLeft({ request }: Job): void {
@@ -32,28 +24,6 @@ function assertNothingLeft({ request }: Job): void {
     );
   assert.deepEqual(childrenOf(process.pid), []);
 }
-
-test("20 steps of training give PyTorch's losses, norms and weights", async (t) => {
-  const { rows, expected, tensors } = reference("gptj-tiny");
-  const made = await job(t, rows, { shards: 2, microBatch: 2, epochs: 20, learningRate: 1e-3, weightDecay: 0.01 });
-  const { request, context } = made;
-  const result = await trainLocally(trainDeps, request, 1, context());
-  const metrics = result.metrics as unknown as { losses: number[]; gradientNorms: number[] };
-  assert.equal(metrics.losses.length, 20);
-  close(metrics.losses, expected.training_losses);
-  close(metrics.gradientNorms, expected.gradient_norms_before_clipping);
-  const directory = fileURLToPath(result.outputs[0]!.uri);
-  const got = new ModelFiles(directory);
-  for (const [name, want] of tensors("expected-after-20-steps.safetensors")) {
-    const values = new Float32Array(want.length);
-    got.readFloats(name, 0, values);
-    assert.ok(worstShare(values, want) <= 1e-4, name);
-  }
-  got.close();
-  assert.equal((JSON.parse(await readFile(join(directory, "config.json"), "utf8")) as { use_cache: boolean }).use_cache, true);
-  assert.equal((await trainLocally(trainDeps, request, 1, context())).reused, true);
-  assertNothingLeft(made);
-});
 
 /** 21 rows in steps of 16: an uneven last one, accumulation, rows of different lengths. */
 const UNEVEN = {

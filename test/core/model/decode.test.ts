@@ -5,54 +5,65 @@ import { elements, modelWeights } from "../../../core/model/names.js";
 import { bytesOf } from "../../../core/onnx/graph.js";
 import { floats, int64s, type Tensor } from "../../../core/onnx/tensor.js";
 import { createSession } from "../../../infra/onnx/session.js";
-import { reference, worstShare } from "./reference.js";
+import { reference, REFERENCES, worstShare, type Reference } from "./reference.js";
 
-const { config, weights, expected, tensors } = reference("gptj-tiny");
-const { heads: H, headWidth: W, layers, vocabulary: V } = config;
-const pasts = Array.from({ length: layers }, (_, layer) => [`${layer}.key`, `${layer}.value`]).flat();
-const empty = (batch: number): Record<string, Tensor> =>
-  Object.fromEntries(pasts.map((name) => [`past_key_values.${name}`, floats(new Float32Array(0), batch, H, 0, W)]));
-const weightInputs = Object.fromEntries(modelWeights(config).map(({ name, shape }) => [name, floats(weights.get(name)!, ...shape)]));
-const wanted = Object.fromEntries(["logits", ...pasts.map((name) => `present.${name}`)].map((name) => [name, null]));
+/** A decoder's inputs that don't change from call to call, and those of an empty cache. */
+function inputsOf({ config, weights }: Reference) {
+  const { heads: H, headWidth: W, layers } = config;
+  const pasts = Array.from({ length: layers }, (_, layer) => [`${layer}.key`, `${layer}.value`]).flat();
+  const empty = (batch: number): Record<string, Tensor> =>
+    Object.fromEntries(pasts.map((name) => [`past_key_values.${name}`, floats(new Float32Array(0), batch, H, 0, W)]));
+  const weightInputs = Object.fromEntries(modelWeights(config).map(({ name, shape }) => [name, floats(weights.get(name)!, ...shape)]));
+  return { pasts, empty, weightInputs };
+}
 
-test("the decoder gives PyTorch's logits for a padded batch, on either side", async () => {
-  const session = await createSession(
-    decoderGraph(config, () => null),
-    { threads: 1 },
-  );
-  const all = tensors("expected-logits.safetensors").get("logits")!;
-  const B = expected.input_ids.length;
-  const S = expected.input_ids[0]!.length;
-  for (const side of ["right", "left"] as const) {
-    const moved = (row: readonly number[], r: number): readonly number[] => {
-      const length = expected.attention_mask[r]!.filter((bit) => bit === 1).length;
-      return side === "right" ? row : [...row.slice(length), ...row.slice(0, length)];
-    };
-    const mask = expected.attention_mask.map(moved);
-    const positions = mask.map((row) => row.map((_, at) => Math.max(0, row.slice(0, at + 1).filter((bit) => bit === 1).length - 1)));
-    const { logits } = await session.run(
-      {
-        ...weightInputs,
-        ...empty(B),
-        input_ids: int64s(expected.input_ids.map(moved).flat(), B, S),
-        attention_mask: int64s(mask.flat(), B, S),
-        position_ids: int64s(positions.flat(), B, S),
-        num_logits_to_keep: int64s([0]),
-      },
-      { logits: null },
+for (const name of REFERENCES)
+  test(`the decoder gives PyTorch's logits for a padded batch, on either side: ${name}`, async () => {
+    const known = reference(name);
+    const { config, expected } = known;
+    const V = config.vocabulary;
+    const { weightInputs, empty } = inputsOf(known);
+    const session = await createSession(
+      decoderGraph(config, () => null),
+      { threads: 1 },
     );
-    const at = (row: number, column: number): number => (row * S + column) * V;
-    expected.attention_mask.forEach((bits, row) => {
-      const length = bits.filter((bit) => bit === 1).length;
-      const shift = side === "right" ? 0 : S - length;
-      const got = (logits!.data as Float32Array).subarray(at(row, shift), at(row, shift + length));
-      assert.ok(worstShare(got, all.subarray(at(row, 0), at(row, length))) < 1e-4, `${side} row ${row}`);
-    });
-  }
-  await session.close();
-});
+    const all = known.tensors("expected-logits.safetensors").get("logits")!;
+    const B = expected.input_ids.length;
+    const S = expected.input_ids[0]!.length;
+    for (const side of ["right", "left"] as const) {
+      const moved = (row: readonly number[], r: number): readonly number[] => {
+        const length = expected.attention_mask[r]!.filter((bit) => bit === 1).length;
+        return side === "right" ? row : [...row.slice(length), ...row.slice(0, length)];
+      };
+      const mask = expected.attention_mask.map(moved);
+      const positions = mask.map((row) => row.map((_, at) => Math.max(0, row.slice(0, at + 1).filter((bit) => bit === 1).length - 1)));
+      const { logits } = await session.run(
+        {
+          ...weightInputs,
+          ...empty(B),
+          input_ids: int64s(expected.input_ids.map(moved).flat(), B, S),
+          attention_mask: int64s(mask.flat(), B, S),
+          position_ids: int64s(positions.flat(), B, S),
+          num_logits_to_keep: int64s([0]),
+        },
+        { logits: null },
+      );
+      const at = (row: number, column: number): number => (row * S + column) * V;
+      expected.attention_mask.forEach((bits, row) => {
+        const length = bits.filter((bit) => bit === 1).length;
+        const shift = side === "right" ? 0 : S - length;
+        const got = (logits!.data as Float32Array).subarray(at(row, shift), at(row, shift + length));
+        assert.ok(worstShare(got, all.subarray(at(row, 0), at(row, length))) < 1e-5, `${side} row ${row}`);
+      });
+    }
+    await session.close();
+  });
 
 test("the decoder's greedy continuation through its cache is PyTorch's, with the weights inside", async () => {
+  const known = reference("gptj-tiny");
+  const { config, weights, expected } = known;
+  const { pasts, empty } = inputsOf(known);
+  const wanted = Object.fromEntries(["logits", ...pasts.map((name) => `present.${name}`)].map((name) => [name, null]));
   const bytes = ({ name, shape }: { name: string; shape: readonly number[] }): Uint8Array => {
     assert.equal(weights.get(name)!.length, elements(shape));
     return bytesOf(floats(weights.get(name)!, ...shape));
@@ -76,7 +87,7 @@ test("the decoder's greedy continuation through its cache is PyTorch's, with the
       wanted,
     );
     const logits = outputs["logits"]!.data as Float32Array;
-    assert.equal(logits.length, V);
+    assert.equal(logits.length, config.vocabulary);
     next = [logits.indexOf(Math.max(...logits))];
     continuation.push(next[0]!);
     past = Object.fromEntries(pasts.map((name) => [`past_key_values.${name}`, outputs[`present.${name}`]!]));

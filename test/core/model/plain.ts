@@ -1,6 +1,6 @@
 import type { TokenRow } from "../../../core/data/tokens.js";
 import type { GptjConfig } from "../../../core/model/config.js";
-import type { Weights } from "./trainer.js";
+import type { Weights } from "../../activities/train/solo.js";
 
 /** GPT-J's loss in float64, one row at a time, in loops without any cleverness: what the graphs must agree with on every shape. */
 

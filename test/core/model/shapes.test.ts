@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { openSessions } from "../../../activities/train/compute/engine.js";
 import type { TokenRow } from "../../../core/data/tokens.js";
 import { parseGptjConfig } from "../../../core/model/config.js";
 import { elements, modelWeights } from "../../../core/model/names.js";
+import { createSession } from "../../../infra/onnx/session.js";
+import { gradientsOf, type Weights } from "../../activities/train/solo.js";
 import { plainLoss } from "./plain.js";
 import { reference } from "./reference.js";
-import { closeSessions, computeStep, openSessions, type Weights } from "./trainer.js";
 
 /** Numbers between -0.5 and 0.5 from a seed, the same on every machine. */
 function generator(seed: number): () => number {
@@ -46,9 +48,9 @@ describe("every shape agrees with the plain float64 model", () => {
         modelWeights(config).map((spec) => [spec.name, Float32Array.from({ length: elements(spec.shape) }, next)]),
       );
       const rows = testRows(next, config.vocabulary);
-      const sessions = await openSessions(config);
-      const { loss, gradients } = await computeStep(sessions, config, weights, rows, 2);
-      await closeSessions(sessions);
+      const sessions = await openSessions(config, createSession);
+      const { loss, gradients } = await gradientsOf(config, sessions, weights, rows, { shards: 2, microBatch: 2, accumulation: 2 });
+      for (const session of Object.values(sessions)) await session.close();
       const plain = plainLoss(config, weights, rows);
       assert.ok(Math.abs(loss - plain) < 1e-5 * plain, `loss ${loss}, expected ${plain}`);
       for (const [tensor, values] of weights) {

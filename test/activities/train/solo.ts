@@ -1,0 +1,77 @@
+import { Control } from "../../../activities/train/compute/control.js";
+import { Engine, type Sessions } from "../../../activities/train/compute/engine.js";
+import type { OwnedSlice } from "../../../activities/train/compute/owner.js";
+import { trainStep, type StepOutcome } from "../../../activities/train/compute/step.js";
+import { parseRunConfig } from "../../../core/config/schema.js";
+import { trainingPlan } from "../../../core/data/order.js";
+import type { TokenRow, TokenSplit } from "../../../core/data/tokens.js";
+import type { GptjConfig } from "../../../core/model/config.js";
+import { elements, modelWeights } from "../../../core/model/names.js";
+import { learningRateAt } from "../../../core/model/schedule.js";
+import { sharedLayout } from "../../../core/parallel/layout.js";
+import { capacityOf, planStep } from "../../../core/parallel/plan.js";
+
+export type Weights = Map<string, Float32Array>;
+
+/** Training's own step with one worker that hosts every shard, in this process: quick, and open to a look at every gradient. */
+export interface Solo {
+  readonly totalSteps: number;
+  /** Computes the next step and updates the weights. */
+  step(): Promise<StepOutcome>;
+  /** Whole tensors, put together from what the shards own; gradients are those of the last step, before clipping. */
+  whole(of: "weight" | "gradient" | "expAvg" | "expAvgSq"): Weights;
+}
+
+/** Starts training `rows` from `weights`; `settings` are the train section's. */
+export function solo(config: GptjConfig, sessions: Sessions, weights: Weights, rows: readonly TokenRow[], settings: object): Solo {
+  const { train } = parseRunConfig({ train: settings });
+  const split: TokenSplit = { count: rows.length, row: (index) => rows[index]! };
+  const layout = sharedLayout(config, train.shards, capacityOf(split, train));
+  const control = new Control();
+  const engine = new Engine({
+    config,
+    layout,
+    shards: train.shards,
+    hosted: Array.from({ length: train.shards }, (_, shard) => shard),
+    sessions,
+    control,
+    segments: layout.segments.map((bytes) => new ArrayBuffer(bytes)),
+    // nobody else is to be waited for
+    arrive: (index) => control.release(index, "go"),
+  });
+  for (const [name, values] of weights) engine.weight(name).set(values);
+  const { totalSteps } = trainingPlan(rows.length, train);
+  let step = 0;
+  let updates = 0;
+  return {
+    totalSteps,
+    async step() {
+      const outcome = await trainStep(engine, planStep(split, train, step), train, learningRateAt(train, step, totalSteps), step, updates);
+      step++;
+      if (outcome.updated) updates++;
+      return outcome;
+    },
+    whole: (of) => new Map(modelWeights(config).map(({ name, shape }) => [name, wholeTensor(engine, name, elements(shape), of)])),
+  };
+}
+
+/** The loss of all rows in one step, its norm and every gradient. */
+export async function gradientsOf(
+  config: GptjConfig,
+  sessions: Sessions,
+  weights: Weights,
+  rows: readonly TokenRow[],
+  settings: { readonly shards: number; readonly microBatch: number; readonly accumulation: number } = ONE_BATCH,
+): Promise<{ readonly loss: number; readonly norm: number; readonly gradients: Weights }> {
+  const { step, whole } = solo(config, sessions, weights, rows, { ...settings, learningRate: 0 });
+  const { loss, norm } = await step();
+  return { loss, norm, gradients: whole("gradient") };
+}
+
+const ONE_BATCH = { shards: 1, microBatch: 1000, accumulation: 1 };
+
+function wholeTensor({ owners }: Engine, name: string, count: number, of: keyof OwnedSlice): Float32Array {
+  const whole = new Float32Array(count);
+  for (const slice of owners.map((owner) => owner.slice(name))) whole.set(slice[of] as Float32Array, slice.first);
+  return whole;
+}

@@ -1,0 +1,32 @@
+import type { Sessions } from "../../../activities/train/compute/engine.js";
+import { packRows } from "../../../core/data/pack.js";
+import type { TokenRow } from "../../../core/data/tokens.js";
+import type { GptjConfig } from "../../../core/model/config.js";
+import { blockWeights } from "../../../core/model/names.js";
+import { floats, type Tensor } from "../../../core/onnx/tensor.js";
+import type { Weights } from "../../activities/train/solo.js";
+
+/** Logits [T,vocabulary] of every token of rows laid end to end, by the graphs that train. */
+export async function trainingLogits(
+  sessions: Sessions,
+  config: GptjConfig,
+  weights: Weights,
+  rows: readonly TokenRow[],
+): Promise<Float32Array> {
+  const { width: D, vocabulary: V } = config;
+  const { tokens: T, ids, geometry } = packRows(rows, config);
+  const weight = (name: string, ...shape: number[]): Tensor => floats(weights.get(name)!, ...shape);
+  const embedding = weights.get("transformer.wte.weight")!;
+  const embedded = new Float32Array(T * D);
+  ids.forEach((id, token) => embedded.set(embedding.subarray(id * D, (id + 1) * D), token * D));
+  let x = floats(embedded, T, D);
+  for (let layer = 0; layer < config.layers; layer++) {
+    const prefix = `transformer.h.${layer}.`;
+    const feeds = blockWeights(config, layer).map(({ name, shape }) => [name.slice(prefix.length), weight(name, ...shape)] as const);
+    x = (await sessions.blockForward.run({ x, ...geometry, ...Object.fromEntries(feeds) }, { y: null }))["y"]!;
+  }
+  const norm = { weight: weight("transformer.ln_f.weight", D), bias: weight("transformer.ln_f.bias", D) };
+  const { h } = await sessions.finalNormForward.run({ x, ...norm }, { h: null });
+  const head = { weight: weight("lm_head.weight", V, D), bias: weight("lm_head.bias", V) };
+  return (await sessions.headForward.run({ h: h!, ...head }, { logits: null }))["logits"]!.data as Float32Array;
+}
