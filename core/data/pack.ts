@@ -13,7 +13,7 @@ export interface PackedRows {
   readonly longest: number;
   /** [T] */
   readonly ids: Int32Array;
-  /** the block graphs' inputs that say where rows lie: cos, sin, slots, unpad, valid, causal */
+  /** the block graphs' inputs that say where rows lie: cos, sin, slots, unpad, valid, causal, choice */
   readonly geometry: Readonly<Record<string, Tensor>>;
   /** [N] tokens whose next one in the same row has a label */
   readonly lossAt: Int32Array;
@@ -103,6 +103,7 @@ export function packGeometry(lengths: readonly number[], config: GptjConfig): Re
     unpad: int32s(unpad, T, H),
     valid: floats(valid, R, 1, L, 1),
     causal: floats(causalMask(L), L, L),
+    choice: floats(new Float32Array(L).fill(1, 1), L, 1),
   };
 }
 

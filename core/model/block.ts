@@ -38,6 +38,8 @@ export interface Geometry extends RowGeometry {
   readonly sin: Value;
   /** [L,L] 0 where a query may look, a huge negative number after it */
   readonly causal: Value;
+  /** [L,1] 0 for a row's first query, which sees itself alone, else 1 */
+  readonly choice: Value;
 }
 
 /** The geometry as inputs of a graph. */
@@ -50,6 +52,7 @@ export function geometryInputs(g: GraphBuilder, config: GptjConfig): Geometry {
     unpad: g.input("unpad", "int32", "T", H),
     valid: g.input("valid", "float32", "R", 1, "L", 1),
     causal: g.input("causal", "float32", "L", "L"),
+    choice: g.input("choice", "float32", "L", 1),
   };
 }
 
@@ -58,6 +61,6 @@ export function rowAttention(g: GraphBuilder, config: GptjConfig, geometry: Geom
   const rotate = (x: Value): Value => g.rotary(x, geometry.cos, geometry.sin, config.heads, config.rotaryDim);
   return (q_TD, k_TD, v_TD) => {
     const [q_RHLW, k_RHLW, v_RHLW] = [rotate(q_TD), rotate(k_TD), v_TD].map((x) => g.padRows(x, geometry)) as [Value, Value, Value];
-    return g.unpadRows(g.attend(q_RHLW, k_RHLW, v_RHLW, geometry.causal, 1 / Math.sqrt(config.headWidth)), geometry);
+    return g.unpadRows(g.attend(q_RHLW, k_RHLW, v_RHLW, geometry.causal, geometry.choice, 1 / Math.sqrt(config.headWidth)), geometry);
   };
 }

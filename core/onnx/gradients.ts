@@ -55,13 +55,17 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
     return [g.mul(g.padRows(dy, geometry), geometry.valid), null, null, null];
   },
   // Σ dshares · shares over the keys is Σ dy · y over the head's width, which is far smaller
-  Attend: (g, { inputs: [q, k, v], outputs: [y, shares], attributes: { alpha } }, dy) => {
-    const correlation = g.sum(g.mul(dy, y!), [y!.shape.length - 1], true);
-    const dscores = g.mul(g.sub(g.matMul(dy, v!, { transB: true }), correlation), shares!);
+  // A query without a choice has a share of one whatever its score: exactly nothing, not what rounding leaves of a difference
+  // that should be zero, which Adam would make steps of
+  Attend: (g, { inputs: [q, k, v, , choice], outputs: [y, shares], attributes: { alpha } }, dy) => {
+    const chosen = g.mul(dy, choice!);
+    const correlation = g.sum(g.mul(chosen, y!), [y!.shape.length - 1], true);
+    const dscores = g.mul(g.sub(g.matMul(chosen, v!, { transB: true }), correlation), shares!);
     return [
       g.matMul(dscores, k!, { alpha }),
       g.matMul(dscores, q!, { transA: true, alpha }),
       g.matMul(shares!, dy, { transA: true }),
+      null,
       null,
     ];
   },

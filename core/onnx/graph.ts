@@ -93,7 +93,8 @@ export class GraphBuilder {
   padRows = (x: Value, geometry: RowGeometry): Value => this.apply("PadRows", [x, geometry.slots, geometry.unpad, geometry.valid], {})[0]!;
   unpadRows = (x: Value, geometry: RowGeometry): Value =>
     this.apply("UnpadRows", [x, geometry.slots, geometry.unpad, geometry.valid], {})[0]!;
-  attend = (q: Value, k: Value, v: Value, mask: Value, alpha: number): Value => this.apply("Attend", [q, k, v, mask], { alpha })[0]!;
+  attend = (q: Value, k: Value, v: Value, mask: Value, choice: Value, alpha: number): Value =>
+    this.apply("Attend", [q, k, v, mask, choice], { alpha })[0]!;
   subtractOneHot = (x: Value, targets: Value): Value => this.apply("SubtractOneHot", [x, targets], {})[0]!;
   reshape = (x: Value, ...shape: Dimension[]): Value => this.apply("Reshape", [x], { shape })[0]!;
   transpose = (x: Value, ...order: number[]): Value => this.apply("Transpose", [x], { order })[0]!;

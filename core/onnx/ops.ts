@@ -34,7 +34,10 @@ export interface Ops {
   PadRows: None;
   /** x[R,H,L,W], slots[R,H,L], unpad[T,H], valid[R,1,L,1] → [T,H·W], the padding left out */
   UnpadRows: None;
-  /** q[…,S,W], k[…,K,W], v[…,K,W], mask[…,S,K] → softmax(alpha · q @ kᵀ + mask) @ v […,S,W], and that softmax, which serves the gradient */
+  /**
+   * q[…,S,W], k[…,K,W], v[…,K,W], mask[…,S,K], choice[S,1] → softmax(alpha · q @ kᵀ + mask) @ v […,S,W], and that softmax, which
+   * serves the gradient. `choice` is 0 where the mask leaves a query one key, else 1.
+   */
   Attend: { readonly alpha: number };
   /** x[N,V], targets[N] → x with 1 subtracted at each row's target, nothing where that is -1 */
   SubtractOneHot: None;

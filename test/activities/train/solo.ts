@@ -20,6 +20,8 @@ export interface Solo {
   step(): Promise<StepOutcome>;
   /** Whole tensors, put together from what the shards own; gradients are those of the last step, before clipping. */
   whole(of: "weight" | "gradient" | "expAvg" | "expAvgSq"): Weights;
+  /** [length, D] by source row: the last micro-batch's gradient at the embedding's output. */
+  rowGradients(): Map<number, Float32Array>;
 }
 
 /** Starts training `rows` from `weights`; `settings` are the train section's. */
@@ -50,6 +52,20 @@ export function solo(config: GptjConfig, sessions: Sessions, weights: Weights, r
       step++;
       if (outcome.updated) updates++;
       return outcome;
+    },
+    rowGradients() {
+      const gradients = engine.view(layout.embeddingGradients);
+      let token = 0;
+      const rows = planStep(split, train, step - 1)
+        .microBatches.at(-1)!
+        .shards.flatMap((shard) => shard.rows);
+      return new Map(
+        rows.map(({ source, inputIds }) => {
+          const first = token * config.width;
+          token += inputIds.length;
+          return [source, gradients.slice(first, token * config.width)];
+        }),
+      );
     },
     whole: (of) => new Map(modelWeights(config).map(({ name, shape }) => [name, wholeTensor(engine, name, elements(shape), of)])),
   };

@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { trainDefinition } from "../../../activities/train/index.js";
 import { parseGptjConfig } from "../../../core/model/config.js";
 import { modelPrograms } from "../../../core/model/graphs.js";
 import { print } from "../../../core/onnx/print.js";
+import { sha256 } from "../../../infra/files.js";
 
 const config = parseGptjConfig({ model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, vocab_size: 50, rotary_dim: 4 }, "test");
 
 /** The block's backward as it was generated when the figures were checked: a change here is a change of every trained bit. */
 const BLOCK_BACKWARD = `\
-block.backward(x: float32[T,8], cos: float32[T,2], sin: float32[T,2], slots: int32[R,2,L], unpad: int32[T,2], valid: float32[R,1,L,1], causal: float32[L,L], ln_1.weight: float32[8], ln_1.bias: float32[8], attn.q_proj.weight: float32[8,8], attn.k_proj.weight: float32[8,8], attn.v_proj.weight: float32[8,8], attn.out_proj.weight: float32[8,8], mlp.fc_in.weight: float32[32,8], mlp.fc_in.bias: float32[32], mlp.fc_out.weight: float32[8,32], dy: float32[T,8])
+block.backward(x: float32[T,8], cos: float32[T,2], sin: float32[T,2], slots: int32[R,2,L], unpad: int32[T,2], valid: float32[R,1,L,1], causal: float32[L,L], choice: float32[L,1], ln_1.weight: float32[8], ln_1.bias: float32[8], attn.q_proj.weight: float32[8,8], attn.k_proj.weight: float32[8,8], attn.v_proj.weight: float32[8,8], attn.out_proj.weight: float32[8,8], mlp.fc_in.weight: float32[32,8], mlp.fc_in.bias: float32[32], mlp.fc_out.weight: float32[8,32], dy: float32[T,8])
   %0: float32[T,8], %1: float32[T,1], %2: float32[T,1] = LayerNorm(x, ln_1.weight, ln_1.bias) epsilon=0.00001
   %3: float32[T,8] = MatMul(%0, attn.q_proj.weight) transB=true alpha=1
   %4: float32[T,8] = MatMul(%0, attn.k_proj.weight) transB=true alpha=1
@@ -18,7 +20,7 @@ block.backward(x: float32[T,8], cos: float32[T,2], sin: float32[T,2], slots: int
   %8: float32[R,2,L,4] = PadRows(%6, slots, unpad, valid)
   %9: float32[R,2,L,4] = PadRows(%7, slots, unpad, valid)
   %10: float32[R,2,L,4] = PadRows(%5, slots, unpad, valid)
-  %11: float32[R,2,L,4], %12: float32[R,2,L,L] = Attend(%8, %9, %10, causal) alpha=0.5
+  %11: float32[R,2,L,4], %12: float32[R,2,L,L] = Attend(%8, %9, %10, causal, choice) alpha=0.5
   %13: float32[T,8] = UnpadRows(%11, slots, unpad, valid)
   %14: float32[T,32] = Linear(%0, mlp.fc_in.weight, mlp.fc_in.bias)
   %15: float32[T,32] = Gelu(%14)
@@ -45,52 +47,53 @@ block.backward(x: float32[T,8], cos: float32[T,2], sin: float32[T,2], slots: int
   %36: float32[32] = ReduceSum(%33) axes=[0]
   %37: float32[R,2,L,4] = PadRows(%16, slots, unpad, valid)
   %38: float32[R,2,L,4] = Mul(%37, valid)
-  %39: float32[R,2,L,4] = Mul(%38, %11)
-  %40: float32[R,2,L,1] = ReduceSum(%39) axes=[3] keep=true
-  %41: float32[R,2,L,L] = MatMul(%38, %10) transB=true alpha=1
-  %42: float32[R,2,L,L] = Sub(%41, %40)
-  %43: float32[R,2,L,L] = Mul(%42, %12)
-  %44: float32[R,2,L,4] = MatMul(%43, %9) alpha=0.5
-  %45: float32[R,2,L,4] = MatMul(%43, %8) transA=true alpha=0.5
-  %46: float32[R,2,L,4] = MatMul(%12, %38) transA=true alpha=1
-  %47: float32[T,8] = UnpadRows(%46, slots, unpad, valid)
-  %48: float32[T,8] = UnpadRows(%45, slots, unpad, valid)
-  %49: float32[T,8] = UnpadRows(%44, slots, unpad, valid)
-  %50: float32[T,2] = Neg(sin)
-  %51: float32[T,8] = Rotary(%48, cos, %50) heads=2 rotaryDim=4
-  %52: float32[T,2] = Neg(sin)
-  %53: float32[T,8] = Rotary(%49, cos, %52) heads=2 rotaryDim=4
-  %54: float32[T,8] = MatMul(%47, attn.v_proj.weight) alpha=1
-  %55: float32[8,8] = MatMul(%47, %0) transA=true alpha=1
-  %56: float32[T,8] = Add(%34, %54)
-  %57: float32[T,8] = MatMul(%51, attn.k_proj.weight) alpha=1
-  %58: float32[8,8] = MatMul(%51, %0) transA=true alpha=1
-  %59: float32[T,8] = Add(%56, %57)
-  %60: float32[T,8] = MatMul(%53, attn.q_proj.weight) alpha=1
-  %61: float32[8,8] = MatMul(%53, %0) transA=true alpha=1
-  %62: float32[T,8] = Add(%59, %60)
-  %63: float32[T,8] = Sub(x, %1)
-  %64: float32[T,8] = Mul(%63, %2)
-  %65: float32[T,8] = Mul(%62, %64)
-  %66: float32[T,8] = Mul(%62, ln_1.weight)
-  %67: float32[T,1] = ReduceSum(%66) axes=[1] keep=true
-  %68: float32[T,1] = Mul(%67, constant.4)
-  %69: float32[T,8] = Mul(%66, %64)
-  %70: float32[T,1] = ReduceSum(%69) axes=[1] keep=true
-  %71: float32[T,1] = Mul(%70, constant.4)
-  %72: float32[T,8] = Sub(%66, %68)
-  %73: float32[T,8] = Mul(%64, %71)
-  %74: float32[T,8] = Sub(%72, %73)
-  %75: float32[T,8] = Mul(%74, %2)
-  %76: float32[T,8] = Add(dy, %75)
-  %77: float32[8] = ReduceSum(%65) axes=[0]
-  %78: float32[8] = ReduceSum(%62) axes=[0]
-  return dx = %76
-  return d.ln_1.weight = %77
-  return d.ln_1.bias = %78
-  return d.attn.q_proj.weight = %61
-  return d.attn.k_proj.weight = %58
-  return d.attn.v_proj.weight = %55
+  %39: float32[R,2,L,4] = Mul(%38, choice)
+  %40: float32[R,2,L,4] = Mul(%39, %11)
+  %41: float32[R,2,L,1] = ReduceSum(%40) axes=[3] keep=true
+  %42: float32[R,2,L,L] = MatMul(%39, %10) transB=true alpha=1
+  %43: float32[R,2,L,L] = Sub(%42, %41)
+  %44: float32[R,2,L,L] = Mul(%43, %12)
+  %45: float32[R,2,L,4] = MatMul(%44, %9) alpha=0.5
+  %46: float32[R,2,L,4] = MatMul(%44, %8) transA=true alpha=0.5
+  %47: float32[R,2,L,4] = MatMul(%12, %38) transA=true alpha=1
+  %48: float32[T,8] = UnpadRows(%47, slots, unpad, valid)
+  %49: float32[T,8] = UnpadRows(%46, slots, unpad, valid)
+  %50: float32[T,8] = UnpadRows(%45, slots, unpad, valid)
+  %51: float32[T,2] = Neg(sin)
+  %52: float32[T,8] = Rotary(%49, cos, %51) heads=2 rotaryDim=4
+  %53: float32[T,2] = Neg(sin)
+  %54: float32[T,8] = Rotary(%50, cos, %53) heads=2 rotaryDim=4
+  %55: float32[T,8] = MatMul(%48, attn.v_proj.weight) alpha=1
+  %56: float32[8,8] = MatMul(%48, %0) transA=true alpha=1
+  %57: float32[T,8] = Add(%34, %55)
+  %58: float32[T,8] = MatMul(%52, attn.k_proj.weight) alpha=1
+  %59: float32[8,8] = MatMul(%52, %0) transA=true alpha=1
+  %60: float32[T,8] = Add(%57, %58)
+  %61: float32[T,8] = MatMul(%54, attn.q_proj.weight) alpha=1
+  %62: float32[8,8] = MatMul(%54, %0) transA=true alpha=1
+  %63: float32[T,8] = Add(%60, %61)
+  %64: float32[T,8] = Sub(x, %1)
+  %65: float32[T,8] = Mul(%64, %2)
+  %66: float32[T,8] = Mul(%63, %65)
+  %67: float32[T,8] = Mul(%63, ln_1.weight)
+  %68: float32[T,1] = ReduceSum(%67) axes=[1] keep=true
+  %69: float32[T,1] = Mul(%68, constant.4)
+  %70: float32[T,8] = Mul(%67, %65)
+  %71: float32[T,1] = ReduceSum(%70) axes=[1] keep=true
+  %72: float32[T,1] = Mul(%71, constant.4)
+  %73: float32[T,8] = Sub(%67, %69)
+  %74: float32[T,8] = Mul(%65, %72)
+  %75: float32[T,8] = Sub(%73, %74)
+  %76: float32[T,8] = Mul(%75, %2)
+  %77: float32[T,8] = Add(dy, %76)
+  %78: float32[8] = ReduceSum(%66) axes=[0]
+  %79: float32[8] = ReduceSum(%63) axes=[0]
+  return dx = %77
+  return d.ln_1.weight = %78
+  return d.ln_1.bias = %79
+  return d.attn.q_proj.weight = %62
+  return d.attn.k_proj.weight = %59
+  return d.attn.v_proj.weight = %56
   return d.attn.out_proj.weight = %17
   return d.mlp.fc_in.weight = %35
   return d.mlp.fc_in.bias = %36
@@ -99,6 +102,14 @@ block.backward(x: float32[T,8], cos: float32[T,2], sin: float32[T,2], slots: int
 `;
 
 describe("the printed graphs", () => {
+  it("are those of this version of the stage: raise it when they change, for what was trained before came out otherwise", () => {
+    const all = Object.values(modelPrograms(config)).map(print).join("");
+    assert.deepEqual(
+      [trainDefinition.version, sha256(Buffer.from(all))],
+      [2, "1821d72bb3d3f9af05c763d54104bb7c1f15b550656f3dc1c8a2ae560cba2f59"],
+    );
+  });
+
   it("of a block's backward: the inside computed again, then every gradient once, nothing dead", () => {
     assert.equal(print(modelPrograms(config).blockBackward), BLOCK_BACKWARD);
   });

@@ -83,18 +83,18 @@ export function worstShare(got: Float32Array, expected: Float32Array): number {
 }
 
 /** Every expected tensor is there and differs by at most `share` of its largest value. */
-export function assertSameTensors(got: Weights, expected: Weights, share: number): void {
+export function assertSameTensors(got: Weights, expected: Weights, share: number, where = ""): void {
   assert.deepEqual([...got.keys()].sort(), [...expected.keys()].sort());
   for (const [name, values] of expected) {
     const worst = worstShare(got.get(name)!, values);
-    assert.ok(worst <= share, `${name} differs by ${worst} of its largest value`);
+    assert.ok(worst <= share, `${name} differs by ${worst} of its largest value ${where}`);
   }
 }
 
 /** Numbers that differ by at most `share` of what is expected, each. */
-export function assertClose(got: readonly number[], expected: readonly number[], share: number): void {
+export function assertClose(got: readonly number[], expected: readonly number[], share: number, where = ""): void {
   assert.equal(got.length, expected.length);
   expected.forEach((value, index) =>
-    assert.ok(Math.abs(got[index]! - value) <= share * Math.abs(value), `${index}: ${got[index]}, expected ${value}`),
+    assert.ok(Math.abs(got[index]! - value) <= share * Math.abs(value), `${index}: ${got[index]}, expected ${value} ${where}`),
   );
 }

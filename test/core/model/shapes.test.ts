@@ -2,21 +2,11 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { openSessions } from "../../../activities/train/compute/engine.js";
 import type { TokenRow } from "../../../core/data/tokens.js";
-import { parseGptjConfig } from "../../../core/model/config.js";
-import { elements, modelWeights } from "../../../core/model/names.js";
 import { createSession } from "../../../infra/onnx/session.js";
-import { gradientsOf, type Weights } from "../../activities/train/solo.js";
+import { gradientsOf } from "../../activities/train/solo.js";
+import { generator, madeModel, madeRow } from "./made.js";
 import { plainLoss } from "./plain.js";
 import { reference } from "./reference.js";
-
-/** Numbers between -0.5 and 0.5 from a seed, the same on every machine. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32 - 0.5;
-  };
-}
 
 const shapes = [
   { name: "one head, wholly rotated", json: { n_layer: 1, n_head: 1, n_embd: 8, rotary_dim: 8 } },
@@ -28,10 +18,7 @@ const shapes = [
 
 /** Lengths from one token (no loss at all) upwards; some labels masked, and one row masked wholly. */
 function testRows(next: () => number, vocabulary: number): TokenRow[] {
-  return [1, 9, 2, 6, 13].map((length, source) => {
-    const inputIds = Int32Array.from({ length }, () => Math.floor((next() + 0.5) * vocabulary));
-    return { source, inputIds, labels: inputIds.map((id, at) => (source === 3 || at < length / 3 ? -100 : id)) };
-  });
+  return [1, 9, 2, 6, 13].map((length, source) => madeRow(source, length, source === 3 ? length : Math.ceil(length / 3), vocabulary, next));
 }
 
 describe("every shape agrees with the plain float64 model", () => {
@@ -42,11 +29,8 @@ describe("every shape agrees with the plain float64 model", () => {
 
   for (const [index, { name, json }] of shapes.entries()) {
     it(name, async () => {
-      const config = parseGptjConfig({ model_type: "gptj", vocab_size: 23, n_positions: 16, ...json }, name);
       const next = generator(index + 1);
-      const weights: Weights = new Map(
-        modelWeights(config).map((spec) => [spec.name, Float32Array.from({ length: elements(spec.shape) }, next)]),
-      );
+      const { config, weights } = madeModel(json, next);
       const rows = testRows(next, config.vocabulary);
       const sessions = await openSessions(config, createSession);
       const { loss, gradients } = await gradientsOf(config, sessions, weights, rows, { shards: 2, microBatch: 2, accumulation: 2 });

@@ -65,8 +65,11 @@ const cases: Readonly<Record<OpName, readonly Case[] | "none">> = {
   Attend: [
     {
       inputs: { q: [2, 1, 3, 4], k: [2, 1, 3, 4], v: [2, 1, 3, 4] },
-      fixed: { mask: floats(Float32Array.of(0, -1e30, -1e30, 0, 0, -1e30, 0, 0, 0), 3, 3) },
-      build: (g, { q, k, v, mask }) => g.attend(q!, k!, v!, mask!, 0.8),
+      fixed: {
+        mask: floats(Float32Array.of(0, -1e30, -1e30, 0, 0, -1e30, 0, 0, 0), 3, 3),
+        choice: floats(Float32Array.of(0, 1, 1), 3, 1),
+      },
+      build: (g, { q, k, v, mask, choice }) => g.attend(q!, k!, v!, mask!, choice!, 0.8),
     },
   ],
   SubtractOneHot: [
