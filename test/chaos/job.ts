@@ -10,7 +10,8 @@ import { elements, modelWeights } from "../../core/model/names.js";
 const MODEL = "chaos/gptj";
 const DATASET = "chaos/rows";
 
-const CONFIG = {
+/** The model's. */
+export const CONFIG = {
   architectures: ["GPTJForCausalLM"],
   model_type: "gptj",
   n_layer: 2,
@@ -27,6 +28,9 @@ const CONFIG = {
   tie_word_embeddings: false,
   dtype: "float32",
 };
+
+/** Logical shards: more than workers. */
+export const SHARDS = 4;
 
 const ROWS = 9000;
 const SEED = 7;
@@ -45,17 +49,17 @@ export function makeJob(root: string): void {
   writeFileSync(join(dataset, "rows.json"), JSON.stringify(rows));
 }
 
-/** The run's configuration; `target` is where it publishes. */
-export function jobConfig(target: string): object {
+/** A run's configuration; `target` is where it publishes. "other": another one that shares the download and the tokens. */
+export function jobConfig(target: string, which: "usual" | "other" = "usual"): object {
   return {
     model: { source: `hf://${MODEL}@main` },
     dataset: { source: `hf://${DATASET}@main` },
     preprocess: { maxLength: 32, testRows: 24 },
     train: {
-      shards: 4,
+      shards: SHARDS,
       microBatch: 1,
-      maxSteps: 40,
-      learningRate: 1e-3,
+      maxSteps: which === "usual" ? 40 : 24,
+      learningRate: which === "usual" ? 1e-3 : 2e-3,
       checkpointEverySteps: 4,
       workers: { min: 1, waitSeconds: 5 },
     },

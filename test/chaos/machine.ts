@@ -1,17 +1,22 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, mkdirSync, openSync, symlinkSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { Client, Connection } from "@temporalio/client";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { readState, runningState, type UpState } from "../../cli/state.js";
 import { choosePorts, TEMPORAL_PORTS } from "../../infra/servers/ports.js";
 import { processStart } from "../../infra/lock.js";
 import { isAlive } from "../../infra/servers/service.js";
+import { getTool, TEMPORAL } from "../../infra/servers/tools.js";
+import { mountSmallDisk, unmountSmallDisk } from "./disk.js";
+import { HttpProxy } from "./http-proxy.js";
 import { makeJob } from "./job.js";
+import { Line } from "./line.js";
 
 /** GPU workers of the machine: fewer than the job's shards, so that one hosts two. */
 export const GPU_WORKERS = 3;
@@ -19,9 +24,22 @@ export const GPU_WORKERS = 3;
 /** Milliseconds that anything may take to come up or to go. */
 const PATIENCE_MS = 90_000;
 
-/** A home of its own with `roslin up` and a hub in it, both started again when they die. */
+/** The workers by the names that the supervisor gives them. */
+const WORKERS = ["pipeline", ...Array.from({ length: GPU_WORKERS }, (_, slot) => `gpu-${slot}`)];
+
+/**
+ * A home of its own with what `roslin up` runs and a hub, both started again when they die. Workers reach the servers by
+ * lines on which things go wrong. The home is a small disk where one may be mounted, but for what S3 keeps.
+ */
 export class ChaosMachine {
   readonly home: string;
+  /** the home can be filled */
+  readonly smallDisk: boolean;
+  readonly toHub: HttpProxy;
+  readonly toS3: HttpProxy;
+  /** by worker */
+  readonly toTemporal: ReadonlyMap<string, Line>;
+  private readonly place: string;
   private readonly variables: NodeJS.ProcessEnv;
   private readonly hubPort: number;
   private readonly keepers: Promise<void>[] = [];
@@ -29,29 +47,42 @@ export class ChaosMachine {
   private stopping = false;
   private connected: { readonly address: string; readonly client: Client } | null = null;
 
-  private constructor(home: string, hubPort: number) {
-    this.home = home;
+  private constructor(place: string, smallDisk: boolean, hubPort: number) {
+    this.place = place;
+    this.home = join(place, "home");
+    this.smallDisk = smallDisk;
     this.hubPort = hubPort;
+    this.toHub = new HttpProxy(async () => hubPort);
+    this.toS3 = new HttpProxy(async () => portOf((await this.state())?.s3?.endpoint.replace("http://", "")));
+    const temporal = async (): Promise<{ host: string; port: number } | null> => {
+      const port = portOf((await this.state())?.temporal?.address);
+      return port === null ? null : { host: "127.0.0.1", port };
+    };
+    this.toTemporal = new Map(WORKERS.map((name) => [name, new Line(temporal)]));
     const own = Object.entries(process.env).filter(([name]) => !/^(AWS_|HF_|ROSLIN_|TEMPORAL_(?!CLI_PATH$)|NODE_TEST_CONTEXT)/.test(name));
     this.variables = {
       ...Object.fromEntries(own),
-      ROSLIN_HOME: home,
-      HF_HOME: join(home, "hub-cache"),
-      HF_ENDPOINT: `http://127.0.0.1:${hubPort}`,
+      ROSLIN_HOME: this.home,
+      HF_HOME: join(this.home, "hub-cache"),
       ORT_DISABLE_TELEMETRY: "1",
     };
   }
 
   /** Makes the home with the job, and starts everything. */
   static async start(): Promise<ChaosMachine> {
-    const home = await mkdtemp(join(tmpdir(), "roslin-chaos-"));
+    const place = await mkdtemp(join(tmpdir(), "roslin-chaos-"));
+    const home = join(place, "home");
+    for (const directory of [home, join(place, "s3")]) mkdirSync(directory);
+    const smallDisk = mountSmallDisk(home);
+    symlinkSync(join(place, "s3"), join(home, "s3"));
     const usual = readEnvironment(process.env, CHECKOUT);
     if (existsSync(usual.tools)) symlinkSync(usual.tools, join(home, "tools"));
     makeJob(join(home, "hub"));
     // not the usual ones, which a user's own `roslin up` takes when they are free
     const { hub } = await choosePorts(home, ["hub", ...TEMPORAL_PORTS]);
-    const machine = new ChaosMachine(home, hub);
-    machine.keepers.push(machine.keep("up"), machine.keep("hub"));
+    const machine = new ChaosMachine(place, smallDisk, hub);
+    await Promise.all(machine.lines().map((line) => line.listen()));
+    machine.keepers.push(machine.keepRunning("up"), machine.keepRunning("hub"));
     try {
       await machine.untilUp();
     } catch (error) {
@@ -108,26 +139,47 @@ export class ChaosMachine {
       await ended;
     }
     await Promise.all(this.keepers);
+    for (const line of this.lines()) line.close();
   }
 
-  remove(): Promise<void> {
-    return rm(this.home, { recursive: true, force: true });
+  /** Where what a failed run left can be looked at: the small disk is taken away. */
+  async keep(): Promise<string> {
+    if (!this.smallDisk) return this.home;
+    const kept = join(this.place, "kept");
+    await cp(this.home, kept, { recursive: true, verbatimSymlinks: true });
+    unmountSmallDisk(this.home);
+    return kept;
   }
 
-  private async keep(name: "up" | "hub"): Promise<void> {
-    const main = JSON.stringify(join(CHECKOUT, "dist", "cli", "main.js"));
+  async remove(): Promise<void> {
+    if (this.smallDisk) unmountSmallDisk(this.home);
+    await rm(this.place, { recursive: true, force: true });
+  }
+
+  /** Calls the Temporal CLI as users do. Throws while nothing is up. */
+  async temporal(...args: readonly string[]): Promise<void> {
+    const address = (await this.state())?.temporal?.address;
+    if (address === undefined) throw new Error("roslin up is away");
+    const binary = await getTool(TEMPORAL, { directory: join(this.home, "tools"), variables: this.variables }, () => undefined);
+    await promisify(execFile)(binary, [...args, "--address", address], { timeout: PATIENCE_MS });
+  }
+
+  private lines(): (HttpProxy | Line)[] {
+    return [this.toHub, this.toS3, ...this.toTemporal.values()];
+  }
+
+  private async keepRunning(name: "up" | "hub"): Promise<void> {
+    const lines = { s3: this.toS3.port, ...Object.fromEntries([...this.toTemporal].map(([worker, { port }]) => [worker, port])) };
+    const here = join(CHECKOUT, "dist", "test", "chaos");
     const args = {
-      up: [
-        ...["--enable-source-maps", "--input-type=module", "-e"],
-        `process.exit(await (await import(${main})).main(process.argv.slice(1)))`,
-        ...["--", "up", "--workers", `${GPU_WORKERS}`],
-      ],
-      hub: [join(CHECKOUT, "dist", "test", "chaos", "hub-child.js"), join(this.home, "hub"), `${this.hubPort}`],
+      up: ["--enable-source-maps", join(here, "up-child.js"), `${GPU_WORKERS}`, JSON.stringify(lines)],
+      hub: [join(here, "hub-child.js"), join(this.home, "hub"), `${this.hubPort}`],
     }[name];
+    const env = { ...this.variables, HF_ENDPOINT: `http://127.0.0.1:${this.toHub.port}` };
     mkdirSync(join(this.home, "logs"), { recursive: true });
     while (!this.stopping) {
       const log = openSync(join(this.home, "logs", `${name}.log`), "a");
-      const child = spawn(process.execPath, args, { env: this.variables, stdio: ["ignore", log, log], detached: true });
+      const child = spawn(process.execPath, args, { env, stdio: ["ignore", log, log], detached: true });
       closeSync(log);
       this.children[name] = child;
       await once(child, "exit");
@@ -135,6 +187,10 @@ export class ChaosMachine {
       if (!this.stopping) await sleep(300);
     }
   }
+}
+
+function portOf(address: string | undefined): number | null {
+  return address === undefined ? null : Number(address.split(":")[1]);
 }
 
 /** Whether a pid still is the process that it was. */

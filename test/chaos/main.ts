@@ -1,45 +1,58 @@
 import { parseArgs } from "node:util";
 import { wholeNumber } from "../../cli/command.js";
 import { messageOf } from "../../core/errors.js";
+import { STAGES, type StageName } from "../../core/stage.js";
 import { leftByMachine } from "./leftovers.js";
 import { ChaosMachine } from "./machine.js";
-import { planFaults, type Fault } from "./plan.js";
+import { companyOf, MOMENTS, planFaults, type Fault } from "./plan.js";
 import { runOnce, type Outcome } from "./run.js";
 
-/** `npm run chaos -- [--seed N] [--runs N] [--faults N]`: run r has the seed N + r and so many faults. */
-const { values } = parseArgs({ options: { seed: { type: "string" }, runs: { type: "string" }, faults: { type: "string" } } });
+/** `npm run chaos -- [--seed N] [--runs N] [--faults N] [--stages A,B]`: run r has the seed N + r and so many faults, in these stages. */
+const text = { type: "string" } as const;
+const { values } = parseArgs({ options: { seed: text, runs: text, faults: text, stages: text } });
 const seed = wholeNumber("--seed", values.seed ?? `${Date.now() % 1_000_000}`);
 const runs = wholeNumber("--runs", values.runs ?? "40");
 const faults = wholeNumber("--faults", values.faults ?? "6");
+const stages = STAGES.filter((stage) => values.stages?.split(",").includes(stage) ?? true);
 
 const say = (line: string): void => console.log(`${new Date().toISOString().slice(11, 19)} ${line}`);
 const interrupted = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort(new Error("interrupted")));
 
 const struck: Fault[] = [];
 const failed: string[] = [];
 let done = 0;
 const machine = await ChaosMachine.start();
+if (!machine.smallDisk) say("a full disk is left out of it: no small one may be mounted here, which takes root's rights");
+/** What undisturbed runs come to: the job that the others share, and, once it is wanted, the other one. */
+const calm: Outcome[] = [];
 try {
-  const calm = await runOnce(machine, "calm", [], say);
-  say(`undisturbed: ${calm.seconds.toFixed(1)} s, state ${calm.stateDigest}, weights ${calm.weights}`);
+  const { outcomes, seconds } = await runOnce(machine, "calm", [], say, "none", interrupted.signal);
+  calm.push(outcomes[0]!);
+  say(`undisturbed: ${seconds.toFixed(1)} s, state ${calm[0]!.stateDigest}, weights ${calm[0]!.weights}`);
   for (let run = 0; run < runs && !interrupted.signal.aborted; run++) {
     const own = seed + run;
-    say(`run ${run + 1} of ${runs}, seed ${own}`);
-    const problem = await runOnce(machine, `run-${own}`, planFaults(own, faults), say).then(
-      (outcome) => {
-        struck.push(...outcome.struck);
-        say(
-          `  ${outcome.seconds.toFixed(1)} s, ${outcome.struck.length} faults, ${outcome.attempts} training attempts: ${verdict(outcome, calm) ?? "digests equal"}`,
-        );
-        return verdict(outcome, calm);
+    const company = companyOf(own);
+    say(`run ${run + 1} of ${runs}, seed ${own}${company === "none" ? "" : `, beside a run of ${company}`}`);
+    if (company === "another input" && calm.length === 1)
+      calm.push((await runOnce(machine, "calm-2", [], say, company, interrupted.signal)).outcomes[1]!);
+    const problem = await runOnce(machine, `run-${own}`, planFaults(own, faults, stages), say, company, interrupted.signal).then(
+      (came) => {
+        struck.push(...came.struck);
+        const expected = company === "another input" ? calm : [calm[0]!, calm[0]!];
+        const wrong = came.outcomes.map((outcome, index) => verdict(outcome, expected[index]!)).find((each) => each !== null) ?? null;
+        const attempts = came.outcomes.reduce((sum, outcome) => sum + outcome.attempts, 0);
+        say(`  ${came.seconds.toFixed(1)} s, ${came.struck.length} faults, ${attempts} training attempts: ${wrong ?? "digests equal"}`);
+        return wrong;
       },
       (error: unknown) => messageOf(error),
     );
     done++;
     if (problem === null) continue;
     failed.push(`seed ${own}: ${problem}`);
-    say(`  FAILED: ${problem}\n  again with: npm run chaos -- --seed ${own} --runs 1 --faults ${faults}; logs in ${machine.home}/logs`);
+    say(
+      `  FAILED: ${problem}\n  again with: npm run chaos -- --seed ${own} --runs 1 --faults ${faults}${values.stages === undefined ? "" : ` --stages ${values.stages}`}`,
+    );
     // what a failed run holds would be in the next one's way
     break;
   }
@@ -52,17 +65,32 @@ try {
 const left = await leftByMachine(machine.home);
 if (left.length > 0) failed.push(`left behind: ${left.join(", ")}`);
 if (failed.length === 0) await machine.remove();
-for (const [kind, count] of tally(struck)) console.log(`  ${String(count).padStart(4)}  ${kind}`);
+else console.log(`what the failed run left, its logs too: ${await machine.keep()}`);
+for (const [what, counts] of tally(struck)) console.log(`  ${String(sum(counts)).padStart(4)}  ${what}: ${inStages(counts)}`);
 console.log(`${struck.length} faults, ${done} runs, ${failed.length === 0 ? "digests equal, nothing left behind" : failed.join("; ")}`);
 process.exit(failed.length === 0 ? 0 : 1);
 
-function verdict(outcome: Outcome, calm: Outcome): string | null {
-  if (outcome.stateDigest !== calm.stateDigest) return `state ${outcome.stateDigest} instead of ${calm.stateDigest}`;
-  return outcome.weights === calm.weights ? null : `weights ${outcome.weights} instead of ${calm.weights}`;
+function verdict(outcome: Outcome, expected: Outcome): string | null {
+  if (outcome.stateDigest !== expected.stateDigest) return `state ${outcome.stateDigest} instead of ${expected.stateDigest}`;
+  return outcome.weights === expected.weights ? null : `weights ${outcome.weights} instead of ${expected.weights}`;
 }
 
-function tally(faults: readonly Fault[]): [string, number][] {
-  const counts = new Map<string, number>();
-  for (const { kind, target } of faults) counts.set(`${kind} ${target}`, (counts.get(`${kind} ${target}`) ?? 0) + 1);
-  return [...counts].sort((a, b) => b[1] - a[1]);
+type Counts = Map<StageName, number>;
+
+/** How often what was struck, by stage; the most frequent first. */
+function tally(all: readonly Fault[]): [string, Counts][] {
+  const table = new Map<string, Counts>();
+  for (const { kind, target, moment } of all) {
+    const counts: Counts = table.get(`${kind} ${target}`) ?? new Map<StageName, number>();
+    table.set(`${kind} ${target}`, counts.set(MOMENTS[moment], (counts.get(MOMENTS[moment]) ?? 0) + 1));
+  }
+  return [...table].sort(([, a], [, b]) => sum(b) - sum(a));
+}
+
+function sum(counts: Counts): number {
+  return [...counts.values()].reduce((total, count) => total + count, 0);
+}
+
+function inStages(counts: Counts): string {
+  return [...counts].map(([stage, count]) => `${count} in ${stage}`).join(", ");
 }

@@ -1,49 +1,43 @@
 import { uniformAt } from "../../core/data/random.js";
 import { STAGES, type StageName } from "../../core/stage.js";
+import type { HttpTrouble } from "./http-proxy.js";
 
 /** What goes wrong in a run, and when: a pure function of the seed. */
 
-/** What is struck: a process, several, or bytes on the disk. */
+/** What is struck: a process, several, a line between two, bytes on the disk, the disk, or the run as a whole. */
 export type Target =
   | "pipeline"
   | "one GPU worker"
   | "two GPU workers"
   | "all GPU workers"
   | "all workers"
+  | "who reads it"
   | "supervisor"
   | "temporal"
   | "s3"
   | "hub"
+  | "line to the hub"
+  | "line to S3"
+  | "lines to Temporal"
+  | "pipeline's line to Temporal"
+  | "one GPU worker's line to Temporal"
   | "checkpoint"
   | "tokens"
   | "partial download"
   | "model"
-  | "tuned model";
+  | "tuned model"
+  | "disk"
+  | "run";
 
-/** "stop": SIGSTOP for longer than the heartbeat timeout, then SIGCONT; "trouble": cut connections, then 503; "flip": one bit changes. */
-export type Kind = "kill" | "term" | "stop" | "trouble" | "flip";
+/**
+ * "stop": SIGSTOP for longer than the heartbeat timeout, then SIGCONT; "silence": as long, on a line; "flip": one bit changes;
+ * "tear": a file loses its end; "full": not a byte is free for a while; "reset", "cancel", "terminate": by the Temporal CLI,
+ * after the latter two the run is started anew.
+ */
+export type Kind = "kill" | "term" | "stop" | HttpTrouble | "silence" | "flip" | "tear" | "full" | "reset" | "cancel" | "terminate";
 
-/** Something that can be seen from outside while a stage is at work. */
-export type Moment =
-  | "download begins"
-  | "part of a file is there"
-  | "preprocessing begins"
-  | "a chunk is there"
-  | "training begins"
-  | "memory is shared"
-  | "a shard is being written"
-  | "shards wait for their commit"
-  | "4 commits"
-  | "8 commits"
-  | "the model is being written"
-  | "evaluation begins"
-  | "an item is evaluated"
-  | "publishing begins"
-  | "a part is sent"
-  | "all parts are sent";
-
-/** The moments in the order in which a run comes to them. */
-export const MOMENTS: Readonly<Record<Moment, StageName>> = {
+/** The moments in the order in which a run comes to them, with their stages: what can be seen from outside while a stage is at work. */
+export const MOMENTS = {
   "download begins": "download",
   "part of a file is there": "download",
   "preprocessing begins": "preprocess",
@@ -51,8 +45,11 @@ export const MOMENTS: Readonly<Record<Moment, StageName>> = {
   "training begins": "train",
   "memory is shared": "train",
   "a shard is being written": "train",
+  "weights are being updated": "train",
   "4 commits": "train",
   "shards wait for their commit": "train",
+  "a commit is read": "train",
+  "a checkpoint is read": "train",
   "8 commits": "train",
   "the model is being written": "train",
   "evaluation begins": "evaluate",
@@ -60,7 +57,12 @@ export const MOMENTS: Readonly<Record<Moment, StageName>> = {
   "publishing begins": "publish",
   "a part is sent": "publish",
   "all parts are sent": "publish",
-};
+  "completion is asked for": "publish",
+  "the manifest is sent": "publish",
+  "latest.json is read": "publish",
+} as const satisfies Readonly<Record<string, StageName>>;
+/** One of them. */
+export type Moment = keyof typeof MOMENTS;
 
 export interface Fault {
   readonly kind: Kind;
@@ -71,6 +73,8 @@ export interface Fault {
   /** in [0, 1): which worker, which file, which byte */
   readonly where: number;
 }
+
+type Blow = Pick<Fault, "kind" | "target">;
 
 const EVERYWHERE: readonly Target[] = ["pipeline", "pipeline", "supervisor", "temporal"];
 const GPUS: readonly Target[] = ["one GPU worker", "one GPU worker", "two GPU workers", "all GPU workers", "all workers"];
@@ -93,27 +97,68 @@ const BYTES: Readonly<Record<StageName, readonly Target[]>> = {
   publish: ["tuned model"],
 };
 
-const LONGEST_DELAY_MS = 400;
+/** Lines that matter in a stage, besides those to Temporal. */
+const HTTP: Partial<Readonly<Record<StageName, Target>>> = { download: "line to the hub", publish: "line to S3" };
+const TROUBLES: readonly HttpTrouble[] = ["cut", "500", "503", "slow", "lost answer"];
 
-/** `count` faults in the order of their moments, at most one of them a stop, which takes long. `stages`: where, all if absent. */
+/** Moments for which somebody is made to read, or which are over in a millisecond: only a process can be struck there. */
+const POINTED: Partial<Readonly<Record<Moment, Target>>> = {
+  "weights are being updated": "one GPU worker",
+  "a commit is read": "who reads it",
+  "a checkpoint is read": "who reads it",
+};
+
+const LONGEST_DELAY_MS = 400;
+/** Kinds that take long: at most one in a run. */
+const LONG: readonly Kind[] = ["stop", "silence"];
+
+/** `count` faults in the order of their moments. `stages`: where, all if absent. */
 export function planFaults(seed: number, count: number, stages: readonly StageName[] = STAGES): Fault[] {
-  const moments = (Object.keys(MOMENTS) as Moment[]).filter((moment) => stages.includes(MOMENTS[moment]));
-  let stops = 0;
+  const order = Object.keys(MOMENTS) as Moment[];
+  const moments = order.filter((moment) => stages.includes(MOMENTS[moment]));
+  let long = 0;
   const faults = Array.from({ length: count }, (_, index): Fault => {
     const random = (stream: number): number => uniformAt(seed, stream, index);
-    const pick = <T>(choices: readonly T[], stream: number): T => choices[Math.floor(random(stream) * choices.length)]!;
-    const moment = pick(moments, 1);
-    const stage = MOMENTS[moment];
+    const moment = pick(moments, random(1));
     const rest = { moment, delayMs: Math.floor(random(3) ** 2 * LONGEST_DELAY_MS), where: random(4) };
-    const dice = random(2);
-    if (dice < 0.15 && BYTES[stage].length > 0) return { kind: "flip", target: pick(BYTES[stage], 5), ...rest };
-    const target = pick(PROCESSES[stage], 5);
-    if (target === "hub" && dice < 0.5) return { kind: "trouble", target, ...rest };
-    if (dice < 0.3 && target !== "supervisor" && stops++ === 0) return { kind: "stop", target, ...rest };
-    return { kind: dice < 0.5 ? "term" : "kill", target, ...rest };
+    const blow = blowAt(moment, random);
+    if (!LONG.includes(blow.kind) || long++ === 0) return { ...blow, ...rest };
+    return { ...blow, kind: blow.kind === "stop" ? "kill" : "cut", ...rest };
   });
-  const order = Object.keys(MOMENTS);
   return faults.sort((a, b) => order.indexOf(a.moment) - order.indexOf(b.moment));
+}
+
+function blowAt(moment: Moment, random: (stream: number) => number): Blow {
+  const stage = MOMENTS[moment];
+  const only = POINTED[moment];
+  if (only !== undefined) return { kind: random(2) < 0.2 ? "stop" : "kill", target: only };
+  const share = random(2);
+  if (share < 0.14) return { kind: random(6) < 0.7 ? "flip" : "tear", target: pick(BYTES[stage], random(5)) };
+  if (share < 0.3 && HTTP[stage] !== undefined && random(7) < 0.7) return { kind: pick(TROUBLES, random(5)), target: HTTP[stage] };
+  if (share < 0.3) {
+    const lines: Target[] = ["lines to Temporal", "pipeline's line to Temporal"];
+    if (stage === "train") lines.push("one GPU worker's line to Temporal", "one GPU worker's line to Temporal");
+    return { kind: random(6) < 0.6 ? "cut" : "silence", target: pick(lines, random(5)) };
+  }
+  if (share < 0.38) return { kind: "full", target: "disk" };
+  if (share < 0.48) return { kind: pick<Kind>(["reset", "reset", "cancel", "terminate"], random(5)), target: "run" };
+  const target = pick(PROCESSES[stage], random(5));
+  // a stopped supervisor stops nobody else
+  if (share < 0.57 && target !== "supervisor") return { kind: "stop", target };
+  return { kind: share < 0.7 ? "term" : "kill", target };
+}
+
+function pick<T>(choices: readonly T[], random: number): T {
+  return choices[Math.floor(random * choices.length)]!;
+}
+
+/** Who else runs at the same time: nobody, a second run of the same input, or one of another. */
+export type Company = "none" | "the same input" | "another input";
+
+/** Every fourth run has company. */
+export function companyOf(seed: number): Company {
+  const share = uniformAt(seed, 9, 0);
+  return share < 0.75 ? "none" : share < 0.875 ? "the same input" : "another input";
 }
 
 /** A fault in a few words. */

@@ -1,23 +1,142 @@
-import { closeSync, openSync, readSync, statSync, writeSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readlinkSync, readSync, statSync, truncateSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startOf, type ChaosMachine } from "./machine.js";
+import { fillDisk } from "./disk.js";
+import type { HttpTrouble } from "./http-proxy.js";
+import type { Line } from "./line.js";
+import { GPU_WORKERS, startOf, type ChaosMachine } from "./machine.js";
 import type { Fault, Target } from "./plan.js";
+import { SHARDS } from "./job.js";
 import type { View } from "./view.js";
 
 /** Longer than the heartbeat timeout of ten seconds and the five for which a run waits for its workers: the next attempt has begun. */
 const STOP_MS = 18_000;
+/** How long there is no free byte. */
+const FULL_MS = 6000;
+/** Milliseconds in which a reader or an update must show itself. */
+const SEEK_MS = 15_000;
+/** Looking for a reader without a break. */
+const STARE_MS = 50;
 
-/** Does what a fault says; false when there was nothing to strike. Resolves when it is over. */
-export async function strike(fault: Fault, machine: ChaosMachine, view: View): Promise<boolean> {
-  const { kind } = fault;
-  if (kind === "flip") return flip(fault, machine, view);
-  const pids = await targets(fault, machine);
-  if (kind === "stop") return stopAndGoOn(pids);
-  const signal = { kill: "SIGKILL", term: "SIGTERM", trouble: "SIGUSR2" } as const;
-  return pids.map((pid) => send(pid, signal[kind])).includes(true);
+/** What a blow needs besides the fault: `begin` starts a run again that was ended. */
+export interface Scene {
+  readonly machine: ChaosMachine;
+  readonly view: View;
+  begin(run: string): Promise<void>;
 }
 
-async function targets({ target, where }: Fault, machine: ChaosMachine): Promise<number[]> {
+/** Does what a fault says; false when there was nothing to strike. Resolves when it is over. */
+export async function strike(fault: Fault, scene: Scene): Promise<boolean> {
+  const { machine, view } = scene;
+  switch (fault.kind) {
+    case "flip":
+    case "tear":
+      return damage(fault, machine, view);
+    case "full":
+      return fill(machine);
+    case "reset":
+    case "cancel":
+    case "terminate":
+      return strikeRun(fault, scene);
+    case "silence":
+      await Promise.all(linesOf(fault, machine).map((line) => line.silence(sleep(STOP_MS))));
+      return true;
+    case "kill":
+    case "term":
+    case "stop":
+      return strikeProcesses(fault, machine, view);
+    default:
+      return trouble(fault, fault.kind, machine);
+  }
+}
+
+function trouble(fault: Fault, kind: HttpTrouble, machine: ChaosMachine): boolean {
+  if (fault.target === "line to the hub") machine.toHub.start(kind);
+  else if (fault.target === "line to S3") machine.toS3.start(kind);
+  else for (const line of linesOf(fault, machine)) line.cut();
+  return true;
+}
+
+function linesOf({ target, where }: Fault, { toTemporal }: ChaosMachine): Line[] {
+  if (target === "lines to Temporal") return [...toTemporal.values()];
+  return [toTemporal.get(target === "pipeline's line to Temporal" ? "pipeline" : `gpu-${Math.floor(where * GPU_WORKERS)}`)!];
+}
+
+async function fill(machine: ChaosMachine): Promise<boolean> {
+  if (!machine.smallDisk) return false;
+  const free = fillDisk(machine.home);
+  await sleep(FULL_MS).finally(free);
+  return true;
+}
+
+/** By the Temporal CLI, as a user would; what was ended is started again with the same input. */
+async function strikeRun({ kind, where }: Fault, { machine, view, begin }: Scene): Promise<boolean> {
+  const runs = view.running();
+  const run = runs[Math.floor(where * runs.length)];
+  if (run === undefined) return false;
+  const done = (...args: string[]): Promise<boolean> =>
+    machine.temporal("workflow", ...args, "--workflow-id", run, "--reason", "chaos").then(
+      () => true,
+      () => false,
+    );
+  if (kind === "reset") return done("reset", "--type", (where * 7919) % 1 < 0.5 ? "FirstWorkflowTask" : "LastWorkflowTask");
+  // the one is waited for, as a user would; the other's activities may still be at work when the next run begins
+  if (!(await done(kind))) return false;
+  if (kind === "cancel") for (const limit = Date.now() + SEEK_MS; view.running().includes(run) && Date.now() < limit;) await sleep(50);
+  await begin(run);
+  return true;
+}
+
+async function strikeProcesses(fault: Fault, machine: ChaosMachine, view: View): Promise<boolean> {
+  if (fault.target === "who reads it") return strikeReader(fault, machine);
+  const pids = await targets(fault, machine);
+  const starts = pids.map(startOf);
+  const signal = { kill: "SIGKILL", term: "SIGTERM", stop: "SIGSTOP" }[fault.kind as "kill" | "term" | "stop"] as NodeJS.Signals;
+  let struck: boolean[] = [];
+  const blow = (): void => void (struck = pids.map((pid) => send(pid, signal)));
+  if (fault.moment !== "weights are being updated") blow();
+  else if (!(await view.weights!.amidUpdate(Math.floor(fault.where * SHARDS), Date.now() + SEEK_MS, blow))) return false;
+  if (fault.kind === "stop") await goOn(pids, starts);
+  return struck.includes(true);
+}
+
+async function goOn(pids: readonly number[], starts: readonly (string | null)[]): Promise<void> {
+  await sleep(STOP_MS);
+  for (const [index, pid] of pids.entries()) if (startOf(pid) === starts[index]) send(pid, "SIGCONT");
+}
+
+/** Kills a worker, so that the next attempt reads what the last one has left, and strikes the process that has such a file open. */
+async function strikeReader(fault: Fault, machine: ChaosMachine): Promise<boolean> {
+  const what = fault.moment === "a commit is read" ? /\/commits\/\d+\.json$/ : /\/shards\/[^/]*\.safetensors$/;
+  for (const pid of await targets({ ...fault, target: "one GPU worker" }, machine)) send(pid, "SIGKILL");
+  for (const limit = Date.now() + SEEK_MS; Date.now() < limit; await sleep(1)) {
+    const pids = await machine.pids((name) => name === "pipeline" || name.startsWith("gpu-"));
+    for (const until = Date.now() + STARE_MS; Date.now() < until;) {
+      const reader = pids.find((pid) => hasOpen(pid, what));
+      if (reader === undefined) continue;
+      const start = startOf(reader);
+      const struck = send(reader, fault.kind === "stop" ? "SIGSTOP" : "SIGKILL");
+      if (fault.kind === "stop") await goOn([reader], [start]);
+      return struck;
+    }
+  }
+  return false;
+}
+
+function hasOpen(pid: number, what: RegExp): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).some((file) => {
+      try {
+        return what.test(readlinkSync(`/proc/${pid}/fd/${file}`));
+      } catch {
+        return false;
+      }
+    });
+  } catch {
+    return false;
+  }
+}
+
+async function targets({ target, where }: Pick<Fault, "target" | "where">, machine: ChaosMachine): Promise<number[]> {
   const gpus = await machine.pids((name) => name.startsWith("gpu-"));
   const first = Math.floor(where * gpus.length);
   const some: Partial<Record<Target, number[]>> = {
@@ -29,16 +148,8 @@ async function targets({ target, where }: Fault, machine: ChaosMachine): Promise
   return some[target] ?? machine.pids((name) => name === target);
 }
 
-async function stopAndGoOn(pids: readonly number[]): Promise<boolean> {
-  const starts = pids.map(startOf);
-  const stopped = pids.map((pid) => send(pid, "SIGSTOP"));
-  await sleep(STOP_MS);
-  for (const [index, pid] of pids.entries()) if (startOf(pid) === starts[index]) send(pid, "SIGCONT");
-  return stopped.includes(true);
-}
-
-/** Changes a bit of a file, and kills a worker, so that somebody reads it again. */
-async function flip(fault: Fault, machine: ChaosMachine, view: View): Promise<boolean> {
+/** Changes a bit of a file or takes its end, and kills a worker, so that somebody reads it again. */
+async function damage(fault: Fault, machine: ChaosMachine, view: View): Promise<boolean> {
   const files: Partial<Record<Target, string[]>> = {
     checkpoint: newest(view.files("train", "shards", /\.safetensors$/)),
     tokens: view.files("preprocess", "tokens", /\.safetensors$/),
@@ -48,7 +159,7 @@ async function flip(fault: Fault, machine: ChaosMachine, view: View): Promise<bo
   };
   const choices = files[fault.target]!;
   const file = choices[Math.floor(fault.where * choices.length)];
-  if (file === undefined || !flipBit(file, fault.where)) return false;
+  if (file === undefined || !(fault.kind === "flip" ? flipBit : tear)(file, (fault.where * 7919) % 1)) return false;
   const reader = fault.target === "checkpoint" || fault.target === "tokens" ? "one GPU worker" : "pipeline";
   for (const pid of await targets({ ...fault, target: reader }, machine)) send(pid, "SIGKILL");
   return true;
@@ -64,7 +175,7 @@ function flipBit(path: string, where: number): boolean {
   try {
     const file = openSync(path, "r+");
     try {
-      const at = Math.floor(((where * 7919) % 1) * statSync(path).size);
+      const at = Math.floor(where * statSync(path).size);
       const byte = Buffer.alloc(1);
       readSync(file, byte, 0, 1, at);
       byte[0]! ^= 1;
@@ -72,6 +183,15 @@ function flipBit(path: string, where: number): boolean {
     } finally {
       closeSync(file);
     }
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function tear(path: string, where: number): boolean {
+  try {
+    truncateSync(path, Math.floor(where * statSync(path).size));
     return true;
   } catch {
     return false;

@@ -5,35 +5,56 @@ import { attemptPrefix } from "../../activities/train/index.js";
 import { STAGES, type StageName } from "../../core/stage.js";
 import type { ChaosMachine } from "./machine.js";
 import type { Moment } from "./plan.js";
+import { SharedWeights } from "./update.js";
 
-/** A run as it is seen from outside: by its pending activities, and by the files that appear. */
+/** Runs as they are seen from outside: by their pending activities, by the files that appear, and by what they ask S3 for. */
 export class View {
   /** ids of the activities that are under way, as of the last look */
   activities: readonly string[] = [];
   ended = false;
+  /** the memory of the newest attempt that was seen */
+  weights: SharedWeights | null = null;
+  private seen = "";
   private readonly machine: ChaosMachine;
   private readonly home: string;
+  private readonly runs: readonly string[];
+  /** by run: activities under way, null when it has ended */
+  private readonly looks = new Map<string, readonly string[] | null>();
 
-  constructor(machine: ChaosMachine) {
+  constructor(machine: ChaosMachine, runs: readonly string[]) {
     this.machine = machine;
     this.home = machine.home;
+    this.runs = runs;
+    for (const id of runs) this.looks.set(id, []);
   }
 
-  /** Looks at the run until it has ended; a server that is away is asked again. */
-  async watch(workflowId: string): Promise<void> {
-    const look = async () => (await this.machine.client()).workflow.getHandle(workflowId).describe();
-    while (!this.ended) {
-      const description = await look().catch(() => null);
-      this.activities = description?.raw.pendingActivities?.map(({ activityId }) => activityId ?? "") ?? this.activities;
-      if (description !== null && description.status.name !== "RUNNING") this.ended = true;
+  /** Looks at the runs until `stop`; a server that is away is asked again. */
+  async watch(stop: AbortSignal): Promise<void> {
+    while (!stop.aborted) {
+      for (const id of this.runs) this.looks.set(id, await this.look(id).catch(() => this.looks.get(id)!));
+      this.activities = [...this.looks.values()].flatMap((ids) => ids ?? []);
+      this.ended = this.runs.every((id) => this.looks.get(id) === null);
+      this.shared();
       await sleep(50);
     }
+    this.weights?.close();
   }
 
-  /** Whether the run is beyond a stage. */
+  /** Runs that have not ended. */
+  running(): string[] {
+    return this.runs.filter((id) => this.looks.get(id) !== null);
+  }
+
+  private async look(id: string): Promise<readonly string[] | null> {
+    const { raw, status } = await (await this.machine.client()).workflow.getHandle(id).describe();
+    return status.name === "RUNNING" ? (raw.pendingActivities ?? []).map(({ activityId }) => activityId ?? "") : null;
+  }
+
+  /** Whether every run is beyond a stage. */
   isBeyond(stage: StageName): boolean {
-    const now = Math.max(...this.activities.map((id) => STAGES.indexOf(/^(train|ping)-/.test(id) ? "train" : (id as StageName))), -1);
-    return this.ended || now > STAGES.indexOf(stage);
+    const stageOf = (id: string): number => STAGES.indexOf(/^(train|ping)-/.test(id) ? "train" : (id as StageName));
+    const now = [...this.looks.values()].map((ids) => (ids === null ? Infinity : Math.max(...ids.map(stageOf), -1)));
+    return this.ended || Math.min(...now) > STAGES.indexOf(stage);
   }
 
   /** Directories of a stage's work. */
@@ -70,8 +91,30 @@ export class View {
     );
   }
 
+  /** Names of the memory and sockets of attempts that are about to begin: later they have none. */
+  shared(): string[] {
+    const prefixes = this.stage("train").map(attemptPrefix);
+    const names = list("/dev/shm").filter((name) => prefixes.some((prefix) => name.startsWith(prefix)));
+    for (const name of names.filter((each) => each !== this.seen)) {
+      try {
+        const weights = new SharedWeights(name);
+        this.weights?.close();
+        this.weights = weights;
+        this.seen = name;
+      } catch {
+        // it has just lost its name
+      }
+    }
+    return names;
+  }
+
+  /** Whether S3 was asked for this, as "METHOD path?query". */
+  asked(what: RegExp): boolean {
+    return this.machine.toS3.seen.some((line) => what.test(line));
+  }
+
   has(moment: Moment): boolean {
-    return MOMENTS[moment](this);
+    return SIGNS[moment](this);
   }
 }
 
@@ -81,16 +124,13 @@ const journalLines = (view: View): number =>
   Math.max(0, ...view.files("publish", "uploads", /./).map((file) => read(file).split("\n").length - 1));
 
 /** How each moment is seen. */
-const MOMENTS: Readonly<Record<Moment, (view: View) => boolean>> = {
+const SIGNS: Readonly<Record<Moment, (view: View) => boolean>> = {
   "download begins": (view) => running(view, "download"),
   "part of a file is there": (view) => view.parts().some((part) => sizeOf(`${part}.journal`) > 0),
   "preprocessing begins": (view) => running(view, "preprocess"),
   "a chunk is there": (view) => view.files("preprocess", "chunks", /^\d+\.json$/).length > 0,
   "training begins": (view) => view.activities.some((id) => /^(ping|train)-/.test(id)),
-  "memory is shared": (view) => {
-    const prefixes = view.stage("train").map(attemptPrefix);
-    return list("/dev/shm").some((name) => prefixes.some((prefix) => name.startsWith(prefix)));
-  },
+  "memory is shared": (view) => view.shared().length > 0,
   "a shard is being written": (view) => view.files("train", "shards", /\.tmp$/).length > 0,
   "shards wait for their commit": (view) => {
     const committed = view
@@ -100,6 +140,10 @@ const MOMENTS: Readonly<Record<Moment, (view: View) => boolean>> = {
     return view.files("train", "shards", /\.safetensors$/).some((file) => !committed.includes(file.split("/").at(-1)!));
   },
   "4 commits": (view) => commits(view) >= 4,
+  // nearer to these is found out by whoever strikes
+  "weights are being updated": (view) => view.weights !== null && commits(view) >= 2,
+  "a commit is read": (view) => commits(view) >= 3,
+  "a checkpoint is read": (view) => commits(view) >= 3,
   "8 commits": (view) => commits(view) >= 8,
   "the model is being written": (view) => running(view, "train-finish") || view.files("train", "model", /\.tmp$/).length > 0,
   "evaluation begins": (view) => running(view, "evaluate"),
@@ -108,6 +152,9 @@ const MOMENTS: Readonly<Record<Moment, (view: View) => boolean>> = {
   // the header, then a line for each part; the job's files have two
   "a part is sent": (view) => journalLines(view) >= 2,
   "all parts are sent": (view) => journalLines(view) >= 3,
+  "completion is asked for": (view) => view.asked(/^POST .*[?&]uploadId=/),
+  "the manifest is sent": (view) => view.asked(/^PUT .*\/manifest\.json/),
+  "latest.json is read": (view) => view.asked(/^GET .*\/latest\.json/),
 };
 
 function list(directory: string): string[] {

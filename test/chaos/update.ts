@@ -1,0 +1,58 @@
+import { closeSync, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseGptjConfig } from "../../core/model/config.js";
+import { sharedLayout } from "../../core/parallel/layout.js";
+import { sliceOf } from "../../core/parallel/slices.js";
+import { CONFIG, SHARDS } from "./job.js";
+
+/** The weights that the workers of an attempt share, seen from outside: opened by name while they have one. */
+
+/** Milliseconds of looking without a break: an update takes a few. */
+const STARE_MS = 250;
+
+/** Where a word of a shard's slice of a tensor lies in the file; weights come first in it, whatever else there is. */
+function placeOf(name: string, rows: number, shard: number, at: "first" | "last"): number {
+  const layout = sharedLayout(parseGptjConfig(CONFIG, "the job's model"), SHARDS, { tokens: 1, positions: 1 });
+  const { offset, elements } = layout.weights.get(name)!;
+  const { start, end } = sliceOf(rows, SHARDS, shard);
+  const row = elements / rows;
+  return offset + 4 * (at === "first" ? start * row : end * row - 1);
+}
+
+/** One attempt's weights. */
+export class SharedWeights {
+  private readonly file: number;
+
+  /** Opens a file of /dev/shm. Throws when it has lost its name. */
+  constructor(name: string) {
+    this.file = openSync(join("/dev/shm", name), "r");
+  }
+
+  close(): void {
+    closeSync(this.file);
+  }
+
+  /** Calls `strike` while the optimizer is between a shard's first block and the end of its head; false when that was not seen in time. */
+  async amidUpdate(shard: number, limit: number, strike: () => void): Promise<boolean> {
+    const first = placeOf("transformer.h.0.attn.q_proj.weight", CONFIG.n_embd, shard, "first");
+    const last = placeOf("lm_head.bias", CONFIG.vocab_size, shard, "last");
+    while (Date.now() < limit) {
+      const [begun, ended] = [this.word(first), this.word(last)];
+      for (const until = Date.now() + STARE_MS; Date.now() < until;) {
+        if (this.word(first) === begun) continue;
+        if (this.word(last) !== ended) break;
+        strike();
+        return true;
+      }
+      await sleep(1);
+    }
+    return false;
+  }
+
+  private word(at: number): number {
+    const bytes = Buffer.alloc(4);
+    readSync(this.file, bytes, 0, 4, at);
+    return bytes.readUInt32LE();
+  }
+}
