@@ -14,10 +14,10 @@ import { REFERENCE } from "../core/model/reference.js";
 type Row = Pick<TokenRow, "inputIds" | "labels">;
 
 /** `count` rows of 4 to 23 tokens, labels on their later part. */
-export function madeRows(count: number): Row[] {
+export function madeRows(count: number, vocabulary = 320): Row[] {
   return Array.from({ length: count }, (_, row) => {
     const length = 4 + ((row * 7) % 20);
-    const inputIds = Int32Array.from({ length }, (_each, at) => (row * 31 + at * at * 17 + 5) % 320);
+    const inputIds = Int32Array.from({ length }, (_each, at) => (row * 31 + at * at * 17 + 5) % vocabulary);
     return { inputIds, labels: inputIds.map((id, at) => (at < 2 + (row % 3) ? -100 : id)) };
   });
 }
