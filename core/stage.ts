@@ -14,6 +14,16 @@ export interface Artifact {
   /** of the file; of a directory, that of its sorted list of names and digests */
   readonly sha256: string;
   readonly bytes: number;
+  /** of what a download brought: where it came from */
+  readonly origin?: Origin;
+}
+
+/** Where an input came from, at one version. */
+export interface Origin {
+  /** `hf://owner/name@commit`, `s3://bucket/prefix`, or the name alone of a model published on this machine */
+  readonly uri: string;
+  /** of a model that Roslin published: the SHA-256 of its manifest, with which its own chain of digests begins */
+  readonly manifest?: string;
 }
 
 /** A stage's figures. */

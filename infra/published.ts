@@ -13,33 +13,63 @@ export interface Published {
   readonly uri: string;
   readonly store: ObjectStore;
   readonly manifest: Manifest;
+  /** of the manifest's own bytes */
+  readonly sha256: string;
 }
 
 /** Opens a published model, or the latest one of a target (with or without /latest.json). Throws UserError when neither is there. */
 export async function openPublished(uri: string, settings: S3Settings): Promise<Published> {
-  const place = uri.replace(/\/+$/, "").replace(/\/latest(\.json)?$/, "");
+  const found = await findPublished(uri, settings);
+  if (found === null) throw new UserError("nothing is published there: no manifest.json and no latest.json", { uri: placeOf(uri) });
+  return found;
+}
+
+function placeOf(uri: string): string {
+  return uri.replace(/\/+$/, "").replace(/\/latest(\.json)?$/, "");
+}
+
+/** The same, null when neither is there, or is of another make. Throws CorruptError for what is damaged. */
+export async function findPublished(uri: string, settings: S3Settings): Promise<Published | null> {
+  const place = placeOf(uri);
   const store = openStore(place, settings);
   const own = await readAll(store, MANIFEST);
-  if (own !== null) return { uri: place, store, manifest: parseManifest(Buffer.from(own).toString(), `${place}/${MANIFEST}`) };
+  if (own !== null) return isOther(own) ? null : opened(place, store, own);
   const pointer = await readAll(store, "latest.json");
-  if (pointer === null) throw new UserError("nothing is published there: no manifest.json and no latest.json", { uri: place });
-  const { name, manifest } = JSON.parse(Buffer.from(pointer).toString()) as { name?: unknown; manifest?: { sha256?: unknown } };
+  if (pointer === null) return null;
+  const { name, manifest } = parsePointer(pointer, place);
+  const latest = `${place}/${name}`;
+  const there = openStore(latest, settings);
+  const bytes = await readAll(there, MANIFEST);
+  if (bytes === null) throw new CorruptError("the model that latest.json names has no manifest", { uri: latest });
+  if (sha256(bytes) !== manifest)
+    throw new CorruptError("a manifest is not the one that latest.json names", { uri: latest, expected: manifest, got: sha256(bytes) });
+  return opened(latest, there, bytes);
+}
+
+function opened(uri: string, store: ObjectStore, bytes: Uint8Array): Published {
+  return { uri, store, manifest: parseManifest(Buffer.from(bytes).toString(), `${uri}/${MANIFEST}`), sha256: sha256(bytes) };
+}
+
+/** Whether a manifest.json is whole, and somebody else's. */
+function isOther(bytes: Uint8Array): boolean {
+  try {
+    return (JSON.parse(Buffer.from(bytes).toString()) as { format?: unknown } | null)?.format !== "roslin-manifest";
+  } catch {
+    return false;
+  }
+}
+
+function parsePointer(bytes: Uint8Array, place: string): { readonly name: string; readonly manifest: string } {
+  let pointer: { name?: unknown; manifest?: { sha256?: unknown } } | null;
+  try {
+    pointer = JSON.parse(Buffer.from(bytes).toString()) as typeof pointer;
+  } catch (error) {
+    throw new CorruptError("latest.json is not JSON", { uri: place }, { cause: error });
+  }
+  const name = pointer?.name;
   if (typeof name !== "string" || name.includes("/") || name.startsWith("."))
     throw new CorruptError("latest.json names no model", { uri: place, got: String(name) });
-  const latest = `${place}/${name}`;
-  const text = await readAll(openStore(latest, settings), MANIFEST);
-  if (text === null) throw new CorruptError("the model that latest.json names has no manifest", { uri: latest });
-  if (sha256(text) !== manifest?.sha256)
-    throw new CorruptError("a manifest is not the one that latest.json names", {
-      uri: latest,
-      expected: String(manifest?.sha256),
-      got: sha256(text),
-    });
-  return {
-    uri: latest,
-    store: openStore(latest, settings),
-    manifest: parseManifest(Buffer.from(text).toString(), `${latest}/${MANIFEST}`),
-  };
+  return { name, manifest: String(pointer?.manifest?.sha256) };
 }
 
 /** Digest and size of a published file as it is now; null when it is gone. */

@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../core/errors.js";
+import type { ProxySettings } from "../infra/remote/proxy.js";
 
 /** Everything that commands and workers take from the environment, read in this one place. */
 export interface Environment {
@@ -29,6 +30,8 @@ export interface HubSettings {
   readonly token: string | null;
   /** where models and datasets are cached, as `<HF_HOME>/hub` */
   readonly cacheDirectory: string;
+  /** HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in either case */
+  readonly proxy: ProxySettings;
 }
 
 /** Reads the variables; `checkout` is where this package lies. Throws UserError for a value that means nothing. */
@@ -58,7 +61,14 @@ function hubSettings(set: (name: string) => string | undefined): HubSettings {
     endpoint: (set("HF_ENDPOINT") ?? "https://huggingface.co").replace(/\/+$/, ""),
     token: set("HF_TOKEN")?.trim() ?? (stored === "" ? null : stored),
     cacheDirectory: set("HF_HUB_CACHE") ?? join(hubHome, "hub"),
+    proxy: proxySettings(set),
   };
+}
+
+function proxySettings(set: (name: string) => string | undefined): ProxySettings {
+  const either = (name: string): string | undefined => set(name.toLowerCase()) ?? set(name);
+  const all = either("ALL_PROXY") ?? null;
+  return { https: either("HTTPS_PROXY") ?? all, http: either("HTTP_PROXY") ?? all, except: either("NO_PROXY") ?? "" };
 }
 
 // the AWS SDK would tell every user of Node 20, on every start, that it will want Node 22 one day

@@ -13,10 +13,10 @@ import { leaseState } from "./lease.js";
 import type { Stages } from "./stages.js";
 
 /** What planning a run asks of this machine, its servers and Temporal. */
-export function planDependencies(environment: Environment, temporal: Temporal, stages: Pick<Stages, "hub" | "root">): PlanDependencies {
+export function planDependencies(environment: Environment, temporal: Temporal, stages: Pick<Stages, "places" | "root">): PlanDependencies {
   const host = hostname();
   return {
-    hub: stages.hub,
+    ...stages.places,
     host,
     defaultTarget: defaultTarget(environment),
     memory: () => ({ total: memoryLimit(), available: availableMemory() }),

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { download, type DownloadDependencies } from "../activities/download/index.js";
+import type { Places } from "../activities/download/plan.js";
 import { evaluate } from "../activities/evaluate/index.js";
 import { preprocess, type PreprocessDependencies } from "../activities/preprocess/index.js";
 import { publish } from "../activities/publish/index.js";
@@ -8,10 +9,12 @@ import { beginTraining, finishTraining, runRank, type RankOutcome, type TrainAtt
 import type { Environment } from "./environment.js";
 import type { StageResult } from "../core/stage.js";
 import { readRows } from "../infra/dataset/rows.js";
-import { artifactOf, directoryDigest, writeFileAtomic } from "../infra/files.js";
-import { createHub, type Hub } from "../infra/hub/hub.js";
+import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../infra/files.js";
+import { createBuckets } from "../infra/bucket/bucket.js";
+import { createHub } from "../infra/hub/hub.js";
 import { lock } from "../infra/lock.js";
 import { ModelFiles } from "../infra/model-files.js";
+import { findPublished } from "../infra/published.js";
 import { s3SettingsOf } from "../infra/store/s3.js";
 import { defaultTarget, evaluateDeps, publishDeps } from "./artifact-deps.js";
 import { rankDeps, trainDeps } from "./train-deps.js";
@@ -22,7 +25,8 @@ type Stage = (request: StageRequest, context: StageContext) => Promise<StageResu
 export interface Stages {
   /** where stages keep their work when nobody says otherwise: `$ROSLIN_HOME/stages` */
   readonly root: string;
-  readonly hub: Hub;
+  /** where models and datasets come from */
+  readonly places: Places;
   readonly download: Stage;
   readonly preprocess: Stage;
   beginTraining(
@@ -38,15 +42,20 @@ export interface Stages {
 
 /** Puts the stages together with the hub, the stores and the machine that the environment names. */
 export function makeStages(environment: Environment): Stages {
-  const hub = createHub(environment.hub);
+  const s3 = s3SettingsOf(environment.variables);
+  const places: Places = {
+    hub: createHub(environment.hub),
+    buckets: createBuckets({ settings: s3, cacheDirectory: join(environment.home, "objects") }),
+    findPublished: (uri) => findPublished(uri, s3),
+  };
   const files = { writeFileAtomic, lock, artifactOf };
   const checkModel = (directory: string): void => new ModelFiles(directory).close();
-  const downloadDeps: DownloadDependencies = { files, hub, directoryDigest, checkModel };
+  const downloadDeps: DownloadDependencies = { ...places, files, sha256File, directoryDigest, checkModel };
   const preprocessDeps: PreprocessDependencies = { files, readRows };
-  const forPublishing = publishDeps(s3SettingsOf(environment.variables), defaultTarget(environment));
+  const forPublishing = publishDeps(s3, defaultTarget(environment));
   return {
     root: join(environment.home, "stages"),
-    hub,
+    places,
     download: (request, context) => download(downloadDeps, request, context),
     preprocess: (request, context) => preprocess(preprocessDeps, request, context),
     beginTraining: (request, workers, context) => beginTraining(trainDeps, request, workers, context),

@@ -2,7 +2,8 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
 import type { Artifact } from "../../core/stage.js";
-import type { BlobEvents } from "../../infra/hub/blob.js";
+import type { Published } from "../../infra/published.js";
+import type { FetchEvents } from "../../infra/remote/remote.js";
 import type { DownloadDependencies } from "./index.js";
 import { linkDirectory } from "./links.js";
 import { viewName, type SourceName, type SourcePlan } from "./plan.js";
@@ -15,12 +16,17 @@ export interface Got {
 }
 
 /** Carries out a plan: what is missing is fetched, a directory of links is made, models are looked through, everything is digested. */
-export async function getSource(dependencies: DownloadDependencies, directory: string, plan: SourcePlan, events: BlobEvents): Promise<Got> {
+export async function getSource(
+  dependencies: DownloadDependencies,
+  directory: string,
+  plan: SourcePlan,
+  events: FetchEvents,
+): Promise<Got> {
   const { name } = plan;
   const view = join(directory, viewName(plan));
   switch (plan.kind) {
-    case "hub": {
-      const cached = await dependencies.hub.fetch(plan.repository, plan.files, events);
+    case "remote": {
+      const cached = await plan.remote.fetch(plan.files, events);
       await linkDirectory(
         view,
         cached.map(({ path, blob }) => ({ path, target: blob })),
@@ -29,13 +35,14 @@ export async function getSource(dependencies: DownloadDependencies, directory: s
       checkIfModel(dependencies, name, view);
       const sha256 = dependencies.directoryDigest(cached.map((file) => ({ name: file.path, sha256: file.sha256 })));
       const sum = (of: "bytes" | "fetched"): number => cached.reduce((total, file) => total + file[of], 0);
-      return { artifact: { name, uri: pathToFileURL(view).href, sha256, bytes: sum("bytes") }, fetched: sum("fetched") };
+      const artifact = { name, uri: pathToFileURL(view).href, sha256, bytes: sum("bytes"), origin: plan.remote.origin };
+      return { artifact, fetched: sum("fetched") };
     }
     case "kept": {
       const now = await dependencies.files.artifactOf(name, fileURLToPath(plan.artifact.uri), events.signal);
       if (now.sha256 === plan.artifact.sha256) return { artifact: plan.artifact, fetched: 0 };
       const detail = `[uri=${now.uri}, expected=${plan.artifact.sha256}, got=${now.sha256}]`;
-      throw new Error(`the hub cannot be reached, and what was downloaded before has changed ${detail}`);
+      throw new Error(`the source cannot be reached, and what was downloaded before has changed ${detail}`);
     }
     case "directory": {
       await linkDirectory(
@@ -44,11 +51,36 @@ export async function getSource(dependencies: DownloadDependencies, directory: s
         "symbolic",
       );
       checkIfModel(dependencies, name, view);
-      return { artifact: await dependencies.files.artifactOf(name, view, events.signal), fetched: 0 };
+      if (plan.published === null) return { artifact: await dependencies.files.artifactOf(name, view, events.signal), fetched: 0 };
+      return { artifact: await publishedArtifact(dependencies, plan.published, view, plan.paths, events.signal), fetched: 0 };
     }
     case "file":
       return { artifact: await dependencies.files.artifactOf(name, plan.path, events.signal), fetched: 0 };
   }
+}
+
+/** Files of a model that was published on this machine, each with the digest that its manifest states; UserError names one that has another. */
+async function publishedArtifact(
+  { directoryDigest, sha256File }: DownloadDependencies,
+  { manifest, sha256: manifestDigest }: Published,
+  view: string,
+  paths: readonly string[],
+  signal: AbortSignal,
+): Promise<Artifact> {
+  const files = [];
+  for (const file of manifest.files.filter(({ name }) => paths.includes(name))) {
+    const got = await sha256File(join(view, file.name), signal);
+    if (got !== file.sha256)
+      throw new UserError("a file of the published model is not what its manifest says: publish the model again, or take another", {
+        file: file.name,
+        expected: file.sha256,
+        got,
+      });
+    files.push(file);
+  }
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  const origin = { uri: manifest.name, manifest: manifestDigest };
+  return { name: "model", uri: pathToFileURL(view).href, sha256: directoryDigest(files), bytes, origin };
 }
 
 /** A broken model is the user's to mend, however it came. */

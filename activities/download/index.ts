@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { outputNamed, type Progress, type StageResult } from "../../core/stage.js";
-import type { Hub } from "../../infra/hub/hub.js";
 import {
   finishStage,
   finishedStage,
@@ -13,12 +12,13 @@ import {
   type StageRequest,
 } from "../stage.js";
 import { getSource, type Got } from "./get.js";
-import { describePlan, planHub, planLocal, type SourceName, type SourcePlan } from "./plan.js";
+import { describePlan, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "./plan.js";
 
 /** What downloading is handed. */
-export interface DownloadDependencies {
+export interface DownloadDependencies extends Places {
   readonly files: StageFiles;
-  readonly hub: Hub;
+  /** infra's */
+  sha256File(path: string, signal?: AbortSignal): Promise<string>;
   /** infra's `directoryDigest` */
   directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
   /** Throws UserError or CorruptError unless the directory holds a whole model: infra's `ModelFiles`. */
@@ -77,7 +77,7 @@ async function work(
 ): Promise<StageResult> {
   const started = performance.now();
   const finished = await finishedStage(directory);
-  const plans = await planSources(dependencies.hub, request, finished, signal, report);
+  const plans = await planSources(dependencies, request, finished, signal, report);
   const got = await getSources(dependencies, directory, plans, signal, report);
   const outputs = got.map(({ artifact }) => artifact);
   if (finished !== null && JSON.stringify(finished.outputs) === JSON.stringify(outputs)) return finished;
@@ -85,27 +85,29 @@ async function work(
     seconds: (performance.now() - started) / 1000,
     bytes: outputs.reduce((sum, output) => sum + output.bytes, 0),
     bytesFetched: got.reduce((sum, { fetched }) => sum + fetched, 0),
-    /** of the sources that come from the hub, by name */
-    commits: Object.fromEntries(plans.flatMap((plan) => ("commit" in plan ? [[plan.name, plan.commit]] : []))),
+    ...Object.fromEntries(outputs.flatMap(({ name, origin }) => (origin === undefined ? [] : [[`${name}From`, origin.uri]]))),
   };
   return finishStage(dependencies.files, directory, { stage: "download", outputs, metrics });
 }
 
 /** Plans both sources, local ones first: what can be wrong without a network is said without it. */
 async function planSources(
-  hub: Hub,
+  places: Places,
   { config }: StageRequest,
   finished: StageResult | null,
   signal: AbortSignal,
   report: Report,
 ): Promise<SourcePlan[]> {
-  const local = { model: await planLocal("model", config.model.source), dataset: await planLocal("dataset", config.dataset.source) };
+  const local = {
+    model: await planLocal(places, "model", config.model.source),
+    dataset: await planLocal(places, "dataset", config.dataset.source),
+  };
   const plan = async (name: SourceName): Promise<SourcePlan> => {
     const { source } = config[name];
     report({ note: `looking at ${source}` });
-    const commit = (finished?.metrics["commits"] as Record<string, string> | undefined)?.[name];
-    const kept = finished === null || commit === undefined ? null : { artifact: outputNamed(finished.outputs, name), commit };
-    return local[name] ?? planHub(hub, name, source, kept, signal, (note) => report({ note }));
+    const before = finished === null ? null : outputNamed(finished.outputs, name);
+    const kept = before?.origin === undefined ? null : before;
+    return local[name] ?? planRemote(places, name, source, kept, signal, (note) => report({ note }));
   };
   return [await plan("model"), await plan("dataset")];
 }
@@ -117,10 +119,10 @@ async function getSources(
   signal: AbortSignal,
   report: Report,
 ): Promise<Got[]> {
-  const total = plans.reduce((sum, plan) => sum + hubBytes(plan), 0);
+  const total = plans.reduce((sum, plan) => sum + remoteBytes(plan), 0);
   let missing = 0;
-  for (const plan of plans) if (plan.kind === "hub") missing += await dependencies.hub.missing(plan.repository, plan.files);
-  await dependencies.hub.checkSpace(missing);
+  // both may lie on one disk
+  for (const plan of plans) if (plan.kind === "remote") await plan.remote.checkSpace((missing += await plan.remote.missing(plan.files)));
   const results: Got[] = [];
   let before = 0;
   for (const plan of plans) {
@@ -128,12 +130,12 @@ async function getSources(
     const start = before;
     const events = { signal, onBytes: (done: number) => report({ done: start + done }), onNote: (note: string) => report({ note }) };
     results.push(await getSource(dependencies, directory, plan, events));
-    before += hubBytes(plan);
+    before += remoteBytes(plan);
   }
   report({ done: total });
   return results;
 }
 
-function hubBytes(plan: SourcePlan): number {
-  return plan.kind === "hub" ? plan.files.reduce((sum, file) => sum + file.bytes, 0) : 0;
+function remoteBytes(plan: SourcePlan): number {
+  return plan.kind === "remote" ? plan.files.reduce((sum, file) => sum + file.bytes, 0) : 0;
 }

@@ -1,11 +1,13 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { UserError } from "../../core/errors.js";
 import { parseHubSource } from "../../core/sources.js";
 import type { Artifact } from "../../core/stage.js";
+import type { Buckets } from "../../infra/bucket/bucket.js";
 import type { Hub } from "../../infra/hub/hub.js";
-import type { HubFile, Repository } from "../../infra/hub/repository.js";
+import type { Published } from "../../infra/published.js";
+import type { Remote, RemoteFile } from "../../infra/remote/remote.js";
 import { selectDataFiles, selectModelFiles } from "./select.js";
 
 /** What a run gets from outside. */
@@ -15,22 +17,30 @@ export type SourceName = "model" | "dataset";
 export type SourcePlan =
   /** a single file, used where it lies */
   | { readonly kind: "file"; readonly name: SourceName; readonly path: string }
-  /** files of a directory, by paths below it */
-  | { readonly kind: "directory"; readonly name: SourceName; readonly directory: string; readonly paths: readonly string[] }
+  /** files of a directory, by paths below it; `published`: they are those of a model that Roslin published there */
   | {
-      readonly kind: "hub";
+      readonly kind: "directory";
       readonly name: SourceName;
-      readonly commit: string;
-      readonly repository: Repository;
-      readonly files: readonly HubFile[];
+      readonly directory: string;
+      readonly paths: readonly string[];
+      readonly published: Published | null;
     }
-  /** the hub cannot be asked: what was downloaded from it before */
-  | { readonly kind: "kept"; readonly name: SourceName; readonly artifact: Artifact; readonly commit: string };
+  | { readonly kind: "remote"; readonly name: SourceName; readonly remote: Remote; readonly files: readonly RemoteFile[] }
+  /** the hub or bucket cannot be asked: what was downloaded from it before */
+  | { readonly kind: "kept"; readonly name: SourceName; readonly artifact: Artifact };
+
+/** Where sources are looked for. */
+export interface Places {
+  readonly hub: Hub;
+  readonly buckets: Buckets;
+  /** infra's `findPublished`, for file: URLs */
+  findPublished(uri: string): Promise<Published | null>;
+}
 
 /** Plans a local source; throws UserError when it isn't there or isn't what it should be. Null: the source is no local one. */
-export async function planLocal(name: SourceName, source: string): Promise<SourcePlan | null> {
+export async function planLocal(places: Pick<Places, "findPublished">, name: SourceName, source: string): Promise<SourcePlan | null> {
   if (!source.startsWith("file:")) return null;
-  const path = localPath(name, source);
+  const path = localPath(name, source.replace(/\/latest(\.json)?\/?$/, ""));
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new UserError(`the ${name}'s source cannot be read`, { path }, { cause: error });
   });
@@ -39,8 +49,12 @@ export async function planLocal(name: SourceName, source: string): Promise<Sourc
       throw new UserError("a model's source must be a directory with config.json, weights and tokenizer.json", { path });
     return { kind: "file", name, path };
   }
-  const paths = name === "model" ? selectModelFiles(await readdir(path), source) : selectDataFiles(await filesBelow(path), source);
-  return { kind: "directory", name, directory: path, paths };
+  if (name === "dataset")
+    return { kind: "directory", name, directory: path, paths: selectDataFiles(await filesBelow(path), source), published: null };
+  const published = await places.findPublished(pathToFileURL(path).href);
+  const directory = published === null ? path : fileURLToPath(published.uri);
+  const there = published === null ? await readdir(path) : published.manifest.files.map((file) => file.name);
+  return { kind: "directory", name, directory, paths: selectModelFiles(there, source), published };
 }
 
 function localPath(name: SourceName, source: string): string {
@@ -64,31 +78,32 @@ async function filesBelow(directory: string): Promise<string[]> {
     .map((entry) => relative(directory, join(entry.parentPath, entry.name)).split(sep).join("/"));
 }
 
-/** Plans a hub source at the commit that its revision means now; where the hub can't be reached, an earlier download stands in. */
-export async function planHub(
-  hub: Hub,
+/** Plans a source on the hub or in a bucket, at the version that its name means now; where it can't be reached, an earlier download stands in. */
+export async function planRemote(
+  places: Pick<Places, "hub" | "buckets">,
   name: SourceName,
   source: string,
-  kept: { readonly artifact: Artifact; readonly commit: string } | null,
+  kept: Artifact | null,
   signal: AbortSignal,
   onNote?: (note: string) => void,
 ): Promise<SourcePlan> {
-  const reference = parseHubSource(name === "model" ? "models" : "datasets", source);
-  let repository: Repository;
+  let remote: Remote;
   try {
-    repository = await hub.resolve(reference, signal, onNote);
+    remote = source.startsWith("s3:")
+      ? await places.buckets.open(source)
+      : await places.hub.resolve(parseHubSource(name === "model" ? "models" : "datasets", source), signal, onNote);
   } catch (error) {
-    if ((error as Error).name !== "HubUnreachableError" || kept === null) throw error;
-    return { kind: "kept", name, ...kept };
+    if ((error as Error).name !== "UnreachableError" || kept === null) throw error;
+    return { kind: "kept", name, artifact: kept };
   }
-  const paths = repository.files.map((file) => file.path);
+  const paths = remote.files.map((file) => file.path);
   const wanted = new Set(name === "model" ? selectModelFiles(paths, source) : selectDataFiles(paths, source));
-  return { kind: "hub", name, commit: repository.commit, repository, files: repository.files.filter((file) => wanted.has(file.path)) };
+  return { kind: "remote", name, remote, files: remote.files.filter((file) => wanted.has(file.path)) };
 }
 
-/** Name of a source's directory of links: another commit gets another one, for a run may still read the old. */
+/** Name of a source's directory of links: another version gets another one, for a run may still read the old. */
 export function viewName(plan: SourcePlan): string {
-  return plan.kind === "hub" ? `${plan.name}-${plan.commit.slice(0, 12)}` : plan.name;
+  return plan.kind === "remote" ? `${plan.name}-${plan.remote.version}` : plan.name;
 }
 
 /** A few words for people. */
@@ -98,9 +113,9 @@ export function describePlan(plan: SourcePlan): string {
       return basename(plan.path);
     case "directory":
       return plan.directory;
-    case "hub":
-      return `${plan.repository.id} at ${plan.commit.slice(0, 12)}`;
+    case "remote":
+      return plan.remote.title;
     case "kept":
-      return `the ${plan.name} at ${plan.commit.slice(0, 12)}, downloaded before: the hub cannot be reached`;
+      return `${plan.artifact.origin?.uri ?? `the ${plan.name}`}, downloaded before: its source cannot be reached`;
   }
 }

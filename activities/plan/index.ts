@@ -5,14 +5,12 @@ import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { parseGptjConfig, type GptjConfig } from "../../core/model/config.js";
 import { gigabytes, runNeeds } from "../../core/resources.js";
-import type { Hub } from "../../infra/hub/hub.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
-import { planHub, planLocal, type SourceName, type SourcePlan } from "../download/plan.js";
+import { planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "../download/plan.js";
 import type { StageContext } from "../stage.js";
 
 /** What planning is handed: the place where the run would run. */
-export interface PlanDependencies {
-  readonly hub: Hub;
+export interface PlanDependencies extends Places {
   readonly host: string;
   /** the target of a run that names none */
   readonly defaultTarget: string;
@@ -48,9 +46,9 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
 
   await check(async () => {
     say(`looking at ${config.model.source}`);
-    const source = await sourcePlan(dependencies.hub, "model", config.model.source, context.signal);
-    const needs = runNeeds(await modelConfig(dependencies.hub, source, context.signal), config.train);
-    const download = source.kind === "hub" ? await dependencies.hub.missing(source.repository, source.files) : 0;
+    const source = await sourcePlan(dependencies, "model", config.model.source, context.signal);
+    const needs = runNeeds(await modelConfig(source, context.signal), config.train);
+    const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     notes.push(
       `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${gigabytes(needs.memoryBytes)} of memory, the run ${gigabytes(needs.diskBytes)} of disk`,
     );
@@ -77,7 +75,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   });
   await check(async () => {
     say(`looking at ${config.dataset.source}`);
-    await sourcePlan(dependencies.hub, "dataset", config.dataset.source, context.signal);
+    await sourcePlan(dependencies, "dataset", config.dataset.source, context.signal);
   });
   await check(async () => {
     say(`looking at ${target}`);
@@ -99,19 +97,19 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   };
 }
 
-async function sourcePlan(hub: Hub, name: SourceName, source: string, signal: AbortSignal): Promise<SourcePlan> {
-  return (await planLocal(name, source)) ?? planHub(hub, name, source, null, signal);
+async function sourcePlan(places: Places, name: SourceName, source: string, signal: AbortSignal): Promise<SourcePlan> {
+  return (await planLocal(places, name, source)) ?? planRemote(places, name, source, null, signal);
 }
 
 /** The model's config.json, wherever it lies: small enough to be had before anything else. */
-async function modelConfig(hub: Hub, source: SourcePlan, signal: AbortSignal): Promise<GptjConfig> {
+async function modelConfig(source: SourcePlan, signal: AbortSignal): Promise<GptjConfig> {
   let path: string;
   let where: string;
-  if (source.kind === "hub") {
+  if (source.kind === "remote") {
     const file = source.files.filter((each) => each.path === "config.json");
-    const [cached] = await hub.fetch(source.repository, file, { signal, onBytes: () => undefined, onNote: () => undefined });
+    const [cached] = await source.remote.fetch(file, { signal, onBytes: () => undefined, onNote: () => undefined });
     path = cached!.blob;
-    where = `${source.repository.id}/config.json`;
+    where = `config.json of ${source.remote.title}`;
   } else if (source.kind === "directory") {
     path = where = join(source.directory, "config.json");
   } else throw new Error(`a model's source is a directory or a repository [got=${source.kind}]`);

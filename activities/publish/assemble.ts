@@ -125,8 +125,8 @@ function chainEntry(definition: StageDefinition, request: StageRequest, result: 
     evaluate: ["report"],
   };
   const outputs = handedOn[definition.name]!.map((name) => {
-    const { sha256, bytes } = outputNamed(request.inputs, name);
-    return { name: name === "tuned" ? "model" : name, sha256, bytes };
+    const { sha256, bytes, origin } = outputNamed(request.inputs, name);
+    return { name: name === "tuned" ? "model" : name, sha256, bytes, ...(origin === undefined ? {} : { origin }) };
   });
   const settings = definition.settings(request.config);
   const { name: stage, version } = definition;

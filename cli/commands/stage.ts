@@ -84,6 +84,11 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
   switch (call.name) {
     case "train":
       return trainLocally(trainDeps, request, Math.min(call.workers, call.config.train.shards), context);
+    case "download": {
+      const source = [call.config.model.source, call.config.dataset.source].find((each) => each.startsWith("s3:"));
+      if (source === undefined) return makeStages(environment).download(request, context);
+      return withS3(environment, source, (reachable) => makeStages(reachable).download(request, context));
+    }
     case "publish":
       return withS3(environment, call.config.publish.target, (reachable) => makeStages(reachable).publish(request, context));
     default:

@@ -3,13 +3,14 @@ import { readdir, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { selectModelFiles } from "../../activities/download/select.js";
 import { finishedStage } from "../../activities/stage.js";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
 import { checkChain, MANIFEST, parseManifest, type Link, type Manifest } from "../../core/format/manifest.js";
 import { outputNamed, STAGES, type StageResult } from "../../core/stage.js";
 import { artifactOf, directoryDigest, sha256 } from "../../infra/files.js";
 import { digestPublished, openPublished, type Published } from "../../infra/published.js";
-import { s3SettingsOf } from "../../infra/store/s3.js";
+import { s3SettingsOf, type S3Settings } from "../../infra/store/s3.js";
 import type { Command } from "../command.js";
 import type { Environment } from "../../workers/environment.js";
 import { untilInterrupted } from "../interrupt.js";
@@ -44,7 +45,46 @@ async function check(run: string, environment: Environment, signal: AbortSignal)
 }
 
 async function checkAddress(uri: string, environment: Environment, signal: AbortSignal): Promise<Link[]> {
-  return await withS3(environment, uri, async ({ variables }) => checkPublished(await openPublished(uri, s3SettingsOf(variables)), signal));
+  return await withS3(environment, uri, async ({ variables }) => {
+    const settings = s3SettingsOf(variables);
+    const links: Link[] = [];
+    for (let published: Published | null = await openPublished(uri, settings); published !== null;) {
+      links.push(...(await checkPublished(published, signal)));
+      const base = await checkBase(published, settings);
+      if (base !== null) links.push(base.link);
+      published = base?.published ?? null;
+    }
+    return links;
+  });
+}
+
+/** The link from a model to the one that Roslin published and this one was tuned from, and that model where the link holds; null: it has another base. */
+async function checkBase(
+  { uri, manifest }: Published,
+  settings: S3Settings,
+): Promise<{ readonly link: Link; readonly published: Published | null } | null> {
+  const model = manifest.chain.flatMap(({ stage, outputs }) => (stage === "download" ? outputs : [])).find(({ name }) => name === "model");
+  const origin = model?.origin;
+  if (origin?.manifest === undefined) return null;
+  // a local path is nobody's business: what was published on a machine is looked for beside its descendant
+  const place = origin.uri.includes("://") ? origin.uri : `${uri.replace(/\/[^/]*$/, "")}/${origin.uri}`;
+  const link = `base model ${place}`;
+  try {
+    const published = await openPublished(place, settings);
+    const { manifest: base, sha256: got } = published;
+    if (got !== origin.manifest)
+      return { link: { link, problem: `expected a manifest of ${origin.manifest}, got ${got}` }, published: null };
+    const read = selectModelFiles(
+      base.files.map(({ name }) => name),
+      place,
+    );
+    const weights = directoryDigest(base.files.filter(({ name }) => read.includes(name)));
+    const problem = weights === model!.sha256 ? null : `its files' digest is ${weights}, the model began with ${model!.sha256}`;
+    return { link: { link, problem }, published };
+  } catch (error) {
+    if (!(error instanceof UserError || error instanceof CorruptError)) throw error;
+    return { link: { link, problem: messageOf(error) }, published: null };
+  }
 }
 
 /** The files of a published model against its manifest, and the manifest's own chain. */

@@ -3,7 +3,7 @@ import { ConfigError } from "../errors.js";
 import { nearest } from "./nearest.js";
 
 const count = z.int().min(1);
-const source = z.string().regex(/^(hf|file):\/\/.+/, "must be hf://owner/name@revision or file:///path");
+const source = z.string().regex(/^(hf|file|s3):\/\/.+/, "must be hf://owner/name@revision, s3://bucket/prefix or file:///path");
 
 /** Sections default to `{}` parsed, so that every field of the result is there. */
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape).prefault({} as never);

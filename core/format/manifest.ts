@@ -25,7 +25,7 @@ const schema = z.object({
       settings: z.unknown(),
       inputs: z.array(named),
       key: digest,
-      outputs: z.array(file),
+      outputs: z.array(file.extend({ origin: z.object({ uri: z.string(), manifest: digest.optional() }).optional() })),
       stateDigest: digest.optional(),
     }),
   ),

@@ -1,34 +1,27 @@
 import { UserError } from "../../core/errors.js";
 import type { HubReference } from "../../core/sources.js";
-import { get, withRetries, type HubAccess, type Watch } from "./request.js";
-
-/** A file of a repository at one commit. */
-export interface HubFile {
-  /** path in the repository, with slashes */
-  readonly path: string;
-  readonly bytes: number;
-  /** sha256 of large files; of others git's blob id, the sha1 over "blob <bytes>\0" and the bytes */
-  readonly digest: { readonly kind: "sha256" | "git"; readonly hex: string };
-}
+import type { RemoteFile } from "../remote/remote.js";
+import { TIMING, withRetries, type Watch } from "../remote/retries.js";
+import { get, type WebAccess } from "../remote/web.js";
 
 /** A repository at one commit. */
 export interface Repository extends HubReference {
   readonly commit: string;
-  readonly files: readonly HubFile[];
+  readonly files: readonly RemoteFile[];
 }
 
-/** Asks the hub for a revision's commit and files: one request. Throws UserError for wrong names, HubUnreachableError when it can't be had. */
-export async function resolveRepository(access: HubAccess, reference: HubReference, watch: Watch): Promise<Repository> {
+/** Asks the hub for a revision's commit and files: one request. Throws UserError for wrong names, UnreachableError when it can't be had. */
+export async function resolveRepository(access: WebAccess, reference: HubReference, watch: Watch): Promise<Repository> {
   const { kind, id, revision } = reference;
   if (!/^https?:\/\/[^/]/.test(access.endpoint))
     throw new UserError("the hub's address is no http or https URL: correct HF_ENDPOINT", { got: access.endpoint });
   const url = `${access.endpoint}/api/${kind}/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
   const body = await withRetries(
-    access,
+    access.timing ?? TIMING,
     watch,
     () => 0,
     async () => {
-      const chunks: Uint8Array[] = [];
+      const chunks: Buffer[] = [];
       await get(access, url, { signal: watch.signal }, (chunk) => void chunks.push(chunk));
       return Buffer.concat(chunks).toString("utf8");
     },
@@ -41,7 +34,7 @@ export async function resolveRepository(access: HubAccess, reference: HubReferen
 }
 
 /** Address of a file's bytes. */
-export function fileUrl(access: HubAccess, repository: Repository, path: string): string {
+export function fileUrl(access: WebAccess, repository: Repository, path: string): string {
   const prefix = repository.kind === "datasets" ? "/datasets" : "";
   return `${access.endpoint}${prefix}/${repository.id}/resolve/${repository.commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
 }
@@ -54,11 +47,11 @@ interface Sibling {
 }
 
 /** The commit and files in the hub's answer; throws where a name would leave its directory or a digest is missing. */
-export function parseRepository(json: unknown): { readonly commit: string; readonly files: readonly HubFile[] } {
+export function parseRepository(json: unknown): { readonly commit: string; readonly files: readonly RemoteFile[] } {
   const { sha, siblings } = json as { sha?: unknown; siblings?: readonly Sibling[] };
   const commit = hex(sha, 40, "the commit");
   if (!Array.isArray(siblings)) throw new Error("it lists no files");
-  const files = (siblings as readonly Sibling[]).map((sibling): HubFile => {
+  const files = (siblings as readonly Sibling[]).map((sibling): RemoteFile => {
     const path = safePath(sibling.rfilename);
     const bytes = sibling.lfs?.size ?? sibling.size;
     if (typeof bytes !== "number" || !Number.isSafeInteger(bytes) || bytes < 0) throw new Error(`${path} has no size`);

@@ -39,13 +39,18 @@ const IDLE_MS = 60_000;
 /** Names the writer of an object, so that a lost answer to a creation can be told from a lost race. */
 const NONCE = "roslin-nonce";
 
-/** A store in a bucket, below a prefix ("" for none); errors as `s3Error` words them. */
-export function s3Store(bucket: string, prefix: string, settings: S3Settings): ObjectStore {
-  const client = new S3Client({
+/** A client of S3 with these settings. */
+export function s3Client(settings: S3Settings): S3Client {
+  return new S3Client({
     ...settings,
     ...(settings.endpoint === undefined ? {} : { forcePathStyle: true, region: settings.region ?? "us-east-1" }),
     requestHandler: { connectionTimeout: 5_000, socketTimeout: IDLE_MS },
   });
+}
+
+/** A store in a bucket, below a prefix ("" for none); errors as `s3Error` words them. */
+export function s3Store(bucket: string, prefix: string, settings: S3Settings): ObjectStore {
+  const client = s3Client(settings);
   const where = { bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
   const below = prefix === "" ? "" : `${prefix}/`;
   const at = (key: string): { Bucket: string; Key: string } => ({ Bucket: bucket, Key: below + key });

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { statSync } from "node:fs";
 import { appendFile, cp, mkdir, readFile, readdir, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -70,8 +69,14 @@ test("model and dataset come from the hub with what is needed, digests and commi
   assert.deepEqual((await readdir(pathOf(result, "model"))).sort(), ["config.json", "model.safetensors", "tokenizer.json"]);
   assert.deepEqual(await readFile(join(pathOf(result, "model"), "model.safetensors")), MODEL["model.safetensors"]);
   assert.equal(await readFile(join(pathOf(result, "dataset"), "data", "rows.json"), "utf8"), ROWS);
-  assert.deepEqual(result.outputs, await Promise.all(result.outputs.map(({ name }) => artifactOf(name, pathOf(result, name)))));
-  assert.deepEqual(Object.keys(result.metrics["commits"] as object), ["model", "dataset"]);
+  assert.deepEqual(
+    result.outputs.map(({ name, uri, sha256, bytes }) => ({ name, uri, sha256, bytes })),
+    await Promise.all(result.outputs.map(({ name }) => artifactOf(name, pathOf(result, name)))),
+  );
+  const [model, dataset] = result.outputs.map(({ origin }) => origin!.uri);
+  assert.match(model!, /^hf:\/\/org\/m@[0-9a-f]{40}$/);
+  assert.match(dataset!, /^hf:\/\/org\/d@[0-9a-f]{40}$/);
+  assert.deepEqual([result.metrics["modelFrom"], result.metrics["datasetFrom"]], [model, dataset]);
   assert.equal(result.metrics["bytesFetched"], result.metrics["bytes"]);
   assert.ok(server.requests.every(({ path }) => !path.includes("README")));
 });
@@ -118,18 +123,18 @@ test("after kill -9 the bytes that had come are not asked for again", async (con
     response.writeHead(200, { "content-length": bytes });
     response.write(MODEL["model.safetensors"].subarray(0, 1000));
     // one more byte after the time at which progress is noted; then silence
-    setTimeout(() => response.write(MODEL["model.safetensors"].subarray(1000, 1001)), 700);
+    setTimeout(() => response.write(MODEL["model.safetensors"].subarray(1000, 1001)), 200);
     return true;
   };
   const child = spawn(process.execPath, [fileURLToPath(new URL("download-child.js", import.meta.url)), server.url, server.work], {
     stdio: "ignore",
   });
   const exit = once(child, "exit");
-  const journal = async (): Promise<boolean> =>
-    (await readdir(server.work, { recursive: true })).some(
-      (name) => /[0-9a-f]{64}\.part\.journal$/.test(name) && statSync(join(server.work, name)).size > 0,
-    );
-  while (!(await journal())) await sleep(50);
+  const journal = async (): Promise<string> => {
+    const name = (await readdir(server.work, { recursive: true })).find((each) => /[0-9a-f]{64}\.part\.journal$/.test(each));
+    return name === undefined ? "" : await readFile(join(server.work, name), "utf8");
+  };
+  while (!(await journal()).includes("0 1001\n")) await sleep(50);
   child.kill("SIGKILL");
   await exit;
   server.misbehave = () => false;
@@ -149,7 +154,7 @@ test("with the hub out of reach an earlier download is used, and that is said", 
   server.misbehave = (_, response) => (response.writeHead(503).end(), true);
   assert.deepEqual(await run(HUB), { ...first, reused: true });
   assert.ok(
-    notes.some((note) => note.includes("the hub cannot be reached")),
+    notes.some((note) => note.includes("its source cannot be reached")),
     notes.join("\n"),
   );
   await rename(join(pathOf(first, "dataset"), "data", "rows.json"), join(pathOf(first, "dataset"), "data", "other.json"));

@@ -7,7 +7,9 @@ import { pathToFileURL } from "node:url";
 import { plan, type PlanDependencies } from "../../../activities/plan/index.js";
 import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
+import { createBuckets } from "../../../infra/bucket/bucket.js";
 import { createHub } from "../../../infra/hub/hub.js";
+import { findPublished } from "../../../infra/published.js";
 
 const GB = 1e9;
 let directory: string;
@@ -39,6 +41,8 @@ after(() => rm(directory, { recursive: true, force: true }));
 /** A machine with everything that GPT-J 6B needs. */
 const roomy = (): PlanDependencies => ({
   hub: createHub({ endpoint: "http://127.0.0.1:1", token: null, cacheDirectory: join(directory, "cache") }),
+  buckets: createBuckets({ settings: {}, cacheDirectory: join(directory, "objects") }),
+  findPublished: (uri) => findPublished(uri, {}),
   host: "here",
   defaultTarget: "s3://bucket/models",
   memory: () => ({ total: 128 * GB, available: 120 * GB }),

@@ -4,14 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { download } from "../../../activities/download/index.js";
 import { publish } from "../../../activities/publish/index.js";
 import { verify } from "../../../cli/commands/verify.js";
+import { parseRunConfig } from "../../../core/config/schema.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { CorruptError, UserError } from "../../../core/errors.js";
 import { checkChain } from "../../../core/format/manifest.js";
 import { outputNamed } from "../../../core/stage.js";
 import { directoryDigest, sha256 } from "../../../infra/files.js";
 import { openPublished } from "../../../infra/published.js";
+import { dependenciesFor } from "../../activities/download/dependencies.js";
 import { finishedRun, publishDependencies } from "../../activities/publish/run.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-verify-"));
@@ -53,6 +56,48 @@ test("a changed file is named", async () => {
   await assert.rejects(
     verify.run([uri], environment),
     (error) => error instanceof CorruptError && /1 of \d+ links are broken.*model\.safetensors/.test(error.message),
+  );
+});
+
+/** Publishes a model that was tuned from the latest one of `target`, with the tuned weights of the tests' run. */
+async function descendant(target: string): Promise<string> {
+  const place = mkdtempSync(join(root, "next-"));
+  const request = await finishedRun(place, target);
+  const config = parseRunConfig({
+    ...request.config,
+    model: { source: `${target}/latest.json` },
+    dataset: { source: pathToFileURL(join(place, "rows.json")).href },
+  });
+  const context = { signal: new AbortController().signal, progress: () => undefined };
+  const downloaded = await download(dependenciesFor("http://127.0.0.1:9", place), { ...request, config, inputs: [] }, context);
+  const inputs = request.inputs.map((input) => downloaded.outputs.find(({ name }) => name === input.name) ?? input);
+  const result = await publish(publishDependencies(), { ...request, config, inputs }, context);
+  return outputNamed(result.outputs, "published").uri;
+}
+
+test("the chain of a model that was tuned from a published one reaches through to that one's files", async () => {
+  const { target, uri } = await published();
+  const next = await descendant(target);
+  assert.equal(await verify.run([next], environment), 0);
+  const { manifest } = await openPublished(next, {});
+  assert.equal(manifest.chain[0]!.outputs[0]!.origin!.uri, uri.split("/").at(-1));
+  appendFileSync(join(fileURLToPath(uri), "evaluation.json"), " ");
+  await assert.rejects(verify.run([next], environment), new RegExp(`1 of .* broken, the first: ${uri}/evaluation.json`));
+  appendFileSync(join(fileURLToPath(uri), "manifest.json"), "\n");
+  await assert.rejects(verify.run([next], environment), new RegExp(`the first: base model ${uri}`));
+  rmSync(fileURLToPath(uri), { recursive: true });
+  await assert.rejects(verify.run([next], environment), new RegExp(`the first: base model ${uri}`));
+});
+
+test("a published model with a changed file is no base", async () => {
+  const { target, uri } = await published();
+  const model = join(fileURLToPath(uri), "model.safetensors");
+  const bytes = readFileSync(model);
+  bytes[bytes.length - 1]! ^= 1;
+  writeFileSync(model, bytes);
+  await assert.rejects(
+    descendant(target),
+    /UserError: a file of the published model is not what its manifest says.*file=model\.safetensors/,
   );
 });
 

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { parseHubSource } from "../../../core/sources.js";
 import { createHub, type Hub } from "../../../infra/hub/hub.js";
+import { checkRoom, type Remote } from "../../../infra/remote/remote.js";
 import { cutAfter, noise, startTestHub, type TestHub } from "./harness.js";
 
 const MIB = 2 ** 20;
@@ -30,42 +31,43 @@ function hubOf(server: TestHub, token: string | null = null, timing = { stallMs:
 
 const never = new AbortController().signal;
 const quiet = { signal: never, onBytes: () => {}, onNote: () => {} };
+const commitOf = ({ origin }: Remote): string => origin.uri.split("@")[1]!;
 const reference = parseHubSource("models", "hf://org/m@main");
 
 test("files arrive in the standard cache: blobs by digest, relative links in snapshots, the branch in refs", async (context) => {
   const { server, hub } = await setUp(context);
   const repository = await hub.resolve(reference, never);
-  const cached = await hub.fetch(repository, repository.files, quiet);
+  const cached = await repository.fetch(repository.files, quiet);
   const folder = join(server.work, "hub", "models--org--m");
   assert.deepEqual(
     cached.map(({ path }) => path),
     ["config.json", "model.safetensors", "sub/empty.txt"],
   );
   assert.equal(cached[1]!.sha256, sha256(WEIGHTS));
-  assert.equal(await readFile(join(folder, "refs", "main"), "utf8"), repository.commit);
+  assert.equal(await readFile(join(folder, "refs", "main"), "utf8"), commitOf(repository));
   assert.equal(
-    await readlink(join(folder, "snapshots", repository.commit, "model.safetensors")),
+    await readlink(join(folder, "snapshots", commitOf(repository), "model.safetensors")),
     join("..", "..", "blobs", sha256(WEIGHTS)),
   );
   assert.equal(
-    await readlink(join(folder, "snapshots", repository.commit, "sub", "empty.txt")),
+    await readlink(join(folder, "snapshots", commitOf(repository), "sub", "empty.txt")),
     "../../../blobs/e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
   );
-  assert.deepEqual(await readFile(join(folder, "snapshots", repository.commit, "model.safetensors")), WEIGHTS);
+  assert.deepEqual(await readFile(join(folder, "snapshots", commitOf(repository), "model.safetensors")), WEIGHTS);
   assert.equal((await readdir(join(folder, "blobs"))).length, 3, "no partial file, journal or lock is left");
 });
 
 test("what is in the cache is digested, not fetched again; a corrupt blob is set aside and fetched anew", async (context) => {
   const { server, hub } = await setUp(context);
   const repository = await hub.resolve(reference, never);
-  const [first] = await hub.fetch(repository, repository.files.slice(1, 2), quiet);
+  const [first] = await repository.fetch(repository.files.slice(1, 2), quiet);
   const sent = server.sent;
-  assert.equal((await hub.fetch(repository, repository.files.slice(1, 2), quiet))[0]!.fetched, 0);
+  assert.equal((await repository.fetch(repository.files.slice(1, 2), quiet))[0]!.fetched, 0);
   assert.equal(server.sent, sent);
   const bad = Buffer.from(WEIGHTS);
   bad[5]! ^= 1;
   await writeFile(first!.blob, bad);
-  assert.equal((await hub.fetch(repository, repository.files.slice(1, 2), quiet))[0]!.fetched, WEIGHTS.length);
+  assert.equal((await repository.fetch(repository.files.slice(1, 2), quiet))[0]!.fetched, WEIGHTS.length);
   assert.deepEqual(await readFile(first!.blob), WEIGHTS);
   assert.deepEqual(await readFile(`${first!.blob}.bad`), bad);
 });
@@ -78,7 +80,7 @@ test("a cut connection goes on from the byte that it reached", async (context) =
     return false;
   };
   const repository = await hub.resolve(reference, never);
-  const [file] = await hub.fetch(repository, repository.files.slice(1, 2), quiet);
+  const [file] = await repository.fetch(repository.files.slice(1, 2), quiet);
   assert.equal(file!.fetched, WEIGHTS.length);
   const ranges = server.requests.slice(1).map(({ range }) => range);
   assert.equal(ranges[0], undefined);
@@ -96,10 +98,10 @@ test("an aborted download is resumed by the next process from its journal", asyn
     return false;
   };
   const onBytes = (done: number): void => void (done >= 2 * MIB && abort.abort(new Error("stopped here")));
-  await assert.rejects(hub.fetch(repository, repository.files.slice(1, 2), { ...quiet, signal: abort.signal, onBytes }), /stopped here/);
-  const missing = await hub.missing(repository, repository.files.slice(1, 2));
+  await assert.rejects(repository.fetch(repository.files.slice(1, 2), { ...quiet, signal: abort.signal, onBytes }), /stopped here/);
+  const missing = await repository.missing(repository.files.slice(1, 2));
   assert.ok(missing > 0 && missing <= MIB + 7, String(missing));
-  const [file] = await hubOf(server).fetch(repository, repository.files.slice(1, 2), quiet);
+  const [file] = await repository.fetch(repository.files.slice(1, 2), quiet);
   assert.equal(file!.fetched, missing);
   assert.equal(server.requests.at(-1)!.range, `bytes=${WEIGHTS.length - missing}-${WEIGHTS.length - 1}`);
 });
@@ -122,7 +124,7 @@ test("the token goes to the endpoint's origin only, and each redirect is followe
   };
   const hub = hubOf(server, "hf_secret");
   const repository = await hub.resolve(reference, never);
-  await hub.fetch(repository, repository.files.slice(1, 2), quiet);
+  await repository.fetch(repository.files.slice(1, 2), quiet);
   assert.deepEqual(
     server.requests.map(({ authorization }) => authorization),
     ["Bearer hf_secret", "Bearer hf_secret", "Bearer hf_secret"],
@@ -141,12 +143,13 @@ test("a wrong byte is fetched once more, then named with both digests and never 
     return true;
   };
   const repository = await hub.resolve(reference, never);
-  const [file] = await hub.fetch(repository, repository.files.slice(1, 2), quiet);
+  const [file] = await repository.fetch(repository.files.slice(1, 2), quiet);
   assert.equal(file!.sha256, sha256(WEIGHTS));
 
   wrong = 2;
   const other = createHub({ endpoint: server.url, token: null, cacheDirectory: join(server.work, "other") });
-  await assert.rejects(other.fetch(repository, repository.files.slice(1, 2), quiet), (error: Error) => {
+  const fresh = await other.resolve(reference, never);
+  await assert.rejects(fresh.fetch(fresh.files.slice(1, 2), quiet), (error: Error) => {
     assert.equal(error.name, "UserError");
     for (const part of ["wrong digest", "model.safetensors", sha256(WEIGHTS), sha256(bad)]) assert.ok(error.message.includes(part), part);
     return true;
@@ -183,7 +186,7 @@ test("401, 404 and 416 are final and say what to do", async (context) => {
   server.misbehave = () => false;
   const repository = await hub.resolve(reference, never);
   server.misbehave = (_, response) => (response.writeHead(416).end(), true);
-  await assert.rejects(hub.fetch(repository, repository.files, quiet), /fewer bytes/);
+  await assert.rejects(repository.fetch(repository.files.slice(0, 1), quiet), /fewer bytes/);
   assert.equal(server.requests.length, 5, "none was asked twice");
 });
 
@@ -191,36 +194,37 @@ test("a server that ignores ranges, or sends more than it said, is not believed"
   const { server, hub } = await setUp(context);
   const repository = await hub.resolve(reference, never);
   server.misbehave = (_, response) => (response.end(Buffer.concat([WEIGHTS, WEIGHTS])), true);
-  await assert.rejects(hub.fetch(repository, repository.files.slice(1, 2), quiet), /more bytes than it said/);
+  await assert.rejects(repository.fetch(repository.files.slice(1, 2), quiet), /more bytes than it said/);
   const whole = { ...repository.files[1]!, bytes: 65 * MIB };
   server.misbehave = (_, response) => (response.end(WEIGHTS), true);
-  await assert.rejects(hub.fetch(repository, [whole], quiet), /does not serve ranges/);
+  await assert.rejects(repository.fetch([whole], quiet), /does not serve ranges/);
 });
 
 test("a hub that is not there is unreachable, not the user's mistake", async (context) => {
   const { server } = await setUp(context);
   const hub = createHub({ endpoint: "http://127.0.0.1:9", token: null, cacheDirectory: server.work, timing: { stallMs: 100, retryMs: 1 } });
-  await assert.rejects(hub.resolve(reference, never), (error: Error) => error.name === "HubUnreachableError");
+  await assert.rejects(hub.resolve(reference, never), (error: Error) => error.name === "UnreachableError");
 });
 
 test("an address that is none is the user's mistake", async () => {
   const hub = createHub({ endpoint: "localhost:8080", token: null, cacheDirectory: "/nowhere" });
   await assert.rejects(hub.resolve(reference, never), /UserError: .*correct HF_ENDPOINT/);
-  await assert.rejects(createHub({ endpoint: "", token: null, cacheDirectory: "/dev/null/x" }).checkSpace(1), /UserError: .*set HF_HOME/);
+  await assert.rejects(checkRoom("/dev/null/x", 1, "HF_HOME"), /UserError: .*set HF_HOME/);
 });
 
 test("too little room is said before a byte is fetched, with need and have", async (context) => {
   const { hub } = await setUp(context);
-  await assert.rejects(hub.checkSpace(1e18), /UserError: .*need=1000000000\.0 GB, have=\d/);
-  await hub.checkSpace(1);
+  const repository = await hub.resolve(reference, never);
+  await assert.rejects(repository.checkSpace(1e18), /UserError: .*need=1000000000\.0 GB, have=\d/);
+  await repository.checkSpace(1);
 });
 
 test("two downloads of a file at once fetch it once", async (context) => {
   const { server, hub } = await setUp(context);
   const repository = await hub.resolve(reference, never);
   const both = await Promise.all([
-    hub.fetch(repository, repository.files, quiet),
-    hubOf(server).fetch(repository, repository.files, quiet),
+    repository.fetch(repository.files, quiet),
+    (await hubOf(server).resolve(reference, never)).fetch(repository.files, quiet),
   ]);
   const fetched = both.flat().reduce((sum, file) => sum + file.fetched, 0);
   assert.equal(fetched, WEIGHTS.length + 2);
@@ -232,6 +236,6 @@ test("a partial file of another client is left alone", async (context) => {
   await mkdir(blobs, { recursive: true });
   await writeFile(join(blobs, `${sha256(WEIGHTS)}.incomplete`), "half");
   const repository = await hub.resolve(reference, never);
-  await hub.fetch(repository, repository.files, quiet);
+  await repository.fetch(repository.files, quiet);
   assert.equal(await readFile(join(blobs, `${sha256(WEIGHTS)}.incomplete`), "utf8"), "half");
 });

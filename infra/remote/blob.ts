@@ -1,0 +1,196 @@
+import { mkdir, open, readFile, rename, rm, stat, type FileHandle } from "node:fs/promises";
+import { uptime } from "node:os";
+import { dirname } from "node:path";
+import { UserError } from "../../core/errors.js";
+import { syncDirectory } from "../files.js";
+import { lock } from "../lock.js";
+import type { Crew, Digesting } from "./crew.js";
+import { bytesDone, bytesInOrder, journalLine, planSegments, type Segment } from "./segments.js";
+import type { DigestJob, Source } from "./thread.js";
+
+/** Requests under way at a time, of one file. */
+const PARALLEL = 8;
+/** Milliseconds between the moments at which what came is forced to disk, to count even after a power cut. */
+const SYNC_MS = 5000;
+
+/** A file that a cache is to hold. */
+export interface WantedBlob {
+  /** for people */
+  readonly name: string;
+  /** where it will lie */
+  readonly blob: string;
+  readonly bytes: number;
+  readonly source: Source;
+  /** what its bytes must have; null: nothing is stated of them but their number */
+  readonly digest: { readonly kind: "sha256" | "git" | "md5"; readonly hex: string } | null;
+}
+
+/** What happens while a file is fetched. */
+export interface BlobEvents {
+  readonly signal: AbortSignal;
+  /** how many of the file's bytes lie on disk now */
+  onBytes(done: number): void;
+  onNote(note: string): void;
+}
+
+/** Names beside a blob; never `.incomplete`, to which other clients append. */
+const partOf = (blob: string): string => `${blob}.part`;
+const journalOf = (blob: string): string => `${blob}.part.journal`;
+
+/**
+ * Makes sure that a cache holds a file's bytes, digest checked, and gives their sha256. What an earlier try left is gone
+ * on with. Throws UserError when the bytes have the wrong digest twice.
+ */
+export async function fetchBlob(
+  crew: Crew,
+  wanted: WantedBlob,
+  events: BlobEvents,
+): Promise<{ readonly sha256: string; readonly fetched: number }> {
+  const { name, blob } = wanted;
+  await mkdir(dirname(blob), { recursive: true });
+  const unlock = await lock(`${blob}.part.lock`, events.signal, (holder) => events.onNote(`waiting for ${holder}, which fetches ${name}`));
+  try {
+    const present = await matches(crew, wanted, events);
+    if (typeof present === "string") {
+      events.onBytes(wanted.bytes);
+      return { sha256: present, fetched: 0 };
+    }
+    if (present !== null) await rename(blob, `${blob}.bad`);
+    let fetched = 0;
+    events.onNote(name);
+    for (let attempt = 1; ; attempt++) {
+      const part = await fetchPart(crew, wanted, events);
+      fetched += part.fetched;
+      if (typeof part.digested === "string") {
+        await rename(partOf(blob), blob);
+        await syncDirectory(dirname(blob));
+        await rm(journalOf(blob), { force: true });
+        return { sha256: part.digested, fetched };
+      }
+      await rename(partOf(blob), `${blob}.bad`);
+      await rm(journalOf(blob), { force: true });
+      if (attempt === 2)
+        throw new UserError("a downloaded file has the wrong digest, twice: it was not used. Try again later, or another version", {
+          file: wanted.source.address,
+          expected: wanted.digest?.hex,
+          got: part.digested.wrong,
+          kept: `${blob}.bad`,
+        });
+      events.onNote(`${name} came with the wrong digest; fetching it once more`);
+    }
+  } finally {
+    await unlock();
+  }
+}
+
+/** How many bytes of a file need not be fetched again. */
+export async function bytesPresent(blob: string, bytes: number): Promise<number> {
+  if ((await sizeOf(blob)) === bytes) return bytes;
+  return bytesDone(await startSegments(blob, bytes));
+}
+
+async function startSegments(blob: string, bytes: number): Promise<Segment[]> {
+  const noted = (await sizeOf(partOf(blob))) === bytes ? await stat(journalOf(blob)).catch(() => null) : null;
+  const journal = noted === null ? "" : await readFile(journalOf(blob), "utf8");
+  return planSegments(bytes, journal, (noted?.mtimeMs ?? 0) < Date.now() - uptime() * 1000);
+}
+
+/** Fetches what is missing of the partial file and digests it all the while; gives the bytes that came over the wire. */
+async function fetchPart(
+  crew: Crew,
+  { blob, bytes, source, digest }: WantedBlob,
+  events: BlobEvents,
+): Promise<{ readonly fetched: number; readonly digested: string | { readonly wrong: string } }> {
+  const segments = await startSegments(blob, bytes);
+  const before = bytesDone(segments);
+  if (before === 0) await rm(journalOf(blob), { force: true });
+  const file = await open(partOf(blob), before === 0 ? "w+" : "r+");
+  const journal = await open(journalOf(blob), "a");
+  const syncing = keepSynced(file, journal, segments);
+  try {
+    await file.truncate(bytes);
+    const digesting = crew.digest(digestJob(partOf(blob), bytes, digest));
+    const moved = (): void => {
+      digesting.upTo(bytesInOrder(segments));
+      events.onBytes(bytesDone(segments));
+    };
+    moved();
+    const waiting = segments.filter((segment) => segment.start + segment.done < segment.end);
+    const bringNext = async (): Promise<void> => {
+      for (let segment = waiting.shift(); segment !== undefined; segment = waiting.shift()) {
+        const own = segment;
+        const onDone = (done: number): void => {
+          own.done = done;
+          moved();
+        };
+        const job = { source, bytes, segment: own, part: partOf(blob), journal: journalOf(blob) };
+        await crew.transfer(job, onDone, (note) => events.onNote(note));
+      }
+    };
+    await Promise.all(Array.from({ length: PARALLEL }, bringNext));
+    return { fetched: bytesDone(segments) - before, digested: await judged(digesting, digest) };
+  } finally {
+    await syncing.stop();
+    await journal.close();
+    await file.close();
+  }
+}
+
+/**
+ * Forces what came to disk now and then, and notes it, so that a power cut costs seconds. Nothing waits for it at the
+ * end: bytes that a power cut tears are found by their digest, which every use of a file checks.
+ */
+function keepSynced(file: FileHandle, journal: FileHandle, segments: readonly Segment[]): { stop(): Promise<void> } {
+  let noted = new Map<number, number>();
+  let working = Promise.resolve();
+  const sync = async (): Promise<void> => {
+    const now = new Map(segments.map(({ index, done }) => [index, done]));
+    await file.datasync();
+    const news = [...now].filter(([index, done]) => done !== noted.get(index) && done > 0);
+    await journal.appendFile(news.map(([index, done]) => journalLine({ index, done }, true)).join(""));
+    await journal.datasync();
+    noted = now;
+  };
+  // what fails here fails where the bytes are written, too
+  const timer = setInterval(() => void (working = working.then(sync).catch(() => undefined)), SYNC_MS);
+  return {
+    stop: () => {
+      clearInterval(timer);
+      return working;
+    },
+  };
+}
+
+async function sizeOf(path: string): Promise<number | null> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/** The sha256 of a file that has the right digest; `wrong`: the digest it has instead; null: there is no file. */
+async function matches(
+  crew: Crew,
+  { name, blob, bytes: expected, digest }: WantedBlob,
+  events: BlobEvents,
+): Promise<string | { readonly wrong: string } | null> {
+  const bytes = await sizeOf(blob);
+  if (bytes === null) return null;
+  if (bytes !== expected) return { wrong: `${bytes} bytes instead of ${expected}` };
+  events.onNote(`checking ${name}`);
+  const digesting = crew.digest(digestJob(blob, bytes, digest), (done) => events.onBytes(done));
+  digesting.upTo(bytes);
+  return await judged(digesting, digest);
+}
+
+function digestJob(path: string, bytes: number, digest: WantedBlob["digest"]): DigestJob {
+  return { path, bytes, also: digest === null || digest.kind === "sha256" ? null : digest.kind };
+}
+
+async function judged(digesting: Digesting, digest: WantedBlob["digest"]): Promise<string | { readonly wrong: string }> {
+  const { sha256, also } = await digesting.result;
+  const found = also ?? sha256;
+  return digest === null || found === digest.hex ? sha256 : { wrong: found };
+}

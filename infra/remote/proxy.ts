@@ -1,0 +1,92 @@
+import { request, type Agent, type RequestOptions } from "node:http";
+import { Agent as SecureAgent } from "node:https";
+import type { Duplex } from "node:stream";
+import { connect } from "node:tls";
+import { UserError } from "../../core/errors.js";
+
+/** Proxies as HTTPS_PROXY, HTTP_PROXY and NO_PROXY name them; null: none. Node's own clients don't look at these. */
+export interface ProxySettings {
+  readonly https: string | null;
+  readonly http: string | null;
+  /** comma-separated hosts that are asked directly, subdomains included; "*": all */
+  readonly except: string;
+}
+
+/** How a request goes by a proxy. */
+export interface Proxied {
+  readonly options: RequestOptions;
+  /** true: the proxy is asked for the whole address; false: it opens a tunnel */
+  readonly plain: boolean;
+  /** for the proxy */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+const tunnels = new Map<string, Agent>();
+
+/** The way to `url` by the proxy that is set for it; null: the direct one. Throws UserError for an address that is none. */
+export function throughProxy(url: URL, settings: ProxySettings): Proxied | null {
+  const secure = url.protocol === "https:";
+  const address = secure ? settings.https : settings.http;
+  if (address === null || isExcepted(url, settings.except)) return null;
+  const proxy = parseProxy(address);
+  const { username, password } = proxy;
+  const name = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  const headers: Record<string, string> = username === "" ? {} : { "proxy-authorization": `Basic ${Buffer.from(name).toString("base64")}` };
+  if (!secure) return { options: { host: proxy.hostname, port: portOf(proxy) }, plain: true, headers };
+  let agent = tunnels.get(address);
+  if (agent === undefined) tunnels.set(address, (agent = tunnelAgent(proxy, headers)));
+  return { options: { agent }, plain: false, headers };
+}
+
+function parseProxy(address: string): URL {
+  try {
+    const url = new URL(/^[a-z]+:\/\//i.test(address) ? address : `http://${address}`);
+    if (url.protocol === "http:") return url;
+  } catch {
+    // said below
+  }
+  throw new UserError("a proxy's address must be http://host:port: correct HTTPS_PROXY or HTTP_PROXY", {
+    got: address.replace(/\/\/.*@/, "//…@"),
+  });
+}
+
+function portOf(proxy: URL): number {
+  return proxy.port === "" ? 80 : Number(proxy.port);
+}
+
+function isExcepted({ hostname, host }: URL, except: string): boolean {
+  return except.split(",").some((entry) => {
+    const name = entry.trim().replace(/^\*?\./, "");
+    return name === "*" || (name !== "" && (hostname === name || host === name || hostname.endsWith(`.${name}`)));
+  });
+}
+
+/** TLS inside tunnels that the proxy opens on CONNECT. */
+function tunnelAgent(proxy: URL, headers: Readonly<Record<string, string>>): Agent {
+  const agent = new SecureAgent({ keepAlive: true });
+  const open = ({ host, port, servername }: TunnelOptions, opened: (error: Error | null, stream?: Duplex) => void): undefined => {
+    const to = `${host}:${port}`;
+    const asked = request({
+      host: proxy.hostname,
+      port: portOf(proxy),
+      method: "CONNECT",
+      path: to,
+      headers: { host: to, ...headers },
+      agent: false,
+    });
+    asked.on("connect", (answer, socket) => {
+      if (answer.statusCode === 200) return opened(null, connect({ socket, servername: servername ?? host }));
+      socket.destroy();
+      opened(new Error(`the proxy ${proxy.host} answered ${answer.statusCode} to CONNECT ${to}`));
+    });
+    asked.on("error", (error) => opened(new Error(`the proxy ${proxy.host} cannot be reached: ${error.message}`))).end();
+  };
+  // the agent hands sockets on when they are there; its types know only the other way
+  return Object.assign(agent, { createConnection: open as never });
+}
+
+interface TunnelOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly servername?: string;
+}

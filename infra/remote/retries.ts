@@ -1,0 +1,61 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf } from "../../core/errors.js";
+
+/** Patience, in milliseconds. */
+export interface Timing {
+  /** a request that brings no byte for so long is given up and made again */
+  readonly stallMs: number;
+  /** wait before the first retry; it doubles with each further one */
+  readonly retryMs: number;
+}
+
+/** Patience with the real world. */
+export const TIMING: Timing = { stallMs: 30_000, retryMs: 500 };
+/** Failures in a row, without a byte of progress, that end a download. */
+const MAX_FAILURES = 7;
+const MAX_WAIT_MS = 300_000;
+
+/** A failure that another try can mend, and how long the server wants us to wait. */
+export class PassingError extends Error {
+  readonly waitMs: number;
+  constructor(message: string, waitMs = 0, options?: ErrorOptions) {
+    super(message, options);
+    this.waitMs = waitMs;
+  }
+}
+
+/** A place could not be reached, or kept failing: time may mend it. */
+export class UnreachableError extends Error {
+  override readonly name = "UnreachableError";
+}
+
+/** Who hears how a request goes. */
+export interface Watch {
+  readonly signal: AbortSignal;
+  /** hears why something is tried again */
+  onNote?(note: string): void;
+}
+
+/** Tries `work` until it succeeds, fails for good or makes no progress MAX_FAILURES times in a row: then UnreachableError. */
+export async function withRetries<T>(
+  timing: Timing,
+  { signal, onNote }: Watch,
+  progress: () => number,
+  work: () => Promise<T>,
+): Promise<T> {
+  for (let failures = 0; ;) {
+    const before = progress();
+    try {
+      return await work();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof PassingError)) throw error;
+      failures = progress() > before ? 1 : failures + 1;
+      if (failures >= MAX_FAILURES)
+        throw new UnreachableError(`the server does not answer as it should: ${messageOf(error)}`, { cause: error });
+      const wait = Math.min(MAX_WAIT_MS, Math.max(error.waitMs, timing.retryMs * 2 ** (failures - 1)));
+      onNote?.(`${messageOf(error)}; trying again in ${Math.ceil(wait / 1000)} s`);
+      await sleep(wait, undefined, { signal });
+    }
+  }
+}
