@@ -96,13 +96,20 @@ test("a second call asks for the commits only; a moved branch is noticed, and th
   assert.equal(await readFile(join(pathOf(first, "dataset"), "data", "rows.json"), "utf8"), ROWS);
 });
 
+/** Resolves when config.json, which is fetched beside the weights, is in the cache. */
+async function configArrived(server: TestHub): Promise<void> {
+  const isThere = async (): Promise<boolean> =>
+    (await readdir(server.work, { recursive: true })).some((name) => /snapshots\/[0-9a-f]+\/config\.json$/.test(name));
+  while (!(await isThere())) await sleep(20);
+}
+
 test("an interrupted download goes on with the bytes that are there", async (context) => {
   const { server, run } = await setUp(context);
   const abort = new AbortController();
   server.misbehave = (request, response) => {
     if (!request.url!.endsWith("model.safetensors")) return false;
     if (request.headers.range === undefined) cutAfter(response, 2048);
-    else abort.abort(new Error("killed"));
+    else void configArrived(server).then(() => abort.abort(new Error("killed")));
     return request.headers.range !== undefined;
   };
   await assert.rejects(run(HUB, abort.signal), /killed/);
@@ -135,6 +142,7 @@ test("after kill -9 the bytes that had come are not asked for again", async (con
     return name === undefined ? "" : await readFile(join(server.work, name), "utf8");
   };
   while (!(await journal()).includes("0 1001\n")) await sleep(50);
+  await configArrived(server);
   child.kill("SIGKILL");
   await exit;
   server.misbehave = () => false;
