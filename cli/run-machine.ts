@@ -1,8 +1,10 @@
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { clearAttempts } from "../activities/train/index.js";
 import { UserError } from "../core/errors.js";
 import { lock, processStart } from "../infra/lock.js";
 import { atFreePorts, isAlive, stopProcess } from "../infra/servers/service.js";
+import { trainDeps } from "../workers/train-deps.js";
 import { untilInterrupted } from "./interrupt.js";
 import type { Machine } from "./machine.js";
 import { readState, stateFile, writeState } from "./state.js";
@@ -66,6 +68,12 @@ export async function clearLeftovers(home: string, say: (line: string) => void):
   const left = ((await readState(home))?.processes ?? []).filter(isAlive);
   if (left.length > 0) say(`ending ${left.length} processes that a killed supervisor left: ${left.map(({ name }) => name).join(", ")}`);
   await Promise.all(left.map((id) => stopProcess(id, LEFTOVER_MS)));
+  await clearMemory(join(home, "stages", "train"));
   await rm(stateFile(home), { force: true });
   return left.length;
+}
+
+/** Removes the shared memory and sockets of attempts at training that were killed with all their workers. */
+async function clearMemory(trainings: string): Promise<void> {
+  for (const key of await readdir(trainings).catch(() => [])) clearAttempts(trainDeps, join(trainings, key), Infinity);
 }

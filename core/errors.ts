@@ -37,6 +37,11 @@ export class ConfigError extends UserError {
   }
 }
 
+/** Too little memory or disk for what had begun here already: who took it may give it back, so a run in Temporal tries again. */
+export class NoRoomError extends UserError {
+  override readonly name = "NoRoomError";
+}
+
 /** What an earlier stage left has changed: that stage has to run again. A run in Temporal does so by itself. */
 export class ChangedInputError extends UserError {
   override readonly name = "ChangedInputError";
@@ -71,6 +76,7 @@ class NamedError extends Error {
 /** An error that came as words from another thread or process, as the class that decides the reaction. */
 export function errorNamed(name: string, message: string): Error {
   if (name === "UserError" || name === "ConfigError") return new UserError(message);
+  if (name === "NoRoomError") return new NoRoomError(message);
   if (name === "CorruptError") return new CorruptError(message);
   if (name === "FencedError") return new FencedError(message);
   if (name === "PeerLostError") return new PeerLostError(message);

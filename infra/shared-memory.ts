@@ -2,7 +2,7 @@ import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import koffi from "koffi";
-import { UserError } from "../core/errors.js";
+import { NoRoomError } from "../core/errors.js";
 
 /** Memory that several processes map: a file under /dev/shm, or under a directory on disk where that is too small. */
 
@@ -21,7 +21,7 @@ export async function createShared(path: string, bytes: number): Promise<void> {
     for (let done = 0; done < bytes;) done += (await file.write(zeros, 0, Math.min(zeros.length, bytes - done))).bytesWritten;
   } catch (error) {
     await rm(path, { force: true });
-    throw new UserError(
+    throw new NoRoomError(
       "there is no room for the weights that workers share; free some, or set ROSLIN_HOME to a larger disk",
       { file: path, need: bytes },
       { cause: error },
@@ -56,7 +56,14 @@ export function unmapShared(): void {
   for (const { address, bytes } of mapped.splice(0)) munmap(address, bytes);
 }
 
-/** Removes what earlier attempts of a run left in a directory; who still maps it keeps its own. */
-export function clearShared(directory: string, prefix: string): void {
-  for (const name of readdirSync(directory)) if (name.startsWith(prefix)) rmSync(join(directory, name), { force: true });
+/**
+ * Removes what attempts of a run before generation `before` left in a directory, as `<prefix>g<generation>.…`: a newer one's
+ * is not for a late caller to touch. Who still maps it keeps its own.
+ */
+export function clearShared(directory: string, prefix: string, before: number): void {
+  for (const name of readdirSync(directory)) {
+    if (!name.startsWith(prefix)) continue;
+    const generation = Number(/^g(\d+)\./.exec(name.slice(prefix.length))?.[1]);
+    if (generation < before) rmSync(join(directory, name), { force: true });
+  }
 }

@@ -4,7 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { trainingPlan } from "../../core/data/order.js";
-import { UserError } from "../../core/errors.js";
+import { NoRoomError, UserError } from "../../core/errors.js";
 import { gigabytes, trainingNeeds, type Needs } from "../../core/resources.js";
 import { capacityOf } from "../../core/parallel/plan.js";
 import { sharedLayout } from "../../core/parallel/layout.js";
@@ -66,7 +66,7 @@ export interface TrainDeps {
   readonly freeDisk: (directory: string) => number;
   /** where shared memory of so many bytes goes; the directory given where the system's own is too small */
   readonly sharedDirectory: (bytes: number, otherwise: string) => string;
-  readonly clearShared: (directory: string, prefix: string) => void;
+  readonly clearShared: (directory: string, prefix: string, before: number) => void;
   /** a directory with a short path, for sockets */
   readonly socketDirectory: string;
 }
@@ -103,7 +103,8 @@ export async function beginTraining(
     return made === null ? beginTraining(deps, request, workers, context) : { finished: made };
   }
 
-  checkRoom(deps, directory, trainingNeeds(model.config, train, layout));
+  const isFirst = !log.entries.some(({ kind }) => kind === "attempt");
+  checkRoom(deps, directory, trainingNeeds(model.config, train, layout), isFirst ? UserError : NoRoomError);
   const resumeStep = good?.entry.step ?? 0;
   const resumeFrom = good?.commit ?? null;
   const hosts = Math.min(workers, train.shards);
@@ -113,7 +114,7 @@ export async function beginTraining(
     layout.segments.reduce((sum, bytes) => sum + bytes, 0),
     directory,
   );
-  for (const place of new Set([sharedIn, deps.socketDirectory])) deps.clearShared(place, prefix);
+  clearAttempts(deps, directory, generation);
   await pruneShards(log, directory, train.keepCheckpoints, generation);
   const sharedPath = join(sharedIn, `${prefix}g${generation}.weights`);
   const socketPath = join(deps.socketDirectory, `${prefix}g${generation}.sock`);
@@ -134,6 +135,16 @@ export async function beginTraining(
   };
 }
 
+/** Removes the shared memory and sockets that attempts before a generation left, whose first worker was killed before it could unname them. */
+export function clearAttempts(
+  { sharedDirectory, clearShared, socketDirectory }: Pick<TrainDeps, "sharedDirectory" | "clearShared" | "socketDirectory">,
+  directory: string,
+  before: number,
+): void {
+  const places = new Set([sharedDirectory(0, directory), directory, socketDirectory]);
+  for (const place of places) clearShared(place, attemptPrefix(directory), before);
+}
+
 /** What the names of a run's shared memory and sockets begin with. */
 export function attemptPrefix(directory: string): string {
   return `roslin-${createHash("sha256").update(directory).digest("hex").slice(0, 12)}-`;
@@ -142,14 +153,24 @@ export function attemptPrefix(directory: string): string {
 /** Makes the stage's outputs from the last checkpoint, which holds every step; null when that is no longer whole: begin again. */
 export async function finishTraining(deps: TrainDeps, request: StageRequest, context: StageContext): Promise<StageResult | null> {
   const directory = stageDirectory(trainDefinition, request);
-  return (await finishedStage(directory)) ?? finish(deps, request, directory, context);
+  const result = (await finishedStage(directory)) ?? (await finish(deps, request, directory, context));
+  if (result !== null) clearAttempts(deps, directory, Infinity);
+  return result;
 }
 
-/** Says before the start what would otherwise be a kill without a reason an hour later. */
-function checkRoom(deps: TrainDeps, directory: string, { parameters, memoryBytes, diskBytes }: Needs): void {
+/**
+ * Says before the start what would otherwise be a kill without a reason an hour later. Once there was an attempt, the lack
+ * may pass: a stopped worker of it may still hold its memory.
+ */
+function checkRoom(
+  deps: TrainDeps,
+  directory: string,
+  { parameters, memoryBytes, diskBytes }: Needs,
+  Lack: typeof UserError | typeof NoRoomError,
+): void {
   const have = deps.availableMemory();
   if (memoryBytes > have)
-    throw new UserError("training this model needs more memory than this machine has free", {
+    throw new Lack("training this model needs more memory than this machine has free", {
       need: gigabytes(memoryBytes),
       have: gigabytes(have),
       parameters,
@@ -158,7 +179,7 @@ function checkRoom(deps: TrainDeps, directory: string, { parameters, memoryBytes
   const shards = readdirSync(join(directory, SHARDS)).map((name) => statSync(join(directory, SHARDS, name)).size);
   const free = deps.freeDisk(directory) + shards.reduce((sum, bytes) => sum + bytes, 0);
   if (diskBytes > free)
-    throw new UserError("the checkpoints need more disk than is free; free some, or lower train.keepCheckpoints", {
+    throw new Lack("the checkpoints need more disk than is free; free some, or lower train.keepCheckpoints", {
       need: gigabytes(diskBytes),
       have: gigabytes(free),
       directory,

@@ -218,6 +218,8 @@ class Rank {
     const message = `worker ${worker} of ${this.attempt.workers} is gone`;
     if (this.hub !== null) this.hub.end("PeerLostError", message);
     this.over("PeerLostError", message);
+    // what a killed first worker made and did not get to unname
+    if (worker === 0) for (const path of [this.attempt.sharedPath, this.attempt.socketPath]) this.deps.removeFile(path);
   }
 
   private over(name: string, message: string): void {

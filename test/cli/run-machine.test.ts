@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { attemptPrefix } from "../../activities/train/index.js";
+import { trainDeps } from "../../workers/train-deps.js";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { down } from "../../cli/commands/down.js";
 import { readState, runningState, stateFile, type UpState } from "../../cli/state.js";
@@ -47,8 +49,15 @@ test("what a killed supervisor left is ended by the next start, which goes on; a
   await once(first.child, "exit");
   assert.equal(await runningState(home), null);
   assert.ok(first.state.processes.every(isAlive));
+  const training = join(home, "stages", "train", "0123456789abcdef");
+  mkdirSync(training, { recursive: true });
+  const memory = [trainDeps.sharedDirectory(1, training), training, trainDeps.socketDirectory].map((place) =>
+    join(place, `${attemptPrefix(training)}g7.weights`),
+  );
+  for (const file of memory) writeFileSync(file, "");
 
   const second = await start();
+  assert.deepEqual(memory.filter(existsSync), [], "shared memory and sockets of a training that was killed with everything");
   assert.match(second.said(), /ending 2 processes that a killed supervisor left: server, worker/);
   assert.ok(!first.state.processes.some(isAlive));
   assert.ok(second.state.processes.every(isAlive));

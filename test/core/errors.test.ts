@@ -8,12 +8,13 @@ import {
   FencedError,
   messageOf,
   NON_RETRYABLE,
+  NoRoomError,
   PeerLostError,
   UserError,
 } from "../../core/errors.js";
 
 test("an error that travelled as words comes back as its class: Temporal names a failure by that, not by the error's name", () => {
-  for (const kind of [UserError, CorruptError, FencedError, PeerLostError])
+  for (const kind of [UserError, NoRoomError, CorruptError, FencedError, PeerLostError])
     assert.equal(errorNamed(kind.name, "what happened").constructor, kind);
   assert.equal(errorNamed("RangeError", "what happened").name, "RangeError");
   assert.equal(errorNamed("ConfigError", "what happened") instanceof UserError, true);
@@ -24,6 +25,7 @@ test("every class's name is the one that it says, and the final ones are those t
     new UserError("u"),
     new ConfigError(["c"]),
     new ChangedInputError("i"),
+    new NoRoomError("n"),
     new CorruptError("c"),
     new FencedError("f"),
     new PeerLostError("p"),

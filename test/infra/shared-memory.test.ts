@@ -41,11 +41,20 @@ test("the file is allocated whole, and only where there is none", async (t) => {
   await assert.rejects(createShared(path, BYTES), { code: "EEXIST" });
 });
 
-test("what a run left is removed by its prefix, and nothing else", async (t) => {
+test("what earlier attempts of a run left is removed by prefix and generation: a late caller spares the newer one's", async (t) => {
   const directory = await place(t);
-  await createShared(join(directory, "roslin-a-g1.weights"), 1);
-  await createShared(join(directory, "roslin-b-g1.weights"), 1);
-  clearShared(directory, "roslin-a-");
-  assert.ok(!existsSync(join(directory, "roslin-a-g1.weights")));
-  assert.ok(existsSync(join(directory, "roslin-b-g1.weights")));
+  const names = [
+    "roslin-a-g2.sock",
+    "roslin-a-g2.weights",
+    "roslin-a-g9.weights",
+    "roslin-a-g10.weights",
+    "roslin-a-g11.sock",
+    "roslin-b-g1.weights",
+  ];
+  for (const name of names) await createShared(join(directory, name), 1);
+  clearShared(directory, "roslin-a-", 10);
+  assert.deepEqual(
+    names.filter((name) => existsSync(join(directory, name))),
+    names.slice(3),
+  );
 });

@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stageDirectory } from "../../activities/stage.js";
+import { checkpoints } from "../../activities/train/checkpoint.js";
 import { attemptPrefix, finishTraining, trainDefinition, type TrainDeps } from "../../activities/train/index.js";
-import { UserError } from "../../core/errors.js";
+import { openLog } from "../../activities/train/log.js";
+import { NON_RETRYABLE, NoRoomError, UserError } from "../../core/errors.js";
+import { fileStore } from "../../infra/store/files.js";
 import { trainLocally } from "../../workers/local.js";
 import { trainDeps } from "../../workers/train-deps.js";
 import { childrenOf } from "./children.js";
@@ -109,38 +112,61 @@ test("a stop saves, and the next call goes on from there with another number of 
   assertNothingLeft(made);
 });
 
+/** A job that was stopped with some checkpoints and steps left. */
 async function stopped(t: Parameters<typeof job>[0]): Promise<Job & { directory: string }> {
-  const made = await job(t, madeRows(21), { ...UNEVEN, keepCheckpoints: 2 });
-  const stop = new AbortController();
-  const directory = stageDirectory(trainDefinition, made.request);
-  const running = trainLocally(trainDeps, made.request, 2, made.context(stop.signal));
-  while (!existsSync(join(directory, "commits", "000003.json"))) await sleep(2);
-  stop.abort(new Error("stop"));
-  await assert.rejects(running, /stop/);
-  return { ...made, directory };
+  for (;;) {
+    const made = await job(t, madeRows(21), { ...UNEVEN, keepCheckpoints: 2 });
+    const stop = new AbortController();
+    const directory = stageDirectory(trainDefinition, made.request);
+    const running = trainLocally(trainDeps, made.request, 2, made.context(stop.signal)).then(
+      () => "finished",
+      (error: Error) => error.message,
+    );
+    while (!existsSync(join(directory, "commits", "000003.json"))) await sleep(2);
+    stop.abort(new Error("stopped by the test"));
+    // a machine that let this process wait may have been through before it heard
+    if ((await running) === "stopped by the test") return { ...made, directory };
+  }
 }
 
-test("a corrupt newest checkpoint is set aside, and the one before it is used", async (t) => {
-  const digest = await undisturbed(t);
-  const { request, context, seen, directory } = await stopped(t);
-  const newest = readdirSync(join(directory, "shards")).sort().at(-1)!;
-  const file = join(directory, "shards", newest);
+/** The newest checkpoint's last shard. */
+function newestShard(directory: string): string {
+  return join(directory, "shards", readdirSync(join(directory, "shards")).sort().at(-1)!);
+}
+
+async function flipBit(file: string): Promise<void> {
   const bytes = await readFile(file);
   bytes[bytes.length - 5]! ^= 1;
   await writeFile(file, bytes);
-  assert.equal((await trainLocally(trainDeps, request, 2, context())).stateDigest, digest);
-  assert.ok(seen.some(({ note }) => note?.includes("is set aside")));
-});
+}
+
+for (const [what, damage] of [
+  ["corrupt", flipBit],
+  ["torn", async (file: string) => truncate(file, (await stat(file)).size >> 1)],
+  ["missing", (file: string) => rm(file)],
+] as const)
+  test(`a newest checkpoint with a ${what} shard is set aside and said, and the one before it is used`, async (t) => {
+    const digest = await undisturbed(t);
+    const { request, context, seen, directory } = await stopped(t);
+    const before = await openLog(fileStore(directory));
+    const [older, newest] = checkpoints(before).slice(-2);
+    await damage(newestShard(directory));
+    assert.equal((await trainLocally(trainDeps, request, 2, context())).stateDigest, digest);
+    const said = seen.filter(({ note }) => note?.includes(`checkpoint of step ${newest!.entry.step} is set aside`));
+    assert.ok(said.length > 0 && said.every(({ lasting }) => lasting));
+    const after = (await openLog(fileStore(directory))).entries.slice(before.entries.length);
+    assert.deepEqual(
+      after.slice(0, 2).map((entry) => (entry.kind === "set-aside" ? entry.commit : entry.kind === "attempt" && entry.resumeStep)),
+      [newest!.commit, older!.entry.step],
+    );
+  });
 
 test("a last checkpoint that is corrupt before the model is made from it never gives a model of fewer steps", async (t) => {
   const made = await job(t, madeRows(21), UNEVEN);
   const { request, context } = made;
   const { stateDigest } = await trainLocally(trainDeps, request, 1, context());
   const directory = stageDirectory(trainDefinition, request);
-  const file = join(directory, "shards", readdirSync(join(directory, "shards")).sort().at(-1)!);
-  const bytes = await readFile(file);
-  bytes[bytes.length - 5]! ^= 1;
-  await writeFile(file, bytes);
+  await flipBit(newestShard(directory));
   await rm(join(directory, "stage.json"));
   assert.equal(await finishTraining(trainDeps, request, context()), null);
   assert.equal((await trainLocally(trainDeps, request, 1, context())).stateDigest, stateDigest);
@@ -171,4 +197,12 @@ test("too little memory or disk is said before the start, need against have", as
     /more memory than this machine has free \[need=.* GB, have=.* GB/,
   );
   await assert.rejects(trainLocally({ ...trainDeps, freeDisk: () => 1000 }, request, 1, context()), /more disk than is free/);
+});
+
+test("too little memory for a training that had begun may be a stopped worker's doing: the error is one that is tried again", async (t) => {
+  const { request, context } = await stopped(t);
+  await assert.rejects(
+    trainLocally({ ...trainDeps, availableMemory: () => 1000 }, request, 1, context()),
+    (error: Error) => error instanceof NoRoomError && !NON_RETRYABLE.includes(error.name) && /more memory than/.test(error.message),
+  );
 });
