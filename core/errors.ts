@@ -23,6 +23,15 @@ export class UserError extends DetailedError {
   override readonly name: string = "UserError";
 }
 
+/** The credentials lack a right; `right` names it. */
+export class ForbiddenError extends UserError {
+  readonly right: string;
+  constructor(right: string, message: string, details: Details = {}, options?: ErrorOptions) {
+    super(message, details, options);
+    this.right = right;
+  }
+}
+
 /** Wrong fields of a RunConfig, all of them. */
 export class ConfigError extends UserError {
   override readonly name = "ConfigError";

@@ -81,6 +81,9 @@ export function fileStore(directory: string): ObjectStore {
       await place(key, (temporary) => copy(path, temporary, upload), rename);
       return true;
     },
+    // what is unfinished has no name, and goes with its process
+    discard: () => Promise.resolve(),
+    seal: (key, signal) => sha256File(pathOf(key), signal).catch(absent),
     async list(prefix) {
       const found: { key: string; bytes: number }[] = [];
       const walk = async (below: string): Promise<void> => {

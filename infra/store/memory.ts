@@ -35,6 +35,11 @@ export function memoryStore(uri = "memory://"): ObjectStore {
       objects.set(key, bytes);
       return true;
     },
+    discard: () => Promise.resolve(),
+    seal(key) {
+      const bytes = objects.get(key);
+      return Promise.resolve(bytes === undefined ? null : sha256(bytes));
+    },
     list(prefix) {
       const found = [...objects].filter(([key]) => key.startsWith(prefix)).map(([key, bytes]) => ({ key, bytes: bytes.length }));
       return Promise.resolve(found.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key))));

@@ -1,7 +1,18 @@
-import { CorruptError, UserError } from "../../core/errors.js";
+import { CorruptError, ForbiddenError, UserError } from "../../core/errors.js";
+
+/** A call in words, and the right of an IAM policy that it needs. */
+export interface Call {
+  readonly doing: string;
+  readonly right: string;
+}
 
 /** What an S3 call failed with, in one line that says what to do; UserError where only the user can mend it. */
-export function s3Error(error: unknown, doing: string, where: { readonly bucket: string; readonly endpoint: string }, key?: string): Error {
+export function s3Error(
+  error: unknown,
+  { doing, right }: Call,
+  where: { readonly bucket: string; readonly endpoint: string },
+  key?: string,
+): Error {
   if (!(error instanceof Error)) return new Error(String(error));
   if (error.name === "AbortError" || error instanceof UserError || error instanceof CorruptError) return error;
   const code = codeOf(error);
@@ -11,9 +22,20 @@ export function s3Error(error: unknown, doing: string, where: { readonly bucket:
       `${doing} failed: there is no such bucket; create it, or name another by publish.target or ROSLIN_BUCKET`,
       details,
     );
+  if (FORBIDDEN.has(code))
+    return new ForbiddenError(right, `${doing} failed: the credentials may not do this; give them the right ${right}, see docs/s3.md`, {
+      ...details,
+      // Amazon's says which right of which resource, be it one of another service
+      said: said(error),
+    });
   if (REFUSED.has(code))
     return new UserError(
-      `${doing} failed: S3 refuses the credentials, or they may not do this; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the profile`,
+      `${doing} failed: S3 refuses the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the profile`,
+      details,
+    );
+  if (EXPIRED.has(code))
+    return new UserError(
+      `${doing} failed: the credentials have expired; renew them and start again: what had arrived is not sent again`,
       details,
     );
   if (code === "CredentialsProviderError")
@@ -21,6 +43,7 @@ export function s3Error(error: unknown, doing: string, where: { readonly bucket:
       `${doing} failed: there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile`,
       details,
     );
+  if (code === "RequestTimeTooSkewed") return new UserError(`${doing} failed: the clock of this machine is wrong; set it`, details);
   if (WRONG_REGION.has(code) || error.message.includes("Region is missing"))
     return new UserError(`${doing} failed: the bucket's region is not the one that was asked; set AWS_REGION`, details, { cause: error });
   if (code === "InvalidBucketName") return new UserError(`${doing} failed: S3 takes no such bucket name`, details);
@@ -32,15 +55,9 @@ export function s3Error(error: unknown, doing: string, where: { readonly bucket:
   );
 }
 
-const REFUSED = new Set([
-  "AccessDenied",
-  "InvalidAccessKeyId",
-  "SignatureDoesNotMatch",
-  "ExpiredToken",
-  "InvalidToken",
-  "Forbidden",
-  "403",
-]);
+const FORBIDDEN = new Set(["AccessDenied", "Forbidden", "403"]);
+const REFUSED = new Set(["InvalidAccessKeyId", "SignatureDoesNotMatch"]);
+const EXPIRED = new Set(["ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"]);
 const WRONG_REGION = new Set(["PermanentRedirect", "AuthorizationHeaderMalformed", "301"]);
 const UNREACHABLE = new Set([
   "ECONNREFUSED",
@@ -60,6 +77,11 @@ function codeOf(error: Error): string {
   if (typeof code === "string" && UNREACHABLE.has(code)) return code;
   const status = statusOf(error);
   return /^(Error|Unknown|UnknownError|NotFound)$/.test(error.name) && status !== undefined ? String(status) : error.name;
+}
+
+/** The server's own sentence; an answer without a body has none. */
+function said({ message }: Error): string | undefined {
+  return message === "" || /^Unknown(Error)?$/.test(message) ? undefined : message;
 }
 
 /** The HTTP status of a failed call, where there was an answer. */

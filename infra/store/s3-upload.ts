@@ -1,28 +1,35 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { appendFile, open, readFile, rm } from "node:fs/promises";
+import { createHash, webcrypto } from "node:crypto";
+import { open, readFile, type FileHandle } from "node:fs/promises";
 import {
-  AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
-  ListMultipartUploadsCommand,
-  ListPartsCommand,
   PutObjectCommand,
   UploadPartCommand,
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { CorruptError } from "../../core/errors.js";
-import { sha256, writeFileAtomic } from "../files.js";
+import { abortStrays, addPart, beginJournal, dropJournal, readJournal, type SentPart, type Target } from "./s3-journal.js";
+import { headersOf, keptAs, type ObjectOptions } from "./s3-options.js";
 import type { FileUpload } from "./store.js";
 
-/** S3's multipart upload, one part after the other journalled, so that a killed upload goes on. */
+/**
+ * Sending a file to S3, in parts where it is large. Each part's SHA-256 goes along: the server checks it, keeps it, and
+ * makes of all of them the object's own; it also signs the request, so nothing is digested twice.
+ */
 
 const MIB = 1 << 20;
 /** Parts sent at once: more hide latency, each costs a part's memory. */
-const PARALLEL = 4;
+const PARALLEL = 8;
+
+/** A part's number and byte range. */
+export interface Part {
+  readonly part: number;
+  readonly start: number;
+  readonly end: number;
+}
 
 /** The byte ranges of a file's parts, at least 16 MiB each and at most 10,000 of them: S3's own bound. */
-export function planParts(size: number): { readonly part: number; readonly start: number; readonly end: number }[] {
+export function planParts(size: number): Part[] {
   const partBytes = Math.max(16, Math.ceil(size / MIB / 10_000)) * MIB;
   return Array.from({ length: Math.ceil(size / partBytes) }, (_, index) => ({
     part: index + 1,
@@ -31,185 +38,144 @@ export function planParts(size: number): { readonly part: number; readonly start
   }));
 }
 
-interface SentPart {
-  readonly part: number;
-  readonly bytes: number;
-  /** of the bytes as they were sent, in hex */
-  readonly sha256: string;
-  readonly etag: string;
-  /** base64, as S3 wants it back: servers don't list it */
-  readonly crc32: string | null;
-}
-
-type Target = { readonly Bucket: string; readonly Key: string };
-type Source = { readonly path: string; readonly size: number };
+/** A local file. */
+export type Source = { readonly path: string; readonly size: number };
 
 /** Sends a file: small ones at once, large ones in parts, going on where the journal says. Its digest goes into the metadata. */
-export async function uploadFile(client: S3Client, target: Target, source: Source, upload: FileUpload): Promise<void> {
+export async function uploadFile(
+  client: S3Client,
+  target: Target,
+  source: Source,
+  upload: FileUpload,
+  options: ObjectOptions,
+): Promise<void> {
   const parts = planParts(source.size);
   const { signal } = upload;
+  const Metadata = { sha256: upload.sha256, ...keptAs(options) };
   if (parts.length <= 1) {
     const Body = await readFile(source.path, { signal });
-    if (sha256(Body) !== upload.sha256) throw changed(source, upload);
-    await client.send(new PutObjectCommand({ ...target, Body, Metadata: { sha256: upload.sha256 } }), { abortSignal: signal });
+    const ChecksumSHA256 = await digest(Body);
+    if (Buffer.from(ChecksumSHA256, "base64").toString("hex") !== upload.sha256) throw changed(source, upload);
+    const command = new PutObjectCommand({ ...target, ...headersOf(options), Body, ChecksumSHA256, Metadata });
+    await client.send(command, { abortSignal: signal });
     upload.onBytes(source.size);
     return;
   }
-  const { uploadId, sent } = (await resume(client, target, source, upload)) ?? (await begin(client, target, upload));
-  for (const { bytes } of sent.values()) upload.onBytes(bytes);
-  await sendParts(
-    client,
-    { ...target, UploadId: uploadId },
-    source,
-    upload,
-    parts.filter(({ part }) => !sent.has(part)),
-    sent,
-  );
-  if (!(await isWhatWasSent(source, parts, sent, upload))) {
+  const begun = await readJournal(client, upload.journal, signal);
+  const wanted = JSON.stringify({ ...target, ...Metadata });
+  let uploadId = begun?.header.uploadId;
+  if (begun?.header.what !== wanted) {
+    // another file's upload: nobody will go on with it
+    await dropJournal(client, upload.journal).catch(() => undefined);
+    const command = new CreateMultipartUploadCommand({ ...target, ...headersOf(options), ChecksumAlgorithm: "SHA256", Metadata });
+    ({ UploadId: uploadId } = await client.send(command, { abortSignal: signal }));
+    await beginJournal(upload.journal, { ...target, uploadId: uploadId!, what: wanted });
+  }
+  const earlier = new Map(begun?.header.what === wanted ? begun.sent.map((each) => [each.part, each]) : []);
+  const sent = await sendParts(client, { ...target, UploadId: uploadId! }, source, upload, parts, earlier);
+  if (sent === null) {
     // another try must not go on with any of it
-    await client.send(new AbortMultipartUploadCommand({ ...target, UploadId: uploadId })).catch(() => undefined);
-    await rm(upload.journal, { force: true });
+    await dropJournal(client, upload.journal).catch(() => undefined);
     throw changed(source, upload);
   }
-  const Parts = parts.map(({ part }) => {
-    const { etag, crc32 } = sent.get(part)!;
-    return { PartNumber: part, ETag: etag, ...(crc32 === null ? {} : { ChecksumCRC32: crc32 }) };
-  });
-  await client.send(new CompleteMultipartUploadCommand({ ...target, UploadId: uploadId, MultipartUpload: { Parts } }), {
-    abortSignal: signal,
-  });
-  await rm(upload.journal, { force: true });
+  const Parts = sent.map(({ part, etag, sha256: ChecksumSHA256 }) => ({ PartNumber: part, ETag: etag, ChecksumSHA256 }));
+  const command = new CompleteMultipartUploadCommand({ ...target, UploadId: uploadId, MultipartUpload: { Parts } });
+  await client.send(command, { abortSignal: signal });
   await abortStrays(client, target);
-}
-
-/**
- * Removes what else was begun for an object that is whole now, such as an upload whose process was killed before it was
- * journalled. Where uploads may not be listed, a lifecycle rule has to.
- */
-export async function abortStrays(client: S3Client, target: Target): Promise<void> {
-  const listed = await client.send(new ListMultipartUploadsCommand({ Bucket: target.Bucket, Prefix: target.Key })).catch(() => null);
-  for (const { Key, UploadId } of listed?.Uploads ?? [])
-    if (Key === target.Key) await client.send(new AbortMultipartUploadCommand({ ...target, UploadId })).catch(() => undefined);
+  await dropJournal(client, upload.journal).catch(() => undefined);
 }
 
 function changed({ path }: Source, { sha256: expected }: FileUpload): CorruptError {
   return new CorruptError("a file changed before all of it was uploaded", { file: path, expected });
 }
 
-/** Whether the parts, of which an earlier process may have sent some, are those of a file with the digest. */
-async function isWhatWasSent(
-  source: Source,
-  parts: ReturnType<typeof planParts>,
-  sent: ReadonlyMap<number, SentPart>,
-  upload: FileUpload,
-): Promise<boolean> {
-  const whole = createHash("sha256");
-  for (const { part, start, end } of parts) {
-    const own = createHash("sha256");
-    for await (const chunk of createReadStream(source.path, { start, end: end - 1, highWaterMark: 1 << 20, signal: upload.signal })) {
-      own.update(chunk as Buffer);
-      whole.update(chunk as Buffer);
-    }
-    if (own.digest("hex") !== sent.get(part)!.sha256) return false;
-  }
-  return whole.digest("hex") === upload.sha256;
+/** SHA-256 in base64, computed off the main thread. */
+async function digest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return Buffer.from(await webcrypto.subtle.digest("SHA-256", bytes)).toString("base64");
 }
 
-async function begin(client: S3Client, target: Target, upload: FileUpload): Promise<{ uploadId: string; sent: Map<number, SentPart> }> {
-  const { UploadId } = await client.send(new CreateMultipartUploadCommand({ ...target, Metadata: { sha256: upload.sha256 } }), {
-    abortSignal: upload.signal,
-  });
-  await writeFileAtomic(upload.journal, `${JSON.stringify({ ...target, uploadId: UploadId, sha256: upload.sha256 })}\n`);
-  return { uploadId: UploadId!, sent: new Map() };
+/** What S3 calls the SHA-256 of an object that came in parts: that of the parts' digests, and their number. */
+function ofParts(digests: readonly string[]): string {
+  const joined = Buffer.concat(digests.map((each) => Buffer.from(each, "base64")));
+  return `${createHash("sha256").update(joined).digest("base64")}-${digests.length}`;
 }
 
-/** The upload that the journal tells of, with the parts that both it and the server know; null when there is none to go on with. */
-async function resume(
-  client: S3Client,
-  target: Target,
-  source: Source,
-  upload: FileUpload,
-): Promise<{ uploadId: string; sent: Map<number, SentPart> } | null> {
-  const lines = (await readFile(upload.journal, "utf8").catch(() => "")).split("\n");
-  const header = parse<Target & { readonly uploadId: string; readonly sha256: string }>(lines[0]!);
-  if (header === null) return null;
-  const UploadId = header.uploadId;
-  if (header.Bucket !== target.Bucket || header.Key !== target.Key || header.sha256 !== upload.sha256) {
-    // another file's upload: nobody will go on with it, so its parts are removed
-    await client.send(new AbortMultipartUploadCommand({ Bucket: header.Bucket, Key: header.Key, UploadId })).catch(() => undefined);
-    return null;
-  }
-  const listed = await listParts(client, { ...target, UploadId }, upload.signal);
-  if (listed === null) return null;
-  const expected = new Map(planParts(source.size).map(({ part, start, end }) => [part, end - start]));
-  const sent = new Map<number, SentPart>();
-  for (const line of lines.slice(1)) {
-    const entry = parse<SentPart>(line);
-    if (entry !== null && listed.get(entry.part) === entry.etag && expected.get(entry.part) === entry.bytes) sent.set(entry.part, entry);
-  }
-  return { uploadId: UploadId, sent };
-}
-
-/** A line of the journal; null for one that a kill cut short. */
-function parse<T>(line: string): T | null {
+/** The SHA-256 that S3 keeps of a file with this content, as `uploadFile` would send it. */
+export async function checksumOf({ path, size }: Source, { sha256, signal }: FileUpload): Promise<string> {
+  const parts = planParts(size);
+  if (parts.length <= 1) return Buffer.from(sha256, "hex").toString("base64");
+  const file = await open(path, "r");
   try {
-    return JSON.parse(line) as T;
-  } catch {
-    return null;
+    const digests: string[] = [];
+    const bytes = new Uint8Array(parts[0]!.end);
+    for (const part of parts) {
+      signal.throwIfAborted();
+      digests.push(await digest(await readPart(file, path, part, bytes)));
+    }
+    return ofParts(digests);
+  } finally {
+    await file.close();
   }
 }
 
-/** ETags of the parts that the server has, by number; null when it no longer knows the upload. */
-async function listParts(
-  client: S3Client,
-  upload: Target & { readonly UploadId: string },
-  abortSignal: AbortSignal,
-): Promise<Map<number, string> | null> {
-  const etags = new Map<number, string>();
-  let marker: string | undefined;
-  do {
-    try {
-      const page = await client.send(new ListPartsCommand({ ...upload, ...(marker === undefined ? {} : { PartNumberMarker: marker }) }), {
-        abortSignal,
-      });
-      for (const { PartNumber, ETag } of page.Parts ?? []) etags.set(PartNumber!, ETag!);
-      marker = page.IsTruncated === true ? page.NextPartNumberMarker : undefined;
-    } catch (error) {
-      if ((error as Error).name === "NoSuchUpload") return null;
-      throw error;
-    }
-  } while (marker !== undefined);
-  return etags;
+async function readPart(file: FileHandle, path: string, { start, end }: Part, into: Uint8Array<ArrayBuffer>): Promise<typeof into> {
+  const bytes = into.subarray(0, end - start);
+  const { bytesRead } = await file.read(bytes, 0, bytes.length, start);
+  if (bytesRead !== bytes.length) throw new Error(`a file shrank while it was sent [file=${path}]`);
+  return bytes;
 }
 
+/** Reads all parts once, in order, and sends those that have not arrived; null when together they are not the file with the digest. */
 async function sendParts(
   client: S3Client,
   target: Target & { readonly UploadId: string },
   source: Source,
   upload: FileUpload,
-  left: readonly { readonly part: number; readonly start: number; readonly end: number }[],
-  sent: Map<number, SentPart>,
-): Promise<void> {
+  parts: readonly Part[],
+  earlier: ReadonlyMap<number, SentPart>,
+): Promise<SentPart[] | null> {
   const file = await open(source.path, "r");
   // the first failure stops the others
   const stop = new AbortController();
   const abortSignal = AbortSignal.any([upload.signal, stop.signal]);
-  const queue = [...left];
-  const sender = async (): Promise<void> => {
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+  const whole = createHash("sha256");
+  const sent: SentPart[] = [];
+  const queue = [...parts];
+  let same = true;
+  let reading: Promise<unknown> = Promise.resolve();
+  const take = (into: Uint8Array<ArrayBuffer>): Promise<{ part: Part; Body: Uint8Array<ArrayBuffer> } | null> => {
+    const taken = reading.then(async () => {
       abortSignal.throwIfAborted();
-      const Body = Buffer.alloc(next.end - next.start);
-      const { bytesRead } = await file.read(Body, 0, Body.length, next.start);
-      if (bytesRead !== Body.length) throw new Error(`a file shrank while it was sent [file=${source.path}]`);
-      const answer = await client.send(new UploadPartCommand({ ...target, PartNumber: next.part, Body }), { abortSignal });
-      const entry = { part: next.part, bytes: Body.length, sha256: sha256(Body), etag: answer.ETag!, crc32: answer.ChecksumCRC32 ?? null };
-      await appendFile(upload.journal, `${JSON.stringify(entry)}\n`);
-      sent.set(next.part, entry);
+      const part = queue.shift();
+      if (part === undefined) return null;
+      const Body = await readPart(file, source.path, part, into);
+      whole.update(Body);
+      return { part, Body };
+    });
+    reading = taken.catch(() => undefined);
+    return taken;
+  };
+  const sender = async (): Promise<void> => {
+    const own = new Uint8Array(parts[0]!.end);
+    for (let next = await take(own); next !== null && same; next = await take(own)) {
+      const { part, Body } = next;
+      const sha256 = await digest(Body);
+      const before = earlier.get(part.part);
+      if (before?.bytes === Body.length) {
+        same &&= before.sha256 === sha256;
+        sent.push(before);
+      } else {
+        const command = new UploadPartCommand({ ...target, PartNumber: part.part, Body, ChecksumSHA256: sha256 });
+        const { ETag } = await client.send(command, { abortSignal });
+        const entry = { part: part.part, bytes: Body.length, sha256, etag: ETag! };
+        await addPart(upload.journal, entry);
+        sent.push(entry);
+      }
       upload.onBytes(Body.length);
     }
   };
   const ended = await Promise.allSettled(
-    Array.from({ length: PARALLEL }, () =>
+    Array.from({ length: Math.min(PARALLEL, parts.length) }, () =>
       sender().catch((error: unknown) => {
         stop.abort();
         throw error;
@@ -219,4 +185,5 @@ async function sendParts(
   await file.close();
   const failed = ended.find((end) => end.status === "rejected");
   if (failed !== undefined) throw failed.reason;
+  return same && whole.digest("hex") === upload.sha256 ? sent.sort((a, b) => a.part - b.part) : null;
 }

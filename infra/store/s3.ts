@@ -9,9 +9,11 @@ import {
   S3Client,
 } from "@aws-sdk/client-s3";
 import { UserError } from "../../core/errors.js";
-import { s3Error, statusOf } from "./s3-errors.js";
-import { abortStrays, planParts, uploadFile } from "./s3-upload.js";
-import type { ObjectStore } from "./store.js";
+import { s3Error, statusOf, type Call } from "./s3-errors.js";
+import { abortStrays, dropJournal } from "./s3-journal.js";
+import { headersOf, keptAs, type ObjectOptions } from "./s3-options.js";
+import { checksumOf, planParts, uploadFile, type Source } from "./s3-upload.js";
+import type { FileUpload, ObjectStore } from "./store.js";
 
 /** How to reach S3; what is left out comes from the AWS provider chain. */
 export interface S3Settings {
@@ -39,46 +41,86 @@ const IDLE_MS = 60_000;
 /** Names the writer of an object, so that a lost answer to a creation can be told from a lost race. */
 const NONCE = "roslin-nonce";
 
-/** A client of S3 with these settings. */
+/** A client of these settings. */
 export function s3Client(settings: S3Settings): S3Client {
-  return new S3Client({
+  const client = new S3Client({
     ...settings,
     ...(settings.endpoint === undefined ? {} : { forcePathStyle: true, region: settings.region ?? "us-east-1" }),
+    followRegionRedirects: true,
     requestHandler: { connectionTimeout: 5_000, socketTimeout: IDLE_MS },
   });
+  // the signature wants the digest that was sent along as checksum: nothing is digested twice
+  client.middlewareStack.add(
+    (next) => (args) => {
+      const { headers } = args.request as { headers: Record<string, string> };
+      const checksum = headers["x-amz-checksum-sha256"];
+      if (checksum !== undefined) headers["x-amz-content-sha256"] = Buffer.from(checksum, "base64").toString("hex");
+      return next(args);
+    },
+    { step: "build", priority: "low", name: "signedChecksum" },
+  );
+  return client;
 }
 
-/** A store in a bucket, below a prefix ("" for none); errors as `s3Error` words them. */
-export function s3Store(bucket: string, prefix: string, settings: S3Settings): ObjectStore {
+/** The calls that a store makes, with the rights that they need. */
+const CALLS = {
+  look: { doing: "looking at an object", right: "s3:GetObject" },
+  read: { doing: "reading an object", right: "s3:GetObject" },
+  write: { doing: "writing an object", right: "s3:PutObject" },
+  writeIf: { doing: "writing an object under a condition", right: "s3:PutObject" },
+  upload: { doing: "uploading a file", right: "s3:PutObject" },
+  discard: { doing: "removing an unfinished upload", right: "s3:AbortMultipartUpload" },
+  list: { doing: "listing objects", right: "s3:ListBucket" },
+  delete: { doing: "deleting an object", right: "s3:DeleteObject" },
+} as const satisfies Record<string, Call>;
+
+/** Times that an upload begins anew because another run removed it, having published the same object. */
+const TRIES = 3;
+
+/** A store in a bucket, below a prefix ("" for none), that keeps objects as `options` say; errors as `s3Error` words them. */
+export function s3Store(bucket: string, prefix: string, settings: S3Settings, options: ObjectOptions): ObjectStore {
   const client = s3Client(settings);
   const where = { bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
   const below = prefix === "" ? "" : `${prefix}/`;
   const at = (key: string): { Bucket: string; Key: string } => ({ Bucket: bucket, Key: below + key });
   const failed =
-    (doing: string, key?: string) =>
+    (call: Call, key?: string) =>
     (error: unknown): never => {
-      throw s3Error(error, doing, where, key === undefined ? undefined : below + key);
+      throw s3Error(error, call, where, key === undefined ? undefined : below + key);
     };
 
   // without the right to list, S3 calls a missing object forbidden; wrong keys are told by the writing that follows
-  const head = (key: string): Promise<{ bytes: number; metadata: Record<string, string> } | null> =>
-    client.send(new HeadObjectCommand(at(key))).then(
-      (found) => ({ bytes: found.ContentLength ?? 0, metadata: found.Metadata ?? {} }),
-      (error: unknown) => ([403, 404].includes(statusOf(error) ?? 0) ? null : failed("looking at an object", key)(error)),
+  const head = (key: string): Promise<Head | null> =>
+    client.send(new HeadObjectCommand({ ...at(key), ChecksumMode: "ENABLED" })).then(
+      ({ ContentLength = 0, Metadata = {}, ChecksumSHA256, ETag = "" }) => ({
+        bytes: ContentLength,
+        metadata: Metadata,
+        checksum: ChecksumSHA256 ?? null,
+        etag: ETag,
+      }),
+      (error: unknown) => ([403, 404].includes(statusOf(error) ?? 0) ? null : failed(CALLS.look, key)(error)),
     );
+
+  /** Whether an object is a file's, kept as it should be: by what the server digested, or, where it keeps no SHA-256, by what was said of it. */
+  const isThere = async (key: string, source: Source, upload: FileUpload): Promise<boolean> => {
+    const there = await head(key);
+    if (there?.bytes !== source.size || there.metadata["roslin-kept"] !== keptAs(options)["roslin-kept"]) return false;
+    return there.checksum === null ? there.metadata["sha256"] === upload.sha256 : there.checksum === (await checksumOf(source, upload));
+  };
 
   /** Writes under a condition; false when it didn't hold. */
   const writeIf = async (key: string, bytes: Uint8Array, condition: { IfNoneMatch: string } | { IfMatch: string }): Promise<boolean> => {
     const nonce = randomUUID();
+    const command = new PutObjectCommand({ ...at(key), ...headersOf(options), ...condition, Body: bytes, Metadata: { [NONCE]: nonce } });
     try {
-      await client.send(new PutObjectCommand({ ...at(key), ...condition, Body: bytes, Metadata: { [NONCE]: nonce } }));
+      await client.send(command);
       return true;
     } catch (error) {
       // an answer may be lost and the SDK's own retry then finds our object there: the nonce tells
       const there = await head(key).catch(() => null);
       if (there?.metadata[NONCE] === nonce) return true;
       if ([404, 409, 412].includes(statusOf(error) ?? 0) && (there !== null || "IfMatch" in condition)) return false;
-      return failed("writing an object under a condition", key)(error);
+      return failed(CALLS.writeIf, key)(error);
     }
   };
 
@@ -91,11 +133,11 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings): O
         return Body as AsyncIterable<Uint8Array>;
       } catch (error) {
         if ((error as Error).name === "NoSuchKey") return null;
-        return failed("reading an object", key)(error);
+        return failed(CALLS.read, key)(error);
       }
     },
     async write(key, bytes) {
-      await client.send(new PutObjectCommand({ ...at(key), Body: bytes })).catch(failed("writing an object", key));
+      await client.send(new PutObjectCommand({ ...at(key), ...headersOf(options), Body: bytes })).catch(failed(CALLS.write, key));
     },
     create: (key, bytes) => writeIf(key, bytes, { IfNoneMatch: "*" }),
     async replace(key, bytes, before) {
@@ -106,22 +148,31 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings): O
         return await writeIf(key, bytes, { IfMatch: ETag! });
       } catch (error) {
         if ((error as Error).name === "NoSuchKey") return false;
-        return failed("replacing an object", key)(error);
+        return failed(CALLS.read, key)(error);
       }
     },
     async putFile(key, path, upload) {
-      const { size } = await stat(path);
-      const there = await head(key);
-      if (there?.bytes === size && there.metadata["sha256"] === upload.sha256) {
-        upload.onBytes(size);
-        if (planParts(size).length > 1) await abortStrays(client, at(key));
-        return false;
+      const source = { path, size: (await stat(path)).size };
+      for (let tried = 1; ; tried++) {
+        if (await isThere(key, source, upload)) {
+          upload.onBytes(source.size);
+          await dropJournal(client, upload.journal).catch(() => undefined);
+          if (planParts(source.size).length > 1) await abortStrays(client, at(key));
+          return false;
+        }
+        try {
+          await uploadFile(client, at(key), source, upload, options);
+          return true;
+        } catch (error) {
+          upload.signal.throwIfAborted();
+          if ((error as Error).name !== "NoSuchUpload" || tried === TRIES) failed(CALLS.upload, key)(error);
+        }
       }
-      await uploadFile(client, at(key), { path, size }, upload).catch((error: unknown) => {
-        upload.signal.throwIfAborted();
-        return failed("uploading a file", key)(error);
-      });
-      return true;
+    },
+    discard: (journal) => dropJournal(client, journal).catch(failed(CALLS.discard)),
+    async seal(key) {
+      const there = await head(key);
+      return there === null ? null : `${there.bytes} ${there.checksum ?? there.etag} ${there.metadata["roslin-kept"] ?? ""}`.trimEnd();
     },
     async list(prefix) {
       const found: { key: string; bytes: number }[] = [];
@@ -132,14 +183,22 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings): O
           Prefix: below + prefix,
           ...(token === undefined ? {} : { ContinuationToken: token }),
         });
-        const page = await client.send(command).catch(failed("listing objects"));
+        const page = await client.send(command).catch(failed(CALLS.list));
         for (const { Key, Size } of page.Contents ?? []) found.push({ key: Key!.slice(below.length), bytes: Size ?? 0 });
         token = page.NextContinuationToken;
       } while (token !== undefined);
       return found.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
     },
     async delete(key) {
-      await client.send(new DeleteObjectCommand(at(key))).catch(failed("deleting an object", key));
+      await client.send(new DeleteObjectCommand(at(key))).catch(failed(CALLS.delete, key));
     },
   };
+}
+
+interface Head {
+  readonly bytes: number;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** the SHA-256 that the server keeps, in base64; of an object that came in parts that of their digests */
+  readonly checksum: string | null;
+  readonly etag: string;
 }

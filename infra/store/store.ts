@@ -12,6 +12,10 @@ export interface ObjectStore {
   replace(key: string, bytes: Uint8Array, before: Uint8Array | null): Promise<boolean>;
   /** Writes a local file of any size like write, unless an object with its digest is there: then false. */
   putFile(key: string, path: string, upload: FileUpload): Promise<boolean>;
+  /** Removes what an unfinished `putFile` left, where nobody will go on with it. */
+  discard(journal: string): Promise<void>;
+  /** What the store itself says of an object's bytes, another word whenever they are others; null: there is none. */
+  seal(key: string, signal: AbortSignal): Promise<string | null>;
   /** Every object below a prefix, by name in byte order. */
   list(prefix: string): Promise<readonly { readonly key: string; readonly bytes: number }[]>;
   /** Removes an object; none is no error. */

@@ -1,0 +1,102 @@
+import { appendFile, readFile, rm } from "node:fs/promises";
+import { AbortMultipartUploadCommand, ListMultipartUploadsCommand, ListPartsCommand, type S3Client } from "@aws-sdk/client-s3";
+import { writeFileAtomic } from "../files.js";
+
+/** What a local file says of an upload in parts, so that a killed one goes on, and one that nobody goes on with is removed. */
+
+/** An object by bucket and key. */
+export type Target = { readonly Bucket: string; readonly Key: string };
+
+/** A part that has arrived. */
+export interface SentPart {
+  readonly part: number;
+  readonly bytes: number;
+  /** of the bytes as they were sent, in base64: servers want it back and don't list it */
+  readonly sha256: string;
+  readonly etag: string;
+}
+
+/** The journal's first line: which upload, and `what` it makes of which bytes: another one is not gone on with. */
+export type Header = Target & { readonly uploadId: string; readonly what: string };
+
+/** Begins a journal. */
+export async function beginJournal(journal: string, header: Header): Promise<void> {
+  await writeFileAtomic(journal, `${JSON.stringify(header)}\n`);
+}
+
+/** Adds a part that has arrived. */
+export async function addPart(journal: string, part: SentPart): Promise<void> {
+  await appendFile(journal, `${JSON.stringify(part)}\n`);
+}
+
+/** The journal's upload and the parts of it that the server has as well; null when there is none to go on with. */
+export async function readJournal(
+  client: S3Client,
+  journal: string,
+  signal: AbortSignal,
+): Promise<{ readonly header: Header; readonly sent: readonly SentPart[] } | null> {
+  const { header, parts } = await parseJournal(journal);
+  if (header === null) return null;
+  const listed = await listParts(client, header, signal);
+  if (listed === null) return null;
+  return { header, sent: parts.filter(({ part, etag }) => listed.get(part) === etag) };
+}
+
+/** Removes the upload that a journal tells of, and the journal; where S3 doesn't let it, both stay for the next try. */
+export async function dropJournal(client: S3Client, journal: string): Promise<void> {
+  const { header } = await parseJournal(journal);
+  if (header !== null) await abortUpload(client, header);
+  await rm(journal, { force: true });
+}
+
+async function parseJournal(journal: string): Promise<{ header: Header | null; parts: SentPart[] }> {
+  const [first, ...rest] = (await readFile(journal, "utf8").catch(() => "")).split("\n");
+  return { header: parse<Header>(first!), parts: rest.map((line) => parse<SentPart>(line)).filter((part) => part !== null) };
+}
+
+/** A line of the journal; null for one that a kill cut short. */
+function parse<T>(line: string): T | null {
+  try {
+    return JSON.parse(line) as T;
+  } catch {
+    return null;
+  }
+}
+
+async function abortUpload(client: S3Client, { Bucket, Key, uploadId: UploadId }: Header): Promise<void> {
+  await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId })).catch((error: Error) => {
+    if (error.name !== "NoSuchUpload") throw error;
+  });
+}
+
+/** ETags of the parts that the server has, by number; null when it no longer knows the upload. */
+async function listParts(
+  client: S3Client,
+  { Bucket, Key, uploadId: UploadId }: Header,
+  abortSignal: AbortSignal,
+): Promise<Map<number, string> | null> {
+  const etags = new Map<number, string>();
+  let marker: string | undefined;
+  do {
+    const command = new ListPartsCommand({ Bucket, Key, UploadId, ...(marker === undefined ? {} : { PartNumberMarker: marker }) });
+    try {
+      const page = await client.send(command, { abortSignal });
+      for (const { PartNumber, ETag } of page.Parts ?? []) etags.set(PartNumber!, ETag!);
+      marker = page.IsTruncated === true ? page.NextPartNumberMarker : undefined;
+    } catch (error) {
+      if ((error as Error).name === "NoSuchUpload") return null;
+      throw error;
+    }
+  } while (marker !== undefined);
+  return etags;
+}
+
+/**
+ * Removes what else was begun for an object that is whole now, such as an upload whose process was killed before it was
+ * journalled. Where uploads may not be listed, a lifecycle rule has to.
+ */
+export async function abortStrays(client: S3Client, target: Target): Promise<void> {
+  const listed = await client.send(new ListMultipartUploadsCommand({ Bucket: target.Bucket, Prefix: target.Key })).catch(() => null);
+  for (const { Key, UploadId } of listed?.Uploads ?? [])
+    if (Key === target.Key) await client.send(new AbortMultipartUploadCommand({ ...target, UploadId })).catch(() => undefined);
+}
