@@ -38,7 +38,8 @@ function clientOf({ settings }: ObjectAccess): S3Client {
 const bare = (etag: string | undefined): string => (etag ?? "").replaceAll('"', "");
 
 function worded(access: ObjectAccess, error: unknown, doing: string, key?: string): Error {
-  return s3Error(error, doing, { bucket: access.bucket, endpoint: access.settings.endpoint ?? "amazonaws.com" }, key);
+  const call = { doing, right: key === undefined ? "s3:ListBucket" : "s3:GetObject" };
+  return s3Error(error, call, { bucket: access.bucket, endpoint: access.settings.endpoint ?? "amazonaws.com" }, key);
 }
 
 /** Every object whose key is `prefix` or lies below it ("" for all). Errors as `s3Error` words them. */

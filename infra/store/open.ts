@@ -2,12 +2,12 @@ import { isAbsolute } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../../core/errors.js";
 import { fileStore } from "./files.js";
-import { BUCKET_DECIDES, type ObjectOptions } from "./s3-options.js";
+import type { ObjectOptions } from "./s3-options.js";
 import { s3Store, type S3Settings } from "./s3.js";
 import type { ObjectStore } from "./store.js";
 
 /** The store that a `file:///directory` or `s3://bucket/prefix` names, and how a bucket is to keep what is written. Throws UserError for anything else. */
-export function openStore(uri: string, settings: S3Settings, options: ObjectOptions = BUCKET_DECIDES): ObjectStore {
+export function openStore(uri: string, settings: S3Settings, options?: ObjectOptions): ObjectStore {
   if (uri.startsWith("file://")) return fileStore(pathOf(uri));
   const match = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(uri);
   if (match === null) throw new UserError("a place for objects must be s3://bucket/prefix or file:///directory", { got: uri });

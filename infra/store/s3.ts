@@ -11,7 +11,7 @@ import {
 import { UserError } from "../../core/errors.js";
 import { s3Error, statusOf, type Call } from "./s3-errors.js";
 import { abortStrays, dropJournal } from "./s3-journal.js";
-import { headersOf, keptAs, type ObjectOptions } from "./s3-options.js";
+import { BUCKET_DECIDES, headersOf, keptAs } from "./s3-options.js";
 import { checksumOf, planParts, uploadFile, type Source } from "./s3-upload.js";
 import type { FileUpload, ObjectStore } from "./store.js";
 
@@ -78,7 +78,7 @@ const CALLS = {
 const TRIES = 3;
 
 /** A store in a bucket, below a prefix ("" for none), that keeps objects as `options` say; errors as `s3Error` words them. */
-export function s3Store(bucket: string, prefix: string, settings: S3Settings, options: ObjectOptions): ObjectStore {
+export function s3Store(bucket: string, prefix: string, settings: S3Settings, options = BUCKET_DECIDES): ObjectStore {
   const client = s3Client(settings);
   const where = { bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
   const below = prefix === "" ? "" : `${prefix}/`;
