@@ -64,8 +64,10 @@ export function s3Server(options: {
       graceMs: 10_000,
       // where one of them is taken it would silently take others
       ports: Object.values(ports),
-      // it checks signatures once it refuses a request that has none; the file server behind it wants none, and tells of the bucket
-      ready: async () => (await httpStatus(access.endpoint)) === 403 && (await httpStatus(bucket)) === 200,
+      // it checks signatures once it refuses a request that has none; the file server behind it wants none, and tells of the
+      // bucket; what was stored before can be read once the master knows of the volumes
+      ready: async () =>
+        (await httpStatus(access.endpoint)) === 403 && (await httpStatus(bucket)) === 200 && (await hasVolumes(ports.master)),
       tidy: async () => {
         for (const socket of sockets) rmSync(socket, { force: true });
         // its record of flags would win over the ones given here
@@ -73,6 +75,17 @@ export function s3Server(options: {
       },
     },
   };
+}
+
+/** Whether SeaweedFS' master has heard of a server with volumes. */
+async function hasVolumes(master: number): Promise<boolean> {
+  try {
+    const response = await fetch(`http://127.0.0.1:${master}/dir/status`, { signal: AbortSignal.timeout(5000) });
+    const { Topology } = (await response.json()) as { readonly Topology: { readonly Max: number } };
+    return Topology.Max > 0;
+  } catch {
+    return false;
+  }
 }
 
 /** Keys that only this home's servers and workers know; made once, readable by their owner alone. */
