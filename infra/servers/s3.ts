@@ -61,7 +61,8 @@ export function s3Server(options: {
         GOGC: "50",
       },
       log: join(home, "logs", "s3.log"),
-      graceMs: 10_000,
+      // its admin part sometimes hangs for ten seconds when it stops; what it has acknowledged survives a kill
+      graceMs: 3000,
       // where one of them is taken it would silently take others
       ports: Object.values(ports),
       // it checks signatures once it refuses a request that has none; the file server behind it wants none, and tells of the
