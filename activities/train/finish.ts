@@ -15,10 +15,10 @@ import { checkpoints, history, lastGood, MOMENTS } from "./checkpoint.js";
 import type { TrainDeps } from "./index.js";
 import { openLog, type CommitLog } from "./log.js";
 import type { CheckpointEntry, StepRecord, TimeSpent } from "./types.js";
+import { planWeights, type WeightPlan } from "./weights.js";
 
 /** From the last checkpoint to a model directory, the digest of the whole state, and the run's figures. */
 
-const WEIGHTS = "model.safetensors";
 const GENERATION = "generation_config.json";
 /** Elements read and converted at a time. */
 const CHUNK = 1 << 20;
@@ -32,6 +32,7 @@ export async function finish(
   request: StageRequest,
   directory: string,
   context: StageContext,
+  maxFileBytes: number,
 ): Promise<StageResult | null> {
   const say = (note: string, lasting?: true): void =>
     context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note, ...(lasting && { lasting }) });
@@ -43,9 +44,11 @@ export async function finish(
   base.close();
   const target = join(directory, "model");
   const turn = async (): Promise<void> => breathe(undefined, { signal: context.signal });
-  const stateDigest = await writeModel(deps, base, join(target, WEIGHTS), directory, good.entry, say, turn);
+  const plan = planWeights(modelWeights(base.config), base.dtype, maxFileBytes);
+  const stateDigest = await writeModel(deps, base, target, plan, directory, good.entry, say, turn);
+  const weights = [...plan.files, ...(plan.index === null ? [] : [plan.index])].map(({ name }) => name);
   const companions = await writeCompanions(deps, base, target);
-  for (const name of await readdir(target)) if (name !== WEIGHTS && !companions.includes(name)) await rm(join(target, name));
+  for (const name of await readdir(target)) if (!weights.includes(name) && !companions.includes(name)) await rm(join(target, name));
   const outputs = [await deps.files.artifactOf("model", target, context.signal)];
   return finishStage(deps.files, directory, { stage: "train", outputs, metrics: figures(log, good.commit, good.entry), stateDigest });
 }
@@ -54,15 +57,15 @@ export async function finish(
 async function writeModel(
   deps: TrainDeps,
   base: ModelFiles,
-  path: string,
+  target: string,
+  plan: WeightPlan,
   directory: string,
   entry: CheckpointEntry,
   say: (note: string) => void,
   turn: () => Promise<void>,
 ): Promise<string> {
   const shards = entry.shards.map(({ file }) => deps.openSafetensors(join(directory, file)));
-  const specs = modelWeights(base.config);
-  const shapes = new Map(specs.map((spec) => [spec.name, spec.shape]));
+  const shapes = new Map(plan.files.flatMap(({ weights }) => weights.map((spec) => [spec.name, spec.shape])));
   const digest = createHash("sha256");
   const bytesOf = async function* (name: string): AsyncIterable<Uint8Array> {
     say(`writing ${name}`);
@@ -75,10 +78,13 @@ async function writeModel(
         await turn();
       }
   };
-  // one dtype, so tensors are asked for in the order of their names: that of the digest
-  const tensors = specs.map(({ name, shape }) => ({ name, dtype: base.dtype, shape }));
   try {
-    await deps.writeSafetensors(path, tensors, bytesOf);
+    // one dtype, so tensors are asked for in the order of their names: that of the digest
+    for (const { name: file, weights } of plan.files) {
+      const tensors = weights.map(({ name, shape }) => ({ name, dtype: base.dtype, shape }));
+      await deps.writeSafetensors(join(target, file), tensors, bytesOf);
+    }
+    if (plan.index !== null) await deps.files.writeFileAtomic(join(target, plan.index.name), plan.index.text);
   } finally {
     for (const shard of shards) shard.close();
   }

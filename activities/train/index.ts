@@ -27,6 +27,7 @@ import { lastGood, pruneShards, SHARDS } from "./checkpoint.js";
 import { finish } from "./finish.js";
 import { openLog } from "./log.js";
 import type { Fingerprint, TrainAttempt } from "./types.js";
+import { MAX_FILE_BYTES } from "./weights.js";
 
 export { runRank, type RankDeps } from "./rank.js";
 export type { RankOutcome, TrainAttempt } from "./types.js";
@@ -150,10 +151,18 @@ export function attemptPrefix(directory: string): string {
   return `roslin-${createHash("sha256").update(directory).digest("hex").slice(0, 12)}-`;
 }
 
-/** Makes the stage's outputs from the last checkpoint, which holds every step; null when that is no longer whole: begin again. */
-export async function finishTraining(deps: TrainDeps, request: StageRequest, context: StageContext): Promise<StageResult | null> {
+/**
+ * Makes the stage's outputs from the last checkpoint, which holds every step; null when that is no longer whole: begin
+ * again. Weights of more than `maxFileBytes` are written as several files.
+ */
+export async function finishTraining(
+  deps: TrainDeps,
+  request: StageRequest,
+  context: StageContext,
+  maxFileBytes: number = MAX_FILE_BYTES,
+): Promise<StageResult | null> {
   const directory = stageDirectory(trainDefinition, request);
-  const result = (await finishedStage(directory)) ?? (await finish(deps, request, directory, context));
+  const result = (await finishedStage(directory)) ?? (await finish(deps, request, directory, context, maxFileBytes));
   if (result !== null) clearAttempts(deps, directory, Infinity);
   return result;
 }
