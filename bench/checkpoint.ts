@@ -39,7 +39,7 @@ export async function benchCheckpoint(
   const config = settings(job, total, interval, 0);
   const { shards } = config.train;
   say("making a model and rows");
-  const inputs = await makeInputs(job, shards * job.rows * total, root);
+  const inputs = await makeInputs(job, shards * job.rows * total, root, signal);
   const run = await runTraining(inputs, config, workers, root, signal, say);
   const seconds = run.steps.map((step) => step.seconds);
   return checkpointFigures(

@@ -2,6 +2,7 @@ import type { GptjConfig } from "../core/model/config.js";
 import { modelPrograms } from "../core/model/graphs.js";
 import type { Node, Program } from "../core/onnx/graph.js";
 import type { Dimension } from "../core/onnx/tensor.js";
+import type { StepPlan } from "../core/parallel/plan.js";
 
 /** Arithmetic counted from shapes: two operations for each multiplication in a matrix product, nothing for the rest. */
 
@@ -39,15 +40,17 @@ function count(shape: readonly Dimension[], sizes: Sizes): number {
   return shape.reduce<number>((product, dimension) => product * size(dimension, sizes), 1);
 }
 
-/** Operations of one step: so many shards, each with its rows of one length, of which so many positions carry loss in all. */
-export function stepFlops(
-  config: GptjConfig,
-  step: { readonly shards: number; readonly rows: number; readonly length: number; readonly positions: number },
-): number {
-  const graphs = modelPrograms(config);
-  const shard = { T: step.rows * step.length, R: step.rows, L: step.length };
-  // the slices of the vocabulary add up to the whole
-  const head = { N: step.positions, V: config.vocabulary };
-  const blocks = programFlops(graphs.blockForward, shard) + programFlops(graphs.blockBackward, shard);
-  return step.shards * config.layers * blocks + programFlops(graphs.headForward, head) + programFlops(graphs.headBackward, head);
+/** Operations of one step. */
+export function stepFlops(config: GptjConfig, plan: StepPlan): number {
+  const { blockForward, blockBackward, headForward, headBackward } = modelPrograms(config);
+  const batches = plan.microBatches.map(({ shards, positions }) => {
+    const blocks = shards.map(({ rows, tokens }) => {
+      const sizes = { T: tokens, R: rows.length, L: Math.max(...rows.map(({ inputIds }) => inputIds.length)) };
+      return config.layers * (programFlops(blockForward, sizes) + programFlops(blockBackward, sizes));
+    });
+    // the slices of the vocabulary add up to the whole
+    const head = { N: positions, V: config.vocabulary };
+    return [...blocks, programFlops(headForward, head), programFlops(headBackward, head)];
+  });
+  return batches.flat().reduce((sum, flops) => sum + flops, 0);
 }

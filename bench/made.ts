@@ -1,29 +1,39 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import type { Artifact } from "../core/stage.js";
+import { join, resolve } from "node:path";
+import { preprocess } from "../activities/preprocess/index.js";
+import { outputNamed, type Artifact } from "../core/stage.js";
 import { uniformAt } from "../core/data/random.js";
 import { encodeChunk, TOKEN_INDEX } from "../core/format/token-shards.js";
 import { elements, modelWeights } from "../core/model/names.js";
-import { artifactOf, sha256 } from "../infra/files.js";
+import { gptjTokenizer } from "../demo/tokenizer.js";
+import { readRows } from "../infra/dataset/rows.js";
+import { artifactOf, sha256, writeFileAtomic } from "../infra/files.js";
+import { lock } from "../infra/lock.js";
 import { writeSafetensors } from "../infra/safetensors-writer.js";
-import { configJson, modelOf, type Job } from "./job.js";
+import { configJson, modelOf, settings, type Job } from "./job.js";
 
-/** A job's model and rows, made from a seed: training's inputs. */
+/** A job's model, made from a seed, and its rows: training's inputs. */
 
 const SEED = 1;
 /** Elements made and written at a time. */
 const CHUNK = 1 << 20;
 
-/** Writes a random model and `rows` rows of random words below `root`. */
-export async function makeInputs(job: Job, rows: number, root: string): Promise<Artifact[]> {
+/** Writes a random model, and `rows` rows of random words or those of the job's dataset, below `root`. */
+export async function makeInputs(job: Job, rows: number, root: string, signal: AbortSignal): Promise<Artifact[]> {
   const model = join(root, "model");
-  const tokens = join(root, "tokens");
-  await Promise.all([mkdir(model, { recursive: true }), mkdir(tokens, { recursive: true })]);
+  await mkdir(model, { recursive: true });
   const specs = modelWeights(modelOf(job)).map(({ name, shape }) => ({ name, dtype: "F32" as const, shape }));
   const sizes = new Map(specs.map(({ name, shape }) => [name, elements(shape)]));
   await writeSafetensors(join(model, "model.safetensors"), specs, (name) => values(name, sizes.get(name)!));
   await writeFile(join(model, "config.json"), JSON.stringify(configJson(job)));
+  if (job.dataset !== null) await writeFile(join(model, "tokenizer.json"), JSON.stringify(gptjTokenizer()));
+  const artifact = await artifactOf("model", model);
+  return [artifact, job.dataset === null ? await makeTokens(job, rows, root) : await tokenize(job, job.dataset, artifact, root, signal)];
+}
 
+async function makeTokens(job: Job, rows: number, root: string): Promise<Artifact> {
+  const tokens = join(root, "tokens");
+  await mkdir(tokens, { recursive: true });
   const made = Array.from({ length: rows }, (_, source) => {
     const inputIds = Array.from({ length: job.length }, (_each, at) => Math.floor(uniformAt(SEED, source, at) * job.vocabulary));
     return { source, inputIds, labels: inputIds };
@@ -34,7 +44,15 @@ export async function makeInputs(job: Job, rows: number, root: string): Promise<
   const digest = "0".repeat(64);
   const chunks = [{ file, sha256: sha256(chunk), bytes: chunk.length, rows }];
   await writeFile(join(tokens, TOKEN_INDEX), JSON.stringify({ version: 1, inputs: { model: digest, dataset: digest }, chunks, test: [] }));
-  return [await artifactOf("model", model), await artifactOf("tokens", tokens)];
+  return artifactOf("tokens", tokens);
+}
+
+/** A dataset's rows, as the preprocess stage makes tokens of them. */
+async function tokenize(job: Job, dataset: string, model: Artifact, root: string, signal: AbortSignal): Promise<Artifact> {
+  const inputs = [model, await artifactOf("dataset", resolve(dataset))];
+  const dependencies = { files: { writeFileAtomic, lock, artifactOf }, readRows };
+  const request = { config: settings(job, 1, 1, 0), inputs, root };
+  return outputNamed((await preprocess(dependencies, request, { signal, progress: () => undefined })).outputs, "tokens");
 }
 
 /** A fresh model's values: norms of one, biases of zero, and small numbers around zero. */

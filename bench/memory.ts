@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../core/errors.js";
+import type { GptjConfig } from "../core/model/config.js";
 import { parameterCount } from "../core/model/names.js";
-import { sharedLayout } from "../core/parallel/layout.js";
+import { sharedLayout, type Capacity } from "../core/parallel/layout.js";
 import { megabytes, short, table } from "./figures.js";
 import { makeInputs } from "./made.js";
 import { modelOf, settings, SIZES } from "./job.js";
@@ -45,12 +46,15 @@ export async function benchMemory(
   for (const { size, job } of jobs) {
     const config = modelOf(job);
     const parameters = parameterCount(config);
-    const inputs = await makeInputs(job, SHARDS * STEPS, root);
+    const inputs = await makeInputs(job, SHARDS * STEPS, root, signal);
     const capacity = { tokens: SHARDS * job.length, positions: SHARDS * (job.length - 1) };
-    const shared = sharedLayout(config, SHARDS, capacity).segments.reduce((sum, bytes) => sum + bytes, 0);
+    const shared = sharedBytes(config, SHARDS, capacity);
     for (const workers of workerCounts) {
       signal.throwIfAborted();
-      const { own, all } = await watched(() => runTraining(inputs, settings(job, STEPS, STEPS, 0), workers, root, signal, () => undefined));
+      const { own, all } = await watched(
+        () => children(),
+        () => runTraining(inputs, settings(job, STEPS, STEPS, 0), workers, root, signal, () => undefined),
+      );
       const states = (24 * parameters * Math.ceil(SHARDS / workers)) / SHARDS;
       figures.push({ parameters, workers, states, own, shared, total: all + shared });
       say(`${size} M parameters, ${workers} workers: ${megabytes(own)} MB each, ${megabytes(all + shared)} MB all together`);
@@ -59,29 +63,46 @@ export async function benchMemory(
   return figures;
 }
 
-/** Runs `work` and looks at the own memory of this process's children meanwhile: the peaks of the largest and of all together. */
-async function watched(work: () => Promise<unknown>): Promise<{ readonly own: number; readonly all: number }> {
+/** What all workers of a run map. */
+export function sharedBytes(config: GptjConfig, shards: number, capacity: Capacity): number {
+  return sharedLayout(config, shards, capacity).segments.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** Runs `work` and looks at the own memory of the processes meanwhile: the peaks of the largest and of all together. */
+export async function watched<T>(
+  processes: () => readonly string[],
+  work: () => Promise<T>,
+  everyMs = SAMPLE_MS,
+): Promise<{ readonly own: number; readonly all: number; readonly result: T }> {
   const peak = { own: 0, all: 0 };
   let running = true;
   const done = work().finally(() => (running = false));
   // its error is the caller's, after the loop
   done.catch(() => undefined);
   while (running) {
-    const now = children().map(ownMemory);
+    const now = processes().map(ownMemory);
     peak.own = Math.max(peak.own, ...now);
     peak.all = Math.max(
       peak.all,
       now.reduce((sum, own) => sum + own, 0),
     );
-    await sleep(SAMPLE_MS);
+    await sleep(everyMs);
   }
-  await done;
-  return peak;
+  return { ...peak, result: await done };
 }
 
-function children(): string[] {
-  const threads = readdirSync("/proc/self/task");
-  return threads.flatMap((thread) => readFileSync(`/proc/self/task/${thread}/children`, "utf8").split(" ")).filter((id) => id !== "");
+/** The processes that a process has started. */
+export function children(process = "self"): string[] {
+  try {
+    const threads = readdirSync(`/proc/${process}/task`);
+    return threads.flatMap((thread) =>
+      readFileSync(`/proc/${process}/task/${thread}/children`, "utf8")
+        .split(" ")
+        .filter((id) => id !== ""),
+    );
+  } catch {
+    return [];
+  }
 }
 
 /** Bytes; none of a process that has just ended. */

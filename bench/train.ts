@@ -1,11 +1,18 @@
+import { fileURLToPath } from "node:url";
 import type { StepRecord, TimeSpent } from "../activities/train/types.js";
 import { UserError } from "../core/errors.js";
+import { parameterCount } from "../core/model/names.js";
+import { capacityOf, planStep, type StepPlan } from "../core/parallel/plan.js";
+import { outputNamed } from "../core/stage.js";
+import { openTokens } from "../infra/tokens.js";
+import { gigabytes } from "../core/resources.js";
 import { median, percent, short } from "./figures.js";
 import { stepFlops } from "./flops.js";
 import { makeInputs } from "./made.js";
-import { parameterCount } from "../core/model/names.js";
 import { modelOf, settings, type Job } from "./job.js";
+import { children, sharedBytes, watched } from "./memory.js";
 import { productSpeed, type Product } from "./product.js";
+import { batchesOf, comparePeer, Peer, type PeerFigures, type PeerName, type PeerStep } from "./pytorch.js";
 import { runTraining } from "./run.js";
 
 /** How fast a job trains, against the matrix products of the same machine at the same time. */
@@ -23,12 +30,26 @@ export interface TrainFigures {
   readonly reached: number;
   /** of the faster of two products: a square one, and the blocks' largest */
   readonly best: number;
+  /** all workers' own memory at its peak, and the shared once; bytes */
+  readonly memory: number;
+  readonly peers: readonly PeerFigures[];
 }
 
-/** Rounds of training between products of matrices; `steps` of each round, the first of which is not counted. */
+/** What is measured, and how often. */
+export interface TrainBench {
+  readonly workers: number;
+  readonly rounds: number;
+  /** of each round; the first is not counted */
+  readonly steps: number;
+  /** a Python with torch, and how it trains; none: only this engine is measured */
+  readonly python: string | null;
+  readonly peers: readonly PeerName[];
+}
+
+/** Rounds of training between products of matrices and, where there are peers, a step of each on the rows of the round's last step. */
 export async function benchTrain(
   job: Job,
-  { workers, rounds, steps }: { readonly workers: number; readonly rounds: number; readonly steps: number },
+  { workers, rounds, steps, python, peers: names }: TrainBench,
   root: string,
   signal: AbortSignal,
   say: (line: string) => void,
@@ -42,27 +63,59 @@ export async function benchTrain(
   const config = modelOf(job);
   const { shards } = settings(job, steps, steps, 0).train;
   say("making a model and rows");
-  const inputs = await makeInputs(job, shards * job.rows * steps, root);
+  const inputs = await makeInputs(job, shards * job.rows * steps, root, signal);
+  const [model, tokens] = ["model", "tokens"].map((name) => fileURLToPath(outputNamed(inputs, name).uri)) as [string, string];
+  const { train: split } = await openTokens(tokens);
+  const planOf = (round: number, step: number): StepPlan => planStep(split, settings(job, steps, steps, round).train, step);
   const products: readonly Product[] = [
     { m: 1024, k: 1024, n: 1024 },
     { m: job.rows * job.length, k: config.width, n: config.innerWidth },
   ];
   const speeds: number[][] = products.map(() => []);
-  const records: StepRecord[] = [];
   const multiply = async (): Promise<void> => {
     for (const [index, product] of products.entries()) speeds[index]!.push(await productSpeed(product, workers));
   };
-  await multiply();
-  for (let round = 0; round < rounds; round++) {
-    signal.throwIfAborted();
-    const run = await runTraining(inputs, settings(job, steps, steps, round), workers, root, signal, (line) =>
-      say(`round ${round + 1} of ${rounds}: ${line}`),
-    );
-    records.push(...run.steps.slice(1));
+  const shared = sharedBytes(config, shards, capacityOf(split, settings(job, steps, steps, 0).train));
+  const records: StepRecord[] = [];
+  const reached: number[] = [];
+  const memory: number[] = [];
+  const peers: Peer[] = [];
+  const theirs = new Map<PeerName, PeerStep[]>(names.map((name) => [name, []]));
+  const ours: StepRecord[] = [];
+  const peerSteps = async (round: number, step: number): Promise<void> => {
+    for (const peer of peers) {
+      const told = await peer.step(batchesOf(planOf(round, step), peer.name, job));
+      theirs.get(peer.name)!.push(told);
+      say(`PyTorch ${peer.name}: ${short(told.seconds)} s`);
+    }
+  };
+  try {
+    for (const name of names) peers.push(await Peer.start(python!, name, model, signal));
+    const others = new Set(peers.map(({ pid }) => pid));
+    // the first step of each warms it up, and its loss must be ours
+    await peerSteps(0, 0);
+    for (let round = 0; round < rounds; round++) {
+      signal.throwIfAborted();
+      await multiply();
+      const { result: run, all } = await watched(
+        () => children().filter((process) => !others.has(process)),
+        () =>
+          runTraining(inputs, settings(job, steps, steps, round), workers, root, signal, (line) =>
+            say(`round ${round + 1} of ${rounds}: ${line}`),
+          ),
+        WATCH_MS,
+      );
+      memory.push(all + shared);
+      ours.push(...(round === 0 ? [run.steps[0]!] : []), run.steps.at(-1)!);
+      records.push(...run.steps.slice(1));
+      reached.push(...run.steps.slice(1).map(({ seconds }, index) => stepFlops(config, planOf(round, index + 1)) / seconds));
+      await peerSteps(round, steps - 1);
+    }
     await multiply();
+  } finally {
+    await Promise.all(peers.map((peer) => peer.stop()));
   }
   const rate = (of: (record: StepRecord) => number): number => median(records.map((record) => of(record) / record.seconds));
-  const flops = stepFlops(config, { shards, rows: job.rows, length: job.length, positions: records[0]!.labels });
   return {
     parameters: parameterCount(config),
     workers,
@@ -71,10 +124,15 @@ export async function benchTrain(
     rowsPerSecond: rate((record) => record.rows),
     seconds: records.map((record) => record.seconds),
     shares: sharesOf(records),
-    reached: rate(() => flops),
+    reached: median(reached),
     best: Math.max(...speeds.map(median)),
+    memory: Math.max(...memory),
+    peers: peers.map((peer) => comparePeer(peer, ours, theirs.get(peer.name)!)),
   };
 }
+
+/** Looking at processes costs time, which is being measured. */
+const WATCH_MS = 250;
 
 /** What part of the time went where. */
 export function sharesOf(records: readonly StepRecord[]): TrainFigures["shares"] {
@@ -88,12 +146,18 @@ export function sharesOf(records: readonly StepRecord[]): TrainFigures["shares"]
 export function showTrain(job: Job, figures: TrainFigures): string {
   const { seconds, shares, reached, best, workers } = figures;
   const parts = Object.entries(shares).map(([name, share]) => `${name} ${percent(share)}`);
+  const rows = job.dataset === null ? `${job.length} tokens` : `${job.dataset}, at most ${job.length} tokens each`;
   return [
     `model      ${job.width} wide, ${job.layers} layers, ${job.heads} heads, rotary ${job.rotary}, ${job.vocabulary} words: ${short(figures.parameters / 1e6)} M parameters`,
-    `workers    ${workers}, one thread each; a step is 8 shards x ${job.rows} rows of ${job.length} tokens`,
+    `workers    ${workers}, one thread each; a step is 8 shards x ${job.rows} rows of ${rows}`,
     `tokens/s   ${short(figures.tokensPerSecond)}, with loss ${short(figures.lossTokensPerSecond)}; rows/s ${short(figures.rowsPerSecond)}`,
     `step       ${short(median(seconds))} s, the median of ${seconds.length} from ${short(Math.min(...seconds))} to ${short(Math.max(...seconds))}`,
     `time       ${parts.join(", ")} (of worker 0)`,
     `arithmetic ${short(reached / 1e9)} GFLOP/s, ${percent(reached / best)} of the best matrix product's ${short(best / 1e9)}`,
+    `memory     ${gigabytes(figures.memory)}, all workers and what they share`,
+    ...figures.peers.map(
+      (peer) =>
+        `${peer.name.padEnd(10)} ${short(peer.tokensPerSecond)} tokens/s, ${short(peer.rowsPerSecond)} rows/s in ${gigabytes(peer.memory)} (${peer.versions}): Roslin is ${short(peer.ratio)} times as fast, the median of ${peer.ratios.length} steps on the same rows from ${short(Math.min(...peer.ratios))} to ${short(Math.max(...peer.ratios))}; the first loss differs by ${peer.lossDifference.toExponential(0)}`,
+    ),
   ].join("\n");
 }

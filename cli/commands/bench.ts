@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { benchCheckpoint, showCheckpoint } from "../../bench/checkpoint.js";
-import { DEFAULT_JOB, SIZES, type Job } from "../../bench/job.js";
+import { DATASET_JOB, DEFAULT_JOB, SIZES, type Job } from "../../bench/job.js";
+import { PEERS, type PeerName } from "../../bench/pytorch.js";
 import { benchMemory, showMemory } from "../../bench/memory.js";
 import { inDirectory } from "../../bench/run.js";
 import { benchTrain, showTrain } from "../../bench/train.js";
@@ -9,18 +10,26 @@ import { wholeNumber, type Command } from "../command.js";
 import { Interrupted, untilInterrupted } from "../interrupt.js";
 
 const KINDS = ["train", "memory", "checkpoint"] as const;
-const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length", "rows"] as const satisfies readonly (keyof Job)[];
-const OPTIONS = [...JOB_OPTIONS, "workers", "rounds", "steps", "interval", "checkpoints", "sizes", "dir"] as const;
+const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length", "rows"] as const satisfies readonly Exclude<
+  keyof Job,
+  "dataset"
+>[];
+const OPTIONS = [
+  ...JOB_OPTIONS,
+  ...(["dataset", "workers", "rounds", "steps", "against", "peers", "interval", "checkpoints", "sizes", "dir"] as const),
+] as const;
 type Values = Readonly<Partial<Record<(typeof OPTIONS)[number], string>>> & { readonly json?: boolean };
 
 export const bench: Command = {
   name: "bench",
   summary: "measure training on this machine: its speed, its memory, what its checkpoints cost",
   usage: [
-    "bench train [--workers N] [--rounds R] [--steps S] [JOB]",
+    `bench train [--workers N] [--rounds R] [--steps S] [--against PYTHON [--peers ${PEERS.join(",")}]] [JOB]`,
     "              bench memory [--sizes 5,25,77] [--workers 1,2,4,8]",
     "              bench checkpoint [--workers N] [--interval STEPS] [--checkpoints N] [JOB]",
     `JOB: ${JOB_OPTIONS.map((name) => `--${name} ${DEFAULT_JOB[name]}`).join(" ")}`,
+    `     --dataset FILE in Alpaca's format, batched as Dolly did: then --length ${DATASET_JOB.length} --rows ${DATASET_JOB.rows}`,
+    "PYTHON: one that has torch and transformers; its steps are taken in turn with ours, on the same rows",
     `sizes, in millions of parameters: ${Object.keys(SIZES).join(" ")}`,
     "all: [--dir DIR for temporary files] [--json]",
   ].join("\n"),
@@ -52,14 +61,24 @@ async function measure(
 ): Promise<{ figures: unknown; text: string }> {
   const number = (name: (typeof OPTIONS)[number], otherwise: number): number =>
     values[name] === undefined ? otherwise : wholeNumber(`--${name}`, values[name]);
-  const list = (name: "sizes" | "workers", otherwise: string): string[] => (values[name] ?? otherwise).split(",");
-  const job = Object.fromEntries(JOB_OPTIONS.map((name) => [name, number(name, DEFAULT_JOB[name])])) as unknown as Job;
+  const list = (name: "sizes" | "workers" | "peers", otherwise: string): string[] => (values[name] ?? otherwise).split(",");
+  const usual = { ...DEFAULT_JOB, ...(values.dataset !== undefined && DATASET_JOB) };
+  const job: Job = {
+    ...(Object.fromEntries(JOB_OPTIONS.map((name) => [name, number(name, usual[name])])) as Record<(typeof JOB_OPTIONS)[number], number>),
+    dataset: values.dataset ?? null,
+  };
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   switch (kind) {
     case "train": {
       const figures = await benchTrain(
         job,
-        { workers: number("workers", 8), rounds: number("rounds", 3), steps: number("steps", 3) },
+        {
+          workers: number("workers", 8),
+          rounds: number("rounds", 3),
+          steps: number("steps", 3),
+          python: values.against ?? null,
+          peers: values.against === undefined ? [] : peersNamed(list("peers", PEERS.join(","))),
+        },
         directory,
         signal,
         say,
@@ -77,4 +96,12 @@ async function measure(
       return { figures, text: showCheckpoint(figures) };
     }
   }
+}
+
+function peersNamed(names: readonly string[]): PeerName[] {
+  return names.map((name) => {
+    const known = PEERS.find((peer) => peer === name);
+    if (known === undefined) throw new UserError("there is no such peer", { field: "--peers", expected: PEERS.join(" "), got: name });
+    return known;
+  });
 }

@@ -6,14 +6,14 @@ import { test } from "node:test";
 import { inDirectory } from "../../bench/run.js";
 import { benchTrain, showTrain } from "../../bench/train.js";
 
-const JOB = { width: 16, layers: 2, heads: 2, rotary: 4, vocabulary: 60, length: 12, rows: 1 };
+const JOB = { width: 16, layers: 2, heads: 2, rotary: 4, vocabulary: 60, length: 12, rows: 1, dataset: null };
 
 test("bench train trains on real workers and tells where the time went", async (t) => {
   const root = await mkdtemp(join(tmpdir(), "bench-"));
   t.after(() => rm(root, { recursive: true, force: true }));
   const signal = new AbortController().signal;
   const figures = await inDirectory(root, (directory) =>
-    benchTrain(JOB, { workers: 2, rounds: 1, steps: 3 }, directory, signal, () => undefined),
+    benchTrain(JOB, { workers: 2, rounds: 1, steps: 3, python: null, peers: [] }, directory, signal, () => undefined),
   );
   assert.equal(figures.seconds.length, 2);
   assert.ok(figures.tokensPerSecond > figures.lossTokensPerSecond && figures.lossTokensPerSecond > figures.rowsPerSecond);

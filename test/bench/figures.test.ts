@@ -11,7 +11,7 @@ import { parseRunConfig } from "../../core/config/schema.js";
 import { modelPrograms } from "../../core/model/graphs.js";
 
 describe("arithmetic counted from shapes", () => {
-  const config = modelOf({ width: 8, layers: 3, heads: 2, rotary: 4, vocabulary: 50, length: 5, rows: 2 });
+  const config = modelOf({ width: 8, layers: 3, heads: 2, rotary: 4, vocabulary: 50, length: 5, rows: 2, dataset: null });
   const [T, R, L, D, F] = [10, 2, 5, 8, 32];
   const scores = 2 * R * L * L * D;
 
@@ -25,10 +25,13 @@ describe("arithmetic counted from shapes", () => {
   });
 
   it("is three products of the whole vocabulary for the head, at the positions that carry loss", () => {
-    const step = { shards: 4, rows: R, length: L, positions: 7 };
+    const row = { source: 0, inputIds: new Int32Array(L), labels: new Int32Array(L) };
+    const rows = { rows: [row, row], tokens: T, firstToken: 0, positions: 7, firstPosition: 0 };
+    const shards = [0, 1, 2, 3].map((shard) => ({ ...rows, shard }));
+    const plan = { microBatches: [{ shards, tokens: 4 * T, positions: 7 }], positions: 7, tokens: 4 * T, rows: 8 };
     const { blockForward, blockBackward } = modelPrograms(config);
     const blocks = programFlops(blockForward, { T, R, L }) + programFlops(blockBackward, { T, R, L });
-    assert.equal(stepFlops(config, step), 4 * 3 * blocks + 3 * 2 * 7 * D * 50);
+    assert.equal(stepFlops(config, plan), 4 * 3 * blocks + 3 * 2 * 7 * D * 50);
   });
 });
 

@@ -1,0 +1,123 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { StepRecord } from "../activities/train/types.js";
+import type { TokenRow } from "../core/data/tokens.js";
+import { UserError } from "../core/errors.js";
+import type { StepPlan } from "../core/parallel/plan.js";
+import { median } from "./figures.js";
+import type { Job } from "./job.js";
+import { children, watched } from "./memory.js";
+
+/** Looking at processes costs time, which is being measured. */
+const WATCH_MS = 250;
+
+/** Ways in which PyTorch trains the same job: one process in fp32 or bf16, and FSDP2 over gloo, eight ranks in fp32. */
+export const PEERS = ["fp32", "bf16", "fsdp"] as const;
+/** One of them. */
+export type PeerName = (typeof PEERS)[number];
+
+/** What one step came to. */
+export interface PeerStep {
+  readonly seconds: number;
+  /** mean over the step's labels */
+  readonly loss: number;
+  /** own memory of all its processes at its peak, bytes */
+  readonly memory: number;
+}
+
+/** A peer's steps against ours on the same rows. */
+export interface PeerFigures {
+  readonly name: PeerName;
+  readonly versions: string;
+  readonly tokensPerSecond: number;
+  readonly rowsPerSecond: number;
+  /** of its seconds to ours: each step's, and their median */
+  readonly ratios: readonly number[];
+  readonly ratio: number;
+  readonly memory: number;
+  /** of the first step's two losses, relative */
+  readonly lossDifference: number;
+}
+
+/** A Python process that trains a step when it is told to, and sleeps meanwhile. */
+export class Peer {
+  readonly name: PeerName;
+  readonly pid: string;
+  readonly versions: string;
+  private readonly child: ChildProcess;
+  private readonly answers: AsyncIterator<string>;
+
+  private constructor(name: PeerName, child: ChildProcess, answers: AsyncIterator<string>, versions: string) {
+    this.name = name;
+    this.pid = `${child.pid}`;
+    this.child = child;
+    this.answers = answers;
+    this.versions = versions;
+  }
+
+  /** Starts Python on a model directory. Throws UserError where it can't train. */
+  static async start(python: string, name: PeerName, model: string, signal: AbortSignal): Promise<Peer> {
+    const script = join(import.meta.dirname, "../../bench/pytorch.py");
+    const child = spawn(python, [script, name, model], { stdio: ["pipe", "pipe", "inherit"], signal, killSignal: "SIGKILL" });
+    // its end is told by what it doesn't answer
+    child.on("error", () => undefined);
+    child.stdin!.on("error", () => undefined);
+    const answers = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+    const { torch, transformers } = await answer<{ torch: string; transformers: string }>(answers, name);
+    return new Peer(name, child, answers, `PyTorch ${torch}, transformers ${transformers}`);
+  }
+
+  /** Trains one step on these batches of rows. */
+  async step(batches: readonly (readonly TokenRow[])[]): Promise<PeerStep> {
+    const rows = batches.map((batch) => batch.map(({ inputIds, labels }) => [Array.from(inputIds), Array.from(labels)]));
+    const { result, all } = await watched(
+      () => [this.pid, ...children(this.pid)],
+      () => {
+        this.child.stdin!.write(`${JSON.stringify(rows)}\n`);
+        return answer<{ seconds: number; loss: number }>(this.answers, this.name);
+      },
+      WATCH_MS,
+    );
+    return { ...result, memory: all };
+  }
+
+  /** Ends the process and its ranks. */
+  async stop(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const ended = once(this.child, "exit");
+    this.child.stdin!.end();
+    await ended;
+  }
+}
+
+async function answer<T>(answers: AsyncIterator<string>, name: PeerName): Promise<T> {
+  const line = await answers.next();
+  if (line.done === true)
+    throw new UserError("Python ended before it had trained; what it wrote stands above. It needs torch and transformers", { peer: name });
+  return JSON.parse(line.value) as T;
+}
+
+/** A step's rows as a peer takes them: each rank its shard's; one process too, but rows of one length in one batch, which is fastest. */
+export function batchesOf(plan: StepPlan, name: PeerName, job: Job): TokenRow[][] {
+  const batches = plan.microBatches.flatMap(({ shards }) => shards.map(({ rows }) => [...rows]));
+  return name !== "fsdp" && job.dataset === null ? [batches.flat()] : batches;
+}
+
+/** Figures from the steps of both on the same rows, the first of which only warmed up. */
+export function comparePeer({ name, versions }: Peer, ours: readonly StepRecord[], theirs: readonly PeerStep[]): PeerFigures {
+  const pairs = ours.map((record, index) => ({ record, step: theirs[index]! }));
+  const [first, ...counted] = pairs;
+  const ratios = counted.map(({ record, step }) => step.seconds / record.seconds);
+  return {
+    name,
+    versions,
+    tokensPerSecond: median(counted.map(({ record, step }) => record.tokens / step.seconds)),
+    rowsPerSecond: median(counted.map(({ record, step }) => record.rows / step.seconds)),
+    ratios,
+    ratio: median(ratios),
+    memory: Math.max(...theirs.map(({ memory }) => memory)),
+    lossDifference: Math.abs(first!.step.loss / first!.record.loss - 1),
+  };
+}
