@@ -63,8 +63,8 @@ export class Peer {
     const child = spawn(python, [script, name, model], { stdio: ["pipe", "pipe", "inherit"], signal, killSignal: "SIGKILL" });
     // its end is told by what it doesn't answer
     child.on("error", () => undefined);
-    child.stdin!.on("error", () => undefined);
-    const answers = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+    child.stdin.on("error", () => undefined);
+    const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     const { torch, transformers } = await answer<{ torch: string; transformers: string }>(answers, name);
     return new Peer(name, child, answers, `PyTorch ${torch}, transformers ${transformers}`);
   }
