@@ -3,12 +3,11 @@ import { Worker } from "@temporalio/worker";
 import type { TrainAttempt } from "../activities/train/index.js";
 import { CHECKOUT, readEnvironment } from "./environment.js";
 import { UserError } from "../core/errors.js";
-import type { Progress } from "../core/stage.js";
-import { gpuQueue, type GpuActivities, type GpuWorker } from "../workflows/contract.js";
+import { gpuQueue, type GpuActivities, type GpuWorker, type LeaseState } from "../workflows/contract.js";
 import { connectTemporal, stopWorker } from "./connect.js";
 import { inActivity } from "./context.js";
 import { deregister, stayRegistered } from "./lease.js";
-import { isPaused, untilUnpaused } from "./pause.js";
+import { pausable } from "./pause.js";
 import { makeStages } from "./stages.js";
 
 /**
@@ -35,24 +34,24 @@ async function main(): Promise<void> {
   const { connection, client, namespace } = await connectTemporal(environment.variables);
   const stages = makeStages(environment);
   const stopping = new AbortController();
+  /** looked at since the attempt at hand began */
+  let lease: LeaseState | null = null;
+  let busy = false;
   const activities: GpuActivities = {
-    trainRank: async ({ attempt, worker: rank }) => {
-      // the workflow passes on whole what beginTraining gave it, and knows only a part
-      const work = inActivity((context) => stages.runRank({ attempt: attempt as TrainAttempt, worker: rank }, context));
-      const outcome = await work.catch((error: unknown) => {
-        if (isPaused()) return { status: "stopped" as const, step: attempt.resumeStep };
-        throw error;
-      });
-      const progress: Progress = {
-        stage: "train",
-        done: outcome.step,
-        total: attempt.totalSteps,
-        unit: "steps",
-        note: `paused by worker ${rank}; all have saved`,
+    trainRank: pausable(async ({ attempt, worker: rank }) => {
+      lease = null;
+      busy = true;
+      const outgrown = (): boolean => {
+        const there = lease?.workers.filter(({ host }) => host === self.host).length ?? 0;
+        return Math.min(there, (attempt as TrainAttempt).config.train.shards) > attempt.workers;
       };
-      if (isPaused()) await untilUnpaused(environment.variables, progress, stopping.signal);
-      return outcome;
-    },
+      try {
+        // the workflow passes on whole what beginTraining gave it, and knows only a part
+        return await inActivity((context) => stages.runRank({ attempt: attempt as TrainAttempt, worker: rank, outgrown }, context));
+      } finally {
+        busy = false;
+      }
+    }),
     ping: async () => undefined,
   };
   const worker = await Worker.create({
@@ -71,7 +70,7 @@ async function main(): Promise<void> {
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, stop);
   // not waited for at the end: it may be asking a lease for which nobody answers any more
-  void stayRegistered(client, self, stopping.signal);
+  void stayRegistered({ client, worker: self, signal: stopping.signal, busy: () => busy, seen: (state) => (lease = state) });
   await worker.run();
 }
 

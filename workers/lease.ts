@@ -1,7 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { WorkflowNotFoundError, type Client } from "@temporalio/client";
 import { Context } from "@temporalio/activity";
-import { LEASE, LEASE_ID, QUERIES, SIGNALS, TASK_QUEUE, type GpuWorker, type Holder, type LeaseState } from "../workflows/contract.js";
+import {
+  LEASE,
+  LEASE_ID,
+  QUERIES,
+  SIGNALS,
+  TASK_QUEUE,
+  type GpuWorker,
+  type Holder,
+  type LeaseState,
+  type RunProgress,
+} from "../workflows/contract.js";
 
 /** Milliseconds between a worker's looks at whether it is still registered; a look leaves nothing in the lease's history. */
 const LOOK_MS = 10_000;
@@ -38,15 +48,30 @@ export async function leaseState(client: Client): Promise<LeaseState | null> {
   }
 }
 
+/** How a worker stays registered. */
+export interface Registration {
+  readonly client: Client;
+  readonly worker: GpuWorker;
+  readonly signal: AbortSignal;
+  /** whether it computes: a lease that does not know it then took it for dead, and hears of it when it is free */
+  busy(): boolean;
+  /** Hears the lease at every look. */
+  seen(state: LeaseState | null): void;
+}
+
 /** Registers and stays so until aborted: a lease that was ended, or took the worker for dead, hears of it again. */
-export async function stayRegistered(client: Client, worker: GpuWorker, signal: AbortSignal): Promise<void> {
+export async function stayRegistered({ client, worker, signal, busy, seen }: Registration): Promise<void> {
   let known = false;
   while (!signal.aborted) {
     try {
-      if (!known) await register(client, worker);
-      known = true;
+      if (!known && !busy()) {
+        await register(client, worker);
+        known = true;
+      }
       await sleep(LOOK_MS, undefined, { signal });
-      known = (await leaseState(client))?.workers.some(({ queue }) => queue === worker.queue) ?? false;
+      const state = await leaseState(client);
+      seen(state);
+      known = state?.workers.some(({ queue, started }) => queue === worker.queue && started === worker.started) ?? false;
     } catch {
       // the server restarts, or nobody answers for the lease: looked at again
       await sleep(known ? LOOK_MS : 1000, undefined, { signal }).catch(() => undefined);
@@ -54,18 +79,22 @@ export async function stayRegistered(client: Client, worker: GpuWorker, signal: 
   }
 }
 
-/** The activity `awaitClosed`: resolves when a run is closed or unknown, heartbeating meanwhile. */
-export async function awaitClosed(client: Client, holder: Holder): Promise<void> {
+/** The activity `awaitIdle`: resolves when a run is closed or unknown, or does not train, heartbeating meanwhile. */
+export async function awaitIdle(client: Client, holder: Holder): Promise<void> {
   const { cancellationSignal } = Context.current();
+  const handle = client.workflow.getHandle(holder.workflowId);
   for (;;) {
-    try {
-      const { status, raw } = await client.workflow.getHandle(holder.workflowId).describe();
-      if (status.name !== "RUNNING" || raw.workflowExecutionInfo?.firstRunId !== holder.firstRunId) return;
-    } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return;
-      throw error;
-    }
     Context.current().heartbeat();
+    try {
+      const { status, raw } = await handle.describe();
+      if (status.name !== "RUNNING" || raw.workflowExecutionInfo?.firstRunId !== holder.firstRunId) return;
+      const { rows } = await handle.query<RunProgress>(QUERIES.progress);
+      if (!rows.some(({ stage, state }) => stage === "train" && state === "running")) return;
+    } catch (error) {
+      cancellationSignal.throwIfAborted();
+      if (error instanceof WorkflowNotFoundError) return;
+      // a server that restarts, or a worker that does not answer for the run yet, is asked again
+    }
     await sleep(HOLDER_MS, undefined, { signal: cancellationSignal });
   }
 }

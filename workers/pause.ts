@@ -1,44 +1,57 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { Context } from "@temporalio/activity";
-import { WorkflowNotFoundError, type Client } from "@temporalio/client";
-import { withClient } from "./client.js";
+import { CancelledFailure, Context } from "@temporalio/activity";
+import { ApplicationFailure } from "@temporalio/common";
+import type { Client } from "@temporalio/client";
+import { messageOf } from "../core/errors.js";
 import type { Progress } from "../core/stage.js";
+import type { GpuActivities } from "../workflows/contract.js";
 
-/** Milliseconds between looks at whether an activity is still paused. */
-const LOOK_MS = 1000;
+/** Pauses of single activities, from the UI or by `temporal activity pause`. */
 
-/** Whether the activity at hand was paused, from the UI or by `temporal activity pause`. */
-export function isPaused(): boolean {
+/** Whether the activity at hand was paused. */
+function isPaused(): boolean {
   return Context.current().cancellationDetails?.paused === true;
 }
 
 /**
- * Stays in a paused activity, heartbeating `progress`, until it is unpaused, cancelled or gone, or the worker stops: the
- * workflow hears nothing of a pause, and would go on if the activity ended. Over connections of its own, for calls over
- * the worker's are tied to the activity's signal, which the pause has aborted.
+ * Makes of training's part an activity that can be paused. While it is paused it fails as if it could be tried again, so
+ * the server keeps it, whoever dies, until it is unpaused; what comes then ends at once, and the gang's next attempt goes
+ * on from what all have saved. No other failure is tried again.
  */
-export async function untilUnpaused(
-  variables: Readonly<Record<string, string | undefined>>,
-  progress: Progress,
-  stopping: AbortSignal,
-): Promise<void> {
-  const activity = Context.current();
-  while (!stopping.aborted) {
-    // a server that restarts is asked again
-    if (!(await withClient(variables, (client) => staysPaused(client, activity)).catch(() => true))) return;
-    activity.heartbeat(progress);
-    await sleep(LOOK_MS, undefined, { signal: stopping }).catch(() => undefined);
-  }
+export function pausable(trainRank: GpuActivities["trainRank"]): GpuActivities["trainRank"] {
+  return async (input) => {
+    const { worker, attempt } = input;
+    if (Context.current().info.attempt > 1)
+      throw ApplicationFailure.nonRetryable(`worker ${worker} was paused, or died, and begins anew with all`, "RankEnded");
+    let step = attempt.resumeStep;
+    let saved = "all have saved";
+    try {
+      const result = await trainRank(input);
+      if (result.status === "finished" || !isPaused()) return result;
+      step = result.step;
+    } catch (error) {
+      if (!isPaused()) throw error instanceof CancelledFailure ? error : finalFailure(error);
+      saved = messageOf(error);
+    }
+    const note = `paused by worker ${worker}; ${saved}`;
+    Context.current().heartbeat({ stage: "train", done: step, total: attempt.totalSteps, unit: "steps", note } satisfies Progress);
+    throw ApplicationFailure.retryable(note, "ActivityPause");
+  };
 }
 
-async function staysPaused(client: Client, { info }: Context): Promise<boolean> {
-  const { workflowId, runId } = info.workflowExecution!;
-  try {
-    const { raw } = await client.workflow.getHandle(workflowId, runId).describe();
-    const own = raw.pendingActivities?.find(({ activityId }) => activityId === info.activityId);
-    return own?.paused === true && raw.workflowExtendedInfo?.cancelRequested !== true;
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return false;
-    throw error;
-  }
+/** An error as one that the server does not try again. */
+function finalFailure(error: unknown): ApplicationFailure {
+  const { name, cause } = error instanceof ApplicationFailure ? { name: error.type, cause: error.cause } : (error as Error);
+  return ApplicationFailure.create({
+    message: messageOf(error),
+    type: name ?? "Error",
+    nonRetryable: true,
+    ...(cause instanceof Error && { cause }),
+  });
+}
+
+/** The activity `pausedActivities`: ids of those of its own run that were paused. */
+export async function pausedActivities(client: Client): Promise<string[]> {
+  const { workflowId, runId } = Context.current().info.workflowExecution!;
+  const { raw } = await client.workflow.getHandle(workflowId, runId).describe();
+  return (raw.pendingActivities ?? []).flatMap(({ activityId, paused }) => (paused === true && activityId ? [activityId] : []));
 }

@@ -8,7 +8,8 @@ import { BUNDLE, bundleWorkflows } from "./bundle.js";
 import { connectTemporal, stopWorker, type Temporal } from "./connect.js";
 import { inActivity } from "./context.js";
 import { essentials } from "./essentials.js";
-import { awaitClosed } from "./lease.js";
+import { awaitIdle } from "./lease.js";
+import { pausedActivities } from "./pause.js";
 import { planDependencies } from "./place.js";
 import { makeStages } from "./stages.js";
 
@@ -33,7 +34,8 @@ function pipelineActivities(environment: Environment, temporal: Temporal): Pipel
       }),
     evaluate: (input) => inActivity(async (context) => essentials(await stages.evaluate({ ...input, root }, context))),
     publish: (input) => inActivity(async (context) => essentials(await stages.publish({ ...input, root }, context))),
-    awaitClosed: (holder) => awaitClosed(temporal.client, holder),
+    awaitIdle: (holder) => awaitIdle(temporal.client, holder),
+    pausedActivities: () => pausedActivities(temporal.client),
   };
 }
 

@@ -5,7 +5,7 @@ import { evaluate } from "../activities/evaluate/index.js";
 import { preprocess, type PreprocessDependencies } from "../activities/preprocess/index.js";
 import { publish } from "../activities/publish/index.js";
 import type { StageContext, StageRequest } from "../activities/stage.js";
-import { beginTraining, finishTraining, runRank, type RankOutcome, type TrainAttempt } from "../activities/train/index.js";
+import { beginTraining, finishTraining, runRank, type RankOutcome, type RankWork, type TrainAttempt } from "../activities/train/index.js";
 import type { Environment } from "./environment.js";
 import type { StageResult } from "../core/stage.js";
 import { readRows } from "../infra/dataset/rows.js";
@@ -34,7 +34,7 @@ export interface Stages {
     workers: number,
     context: StageContext,
   ): Promise<{ readonly finished: StageResult } | { readonly attempt: TrainAttempt }>;
-  runRank(input: { readonly attempt: TrainAttempt; readonly worker: number }, context: StageContext): Promise<RankOutcome>;
+  runRank(work: RankWork, context: StageContext): Promise<RankOutcome>;
   finishTraining(request: StageRequest, context: StageContext): Promise<StageResult | null>;
   readonly evaluate: Stage;
   readonly publish: Stage;
@@ -59,7 +59,7 @@ export function makeStages(environment: Environment): Stages {
     download: (request, context) => download(downloadDeps, request, context),
     preprocess: (request, context) => preprocess(preprocessDeps, request, context),
     beginTraining: (request, workers, context) => beginTraining(trainDeps, request, workers, context),
-    runRank: (input, context) => runRank(rankDeps, input, context),
+    runRank: (work, context) => runRank(rankDeps, work, context),
     finishTraining: (request, context) => finishTraining(trainDeps, request, context),
     evaluate: (request, context) => evaluate(evaluateDeps, request, context),
     publish: (request, context) => publish(forPublishing, request, context),

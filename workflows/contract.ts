@@ -64,7 +64,8 @@ export type TrainingBegun = { readonly finished: StageResult } | { readonly atte
 
 /** How one process's part of an attempt ended. */
 export interface RankResult {
-  readonly status: "finished" | "stopped";
+  /** "outgrown": at a checkpoint, for more workers are there than the attempt has */
+  readonly status: "finished" | "stopped" | "outgrown";
   readonly step: number;
 }
 
@@ -85,8 +86,10 @@ export interface PipelineActivities {
   finishTraining(input: StageInput): Promise<StageResult | null>;
   evaluate(input: StageInput): Promise<StageResult>;
   publish(input: StageInput): Promise<StageResult>;
-  /** Resolves when the run is closed, or unknown. */
-  awaitClosed(holder: Holder): Promise<void>;
+  /** Resolves when the run no longer trains: closed, unknown, paused, or reset to before. */
+  awaitIdle(holder: Holder): Promise<void>;
+  /** Ids of the run's own activities that were paused, by `temporal activity pause` or in the UI. */
+  pausedActivities(): Promise<string[]>;
 }
 
 /** Activities on a GPU worker's own queue, one at a time. */
@@ -117,6 +120,8 @@ export interface LeaseRequest {
   readonly min: number;
   /** as many as the run can use */
   readonly max: number;
+  /** with so many it does not wait for more: those that were missing before are not waited for again */
+  readonly enough: number;
   /** how long to wait for all workers of the host before going on with `min` */
   readonly waitSeconds: number;
 }
@@ -142,12 +147,14 @@ export const SIGNALS = {
   acquire: "acquire",
   release: "release",
   leaseNews: "leaseNews",
+  pause: "pause",
+  resume: "resume",
 } as const;
 /** Queries by name. */
 export const QUERIES = { progress: "progress", lease: "lease" } as const;
 
 /** Where a stage is in a run. */
-export type StageState = "to do" | "running" | "done" | "reused" | "failed";
+export type StageState = "to do" | "running" | "paused" | "done" | "reused" | "failed";
 
 /** One line of the table of a run's progress. */
 export interface StageRow {
@@ -161,6 +168,8 @@ export interface StageRow {
 /** Answer to the query `progress`, and part of a finished run's result. */
 export interface RunProgress {
   readonly rows: readonly StageRow[];
+  /** that the whole run is paused or about to, and what ends that; empty while it runs */
+  readonly pause: string;
 }
 
 /** What a finished run returns. */

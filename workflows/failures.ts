@@ -5,7 +5,7 @@ import { NON_RETRYABLE } from "../core/errors.js";
 export type Verdict = "fatal" | "error" | "lost";
 
 /** Failures that say that a process went away, not that something is wrong with the work. */
-const LOST: readonly string[] = ["PeerLostError", "WorkerShutdown", "ActivityPause", "ActivityReset"];
+const LOST: readonly string[] = ["PeerLostError", "WorkerShutdown", "RankEnded", "ActivityPause", "ActivityReset"];
 
 /** The failure below an activity's wrapper, which says nothing itself. */
 export function causeOf(error: unknown): unknown {
@@ -17,7 +17,8 @@ export function judge(error: unknown): Verdict {
   const cause = causeOf(error);
   if (cause instanceof TimeoutFailure || cause instanceof CancelledFailure) return "lost";
   if (!(cause instanceof ApplicationFailure)) return "error";
-  if (cause.nonRetryable === true || NON_RETRYABLE.includes(cause.type ?? "")) return "fatal";
+  // fenced while this run has the workers: by an attempt from before a reset, and the next one has the newest number
+  if (cause.type !== "FencedError" && NON_RETRYABLE.includes(cause.type ?? "")) return "fatal";
   return LOST.includes(cause.type ?? "") ? "lost" : "error";
 }
 

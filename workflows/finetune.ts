@@ -27,6 +27,7 @@ import {
 import { describeFailure, stageFailure } from "./failures.js";
 import { trainGang } from "./gang.js";
 import { STAGE_OPTIONS } from "./options.js";
+import { Pauses } from "./pause.js";
 import { ProgressTable } from "./progress.js";
 import { LeasedWorkers } from "./workers.js";
 
@@ -50,6 +51,7 @@ interface Carried {
   readonly results: readonly StageResult[];
   readonly rows: readonly StageRow[];
   readonly trainingAttempts: number;
+  readonly paused: boolean;
 }
 
 /** Fine-tunes a model: download, preprocess, train, evaluate, publish. `input` is a RunConfig with every field optional. */
@@ -57,10 +59,12 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
   const config = parse(input);
   const table = new ProgressTable(carried?.rows);
   setHandler(progressQuery, () => table.progress());
-  const plan = carried?.plan ?? (await planned(config));
+  const pauses = new Pauses(carried?.paused ?? false, (state) => table.hold(state));
+  const workers = new LeasedWorkers((note) => table.start("train", note));
+  const plan = carried?.plan ?? (await planned(config, pauses));
   table.note(plan.notes);
   const results: StageResult[] = [...(carried?.results ?? [])];
-  let trainingAttempts = carried?.trainingAttempts ?? 0;
+  const tally = { attempts: carried?.trainingAttempts ?? 0 };
   let repairs = 0;
   setAttributes(plan, { RoslinModel: config.model.source, RoslinDataset: config.dataset.source });
 
@@ -70,7 +74,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
     table.start(name);
     setAttributes(plan, { RoslinStage: name });
     try {
-      const result = await run({ config: plan.config, inputs: inputsFrom(results) });
+      const result = await pauses.run(() => run({ config: plan.config, inputs: inputsFrom(results) }));
       results.push(result);
       table.end(name, result.reused ? "reused" : "done", noteOf(result));
     } catch (error) {
@@ -88,19 +92,24 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
     stage(name, (stageInput) => activities[name].executeWithOptions({ activityId: name, summary }, [stageInput]));
 
   const train = async (stageInput: StageInput): Promise<StageResult> => {
-    const workers = new LeasedWorkers((note) => table.start("train", note));
     let release = true;
     try {
-      const { result, attempts } = await trainGang({
+      const result = await trainGang({
         input: stageInput,
         host: plan.host,
         workers,
+        tally,
         note: (note) => table.start("train", note),
       });
-      trainingAttempts += attempts;
       if (result !== null) return result;
       release = false; // the next run is the same holder
-      return await continueAsNew<typeof finetune>(input, { plan, results, rows: table.progress().rows, trainingAttempts });
+      return await continueAsNew<typeof finetune>(input, {
+        plan,
+        results,
+        rows: table.progress().rows,
+        trainingAttempts: tally.attempts,
+        paused: pauses.wanted,
+      });
     } finally {
       if (release) await CancellationScope.nonCancellable(() => workers.release());
     }
@@ -122,7 +131,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
   for (;;) {
     try {
       await stages();
-      return { stages: results, rows: table.progress().rows, trainingAttempts };
+      return { stages: results, rows: table.progress().rows, trainingAttempts: tally.attempts };
     } catch (error) {
       if (!(error instanceof Repair)) throw error;
       // whose output still is what it was is done in no time
@@ -140,9 +149,10 @@ function parse(input: unknown): RunConfig {
   }
 }
 
-async function planned(config: RunConfig): Promise<Plan> {
+async function planned(config: RunConfig, pauses: Pauses): Promise<Plan> {
+  const options = { activityId: "plan", summary: "what this run needs, and what is here" };
   try {
-    return await activities.plan.executeWithOptions({ activityId: "plan", summary: "what this run needs, and what is here" }, [config]);
+    return await pauses.run(() => activities.plan.executeWithOptions(options, [config]));
   } catch (error) {
     throw isCancellation(error) ? error : stageFailure("plan", error);
   }

@@ -24,51 +24,56 @@ export interface Gang {
   readonly input: StageInput;
   readonly host: string;
   readonly workers: LeasedWorkers;
+  /** counted up with every attempt */
+  readonly tally: { attempts: number };
   note(note: string): void;
-}
-
-/** What training came to. */
-export interface GangResult {
-  /** null: history has grown long; go on in a new run */
-  readonly result: StageResult | null;
-  readonly attempts: number;
 }
 
 /**
  * Trains on all workers that are there; when one fails, the next attempt goes on from the last checkpoint on those that
- * are left or back.
+ * are left or back. null: history has grown long; go on in a new run.
  */
-export async function trainGang(gang: Gang): Promise<GangResult> {
+export async function trainGang(gang: Gang): Promise<StageResult | null> {
+  const { tally } = gang;
   const { shards, workers: wish } = gang.input.config.train;
   const fruitless: Record<Verdict, number> = { fatal: 0, error: 0, lost: 0 };
   let reached = -1;
-  for (let attempts = 0; ; attempts++) {
-    if (attempts > 0 && workflowInfo().continueAsNewSuggested) return { result: null, attempts };
+  let enough = shards;
+  for (let first = true; ; first = false) {
+    if (!first && workflowInfo().continueAsNewSuggested) return null;
     const workers = await gang.workers.acquire({
       host: gang.host,
       min: Math.min(wish.min, shards),
       max: shards,
+      enough,
       waitSeconds: wish.waitSeconds,
     });
+    enough = workers.length;
     const { beginTraining, finishTraining } = proxyActivities<PipelineActivities>(GANG_OPTIONS);
     const begun = await beginTraining.executeWithOptions(
-      { activityId: `train-begin-${attempts + 1}`, summary: `the next attempt, on ${workers.length} workers` },
+      { activityId: `train-begin-${tally.attempts + 1}`, summary: `the next attempt, on ${workers.length} workers` },
       [{ ...gang.input, workers: workers.length }],
     );
-    if ("finished" in begun) return { result: begun.finished, attempts };
+    if ("finished" in begun) return begun.finished;
+    tally.attempts++;
     if (begun.attempt.resumeStep > reached) for (const verdict of ["error", "lost"] as const) fruitless[verdict] = 0;
     reached = Math.max(reached, begun.attempt.resumeStep);
     gang.note(attemptNote(begun.attempt, workers.length));
 
-    const ranks = await runRanks(begun.attempt, workers);
+    const ranks = await runRanks(begun.attempt, workers, gang.note);
     const failures = ranks.flatMap((rank) => (rank.status === "rejected" ? [rank.reason as unknown] : []));
     const results = ranks.flatMap((rank) => (rank.status === "fulfilled" ? [rank.value] : []));
     if (failures.length === 0 && results.every(({ status }) => status === "finished")) {
       const result = await finishTraining.executeWithOptions({ activityId: "train-finish", summary: "the trained model's files" }, [
         gang.input,
       ]);
-      if (result !== null) return { result, attempts: attempts + 1 };
+      if (result !== null) return result;
       failures.push(ApplicationFailure.create({ message: "the last checkpoint was no longer whole", type: "CorruptError" }));
+    }
+    if (failures.length === 0 && results.some(({ status }) => status === "outgrown")) {
+      gang.note(`attempt ${begun.attempt.generation} ended as planned at a checkpoint: more workers are there again`);
+      enough = 1;
+      continue;
     }
 
     // all saved and stopped: somebody's worker was asked to go, which is the same as having lost it
@@ -89,27 +94,52 @@ function attemptNote({ generation, resumeStep, totalSteps }: TrainAttempt, worke
 }
 
 /**
- * Runs one activity on each worker. Once one has failed, those that have not ended soon after are told to, and not waited
- * for: a killed worker's activity ends with its heartbeat timeout only. Whoever still writes then is fenced by the
- * commit log, and a worker that is still busy does not answer the next attempt's ping.
+ * Runs one activity on each worker. Once one has ended early, those that have not ended soon after are told to, and not
+ * waited for: a killed worker's activity ends with its heartbeat timeout only. Whoever still writes then is fenced by the
+ * commit log, and a worker that is still busy does not answer the next attempt's ping. But one that a user has paused is
+ * waited for: the others have saved and ended, and at unpause the next attempt begins.
  */
-async function runRanks(attempt: TrainAttempt, workers: readonly GpuWorker[]): Promise<PromiseSettledResult<RankResult>[]> {
+async function runRanks(
+  attempt: TrainAttempt,
+  workers: readonly GpuWorker[],
+  note: (note: string) => void,
+): Promise<PromiseSettledResult<RankResult>[]> {
   const run = CancellationScope.current();
   const scope = new CancellationScope();
   const ended: PromiseSettledResult<RankResult>[] = [];
-  const ranks = await scope.run(async () => workers.map((worker, index) => rankActivity(attempt, worker, index)));
-  const all = Promise.allSettled(
-    ranks.map((rank) =>
-      rank.then(
-        (value) => ended.push({ status: "fulfilled", value }),
-        (reason: unknown) => ended.push({ status: "rejected", reason }),
-      ),
-    ),
-  );
-  const failed = new Promise<void>((resolve) => {
-    for (const rank of ranks) rank.catch(() => resolve());
+  const going = new Map<string, Promise<unknown>>();
+  let early!: () => void;
+  const oneIsOut = new Promise<void>((resolve) => (early = resolve));
+  await scope.run(async () => {
+    for (const [index, worker] of workers.entries()) {
+      const id = `train-${index}-g${attempt.generation}`;
+      const settle = (result: PromiseSettledResult<RankResult>): void => {
+        ended.push(result);
+        going.delete(id);
+        if (result.status === "rejected" || result.value.status !== "finished") early();
+      };
+      const rank = rankActivity(id, attempt, worker, index);
+      going.set(
+        id,
+        rank.then(
+          (value) => settle({ status: "fulfilled", value }),
+          (reason: unknown) => settle({ status: "rejected", reason }),
+        ),
+      );
+    }
   });
-  const patience = scope.run(() => failed.then(() => sleep(SETTLE)));
+  const all = Promise.all(going.values());
+  const patience = scope.run(async () => {
+    await oneIsOut;
+    await sleep(SETTLE);
+    if (going.size === 0) return;
+    const { pausedActivities } = proxyActivities<Pick<PipelineActivities, "pausedActivities">>(GANG_OPTIONS);
+    const paused = (await pausedActivities.executeWithOptions({ summary: "whether one of its workers was paused" }, [])).filter((id) =>
+      going.has(id),
+    );
+    if (paused.length > 0) note(pausedNote(paused));
+    await Promise.all(paused.map((id) => going.get(id) ?? Promise.resolve()));
+  });
   await Promise.race([all, patience.catch(() => all)]);
   // a cancelled run has ended when all have saved
   if (run.consideredCancelled) {
@@ -120,17 +150,24 @@ async function runRanks(attempt: TrainAttempt, workers: readonly GpuWorker[]): P
   return [...ended];
 }
 
-function rankActivity(attempt: TrainAttempt, worker: GpuWorker, index: number): Promise<RankResult> {
+function pausedNote(ids: readonly string[]): string {
+  const { workflowId } = workflowInfo();
+  const commands = ids.map((id) => `temporal activity unpause --workflow-id ${workflowId} --activity-id ${id}`);
+  return `paused with ${ids.join(", ")}; all have saved. Go on with: ${commands.join("; ")}`;
+}
+
+function rankActivity(activityId: string, attempt: TrainAttempt, worker: GpuWorker, index: number): Promise<RankResult> {
   const { trainRank } = proxyActivities<Pick<GpuActivities, "trainRank">>({
-    activityId: `train-${index}-g${attempt.generation}`,
+    activityId,
     summary: `worker ${index} of ${attempt.workers}, on ${worker.queue}`,
     taskQueue: worker.queue,
     scheduleToStartTimeout: "15 seconds",
     startToCloseTimeout: "365 days",
     heartbeatTimeout: HEARTBEAT,
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    // what one process was doing cannot be done again alone: the next attempt is the gang's
-    retry: { maximumAttempts: 1 },
+    // what one process was doing cannot be done again alone, the next attempt is the gang's; the second one is for a
+    // pause: the server holds an activity that has one left until it is unpaused, whoever dies meanwhile
+    retry: { maximumAttempts: 2, initialInterval: "100 milliseconds" },
   });
   return trainRank({ attempt, worker: index });
 }

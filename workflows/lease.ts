@@ -28,7 +28,7 @@ import {
  * is about to use it, so an idle lease adds nothing to its history.
  */
 
-const { awaitClosed } = proxyActivities<Pick<PipelineActivities, "awaitClosed">>({
+const { awaitIdle } = proxyActivities<Pick<PipelineActivities, "awaitIdle">>({
   startToCloseTimeout: "365 days",
   heartbeatTimeout: "15 seconds",
 });
@@ -59,7 +59,7 @@ const same = (a: Holder | null, b: Holder): boolean => a !== null && a.workflowI
 /** The workers that a request would get, lowest slots first, and how many it should wait for. */
 export function eligible(workers: Iterable<GpuWorker>, request: LeaseRequest): { workers: GpuWorker[]; all: number } {
   const own = [...workers].filter((worker) => worker.host === request.host).sort((a, b) => a.slot - b.slot);
-  const all = Math.max(request.min, Math.min(request.max, Math.max(0, ...own.map((worker) => worker.of))));
+  const all = Math.max(request.min, Math.min(request.max, request.enough, Math.max(0, ...own.map((worker) => worker.of))));
   return { workers: own.slice(0, request.max), all };
 }
 
@@ -121,11 +121,11 @@ export async function gpuLease(carried?: LeaseState): Promise<void> {
     }
   };
 
-  /** Frees the lease when its holder closes without a word: terminated, or timed out. */
+  /** Frees the lease when its holder stops training without a word: terminated, timed out, or reset. */
   const watchHolder = (watched: Holder): CancellationScope => {
     const scope = new CancellationScope();
-    const closed = scope.run(() => awaitClosed(watched));
-    void closed.then(
+    const idle = scope.run(() => awaitIdle(watched));
+    void idle.then(
       on(() => free(watched)),
       on(() => undefined),
     );
@@ -149,7 +149,7 @@ export async function gpuLease(carried?: LeaseState): Promise<void> {
       }
       timeout = found.workers.length >= request.min ? left : undefined;
     }
-    if (holder !== null && waiting.some(({ request }) => !same(holder, request.holder))) watch ??= watchHolder(holder);
+    if (holder !== null) watch ??= watchHolder(holder);
     for (const waiter of [...waiting]) {
       const note = noteFor(waiter.request, workers.values(), holder);
       if (waiter.told === note) continue;

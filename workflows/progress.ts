@@ -1,6 +1,6 @@
-import { setCurrentDetails } from "@temporalio/workflow";
+import { setCurrentDetails, workflowInfo } from "@temporalio/workflow";
 import { STAGES, type StageName } from "../core/stage.js";
-import type { RunProgress, StageRow, StageState } from "./contract.js";
+import { SIGNALS, type RunProgress, type StageRow, type StageState } from "./contract.js";
 
 interface Row {
   state: StageState;
@@ -13,13 +13,19 @@ interface Row {
 export class ProgressTable {
   private readonly rows = new Map<StageName, Row>();
   private notes: readonly string[] = [];
+  private pause: "" | "saving" | "paused" = "";
 
   /** `rows`: of the run that this one continues. */
   constructor(rows: readonly StageRow[] = []) {
     for (const stage of STAGES) this.rows.set(stage, { state: "to do", startedAt: null, endedAt: null, note: "" });
     for (const { stage, state, seconds, note } of rows) {
       const startedAt = seconds === null ? null : Date.now() - seconds * 1000;
-      this.rows.set(stage, { state, startedAt, endedAt: state === "running" || seconds === null ? null : Date.now(), note });
+      this.rows.set(stage, {
+        state,
+        startedAt,
+        endedAt: state === "running" || state === "paused" || seconds === null ? null : Date.now(),
+        note,
+      });
     }
     this.show();
   }
@@ -27,6 +33,12 @@ export class ProgressTable {
   /** What the plan found worth knowing. */
   note(notes: readonly string[]): void {
     this.notes = notes;
+    this.show();
+  }
+
+  /** What has become of a pause of the whole run. */
+  hold(state: "running" | "saving" | "paused"): void {
+    this.pause = state === "running" ? "" : state;
     this.show();
   }
 
@@ -45,22 +57,34 @@ export class ProgressTable {
   progress(): RunProgress {
     const rows = [...this.rows].map(([stage, row]): StageRow => {
       const seconds = row.startedAt === null ? null : ((row.endedAt ?? Date.now()) - row.startedAt) / 1000;
-      return { stage, state: row.state, seconds, note: row.note };
+      const state = row.state === "running" && this.pause === "paused" ? "paused" : row.state;
+      return { stage, state, seconds, note: row.note };
     });
-    return { rows };
+    return { rows, pause: pauseText(this.pause) };
   }
 
   private show(): void {
-    setCurrentDetails(progressMarkdown(this.progress().rows, this.notes));
+    setCurrentDetails(progressMarkdown(this.progress(), this.notes));
   }
 }
 
+/** How far a pause is, and what ends it. */
+function pauseText(pause: "" | "saving" | "paused"): string {
+  if (pause === "") return "";
+  if (pause === "saving") return "pausing: what is under way is saved";
+  return `paused; what is done is saved. Go on with: temporal workflow signal --workflow-id ${workflowInfo().workflowId} --name ${SIGNALS.resume}`;
+}
+
 /** The table as Markdown. Running stages have no time yet: the text is only made anew when something changes. */
-export function progressMarkdown(rows: readonly StageRow[], notes: readonly string[]): string {
+export function progressMarkdown({ rows, pause }: RunProgress, notes: readonly string[]): string {
   const lines = rows.map((row) => {
-    const time = row.seconds === null || row.state === "running" ? "" : `${row.seconds.toFixed(1)} s`;
+    const time = row.seconds === null || row.state === "running" || row.state === "paused" ? "" : `${row.seconds.toFixed(1)} s`;
     return `| ${row.stage} | ${row.state} | ${time} | ${row.note.replaceAll("|", "\\|").replaceAll("\n", " ")} |`;
   });
   const table = ["| stage | state | time | |", "| --- | --- | --- | --- |", ...lines].join("\n");
-  return notes.length === 0 ? table : `${table}\n\n${notes.map((note) => `- ${note}`).join("\n")}`;
+  return [
+    ...(pause === "" ? [] : [`**${pause}**`]),
+    table,
+    ...(notes.length === 0 ? [] : [notes.map((note) => `- ${note}`).join("\n")]),
+  ].join("\n\n");
 }

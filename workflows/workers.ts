@@ -1,17 +1,27 @@
 import {
+  CancellationScope,
   condition,
   getExternalWorkflowHandle,
   isCancellation,
   proxyActivities,
   setHandler,
+  sleep,
   uuid4,
   workflowInfo,
 } from "@temporalio/workflow";
-import { LEASE_ID, type GpuActivities, type GpuWorker, type Holder, type LeaseNews } from "./contract.js";
+import { LEASE_ID, type GpuActivities, type GpuWorker, type Holder, type LeaseNews, type LeaseRequest } from "./contract.js";
 import { acquireSignal, deregisterSignal, newsSignal, releaseSignal } from "./lease.js";
 
 /** Seconds after which a wish is told to the lease again, should it have been ended and begun anew meanwhile. */
 const REPEAT = { first: 5, last: 300 };
+
+/** Milliseconds that a worker which is there may take to answer. */
+const MIN_WAIT_MS = 5000;
+
+/** Milliseconds after which a run says for whom it waits. */
+const QUIET_MS = 2000;
+
+type Wish = Omit<LeaseRequest, "holder" | "token">;
 
 /** A run's side of the lease. */
 export class LeasedWorkers {
@@ -30,11 +40,25 @@ export class LeasedWorkers {
   }
 
   /** All workers of the host, or after `waitSeconds` at least `min`: those that answered just now. Waits for its turn. */
-  async acquire(wish: { host: string; min: number; max: number; waitSeconds: number }): Promise<readonly GpuWorker[]> {
+  async acquire(wish: Wish): Promise<readonly GpuWorker[]> {
     for (;;) {
       const workers = await this.ask(wish);
       this.asked++;
-      const alive = await Promise.all(workers.map((worker) => answers(worker, wish.waitSeconds, this.asked)));
+      const silent = new Set(workers.map(({ slot }) => slot));
+      // the lease has waited for those that said goodbye; the same time is for those that did not
+      const waited = workers.length < Math.min(wish.enough, Math.max(...workers.map(({ of }) => of)));
+      const left = waited ? MIN_WAIT_MS : Math.max(wish.waitSeconds * 1000, MIN_WAIT_MS);
+      const patience = new CancellationScope();
+      void patience
+        .run(() => sleep(QUIET_MS))
+        .then(
+          () => this.note(`waiting at most ${Math.ceil(left / 1000)} s for GPU workers that do not answer: ${[...silent].join(", ")}`),
+          () => undefined,
+        );
+      const alive = await Promise.all(
+        workers.map((worker) => answers(worker, left, this.asked).finally(() => void silent.delete(worker.slot))),
+      );
+      patience.cancel();
       const dead = workers.filter((_, index) => !alive[index]);
       for (const { queue, started } of dead) await this.tell(() => this.lease.signal(deregisterSignal, { queue, started }));
       if (workers.length - dead.length >= wish.min) return workers.filter((_, index) => alive[index]);
@@ -43,9 +67,10 @@ export class LeasedWorkers {
 
   async release(): Promise<void> {
     if (this.token !== "") await this.tell(() => this.lease.signal(releaseSignal, this.holder));
+    this.token = "";
   }
 
-  private async ask(wish: { host: string; min: number; max: number; waitSeconds: number }): Promise<readonly GpuWorker[]> {
+  private async ask(wish: Wish): Promise<readonly GpuWorker[]> {
     this.token = uuid4();
     this.granted = null;
     for (let seconds = REPEAT.first; ; seconds = Math.min(seconds * 2, REPEAT.last)) {
@@ -74,10 +99,10 @@ export class LeasedWorkers {
 }
 
 /** Whether a worker takes a task from its queue in time: one that died and comes back within it does. */
-async function answers(worker: GpuWorker, waitSeconds: number, round: number): Promise<boolean> {
+async function answers(worker: GpuWorker, waitMs: number, round: number): Promise<boolean> {
   const { ping } = proxyActivities<Pick<GpuActivities, "ping">>({
     taskQueue: worker.queue,
-    scheduleToStartTimeout: Math.max(waitSeconds, 3) * 1000,
+    scheduleToStartTimeout: waitMs,
     startToCloseTimeout: "5 seconds",
     retry: { maximumAttempts: 1 },
     activityId: `ping-${worker.slot}-${round}`,

@@ -24,7 +24,10 @@ export class Hub {
   private readonly attempt: TrainAttempt;
   private readonly log: CommitLog;
   private readonly fingerprint: Fingerprint;
+  private readonly moreAreThere: () => boolean;
   private readonly toAll: (message: ToAll) => void;
+  /** ended at a checkpoint, for more workers are there than the attempt has */
+  outgrown = false;
   private readonly pending = new Map<number, Pending>();
   private arrived = new Set<number>();
   private lastArrival: Extract<ToHub, { kind: "arrive" }> | null = null;
@@ -36,10 +39,17 @@ export class Hub {
   private savedAt = performance.now();
   private committing: Promise<void> = Promise.resolve();
 
-  constructor(attempt: TrainAttempt, log: CommitLog, fingerprint: Fingerprint, toAll: (message: ToAll) => void) {
+  constructor(
+    attempt: TrainAttempt,
+    log: CommitLog,
+    fingerprint: Fingerprint,
+    moreAreThere: () => boolean,
+    toAll: (message: ToAll) => void,
+  ) {
     this.attempt = attempt;
     this.log = log;
     this.fingerprint = fingerprint;
+    this.moreAreThere = moreAreThere;
     this.toAll = toAll;
     this.parent = attempt.resumeFrom;
     this.savedStep = attempt.resumeStep;
@@ -97,7 +107,9 @@ export class Hub {
     if (this.stopping) return "stop";
     const due = step - this.savedStep >= checkpointEverySteps || performance.now() - this.savedAt >= checkpointEveryMinutes * 60_000;
     // a disk that is slower than training makes checkpoints rarer, not memory fuller
-    return due && this.pending.size === 0 ? "checkpoint" : "go";
+    if (!due || this.pending.size > 0) return "go";
+    this.outgrown = this.moreAreThere();
+    return this.outgrown ? "stop" : "checkpoint";
   }
 
   private collect({ step, updates, file }: Extract<ToHub, { kind: "shard" }>): void {

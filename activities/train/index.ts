@@ -29,7 +29,7 @@ import { openLog } from "./log.js";
 import type { Fingerprint, TrainAttempt } from "./types.js";
 import { MAX_FILE_BYTES } from "./weights.js";
 
-export { runRank, type RankDeps } from "./rank.js";
+export { runRank, type RankDeps, type RankWork } from "./rank.js";
 export type { RankOutcome, TrainAttempt } from "./types.js";
 
 /** What the trained bits depend on: not how often they are saved, nor on how many workers. */

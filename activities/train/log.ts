@@ -16,6 +16,8 @@ export type NewEntry = Unsigned<LogEntry>;
 export interface CommitLog {
   /** entry n has number n + 1 */
   readonly entries: readonly LogEntry[];
+  /** somebody has written behind the number up to which it was read */
+  readonly overtaken: boolean;
   /** Adds the next entry and returns its number. Throws FencedError when another was there first. */
   append(entry: NewEntry): Promise<number>;
 }
@@ -30,9 +32,9 @@ export async function openLog(store: ObjectStore, upTo: number = Infinity): Prom
   const listed = await store.list("commits/");
   const numbers = listed
     .map((object) => Number(/^commits\/(\d+)\.json$/.exec(object.key)?.[1] ?? NaN))
-    .filter((number) => number <= upTo)
+    .filter(Number.isInteger)
     .sort((a, b) => a - b);
-  for (const number of numbers) {
+  for (const number of numbers.filter((each) => each <= upTo)) {
     if (number !== entries.length + 1)
       throw new CorruptError("the commit log has a gap", { log: store.uri, expected: entries.length + 1, got: number });
     entries.push(await readEntry(store, number));
@@ -45,7 +47,7 @@ export async function openLog(store: ObjectStore, upTo: number = Infinity): Prom
     entries.push(signed);
     return number;
   };
-  return { entries, append };
+  return { entries, overtaken: (numbers.at(-1) ?? 0) > upTo, append };
 }
 
 async function readEntry(store: ObjectStore, number: number): Promise<LogEntry> {

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Worker } from "node:worker_threads";
-import { errorNamed, messageOf } from "../../core/errors.js";
+import { errorNamed, FencedError, messageOf } from "../../core/errors.js";
 import { outputNamed } from "../../core/stage.js";
 import { sharedLayout } from "../../core/parallel/layout.js";
 import type { Group, GroupEvents, GroupOptions } from "../../infra/group.js";
@@ -52,13 +52,17 @@ export type ToAll =
 const JOIN_MS = 60_000;
 const HEARTBEAT_MS = 1000;
 
+/** One worker's work. */
+export interface RankWork {
+  readonly attempt: TrainAttempt;
+  readonly worker: number;
+  /** whether more workers are there now than the attempt has: then a checkpoint ends it; absent where none can come */
+  readonly outgrown?: () => boolean;
+}
+
 /** Trains as worker `worker` of an attempt, until the last step or until somebody's signal asks all to stop. What it returns is committed. */
-export async function runRank(
-  deps: RankDeps,
-  { attempt, worker }: { readonly attempt: TrainAttempt; readonly worker: number },
-  context: StageContext,
-): Promise<RankOutcome> {
-  const rank = new Rank(deps, attempt, worker, context);
+export async function runRank(deps: RankDeps, work: RankWork, context: StageContext): Promise<RankOutcome> {
+  const rank = new Rank(deps, work, context);
   return rank.run();
 }
 
@@ -66,6 +70,7 @@ class Rank {
   private readonly deps: RankDeps;
   private readonly attempt: TrainAttempt;
   private readonly worker: number;
+  private readonly outgrown: () => boolean;
   private readonly context: StageContext;
   private readonly control = new Control();
   private group!: Group;
@@ -83,10 +88,11 @@ class Rank {
   private finish!: (outcome: RankOutcome) => void;
   private fail!: (error: Error) => void;
 
-  constructor(deps: RankDeps, attempt: TrainAttempt, worker: number, context: StageContext) {
+  constructor(deps: RankDeps, { attempt, worker, outgrown = () => false }: RankWork, context: StageContext) {
     this.deps = deps;
     this.attempt = attempt;
     this.worker = worker;
+    this.outgrown = outgrown;
     this.context = context;
   }
 
@@ -102,7 +108,10 @@ class Rank {
     let heartbeat: NodeJS.Timeout | null = null;
     try {
       this.log = await openLog(deps.openStore(attempt.directory), attempt.generation);
-      if (worker === 0) this.hub = new Hub(attempt, this.log, deps.fingerprint(), (message) => this.group.toAll(message));
+      // sent again by a run that was reset into this attempt
+      if (this.log.overtaken)
+        throw new FencedError("this attempt has been gone on from already", { log: attempt.directory, generation: attempt.generation });
+      if (worker === 0) this.hub = new Hub(attempt, this.log, deps.fingerprint(), this.outgrown, (message) => this.group.toAll(message));
       const options: GroupOptions = {
         path: attempt.socketPath,
         worker,
@@ -185,7 +194,7 @@ class Rank {
     } else if (message.kind === "shard") {
       this.writing = this.writing.then(() => this.writeShard(message)).catch((error: unknown) => this.failHere(error as Error));
     } else if (message.kind === "done") {
-      this.done = { status: message.status, step: message.step };
+      this.done = { status: this.hub?.outgrown === true ? "outgrown" : message.status, step: message.step };
       // what is its own is written, so it waits for the others
       void this.writing.then(() => (this.waiting = true));
       this.settle();

@@ -26,7 +26,8 @@ export interface TrainAttempt {
 
 /** How a worker's part of an attempt ended. */
 export interface RankOutcome {
-  readonly status: "finished" | "stopped";
+  /** "outgrown": at a checkpoint, for more workers are there than the attempt has; only worker 0 says so */
+  readonly status: "finished" | "stopped" | "outgrown";
   /** steps done and committed */
   readonly step: number;
 }

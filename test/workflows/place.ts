@@ -8,6 +8,8 @@ import { parseRunConfig } from "../../core/config/schema.js";
 import type { StageName, StageResult } from "../../core/stage.js";
 import { startTemporal } from "../../infra/servers/start.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
+import { awaitIdle } from "../../workers/lease.js";
+import { pausable, pausedActivities } from "../../workers/pause.js";
 import {
   FINETUNE,
   gpuQueue,
@@ -74,7 +76,7 @@ export async function startPlace(): Promise<Place> {
           connection: native,
           taskQueue: TASK_QUEUE,
           workflowBundle: bundle,
-          activities: { ...fakeActivities(), ...activities },
+          activities: { ...fakeActivities(client), ...activities },
           stickyQueueScheduleToStartTimeout: "1 second",
           maxHeartbeatThrottleInterval: "200 milliseconds",
           shutdownForceTime: "5 seconds",
@@ -83,7 +85,7 @@ export async function startPlace(): Promise<Place> {
     },
     async gpu(slot, of, trainRank) {
       const queue = gpuQueue(HOST, slot);
-      const activities: GpuActivities = { trainRank, ping: async () => undefined };
+      const activities: GpuActivities = { trainRank: pausable(trainRank), ping: async () => undefined };
       run(
         await Worker.create({
           connection: native,
@@ -130,7 +132,7 @@ export function resultOf(stage: StageName, outputs: readonly string[], metrics: 
 }
 
 /** Activities that do nothing but say so; training is left to `trainRank`. */
-function fakeActivities(): PipelineActivities {
+function fakeActivities(client: Client): PipelineActivities {
   let generation = 0;
   return {
     plan: async (config) => ({ config, host: HOST, searchAttributes: Object.keys(SEARCH_ATTRIBUTES) as SearchAttributeName[], notes: [] }),
@@ -140,7 +142,8 @@ function fakeActivities(): PipelineActivities {
     finishTraining: async () => resultOf("train", ["model"]),
     evaluate: async () => resultOf("evaluate", ["report"], { perplexity: { base: 20, tuned: 10 }, gate: { judged: true, passed: true } }),
     publish: async () => resultOf("publish", ["published"]),
-    awaitClosed: async () => undefined,
+    awaitIdle: (holder) => awaitIdle(client, holder),
+    pausedActivities: () => pausedActivities(client),
   };
 }
 

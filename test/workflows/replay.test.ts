@@ -8,12 +8,25 @@ import { bundleWorkflows } from "../../workers/bundle.js";
 import { readHistory } from "./history.js";
 
 /**
- * Histories of real runs, as `temporal workflow show --output json` gives them: a run that is under way when Roslin is
- * updated must go on. One that cannot be replayed any more asks for a `patched` in the workflow, not for a new history.
+ * Histories of real runs, which record.ts makes: a run that is under way when Roslin is updated must go on. One that
+ * cannot be replayed any more asks for a `patched` in the workflow, not for a new history.
  */
 const HISTORIES = join(CHECKOUT, "test", "workflows", "histories");
 
-test("runs of earlier versions can be gone on with, after kills, cancelled, failed and as lease", async () => {
+/** A clean run, and one for each thing that can happen to it. */
+const NAMES = [
+  "cancelled",
+  "clean",
+  "killed-and-resumed",
+  "lost-worker",
+  "reset",
+  "roslin-gpu-lease",
+  "run-paused",
+  "worker-paused",
+  "wrong-input",
+];
+
+test("runs of earlier versions can be gone on with, whatever happened to them", async () => {
   Runtime.install({ logger: new DefaultLogger("ERROR"), shutdownSignals: [] });
   const names = (await readdir(HISTORIES)).filter((name) => name.endsWith(".json"));
   const histories = await Promise.all(
@@ -24,5 +37,5 @@ test("runs of earlier versions can be gone on with, after kills, cancelled, fail
     assert.equal(error, undefined, `${workflowId}: ${error?.message}`);
     replayed.push(workflowId);
   }
-  assert.deepEqual(replayed.sort(), ["cancelled", "killed-and-resumed", "roslin-gpu-lease", "wrong-input"]);
+  assert.deepEqual(replayed.sort(), NAMES);
 });

@@ -7,12 +7,13 @@ import { eligible } from "../../workflows/lease.js";
 import { progressMarkdown } from "../../workflows/progress.js";
 
 const worker = (slot: number, of = 8, host = "here"): GpuWorker => ({ queue: `roslin-gpu-${host}-${slot}`, host, slot, of, started: 1 });
-const request = (min: number, max: number): LeaseRequest => ({
+const request = (min: number, max: number, enough = max): LeaseRequest => ({
   holder: { workflowId: "run", firstRunId: "1" },
   token: "t",
   host: "here",
   min,
   max,
+  enough,
   waitSeconds: 60,
 });
 const activity = (cause: Error): ActivityFailure =>
@@ -33,11 +34,13 @@ test("a request gets the workers of its host, lowest slots first, and waits for 
   );
   assert.equal(eligible(workers, request(1, 2)).all, 2);
   assert.equal(eligible([], request(3, 8)).all, 3);
+  assert.equal(eligible(workers, request(1, 8, 3)).all, 3, "those that were missing before are not waited for again");
 });
 
 test("a failure is judged by whether time or another attempt can mend it", () => {
   assert.equal(judge(failed("UserError", "too little memory")), "fatal");
   assert.equal(judge(failed("Error", "the loss is not finite")), "error");
+  assert.equal(judge(failed("FencedError", "a newer attempt has taken over")), "error");
   assert.equal(judge(failed("PeerLostError", "worker 3 is gone")), "lost");
   assert.equal(judge(activity(new TimeoutFailure("timed out", undefined, "HEARTBEAT"))), "lost");
   assert.equal(judge(activity(new CancelledFailure("cancelled"))), "lost");
@@ -69,7 +72,7 @@ test("the table of progress survives what is in its notes", () => {
     { stage: "train" as const, state: "running" as const, seconds: 9, note: "" },
   ];
   assert.equal(
-    progressMarkdown(rows, ["6 million parameters"]),
-    "| stage | state | time | |\n| --- | --- | --- | --- |\n| download | done | 1.3 s | a\\|b c |\n| train | running |  |  |\n\n- 6 million parameters",
+    progressMarkdown({ rows, pause: "paused" }, ["6 million parameters"]),
+    "**paused**\n\n| stage | state | time | |\n| --- | --- | --- | --- |\n| download | done | 1.3 s | a\\|b c |\n| train | running |  |  |\n\n- 6 million parameters",
   );
 });
