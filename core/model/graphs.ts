@@ -21,8 +21,8 @@ export interface ModelGraphs {
   /** h[N,D], weight[V,D], bias[V] → logits[N,V], max[N], sumexp[N], the sum of exp(logit - max) over the slice */
   readonly headForward: Graph;
   /**
-   * logits[N,V], logZ[N], targets[N] (int64, index in this slice, -1: in another), scale[1], h[N,D], weight[V,D] →
-   * d.weight[V,D], d.bias[V], dh[N,D] of scale · Σ (logZ - logit of the target)
+   * logits[N,V], part[N] (of all words' probability, the slice's), targets[N] (int64, index in this slice, -1: in another), scale[1],
+   * h[N,D], weight[V,D] → d.weight[V,D], d.bias[V], dh[N,D] of scale · Σ (log Σ exp(logit) - logit of the target)
    */
   readonly headBackward: Graph;
 }
@@ -88,15 +88,12 @@ function headForward(config: GptjConfig): Program {
 function headBackward(config: GptjConfig): Program {
   const g = new GraphBuilder();
   const logits = g.input("logits", "float32", "N", "V");
-  const logZ = g.reshape(g.input("logZ", "float32", "N"), "N", 1);
+  const part_N1 = g.reshape(g.input("part", "float32", "N"), "N", 1);
   const targets = g.input("targets", "int64", "N");
   const scale = g.input("scale", "float32", 1);
   const h = g.input("h", "float32", "N", config.width);
   const weight = g.input("weight", "float32", "V", config.width);
-  // exp(logits - logZ), from the slice's own softmax: faster than Exp
-  const shares_NV = g.softmax(logits);
-  const slice_N1 = g.div(g.exp(g.sub(g.max(logits, [1], true), logZ)), g.max(shares_NV, [1], true));
-  const slope_NV = g.subtractOneHot(g.mul(shares_NV, slice_N1), targets);
+  const slope_NV = g.subtractOneHot(g.mul(g.softmax(logits), part_N1), targets);
   // [N,V] is the largest tensor of a step: the scale goes onto the small ones, and spares a pass over it
   return g.program("head.backward", {
     "d.weight": g.matMul(slope_NV, g.mul(h, scale), { transA: true }),

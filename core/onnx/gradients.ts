@@ -18,7 +18,6 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
   Mul: (g, { inputs: [a, b] }, dy) => [g.mul(dy, b!), g.mul(dy, a!)],
   Div: (g, { inputs: [, b], outputs: [y] }, dy) => [g.div(dy, b!), g.neg(g.div(g.mul(dy, y!), b!))],
   Neg: (g, _, dy) => [g.neg(dy)],
-  Exp: (g, { outputs: [y] }, dy) => [g.mul(dy, y!)],
   Sigmoid: (g, { outputs: [y] }, dy) => [g.mul(dy, g.sub(y!, g.mul(y!, y!)))],
   Gelu: (g, { inputs: [x] }, dy) => [g.mul(dy, geluSlope(g, x!))],
   Softmax: (g, { outputs: [y] }, dy) => {

@@ -78,7 +78,6 @@ export class GraphBuilder {
   mul = (a: Value, b: Value): Value => this.apply("Mul", [a, b], {})[0]!;
   div = (a: Value, b: Value): Value => this.apply("Div", [a, b], {})[0]!;
   neg = (x: Value): Value => this.apply("Neg", [x], {})[0]!;
-  exp = (x: Value): Value => this.apply("Exp", [x], {})[0]!;
   sigmoid = (x: Value): Value => this.apply("Sigmoid", [x], {})[0]!;
   gelu = (x: Value): Value => this.apply("Gelu", [x], {})[0]!;
   softmax = (x: Value): Value => this.apply("Softmax", [x], {})[0]!;

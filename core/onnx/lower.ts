@@ -65,7 +65,6 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
   Mul: plain("Mul"),
   Div: plain("Div"),
   Neg: plain("Neg"),
-  Exp: plain("Exp"),
   Sigmoid: plain("Sigmoid"),
   Gelu: plain("Gelu", { approximate: { string: "tanh" } }),
   Softmax: plain("Softmax", { axis: { int: -1 } }),

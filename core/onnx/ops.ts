@@ -14,7 +14,6 @@ export interface Ops {
   Mul: None;
   Div: None;
   Neg: None;
-  Exp: None;
   Sigmoid: None;
   /** gelu_new: x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))) */
   Gelu: None;
@@ -75,7 +74,6 @@ export const inferShapes: { readonly [K in OpName]: Infer<K> } = {
   Mul: binary,
   Div: binary,
   Neg: same,
-  Exp: same,
   Sigmoid: same,
   Gelu: same,
   Softmax: same,

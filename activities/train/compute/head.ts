@@ -47,7 +47,7 @@ export async function head(engine: Engine, batch: MicroBatchPlan, targets: Int32
   for (const owner of engine.owners) if (engine.headShards.includes(owner.shard)) slices.push(await headForward(engine, owner, N, targets));
   engine.barrier();
   const logZ = logPartition(engine, N);
-  for (const slice of slices) await headBackward(engine, slice, Float32Array.from(logZ), of);
+  for (const slice of slices) await headBackward(engine, slice, logZ, of);
   const losses = logZ.map((value, n) => value - targetLogits[n]!);
   engine.barrier();
   return losses;
@@ -73,7 +73,7 @@ async function headForward(engine: Engine, owner: Owner, N: number, targets: Int
   return { owner, logits, targets: local };
 }
 
-async function headBackward(engine: Engine, { owner, logits, targets }: Slice, logZ: Float32Array, of: MicroBatchOf): Promise<void> {
+async function headBackward(engine: Engine, { owner, logits, targets }: Slice, logZ: Float64Array, of: MicroBatchOf): Promise<void> {
   const D = engine.config.width;
   const N = logZ.length;
   const weight = owner.slice("lm_head.weight");
@@ -83,13 +83,16 @@ async function headBackward(engine: Engine, { owner, logits, targets }: Slice, l
   const dWeight = only ? weight.gradient : engine.buffer(`d.head.weight.${owner.shard}`, V * D);
   const dBias = only ? bias.gradient : engine.buffer(`d.head.bias.${owner.shard}`, V);
   const dh = engine.view(engine.layout.hiddenGradients[owner.shard]!).subarray(0, N * D);
+  const sums = engine.view(engine.layout.headSums[owner.shard]!);
+  // from the difference in float64: log Z in fp32 would cost digits where logits are large
+  const part = Float32Array.from(logZ, (value, n) => sums[N + n]! * Math.exp(sums[n]! - value));
   const scale = floats(Float32Array.of(1 / of.labels), 1);
   await engine.run(
     "headBackward",
     {
       ...headFeeds(engine, owner, N),
       logits: floats(logits, N, V),
-      logZ: floats(logZ, N),
+      part: floats(part, N),
       targets: { type: "int64", shape: [N], data: targets },
       scale,
     },

@@ -111,7 +111,6 @@ export const definitions: { readonly [K in OpName]: Definition<K> } = {
   Mul: zip((a, b) => a * b),
   Div: zip((a, b) => a / b),
   Neg: map((x) => -x),
-  Exp: map(Math.exp),
   Sigmoid: map((x) => 1 / (1 + Math.exp(-x))),
   Gelu: map((x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))),
   Softmax: (_, x) => [softmax(x)],
