@@ -24,8 +24,8 @@ export function publishDeps(settings: S3Settings, target: string): PublishDepend
   return {
     files: { writeFileAtomic, lock, artifactOf },
     defaultTarget: target,
-    openStore: (uri) => openStore(uri, settings),
-    checkTarget: (uri) => checkTarget(uri, settings),
+    openStore: (uri, options) => openStore(uri, settings, options),
+    checkTarget: (uri, wanted) => checkTarget(uri, settings, wanted),
     readAll,
     openModel: (directory) => new ModelFiles(directory),
     sha256,

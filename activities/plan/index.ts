@@ -18,8 +18,8 @@ export interface PlanDependencies extends Places {
   memory(): { readonly total: number; readonly available: number };
   /** bytes free where stages keep their work, and bytes that already lie there */
   disk(): Promise<{ readonly free: number; readonly used: number; readonly directory: string }>;
-  /** Throws UserError when objects cannot be written there. */
-  checkTarget(uri: string): Promise<void>;
+  /** Throws UserError when objects cannot be written there, or kept as is wanted. */
+  checkTarget(uri: string, wanted: RunConfig["publish"]): Promise<void>;
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
   /** those of ours that the namespace knows */
@@ -79,7 +79,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   });
   await check(async () => {
     say(`looking at ${target}`);
-    await dependencies.checkTarget(target);
+    await dependencies.checkTarget(target, config.publish);
   });
   await check(() => waitForWorkers(dependencies, config, context.signal, say));
   if (problems.length > 0)

@@ -1,5 +1,6 @@
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { RunConfig } from "../../core/config/schema.js";
 import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
 import type { Artifact, StageResult } from "../../core/stage.js";
 import type { ModelFiles } from "../../infra/model-files.js";
@@ -24,9 +25,9 @@ export interface PublishDependencies {
   /** where a run is published that names no target: `s3://bucket/prefix` or `file:///directory` */
   readonly defaultTarget: string;
   /** infra's `openStore` with the settings of this place */
-  openStore(uri: string): ObjectStore;
-  /** Throws UserError when objects cannot be written there: infra's `checkTarget`. */
-  checkTarget(uri: string): Promise<void>;
+  openStore(uri: string, options: RunConfig["publish"]): ObjectStore;
+  /** Throws UserError when objects cannot be written there, or not kept as is wanted: infra's `checkTarget`. */
+  checkTarget(uri: string, wanted: RunConfig["publish"]): Promise<void>;
   /** infra's `readAll` */
   readAll(store: ObjectStore, key: string): Promise<Uint8Array | null>;
   openModel(directory: string): ModelFiles;
@@ -43,24 +44,30 @@ export const publishDefinition: StageDefinition = {
   inputs: ["model", "dataset", "tokens", "tuned", "report"],
   // the tuned model is checked file by file while it is read
   reads: ["report"],
-  settings: ({ publish, model, dataset }) => ({ target: publish.target, model: model.source, dataset: dataset.source }),
+  settings: ({ publish, model, dataset }) => ({ ...publish, model: model.source, dataset: dataset.source }),
 };
+
+/** In the stage's directory: what the store said of each object when it had been sent. */
+const SEALS = "seals.json";
 
 /** Publishes the tuned model as `<target>/<name>/…`, its manifest last; `<target>/latest.json` then names it, if the gate passed. */
 export async function publish(dependencies: PublishDependencies, given: StageRequest, context: StageContext): Promise<StageResult> {
   const target = (given.config.publish.target ?? dependencies.defaultTarget).replace(/\/+$/, "");
-  const request: StageRequest = { ...given, config: { ...given.config, publish: { target } } };
-  await dependencies.checkTarget(target);
-  const store = dependencies.openStore(target);
+  const request: StageRequest = { ...given, config: { ...given.config, publish: { ...given.config.publish, target } } };
+  const { publish: wanted } = request.config;
+  await dependencies.checkTarget(target, wanted);
+  const store = dependencies.openStore(target, wanted);
   await forgetIfGone(store, request);
   return await runStage(dependencies.files, publishDefinition, request, context, async (directory) => {
     const started = performance.now();
     const { manifest, paths, evaluation } = await assemble(dependencies, request, directory, context);
     const { sent, bytes } = await upload(store, manifest, paths, directory, dependencies.sha256, context);
-    const latest = evaluation.gate.passed;
-    if (latest) await moveLatest(dependencies, store, target, manifest.name);
-    else
-      context.progress({ stage: "publish", done: bytes, total: bytes, unit: "bytes", note: "the gate was not passed: latest.json stays" });
+    const names = [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => `${manifest.name}/${name}`);
+    await dependencies.files.writeFileAtomic(join(directory, SEALS), JSON.stringify(await sealsOf(store, names)));
+    const say = (note: string): void =>
+      context.progress({ stage: "publish", done: bytes, total: bytes, unit: "bytes", note, lasting: true });
+    const latest = evaluation.gate.passed && (await moveLatest(dependencies, store, target, manifest.name, say));
+    if (!evaluation.gate.passed) say("the gate was not passed: latest.json stays");
     // published now, and as large as the model
     await rm(join(directory, ONNX), { recursive: true });
     const metrics = {
@@ -77,15 +84,17 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
   });
 }
 
-/** A published model of which somebody removed or cut something is published again. */
+/** A published model of which somebody removed or changed something is published again. */
 async function forgetIfGone(store: ObjectStore, request: StageRequest): Promise<void> {
   const directory = stageDirectory(publishDefinition, request);
-  const finished = await finishedStage(directory);
-  if (finished === null) return;
-  const version = String(finished.metrics["version"]);
-  const there = new Map((await store.list(`${version}/`)).map(({ key, bytes }) => [key, bytes]));
-  const isThere = ({ name, bytes }: Artifact): boolean => name === "published" || there.get(`${version}/${name}`) === bytes;
-  if (!there.has(`${version}/${MANIFEST}`) || !finished.outputs.every(isThere)) await forgetStage(directory);
+  if ((await finishedStage(directory)) === null) return;
+  const before = await readFile(join(directory, SEALS), "utf8").catch(() => "{}");
+  const now = await sealsOf(store, Object.keys(JSON.parse(before) as Record<string, string>));
+  if (before === "{}" || JSON.stringify(now) !== before) await forgetStage(directory);
+}
+
+async function sealsOf(store: ObjectStore, keys: readonly string[]): Promise<Record<string, string | null>> {
+  return Object.fromEntries(await Promise.all(keys.map(async (key) => [key, await store.seal(key)] as const)));
 }
 
 function outputsOf(target: string, manifest: Manifest, { directoryDigest }: PublishDependencies): Artifact[] {

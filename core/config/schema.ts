@@ -53,10 +53,30 @@ const schema = z
     publish: section({
       target: z
         .string()
-        .regex(/^(s3|file):\/\/.+/, "must be s3://bucket/prefix or file:///path")
+        .regex(/^(s3:\/\/[^/]+|file:\/\/.+)/, "must be s3://bucket/prefix or file:///path")
         .nullable()
         .default(null),
+      // how a bucket keeps what is published; null: as the bucket has it
+      encryption: z.enum(["AES256", "aws:kms"]).nullable().default(null),
+      /** a KMS key's id or ARN; null: the account's own for S3 */
+      kmsKeyId: z.string().min(1).nullable().default(null),
+      /** those that can be read at once: `latest.json` is, whenever it moves */
+      storageClass: z.enum(["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"]).nullable().default(null),
+      tags: z
+        .record(z.string().min(1).max(128), z.string().max(256))
+        .refine((tags) => Object.keys(tags).length <= 10, "S3 takes 10 tags at most")
+        .default({}),
+      /** the bucket's rule for everything below the target; all null: the bucket's rules are left alone */
+      lifecycle: section({
+        abortUploadsAfterDays: count.nullable().default(null),
+        /** days after which a published model is gone, the one that `latest.json` names as well */
+        expireAfterDays: count.nullable().default(null),
+      }),
     }),
+  })
+  .refine(({ publish }) => publish.kmsKeyId === null || publish.encryption === "aws:kms", {
+    path: ["publish", "kmsKeyId"],
+    message: 'a key is used with publish.encryption "aws:kms" only',
   })
   .prefault({});
 

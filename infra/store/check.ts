@@ -1,21 +1,81 @@
-import { UserError } from "../../core/errors.js";
-import { openStore } from "./open.js";
-import type { S3Settings } from "./s3.js";
+import { GetObjectTaggingCommand, HeadObjectCommand } from "@aws-sdk/client-s3";
+import type { RunConfig } from "../../core/config/schema.js";
+import { messageOf, UserError } from "../../core/errors.js";
+import { openStore, parseS3 } from "./open.js";
+import { setLifecycle } from "./s3-lifecycle.js";
+import { apart, type ObjectOptions } from "./s3-options.js";
+import { s3Client, type S3Settings } from "./s3.js";
 
-/** An object that is written and removed to see whether it can be. */
+/** An object that is written and removed to see whether it can be, and how it is kept. */
 const PROBE = ".roslin-may-write";
 
-/** Makes sure that objects can be written below `uri`; UserError says what is in the way, such as a missing bucket. */
-export async function checkTarget(uri: string, settings: S3Settings): Promise<void> {
-  const store = openStore(uri, settings);
+/**
+ * Makes sure that objects can be written below `uri`, and are kept there as `wanted` says; sets the bucket's lifecycle
+ * rule where it asks for one. UserError says what is in the way, such as a missing bucket.
+ */
+export async function checkTarget(uri: string, settings: S3Settings, wanted: Omit<RunConfig["publish"], "target">): Promise<void> {
+  const fields = apart(wanted);
+  const days = Object.values(wanted.lifecycle).some((value) => value !== null);
+  if (uri.startsWith("file:")) {
+    const asked = [...fields.map(([field]) => field), ...(days ? ["publish.lifecycle"] : [])].join(" and ");
+    if (asked !== "") throw new UserError(`a directory has nothing like ${asked}: remove it, or publish to a bucket`, { target: uri });
+    return await probe(uri, settings);
+  }
+  try {
+    await probe(uri, settings, wanted);
+  } catch (error) {
+    if (fields.length === 0) throw error;
+    // whoever may write nothing at all hears that first
+    await probe(uri, settings);
+    const refused: string[] = [];
+    for (const [field, only] of fields)
+      await probe(uri, settings, only).catch((reason: unknown) => void refused.push(`${field}: ${messageOf(reason)}`));
+    if (refused.length === 0) throw error;
+    throw new UserError(
+      `this S3 server takes objects, but does not keep them as ${refused.length === 1 ? "a setting asks" : "settings ask"}; remove what it lacks, or publish elsewhere:\n${refused.map((each) => `  - ${each}`).join("\n")}`,
+      { target: uri },
+    );
+  }
+  if (days) await setLifecycle(uri, settings, wanted.lifecycle);
+}
+
+async function probe(uri: string, settings: S3Settings, options?: ObjectOptions): Promise<void> {
+  const store = openStore(uri, settings, options);
   try {
     await store.write(PROBE, Buffer.from("a check by roslin\n"));
-    // who may write but not remove leaves it there, and may publish all the same
-    await store.delete(PROBE).catch(() => undefined);
+    try {
+      if (options !== undefined && apart(options).length > 0) await checkKept(uri, settings, options);
+    } finally {
+      // who may write but not remove leaves it there, and may publish all the same
+      await store.delete(PROBE).catch(() => undefined);
+    }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (uri.startsWith("file:") && ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"].includes(code ?? ""))
       throw new UserError("nothing can be published there: this process may not write", { target: uri, code }, { cause: error });
     throw error;
+  }
+}
+
+/** Some servers take what they don't know and leave it out. */
+async function checkKept(uri: string, settings: S3Settings, { encryption, storageClass, tags }: ObjectOptions): Promise<void> {
+  const client = s3Client(settings);
+  const { bucket: Bucket, prefix } = parseS3(uri);
+  const object = { Bucket, Key: prefix === "" ? PROBE : `${prefix}/${PROBE}` };
+  try {
+    const { ServerSideEncryption = null, StorageClass = "STANDARD" } = await client.send(new HeadObjectCommand(object));
+    const ignored = (field: string, expected: string, got: string): UserError =>
+      new UserError(`the server ignores publish.${field}`, { expected, got });
+    if (encryption !== null && ServerSideEncryption !== encryption)
+      throw ignored("encryption", encryption, ServerSideEncryption ?? "no encryption");
+    if (storageClass !== null && StorageClass !== storageClass) throw ignored("storageClass", storageClass, StorageClass);
+    if (Object.keys(tags).length === 0) return;
+    // whoever may tag but not read tags tags all the same
+    const kept = await client.send(new GetObjectTaggingCommand(object)).catch(() => null);
+    const text = (set: Readonly<Record<string, string>>): string => JSON.stringify(Object.entries(set).sort());
+    const got = Object.fromEntries((kept?.TagSet ?? []).map(({ Key, Value }) => [Key!, Value!]));
+    if (kept !== null && text(got) !== text(tags)) throw ignored("tags", text(tags), text(got));
+  } finally {
+    client.destroy();
   }
 }

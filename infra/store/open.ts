@@ -9,13 +9,19 @@ import type { ObjectStore } from "./store.js";
 /** The store that a `file:///directory` or `s3://bucket/prefix` names, and how a bucket is to keep what is written. Throws UserError for anything else. */
 export function openStore(uri: string, settings: S3Settings, options?: ObjectOptions): ObjectStore {
   if (uri.startsWith("file://")) return fileStore(pathOf(uri));
-  const match = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(uri);
+  const { bucket, prefix } = parseS3(uri);
+  return s3Store(bucket, prefix, settings, options);
+}
+
+/** Bucket and prefix ("" for none) of `s3://bucket/prefix`. Throws UserError for anything else. */
+export function parseS3(uri: string): { readonly bucket: string; readonly prefix: string } {
+  const match = /^s3:\/\/([^/]+)(?:\/(.*))?$/s.exec(uri);
   if (match === null) throw new UserError("a place for objects must be s3://bucket/prefix or file:///directory", { got: uri });
   const prefix = (match[2] ?? "").replace(/^\/+|\/+$/g, "");
   // clients and servers read such paths differently: what was checked might not be what is written
   if (prefix !== "" && prefix.split("/").some((part) => part === "" || part === "." || part === ".."))
     throw new UserError("a prefix may have no empty part, no . and no ..", { got: uri });
-  return s3Store(match[1]!, prefix, settings, options);
+  return { bucket: match[1]!, prefix };
 }
 
 function pathOf(uri: string): string {

@@ -1,13 +1,8 @@
+import type { RunConfig } from "../../core/config/schema.js";
 import { sha256 } from "../files.js";
 
 /** How objects are kept in a bucket; what is null or empty is left to the bucket. */
-export interface ObjectOptions {
-  readonly encryption: "AES256" | "aws:kms" | null;
-  /** null: the account's own key for S3 */
-  readonly kmsKeyId: string | null;
-  readonly storageClass: string | null;
-  readonly tags: Readonly<Record<string, string>>;
-}
+export type ObjectOptions = Readonly<Pick<RunConfig["publish"], "encryption" | "kmsKeyId" | "storageClass" | "tags">>;
 
 /** Everything left to the bucket. */
 export const BUCKET_DECIDES: ObjectOptions = { encryption: null, kmsKeyId: null, storageClass: null, tags: {} };
@@ -16,14 +11,13 @@ export const BUCKET_DECIDES: ObjectOptions = { encryption: null, kmsKeyId: null,
 export function headersOf({ encryption, kmsKeyId, storageClass, tags }: ObjectOptions): {
   ServerSideEncryption?: "AES256" | "aws:kms";
   SSEKMSKeyId?: string;
-  StorageClass?: never;
+  StorageClass?: NonNullable<ObjectOptions["storageClass"]>;
   Tagging?: string;
 } {
   return {
     ...(encryption === null ? {} : { ServerSideEncryption: encryption }),
     ...(kmsKeyId === null ? {} : { SSEKMSKeyId: kmsKeyId }),
-    // the SDK's list of classes is no bound: other servers have others
-    ...(storageClass === null ? {} : { StorageClass: storageClass as never }),
+    ...(storageClass === null ? {} : { StorageClass: storageClass }),
     ...(Object.keys(tags).length === 0 ? {} : { Tagging: new URLSearchParams(tags).toString() }),
   };
 }
@@ -32,4 +26,15 @@ export function headersOf({ encryption, kmsKeyId, storageClass, tags }: ObjectOp
 export function keptAs(options: ObjectOptions): { "roslin-kept"?: string } {
   const headers = headersOf(options);
   return Object.keys(headers).length === 0 ? {} : { "roslin-kept": sha256(JSON.stringify(headers)).slice(0, 16) };
+}
+
+/** The same options one by one, each with its field of the configuration. */
+export function apart(options: ObjectOptions): [field: string, only: ObjectOptions][] {
+  const { encryption, kmsKeyId, storageClass, tags } = options;
+  const parts: [string, Partial<ObjectOptions>, boolean][] = [
+    ["publish.encryption", { encryption, kmsKeyId }, encryption !== null],
+    ["publish.storageClass", { storageClass }, storageClass !== null],
+    ["publish.tags", { tags }, Object.keys(tags).length > 0],
+  ];
+  return parts.flatMap(([field, only, set]) => (set ? [[field, { ...BUCKET_DECIDES, ...only }]] : []));
 }

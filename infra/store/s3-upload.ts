@@ -28,9 +28,9 @@ export interface Part {
   readonly end: number;
 }
 
-/** The byte ranges of a file's parts, at least 16 MiB each and at most 10,000 of them: S3's own bound. */
+/** The byte ranges of a file's parts, at least 8 MiB each and at most 10,000 of them: S3's own bound. */
 export function planParts(size: number): Part[] {
-  const partBytes = Math.max(16, Math.ceil(size / MIB / 10_000)) * MIB;
+  const partBytes = Math.max(8, Math.ceil(size / MIB / 10_000)) * MIB;
   return Array.from({ length: Math.ceil(size / partBytes) }, (_, index) => ({
     part: index + 1,
     start: index * partBytes,

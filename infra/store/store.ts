@@ -14,8 +14,8 @@ export interface ObjectStore {
   putFile(key: string, path: string, upload: FileUpload): Promise<boolean>;
   /** Removes what an unfinished `putFile` left, where nobody will go on with it. */
   discard(journal: string): Promise<void>;
-  /** What the store itself says of an object's bytes, another word whenever they are others; null: there is none. */
-  seal(key: string, signal: AbortSignal): Promise<string | null>;
+  /** What the store itself says of an object, without reading it: another word whenever it was written anew with other bytes. Null: there is none. */
+  seal(key: string): Promise<string | null>;
   /** Every object below a prefix, by name in byte order. */
   list(prefix: string): Promise<readonly { readonly key: string; readonly bytes: number }[]>;
   /** Removes an object; none is no error. */

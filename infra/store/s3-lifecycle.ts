@@ -1,0 +1,47 @@
+import { isDeepStrictEqual } from "node:util";
+import { GetBucketLifecycleConfigurationCommand, PutBucketLifecycleConfigurationCommand, type LifecycleRule } from "@aws-sdk/client-s3";
+import type { RunConfig } from "../../core/config/schema.js";
+import { UserError } from "../../core/errors.js";
+import { parseS3 } from "./open.js";
+import { s3Error, statusOf } from "./s3-errors.js";
+import { s3Client, type S3Settings } from "./s3.js";
+
+/** Gives the bucket a lifecycle rule for everything below a target, beside the rules that it has; nothing is sent when it is there. */
+export async function setLifecycle(uri: string, settings: S3Settings, lifecycle: RunConfig["publish"]["lifecycle"]): Promise<void> {
+  const client = s3Client(settings);
+  const { bucket: Bucket, prefix } = parseS3(uri);
+  const where = { bucket: Bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
+  const rule = ruleOf(prefix, lifecycle);
+  try {
+    const before = await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket })).then(
+      ({ Rules = [] }) => Rules,
+      (error: Error) => {
+        if (error.name === "NoSuchLifecycleConfiguration") return [];
+        throw s3Error(error, { doing: "reading the bucket's lifecycle", right: "s3:GetLifecycleConfiguration" }, where);
+      },
+    );
+    if (before.some((each) => isDeepStrictEqual(each, rule))) return;
+    const Rules = [...before.filter(({ ID }) => ID !== rule.ID), rule];
+    await client.send(new PutBucketLifecycleConfigurationCommand({ Bucket, LifecycleConfiguration: { Rules } })).catch((error: unknown) => {
+      if ([400, 405, 501].includes(statusOf(error) ?? 0))
+        throw new UserError(
+          "this S3 server does not take the lifecycle rule that publish.lifecycle asks for: remove it, and clear old uploads by the server's own means",
+          where,
+          { cause: error },
+        );
+      throw s3Error(error, { doing: "setting the bucket's lifecycle", right: "s3:PutLifecycleConfiguration" }, where);
+    });
+  } finally {
+    client.destroy();
+  }
+}
+
+function ruleOf(prefix: string, { abortUploadsAfterDays, expireAfterDays }: RunConfig["publish"]["lifecycle"]): LifecycleRule {
+  return {
+    ID: `roslin ${prefix}`.trim().slice(0, 255),
+    Status: "Enabled",
+    Filter: { Prefix: prefix === "" ? "" : `${prefix}/` },
+    ...(expireAfterDays === null ? {} : { Expiration: { Days: expireAfterDays } }),
+    ...(abortUploadsAfterDays === null ? {} : { AbortIncompleteMultipartUpload: { DaysAfterInitiation: abortUploadsAfterDays } }),
+  };
+}
