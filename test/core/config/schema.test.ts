@@ -18,8 +18,12 @@ const wrong: [unknown, RegExp][] = [
   [{ train: { workers: { zzz: 1 } } }, /unknown field train\.workers\.zzz; known here: min, waitSeconds/],
   [{ train: { epochs: 1.5 } }, /train\.epochs: .*got 1\.5/],
   [{ train: { engine: "other" } }, /train\.engine: .*"onnx".*got "other"/],
-  [{ model: { source: "s3://bucket/model" } }, /model\.source: must be hf:.*got "s3:/],
+  [{ model: { source: "ftp://host/model" } }, /model\.source: must be hf:.*got "ftp:/],
   [{ publish: { target: "ftp://x" } }, /publish\.target: must be s3:/],
+  [{ publish: { target: "s3:///models" } }, /publish\.target: must be s3:/],
+  [{ publish: { kmsKeyId: "key" } }, /publish\.kmsKeyId: a key is used with publish\.encryption "aws:kms" only, got "key"/],
+  [{ publish: { storageClass: "GLACIER" } }, /publish\.storageClass: .*"GLACIER_IR".*got "GLACIER"/],
+  [{ publish: { tags: Object.fromEntries([..."abcdefghijk"].map((key) => [key, ""])) } }, /publish\.tags: S3 takes 10 tags/],
   [[], /the input: .*got \[\]/],
 ];
 for (const [input, message] of wrong)
