@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
 const PLATFORMS = ["linux-x64", "linux-arm64", "darwin-arm64"];
 
 /** Installs and builds what is stale, one caller at a time; `say` hears what takes a while. Throws an Error of one line. */
@@ -203,7 +204,16 @@ async function run(command, args, cwd) {
   const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (said = (said + text).slice(-20_000)));
+  // what goes on writing by itself would be in the way of the next set-up
+  let interrupted = false;
+  const stop = () => {
+    interrupted = true;
+    child.kill();
+  };
+  for (const signal of SIGNALS) process.on(signal, stop);
   const code = await new Promise((resolve) => child.on("error", (error) => resolve(error.code)).on("close", resolve));
+  for (const signal of SIGNALS) process.off(signal, stop);
+  if (interrupted) throw new Error("interrupted; the same command goes on from there");
   if (code === 0) return;
   throw new Error(whyFailed(command === "npm" ? "npm" : args[0], code, said));
 }

@@ -27,10 +27,15 @@ export function toolPlaces(environment: Environment): ToolPlaces {
 }
 
 /** Puts together the servers that the environment doesn't name elsewhere, and the workers. Fetches servers that are missing. */
-export async function planMachine(environment: Environment, gpuWorkers: number, say: (line: string) => void): Promise<Machine> {
+export async function planMachine(
+  environment: Environment,
+  gpuWorkers: number,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Machine> {
   const { home, variables, bucket } = environment;
   const places = toolPlaces(environment);
-  const temporalBinary = environment.externalTemporal ? null : await getTool(TEMPORAL, places, say);
+  const temporalBinary = environment.externalTemporal ? null : await getTool(TEMPORAL, places, say, signal);
   const temporal =
     temporalBinary === null
       ? null
@@ -44,7 +49,7 @@ export async function planMachine(environment: Environment, gpuWorkers: number, 
   const s3 =
     environment.s3 === "external"
       ? null
-      : s3Server({ binary: await getTool(WEED, places, say), home, bucket, ports: await choosePorts(home, S3_PORTS), variables });
+      : s3Server({ binary: await getTool(WEED, places, say, signal), home, bucket, ports: await choosePorts(home, S3_PORTS), variables });
   const where = {
     temporal: temporal === null ? null : { address: temporal.address, uiAddress: temporal.uiAddress },
     s3: s3?.access ?? null,

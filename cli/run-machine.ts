@@ -19,7 +19,7 @@ const LEFTOVER_MS = 5000;
  */
 export async function runMachine<T>(
   home: string,
-  plan: () => Promise<Machine>,
+  plan: (signal: AbortSignal) => Promise<Machine>,
   say: (line: string) => void,
   body: (machine: Machine, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
@@ -31,10 +31,12 @@ export async function runMachine<T>(
   };
   try {
     return await untilInterrupted(async (signal) => {
-      await clearLeftovers(home, say);
       const self = { pid: process.pid, start: processStart(process.pid) ?? "" };
+      // from now on `down` knows whom to ask, and what was left stays known until it has ended
+      await writeState(home, { supervisor: self, temporal: null, s3: null, processes: (await readState(home))?.processes ?? [] });
+      await clearLeftovers(home, say);
       const { machine, supervisor } = await atFreePorts(async () => {
-        const planned = await plan();
+        const planned = await plan(signal);
         const changed = async (now: readonly Supervised[]): Promise<void> => {
           processes = now;
           await writeState(home, { supervisor: self, temporal: planned.temporal, s3: planned.s3, processes: now });
@@ -46,7 +48,7 @@ export async function runMachine<T>(
       try {
         return await body(machine, signal);
       } finally {
-        say("stopping");
+        say("stopping; workers save first, which may take a minute: a second Ctrl-C ends everything at once");
         await supervisor.stop();
       }
     }, kill);
@@ -56,10 +58,13 @@ export async function runMachine<T>(
   }
 }
 
-/** Holds the home for one supervisor. Throws UserError when another has it. */
+/** Another supervisor has the home. */
+export class HomeTakenError extends UserError {}
+
+/** Holds the home for one supervisor. Throws HomeTakenError when another has it. */
 export function lockHome(home: string): Promise<() => Promise<void>> {
   return lock(join(home, "up.lock"), new AbortController().signal, (holder) => {
-    throw new UserError("roslin up runs here already: see roslin status, or stop it with roslin down", { home, by: holder });
+    throw new HomeTakenError("roslin up runs here already: see roslin status, or stop it with roslin down", { home, by: holder });
   });
 }
 
@@ -69,7 +74,6 @@ export async function clearLeftovers(home: string, say: (line: string) => void):
   if (left.length > 0) say(`ending ${left.length} processes that a killed supervisor left: ${left.map(({ name }) => name).join(", ")}`);
   await Promise.all(left.map((id) => stopProcess(id, LEFTOVER_MS)));
   await clearMemory(join(home, "stages", "train"));
-  await rm(stateFile(home), { force: true });
   return left.length;
 }
 

@@ -37,9 +37,9 @@ export const demo: Command = {
     let tidied: Promise<void> | undefined;
     await runMachine(
       own.home,
-      async () => {
+      async (signal) => {
         await (tidied ??= forgetOtherRun(own.home, runId(config)));
-        return planDemo(own);
+        return planDemo(own, signal);
       },
       say,
       async (machine, signal) => {
@@ -82,7 +82,7 @@ async function demoEnvironment(environment: Environment): Promise<Environment> {
 }
 
 /** Makes the hub's files, and puts the demo's hub in front of the usual machine. */
-async function planDemo(environment: Environment): Promise<Machine> {
+async function planDemo(environment: Environment, signal: AbortSignal): Promise<Machine> {
   const { home } = environment;
   const root = join(home, "hub");
   if (!existsSync(root)) say("making the demo's model and dataset");
@@ -100,7 +100,7 @@ async function planDemo(environment: Environment): Promise<Machine> {
     ready: async () => (await httpStatus(url)) !== null,
   };
   const variables = { ...environment.variables, HF_ENDPOINT: url, HF_HOME: join(home, "hub-cache") };
-  const machine = await planMachine({ ...environment, variables }, GPU_WORKERS, say);
+  const machine = await planMachine({ ...environment, variables }, GPU_WORKERS, say, signal);
   return { ...machine, groups: [[hub], ...machine.groups] };
 }
 

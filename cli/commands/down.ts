@@ -1,9 +1,11 @@
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { isAlive } from "../../infra/servers/service.js";
 import type { Command } from "../command.js";
-import { clearLeftovers, lockHome } from "../run-machine.js";
-import { readState } from "../state.js";
+import { clearLeftovers, HomeTakenError, lockHome } from "../run-machine.js";
+import { readState, stateFile, type UpState } from "../state.js";
 
 /** Workers may take a minute to save, the servers ten seconds each. */
 const LIMIT_MS = 90_000;
@@ -15,28 +17,37 @@ export const down: Command = {
   usage: "down",
   async run(args, { home }) {
     parseArgs({ args: [...args], options: {} });
-    const state = await readState(home);
-    if (state === null) {
-      console.log("nothing runs here");
-      return 0;
-    }
-    if (!isAlive(state.supervisor)) {
-      const unlock = await lockHome(home);
-      try {
-        const ended = await clearLeftovers(home, (line) => console.error(`roslin: ${line}`));
-        console.log(ended === 0 ? "nothing runs here" : "stopped");
-      } finally {
-        await unlock();
+    let asked: UpState["supervisor"] | null = null;
+    for (const limit = Date.now() + LIMIT_MS; Date.now() < limit; await sleep(50)) {
+      const supervisor = (await readState(home))?.supervisor;
+      if (supervisor !== undefined && isAlive(supervisor)) {
+        if (asked?.pid !== supervisor.pid) process.kill(supervisor.pid, "SIGTERM");
+        asked = supervisor;
+        continue;
       }
+      const ended = await clear(home);
+      // one that is just starting, or has almost ended, has the home and will say who it is, or let go
+      if (ended === null) continue;
+      console.log(asked === null && ended === 0 ? "nothing runs here" : "stopped");
       return 0;
     }
-    process.kill(state.supervisor.pid, "SIGTERM");
-    for (const limit = Date.now() + LIMIT_MS; isAlive(state.supervisor); await sleep(50))
-      if (Date.now() > limit)
-        throw new Error(
-          `roslin up has not ended in ${LIMIT_MS / 1000} s; its workers may still be saving: see ${home}/logs, and call again`,
-        );
-    console.log("stopped");
-    return 0;
+    throw new Error(`roslin up has not ended in ${LIMIT_MS / 1000} s; its workers may still be saving: see ${home}/logs, and call again`);
   },
 };
+
+/** Ends what a killed supervisor left, and counts it; null when the home is not free. */
+async function clear(home: string): Promise<number | null> {
+  if (!existsSync(home)) return 0;
+  const unlock = await lockHome(home).catch((error: unknown) => {
+    if (error instanceof HomeTakenError) return null;
+    throw error;
+  });
+  if (unlock === null) return null;
+  try {
+    const ended = await clearLeftovers(home, (line) => console.error(`roslin: ${line}`));
+    await rm(stateFile(home), { force: true });
+    return ended;
+  } finally {
+    await unlock();
+  }
+}

@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { getTool, TEMPORAL, WEED } from "../../infra/servers/tools.js";
 import type { Command } from "../command.js";
+import { untilInterrupted } from "../interrupt.js";
 import { toolPlaces } from "../machine.js";
 
 /** `roslin setup`: fetches the servers; the launcher has installed and built before. */
@@ -11,7 +12,9 @@ export const setup: Command = {
   async run(args, environment) {
     parseArgs({ args: [...args], options: {} });
     const say = (line: string): void => console.error(`roslin: ${line}`);
-    for (const tool of [TEMPORAL, WEED]) await getTool(tool, toolPlaces(environment), say);
+    await untilInterrupted(async (signal) => {
+      for (const tool of [TEMPORAL, WEED]) await getTool(tool, toolPlaces(environment), say, signal);
+    });
     say("everything is in place");
     return 0;
   },

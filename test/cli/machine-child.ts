@@ -1,11 +1,12 @@
 import { once } from "node:events";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Service } from "../../infra/servers/service.js";
 import { Interrupted } from "../../cli/interrupt.js";
 import type { Machine } from "../../cli/machine.js";
 import { runMachine } from "../../cli/run-machine.js";
 
-/** `node machine-child.js HOME`: supervises two sleeping processes in a home until it is interrupted. */
+/** `node machine-child.js HOME [slow]`: supervises two sleeping processes in a home until it is interrupted; slow: planning them lasts until then. */
 const home = process.argv[2]!;
 
 const sleeper = (name: string): Service => ({
@@ -27,7 +28,13 @@ const machine: Machine = {
 try {
   await runMachine(
     home,
-    async () => machine,
+    async (signal) => {
+      if (process.argv[3] === "slow") {
+        console.log("planning");
+        await sleep(600_000, undefined, { signal });
+      }
+      return machine;
+    },
     (line) => console.log(line),
     async (_machine, signal) => {
       console.log("up");

@@ -83,6 +83,19 @@ test("Ctrl-C and SIGTERM stop everything and leave no state", async () => {
   }
 });
 
+test("down ends one that is just starting, and has nothing to do the second time", async () => {
+  const child = spawn(process.execPath, [join(import.meta.dirname, "machine-child.js"), home, "slow"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  started.push(child);
+  const ended = once(child, "exit");
+  await once(child.stdout, "data");
+  assert.equal(await down.run([], environment), 0);
+  assert.deepEqual(await ended, [0, null]);
+  assert.equal(await down.run([], environment), 0);
+  assert.equal(await readState(home), null);
+});
+
 test("a pid that another process has got since is let alone", async () => {
   const { child, state } = await start();
   child.kill("SIGKILL");

@@ -52,7 +52,7 @@ export async function startMachine(gpuWorkers: number): Promise<Machine> {
   const home = await mkdtemp(join(tmpdir(), "roslin-machine-"));
   const usual = readEnvironment(process.env, CHECKOUT);
   const environment = { ...usual, home, s3: "external" as const, externalTemporal: false };
-  const plan = await planMachine(environment, gpuWorkers, () => undefined);
+  const plan = await planMachine(environment, gpuWorkers, () => undefined, new AbortController().signal);
   const isGpu = ({ name }: Service): boolean => name.startsWith("gpu-");
   let supervised: readonly Supervised[] = [];
   const supervisor = new Supervisor(

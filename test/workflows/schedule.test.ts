@@ -20,7 +20,7 @@ after(async () => {
 
 test("the stock CLI starts a run, and retrains on a schedule that fires", async () => {
   const environment = readEnvironment(process.env, CHECKOUT);
-  const binary = await getTool(TEMPORAL, toolPlaces(environment), () => undefined);
+  const binary = await getTool(TEMPORAL, toolPlaces(environment), () => undefined, new AbortController().signal);
   const temporal = async (...args: string[]): Promise<string> =>
     (await promisify(execFile)(binary, ["--address", place.address, ...args])).stdout;
   await place.pipeline();
