@@ -57,6 +57,8 @@ export interface TrainAttempt {
   /** steps that are committed */
   readonly resumeStep: number;
   readonly totalSteps: number;
+  /** checkpoints that were found damaged just now, and why; an earlier version did not say */
+  readonly setAside?: readonly string[];
 }
 
 /** Training's result, if it is finished, or the next attempt at it. */

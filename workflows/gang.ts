@@ -88,9 +88,9 @@ export async function trainGang(gang: Gang): Promise<StageResult | null> {
   }
 }
 
-function attemptNote({ generation, resumeStep, totalSteps }: TrainAttempt, workers: number): string {
+function attemptNote({ generation, resumeStep, totalSteps, setAside = [] }: TrainAttempt, workers: number): string {
   const from = resumeStep === 0 ? "" : `, from step ${resumeStep}`;
-  return `attempt ${generation} on ${workers} worker${workers === 1 ? "" : "s"}: ${totalSteps} steps${from}`;
+  return [`attempt ${generation} on ${workers} worker${workers === 1 ? "" : "s"}: ${totalSteps} steps${from}`, ...setAside].join("; ");
 }
 
 /**

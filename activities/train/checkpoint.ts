@@ -42,6 +42,8 @@ export async function lastGood(
   sha256File: (path: string) => Promise<string>,
   say: (note: string, lasting?: true) => void,
 ): Promise<Checkpoint | null> {
+  for (const [index, entry] of log.entries.entries())
+    if (entry.kind === "lost") say(`commit ${index + 1} is set aside: ${entry.reason}`, true);
   for (const candidate of checkpoints(log).reverse()) {
     const problem = await findProblem(candidate.entry, directory, sha256File, say);
     if (problem === null) return candidate;
@@ -91,14 +93,15 @@ export async function pruneShards(log: CommitLog, directory: string, keep: numbe
   }
 }
 
-/** Every step's record up to a checkpoint, along its line of parents. */
+/** Every step's record up to a checkpoint, along its line of parents; those of a lost commit are missing. */
 export function history(log: CommitLog, commit: number | null): StepRecord[] {
   const parts: (readonly StepRecord[])[] = [];
   for (let at = commit; at !== null;) {
     const entry = log.entries[at - 1];
-    if (entry?.kind !== "checkpoint") throw new Error(`commit ${at} is no checkpoint`);
-    parts.push(entry.steps);
-    at = entry.parent;
+    if (entry?.kind === "checkpoint") {
+      parts.push(entry.steps);
+      at = entry.parent;
+    } else at = checkpoints(log).findLast(({ commit: before }) => before < at!)?.commit ?? null;
   }
   return parts.reverse().flat();
 }

@@ -88,8 +88,11 @@ export async function beginTraining(
   await mkdir(join(directory, SHARDS), { recursive: true });
 
   const inputs = trainDefinition.inputs.map((name) => outputNamed(request.inputs, name));
-  const say = (note: string, lasting?: true): void =>
+  const setAside: string[] = [];
+  const say = (note: string, lasting?: true): void => {
+    if (lasting) setAside.push(note);
     context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note, ...(lasting && { lasting }) });
+  };
   const split = (await deps.openTokens(fileURLToPath(outputNamed(inputs, "tokens").uri))).train;
   const { totalSteps } = trainingPlan(split.count, train);
   const model = deps.openModel(fileURLToPath(outputNamed(inputs, "model").uri));
@@ -132,6 +135,7 @@ export async function beginTraining(
       capacity,
       sharedPath,
       socketPath,
+      setAside,
     },
   };
 }

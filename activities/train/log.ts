@@ -1,7 +1,7 @@
-import { randomUUID } from "node:crypto";
-import { CorruptError, FencedError } from "../../core/errors.js";
+import { createHash, randomUUID } from "node:crypto";
+import { FencedError } from "../../core/errors.js";
 import type { ObjectStore } from "../../infra/store/store.js";
-import type { LogEntry } from "./types.js";
+import type { LogEntry, LostEntry } from "./types.js";
 
 /**
  * The fence: one numbered list of commits, each created exclusively. A writer only tries the number after
@@ -10,7 +10,7 @@ import type { LogEntry } from "./types.js";
 
 type Unsigned<Entry> = Entry extends LogEntry ? Omit<Entry, "nonce"> : never;
 /** An entry before the log signs it. */
-export type NewEntry = Unsigned<LogEntry>;
+export type NewEntry = Unsigned<Exclude<LogEntry, LostEntry>>;
 
 /** A run's log as one writer sees it. */
 export interface CommitLog {
@@ -35,14 +35,13 @@ export async function openLog(store: ObjectStore, upTo: number = Infinity): Prom
     .filter(Number.isInteger)
     .sort((a, b) => a - b);
   for (const number of numbers.filter((each) => each <= upTo)) {
-    if (number !== entries.length + 1)
-      throw new CorruptError("the commit log has a gap", { log: store.uri, expected: entries.length + 1, got: number });
+    while (entries.length + 1 < number) entries.push({ kind: "lost", reason: "it is gone" });
     entries.push(await readEntry(store, number));
   }
   const append = async (entry: NewEntry): Promise<number> => {
     const number = entries.length + 1;
     const signed = { ...entry, nonce: randomUUID() } as LogEntry;
-    if (!(await store.create(key(number), new TextEncoder().encode(JSON.stringify(signed)))))
+    if (!(await store.create(key(number), new TextEncoder().encode(sealed(signed)))))
       throw new FencedError("a newer attempt of this run has taken over; this one stops", { log: store.uri, commit: number });
     entries.push(signed);
     return number;
@@ -50,13 +49,26 @@ export async function openLog(store: ObjectStore, upTo: number = Infinity): Prom
   return { entries, overtaken: (numbers.at(-1) ?? 0) > upTo, append };
 }
 
+/** An entry's JSON with the digest of the rest, so that a changed byte shows. */
+function sealed(entry: LogEntry): string {
+  return JSON.stringify({ ...entry, sha256: digest(entry) });
+}
+
+function digest(entry: object): string {
+  return createHash("sha256").update(JSON.stringify(entry)).digest("hex");
+}
+
 async function readEntry(store: ObjectStore, number: number): Promise<LogEntry> {
   const chunks = await store.read(key(number));
   const parts: Uint8Array[] = [];
   for await (const chunk of chunks ?? []) parts.push(chunk);
   try {
-    return JSON.parse(Buffer.concat(parts).toString("utf8")) as LogEntry;
+    const { sha256, ...entry } = JSON.parse(Buffer.concat(parts).toString("utf8")) as LogEntry & { readonly sha256?: string };
+    // of before there were digests
+    if (sha256 === undefined || sha256 === digest(entry)) return entry;
+    return { kind: "lost", reason: "it does not have its digest" };
   } catch (error) {
-    throw new CorruptError("an entry of the commit log is not JSON", { log: store.uri, commit: number }, { cause: error });
+    if (!(error instanceof SyntaxError)) throw error;
+    return { kind: "lost", reason: "it is torn" };
   }
 }

@@ -22,6 +22,8 @@ export interface TrainAttempt {
   /** the file that the workers map, and the socket where they meet; both named by run and generation */
   readonly sharedPath: string;
   readonly socketPath: string;
+  /** what was found damaged when it began, in a sentence each */
+  readonly setAside: readonly string[];
 }
 
 /** How a worker's part of an attempt ended. */
@@ -111,5 +113,11 @@ export interface SetAsideEntry extends EntryBase {
   readonly reason: string;
 }
 
+/** What is read in the place of an entry whose bytes are gone or changed: its number stays taken, and what it said is lost. */
+export interface LostEntry {
+  readonly kind: "lost";
+  readonly reason: string;
+}
+
 /** Anything that the commit log holds. */
-export type LogEntry = AttemptEntry | CheckpointEntry | SetAsideEntry;
+export type LogEntry = AttemptEntry | CheckpointEntry | SetAsideEntry | LostEntry;
