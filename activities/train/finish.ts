@@ -11,7 +11,7 @@ import { outputNamed, type StageResult } from "../../core/stage.js";
 import type { ModelFiles, SafetensorsFile } from "../../infra/model-files.js";
 import { MODEL_COMPANIONS } from "../download/select.js";
 import { finishStage, type StageContext, type StageRequest } from "../stage.js";
-import { checkpoints, history, lastGood, MOMENTS } from "./checkpoint.js";
+import { checkpoints, history, lastGood, MOMENTS, pruneShards } from "./checkpoint.js";
 import type { TrainDeps } from "./index.js";
 import { openLog, type CommitLog } from "./log.js";
 import type { CheckpointEntry, StepRecord, TimeSpent } from "./types.js";
@@ -47,6 +47,8 @@ export async function finish(
   const plan = planWeights(modelWeights(base.config), base.dtype, maxFileBytes);
   const stateDigest = await writeModel(deps, base, target, plan, directory, good.entry, say, turn);
   const weights = [...plan.files, ...(plan.index === null ? [] : [plan.index])].map(({ name }) => name);
+  // what a worker wrote that was taken for dead
+  await pruneShards(log, directory, request.config.train.keepCheckpoints, Infinity);
   const companions = await writeCompanions(deps, base, target);
   for (const name of await readdir(target)) if (!weights.includes(name) && !companions.includes(name)) await rm(join(target, name));
   const outputs = [await deps.files.artifactOf("model", target, context.signal)];

@@ -108,7 +108,7 @@ export async function beginTraining(
   }
 
   const isFirst = !log.entries.some(({ kind }) => kind === "attempt");
-  checkRoom(deps, directory, trainingNeeds(model.config, train, layout), isFirst ? UserError : NoRoomError);
+  checkRoom(deps, directory, trainingNeeds(model.config, train, layout), isFirst);
   const resumeStep = good?.entry.step ?? 0;
   const resumeFrom = good?.commit ?? null;
   const hosts = Math.min(workers, train.shards);
@@ -172,16 +172,12 @@ export async function finishTraining(
 }
 
 /**
- * Says before the start what would otherwise be a kill without a reason an hour later. Once there was an attempt, the lack
- * may pass: a stopped worker of it may still hold its memory.
+ * Says before the start what would otherwise be a kill without a reason an hour later. A lack of disk may pass, for there
+ * was enough when the run began; that of memory once there was an attempt, of which a stopped worker may still hold it.
  */
-function checkRoom(
-  deps: TrainDeps,
-  directory: string,
-  { parameters, memoryBytes, diskBytes }: Needs,
-  Lack: typeof UserError | typeof NoRoomError,
-): void {
+function checkRoom(deps: TrainDeps, directory: string, { parameters, memoryBytes, diskBytes }: Needs, isFirst: boolean): void {
   const have = deps.availableMemory();
+  const Lack = isFirst ? UserError : NoRoomError;
   if (memoryBytes > have)
     throw new Lack("training this model needs more memory than this machine has free", {
       need: gigabytes(memoryBytes),
@@ -192,7 +188,7 @@ function checkRoom(
   const shards = readdirSync(join(directory, SHARDS)).map((name) => statSync(join(directory, SHARDS, name)).size);
   const free = deps.freeDisk(directory) + shards.reduce((sum, bytes) => sum + bytes, 0);
   if (diskBytes > free)
-    throw new Lack("the checkpoints need more disk than is free; free some, or lower train.keepCheckpoints", {
+    throw new NoRoomError("the checkpoints need more disk than is free; free some, or lower train.keepCheckpoints", {
       need: gigabytes(diskBytes),
       have: gigabytes(free),
       directory,
