@@ -64,7 +64,7 @@ export function parseGptjConfig(json: unknown, where: string): GptjConfig {
     vocabulary: integer("vocab_size"),
     positions: integer("n_positions", 2048),
     rotaryDim,
-    normEpsilon: typeof normEpsilon === "number" ? normEpsilon : fail("layer_norm_epsilon", "a number"),
+    normEpsilon: typeof normEpsilon === "number" && normEpsilon >= 0 ? normEpsilon : fail("layer_norm_epsilon", "a number, not below 0"),
     eosTokenId: typeof eosTokenId === "number" ? eosTokenId : fail("eos_token_id", "a token id"),
     bosTokenId: typeof bosTokenId === "number" ? bosTokenId : fail("bos_token_id", "a token id"),
   };

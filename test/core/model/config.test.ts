@@ -19,6 +19,9 @@ test("a config that cannot be trained is refused by the field's name, however la
     [{ rotary_dim: null }, /rotary_dim .*head width 4, got=null/],
     [{ n_head: 3 }, /n_head .*a divisor of n_embd 8/],
     [{ model_type: "llama" }, /model_type .*expected=gptj/],
+    [{ activation_function: "gelu" }, /activation_function .*expected=gelu_new, got="gelu"/],
+    [{ tie_word_embeddings: true }, /tie_word_embeddings .*expected=false/],
+    [{ layer_norm_epsilon: -1e-5 }, /layer_norm_epsilon .*not below 0, got=-0.00001/],
     [{ resid_pdrop: 0.1 }, /resid_pdrop .*dropout/],
   ];
   for (const [fields, message] of wrong) {
