@@ -23,6 +23,7 @@ function placeOf(name: string, rows: number, shard: number, at: "first" | "last"
 /** One attempt's weights. */
 export class SharedWeights {
   private readonly file: number;
+  private closed = false;
 
   /** Opens a file of /dev/shm. Throws when it has lost its name. */
   constructor(name: string) {
@@ -30,6 +31,7 @@ export class SharedWeights {
   }
 
   close(): void {
+    this.closed = true;
     closeSync(this.file);
   }
 
@@ -37,7 +39,8 @@ export class SharedWeights {
   async amidUpdate(shard: number, limit: number, strike: () => void): Promise<boolean> {
     const first = placeOf("transformer.h.0.attn.q_proj.weight", CONFIG.n_embd, shard, "first");
     const last = placeOf("lm_head.bias", CONFIG.vocab_size, shard, "last");
-    while (Date.now() < limit) {
+    // it is closed when another attempt's has been seen
+    while (Date.now() < limit && !this.closed) {
       const [begun, ended] = [this.word(first), this.word(last)];
       for (const until = Date.now() + STARE_MS; Date.now() < until;) {
         if (this.word(first) === begun) continue;

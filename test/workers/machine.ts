@@ -37,6 +37,8 @@ export interface Machine {
   start(id: string, config?: unknown): Promise<Run>;
   /** Kills processes by their names ("pipeline", "gpu-0", …), which come back. */
   kill(...names: readonly string[]): void;
+  /** A GPU worker's process as it is now. */
+  pid(name: string): number;
   /** Kills GPU workers for good. */
   lose(...names: readonly string[]): void;
   /** Starts GPU workers that were killed for good. */
@@ -94,6 +96,7 @@ export async function startMachine(gpuWorkers: number): Promise<Machine> {
       });
     },
     kill: (...names) => names.forEach(kill),
+    pid: (name) => gpus.get(name)!.pid(),
     lose(...names) {
       for (const name of names) gpus.get(name)!.kept = false;
       names.forEach(kill);
@@ -135,6 +138,10 @@ class Gpu {
 
   kill(): void {
     if (this.running !== null) process.kill(this.running.id.pid, "SIGKILL");
+  }
+
+  pid(): number {
+    return this.running!.id.pid;
   }
 
   async stop(): Promise<void> {
