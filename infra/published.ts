@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { CorruptError, UserError } from "../core/errors.js";
+import { CorruptError, ForbiddenError, UserError } from "../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../core/format/manifest.js";
 import { placeFile, sha256, sha256File } from "./files.js";
 import { openStore } from "./store/open.js";
@@ -32,9 +32,17 @@ function placeOf(uri: string): string {
 export async function findPublished(uri: string, settings: S3Settings): Promise<Published | null> {
   const place = placeOf(uri);
   const store = openStore(place, settings);
-  const own = await readAll(store, MANIFEST);
+  // without the right to list, S3 calls a missing manifest forbidden: latest.json tells
+  let forbidden: ForbiddenError | null = null;
+  const own = await readAll(store, MANIFEST).catch((error: unknown) => {
+    if (!(error instanceof ForbiddenError)) throw error;
+    forbidden = error;
+    return null;
+  });
   if (own !== null) return isOther(own) ? null : opened(place, store, own);
-  const pointer = await readAll(store, "latest.json");
+  const pointer = await readAll(store, "latest.json").catch((error: unknown) => {
+    throw forbidden ?? error;
+  });
   if (pointer === null) return null;
   const { name, manifest } = parsePointer(pointer, place);
   const latest = `${place}/${name}`;

@@ -174,16 +174,15 @@ async function sendParts(
       upload.onBytes(Body.length);
     }
   };
-  const ended = await Promise.allSettled(
-    Array.from({ length: Math.min(PARALLEL, parts.length) }, () =>
-      sender().catch((error: unknown) => {
-        stop.abort();
-        throw error;
-      }),
-    ),
+  let failure: { readonly reason: unknown } | null = null;
+  const senders = Array.from({ length: Math.min(PARALLEL, parts.length) }, () =>
+    sender().catch((reason: unknown) => {
+      failure ??= { reason };
+      stop.abort();
+    }),
   );
+  await Promise.all(senders);
   await file.close();
-  const failed = ended.find((end) => end.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
+  if (failure !== null) throw (failure as { readonly reason: unknown }).reason;
   return same && whole.digest("hex") === upload.sha256 ? sent.sort((a, b) => a.part - b.part) : null;
 }

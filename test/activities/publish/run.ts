@@ -16,7 +16,12 @@ import { REFERENCE } from "../../core/model/reference.js";
 export const LOSSES: readonly number[] = [5.9, 5.5, 5.2, 4.9, 4.6];
 
 /** A run below `root` that has only to be published: PyTorch's small model, and as tuned one the same after 20 steps. */
-export async function finishedRun(root: string, target: string | null, gatePassed = true): Promise<StageRequest> {
+export async function finishedRun(
+  root: string,
+  target: string | null,
+  gatePassed = true,
+  extra: Readonly<Record<string, Uint8Array>> = {},
+): Promise<StageRequest> {
   const base = join(REFERENCE, "gptj-tiny");
   const at = (name: string): string => join(root, name);
   for (const directory of ["base", "tuned", "tokens"]) mkdirSync(at(directory), { recursive: true });
@@ -24,6 +29,7 @@ export async function finishedRun(root: string, target: string | null, gatePasse
     for (const directory of ["base", "tuned"]) copyFileSync(join(base, name), at(join(directory, name)));
   copyFileSync(join(base, "model.safetensors"), at("base/model.safetensors"));
   copyFileSync(join(base, "expected-after-20-steps.safetensors"), at("tuned/model.safetensors"));
+  for (const [name, bytes] of Object.entries(extra)) writeFileSync(at(`tuned/${name}`), bytes);
   writeFileSync(at("tokens/index.json"), "{}");
   writeFileSync(at("rows.json"), "[]");
   const evaluation: Evaluation = {

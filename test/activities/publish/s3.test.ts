@@ -1,0 +1,311 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import {
+  GetBucketLifecycleConfigurationCommand,
+  GetObjectTaggingCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectVersionsCommand,
+  PutBucketLifecycleConfigurationCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  type S3Client,
+} from "@aws-sdk/client-s3";
+import { publish } from "../../../activities/publish/index.js";
+import { CHECKOUT } from "../../../workers/environment.js";
+import type { StageContext, StageRequest } from "../../../activities/stage.js";
+import { ForbiddenError, UserError } from "../../../core/errors.js";
+import type { StageResult } from "../../../core/stage.js";
+import { openPublished } from "../../../infra/published.js";
+import { s3Client, type S3Settings } from "../../../infra/store/s3.js";
+import { startProxy, type Refusal, type S3Call } from "../../infra/store/proxy.js";
+import { startTestS3 } from "../../infra/store/weed.js";
+import { finishedRun, publishDependencies } from "./run.js";
+
+const root = mkdtempSync(join(tmpdir(), "roslin-publish-s3-"));
+let server: Awaited<ReturnType<typeof startTestS3>>;
+let client: S3Client;
+before(async () => {
+  server = await startTestS3();
+  client = s3Client(server.settings);
+});
+after(async () => {
+  client.destroy();
+  await server.stop();
+  rmSync(root, { recursive: true });
+});
+
+let runs = 0;
+/** A run whose model is large enough to go up in parts. */
+async function bigRun(target: string, settings: object = {}): Promise<StageRequest> {
+  const at = join(root, `run-${runs++}`);
+  const request = await finishedRun(at, target, true, { "tokenizer.json": Buffer.alloc(20 << 20, randomBytes(1 << 16)) });
+  return { ...request, config: { ...request.config, publish: { ...request.config.publish, ...settings } } };
+}
+
+const context = (signal = new AbortController().signal): StageContext => ({ signal, progress: () => undefined });
+const go = (request: StageRequest, settings: S3Settings = server.settings, how = context()): Promise<StageResult> =>
+  publish(publishDependencies(settings), request, how);
+const strays = async (prefix: string): Promise<number> =>
+  (await client.send(new ListMultipartUploadsCommand({ Bucket: "roslin", Prefix: prefix }))).Uploads?.length ?? 0;
+
+/** Publishes, and stops when the second part is on its way. */
+async function goAndStop(request: StageRequest, settings: S3Settings & { readonly endpoint: string }, abandoned = false): Promise<void> {
+  const stop = new AbortController();
+  const proxy = await startProxy(settings.endpoint, ({ query }) => {
+    if (query.get("partNumber") === "2") stop.abort(new Error("stopped by the test"));
+    return null;
+  });
+  const how = { ...context(stop.signal), abandoned: () => abandoned };
+  await assert.rejects(go(request, { ...settings, endpoint: proxy.endpoint }, how), /stopped by the test/);
+  await proxy.stop();
+}
+
+const denied: Refusal = { status: 403, code: "AccessDenied" };
+
+test("the policy in the docs is enough, to go on after a stop and after a failure too, without the right to list; and none of it is too much", async () => {
+  const doc = readFileSync(join(CHECKOUT, "docs", "s3.md"), "utf8");
+  const policy = JSON.parse(/```json\n(.*?)```/s.exec(doc)![1]!) as { Statement: { Action: string | string[]; Resource: string }[] };
+  const allows = ({ right, key }: S3Call): boolean =>
+    policy.Statement.some(({ Action, Resource }) => {
+      const path = Resource.replace("arn:aws:s3:::BUCKET", "").replace("/PREFIX/", "rights/");
+      return [Action].flat().includes(right) && (path.endsWith("*") ? key.startsWith(path.slice(0, -1)) : key === path);
+    });
+  // who may not list is told of a missing object that it is forbidden
+  const hide = (call: S3Call, status: number): Refusal | null => (call.right === "s3:GetObject" && status === 404 ? denied : null);
+  const proxy = await startProxy(server.settings.endpoint, (call) => (allows(call) ? null : denied), hide);
+  const settings = { ...server.settings, endpoint: proxy.endpoint };
+  try {
+    const request = await bigRun("s3://roslin/rights");
+    await goAndStop(request, settings);
+    const result = await go(request, settings);
+    assert.equal(result.metrics["latest"], true);
+    assert.equal((await openPublished("s3://roslin/rights", settings)).uri, result.outputs[0]!.uri);
+    const other = await bigRun("s3://roslin/rights");
+    const changed = {
+      ...context(),
+      progress: ({ note }: { note?: string }) => {
+        if (note === "tokenizer.json") writeFileSync(join(fileURLToPath(other.inputs[3]!.uri), "tokenizer.json"), Buffer.alloc(20 << 20));
+      },
+    };
+    await assert.rejects(go(other, settings, changed), /changed before all of it was uploaded/);
+    assert.equal(await strays("rights/"), 0);
+    const needed = new Set(proxy.calls.filter(allows).map(({ right }) => right));
+    assert.deepEqual([...needed].sort(), policy.Statement.flatMap(({ Action }) => Action).sort());
+    // answers to a probe of what is there, and nothing else, were refused
+    assert.deepEqual(
+      proxy.calls.filter((call) => !allows(call)).map(({ right, key }) => `${right} ${key}`),
+      [],
+    );
+  } finally {
+    await proxy.stop();
+  }
+});
+
+test("a right that is missing is named", async () => {
+  for (const right of ["s3:PutObject", "s3:GetObject"]) {
+    const proxy = await startProxy(server.settings.endpoint, (call) => (call.right === right ? denied : null));
+    try {
+      await assert.rejects(
+        go(await bigRun(`s3://roslin/lacks-${right.slice(3)}`), { ...server.settings, endpoint: proxy.endpoint }),
+        (error) => error instanceof ForbiddenError && error.right === right && error.message.includes(`give them the right ${right}`),
+      );
+    } finally {
+      await proxy.stop();
+    }
+  }
+});
+
+test("credentials that expire in the middle end the run, and after renewal it goes on with what had arrived", async () => {
+  let expired = false;
+  const proxy = await startProxy(server.settings.endpoint, async ({ query }) => {
+    if (query.has("partNumber") && query.get("partNumber") !== "1")
+      while (!expired) {
+        await sleep(20);
+        const [key] = readdirSync(join(request.root, "publish"));
+        const journals = join(request.root, "publish", key!, "uploads");
+        expired = readdirSync(journals).some((name) => readFileSync(join(journals, name), "utf8").includes('{"part":1'));
+      }
+    return expired ? { status: 400, code: "ExpiredToken" } : null;
+  });
+  const request = await bigRun("s3://roslin/expired");
+  try {
+    await assert.rejects(
+      go(request, { ...server.settings, endpoint: proxy.endpoint }),
+      (error) => error instanceof UserError && /credentials have expired; renew them/.test(error.message),
+    );
+  } finally {
+    await proxy.stop();
+  }
+  const again = await startProxy(server.settings.endpoint, () => null);
+  try {
+    await go(request, { ...server.settings, endpoint: again.endpoint });
+    assert.equal(again.calls.filter(({ query }) => query.has("partNumber")).length, 2, "of three parts one had arrived");
+  } finally {
+    await again.stop();
+  }
+  assert.equal(await strays("expired/"), 0);
+});
+
+test("a run that fails for good, or is cancelled, leaves no upload; one that is stopped keeps it", async () => {
+  const request = await bigRun("s3://roslin/failed");
+  await goAndStop(request, server.settings);
+  assert.equal(await strays("failed/"), 1);
+  await goAndStop(request, server.settings, true);
+  assert.equal(await strays("failed/"), 0);
+  const proxy = await startProxy(server.settings.endpoint, ({ query }) => (query.get("partNumber") === "2" ? denied : null));
+  await assert.rejects(go(request, { ...server.settings, endpoint: proxy.endpoint }), ForbiddenError);
+  await proxy.stop();
+  assert.equal(await strays("failed/"), 0);
+});
+
+test("a bucket of another region is followed there", async () => {
+  const proxy = await startProxy(server.settings.endpoint, ({ headers }) =>
+    headers.authorization!.includes("/eu-west-9/")
+      ? null
+      : { status: 301, code: "PermanentRedirect", headers: { "x-amz-bucket-region": "eu-west-9" } },
+  );
+  try {
+    const result = await go(await bigRun("s3://roslin/region"), { ...server.settings, endpoint: proxy.endpoint });
+    assert.equal(result.metrics["latest"], true);
+  } finally {
+    await proxy.stop();
+  }
+});
+
+test("objects are kept as the configuration says, and sent again when it changes; the bucket's other rules stay", async () => {
+  const old = { ID: "of somebody else", Status: "Enabled" as const, Filter: { Prefix: "logs/" }, Expiration: { Days: 3 } };
+  await client.send(new PutBucketLifecycleConfigurationCommand({ Bucket: "roslin", LifecycleConfiguration: { Rules: [old] } }));
+  const request = await bigRun("s3://roslin/kept", {
+    encryption: "AES256",
+    storageClass: "STANDARD_IA",
+    tags: { team: "sheep & wool", cost: "42" },
+    lifecycle: { abortUploadsAfterDays: 7, expireAfterDays: null },
+  });
+  const result = await go(request);
+  for (const name of ["tokenizer.json", "manifest.json", "../latest.json"]) {
+    const Key = new URL(name, `http://x/kept/${String(result.metrics["version"])}/`).pathname.slice(1);
+    const { StorageClass, ServerSideEncryption } = await client.send(new HeadObjectCommand({ Bucket: "roslin", Key }));
+    assert.deepEqual([StorageClass, ServerSideEncryption], ["STANDARD_IA", "AES256"], name);
+    const { TagSet } = await client.send(new GetObjectTaggingCommand({ Bucket: "roslin", Key }));
+    assert.deepEqual(TagSet!.map((tag) => `${tag.Key}=${tag.Value}`).sort(), ["cost=42", "team=sheep & wool"], name);
+  }
+  const { Rules } = await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket: "roslin" }));
+  assert.deepEqual(Rules!.map(({ ID }) => ID).sort(), ["of somebody else", "roslin kept"]);
+  assert.deepEqual(Rules!.find(({ ID }) => ID === "roslin kept")!.AbortIncompleteMultipartUpload, { DaysAfterInitiation: 7 });
+  assert.equal((await go(request)).reused, true);
+  const plain = await go({ ...request, config: { ...request.config, publish: { ...request.config.publish, tags: {} } } });
+  assert.equal(plain.metrics["bytesSent"], plain.metrics["bytes"], "all is kept in another way");
+  assert.equal(plain.metrics["version"], result.metrics["version"]);
+});
+
+test("a setting that the server doesn't know is named, before anything is sent", async () => {
+  for (const [settings, message] of [
+    [{ encryption: "aws:kms", kmsKeyId: "key" }, /does not keep them as a setting asks.*\n {2}- publish\.encryption: /],
+    [{ encryption: "aws:kms", tags: { a: "b" } }, /publish\.encryption: (?!.*publish\.tags)/s],
+  ] as const) {
+    const request = await bigRun("s3://roslin/unknown", settings);
+    await assert.rejects(go(request), (error) => error instanceof UserError && message.test(error.message));
+  }
+  const directory = await finishedRun(join(root, "to-directory"), `file://${join(root, "there")}`);
+  const request = { ...directory, config: { ...directory.config, publish: { ...directory.config.publish, tags: { a: "b" } } } };
+  await assert.rejects(
+    go(request),
+    (error) => error instanceof UserError && /a directory has nothing like publish\.tags/.test(error.message),
+  );
+});
+
+test("an object of the right name and size whose bytes are others is sent again, whatever its metadata says", async () => {
+  const request = await bigRun("s3://roslin/forged");
+  const first = await go(request);
+  for (const name of ["generation_config.json", "tokenizer.json"]) {
+    const { bytes, sha256: digest } = first.outputs.find((output) => output.name === name)!;
+    const Key = `forged/${String(first.metrics["version"])}/${name}`;
+    await client.send(
+      new PutObjectCommand({ Bucket: "roslin", Key, Body: Buffer.alloc(bytes), ChecksumAlgorithm: "SHA256", Metadata: { sha256: digest } }),
+    );
+    const again = await go(request);
+    assert.deepEqual([again.reused, again.metrics["bytesSent"]], [false, bytes], name);
+  }
+  rmSync(join(request.root, "publish"), { recursive: true });
+  const anew = await go(request);
+  assert.deepEqual([anew.reused, anew.metrics["bytesSent"]], [false, 0]);
+});
+
+test("odd names and a trailing slash are a prefix like any other, and one that leaves itself is refused", async () => {
+  const target = "s3://roslin/my models/ünï+c0de%20 (v1)/a=b&c?#'~";
+  const result = await go(await bigRun(`${target}/`));
+  assert.equal(result.outputs[0]!.uri, `${target}/${String(result.metrics["version"])}`);
+  const { uri, manifest } = await openPublished(target, server.settings);
+  assert.equal(uri, result.outputs[0]!.uri);
+  assert.equal(manifest.files.length, result.outputs.length - 1);
+  for (const wrong of ["s3://roslin/a/../b", "s3://roslin/a//b", "s3://roslin/./b"])
+    await assert.rejects(go(await bigRun(wrong)), (error) => error instanceof UserError && /no empty part/.test(error.message));
+});
+
+test("a bucket with versions gets one of each object, and no more when nothing is new", async () => {
+  const versioning = (Status: "Enabled" | "Suspended") =>
+    client.send(new PutBucketVersioningCommand({ Bucket: "roslin", VersioningConfiguration: { Status } }));
+  await versioning("Enabled");
+  try {
+    const request = await bigRun("s3://roslin/versions");
+    const versions = async (): Promise<string[]> =>
+      ((await client.send(new ListObjectVersionsCommand({ Bucket: "roslin", Prefix: "versions/" }))).Versions ?? [])
+        .map(({ Key }) => Key!)
+        .filter((key) => !key.endsWith(".roslin-may-write"))
+        .sort();
+    const result = await go(request);
+    const all = await versions();
+    assert.equal(all.length, result.outputs.length - 1 + 2, "files, manifest, latest.json");
+    assert.equal(new Set(all).size, all.length);
+    assert.equal((await go(request)).reused, true);
+    rmSync(join(request.root, "publish"), { recursive: true });
+    assert.equal((await go(request)).reused, false);
+    assert.deepEqual(await versions(), all);
+  } finally {
+    await versioning("Suspended");
+  }
+});
+
+test("several runs that publish to one place at once all end, latest.json names the last, and goes back to none", async () => {
+  const target = "s3://roslin/together";
+  const base = await bigRun(target);
+  const seeds = [1, 2, 3];
+  const requests = seeds.map((seed) => ({ ...base, config: { ...base.config, train: { ...base.config.train, seed } } }));
+  // two of them are the same run on two machines
+  cpSync(requests[0]!.root, join(root, "twin"), { recursive: true });
+  const twin = { ...requests[0]!, root: join(root, "twin") };
+  const results = await Promise.all([...requests, twin].map((request) => go(request)));
+  assert.equal(results[0]!.metrics["version"], results[3]!.metrics["version"]);
+  const read = async (): Promise<{ name: string; superseded: string[] }> => {
+    const { manifest } = await openPublished(target, server.settings);
+    const store = publishDependencies(server.settings).openStore(target, base.config.publish);
+    const latest = JSON.parse(Buffer.from((await publishDependencies().readAll(store, "latest.json"))!).toString()) as Awaited<
+      ReturnType<typeof read>
+    >;
+    assert.equal(manifest.name, latest.name);
+    return latest;
+  };
+  const { name, superseded } = await read();
+  assert.deepEqual(new Set([...superseded, name]), new Set(results.map(({ metrics }) => metrics["version"])));
+  assert.equal(await strays("together/"), 0);
+  const earlier = [...requests, twin][results.findIndex(({ metrics }) => metrics["version"] === superseded[0])]!;
+  rmSync(join(earlier.root, "publish"), { recursive: true });
+  assert.equal((await go(earlier)).metrics["latest"], false);
+  assert.deepEqual(await read(), { ...(await read()), name, superseded });
+});
+
+test("no credential is in what a run leaves on disk", async () => {
+  const request = await bigRun("s3://roslin/secrets");
+  await go(request);
+  const { accessKeyId, secretAccessKey } = server.settings.credentials!;
+  const { stdout } = spawnSync("grep", ["-rlE", `${accessKeyId}|${secretAccessKey}`, join(request.root, "..")], { encoding: "utf8" });
+  assert.equal(stdout, "");
+});
