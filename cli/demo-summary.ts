@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import type { Evaluation } from "../activities/evaluate/index.js";
 import { outputNamed, type StageName, type StageResult } from "../core/stage.js";
 import type { FinetuneResult } from "../workflows/contract.js";
+import { goodputLines } from "./goodput.js";
 import { bytes, duration } from "./progress.js";
 
 /** Answers that are shown, and objects that are listed one by one. */
@@ -24,6 +25,7 @@ export function demoSummary(
     ...result.rows.map((row) => `  ${row.stage.padEnd(10)} ${(row.seconds ?? 0).toFixed(1).padStart(7)}`),
     "",
     ...lossLines(of("train")),
+    ...goodputLines(of("train")),
     ...perplexityLines(report),
     "",
     ...report.samples.slice(0, SHOWN.answers).flatMap(answerLines),

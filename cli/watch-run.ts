@@ -1,6 +1,7 @@
 import { WorkflowNotFoundError, type Client } from "@temporalio/client";
 import { UserError } from "../core/errors.js";
 import type { FinetuneResult } from "../workflows/contract.js";
+import { goodputLines } from "./goodput.js";
 import { follow } from "./follow.js";
 import { Interrupted, untilInterrupted } from "./interrupt.js";
 import { duration, progressView } from "./progress.js";
@@ -27,6 +28,7 @@ export function outcome({ rows, stages }: FinetuneResult): string {
     ...rows.map(
       ({ stage, state, seconds, note }) => `${stage.padEnd(10)} ${state.padEnd(6)} ${duration(seconds ?? 0).padStart(8)}  ${note}`,
     ),
+    ...stages.flatMap(goodputLines),
     ...published.map(({ uri }) => `published  ${uri}`),
   ].join("\n");
 }

@@ -1,6 +1,13 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
-import { beginTraining, finishTraining, trainDefinition, type TrainAttempt, type TrainDeps } from "../activities/train/index.js";
+import {
+  beginTraining,
+  finishTraining,
+  noteAttempt,
+  trainDefinition,
+  type TrainAttempt,
+  type TrainDeps,
+} from "../activities/train/index.js";
 import { stageDirectory, type StageContext, type StageRequest } from "../activities/stage.js";
 import { errorNamed, FencedError, UserError } from "../core/errors.js";
 import type { StageResult } from "../core/stage.js";
@@ -45,7 +52,7 @@ export async function trainLocally(deps: TrainDeps, request: StageRequest, worke
         context.signal.throwIfAborted();
         const result = await finishTraining(deps, request, context);
         if (result !== null) return result;
-      }
+      } else await noteAttempt(deps, request);
       const why = lost?.message ?? "the last checkpoint is no longer whole";
       if (fruitless + 1 >= FRUITLESS_ATTEMPTS)
         throw new Error(`training was lost ${FRUITLESS_ATTEMPTS} times after step ${lastStep} without coming to a checkpoint: ${why}`);

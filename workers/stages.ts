@@ -5,7 +5,15 @@ import { evaluate } from "../activities/evaluate/index.js";
 import { preprocess, type PreprocessDependencies } from "../activities/preprocess/index.js";
 import { publish } from "../activities/publish/index.js";
 import type { StageContext, StageRequest } from "../activities/stage.js";
-import { beginTraining, finishTraining, runRank, type RankOutcome, type RankWork, type TrainAttempt } from "../activities/train/index.js";
+import {
+  beginTraining,
+  finishTraining,
+  noteAttempt,
+  runRank,
+  type RankOutcome,
+  type RankWork,
+  type TrainAttempt,
+} from "../activities/train/index.js";
 import type { Environment } from "./environment.js";
 import type { StageResult } from "../core/stage.js";
 import { readRows } from "../infra/dataset/rows.js";
@@ -58,7 +66,10 @@ export function makeStages(environment: Environment): Stages {
     places,
     download: (request, context) => download(downloadDeps, request, context),
     preprocess: (request, context) => preprocess(preprocessDeps, request, context),
-    beginTraining: (request, workers, context) => beginTraining(trainDeps, request, workers, context),
+    beginTraining: async (request, workers, context) => {
+      await noteAttempt(trainDeps, request);
+      return beginTraining(trainDeps, request, workers, context);
+    },
     runRank: (work, context) => runRank(rankDeps, work, context),
     finishTraining: (request, context) => finishTraining(trainDeps, request, context),
     evaluate: (request, context) => evaluate(evaluateDeps, request, context),

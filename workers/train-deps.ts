@@ -4,7 +4,7 @@ import { Worker } from "node:worker_threads";
 import type { RankDeps, TrainDeps } from "../activities/train/index.js";
 import { artifactOf, sha256File, writeFileAtomic } from "../infra/files.js";
 import { joinGroup } from "../infra/group.js";
-import { lock } from "../infra/lock.js";
+import { lock, processStart } from "../infra/lock.js";
 import { availableMemory, fingerprint, freeDisk, sharedDirectory, socketDirectory } from "../infra/machine.js";
 import { ModelFiles, SafetensorsFile } from "../infra/model-files.js";
 import { clearShared, createShared } from "../infra/shared-memory.js";
@@ -22,6 +22,7 @@ export const trainDeps: TrainDeps = {
   writeSafetensors,
   sha256File,
   fingerprint,
+  processStart,
   availableMemory,
   freeDisk,
   sharedDirectory,
@@ -43,4 +44,5 @@ export const rankDeps: RankDeps = {
     return model.config;
   },
   fingerprint,
+  processStart,
 };

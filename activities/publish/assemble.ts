@@ -171,6 +171,7 @@ function tellStory(
     licence: licenceOf(request.config.dataset.source),
     stateDigest: trained?.stateDigest ?? null,
     fingerprint: oneKind ? (metrics["fingerprint"] as Record<string, unknown>) : null,
+    ledger: (metrics?.["ledger"] as Story["ledger"] | undefined) ?? null,
     digests: Object.fromEntries(
       ["model", "dataset", "tokens", "tuned"].map((name) => [
         name === "model" ? "base model" : name,

@@ -1,5 +1,6 @@
 import { promptOf } from "../../core/data/prompt.js";
 import type { Sample } from "../evaluate/index.js";
+import { isProved, proofLine, timeLine } from "../train/ledger-words.js";
 import { facts, longestRow, sourceName, type Story } from "./story.js";
 
 /** README.md of a published model: where it comes from, what it can do, what may be done with it. */
@@ -43,7 +44,7 @@ ${facts(story)
 
 Every loss is in \`report.html\`.
 
-## Answers to held-out rows
+${run(story)}## Answers to held-out rows
 
 ${samples}
 
@@ -78,6 +79,18 @@ function frontMatter({ config, licence }: Story): string {
   return `---\n${lines.join("\n")}\n---\n`;
 }
 
+/** What befell this run: the one part of all that is published that another run of the same settings tells differently. */
+function run({ ledger }: Story): string {
+  if (ledger === null) return "";
+  const text = `Time of training: ${timeLine(ledger)}.\n\nFrom training's own records: ${proofLine(ledger)}.`;
+  const rows = ledger.interruptions.map(
+    ({ afterStep, what, seconds, stepsLost }) => `| ${afterStep} | ${what} | ${seconds.toFixed(1)} | ${stepsLost} |`,
+  );
+  const head = "| steps kept | what happened | seconds until steps went on | steps done again |\n|---|---|---|---|";
+  const table = rows.length === 0 ? "" : `\n\n${head}\n${rows.join("\n")}`;
+  return `## What befell this run\n\n${text}${table}\n\n`;
+}
+
 function sampleText({ row, instruction, input, prompt, expected, base, tuned }: Sample): string {
   const quote = (said: string | readonly number[]): string => {
     const text = typeof said === "string" ? said : said.join(" ");
@@ -87,13 +100,15 @@ function sampleText({ row, instruction, input, prompt, expected, base, tuned }: 
   return `**Row ${row}**\n\n${quote(request)}\n\nExpected:\n\n${quote(expected)}\n\nBefore:\n\n${quote(base)}\n\nAfter:\n\n${quote(tuned)}\n`;
 }
 
-function proof({ stateDigest, fingerprint, digests }: Story): string {
+function proof({ stateDigest, fingerprint, digests, ledger }: Story): string {
   const rows: [string, string][] = Object.entries(digests).map(([name, digest]) => [name, `\`${digest}\``]);
   if (stateDigest !== null) rows.push(["weights and optimizer state", `\`${stateDigest}\``]);
   for (const [name, value] of Object.entries(fingerprint ?? {})) rows.push([name, String(value)]);
   const promise =
     fingerprint === null
       ? "Training ran on more than one kind of machine, so no claim is made that another run gives the same bytes."
-      : "A run with the same inputs and settings on this kind of machine gives the same bytes, however often it is interrupted and on however many workers.";
+      : ledger !== null && !isProved(ledger.proof)
+        ? "What was done twice differed, so no claim is made that another run gives the same bytes."
+        : "A run with the same inputs and settings on this kind of machine gives the same bytes, however often it is interrupted and on however many workers.";
   return `| | |\n|---|---|\n${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}\n\n${promise}`;
 }

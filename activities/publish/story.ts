@@ -1,8 +1,9 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import type { GptjConfig } from "../../core/model/config.js";
 import type { Evaluation } from "../evaluate/index.js";
+import type { Ledger } from "../train/ledger.js";
 
-/** What card and report page tell of a run. Nothing in it depends on time, so that an interrupted run publishes the same bytes. */
+/** What card and report page tell of a run. But for the ledger, which the card alone tells, nothing in it depends on time or on faults. */
 export interface Story {
   readonly title: string;
   readonly config: RunConfig;
@@ -16,6 +17,8 @@ export interface Story {
   readonly licence: Licence;
   readonly stateDigest: string | null;
   readonly fingerprint: Readonly<Record<string, unknown>> | null;
+  /** training's own records; null where it left none */
+  readonly ledger: Ledger | null;
   /** digests of the inputs, by name */
   readonly digests: Readonly<Record<string, string>>;
 }

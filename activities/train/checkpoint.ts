@@ -2,7 +2,7 @@ import { rename, rm, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../../core/errors.js";
 import type { CommitLog } from "./log.js";
-import type { CheckpointEntry, StepRecord } from "./types.js";
+import type { CheckpointEntry, LogEntry, StepRecord } from "./types.js";
 
 /** Where a stage keeps its checkpoints' shard files, relative to its directory. */
 export const SHARDS = "shards";
@@ -93,15 +93,22 @@ export async function pruneShards(log: CommitLog, directory: string, keep: numbe
   }
 }
 
-/** Every step's record up to a checkpoint, along its line of parents; those of a lost commit are missing. */
-export function history(log: CommitLog, commit: number | null): StepRecord[] {
-  const parts: (readonly StepRecord[])[] = [];
-  for (let at = commit; at !== null;) {
-    const entry = log.entries[at - 1];
+/** A checkpoint and those that it goes back to, newest first; a lost one is missing. */
+export function lineOf(log: CommitLog, commit: number): CheckpointEntry[] {
+  const line: CheckpointEntry[] = [];
+  for (let at: number | null = commit; at !== null;) {
+    const entry: LogEntry | undefined = log.entries[at - 1];
     if (entry?.kind === "checkpoint") {
-      parts.push(entry.steps);
+      line.push(entry);
       at = entry.parent;
     } else at = checkpoints(log).findLast(({ commit: before }) => before < at!)?.commit ?? null;
   }
-  return parts.reverse().flat();
+  return line;
+}
+
+/** Every step's record up to a checkpoint. */
+export function history(log: CommitLog, commit: number): StepRecord[] {
+  return lineOf(log, commit)
+    .reverse()
+    .flatMap(({ steps }) => steps);
 }

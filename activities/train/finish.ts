@@ -13,9 +13,13 @@ import { MODEL_COMPANIONS } from "../download/select.js";
 import { finishStage, type StageContext, type StageRequest } from "../stage.js";
 import { checkpoints, history, lastGood, MOMENTS, pruneShards } from "./checkpoint.js";
 import type { TrainDeps } from "./index.js";
+import { makeLedger, type Ledger } from "./ledger.js";
+import { differences, goodput, isProved, proofLine } from "./ledger-words.js";
 import { openLog, type CommitLog } from "./log.js";
+import { readSteps } from "./steps.js";
 import type { CheckpointEntry, StepRecord, TimeSpent } from "./types.js";
 import { planWeights, type WeightPlan } from "./weights.js";
+import { WHEREABOUTS } from "./whereabouts.js";
 
 /** From the last checkpoint to a model directory, the digest of the whole state, and the run's figures. */
 
@@ -51,8 +55,12 @@ export async function finish(
   await pruneShards(log, directory, request.config.train.keepCheckpoints, Infinity);
   const companions = await writeCompanions(deps, base, target);
   for (const name of await readdir(target)) if (!weights.includes(name) && !companions.includes(name)) await rm(join(target, name));
+  await rm(join(directory, WHEREABOUTS), { recursive: true, force: true, maxRetries: 3 });
   const outputs = [await deps.files.artifactOf("model", target, context.signal)];
-  return finishStage(deps.files, directory, { stage: "train", outputs, metrics: figures(log, good.commit, good.entry), stateDigest });
+  const ledger = makeLedger(log, good.commit, await readSteps(directory));
+  if (!isProved(ledger.proof)) say(differences(ledger.proof), true);
+  const metrics = figures(log, good.commit, good.entry, ledger);
+  return finishStage(deps.files, directory, { stage: "train", outputs, metrics, stateDigest });
 }
 
 /** Writes the weights in the source's dtype; returns the digest of weights, moments and step. `turn` gives the event loop its own. */
@@ -135,7 +143,7 @@ async function writeCompanions(deps: TrainDeps, base: ModelFiles, target: string
 }
 
 /** Figures of the whole run, the steps before a resume too; rates are medians over the steps but the first. */
-function figures(log: CommitLog, commit: number, entry: CheckpointEntry): StageResult["metrics"] {
+function figures(log: CommitLog, commit: number, entry: CheckpointEntry, ledger: Ledger): StageResult["metrics"] {
   const steps = history(log, commit);
   const rate = (of: (step: StepRecord) => number): number =>
     median((steps.length > 1 ? steps.slice(1) : steps).map((step) => of(step) / step.seconds));
@@ -143,6 +151,9 @@ function figures(log: CommitLog, commit: number, entry: CheckpointEntry): StageR
   const line = checkpoints(log).filter((each) => each.entry.step <= entry.step);
   return {
     seconds: steps.reduce((sum, step) => sum + step.seconds, 0),
+    // first, for the UI shows as much of them as fits
+    goodput: goodput(ledger),
+    proof: proofLine(ledger),
     steps: entry.step,
     losses: steps.map((step) => step.loss),
     gradientNorms: steps.map((step) => step.norm),
@@ -156,6 +167,7 @@ function figures(log: CommitLog, commit: number, entry: CheckpointEntry): StageR
     fingerprint: entry.fingerprint,
     /** false: parts of the run ran on different kinds of machine, so equal bytes are not promised */
     oneKindOfMachine: new Set(line.map((each) => JSON.stringify(each.entry.fingerprint))).size === 1,
+    ledger,
   };
 }
 

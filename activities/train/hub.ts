@@ -3,6 +3,7 @@ import { pruneShards } from "./checkpoint.js";
 import type { Directive } from "./compute/control.js";
 import type { CommitLog } from "./log.js";
 import type { ToAll, ToHub } from "./rank.js";
+import type { StepsFile } from "./steps.js";
 import type { CheckpointEntry, Fingerprint, ShardFile, StepRecord, TrainAttempt } from "./types.js";
 
 /** Worker 0's extra work: it counts arrivals, decides when to save and stop, and commits what all have written. */
@@ -24,6 +25,7 @@ export class Hub {
   private readonly attempt: TrainAttempt;
   private readonly log: CommitLog;
   private readonly fingerprint: Fingerprint;
+  private readonly stepsFile: StepsFile;
   private readonly moreAreThere: () => boolean;
   private readonly toAll: (message: ToAll) => void;
   /** ended at a checkpoint, for more workers are there than the attempt has */
@@ -43,12 +45,14 @@ export class Hub {
     attempt: TrainAttempt,
     log: CommitLog,
     fingerprint: Fingerprint,
+    stepsFile: StepsFile,
     moreAreThere: () => boolean,
     toAll: (message: ToAll) => void,
   ) {
     this.attempt = attempt;
     this.log = log;
     this.fingerprint = fingerprint;
+    this.stepsFile = stepsFile;
     this.moreAreThere = moreAreThere;
     this.toAll = toAll;
     this.parent = attempt.resumeFrom;
@@ -82,6 +86,10 @@ export class Hub {
     this.toAll({ kind: "over", name, message });
   }
 
+  close(): void {
+    this.stepsFile.close();
+  }
+
   private release(index: number): void {
     const { step, record } = this.lastArrival!;
     this.arrived = new Set();
@@ -90,6 +98,7 @@ export class Hub {
   }
 
   private decide(step: number, record: StepRecord): Directive {
+    this.stepsFile.add(step, record);
     this.steps.push(record);
     const directive = this.wanted(step);
     if (directive !== "go") {

@@ -23,9 +23,11 @@ import {
   type StageFiles,
   type StageRequest,
 } from "../stage.js";
+import { noteEnd } from "./attempt-end.js";
 import { lastGood, pruneShards, SHARDS } from "./checkpoint.js";
 import { finish } from "./finish.js";
 import { openLog } from "./log.js";
+import { poisonError } from "./poison.js";
 import type { Fingerprint, TrainAttempt } from "./types.js";
 import { MAX_FILE_BYTES } from "./weights.js";
 
@@ -63,6 +65,8 @@ export interface TrainDeps {
   ) => Promise<{ sha256: string; bytes: number }>;
   readonly sha256File: (path: string, signal?: AbortSignal) => Promise<string>;
   readonly fingerprint: () => Fingerprint;
+  /** infra's: when a process started; null when it is gone */
+  readonly processStart: (pid: number) => string | null;
   readonly availableMemory: () => number;
   readonly freeDisk: (directory: string) => number;
   /** where shared memory of so many bytes goes; the directory given where the system's own is too small */
@@ -70,6 +74,19 @@ export interface TrainDeps {
   readonly clearShared: (directory: string, prefix: string, before: number) => void;
   /** a directory with a short path, for sockets */
   readonly socketDirectory: string;
+}
+
+/**
+ * Notes how the last attempt ended, for whoever started its workers and is still there: deaths count. Throws UserError
+ * when it was the third in a row that one step has cost, with its rows named.
+ */
+export async function noteAttempt(deps: TrainDeps, request: StageRequest): Promise<void> {
+  const { train } = request.config;
+  const directory = stageDirectory(trainDefinition, request);
+  const end = await noteEnd(await openLog(deps.openStore(directory)), directory, train.shards, deps.processStart, true);
+  if (end?.poison == null) return;
+  const tokens = await deps.openTokens(fileURLToPath(outputNamed(request.inputs, "tokens").uri));
+  throw poisonError(end.poison, tokens.train, train);
 }
 
 /** The finished result, or the next attempt: its place in the commit log, and where it goes on. */
@@ -101,6 +118,8 @@ export async function beginTraining(
   const layout = sharedLayout(model.config, train.shards, capacity);
 
   const log = await openLog(deps.openStore(directory));
+  // nobody has noted it: what had started the workers was killed as well
+  await noteEnd(log, directory, train.shards, deps.processStart, false);
   const good = await lastGood(log, directory, (path) => deps.sha256File(path, context.signal), say);
   if (good !== null && good.entry.step >= totalSteps) {
     const made = await finishTraining(deps, request, context);

@@ -8,7 +8,7 @@ import type { LogEntry, LostEntry } from "./types.js";
  * the last it has seen, so whoever was overtaken by a newer attempt loses, whatever it believes.
  */
 
-type Unsigned<Entry> = Entry extends LogEntry ? Omit<Entry, "nonce"> : never;
+type Unsigned<Entry> = Entry extends LogEntry ? Omit<Entry, "nonce" | "time"> : never;
 /** An entry before the log signs it. */
 export type NewEntry = Unsigned<Exclude<LogEntry, LostEntry>>;
 
@@ -40,7 +40,7 @@ export async function openLog(store: ObjectStore, upTo: number = Infinity): Prom
   }
   const append = async (entry: NewEntry): Promise<number> => {
     const number = entries.length + 1;
-    const signed = { ...entry, nonce: randomUUID() } as LogEntry;
+    const signed = { ...entry, nonce: randomUUID(), time: new Date().toISOString() } as LogEntry;
     if (!(await store.create(key(number), new TextEncoder().encode(sealed(signed)))))
       throw new FencedError("a newer attempt of this run has taken over; this one stops", { log: store.uri, commit: number });
     entries.push(signed);

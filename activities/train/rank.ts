@@ -14,7 +14,9 @@ import { Control, type Directive } from "./compute/control.js";
 import type { ComputeInput, ComputeMessage } from "./compute/run.js";
 import { Hub } from "./hub.js";
 import { openLog, type CommitLog } from "./log.js";
+import { StepsFile } from "./steps.js";
 import type { Fingerprint, RankOutcome, ShardFile, StepRecord, TrainAttempt } from "./types.js";
+import { WhereaboutsFile } from "./whereabouts.js";
 
 /** One worker of an attempt, its main thread: sockets, files, heartbeats. The compute thread does what blocks. */
 
@@ -32,6 +34,8 @@ export interface RankDeps {
   ) => Promise<{ sha256: string; bytes: number }>;
   readonly modelConfig: (directory: string) => GptjConfig;
   readonly fingerprint: () => Fingerprint;
+  /** infra's: when a process started */
+  readonly processStart: (pid: number) => string | null;
 }
 
 /** From a worker to the hub. */
@@ -84,7 +88,8 @@ class Rank {
   private done: RankOutcome | null = null;
   /** at a barrier, for the memory to be made, or for the last commit */
   private waiting = true;
-  private lastStep: { step: number; record: StepRecord } | null = null;
+  private lastStep: { step: number; record: StepRecord; barrier: number } | null = null;
+  private whereabouts: WhereaboutsFile | null = null;
   private finish!: (outcome: RankOutcome) => void;
   private fail!: (error: Error) => void;
 
@@ -104,14 +109,26 @@ class Rank {
     });
     // an error may come before anybody waits for the outcome
     outcome.catch(() => undefined);
-    const stop = (): void => this.group.toHub({ kind: "stop" } satisfies ToHub);
+    const stop = (): void => {
+      this.whereabouts?.end("asked", messageOf(this.context.signal.reason));
+      this.group.toHub({ kind: "stop" } satisfies ToHub);
+    };
     let heartbeat: NodeJS.Timeout | null = null;
     try {
       this.log = await openLog(deps.openStore(attempt.directory), attempt.generation);
       // sent again by a run that was reset into this attempt
       if (this.log.overtaken)
         throw new FencedError("this attempt has been gone on from already", { log: attempt.directory, generation: attempt.generation });
-      if (worker === 0) this.hub = new Hub(attempt, this.log, deps.fingerprint(), this.outgrown, (message) => this.group.toAll(message));
+      this.whereabouts = new WhereaboutsFile(attempt.directory, attempt.generation, {
+        worker,
+        pid: process.pid,
+        started: deps.processStart(process.pid),
+      });
+      if (worker === 0) {
+        const fingerprint = deps.fingerprint();
+        const steps = new StepsFile(attempt.directory, attempt.generation, fingerprint);
+        this.hub = new Hub(attempt, this.log, fingerprint, steps, this.outgrown, (message) => this.group.toAll(message));
+      }
       const options: GroupOptions = {
         path: attempt.socketPath,
         worker,
@@ -127,7 +144,13 @@ class Rank {
       if (this.context.signal.aborted) stop();
       heartbeat = this.startHeartbeat();
       if (this.hub !== null) await this.prepareMemory(this.hub);
-      return await outcome;
+      const done = await outcome;
+      this.whereabouts.end("done", done.status);
+      return done;
+    } catch (error) {
+      const how = this.context.signal.aborted ? "asked" : (error as Error).name === "PeerLostError" ? "told" : "failed";
+      this.whereabouts?.end(how, messageOf(error));
+      throw error;
     } finally {
       if (heartbeat !== null) clearInterval(heartbeat);
       this.context.signal.removeEventListener("abort", stop);
@@ -137,6 +160,8 @@ class Rank {
       await this.writing;
       await this.hub?.settled();
       this.group?.close();
+      this.hub?.close();
+      this.whereabouts?.close();
       if (worker === 0) deps.removeFile(attempt.sharedPath);
     }
   }
@@ -177,6 +202,7 @@ class Rank {
         this.deps.removeFile(this.attempt.sharedPath);
         this.group.seal();
       }
+      this.noteStep(message.index, message.directive);
       this.control.release(message.index, message.directive);
     } else if (message.kind === "committed") {
       this.committed = message.step;
@@ -186,10 +212,17 @@ class Rank {
     else this.hub!.hear(from, message);
   }
 
+  /** Before the compute thread may go on: a death in a step is never put down to the one before. */
+  private noteStep(barrier: number, directive: Directive): void {
+    if (barrier === 1) this.whereabouts?.at(this.attempt.resumeStep);
+    else if (barrier === this.lastStep?.barrier)
+      this.whereabouts?.at(directive === "stop" || directive === "finish" ? null : this.lastStep.step);
+  }
+
   private hearCompute(message: ComputeMessage): void {
     if (message.kind === "arrive") {
       this.waiting = true;
-      if (message.record !== undefined) this.lastStep = { step: message.step!, record: message.record };
+      if (message.record !== undefined) this.lastStep = { step: message.step!, record: message.record, barrier: message.index };
       this.group.toHub(message satisfies ToHub);
     } else if (message.kind === "shard") {
       this.writing = this.writing.then(() => this.writeShard(message)).catch((error: unknown) => this.failHere(error as Error));
@@ -219,6 +252,7 @@ class Rank {
 
   /** This worker's own mistake or misfortune: the others hear of it. */
   private failHere(error: Error): void {
+    this.whereabouts?.end("failed", messageOf(error));
     this.group.toHub({ kind: "failed", name: error.name, message: messageOf(error) } satisfies ToHub);
     this.over(error.name, messageOf(error));
   }
@@ -232,6 +266,8 @@ class Rank {
   }
 
   private over(name: string, message: string): void {
+    // at once: the compute thread may be busy for a while yet
+    this.whereabouts?.end("told", message);
     this.control.abort();
     this.fail(errorNamed(name, message));
   }

@@ -79,6 +79,8 @@ export interface ShardFile {
 interface EntryBase {
   /** makes the bytes of two writers differ, so that who won can be told */
   readonly nonce: string;
+  /** when it was written, ISO 8601: for the ledger alone, nothing that is trained depends on it */
+  readonly time: string;
 }
 
 /** The start of an attempt; its number is the generation. */
@@ -119,5 +121,37 @@ export interface LostEntry {
   readonly reason: string;
 }
 
+/** A worker that died while it was at a step: where it was. */
+export interface Loss {
+  readonly worker: number;
+  /** 0-based */
+  readonly step: number;
+  /** those that it hosted */
+  readonly shards: readonly number[];
+}
+
+/** A step that took its worker with it again and again. */
+export interface Poison {
+  /** 0-based */
+  readonly step: number;
+  /** those that every one of the dead workers hosted */
+  readonly shards: readonly number[];
+  readonly times: number;
+}
+
+/** How an attempt ended, as far as its workers left word; written by whoever comes next. */
+export interface EndEntry extends EntryBase {
+  readonly kind: "end";
+  readonly generation: number;
+  /** in our own words, fit for publishing */
+  readonly what: string;
+  /** the words of whatever ended it, where there were any */
+  readonly message: string | null;
+  /** deaths that may be a step's doing */
+  readonly lost: readonly Loss[];
+  /** set where the run was stopped for it: earlier deaths don't count any more */
+  readonly poison: Poison | null;
+}
+
 /** Anything that the commit log holds. */
-export type LogEntry = AttemptEntry | CheckpointEntry | SetAsideEntry | LostEntry;
+export type LogEntry = AttemptEntry | CheckpointEntry | SetAsideEntry | EndEntry | LostEntry;

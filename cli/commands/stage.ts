@@ -8,6 +8,7 @@ import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core
 import { trainLocally } from "../../workers/local.js";
 import { makeStages } from "../../workers/stages.js";
 import { trainDeps } from "../../workers/train-deps.js";
+import { goodputLines } from "../goodput.js";
 import { wholeNumber, type Command } from "../command.js";
 import type { Environment } from "../../workers/environment.js";
 import { duration, progressView } from "../progress.js";
@@ -98,5 +99,9 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
 
 function summary(result: StageResult): string {
   const head = `${result.stage} ${result.reused ? "had been done: nothing has changed since" : `done in ${duration(result.metrics.seconds)}`}`;
-  return [head, ...result.outputs.slice(0, 10).map(({ name, uri }) => `  ${name.padEnd(10)} ${uri}`)].join("\n");
+  return [
+    head,
+    ...goodputLines(result).map((line) => `  ${line}`),
+    ...result.outputs.slice(0, 10).map(({ name, uri }) => `  ${name.padEnd(10)} ${uri}`),
+  ].join("\n");
 }

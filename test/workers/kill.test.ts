@@ -1,14 +1,25 @@
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { WorkflowFailedError } from "@temporalio/client";
+import type { Ledger } from "../../activities/train/ledger.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
-import { digestOf, startMachine, watch, type Machine } from "./machine.js";
+import { deadlyVariables } from "./deadly.js";
+import { digestOf, startMachine, trained, watch, type Machine } from "./machine.js";
+
+/** A step that kills one of the GPU workers as often as a test makes a file for it. */
+const DEADLY_STEP = 25;
 
 /** The whole pipeline on a real server and real, supervised worker processes, which are killed. */
 
 let machine: Machine;
 before(async () => {
-  machine = await startMachine(3);
+  machine = await startMachine(3, (home) =>
+    deadlyVariables({ file: join(home, "deadly"), step: DEADLY_STEP, shard: 1, signal: "SIGKILL" }),
+  );
 });
 after(() => machine?.stop());
 
@@ -37,7 +48,11 @@ test("a run whose workers are killed in every stage ends with the bytes of an un
     const generation = Number(/^train-0-g(\d+)$/.exec(activity)?.[1] ?? 0);
     if (generation > 1 && commits >= 6) once("all", "gpu-0", "gpu-1", "gpu-2", "pipeline");
   };
-  const published = (result: FinetuneResult) => result.stages.at(-1)!.outputs.map(({ name, sha256 }) => [name, sha256]);
+  // the card alone tells what befell a run, and the whole directory's digest is made of the card's as well
+  const published = (result: FinetuneResult) =>
+    result.stages.at(-1)!.outputs.flatMap(({ name, sha256 }) => (["published", "README.md"].includes(name) ? [] : [[name, sha256]]));
+  const ledgerOf = (result: FinetuneResult) => trained(result).metrics["ledger"] as Ledger;
+  assert.equal(ledgerOf(calm).failures, 0);
   // a fast machine may be through a short stage between two looks: what was missed is tried again
   const missed = (): string[] => short.filter((stage) => !killed.has(stage));
   for (let tries = 1; tries === 1 || (tries <= 3 && missed().length > 0); tries++) {
@@ -45,6 +60,11 @@ test("a run whose workers are killed in every stage ends with the bytes of an un
     if (tries === 1) assert.ok(disturbed.trainingAttempts >= 3, `${disturbed.trainingAttempts} attempts`);
     assert.equal(digestOf(disturbed), digestOf(calm));
     assert.deepEqual(published(disturbed), published(calm));
+    const { failures, proof } = ledgerOf(disturbed);
+    if (tries === 1) assert.ok(failures >= 2, `${failures} failures`);
+    assert.equal(proof.equal, proof.repeated);
+    const card = await readFile(fileURLToPath(disturbed.stages.at(-1)!.outputs.find(({ name }) => name === "README.md")!.uri), "utf8");
+    assert.ok(card.includes(String(trained(disturbed).metrics["proof"])), card);
   }
   assert.ok(killed.has("one") && killed.has("all"));
   assert.ok(missed().length <= 2, `never seen under way: ${missed().join(", ")}`);
@@ -68,3 +88,16 @@ test("pausing one worker's activity holds training until it is unpaused", { time
   assert.equal(result.trainingAttempts, 2);
   assert.equal(digestOf(result), digestOf(await undisturbed()));
 });
+
+test(
+  "a step that kills its worker three times in a row fails the run, its rows named; the next run tries again",
+  { timeout: 480_000 },
+  async () => {
+    for (const number of [1, 2, 3]) await writeFile(join(machine.home, `deadly.${number}`), "");
+    const failure: unknown = await (await machine.start("poisoned")).result().catch((error: unknown) => error);
+    assert.ok(failure instanceof WorkflowFailedError && failure.cause instanceof Error, String(failure));
+    assert.match(failure.cause.message, /^train: a training step killed its worker 3 times in a row/);
+    assert.match(failure.cause.message, new RegExp(`\\[step=${DEADLY_STEP}, shards=1, rows=\\d+ \\d+, times=3\\]$`));
+    assert.equal(digestOf(await (await machine.goOn("mended")).result()), digestOf(await undisturbed()));
+  },
+);

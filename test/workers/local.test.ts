@@ -12,6 +12,7 @@ import { attemptPrefix, finishTraining, trainDefinition, type TrainDeps } from "
 import { openLog } from "../../activities/train/log.js";
 import { NON_RETRYABLE, NoRoomError, UserError } from "../../core/errors.js";
 import { fileStore } from "../../infra/store/files.js";
+import type { Ledger } from "../../activities/train/ledger.js";
 import { trainLocally } from "../../workers/local.js";
 import { trainDeps } from "../../workers/train-deps.js";
 import { childrenOf } from "./children.js";
@@ -75,12 +76,24 @@ test("1, 2, 3, 5 and 8 workers end with the same bytes, and so does a run of 5 t
     assert.equal((metrics["losses"] as number[]).length, 20, "those before the resume too");
     assertNothingLeft(made);
     resumedAt = metrics["resumedAtStep"] as number;
+    if (resumedAt > 0) assertLedger(metrics["ledger"] as Ledger);
     assert.equal(
       seen.some(({ note }) => note?.includes("starting again from the last checkpoint")),
       resumedAt > 0,
     );
   }
 });
+
+/** One worker was killed; whatever was done twice came out the same. */
+function assertLedger(ledger: Ledger): void {
+  const { wallSeconds, usefulSeconds, startSeconds, saveSeconds, lostSeconds, stoppedSeconds, interruptions, proof } = ledger;
+  const parts = [usefulSeconds, startSeconds, saveSeconds, lostSeconds, stoppedSeconds];
+  assert.ok(Math.abs(parts.reduce((sum, part) => sum + part, 0) - wallSeconds) < 1e-3);
+  assert.ok(parts.every((part) => part >= 0) && lostSeconds > 0 && usefulSeconds > 0);
+  assert.match(interruptions.map(({ what }) => what).join(), /^worker \d( at step \d+)? of 5 died$/);
+  assert.equal(proof.repeated, ledger.stepsRepeated);
+  assert.equal(proof.equal, proof.repeated);
+}
 
 test("a worker that dies before it has met the others costs them seconds", async (t) => {
   const { request, context, seen } = await job(t, madeRows(21), UNEVEN);

@@ -9,7 +9,7 @@ import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
 import { lookAt } from "../../cli/follow.js";
 import { planMachine } from "../../cli/machine.js";
 import { Supervisor, type Supervised } from "../../cli/supervisor.js";
-import type { StageName } from "../../core/stage.js";
+import type { StageName, StageResult } from "../../core/stage.js";
 import { launch, stopAll, type Running, type Service } from "../../infra/servers/service.js";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import {
@@ -35,6 +35,8 @@ export interface Machine {
   temporal(...args: readonly string[]): Promise<string>;
   /** Starts a run from scratch: what earlier ones did is removed. */
   start(id: string, config?: unknown): Promise<Run>;
+  /** Starts a run on what earlier ones did. */
+  goOn(id: string): Promise<Run>;
   /** Kills processes by their names ("pipeline", "gpu-0", …), which come back. */
   kill(...names: readonly string[]): void;
   /** A GPU worker's process as it is now. */
@@ -49,10 +51,10 @@ export interface Machine {
   stop(): Promise<void>;
 }
 
-/** Starts a machine. */
-export async function startMachine(gpuWorkers: number): Promise<Machine> {
+/** Starts a machine; `variables` are more of them for its processes. */
+export async function startMachine(gpuWorkers: number, variables: (home: string) => Record<string, string> = () => ({})): Promise<Machine> {
   const home = await mkdtemp(join(tmpdir(), "roslin-machine-"));
-  const usual = readEnvironment(process.env, CHECKOUT);
+  const usual = readEnvironment({ ...process.env, ...variables(home) }, CHECKOUT);
   const environment = { ...usual, home, s3: "external" as const, externalTemporal: false };
   const plan = await planMachine(environment, gpuWorkers, () => undefined, new AbortController().signal);
   const isGpu = ({ name }: Service): boolean => name.startsWith("gpu-");
@@ -82,6 +84,9 @@ export async function startMachine(gpuWorkers: number): Promise<Machine> {
     process.kill(supervised.find((each) => each.name === name)!.pid, "SIGKILL");
   };
 
+  const startRun = (id: string, input: unknown): Promise<Run> =>
+    client.workflow.start<(input: unknown) => Promise<FinetuneResult>>(FINETUNE, { taskQueue: TASK_QUEUE, workflowId: id, args: [input] });
+
   return {
     home,
     client,
@@ -89,12 +94,9 @@ export async function startMachine(gpuWorkers: number): Promise<Machine> {
     temporal: async (...args) => (await promisify(execFile)(plan.temporalBinary!, ["--address", address, ...args])).stdout,
     async start(id, input = config) {
       await rm(join(home, "stages"), { recursive: true, force: true });
-      return client.workflow.start<(input: unknown) => Promise<FinetuneResult>>(FINETUNE, {
-        taskQueue: TASK_QUEUE,
-        workflowId: id,
-        args: [input],
-      });
+      return startRun(id, input);
     },
+    goOn: (id) => startRun(id, config),
     kill: (...names) => names.forEach(kill),
     pid: (name) => gpus.get(name)!.pid(),
     lose(...names) {
@@ -213,7 +215,12 @@ export async function rowOf(run: WorkflowHandle, name: StageName): Promise<strin
   return row === undefined ? "" : `${row.state}: ${row.note}`;
 }
 
+/** What training came to. */
+export function trained(result: FinetuneResult): StageResult {
+  return result.stages.find(({ stage }) => stage === "train")!;
+}
+
 /** Digest of a run's weights and optimizer state. */
 export function digestOf(result: FinetuneResult): string {
-  return result.stages.find(({ stage }) => stage === "train")!.stateDigest!;
+  return trained(result).stateDigest!;
 }

@@ -59,7 +59,7 @@ test("publishes the very bytes that this version of the stage stands for", async
   // another digest? what is published has changed: raise the definition's version, so that finished runs are published anew
   assert.deepEqual(
     [publishDefinition.version, result.outputs[0]!.sha256],
-    [2, "583a94938997c4d38734c04eccfbf80e1a3cb027c55c68dcf93391b3e22c34ae"],
+    [3, "c01dbaea916211e03e57643db50bd171c2afd6e96658e28078c0fb3ffc31b978"],
   );
 });
 
@@ -71,6 +71,9 @@ test("the card says what the model may be used for, and pages are free of markup
   assert.match(card, /license: cc-by-nc-4\.0/);
   assert.match(card, /for research only/);
   assert.match(card, /were cut at 128 tokens/);
+  assert.match(card, /75\.0 % useful of 20\.0 s: .*3\.0 s lost to 1 failure, with 2 steps done again\./);
+  assert.match(card, /1 failure survived; of 2 repeated steps 2 gave the same loss and gradient norm to the last bit\.\n/);
+  assert.match(card, /\n\| 2 \| worker 0 at step 3 of 8 died \| 3\.0 \| 2 \|\n\n## Answers/);
   const manifest = readFileSync(join(directory, "manifest.json"), "utf8");
   assert.doesNotMatch(card + manifest, /file:\/\//, "where local files lie is nobody's business");
   assert.match(card, /perplexity of this model \| 20\.000/);

@@ -5,6 +5,7 @@ import { evaluateDefinition, type Evaluation } from "../../../activities/evaluat
 import { preprocessDefinition } from "../../../activities/preprocess/index.js";
 import { finishStage, stageDirectory, type StageDefinition, type StageRequest } from "../../../activities/stage.js";
 import { trainDefinition } from "../../../activities/train/index.js";
+import type { Ledger } from "../../../activities/train/ledger.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import type { Artifact } from "../../../core/stage.js";
 import { artifactOf, sha256, writeFileAtomic } from "../../../infra/files.js";
@@ -55,11 +56,26 @@ export async function finishedRun(
   const [model, dataset, tokens, tuned, report] = inputs;
   await finish(request, downloadDefinition, [model, dataset]);
   await finish(request, preprocessDefinition, [tokens]);
-  const metrics = { losses: LOSSES, tokens: 1234, oneKindOfMachine: true, fingerprint: { node: "v20", threadsPerRank: 1 } };
+  const metrics = { losses: LOSSES, tokens: 1234, oneKindOfMachine: true, fingerprint: { node: "v20", threadsPerRank: 1 }, ledger: LEDGER };
   await finish(request, trainDefinition, [{ ...tuned, name: "model" }], { metrics, stateDigest: sha256("state") });
   await finish(request, evaluateDefinition, [report]);
   return request;
 }
+
+/** As training keeps it: one failure. */
+const LEDGER: Ledger = {
+  wallSeconds: 20,
+  usefulSeconds: 15,
+  startSeconds: 1,
+  saveSeconds: 1,
+  lostSeconds: 3,
+  stoppedSeconds: 0,
+  steps: 5,
+  stepsRepeated: 2,
+  failures: 1,
+  interruptions: [{ attempt: 1, failure: true, what: "worker 0 at step 3 of 8 died", afterStep: 2, seconds: 3, stepsLost: 2 }],
+  proof: { repeated: 2, equal: 2, different: [], checkpoints: 0, checkpointsEqual: 0 },
+};
 
 async function finish(
   request: StageRequest,

@@ -1,0 +1,65 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { hostedShards } from "../../core/parallel/slices.js";
+import type { CommitLog } from "./log.js";
+import { repeatedLoss, TIMES } from "./poison.js";
+import type { AttemptEntry, EndEntry, Loss } from "./types.js";
+import { readWhereabouts, WHEREABOUTS, type Whereabouts } from "./whereabouts.js";
+
+/** What the next attempt makes of the end of the last one. */
+
+type End = Pick<EndEntry, "what" | "message" | "lost">;
+
+/**
+ * Writes into the log how its last attempt ended, unless that is there; null then, or where no worker left word.
+ * `seen`: whoever started the workers lives. Otherwise all were killed together, and no step is to blame.
+ */
+export async function noteEnd(
+  log: CommitLog,
+  directory: string,
+  shards: number,
+  processStart: (pid: number) => string | null,
+  seen: boolean,
+): Promise<EndEntry | null> {
+  const generation = log.entries.findLastIndex((entry) => entry.kind === "attempt") + 1;
+  const noted = log.entries.some((entry) => entry.kind === "end" && entry.generation === generation);
+  const left = noted || generation === 0 ? [] : await readWhereabouts(directory, generation);
+  let number: number | null = null;
+  if (left.length > 0) {
+    const { workers } = log.entries[generation - 1] as AttemptEntry;
+    const dead = left.filter(({ ended, pid, started }) => ended === null && (started === null || processStart(pid) !== started));
+    const end = describe(left, dead, workers, shards, seen);
+    const entry = { kind: "end", generation, ...end, poison: null } as const;
+    const repeated = end.lost.length === 0 ? null : repeatedLoss([...log.entries, entry]);
+    number = await log.append({ ...entry, poison: repeated !== null && repeated.times >= TIMES ? repeated : null });
+  }
+  await rm(join(directory, WHEREABOUTS), { recursive: true, force: true, maxRetries: 3 });
+  return number === null ? null : (log.entries[number - 1] as EndEntry);
+}
+
+/** The first cause comes first: who died, then who was asked to stop, then who failed; the rest heard of it. */
+function describe(left: readonly Whereabouts[], dead: readonly Whereabouts[], workers: number, shards: number, seen: boolean): End {
+  const calm = { message: null, lost: [] };
+  if (dead.length > 0) {
+    if (!seen) return { ...calm, what: "everything was killed" };
+    if (dead.length === workers && workers > 1) return { ...calm, what: `all ${workers} workers died at once` };
+    const lost = dead.flatMap(({ worker, step }): Loss[] =>
+      step === null ? [] : [{ worker, step, shards: hostedShards(shards, workers, worker) }],
+    );
+    return { ...calm, what: `${list(dead)} of ${workers} died`, lost };
+  }
+  const silent = left.filter(({ ended }) => ended === null);
+  if (silent.length > 0) return { ...calm, what: `${list(silent)} of ${workers} did not answer` };
+  const first = (["asked", "failed", "told", "done"] as const).flatMap((how) => left.filter(({ ended }) => ended?.how === how))[0];
+  const message = first?.ended?.message ?? null;
+  if (first?.ended?.how === "asked") return { ...calm, what: "stopped on request", message };
+  if (first?.ended?.how === "done") {
+    const outgrown = left.some(({ ended }) => ended?.message === "outgrown");
+    return { ...calm, what: outgrown ? "ended as planned, for more workers were there" : "all was saved", message };
+  }
+  return { ...calm, what: first?.ended?.how === "failed" ? "an error" : "a worker was lost", message };
+}
+
+function list(workers: readonly Whereabouts[]): string {
+  return workers.map(({ worker, step }) => `worker ${worker}${step === null ? "" : ` at step ${step}`}`).join(" and ");
+}

@@ -1,0 +1,59 @@
+import type { Ledger } from "./ledger.js";
+
+/** The ledger in words, for terminal, UI and model card. */
+
+/** What part of the time counted; stops that somebody asked for are left out. */
+export function goodput({ usefulSeconds, wallSeconds, stoppedSeconds }: Ledger): number {
+  return usefulSeconds / (wallSeconds - stoppedSeconds);
+}
+
+/** Where the time went, in one line. */
+export function timeLine(ledger: Ledger): string {
+  const { wallSeconds, usefulSeconds, startSeconds, saveSeconds, lostSeconds, stoppedSeconds, failures, steps, stepsRepeated } = ledger;
+  const s = (seconds: number): string => `${seconds.toFixed(1)} s`;
+  const parts = [
+    `${s(usefulSeconds)} for ${count(steps, "step")} that counted`,
+    `${s(startSeconds)} until the first`,
+    `${s(saveSeconds)} to save the last`,
+    ...(failures > 0 ? [`${s(lostSeconds)} lost to ${count(failures, "failure")}, with ${count(stepsRepeated, "step")} done again`] : []),
+    ...(stoppedSeconds > 0 ? [`${s(stoppedSeconds)} stopped on request`] : []),
+  ];
+  return `${(100 * goodput(ledger)).toFixed(1)} % useful of ${s(wallSeconds)}: ${parts.join(", ")}`;
+}
+
+/** Faults survived, and whether what was done twice came out the same; only what was compared is claimed. */
+export function proofLine({ failures, proof }: Ledger): string {
+  const { repeated, equal, different, checkpoints, checkpointsEqual } = proof;
+  const others = repeated - equal - different.length;
+  return [
+    failures === 0 ? "no failure" : `${count(failures, "failure")} survived`,
+    ...(repeated === 0
+      ? ["no step was done twice"]
+      : [`of ${count(repeated, "repeated step")} ${equal} gave the same loss and gradient norm to the last bit`]),
+    ...(others > 0 ? [`${others} ran on another kind of machine than before, which proves nothing`] : []),
+    ...(checkpoints > 0 ? [`of ${count(checkpoints, "checkpoint")} made again ${checkpointsEqual} have the same SHA-256`] : []),
+    ...(isProved(proof) ? [] : [`WARNING: ${differences(proof)}`]),
+  ].join("; ");
+}
+
+/** Whether nothing differed that was compared. */
+export function isProved({ different, checkpoints, checkpointsEqual }: Ledger["proof"]): boolean {
+  return different.length === 0 && checkpoints === checkpointsEqual;
+}
+
+/** What to think of repetitions that differed. */
+export function differences({ different, checkpoints, checkpointsEqual }: Ledger["proof"]): string {
+  const what = [
+    ...(different.length > 0
+      ? [`step ${[...new Set(different)].join(", ")} gave another loss or gradient norm when it was done again`]
+      : []),
+    ...(checkpoints > checkpointsEqual
+      ? [`${count(checkpoints - checkpointsEqual, "checkpoint")} came out otherwise when made again`]
+      : []),
+  ];
+  return `${what.join(", and ")} on the same kind of machine: its memory or processor may be faulty, and equal bytes are not proved`;
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}

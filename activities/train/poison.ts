@@ -1,0 +1,57 @@
+import type { RunConfig } from "../../core/config/schema.js";
+import type { TokenSplit } from "../../core/data/tokens.js";
+import { UserError } from "../../core/errors.js";
+import { planStep } from "../../core/parallel/plan.js";
+import type { EndEntry, LogEntry, Loss, Poison } from "./types.js";
+
+/** A step that kills its worker whenever it is tried: found in the commit log, so that no restart or reset forgets it. */
+
+/** Deaths in a row at the same step and shard after which the step is taken for their cause. */
+export const TIMES = 3;
+
+/** The newest deaths as far as they have a step and a shard in common, without a checkpoint beyond it in between; null: none died. */
+export function repeatedLoss(entries: readonly Pick<LogEntry, "kind">[]): Poison | null {
+  let found: Poison | null = null;
+  for (const entry of (entries as readonly LogEntry[]).toReversed()) {
+    if (entry.kind === "checkpoint" && found !== null && entry.step > found.step) break;
+    if (entry.kind !== "end") continue;
+    if (entry.poison !== null) break;
+    if (entry.lost.length === 0) continue;
+    const next: Poison | null = found === null ? newest(entry) : narrowed(found, entry.lost);
+    if (next === null) break;
+    found = next;
+  }
+  return found;
+}
+
+/** Of several deaths the earliest step: the others died on their way to it. */
+function newest({ lost }: EndEntry): Poison {
+  const step = Math.min(...lost.map((loss) => loss.step));
+  return { step, shards: shardsAt(lost, step), times: 1 };
+}
+
+function narrowed({ step, shards, times }: Poison, lost: readonly Loss[]): Poison | null {
+  const common = shardsAt(lost, step).filter((shard) => shards.includes(shard));
+  return common.length === 0 ? null : { step, shards: common, times: times + 1 };
+}
+
+function shardsAt(lost: readonly Loss[], step: number): number[] {
+  return lost.flatMap((loss) => (loss.step === step ? loss.shards : [])).sort((a, b) => a - b);
+}
+
+/** The end of a run whose step kills: it names the rows that were at work, by their index in the data file. */
+export function poisonError({ step, shards, times }: Poison, split: TokenSplit, train: RunConfig["train"]): UserError {
+  const parts = planStep(split, train, step).microBatches.flatMap((batch) => batch.shards.filter(({ shard }) => shards.includes(shard)));
+  const named = (values: readonly number[]): string => [...new Set(values)].sort((a, b) => a - b).join(" ");
+  return new UserError(
+    `a training step killed its worker ${times} times in a row; training stops before it tries again. Look at the rows with \`roslin inspect\` ` +
+      "and whether memory ran out (the kernel's log says so); take the rows out of the data, or make room, and start it again: it goes on from the last checkpoint",
+    {
+      step,
+      // of the shards that the workers hosted, those that have rows in this step
+      shards: named(parts.length === 0 ? shards : parts.map(({ shard }) => shard)),
+      rows: named(parts.flatMap(({ rows }) => rows.map(({ source }) => source))),
+      times,
+    },
+  );
+}

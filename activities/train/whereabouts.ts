@@ -1,0 +1,87 @@
+import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/** Where each worker of an attempt is, in a small file of its own: what a kill leaves of a worker is in the page cache. */
+
+/** The files' directory in the stage's. */
+export const WHEREABOUTS = "whereabouts";
+
+/** How a worker's part ended: all was done, it was asked to stop, it failed, or it heard of another's end. */
+type Ending = "done" | "asked" | "failed" | "told";
+
+/** What a worker's file says. */
+export interface Whereabouts {
+  readonly worker: number;
+  readonly pid: number;
+  /** when the process started: another one may have its number by now */
+  readonly started: string | null;
+  /** the step at work, 0-based; null while it loads or saves */
+  readonly step: number | null;
+  /** null: it died, or is still at it */
+  readonly ended: { readonly how: Ending; readonly message: string } | null;
+}
+
+/** Longer than what is written before the end, so that each text covers the one before. */
+const BYTES = 256;
+
+function fileName(generation: number, worker: number): string {
+  return `g${String(generation).padStart(6, "0")}-w${String(worker).padStart(2, "0")}.json`;
+}
+
+/** A worker's own file. */
+export class WhereaboutsFile {
+  private readonly file: number;
+  private now: Whereabouts;
+
+  constructor(directory: string, generation: number, process: Pick<Whereabouts, "worker" | "pid" | "started">) {
+    mkdirSync(join(directory, WHEREABOUTS), { recursive: true });
+    this.file = openSync(join(directory, WHEREABOUTS, fileName(generation, process.worker)), "w");
+    this.now = { ...process, step: null, ended: null };
+    writeSync(this.file, this.text(), 0);
+  }
+
+  /** The worker begins with a step (0-based), or with something else. */
+  at(step: number | null): void {
+    if (this.now.ended === null) this.write({ ...this.now, step });
+  }
+
+  /** The first word counts: what comes after follows from it. */
+  end(how: Ending, message: string): void {
+    if (this.now.ended === null) this.write({ ...this.now, ended: { how, message } });
+  }
+
+  close(): void {
+    closeSync(this.file);
+  }
+
+  private write(now: Whereabouts): void {
+    this.now = now;
+    try {
+      writeSync(this.file, this.text(), 0);
+    } catch {
+      // a full disk: what this file is for is not worth a training
+    }
+  }
+
+  private text(): string {
+    return JSON.stringify(this.now).padEnd(BYTES);
+  }
+}
+
+/** What the workers of an attempt left. */
+export async function readWhereabouts(directory: string, generation: number): Promise<Whereabouts[]> {
+  const prefix = fileName(generation, 0).slice(0, "g000000-".length);
+  const names = await readdir(join(directory, WHEREABOUTS)).catch(() => []);
+  const own = names.filter((name) => name.startsWith(prefix)).sort();
+  return Promise.all(own.map(async (name) => parse(name, await readFile(join(directory, WHEREABOUTS, name), "utf8"))));
+}
+
+function parse(name: string, text: string): Whereabouts {
+  try {
+    return JSON.parse(text) as Whereabouts;
+  } catch {
+    // killed before it wrote, or the power went: nothing is known of it
+    return { worker: Number(/w(\d+)/.exec(name)![1]), pid: 0, started: null, step: null, ended: null };
+  }
+}
