@@ -16,6 +16,12 @@ export async function leftByRun(home: string, s3: NonNullable<UpState["s3"]>): P
   return patiently(async () => [...(await halfFiles(home)), ...(await attemptFiles(home)), ...(await uploads(s3))]);
 }
 
+/** What a cancelled run has left that it should not; what it goes on from, such as parts of downloads, may stay. */
+export async function leftByCancelled(home: string, s3: NonNullable<UpState["s3"]>): Promise<string[]> {
+  const temporary = async (): Promise<string[]> => (await halfFiles(home)).filter((name) => name.endsWith(".tmp"));
+  return patiently(async () => [...(await temporary()), ...(await attemptFiles(home)), ...(await uploads(s3))]);
+}
+
 /** What a stopped machine has left: processes that know its home, ports. */
 export async function leftByMachine(home: string): Promise<string[]> {
   const ports = Object.entries(JSON.parse(await readFile(join(home, "ports.json"), "utf8")) as Record<string, number>);

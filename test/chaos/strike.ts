@@ -2,6 +2,7 @@ import { closeSync, openSync, readdirSync, readlinkSync, readSync, statSync, tru
 import { setTimeout as sleep } from "node:timers/promises";
 import { fillDisk } from "./disk.js";
 import type { HttpTrouble } from "./http-proxy.js";
+import { leftByCancelled } from "./leftovers.js";
 import type { Line } from "./line.js";
 import { GPU_WORKERS, startOf, type ChaosMachine } from "./machine.js";
 import type { Fault, Target } from "./plan.js";
@@ -14,6 +15,8 @@ const STOP_MS = 18_000;
 const FULL_MS = 6000;
 /** Milliseconds in which a reader or an update must show itself. */
 const SEEK_MS = 15_000;
+/** Milliseconds in which a cancelled run has saved and ended. */
+const CANCEL_MS = 60_000;
 /** Looking for a reader without a break. */
 const STARE_MS = 50;
 
@@ -81,9 +84,17 @@ async function strikeRun({ kind, where }: Fault, { machine, view, begin }: Scene
   if (kind === "reset") return done("reset", "--type", (where * 7919) % 1 < 0.5 ? "FirstWorkflowTask" : "LastWorkflowTask");
   // the one is waited for, as a user would; the other's activities may still be at work when the next run begins
   if (!(await done(kind))) return false;
-  if (kind === "cancel") for (const limit = Date.now() + SEEK_MS; view.running().includes(run) && Date.now() < limit;) await sleep(50);
+  if (kind === "cancel") await untilCancelled(run, machine, view);
   await begin(run);
   return true;
+}
+
+/** A cancelled run that nobody goes on with has cleaned up. */
+async function untilCancelled(run: string, machine: ChaosMachine, view: View): Promise<void> {
+  for (const limit = Date.now() + CANCEL_MS; view.running().includes(run) && Date.now() < limit;) await sleep(50);
+  if (view.running().length > 0) return;
+  const left = await leftByCancelled(machine.home, (await machine.untilUp()).s3!);
+  if (left.length > 0) throw new Error(`the cancelled run left something behind: ${left.join(", ")}`);
 }
 
 async function strikeProcesses(fault: Fault, machine: ChaosMachine, view: View): Promise<boolean> {
