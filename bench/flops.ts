@@ -40,17 +40,18 @@ function count(shape: readonly Dimension[], sizes: Sizes): number {
   return shape.reduce<number>((product, dimension) => product * size(dimension, sizes), 1);
 }
 
-/** Operations of one step. */
+/** Operations of one step whose blocks keep their activations. */
 export function stepFlops(config: GptjConfig, plan: StepPlan): number {
-  const { blockForward, blockBackward, headForward, headBackward } = modelPrograms(config);
+  const { projectForward, projectBackward, attendForward, attendBackward, joinForward, joinBackward, ...head } = modelPrograms(config);
+  const both = (forward: Program, backward: Program, sizes: Sizes): number => programFlops(forward, sizes) + programFlops(backward, sizes);
   const batches = plan.microBatches.map(({ shards, positions }) => {
-    const blocks = shards.map(({ rows, tokens }) => {
-      const sizes = { T: tokens, R: rows.length, L: Math.max(...rows.map(({ inputIds }) => inputIds.length)) };
-      return config.layers * (programFlops(blockForward, sizes) + programFlops(blockBackward, sizes));
+    const blocks = shards.map(({ rows, tokens: T }) => {
+      const products = both(projectForward, projectBackward, { T }) + both(joinForward, joinBackward, { T });
+      const attention = rows.map(({ inputIds }) => both(attendForward, attendBackward, { S: inputIds.length }));
+      return config.layers * attention.reduce((sum, flops) => sum + flops, products);
     });
     // the slices of the vocabulary add up to the whole
-    const head = { N: positions, V: config.vocabulary };
-    return [...blocks, programFlops(headForward, head), programFlops(headBackward, head)];
+    return [...blocks, both(head.headForward, head.headBackward, { N: positions, V: config.vocabulary })];
   });
   return batches.flat().reduce((sum, flops) => sum + flops, 0);
 }

@@ -1,7 +1,7 @@
 import type { RunConfig } from "./config/schema.js";
 import type { GptjConfig } from "./model/config.js";
 import { parameterCount } from "./model/names.js";
-import { sharedLayout, type SharedLayout } from "./parallel/layout.js";
+import { sharedLayout, type Capacity, type SharedLayout } from "./parallel/layout.js";
 
 /** What a run needs of its machine, in bytes. */
 export interface Needs {
@@ -25,6 +25,12 @@ export function trainingNeeds(model: GptjConfig, train: RunConfig["train"], { se
   // a new checkpoint is written before the oldest goes; the trained model follows
   const diskBytes = parameters * (CHECKPOINT_BYTES * (train.keepCheckpoints + 1) + 4);
   return { parameters, memoryBytes: shared + states, diskBytes };
+}
+
+/** What the shards' blocks keep for the way back, where there is memory, and the head's shares in any case. */
+export function activationBytes(model: GptjConfig, { tokens, positions }: Capacity): { readonly kept: number; readonly head: number } {
+  const { layers, width, innerWidth, vocabulary } = model;
+  return { kept: 4 * tokens * layers * (4 * width + innerWidth), head: 4 * positions * vocabulary };
 }
 
 /** The least that a whole run needs, known before its rows are: training on the shortest ones, and publishing. The download is not in it. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { trainingPlan } from "../../core/data/order.js";
 import { NoRoomError, UserError } from "../../core/errors.js";
-import { gigabytes, trainingNeeds, type Needs } from "../../core/resources.js";
+import { activationBytes, gigabytes, trainingNeeds, type Needs } from "../../core/resources.js";
 import { capacityOf } from "../../core/parallel/plan.js";
 import { sharedLayout } from "../../core/parallel/layout.js";
 import { outputNamed, type StageResult } from "../../core/stage.js";
@@ -37,7 +37,7 @@ export type { RankOutcome, TrainAttempt } from "./types.js";
 /** What the trained bits depend on: not how often they are saved, nor on how many workers. */
 export const trainDefinition: StageDefinition = {
   name: "train",
-  version: 3,
+  version: 4,
   inputs: ["model", "tokens"],
   settings: ({ train }) => {
     const {
@@ -127,7 +127,9 @@ export async function beginTraining(
   }
 
   const isFirst = !log.entries.some(({ kind }) => kind === "attempt");
-  checkRoom(deps, directory, trainingNeeds(model.config, train, layout), isFirst);
+  const needs = trainingNeeds(model.config, train, layout);
+  checkRoom(deps, directory, needs, isFirst);
+  const { kept, head } = activationBytes(model.config, capacity);
   const resumeStep = good?.entry.step ?? 0;
   const resumeFrom = good?.commit ?? null;
   const hosts = Math.min(workers, train.shards);
@@ -152,12 +154,16 @@ export async function beginTraining(
       totalSteps,
       resumeFrom,
       capacity,
+      keepActivations: needs.memoryBytes + head + kept < KEEP_WITHIN * deps.availableMemory(),
       sharedPath,
       socketPath,
       setAside,
     },
   };
 }
+
+/** Activations are kept where training then still leaves a good part of the free memory to others, and to what it allocates for a moment. */
+const KEEP_WITHIN = 0.6;
 
 /** Removes the shared memory and sockets that attempts before a generation left, whose first worker was killed before it could unname them. */
 export function clearAttempts(

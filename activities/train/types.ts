@@ -19,6 +19,8 @@ export interface TrainAttempt {
   readonly resumeFrom: number | null;
   /** the most that a micro-batch needs, which decides the layout of shared memory */
   readonly capacity: Capacity;
+  /** whether there is memory to keep what blocks compute on the way forward; the bits are the same */
+  readonly keepActivations: boolean;
   /** the file that the workers map, and the socket where they meet; both named by run and generation */
   readonly sharedPath: string;
   readonly socketPath: string;

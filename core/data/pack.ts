@@ -1,20 +1,28 @@
 import { UserError } from "../errors.js";
 import type { GptjConfig } from "../model/config.js";
-import { floats, int32s, type Tensor } from "../onnx/tensor.js";
+import { floats, type Tensor } from "../onnx/tensor.js";
 import { IGNORED, type TokenRow } from "./tokens.js";
 
-/** A micro-batch: R rows end to end, T tokens in all, the longest of L; no padding but inside attention. */
+/** One row of a micro-batch, as attention takes it: S tokens. */
+export interface PackedRow {
+  /** its first token among those of all rows, and how many it has */
+  readonly first: number;
+  readonly length: number;
+  /** [S,S] 0 where a query may look, a huge negative number after it */
+  readonly causal: Tensor;
+  /** [S,1] 0 for the first query, which sees itself alone, else 1 */
+  readonly choice: Tensor;
+}
+
+/** A micro-batch: rows end to end, T tokens in all; no padding anywhere. */
 export interface PackedRows {
   /** T */
   readonly tokens: number;
-  /** R */
-  readonly rows: number;
-  /** L */
-  readonly longest: number;
+  readonly rows: readonly PackedRow[];
   /** [T] */
   readonly ids: Int32Array;
-  /** the block graphs' inputs that say where rows lie: cos, sin, slots, unpad, valid, causal, choice */
-  readonly geometry: Readonly<Record<string, Tensor>>;
+  /** [T, rotaryDim/2] of each token's position in its row */
+  readonly rotation: { readonly cos: Tensor; readonly sin: Tensor };
   /** [N] tokens whose next one in the same row has a label */
   readonly lossAt: Int32Array;
   /** [N] that label */
@@ -41,10 +49,9 @@ export function packRows(rows: readonly TokenRow[], config: GptjConfig): PackedR
   }
   return {
     tokens,
-    rows: rows.length,
-    longest: Math.max(0, ...lengths),
+    rows: attentionRows(lengths),
     ids,
-    geometry: packGeometry(lengths, config),
+    rotation: rotation(lengths, config),
     lossAt: Int32Array.from(lossAt),
     targets: Int32Array.from(targets),
   };
@@ -70,48 +77,39 @@ function checkRow({ source, inputIds, labels }: TokenRow, config: GptjConfig): v
 /** Later keys of a query get this added to their score: far below any score, and yet finite. */
 const HIDDEN = -1e30;
 
-/** The geometry inputs of rows of these lengths. */
-export function packGeometry(lengths: readonly number[], config: GptjConfig): Record<string, Tensor> {
-  const H = config.heads;
-  const R = lengths.length;
-  const L = Math.max(0, ...lengths);
+/** Rows of these lengths, end to end; those of one length share a mask. */
+export function attentionRows(lengths: readonly number[]): PackedRow[] {
+  const masks = new Map(
+    [...new Set(lengths)].map((S) => [S, { causal: causalMask(S), choice: floats(new Float32Array(S).fill(1, 1), S, 1) }]),
+  );
+  let first = 0;
+  return lengths.map((length) => {
+    const row = { first, length, ...masks.get(length)! };
+    first += length;
+    return row;
+  });
+}
+
+function rotation(lengths: readonly number[], config: GptjConfig): PackedRows["rotation"] {
   const T = lengths.reduce((sum, length) => sum + length, 0);
   const half = config.rotaryDim / 2;
   const table = rotaryTables(config);
-  const cos = new Float32Array(T * half);
-  const sin = new Float32Array(T * half);
-  const slots = new Int32Array(R * H * L);
-  const unpad = new Int32Array(T * H);
-  const valid = new Float32Array(R * L);
-  let start = 0;
-  lengths.forEach((length, r) => {
-    cos.set(table.cos.subarray(0, length * half), start * half);
-    sin.set(table.sin.subarray(0, length * half), start * half);
-    valid.fill(1, r * L, r * L + length);
-    for (let h = 0; h < H; h++) {
-      const first = (r * H + h) * L;
-      // padding repeats the row's last token: finite, and masked
-      for (let l = 0; l < L; l++) slots[first + l] = (start + Math.min(l, length - 1)) * H + h;
-      for (let l = 0; l < length; l++) unpad[(start + l) * H + h] = first + l;
+  const ofRows = (values: Float32Array): Tensor => {
+    const all = new Float32Array(T * half);
+    let start = 0;
+    for (const length of lengths) {
+      all.set(values.subarray(0, length * half), start * half);
+      start += length;
     }
-    start += length;
-  });
-  return {
-    cos: floats(cos, T, half),
-    sin: floats(sin, T, half),
-    slots: int32s(slots, R, H, L),
-    unpad: int32s(unpad, T, H),
-    valid: floats(valid, R, 1, L, 1),
-    causal: floats(causalMask(L), L, L),
-    choice: floats(new Float32Array(L).fill(1, 1), L, 1),
+    return floats(all, T, half);
   };
+  return { cos: ofRows(table.cos), sin: ofRows(table.sin) };
 }
 
-/** [L,L] 0 up to the diagonal, a huge negative number after it. */
-function causalMask(L: number): Float32Array {
-  const mask = new Float32Array(L * L);
-  for (let query = 0; query < L; query++) mask.fill(HIDDEN, query * L + query + 1, (query + 1) * L);
-  return mask;
+function causalMask(S: number): Tensor {
+  const mask = new Float32Array(S * S);
+  for (let query = 0; query < S; query++) mask.fill(HIDDEN, query * S + query + 1, (query + 1) * S);
+  return floats(mask, S, S);
 }
 
 const tables = new WeakMap<GptjConfig, { readonly cos: Float32Array; readonly sin: Float32Array }>();

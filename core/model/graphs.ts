@@ -2,27 +2,36 @@ import { gradients } from "../onnx/gradients.js";
 import { GraphBuilder, type Program, type Value } from "../onnx/graph.js";
 import { encode } from "../onnx/lower.js";
 import type { Graph } from "../onnx/tensor.js";
-import { block, blockWeightInputs, geometryInputs, rowAttention } from "./block.js";
+import { attendRow, blockWeightInputs, join, project } from "./block.js";
 import type { GptjConfig } from "./config.js";
 
 /**
- * The graphs that train a model; everything is float32. Weights are inputs, so the two block graphs serve every layer.
- * N counts the positions that carry loss, V the words of a slice of the vocabulary. Gradients are named `d.<input>`.
+ * The graphs that train a model; everything is float32. Weights are inputs, so a block's graphs serve every layer. A block
+ * is three graphs, for all but attention works on the T tokens of all rows and attention on the S of one. N counts the
+ * positions that carry loss, V the words of a slice of the vocabulary. Gradients are named `d.<input>`.
  */
 export interface ModelGraphs {
-  /** x[T,D], geometry, the block's weights → y[T,D] */
-  readonly blockForward: Graph;
-  /** x[T,D], dy[T,D], geometry, the block's weights → dx[T,D], d.<weight>; computes the block's inside again */
-  readonly blockBackward: Graph;
+  /** x[T,D], cos, sin [T,rotaryDim/2], weights → q, k [T,D] rotated, v[T,D], inner[T,F] */
+  readonly projectForward: Graph;
+  /** q, k, v [S,D], causal[S,S], choice[S,1] → gathered[S,D] */
+  readonly attendForward: Graph;
+  /** x[T,D], gathered[T,D], inner[T,F], weights → y[T,D] */
+  readonly joinForward: Graph;
+  /** dy[T,D], gathered[T,D], inner[T,F], weights → d.gathered[T,D], d.inner[T,F], d.<weight> */
+  readonly joinBackward: Graph;
+  /** q, k, v [S,D], causal[S,S], choice[S,1], d.gathered[S,D] → d.q, d.k, d.v [S,D]; computes the scores again */
+  readonly attendBackward: Graph;
+  /** x[T,D], cos, sin, d.q, d.k, d.v [T,D], d.inner[T,F], dy[T,D], weights → dx[T,D], d.<weight>; computes the norm again */
+  readonly projectBackward: Graph;
   /** x[N,D], weight[D], bias[D] → h[N,D] */
   readonly finalNormForward: Graph;
   /** x[N,D], dh[N,D], weight[D], bias[D] → dx[N,D], d.weight[D], d.bias[D] */
   readonly finalNormBackward: Graph;
-  /** h[N,D], weight[V,D], bias[V] → logits[N,V], max[N], sumexp[N], the sum of exp(logit - max) over the slice */
+  /** h[N,D], weight[V,D], bias[V] → logits[N,V], their softmax over the slice shares[N,V], max[N], sumexp[N], the sum of exp(logit - max) */
   readonly headForward: Graph;
   /**
-   * logits[N,V], part[N] (of all words' probability, the slice's), targets[N] (int64, index in this slice, -1: in another), scale[1],
-   * h[N,D], weight[V,D] → d.weight[V,D], d.bias[V], dh[N,D] of scale · Σ (log Σ exp(logit) - logit of the target)
+   * slope[N,V], factor[N,1], h[N,D], weight[V,D] → d.weight[V,D], d.bias[V], dh[N,D], where factor · slope is the
+   * gradient at the logits: so a slice's shares need no other pass over [N,V] than the products
    */
   readonly headBackward: Graph;
 }
@@ -36,70 +45,85 @@ export function modelGraphs(config: GptjConfig): ModelGraphs {
 /** The same graphs, before they become ONNX. */
 export function modelPrograms(config: GptjConfig): Readonly<Record<keyof ModelGraphs, Program>> {
   return {
-    blockForward: blockForward(config),
-    blockBackward: blockBackward(config),
-    finalNormForward: finalNorm(config).forward,
-    finalNormBackward: finalNorm(config).backward,
-    headForward: headForward(config),
-    headBackward: headBackward(config),
+    ...projectPrograms(config),
+    ...attendPrograms(config),
+    ...joinPrograms(config),
+    ...normPrograms(config),
+    ...headPrograms(config),
   };
 }
 
-function buildBlock(g: GraphBuilder, config: GptjConfig): { x: Value; y: Value; weights: Record<string, Value> } {
-  const x = g.input("x", "float32", "T", config.width);
-  const geometry = geometryInputs(g, config);
+type Programs<K extends keyof ModelGraphs> = Readonly<Record<K, Program>>;
+
+function projectPrograms(config: GptjConfig): Programs<"projectForward" | "projectBackward"> {
+  const { width: D, innerWidth: F, heads, rotaryDim } = config;
+  const g = new GraphBuilder();
+  const x = g.input("x", "float32", "T", D);
+  const cos = g.input("cos", "float32", "T", rotaryDim / 2);
+  const sin = g.input("sin", "float32", "T", rotaryDim / 2);
   const weights = blockWeightInputs(g, config);
-  return { x, weights, y: block(g, config, x, weights, rowAttention(g, config, geometry)) };
+  const { q, k, v, inner } = project(g, config, x, weights);
+  const outputs = { q: g.rotary(q, cos, sin, heads, rotaryDim), k: g.rotary(k, cos, sin, heads, rotaryDim), v, inner };
+  const projectForward = g.program("project.forward", outputs);
+  const seeds = Object.entries(outputs).map(([name, of]) => [of, g.input(`d.${name}`, "float32", "T", name === "inner" ? F : D)] as const);
+  const own = Object.fromEntries(Object.entries(weights).filter(([, weight]) => projectForward.inputs.includes(weight)));
+  const { dx, ...rest } = named(g, seeds, { dx: x, ...prefixed(own) });
+  // beside both, the block passes x on as it is
+  const all = g.add(g.input("dy", "float32", "T", D), dx!);
+  return { projectForward, projectBackward: g.program("project.backward", { dx: all, ...rest }) };
 }
 
-function blockForward(config: GptjConfig): Program {
+function attendPrograms(config: GptjConfig): Programs<"attendForward" | "attendBackward"> {
+  const D = config.width;
   const g = new GraphBuilder();
-  return g.program("block.forward", { y: buildBlock(g, config).y });
+  const [q, k, v] = ["q", "k", "v"].map((name) => g.input(name, "float32", "S", D)) as [Value, Value, Value];
+  const gathered = attendRow(g, config, q, k, v, g.input("causal", "float32", "S", "S"), g.input("choice", "float32", "S", 1));
+  const attendForward = g.program("attend.forward", { gathered });
+  const slope = g.input("d.gathered", "float32", "S", D);
+  return { attendForward, attendBackward: g.program("attend.backward", named(g, [[gathered, slope]], prefixed({ q, k, v }))) };
 }
 
-function blockBackward(config: GptjConfig): Program {
+function joinPrograms(config: GptjConfig): Programs<"joinForward" | "joinBackward"> {
+  const { width: D, innerWidth: F } = config;
   const g = new GraphBuilder();
-  const { x, y, weights } = buildBlock(g, config);
-  const dy = g.input("dy", "float32", "T", config.width);
-  return g.program("block.backward", named(g, [[y, dy]], { dx: x, ...prefixed(weights) }));
+  const gathered = g.input("gathered", "float32", "T", D);
+  const inner = g.input("inner", "float32", "T", F);
+  const weights = blockWeightInputs(g, config);
+  const both = join(g, gathered, inner, weights);
+  const joinForward = g.program("join.forward", { y: g.add(both, g.input("x", "float32", "T", D)) });
+  const own = Object.fromEntries(Object.entries(weights).filter(([, weight]) => joinForward.inputs.includes(weight)));
+  const dy = g.input("dy", "float32", "T", D);
+  return { joinForward, joinBackward: g.program("join.backward", named(g, [[both, dy]], prefixed({ gathered, inner, ...own }))) };
 }
 
-function finalNorm(config: GptjConfig): { forward: Program; backward: Program } {
+function normPrograms(config: GptjConfig): Programs<"finalNormForward" | "finalNormBackward"> {
   const g = new GraphBuilder();
   const x = g.input("x", "float32", "N", config.width);
   const weight = g.input("weight", "float32", config.width);
   const bias = g.input("bias", "float32", config.width);
   const h = g.layerNorm(x, weight, bias, config.normEpsilon);
-  const forward = g.program("norm.forward", { h });
+  const finalNormForward = g.program("norm.forward", { h });
   const dh = g.input("dh", "float32", "N", config.width);
-  return { forward, backward: g.program("norm.backward", named(g, [[h, dh]], { dx: x, ...prefixed({ weight, bias }) })) };
+  return { finalNormForward, finalNormBackward: g.program("norm.backward", named(g, [[h, dh]], { dx: x, ...prefixed({ weight, bias }) })) };
 }
 
-function headForward(config: GptjConfig): Program {
+function headPrograms(config: GptjConfig): Programs<"headForward" | "headBackward"> {
   const g = new GraphBuilder();
   const h = g.input("h", "float32", "N", config.width);
   const weight = g.input("weight", "float32", "V", config.width);
   const logits = g.linear(h, weight, g.input("bias", "float32", "V"));
+  const shares = g.softmax(logits);
   // the largest share is exp(0) / Σ exp: softmax is one fast pass over [N,V], exp and sum would be three slow ones
-  const sumexp = g.div(g.constant(1), g.max(g.softmax(logits), [1], false));
-  return g.program("head.forward", { logits, max: g.max(logits, [1], false), sumexp });
-}
-
-function headBackward(config: GptjConfig): Program {
-  const g = new GraphBuilder();
-  const logits = g.input("logits", "float32", "N", "V");
-  const part_N1 = g.reshape(g.input("part", "float32", "N"), "N", 1);
-  const targets = g.input("targets", "int64", "N");
-  const scale = g.input("scale", "float32", 1);
-  const h = g.input("h", "float32", "N", config.width);
-  const weight = g.input("weight", "float32", "V", config.width);
-  const slope_NV = g.subtractOneHot(g.mul(g.softmax(logits), part_N1), targets);
-  // [N,V] is the largest tensor of a step: the scale goes onto the small ones, and spares a pass over it
-  return g.program("head.backward", {
-    "d.weight": g.matMul(slope_NV, g.mul(h, scale), { transA: true }),
-    "d.bias": g.mul(g.sum(slope_NV, [0], false), scale),
-    dh: g.mul(g.matMul(slope_NV, weight), scale),
+  const sumexp = g.div(g.constant(1), g.max(shares, [1], false));
+  const headForward = g.program("head.forward", { logits, shares, max: g.max(logits, [1], false), sumexp });
+  const slope = g.input("slope", "float32", "N", "V");
+  const factor = g.input("factor", "float32", "N", 1);
+  const headBackward = g.program("head.backward", {
+    "d.weight": g.matMul(slope, g.mul(h, factor), { transA: true }),
+    "d.bias": g.reshape(g.matMul(factor, slope, { transA: true }), "V"),
+    dh: g.mul(g.matMul(slope, weight), factor),
   });
+  return { headForward, headBackward };
 }
 
 /** The gradients of `of`, as outputs by name. */

@@ -1,10 +1,8 @@
-import type { GraphBuilder, Node, RowGeometry, Value } from "./graph.js";
+import type { GraphBuilder, Node, Value } from "./graph.js";
 import type { OpName } from "./ops.js";
 
 /** From a node and the gradients of its outputs to those of its inputs; null: none flows there. */
 type Rule<K extends OpName> = (g: GraphBuilder, node: Node<K>, dy: Value) => readonly (Value | null)[];
-
-const rowGeometry = ([, slots, unpad, valid]: readonly Value[]): RowGeometry => ({ slots: slots!, unpad: unpad!, valid: valid! });
 
 /** Of operators that no loss goes through, or whose gradient is made outside of graphs (sums into rows of a table). */
 const none = (_: GraphBuilder, node: Node): never => {
@@ -47,12 +45,6 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
     null,
     null,
   ],
-  // nothing depends on padding, so what lies there is dropped, and zeros take its place on the way back
-  PadRows: (g, { inputs }, dy) => [g.unpadRows(dy, rowGeometry(inputs)), null, null, null],
-  UnpadRows: (g, { inputs }, dy) => {
-    const geometry = rowGeometry(inputs);
-    return [g.mul(g.padRows(dy, geometry), geometry.valid), null, null, null];
-  },
   // Σ dshares · shares over the keys is Σ dy · y over the head's width, which is far smaller
   // A query without a choice has a share of one whatever its score: exactly nothing, not what rounding leaves of a difference
   // that should be zero, which Adam would make steps of
@@ -68,7 +60,6 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
       null,
     ];
   },
-  SubtractOneHot: (_, __, dy) => [dy, null],
   Reshape: (g, { inputs: [x] }, dy) => [g.reshape(dy, ...x!.shape)],
   Transpose: (g, { attributes: { order } }, dy) => [g.transpose(dy, ...order.map((_, axis) => order.indexOf(axis)))],
   Concat: none,

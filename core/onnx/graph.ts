@@ -89,12 +89,8 @@ export class GraphBuilder {
   layerNorm = (x: Value, weight: Value, bias: Value, epsilon: number): Value => this.apply("LayerNorm", [x, weight, bias], { epsilon })[0]!;
   rotary = (x: Value, cos: Value, sin: Value, heads: number, rotaryDim: number): Value =>
     this.apply("Rotary", [x, cos, sin], { heads, rotaryDim })[0]!;
-  padRows = (x: Value, geometry: RowGeometry): Value => this.apply("PadRows", [x, geometry.slots, geometry.unpad, geometry.valid], {})[0]!;
-  unpadRows = (x: Value, geometry: RowGeometry): Value =>
-    this.apply("UnpadRows", [x, geometry.slots, geometry.unpad, geometry.valid], {})[0]!;
   attend = (q: Value, k: Value, v: Value, mask: Value, choice: Value, alpha: number): Value =>
     this.apply("Attend", [q, k, v, mask, choice], { alpha })[0]!;
-  subtractOneHot = (x: Value, targets: Value): Value => this.apply("SubtractOneHot", [x, targets], {})[0]!;
   reshape = (x: Value, ...shape: Dimension[]): Value => this.apply("Reshape", [x], { shape })[0]!;
   transpose = (x: Value, ...order: number[]): Value => this.apply("Transpose", [x], { order })[0]!;
   /** `size` names the joined axis's size. */
@@ -129,16 +125,6 @@ export class GraphBuilder {
     this.named.push(value);
     return value;
   }
-}
-
-/** How rows that lie end to end become padded rows of heads, and back; see `packRows`. */
-export interface RowGeometry {
-  /** [R,H,L] int32: row of x seen as [T·H, D/H]; padding points at a real token */
-  readonly slots: Value;
-  /** [T,H] int32: row of the padded tensor seen as [R·H·L, D/H] */
-  readonly unpad: Value;
-  /** [R,1,L,1] 1 where a token is, 0 where padding is */
-  readonly valid: Value;
 }
 
 /** A tensor's bytes as ONNX stores them, little-endian; a view, not a copy. */

@@ -57,7 +57,6 @@ const plain =
     to.into(y, type, x, attributes);
 const MICROSOFT = "com.microsoft";
 const flag = (on: boolean): Attribute => ({ int: on ? 1 : 0 });
-const headWidth = ({ inputs: [, , unpad] }: Node, width: number): number => width / (unpad!.shape[1] as number);
 
 const lowerings: { readonly [K in OpName]: Lower<K> } = {
   Add: plain("Add"),
@@ -86,30 +85,11 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
     const turned = to.emit("RotaryEmbedding", [sequence, to.constant(int64s([0], 1)), cos!, sin!], attributes, MICROSOFT);
     to.into([y!], "Reshape", [turned, to.reshapeTarget(["T", width])]);
   },
-  // one Gather of heads splits the heads, pads and transposes at once
-  PadRows: (to, node, [x, slots], y) => {
-    const rows = to.reshape(x!, ["T·H", headWidth(node, node.inputs[0]!.shape[1] as number)]);
-    to.into(y, "Gather", [rows, slots!], { axis: { int: 0 } });
-  },
-  UnpadRows: (to, { inputs: [x], outputs }, [name, , unpad], [y]) => {
-    const gathered = to.emit("Gather", [to.reshape(name!, ["R·H·L", x!.shape[3]!]), unpad!], { axis: { int: 0 } });
-    to.into([y!], "Reshape", [gathered, to.reshapeTarget(["T", outputs[0]!.shape[1]!])]);
-  },
   Attend: (to, { attributes: { alpha } }, [q, k, v, mask], [y, shares]) => {
     const scores = to.emit("FusedMatMul", [q!, k!], { transB: flag(true), alpha: { float: alpha } }, MICROSOFT);
     const weights = shares ?? to.name();
     to.into([weights], "Softmax", [to.emit("Add", [scores, mask!])], { axis: { int: -1 } });
     to.into([y!], "MatMul", [weights, v!]);
-  },
-  SubtractOneHot: (to, _, [x, targets], y) => {
-    const zero = to.constant(int64s([0], 1));
-    const last = to.constant(int64s([1], 1));
-    const column = to.emit("Unsqueeze", [targets!, last]);
-    const index = to.emit("Max", [column, zero]);
-    const here = to.emit("Cast", [to.emit("GreaterOrEqual", [column, zero])], { to: { int: 1 } });
-    // rows without a target here get back what they hold
-    const updated = to.emit("Sub", [to.emit("GatherElements", [x!, index], { axis: { int: 1 } }), here]);
-    to.into(y, "ScatterElements", [x!, index, updated], { axis: { int: 1 } });
   },
   Reshape: (to, { attributes: { shape } }, [x], y) => to.into(y, "Reshape", [x!, to.reshapeTarget(shape)]),
   Transpose: (to, { attributes: { order } }, x, y) => to.into(y, "Transpose", x, { perm: { ints: order } }),

@@ -29,17 +29,11 @@ export interface Ops {
   LayerNorm: { readonly epsilon: number };
   /** x[T,D], cos[T,r/2], sin[T,r/2]: turns the interleaved pairs in the first r entries of each head */
   Rotary: { readonly heads: number; readonly rotaryDim: number };
-  /** x[T,D], slots[R,H,L], unpad[T,H], valid[R,1,L,1] → [R,H,L,D/H]: rows end to end become padded rows of heads; padding holds copies of real tokens */
-  PadRows: None;
-  /** x[R,H,L,W], slots[R,H,L], unpad[T,H], valid[R,1,L,1] → [T,H·W], the padding left out */
-  UnpadRows: None;
   /**
    * q[…,S,W], k[…,K,W], v[…,K,W], mask[…,S,K], choice[S,1] → softmax(alpha · q @ kᵀ + mask) @ v […,S,W], and that softmax, which
    * serves the gradient. `choice` is 0 where the mask leaves a query one key, else 1.
    */
   Attend: { readonly alpha: number };
-  /** x[N,V], targets[N] → x with 1 subtracted at each row's target, nothing where that is -1 */
-  SubtractOneHot: None;
   /** at most one dimension may be symbolic */
   Reshape: { readonly shape: Shape };
   Transpose: { readonly order: readonly number[] };
@@ -96,10 +90,7 @@ export const inferShapes: { readonly [K in OpName]: Infer<K> } = {
     return [x.shape, statistics, statistics];
   },
   Rotary: same,
-  PadRows: (_, x, slots) => [[...slots.shape, (x.shape[1] as number) / (slots.shape[1] as number)]],
-  UnpadRows: (_, x, _slots, unpad) => [[unpad.shape[0]!, (unpad.shape[1] as number) * (x.shape[3] as number)]],
   Attend: (_, q, k) => [q.shape, [...q.shape.slice(0, -1), k.shape.at(-2)!]],
-  SubtractOneHot: same,
   Reshape: ({ shape }) => [shape],
   Transpose: ({ order }, x) => [order.map((axis) => x.shape[axis]!)],
   Concat: ({ axis, size }, first) => [first.shape.map((old, at) => (at === axis ? size : old))],

@@ -2,9 +2,10 @@ import { packRows } from "../../core/data/pack.js";
 import type { TokenRow } from "../../core/data/tokens.js";
 import type { GptjConfig } from "../../core/model/config.js";
 import { decoderGraph } from "../../core/model/decode.js";
+import { activations, blockForward, type RunGraph } from "../../core/model/forward.js";
 import { modelGraphs } from "../../core/model/graphs.js";
 import { blockWeights, elements, embeddingWeight, finalNormWeights, headWeights, modelWeights } from "../../core/model/names.js";
-import { floats, int64s, type Tensor } from "../../core/onnx/tensor.js";
+import { floats, int64s, type Graph, type Tensor } from "../../core/onnx/tensor.js";
 import { ModelFiles } from "../model-files.js";
 import { createSession, type Session } from "../onnx/session.js";
 
@@ -42,12 +43,15 @@ export async function openModel(directory: string, threads: number, stopped: () 
     files.close();
   }
   const graphs = modelGraphs(config);
-  const [block, norm, head, decoder] = await Promise.all(
-    [graphs.blockForward, graphs.finalNormForward, graphs.headForward, decoderGraph(config, () => null)].map((graph) =>
-      createSession(graph, { threads }),
-    ),
-  );
-  const sessions = { block: block!, norm: norm!, head: head!, decoder: decoder! };
+  const open = async (graph: Graph): Promise<Session> => createSession(graph, { threads });
+  const sessions: Sessions = {
+    projectForward: await open(graphs.projectForward),
+    attendForward: await open(graphs.attendForward),
+    joinForward: await open(graphs.joinForward),
+    finalNormForward: await open(graphs.finalNormForward),
+    headForward: await open(graphs.headForward),
+    decoder: await open(decoderGraph(config, () => null)),
+  };
   return {
     config,
     score: (rows) => score(sessions, config, weights, rows),
@@ -60,20 +64,23 @@ export async function openModel(directory: string, threads: number, stopped: () 
 }
 
 type Weights = ReadonlyMap<string, Tensor>;
+type Sessions = Readonly<
+  Record<"projectForward" | "attendForward" | "joinForward" | "finalNormForward" | "headForward" | "decoder", Session>
+>;
 
-async function score(
-  sessions: { block: Session; norm: Session; head: Session },
-  config: GptjConfig,
-  weights: Weights,
-  rows: readonly TokenRow[],
-): Promise<Score> {
+async function score(sessions: Sessions, config: GptjConfig, weights: Weights, rows: readonly TokenRow[]): Promise<Score> {
   const { width: D } = config;
   const packed = packRows(rows, config);
-  let x_TD = floats(rowsOf(weights.get(embeddingWeight(config).name)!, packed.ids), packed.tokens, D);
+  const T = packed.tokens;
+  let x_TD = floats(rowsOf(weights.get(embeddingWeight(config).name)!, packed.ids), T, D);
+  let y_TD = floats(new Float32Array(T * D), T, D);
+  const kept = activations(config, T, (_, count) => new Float32Array(count));
+  const run: RunGraph = (graph, inputs, outputs) => sessions[graph as keyof Sessions].run(inputs, outputs);
   for (let layer = 0; layer < config.layers; layer++) {
     const prefix = `transformer.h.${layer}.`;
     const own = Object.fromEntries(blockWeights(config, layer).map(({ name }) => [name.slice(prefix.length), weights.get(name)!]));
-    x_TD = (await sessions.block.run({ x: x_TD, ...packed.geometry, ...own }, { y: null }))["y"]!;
+    await blockForward(run, packed, x_TD, own, kept, y_TD);
+    [x_TD, y_TD] = [y_TD, x_TD];
   }
   const named = ([weight, bias]: readonly { readonly name: string }[]) => ({
     weight: weights.get(weight!.name)!,
@@ -83,8 +90,8 @@ async function score(
   for (let first = 0; first < packed.lossAt.length; first += HEAD_ROWS) {
     const x_ND = rowsOf(x_TD, packed.lossAt.subarray(first, first + HEAD_ROWS));
     const N = x_ND.length / D;
-    const { h } = await sessions.norm.run({ x: floats(x_ND, N, D), ...named(finalNormWeights(config)) }, { h: null });
-    const { logits, max, sumexp } = await sessions.head.run(
+    const { h } = await sessions.finalNormForward.run({ x: floats(x_ND, N, D), ...named(finalNormWeights(config)) }, { h: null });
+    const { logits, max, sumexp } = await sessions.headForward.run(
       { h: h!, ...named(headWeights(config)) },
       { logits: null, max: null, sumexp: null },
     );

@@ -12,26 +12,29 @@ import { modelPrograms } from "../../core/model/graphs.js";
 
 describe("arithmetic counted from shapes", () => {
   const config = modelOf({ width: 8, layers: 3, heads: 2, rotary: 4, vocabulary: 50, length: 5, rows: 2, dataset: null });
-  const [T, R, L, D, F] = [10, 2, 5, 8, 32];
-  const scores = 2 * R * L * L * D;
+  const [T, S, D, F] = [10, 5, 8, 32];
+  const programs = modelPrograms(config);
+  const [projections, join, scores] = [2 * T * (3 * D * D + D * F), 2 * T * (D * D + D * F), 2 * S * S * D];
+  const block = 3 * (projections + join) + 2 * (2 * scores + 6 * scores);
 
-  it("is a block's six weights, and attention's two products over whole rows", () => {
-    assert.equal(programFlops(modelPrograms(config).blockForward, { T, R, L }), 2 * T * (4 * D * D + 2 * D * F) + 2 * scores);
+  it("is a block's six weights, and attention's two products inside a row", () => {
+    assert.equal(programFlops(programs.projectForward, { T }), projections);
+    assert.equal(programFlops(programs.joinForward, { T }), join);
+    assert.equal(programFlops(programs.attendForward, { S }), 2 * scores);
   });
 
-  it("is twice that on the way back, and what is computed again: all but what only the block's output needs", () => {
-    const again = 2 * T * (3 * D * D + D * F) + 2 * scores;
-    assert.equal(programFlops(modelPrograms(config).blockBackward, { T, R, L }), 4 * T * (4 * D * D + 2 * D * F) + 4 * scores + again);
+  it("is twice that on the way back; attention's scores and what they gather are computed again", () => {
+    assert.equal(programFlops(programs.projectBackward, { T }), 2 * projections);
+    assert.equal(programFlops(programs.joinBackward, { T }), 2 * join);
+    assert.equal(programFlops(programs.attendBackward, { S }), 6 * scores);
   });
 
   it("is three products of the whole vocabulary for the head, at the positions that carry loss", () => {
-    const row = { source: 0, inputIds: new Int32Array(L), labels: new Int32Array(L) };
+    const row = { source: 0, inputIds: new Int32Array(S), labels: new Int32Array(S) };
     const rows = { rows: [row, row], tokens: T, firstToken: 0, positions: 7, firstPosition: 0 };
     const shards = [0, 1, 2, 3].map((shard) => ({ ...rows, shard }));
     const plan = { microBatches: [{ shards, tokens: 4 * T, positions: 7 }], positions: 7, tokens: 4 * T, rows: 8 };
-    const { blockForward, blockBackward } = modelPrograms(config);
-    const blocks = programFlops(blockForward, { T, R, L }) + programFlops(blockBackward, { T, R, L });
-    assert.equal(stepFlops(config, plan), 4 * 3 * blocks + 3 * 2 * 7 * D * 50);
+    assert.equal(stepFlops(config, plan), 4 * 3 * block + 3 * 2 * 7 * D * 50 + 2 * 7 * 50);
   });
 });
 

@@ -1,3 +1,4 @@
+import { activations, blockForward, ofRow, projectAndAttend, type Activations } from "../../../core/model/forward.js";
 import { blockWeights, elements, finalNormWeights } from "../../../core/model/names.js";
 import { floats, type Tensor } from "../../../core/onnx/tensor.js";
 import type { MicroBatchPlan } from "../../../core/parallel/plan.js";
@@ -6,16 +7,21 @@ import type { MicroBatchOf } from "./head.js";
 
 /** The blocks: a worker takes its shards through a layer together, so a layer's weights are read while they are warm. */
 
-/** Runs every block forward, keeping each block's input: the backward pass recomputes the rest from it. */
+/** Runs every block forward, keeping each block's input, and with it what else its backward pass needs, where there is memory. */
 export async function blocksForward(engine: Engine, rows: readonly HostedRows[]): Promise<void> {
   const D = engine.config.width;
   for (let layer = 0; layer < engine.config.layers; layer++)
-    for (const { plan, packed, inputs } of rows)
-      await engine.run(
-        "blockForward",
-        { x: floats(inputs[layer]!, plan.tokens, D), ...packed.geometry, ...engine.blockWeights(layer) },
-        { y: floats(inputs[layer + 1]!, plan.tokens, D) },
-      );
+    for (const row of rows) {
+      const { plan, packed, inputs } = row;
+      const [x, y] = [inputs[layer]!, inputs[layer + 1]!].map((values) => floats(values, plan.tokens, D)) as [Tensor, Tensor];
+      await blockForward(engine.run, packed, x, engine.blockWeights(layer), activationsOf(engine, row, layer), y);
+    }
+}
+
+/** Where a block's activations lie; without the memory to keep them, all blocks use one place. */
+function activationsOf(engine: Engine, { plan }: HostedRows, layer: number): Activations {
+  const place = engine.keepActivations ? `.${plan.shard}.${layer}` : "";
+  return activations(engine.config, plan.tokens, (name, count) => engine.buffer(name + place, count));
 }
 
 /**
@@ -24,31 +30,18 @@ export async function blocksForward(engine: Engine, rows: readonly HostedRows[])
  */
 export async function blocksBackward(engine: Engine, rows: readonly HostedRows[], batch: MicroBatchPlan, of: MicroBatchOf): Promise<void> {
   const { config, layout } = engine;
-  const D = config.width;
   for (let layer = config.layers - 1; layer >= 0; layer--) {
     const buffers = layout.blockGradients[layer % 2]!;
     const specs = blockWeights(config, layer);
     const prefix = `transformer.h.${layer}.`;
     for (const row of rows) {
-      const { plan, packed, inputs } = row;
-      const slot = engine.view(buffers[plan.shard]!);
-      const outputs: Record<string, Tensor> = {};
+      const slot = engine.view(buffers[row.plan.shard]!);
+      const slopes: Record<string, Tensor> = {};
       specs.forEach(({ name, shape }, index) => {
         const offset = layout.blockOffsets[index]!;
-        outputs[`d.${name.slice(prefix.length)}`] = floats(slot.subarray(offset, offset + elements(shape)), ...shape);
+        slopes[`d.${name.slice(prefix.length)}`] = floats(slot.subarray(offset, offset + elements(shape)), ...shape);
       });
-      const dx = engine.buffer(`dx.${plan.shard}.${layer % 2}`, plan.tokens * D);
-      await engine.run(
-        "blockBackward",
-        {
-          x: floats(inputs[layer]!, plan.tokens, D),
-          dy: floats(row.gradient, plan.tokens, D),
-          ...packed.geometry,
-          ...engine.blockWeights(layer),
-        },
-        { ...outputs, dx: floats(dx, plan.tokens, D) },
-      );
-      row.gradient = dx;
+      await blockBackward(engine, row, layer, slopes);
     }
     engine.barrier();
     const started = performance.now();
@@ -67,6 +60,48 @@ export async function blocksBackward(engine: Engine, rows: readonly HostedRows[]
     if (layer === config.layers - 1) reduceFinalNorm(engine, batch, of);
     engine.spend("reduction", started);
   }
+}
+
+/** One row's way back through a block; `slopes` are where the gradients of its weights go, by `d.<name>`. */
+async function blockBackward(engine: Engine, row: HostedRows, layer: number, slopes: Readonly<Record<string, Tensor>>): Promise<void> {
+  const { plan, packed, inputs } = row;
+  const T = plan.tokens;
+  const D = engine.config.width;
+  const weights = engine.blockWeights(layer);
+  const x = floats(inputs[layer]!, T, D);
+  const dy = floats(row.gradient, T, D);
+  const kept = activationsOf(engine, row, layer);
+  // the same graphs on the same numbers: computed again, they have the same bits
+  if (!engine.keepActivations) await projectAndAttend(engine.run, packed, x, weights, kept);
+  const d = activations(engine.config, T, (name, count) => engine.buffer(`d.${name}`, count));
+  const only = (names: RegExp): Record<string, Tensor> => Object.fromEntries(Object.entries(slopes).filter(([name]) => names.test(name)));
+  await engine.run(
+    "joinBackward",
+    { dy, gathered: kept.gathered, inner: kept.inner, ...weights },
+    { "d.gathered": d.gathered, "d.inner": d.inner, ...only(/out/) },
+  );
+  for (const span of packed.rows) {
+    const part = (of: Activations, name: "q" | "k" | "v" | "gathered"): Tensor => ofRow(of[name], span);
+    await engine.run(
+      "attendBackward",
+      {
+        q: part(kept, "q"),
+        k: part(kept, "k"),
+        v: part(kept, "v"),
+        "d.gathered": part(d, "gathered"),
+        causal: span.causal,
+        choice: span.choice,
+      },
+      { "d.q": part(d, "q"), "d.k": part(d, "k"), "d.v": part(d, "v") },
+    );
+  }
+  const dx = floats(engine.buffer(`dx.${plan.shard}.${layer % 2}`, T * D), T, D);
+  await engine.run(
+    "projectBackward",
+    { x, dy, ...packed.rotation, "d.q": d.q, "d.k": d.k, "d.v": d.v, "d.inner": d.inner, ...weights },
+    { dx, ...only(/ln_1|[qkv]_proj|fc_in/) },
+  );
+  row.gradient = dx.data as Float32Array;
 }
 
 /** Its gradients were written before the first layer's barrier. */

@@ -1,5 +1,6 @@
 import { packRows, type PackedRows } from "../../../core/data/pack.js";
 import type { GptjConfig } from "../../../core/model/config.js";
+import type { RunGraph } from "../../../core/model/forward.js";
 import { modelGraphs, type ModelGraphs } from "../../../core/model/graphs.js";
 import { blockWeights } from "../../../core/model/names.js";
 import { floats, type Tensor } from "../../../core/onnx/tensor.js";
@@ -37,6 +38,8 @@ export class Engine {
   readonly headShards: readonly number[];
   readonly sessions: Sessions;
   readonly control: Control;
+  /** whether blocks keep what their backward pass needs, instead of computing it again */
+  readonly keepActivations: boolean;
   private readonly segments: readonly ArrayBuffer[];
   private readonly arrive: (index: number, record?: unknown) => void;
   private readonly buffers = new Map<string, Float32Array>();
@@ -51,6 +54,7 @@ export class Engine {
     readonly hosted: readonly number[];
     readonly sessions: Sessions;
     readonly control: Control;
+    readonly keepActivations: boolean;
     readonly segments: readonly ArrayBuffer[];
     readonly arrive: (index: number, record?: unknown) => void;
   }) {
@@ -60,6 +64,7 @@ export class Engine {
     this.hosted = options.hosted;
     this.sessions = options.sessions;
     this.control = options.control;
+    this.keepActivations = options.keepActivations;
     this.segments = options.segments;
     this.arrive = options.arrive;
     this.owners = options.hosted.map((shard) => new Owner(options.config, options.shards, shard, (name) => this.weight(name)));
@@ -94,12 +99,12 @@ export class Engine {
   }
 
   /** Runs a graph, and looks whether the attempt is still wanted. */
-  async run(graph: keyof ModelGraphs, inputs: Record<string, Tensor>, outputs: Record<string, Tensor>): Promise<void> {
+  readonly run: RunGraph = async (graph, inputs, outputs) => {
     const started = performance.now();
     await this.sessions[graph].run(inputs, outputs);
     this.spend("graphs", started);
     this.control.step();
-  }
+  };
 
   /** Counts the time since `started`, of performance.now(), as spent on something. */
   spend(on: keyof TimeSpent, started: number): void {

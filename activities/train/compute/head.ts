@@ -31,12 +31,14 @@ export async function shareHidden(engine: Engine, rows: readonly HostedRows[]): 
   }
 }
 
+/** Positions whose logits are in memory at once. */
+const CHUNK = 256;
+
 /** What the second half of the head needs of the first, for one slice of the vocabulary. */
 interface Slice {
   readonly owner: Owner;
-  readonly logits: Float32Array;
-  /** [N] the target's index in this slice, -1 when it lies in another */
-  readonly targets: BigInt64Array;
+  /** [N,V] softmax over the slice */
+  readonly shares: Float32Array;
 }
 
 /** Loss of each position [N] in float64, from its labels [N]; the gradients of the head's weights, and in parts those of the hidden rows. */
@@ -47,55 +49,74 @@ export async function head(engine: Engine, batch: MicroBatchPlan, targets: Int32
   for (const owner of engine.owners) if (engine.headShards.includes(owner.shard)) slices.push(await headForward(engine, owner, N, targets));
   engine.barrier();
   const logZ = logPartition(engine, N);
-  for (const slice of slices) await headBackward(engine, slice, logZ, of);
+  for (const slice of slices) await headBackward(engine, slice, logZ, targets, of);
   const losses = logZ.map((value, n) => value - targetLogits[n]!);
   engine.barrier();
   return losses;
 }
 
 async function headForward(engine: Engine, owner: Owner, N: number, targets: Int32Array): Promise<Slice> {
-  const { firstRow, rows: V } = owner.slice("lm_head.weight");
-  const logits = engine.buffer(`logits.${owner.shard}`, N * V);
+  const D = engine.config.width;
+  const { weight, firstRow, rows: V } = owner.slice("lm_head.weight");
+  const bias = owner.slice("lm_head.bias").weight;
+  const shares = engine.buffer(`shares.${owner.shard}`, N * V);
   const sums = engine.view(engine.layout.headSums[owner.shard]!);
-  await engine.run(
-    "headForward",
-    { ...headFeeds(engine, owner, N), bias: floats(owner.slice("lm_head.bias").weight, V) },
-    { logits: floats(logits, N, V), max: floats(sums.subarray(0, N), N), sumexp: floats(sums.subarray(N, 2 * N), N) },
-  );
+  const hidden = engine.view(engine.layout.hidden);
   const targetLogits = engine.view(engine.layout.targetLogits);
-  const local = new BigInt64Array(N).fill(-1n);
-  for (let n = 0; n < N; n++) {
-    const word = targets[n]! - firstRow;
-    if (word < 0 || word >= V) continue;
-    local[n] = BigInt(word);
-    targetLogits[n] = logits[n * V + word]!;
+  for (let first = 0; first < N; first += CHUNK) {
+    const end = Math.min(N, first + CHUNK);
+    const C = end - first;
+    const logits = engine.buffer("logits", C * V);
+    await engine.run(
+      "headForward",
+      { h: floats(hidden.subarray(first * D, end * D), C, D), weight: floats(weight, V, D), bias: floats(bias, V) },
+      {
+        logits: floats(logits, C, V),
+        shares: floats(shares.subarray(first * V, end * V), C, V),
+        max: floats(sums.subarray(first, end), C),
+        sumexp: floats(sums.subarray(N + first, N + end), C),
+      },
+    );
+    for (let n = first; n < end; n++) {
+      const word = targets[n]! - firstRow;
+      if (word >= 0 && word < V) targetLogits[n] = logits[(n - first) * V + word]!;
+    }
   }
-  return { owner, logits, targets: local };
+  return { owner, shares };
 }
 
-async function headBackward(engine: Engine, { owner, logits, targets }: Slice, logZ: Float64Array, of: MicroBatchOf): Promise<void> {
+/** A slice without weight: its shares then count next to nothing, and one over it is a number still. */
+const SMALLEST = 1e-20;
+
+async function headBackward(
+  engine: Engine,
+  { owner, shares }: Slice,
+  logZ: Float64Array,
+  targets: Int32Array,
+  of: MicroBatchOf,
+): Promise<void> {
   const D = engine.config.width;
   const N = logZ.length;
   const weight = owner.slice("lm_head.weight");
   const bias = owner.slice("lm_head.bias");
   const V = weight.rows;
+  const sums = engine.view(engine.layout.headSums[owner.shard]!);
+  const factor = new Float32Array(N);
+  for (let n = 0; n < N; n++) {
+    // the part of all probability that lies in this slice
+    const part = Math.max(SMALLEST, sums[N + n]! * Math.exp(sums[n]! - logZ[n]!));
+    factor[n] = part / of.labels;
+    const word = targets[n]! - weight.firstRow;
+    if (word >= 0 && word < V) shares[n * V + word]! -= 1 / part;
+  }
   const only = of.count === 1;
   const dWeight = only ? weight.gradient : engine.buffer(`d.head.weight.${owner.shard}`, V * D);
   const dBias = only ? bias.gradient : engine.buffer(`d.head.bias.${owner.shard}`, V);
+  const hidden = engine.view(engine.layout.hidden).subarray(0, N * D);
   const dh = engine.view(engine.layout.hiddenGradients[owner.shard]!).subarray(0, N * D);
-  const sums = engine.view(engine.layout.headSums[owner.shard]!);
-  // from the difference in float64: log Z in fp32 would cost digits where logits are large
-  const part = Float32Array.from(logZ, (value, n) => sums[N + n]! * Math.exp(sums[n]! - value));
-  const scale = floats(Float32Array.of(1 / of.labels), 1);
   await engine.run(
     "headBackward",
-    {
-      ...headFeeds(engine, owner, N),
-      logits: floats(logits, N, V),
-      part: floats(part, N),
-      targets: { type: "int64", shape: [N], data: targets },
-      scale,
-    },
+    { slope: floats(shares, N, V), factor: floats(factor, N, 1), h: floats(hidden, N, D), weight: floats(weight.weight, V, D) },
     { "d.weight": floats(dWeight, V, D), "d.bias": floats(dBias, V), dh: floats(dh, N, D) },
   );
   if (only) return;
@@ -136,12 +157,6 @@ export async function headToBlocks(engine: Engine, rows: readonly HostedRows[]):
     gradient.fill(0);
     packed.lossAt.forEach((token, n) => gradient.set(dx.subarray(n * D, (n + 1) * D), token * D));
   }
-}
-
-function headFeeds(engine: Engine, owner: Owner, N: number): Record<string, Tensor> {
-  const D = engine.config.width;
-  const { weight, rows: V } = owner.slice("lm_head.weight");
-  return { h: floats(engine.view(engine.layout.hidden).subarray(0, N * D), N, D), weight: floats(weight, V, D) };
 }
 
 function normWeights(engine: Engine): Record<string, Tensor> {

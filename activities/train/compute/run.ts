@@ -66,6 +66,7 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick
     hosted: hostedShards(train.shards, attempt.workers, worker),
     sessions: await openSessions(model.config, deps.createSession),
     control,
+    keepActivations: attempt.keepActivations,
     segments: deps.mapShared(attempt.sharedPath, layout.segments),
     arrive,
   });

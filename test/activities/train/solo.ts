@@ -25,7 +25,14 @@ export interface Solo {
 }
 
 /** Starts training `rows` from `weights`; `settings` are the train section's. */
-export function solo(config: GptjConfig, sessions: Sessions, weights: Weights, rows: readonly TokenRow[], settings: object): Solo {
+export function solo(
+  config: GptjConfig,
+  sessions: Sessions,
+  weights: Weights,
+  rows: readonly TokenRow[],
+  settings: object,
+  keepActivations = true,
+): Solo {
   const { train } = parseRunConfig({ train: settings });
   const split: TokenSplit = { count: rows.length, row: (index) => rows[index]! };
   const layout = sharedLayout(config, train.shards, capacityOf(split, train));
@@ -37,6 +44,7 @@ export function solo(config: GptjConfig, sessions: Sessions, weights: Weights, r
     hosted: Array.from({ length: train.shards }, (_, shard) => shard),
     sessions,
     control,
+    keepActivations,
     segments: layout.segments.map((bytes) => new ArrayBuffer(bytes)),
     // nobody else is to be waited for
     arrive: (index) => control.release(index, "go"),

@@ -76,13 +76,22 @@ test("a step that isn't finite for once goes on as if nothing had been, whicheve
     return (["weight", "expAvg", "expAvgSq"] as const).flatMap((kind) => [...made.whole(kind).values()].map(bits));
   };
   const undisturbed = await trained(sessions);
-  for (const graph of ["blockForward", "blockBackward", "headBackward"] as const)
+  for (const graph of ["projectForward", "attendForward", "joinBackward", "projectBackward", "headBackward"] as const)
     for (const at of [0, 7, 11]) {
       let runs = 0;
       const broken = watch(graph, (output) => void (runs++ === at && output.fill(Infinity)));
       assert.deepEqual(await trained({ ...sessions, [graph]: broken }), undisturbed, `run ${at} of ${graph}`);
       assert.ok(runs > at);
     }
+});
+
+test("what a block keeps for its way back has the bits of what it would compute again", async () => {
+  const trained = async (keepActivations: boolean): Promise<Buffer[]> => {
+    const made = solo(config, sessions, weights, rows, SPLIT, keepActivations);
+    for (let step = 0; step < made.totalSteps; step++) await made.step();
+    return [...made.whole("weight").values()].map(bits);
+  };
+  assert.deepEqual(await trained(false), await trained(true));
 });
 
 /** A session that lets `look` see, and change, the first output of each run. */

@@ -18,7 +18,14 @@ describe("packRows", () => {
   const packed = packRows([row(0, [7, 8], [-100, 8]), row(1, [1, 2, 3], [1, -100, 3])], config);
 
   it("lays rows end to end", () => {
-    assert.deepEqual([packed.tokens, packed.rows, packed.longest], [5, 2, 3]);
+    assert.equal(packed.tokens, 5);
+    assert.deepEqual(
+      packed.rows.map(({ first, length }) => [first, length]),
+      [
+        [0, 2],
+        [2, 3],
+      ],
+    );
     assert.deepEqual([...packed.ids], [7, 8, 1, 2, 3]);
   });
 
@@ -27,31 +34,22 @@ describe("packRows", () => {
     assert.deepEqual([...packed.targets], [8, 3]);
   });
 
-  it("sends each head of each token to its slot and back, padding to a real token of the same head", () => {
-    const { slots, unpad, valid } = packed.geometry;
-    assert.deepEqual(slots!.shape, [2, 2, 3]);
-    assert.deepEqual([...(slots!.data as Int32Array)], [0, 2, 2, 1, 3, 3, 4, 6, 8, 5, 7, 9]);
-    assert.deepEqual(
-      [...(unpad!.data as Int32Array)].map((slot) => (slots!.data as Int32Array)[slot]),
-      [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
-    );
-    assert.deepEqual([...(valid!.data as Float32Array)], [1, 1, 0, 1, 1, 1]);
-  });
-
   it("starts each row at position 0 and hides what comes later", () => {
-    const { cos, sin, causal } = packed.geometry;
+    const { cos, sin } = packed.rotation;
+    const { causal, choice } = packed.rows[1]!;
     const table = rotaryTables(config);
-    assert.deepEqual([...(cos!.data as Float32Array)], [...table.cos.subarray(0, 4), ...table.cos.subarray(0, 6)]);
-    assert.deepEqual([...(sin!.data as Float32Array)], [...table.sin.subarray(0, 4), ...table.sin.subarray(0, 6)]);
+    assert.deepEqual([...(cos.data as Float32Array)], [...table.cos.subarray(0, 4), ...table.cos.subarray(0, 6)]);
+    assert.deepEqual([...(sin.data as Float32Array)], [...table.sin.subarray(0, 4), ...table.sin.subarray(0, 6)]);
+    assert.deepEqual([...(choice.data as Float32Array)], [0, 1, 1]);
     assert.deepEqual(
-      [...(causal!.data as Float32Array)].map((value) => value === 0),
+      [...(causal.data as Float32Array)].map((value) => value === 0),
       [true, false, false, true, true, false, true, true, true],
     );
   });
 
   it("takes no rows at all", () => {
     const none = packRows([], config);
-    assert.deepEqual([none.tokens, none.rows, none.longest, none.lossAt.length], [0, 0, 0, 0]);
+    assert.deepEqual([none.tokens, none.rows.length, none.lossAt.length], [0, 0, 0]);
   });
 
   it("refuses a row longer than the model's positions, naming it", () => {

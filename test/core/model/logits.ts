@@ -2,6 +2,7 @@ import type { Sessions } from "../../../activities/train/compute/engine.js";
 import { packRows } from "../../../core/data/pack.js";
 import type { TokenRow } from "../../../core/data/tokens.js";
 import type { GptjConfig } from "../../../core/model/config.js";
+import { activations, blockForward } from "../../../core/model/forward.js";
 import { blockWeights } from "../../../core/model/names.js";
 import { floats, type Tensor } from "../../../core/onnx/tensor.js";
 import type { Weights } from "../../activities/train/solo.js";
@@ -14,7 +15,8 @@ export async function trainingLogits(
   rows: readonly TokenRow[],
 ): Promise<Float32Array> {
   const { width: D, vocabulary: V } = config;
-  const { tokens: T, ids, geometry } = packRows(rows, config);
+  const packed = packRows(rows, config);
+  const { tokens: T, ids } = packed;
   const weight = (name: string, ...shape: number[]): Tensor => floats(weights.get(name)!, ...shape);
   const embedding = weights.get("transformer.wte.weight")!;
   const embedded = new Float32Array(T * D);
@@ -23,7 +25,10 @@ export async function trainingLogits(
   for (let layer = 0; layer < config.layers; layer++) {
     const prefix = `transformer.h.${layer}.`;
     const feeds = blockWeights(config, layer).map(({ name, shape }) => [name.slice(prefix.length), weight(name, ...shape)] as const);
-    x = (await sessions.blockForward.run({ x, ...geometry, ...Object.fromEntries(feeds) }, { y: null }))["y"]!;
+    const y = floats(new Float32Array(T * D), T, D);
+    const kept = activations(config, T, (_, count) => new Float32Array(count));
+    await blockForward((graph, ins, outs) => sessions[graph].run(ins, outs), packed, x, Object.fromEntries(feeds), kept, y);
+    x = y;
   }
   const norm = { weight: weight("transformer.ln_f.weight", D), bias: weight("transformer.ln_f.bias", D) };
   const { h } = await sessions.finalNormForward.run({ x, ...norm }, { h: null });

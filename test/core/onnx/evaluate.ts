@@ -141,20 +141,10 @@ export const definitions: { readonly [K in OpName]: Definition<K> } = {
       }),
     ];
   },
-  PadRows: (_, x, slots) => {
-    const width = x.shape[1]! / slots.shape[1]!;
-    return [tabulate([...slots.shape, width], (at) => x.data[pick(slots, at.slice(0, 3)) * width + at[3]!]!)];
-  },
-  UnpadRows: (_, x, _slots, unpad) => {
-    const [T, H] = unpad.shape as [number, number];
-    const width = x.shape[3]!;
-    return [tabulate([T, H * width], ([t, d]) => x.data[pick(unpad, [t!, Math.floor(d! / width)]) * width + (d! % width)]!)];
-  },
   Attend: ({ alpha }, q, k, v, mask) => {
     const shares = softmax(added(scaled(product(q, transposed(k)), alpha), mask));
     return [product(shares, v), shares];
   },
-  SubtractOneHot: (_, x, targets) => [tabulate(x.shape, ([n, v]) => pick(x, [n!, v!]) - (pick(targets, [n!]) === v ? 1 : 0))],
   Reshape: ({ shape }, x) => {
     const known = size(shape.filter((axis) => typeof axis === "number"));
     return [shaped(x, ...shape.map((axis) => (typeof axis === "number" ? axis : x.data.length / known)))];

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { gradients } from "../../../core/onnx/gradients.js";
-import { GraphBuilder, type Program, type RowGeometry, type Value } from "../../../core/onnx/graph.js";
+import { GraphBuilder, type Program, type Value } from "../../../core/onnx/graph.js";
 import { encode } from "../../../core/onnx/lower.js";
 import type { OpName } from "../../../core/onnx/ops.js";
 import { floats, int32s, int64s, type Tensor } from "../../../core/onnx/tensor.js";
@@ -24,13 +24,6 @@ const binary = (build: (g: GraphBuilder, a: Value, b: Value) => Value, left = [2
 const product = (transA: boolean, transB: boolean): Case =>
   binary((g, a, b) => g.matMul(a, b, { transA, transB, alpha: 0.7 }), transA ? [2, 1, 4, 3] : [2, 1, 3, 4], transB ? [5, 2, 4] : [5, 4, 2]);
 
-/** Two rows of 1 and 3 tokens, two heads of 2: T = 4, L = 3. */
-const geometry: Readonly<Record<string, Tensor>> = {
-  slots: int32s(Int32Array.of(0, 0, 0, 1, 1, 1, 2, 4, 6, 3, 5, 7), 2, 2, 3),
-  unpad: int32s(Int32Array.of(0, 3, 6, 9, 7, 10, 8, 11), 4, 2),
-  valid: floats(Float32Array.of(1, 0, 0, 1, 1, 1), 2, 1, 3, 1),
-};
-const rows = ({ slots, unpad, valid }: Readonly<Record<string, Value>>): RowGeometry => ({ slots: slots!, unpad: unpad!, valid: valid! });
 const lastRows = (count: number): Case => ({
   inputs: { x: [6, 4] },
   fixed: { ids: int64s(Array(6).fill(0), 2, 3), keep: int64s([count]) },
@@ -61,9 +54,6 @@ const cases: Readonly<Record<OpName, readonly [Case, ...Case[]]>> = {
     { inputs: { x: [3, 12] }, fixed: rotation, build: (g, { x, cos, sin }) => g.rotary(x!, cos!, sin!, 2, 6) },
     { inputs: { x: [3, 7] }, fixed: rotation, build: (g, { x, cos, sin }) => g.rotary(x!, cos!, sin!, 1, 6) },
   ],
-  // padding must not matter: what follows looks at real slots only
-  PadRows: [{ inputs: { x: [4, 4] }, fixed: geometry, build: (g, x) => g.mul(g.padRows(x["x"]!, rows(x)), x["valid"]!) }],
-  UnpadRows: [{ inputs: { x: [2, 2, 3, 2] }, fixed: geometry, build: (g, x) => g.unpadRows(x["x"]!, rows(x)) }],
   Attend: [
     {
       inputs: { q: [2, 1, 3, 4], k: [2, 1, 3, 4], v: [2, 1, 3, 4] },
@@ -73,9 +63,6 @@ const cases: Readonly<Record<OpName, readonly [Case, ...Case[]]>> = {
       },
       build: (g, { q, k, v, mask, choice }) => g.attend(q!, k!, v!, mask!, choice!, 0.8),
     },
-  ],
-  SubtractOneHot: [
-    { inputs: { x: [3, 4] }, fixed: { targets: int64s([2, -1, 0], 3) }, build: (g, { x, targets }) => g.subtractOneHot(x!, targets!) },
   ],
   Reshape: [unary((g, x) => g.reshape(x, 4, 6))],
   Transpose: [unary((g, x) => g.transpose(x, 2, 0, 1))],
