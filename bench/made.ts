@@ -6,10 +6,9 @@ import { uniformAt } from "../core/data/random.js";
 import { encodeChunk, TOKEN_INDEX } from "../core/format/token-shards.js";
 import { elements, modelWeights } from "../core/model/names.js";
 import { gptjTokenizer } from "../demo/tokenizer.js";
-import { readRows } from "../infra/dataset/rows.js";
-import { artifactOf, sha256, writeFileAtomic } from "../infra/files.js";
-import { lock } from "../infra/lock.js";
+import { artifactOf, sha256 } from "../infra/files.js";
 import { writeSafetensors } from "../infra/safetensors-writer.js";
+import { preprocessDeps } from "../workers/preprocess-deps.js";
 import { configJson, modelOf, settings, type Job } from "./job.js";
 
 /** A job's model, made from a seed, and its rows: training's inputs. */
@@ -50,9 +49,8 @@ async function makeTokens(job: Job, rows: number, root: string): Promise<Artifac
 /** A dataset's rows, as the preprocess stage makes tokens of them. */
 async function tokenize(job: Job, dataset: string, model: Artifact, root: string, signal: AbortSignal): Promise<Artifact> {
   const inputs = [model, await artifactOf("dataset", resolve(dataset))];
-  const dependencies = { files: { writeFileAtomic, lock, artifactOf }, readRows };
   const request = { config: settings(job, 1, 1, 0), inputs, root };
-  return outputNamed((await preprocess(dependencies, request, { signal, progress: () => undefined })).outputs, "tokens");
+  return outputNamed((await preprocess(preprocessDeps(), request, { signal, progress: () => undefined })).outputs, "tokens");
 }
 
 /** A fresh model's values: norms of one, biases of zero, and small numbers around zero. */

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { download, type DownloadDependencies } from "../activities/download/index.js";
 import type { Places } from "../activities/download/plan.js";
 import { evaluate } from "../activities/evaluate/index.js";
-import { preprocess, type PreprocessDependencies } from "../activities/preprocess/index.js";
+import { preprocess } from "../activities/preprocess/index.js";
 import { publish } from "../activities/publish/index.js";
 import type { StageContext, StageRequest } from "../activities/stage.js";
 import {
@@ -16,7 +16,6 @@ import {
 } from "../activities/train/index.js";
 import type { Environment } from "./environment.js";
 import type { StageResult } from "../core/stage.js";
-import { readRows } from "../infra/dataset/rows.js";
 import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../infra/files.js";
 import { createBuckets } from "../infra/bucket/bucket.js";
 import { createHub } from "../infra/hub/hub.js";
@@ -25,6 +24,7 @@ import { ModelFiles } from "../infra/model-files.js";
 import { findPublished } from "../infra/published.js";
 import { s3SettingsOf } from "../infra/store/s3.js";
 import { defaultTarget, evaluateDeps, publishDeps } from "./artifact-deps.js";
+import { preprocessDeps } from "./preprocess-deps.js";
 import { rankDeps, trainDeps } from "./train-deps.js";
 
 type Stage = (request: StageRequest, context: StageContext) => Promise<StageResult>;
@@ -59,13 +59,12 @@ export function makeStages(environment: Environment): Stages {
   const files = { writeFileAtomic, lock, artifactOf };
   const checkModel = (directory: string): void => new ModelFiles(directory).close();
   const downloadDeps: DownloadDependencies = { ...places, files, sha256File, directoryDigest, checkModel };
-  const preprocessDeps: PreprocessDependencies = { files, readRows };
   const forPublishing = publishDeps(s3, defaultTarget(environment));
   return {
     root: join(environment.home, "stages"),
     places,
     download: (request, context) => download(downloadDeps, request, context),
-    preprocess: (request, context) => preprocess(preprocessDeps, request, context),
+    preprocess: (request, context) => preprocess(preprocessDeps(), request, context),
     beginTraining: async (request, workers, context) => {
       await noteAttempt(trainDeps, request);
       return beginTraining(trainDeps, request, workers, context);

@@ -1,30 +1,137 @@
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
-import type { RowRule } from "../../core/data/row-rules.js";
-import { encodeChunk } from "../../core/format/token-shards.js";
-import type { RowBatch, SourceRow } from "../../infra/dataset/row.js";
+import type { Worker } from "node:worker_threads";
+import { errorNamed } from "../../core/errors.js";
+import { COLUMNS, type RowBatch, type SourceRow } from "../../infra/dataset/row.js";
 import type { StageContext } from "../stage.js";
-import type { PreprocessDependencies } from "./index.js";
+import type { RuleChoice } from "./rule.js";
+import type { ChunkAnswer, ChunkOrder, MadeChunk } from "./tokenize.js";
 
-/** Rows of the source that one file holds: what a kill can cost. */
+/** Rows of the source that one file holds: what a kill can cost, for each thread. */
 const CHUNK_ROWS = 4096;
-/** Milliseconds of work after which the event loop gets its turn, so that heartbeats leave. */
-const WORK_MS = 25;
+/** Chunks that a thread has at a time: one that is computed, and one that is written or waits. */
+const ORDERS = 2;
 const REPORT_MS = 500;
 
-/** What a finished chunk file holds, and what became of the rows that it doesn't. */
-export interface ChunkRecord {
-  readonly file: string;
-  readonly sha256: string;
-  readonly bytes: number;
-  /** of the source */
-  readonly rows: number;
-  readonly kept: number;
-  readonly dropped: number;
-  readonly truncated: number;
-  readonly rejects: readonly { readonly row: number; readonly reason: string }[];
+/** Starts a thread that works as `tokenizeOrders` does. */
+export type StartThread = (rule: RuleChoice) => Worker;
+
+/** Makes a chunk file and its record of every CHUNK_ROWS rows of the source, in `threads` threads; chunks that are finished stay. */
+export async function tokenizeChunks(
+  batches: AsyncIterable<RowBatch>,
+  context: StageContext,
+  threads: number,
+  chooseRule: (first: RowBatch) => RuleChoice,
+  startThread: StartThread,
+): Promise<MadeChunk[]> {
+  let pool: Pool | null = null;
+  let [seen, read] = [0, 1];
+  const report = reporter(context);
+  try {
+    const begin = (first: RowBatch): void => {
+      const rule = chooseRule(first);
+      pool = new Pool(
+        threads,
+        () => startThread(rule),
+        (done) => report(done, seen, read),
+        context.signal,
+      );
+    };
+    for await (const { number, rows, read: share } of chunked(batches, begin)) {
+      [seen, read] = [number * CHUNK_ROWS + rows.length, share];
+      await pool!.give({ number, first: number * CHUNK_ROWS, rows: rows.map(slim) });
+    }
+    return await pool!.all();
+  } finally {
+    await (pool as Pool | null)?.end();
+  }
+}
+
+/** Only what rules look at goes to a thread. */
+function slim(row: SourceRow): SourceRow {
+  if ("problem" in row) return row;
+  const { fields } = row;
+  return { fields: Object.fromEntries(COLUMNS.flatMap((name) => (name in fields ? [[name, fields[name]]] : []))) };
+}
+
+/** Threads that take chunks as they have room for them. */
+class Pool {
+  /** rows of the source in finished chunks */
+  private done = 0;
+  private readonly hands: { readonly worker: Worker; orders: number }[] = [];
+  private readonly made: MadeChunk[] = [];
+  private given = 0;
+  private failure: Error | null = null;
+  private wake: () => void = () => undefined;
+  private readonly most: number;
+  private readonly start: () => Worker;
+  private readonly moved: (done: number) => void;
+  private readonly signal: AbortSignal;
+  private readonly aborted = (): void => this.wake();
+
+  constructor(threads: number, start: () => Worker, moved: (done: number) => void, signal: AbortSignal) {
+    this.most = threads;
+    this.start = start;
+    this.moved = moved;
+    this.signal = signal;
+    signal.addEventListener("abort", this.aborted);
+    this.add();
+  }
+
+  /** Hands a chunk to the thread with the least to do, when there is one with room. */
+  async give(order: ChunkOrder): Promise<void> {
+    for (;;) {
+      if (this.hands.every(({ orders }) => orders > 0) && this.hands.length < this.most) this.add();
+      const hand = this.hands.reduce((least, each) => (each.orders < least.orders ? each : least));
+      if (hand.orders < ORDERS) {
+        this.given++;
+        hand.orders++;
+        hand.worker.postMessage(order);
+        return;
+      }
+      await this.news();
+    }
+  }
+
+  /** All chunks that were given, in order, when the last is made. */
+  async all(): Promise<MadeChunk[]> {
+    while (this.made.filter(Boolean).length < this.given) await this.news();
+    this.check();
+    return this.made;
+  }
+
+  async end(): Promise<void> {
+    this.signal.removeEventListener("abort", this.aborted);
+    await Promise.all(this.hands.map(({ worker }) => worker.terminate()));
+  }
+
+  private add(): void {
+    const hand = { worker: this.start(), orders: 0 };
+    this.hands.push(hand);
+    hand.worker.on("message", (answer: ChunkAnswer) => {
+      if (answer.kind === "failed") this.failure ??= errorNamed(answer.name, answer.message);
+      else {
+        hand.orders--;
+        this.made[answer.chunk.number] = answer.chunk;
+        this.moved((this.done += answer.chunk.record.rows));
+      }
+      this.wake();
+    });
+    hand.worker.on("error", (error) => {
+      this.failure ??= error;
+      this.wake();
+    });
+  }
+
+  /** Resolves when a thread has said something; throws its failure, or the signal's reason. */
+  private async news(): Promise<void> {
+    this.check();
+    await new Promise<void>((resolve) => void (this.wake = resolve));
+    this.check();
+  }
+
+  private check(): void {
+    this.signal.throwIfAborted();
+    if (this.failure !== null) throw this.failure;
+  }
 }
 
 interface SourceChunk {
@@ -34,63 +141,8 @@ interface SourceChunk {
   readonly read: number;
 }
 
-/** Writes a chunk file and then its record for every CHUNK_ROWS rows of the source; finished chunks are kept as they are. */
-export async function tokenizeChunks(
-  dependencies: PreprocessDependencies,
-  directory: string,
-  batches: AsyncIterable<RowBatch>,
-  context: StageContext,
-  chooseRule: (first: RowBatch) => Promise<RowRule>,
-): Promise<{ readonly records: readonly ChunkRecord[]; readonly tokenized: number }> {
-  const records: ChunkRecord[] = [];
-  let rule: RowRule | undefined;
-  let tokenized = 0;
-  const turn = turnTaker(context.signal);
-  const report = reporter(context);
-  for await (const chunk of chunked(batches, async (first) => void (rule = await chooseRule(first)))) {
-    const name = String(chunk.number).padStart(6, "0");
-    const recordPath = join(directory, "chunks", `${name}.json`);
-    let record = await finishedChunk(recordPath, join(directory, "tokens"));
-    if (record === null) {
-      const first = chunk.number * CHUNK_ROWS;
-      const { bytes, ...counts } = await tokenizeRows(chunk.rows, first, rule!, turn);
-      record = { file: `${name}.safetensors`, sha256: sha256(bytes), bytes: bytes.length, ...counts };
-      await dependencies.files.writeFileAtomic(join(directory, "tokens", record.file), bytes);
-      await dependencies.files.writeFileAtomic(recordPath, JSON.stringify(record));
-      tokenized += chunk.rows.length;
-    }
-    records.push(record);
-    report(chunk.number * CHUNK_ROWS + chunk.rows.length, chunk.read);
-    context.signal.throwIfAborted();
-  }
-  return { records, tokenized };
-}
-
-async function tokenizeRows(
-  rows: readonly SourceRow[],
-  first: number,
-  rule: RowRule,
-  turn: () => Promise<void>,
-): Promise<{ bytes: Uint8Array } & Omit<ChunkRecord, "file" | "sha256" | "bytes">> {
-  const kept = [];
-  const rejects = [];
-  let dropped = 0;
-  let truncated = 0;
-  for (const [index, source] of rows.entries()) {
-    const row = first + index;
-    const outcome = "problem" in source ? ({ kind: "rejected", reason: source.problem } as const) : rule(source.fields);
-    if (outcome.kind === "kept") {
-      kept.push({ source: row, inputIds: outcome.inputIds, labels: outcome.labels });
-      if (outcome.truncated) truncated++;
-    } else if (outcome.kind === "dropped") dropped++;
-    else rejects.push({ row, reason: outcome.reason });
-    await turn();
-  }
-  return { bytes: encodeChunk(kept), rows: rows.length, kept: kept.length, dropped, truncated, rejects };
-}
-
 /** Rows regrouped into chunks of a fixed size, whatever the batches; `begin` sees the first batch that has rows before all. */
-async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatch) => Promise<void>): AsyncGenerator<SourceChunk> {
+async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatch) => void): AsyncGenerator<SourceChunk> {
   let held: SourceRow[] = [];
   let number = 0;
   let begun = false;
@@ -98,48 +150,22 @@ async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatc
   for await (const batch of batches) {
     last = batch;
     if (!begun && batch.rows.length > 0) {
-      await begin(batch);
+      begin(batch);
       begun = true;
     }
     held = held.concat(batch.rows);
     for (; held.length >= CHUNK_ROWS; held = held.slice(CHUNK_ROWS))
       yield { number: number++, rows: held.slice(0, CHUNK_ROWS), read: batch.read };
   }
-  if (!begun) await begin(last);
+  if (!begun) begin(last);
   if (held.length > 0) yield { number, rows: held, read: 1 };
 }
 
-/** A chunk's record when it and its file are whole; null when it has to be made. */
-async function finishedChunk(recordPath: string, tokens: string): Promise<ChunkRecord | null> {
-  try {
-    const record = JSON.parse(await readFile(recordPath, "utf8")) as ChunkRecord;
-    return sha256(await readFile(join(tokens, record.file))) === record.sha256 ? record : null;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT" || error instanceof SyntaxError) return null;
-    throw error;
-  }
-}
-
-/** To be awaited after each row: lets the event loop have its turn when it is due, and throws when aborted. */
-function turnTaker(signal: AbortSignal): () => Promise<void> {
-  let last = performance.now();
-  return async () => {
-    if (performance.now() - last < WORK_MS) return;
-    await setImmediate();
-    signal.throwIfAborted();
-    last = performance.now();
-  };
-}
-
-function reporter(context: StageContext): (done: number, read: number) => void {
+function reporter(context: StageContext): (done: number, seen: number, read: number) => void {
   let last = -REPORT_MS;
-  return (done, read) => {
-    if (performance.now() - last < REPORT_MS && read < 1) return;
+  return (done, seen, read) => {
+    if (performance.now() - last < REPORT_MS && done < seen) return;
     last = performance.now();
-    context.progress({ stage: "preprocess", done, total: Math.round(done / read), unit: "rows" });
+    context.progress({ stage: "preprocess", done, total: Math.round(seen / read), unit: "rows" });
   };
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

@@ -1,14 +1,14 @@
 import { createHash } from "node:crypto";
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { lossTokens } from "../../core/data/mask.js";
+import { pathToFileURL } from "node:url";
 import { splitRows } from "../../core/data/split.js";
 import { UserError } from "../../core/errors.js";
-import { decodeChunk, TOKEN_INDEX, type TokenIndex } from "../../core/format/token-shards.js";
+import { TOKEN_INDEX, type TokenIndex } from "../../core/format/token-shards.js";
 import { outputNamed, type Artifact } from "../../core/stage.js";
 import type { StageRequest } from "../stage.js";
-import type { ChunkRecord } from "./chunks.js";
 import type { PreprocessDependencies } from "./index.js";
+import { DIGEST_BYTES, type ChunkRecord, type MadeChunk } from "./tokenize.js";
 
 /** Reasons that the message about too many bad rows quotes. */
 const QUOTED = 3;
@@ -35,10 +35,10 @@ interface TokenStats {
 export async function finish(
   dependencies: PreprocessDependencies,
   directory: string,
-  records: readonly ChunkRecord[],
+  chunks: readonly MadeChunk[],
   request: StageRequest,
-  signal: AbortSignal,
 ): Promise<{ readonly tokens: Artifact; readonly stats: TokenStats }> {
+  const records = chunks.map(({ record }) => record);
   const { testRows, maxRejectShare, seed } = request.config.preprocess;
   const sum = (field: "rows" | "kept" | "dropped" | "truncated"): number => records.reduce((total, record) => total + record[field], 0);
   const rows = sum("rows");
@@ -49,7 +49,7 @@ export async function finish(
 
   const isTest = splitRows(kept, testRows, seed);
   const tokens = join(directory, "tokens");
-  const { trainLoss, ...measured } = await measure(tokens, records, isTest, signal);
+  const { trainLoss, ...measured } = measure(chunks, isTest);
   if (trainLoss === 0) throw new UserError("no token of the training rows carries loss: every label is -100", { rows: kept - testRows });
   const index: TokenIndex = {
     version: 1,
@@ -57,11 +57,15 @@ export async function finish(
     chunks: records.map(({ file, sha256, bytes, kept: count }) => ({ file, sha256, bytes, rows: count })),
     test: [...isTest.keys()].filter((row) => isTest[row] === 1),
   };
-  await dependencies.files.writeFileAtomic(join(tokens, TOKEN_INDEX), JSON.stringify(index));
+  const text = JSON.stringify(index);
+  await dependencies.files.writeFileAtomic(join(tokens, TOKEN_INDEX), text);
   await keepOnly(tokens, [TOKEN_INDEX, ...records.map((record) => record.file)]);
   const rejected = records.reduce((total, record) => total + record.rejects.length, 0);
   const stats = { rows, trainRows: kept - testRows, testRows, dropped: sum("dropped"), rejected, truncated: sum("truncated"), ...measured };
-  return { tokens: await dependencies.files.artifactOf("tokens", tokens, signal), stats };
+  // each file was digested when it was written
+  const files = [...records.map(({ file, sha256 }) => ({ name: file, sha256 })), { name: TOKEN_INDEX, sha256: sha256(text) }];
+  const bytes = records.reduce((total, record) => total + record.bytes, Buffer.byteLength(text));
+  return { tokens: { name: "tokens", uri: pathToFileURL(tokens).href, sha256: dependencies.directoryDigest(files), bytes }, stats };
 }
 
 /** Writes rejects.jsonl; UserError when they are too many. */
@@ -89,29 +93,31 @@ async function setRejectsAside(
   );
 }
 
-async function measure(
-  tokens: string,
-  records: readonly ChunkRecord[],
+function measure(
+  chunks: readonly MadeChunk[],
   isTest: Uint8Array,
-  signal: AbortSignal,
-): Promise<Pick<TokenStats, "duplicates" | "tokens" | "lossShare" | "lengths"> & { readonly trainLoss: number }> {
+): Pick<TokenStats, "duplicates" | "tokens" | "lossShare" | "lengths"> & { readonly trainLoss: number } {
   const seen = new Set<string>();
   const bins = new Map<number, number>();
   let [rows, total, loss, trainLoss] = [0, 0, 0, 0];
-  for (const { file } of records) {
-    signal.throwIfAborted();
-    for (const { inputIds, labels } of decodeChunk(await readFile(join(tokens, file)), file)) {
-      const scored = lossTokens(labels);
-      total += inputIds.length;
+  for (const { lengths, losses, digests } of chunks) {
+    const text = Buffer.from(digests.buffer, digests.byteOffset, digests.length).toString("latin1");
+    for (const [at, length] of lengths.entries()) {
+      const scored = losses[at]!;
+      total += length;
       loss += scored;
       if (isTest[rows++] === 0) trainLoss += scored;
-      seen.add(createHash("sha256").update(inputIds).digest("base64"));
-      const bin = 2 ** Math.ceil(Math.log2(Math.max(16, inputIds.length)));
+      seen.add(text.slice(at * DIGEST_BYTES, (at + 1) * DIGEST_BYTES));
+      const bin = 2 ** Math.ceil(Math.log2(Math.max(16, length)));
       bins.set(bin, (bins.get(bin) ?? 0) + 1);
     }
   }
   const lengths = Object.fromEntries([...bins].sort(([a], [b]) => a - b));
   return { duplicates: rows - seen.size, tokens: total, lossShare: loss / total, lengths, trainLoss };
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 /** Removes what a killed process left half written: it would count in the directory's digest. */

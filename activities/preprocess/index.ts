@@ -1,20 +1,26 @@
-import { readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { UserError } from "../../core/errors.js";
+import type { Worker } from "node:worker_threads";
 import { parseGptjConfig } from "../../core/model/config.js";
 import { outputNamed, type StageResult } from "../../core/stage.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 import { runStage, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../stage.js";
 import { tokenizeChunks } from "./chunks.js";
 import { finish } from "./finish.js";
-import { chooseRule } from "./rule.js";
+import { chooseRule, readJson } from "./rule.js";
+import type { TokenizeInput } from "./tokenize.js";
 
 /** What preprocessing is handed. */
 export interface PreprocessDependencies {
   readonly files: StageFiles;
   /** infra's `readRows` */
   readRows(path: string, signal: AbortSignal): AsyncIterable<RowBatch>;
+  /** Starts a thread that works as `tokenizeOrders` does. */
+  startThread(input: TokenizeInput): Worker;
+  /** infra's */
+  directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
+  /** so many threads make tokens; what they make does not depend on it */
+  readonly threads: number;
 }
 
 /** What the tokens depend on. */
@@ -35,27 +41,16 @@ export async function preprocess(dependencies: PreprocessDependencies, request: 
     const tokenizerFile = join(model, "tokenizer.json");
     const { maxLength } = request.config.preprocess;
     const batches = dependencies.readRows(dataset, context.signal);
-    const { records, tokenized } = await tokenizeChunks(dependencies, directory, batches, context, (first) =>
-      chooseRule(first, { dataset, maxLength, config, tokenizerFile, readTokenizer: () => readJson(tokenizerFile) }),
+    const choose = (first: RowBatch) => chooseRule(first, { dataset, maxLength, config, tokenizerFile });
+    const chunks = await tokenizeChunks(batches, context, dependencies.threads, choose, (rule) =>
+      dependencies.startThread({ rule, directory }),
     );
-    const { tokens, stats } = await finish(dependencies, directory, records, request, context.signal);
+    const tokenized = chunks.reduce((sum, chunk) => sum + chunk.tokenized, 0);
+    const { tokens, stats } = await finish(dependencies, directory, chunks, request);
     const seconds = (performance.now() - started) / 1000;
     return {
       outputs: [tokens],
       metrics: { seconds, rowsPerSecond: tokenized / seconds, cutAt: Math.min(maxLength, config.positions), ...stats },
     };
   });
-}
-
-async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, "utf8")) as unknown;
-  } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-    // words need a tokenizer; rows of input_ids and labels don't, so the download takes models without one
-    const message = missing
-      ? `a file of the model is missing: this dataset needs ${basename(path)} beside the weights`
-      : "a file of the model is not JSON";
-    throw new UserError(message, { file: path }, { cause: error });
-  }
 }

@@ -1,8 +1,22 @@
+import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
 import { alpacaRule, tokenRule, type RowRule } from "../../core/data/row-rules.js";
 import { createTokenizer } from "../../core/data/tokenizer.js";
 import { UserError } from "../../core/errors.js";
 import type { GptjConfig } from "../../core/model/config.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
+
+/** How rows become tokens, in words that go to a thread. */
+export type RuleChoice =
+  | { readonly kind: "tokens"; readonly vocabulary: number; readonly positions: number }
+  | {
+      readonly kind: "alpaca";
+      readonly vocabulary: number;
+      readonly padId: number;
+      /** tokens at which rows are cut */
+      readonly maxLength: number;
+      readonly tokenizerFile: string;
+    };
 
 /** What decides how rows become tokens. */
 export interface RuleSettings {
@@ -10,26 +24,40 @@ export interface RuleSettings {
   readonly maxLength: number;
   readonly config: GptjConfig;
   readonly tokenizerFile: string;
-  /** Reads tokenizer.json; UserError when there is none. Rows that are tokens already need none. */
-  readTokenizer(): Promise<unknown>;
 }
 
 /** Chooses by the columns of the first rows; UserError naming columns found and expected when they are neither kind. */
-export async function chooseRule(first: RowBatch, settings: RuleSettings): Promise<RowRule> {
-  const { vocabulary, positions, eosTokenId: padId } = settings.config;
+export function chooseRule(first: RowBatch, { dataset, maxLength, config, tokenizerFile }: RuleSettings): RuleChoice {
+  const { vocabulary, positions, eosTokenId: padId } = config;
   const has = (...names: readonly string[]): boolean => names.every((name) => first.columns.includes(name));
-  if (has("input_ids", "labels")) return tokenRule({ vocabulary, positions });
+  if (has("input_ids", "labels")) return { kind: "tokens", vocabulary, positions };
   if (has("instruction", "output"))
-    return alpacaRule(
-      createTokenizer(await settings.readTokenizer(), settings.tokenizerFile),
-      { vocabulary, padId },
-      // a longer row could not be trained on, so a small model cuts earlier
-      Math.min(settings.maxLength, positions),
-    );
+    // a longer row could not be trained on, so a small model cuts earlier
+    return { kind: "alpaca", vocabulary, padId, maxLength: Math.min(maxLength, positions), tokenizerFile };
   const problem = first.rows.flatMap((row) => ("problem" in row ? [row.problem] : []))[0];
   throw new UserError("the dataset is not in Alpaca's format", {
-    dataset: settings.dataset,
+    dataset,
     expected: "columns instruction, output and perhaps input; or input_ids and labels",
     got: first.columns.length > 0 ? `columns ${first.columns.slice(0, 20).join(", ")}` : (problem ?? "no rows"),
   });
+}
+
+/** The rule that was chosen; UserError where the model's tokenizer is missing or of another kind. Rows that are tokens already need none. */
+export async function openRule(choice: RuleChoice): Promise<RowRule> {
+  if (choice.kind === "tokens") return tokenRule(choice);
+  return alpacaRule(createTokenizer(await readJson(choice.tokenizerFile), choice.tokenizerFile), choice, choice.maxLength);
+}
+
+/** Reads a JSON file of the model; UserError where it is missing or none. */
+export async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, "utf8")) as unknown;
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    // words need a tokenizer; rows of input_ids and labels don't, so the download takes models without one
+    const message = missing
+      ? `a file of the model is missing: this dataset needs ${basename(path)} beside the weights`
+      : "a file of the model is not JSON";
+    throw new UserError(message, { file: path }, { cause: error });
+  }
 }

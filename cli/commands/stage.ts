@@ -1,12 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { preprocess } from "../../activities/preprocess/index.js";
 import type { StageContext, StageRequest } from "../../activities/stage.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stage.js";
 import { trainLocally } from "../../workers/local.js";
 import { makeStages } from "../../workers/stages.js";
+import { preprocessDeps } from "../../workers/preprocess-deps.js";
 import { trainDeps } from "../../workers/train-deps.js";
 import { goodputLines } from "../goodput.js";
 import { wholeNumber, type Command } from "../command.js";
@@ -45,7 +47,8 @@ interface Call {
   readonly name: StageName;
   readonly config: RunConfig;
   readonly root: string;
-  readonly workers: number;
+  /** null: as many as the stage likes */
+  readonly workers: number | null;
   readonly json: boolean;
 }
 
@@ -64,7 +67,7 @@ async function parseCall(args: readonly string[]): Promise<Call> {
     name,
     config: await readConfig(values.config),
     root: resolve(values.dir),
-    workers: values.workers === undefined ? 1 : wholeNumber("--workers", values.workers),
+    workers: values.workers === undefined ? null : wholeNumber("--workers", values.workers),
     json: values.json ?? false,
   };
 }
@@ -84,12 +87,14 @@ export async function readConfig(path: string): Promise<RunConfig> {
 async function runOne(call: Call, request: StageRequest, context: StageContext, environment: Environment): Promise<StageResult> {
   switch (call.name) {
     case "train":
-      return trainLocally(trainDeps, request, Math.min(call.workers, call.config.train.shards), context);
+      return trainLocally(trainDeps, request, Math.min(call.workers ?? 1, call.config.train.shards), context);
     case "download": {
       const source = [call.config.model.source, call.config.dataset.source].find((each) => each.startsWith("s3:"));
       if (source === undefined) return makeStages(environment).download(request, context);
       return withS3(environment, source, (reachable) => makeStages(reachable).download(request, context));
     }
+    case "preprocess":
+      return preprocess(preprocessDeps(call.workers), request, context);
     case "publish":
       return withS3(environment, call.config.publish.target, (reachable) => makeStages(reachable).publish(request, context));
     default:

@@ -5,6 +5,16 @@ import { UserError } from "../errors.js";
 
 const byteLevel = z.object({ type: z.literal("ByteLevel"), add_prefix_space: z.literal(false), use_regex: z.literal(true).optional() });
 
+function isVocabulary(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return Object.values(value).every((id) => Number.isSafeInteger(id) && (id as number) >= 0);
+}
+
+function areMerges(value: unknown): boolean {
+  const isPair = (item: unknown): boolean => Array.isArray(item) && item.length === 2 && item.every((side) => typeof side === "string");
+  return Array.isArray(value) && value.every((item) => typeof item === "string" || isPair(item));
+}
+
 const schema = z.object({
   added_tokens: z
     .array(
@@ -21,9 +31,10 @@ const schema = z.object({
   pre_tokenizer: byteLevel,
   model: z.object({
     type: z.literal("BPE").optional(),
-    vocab: z.record(z.string(), z.int().min(0)),
+    // fifty thousand entries each: checked by a loop, for zod takes a hundred times as long
+    vocab: z.custom<Readonly<Record<string, number>>>(isVocabulary, "expected an object of whole numbers from 0"),
     /** "left right" in older files, [left, right] in newer ones */
-    merges: z.array(z.union([z.string(), z.tuple([z.string(), z.string()])])),
+    merges: z.custom<readonly (string | readonly [string, string])[]>(areMerges, 'expected a list of "left right" or [left, right]'),
     dropout: z.union([z.null(), z.literal(0)]).optional(),
     unk_token: z.string().nullish(),
     fuse_unk: z.literal(false).optional(),

@@ -1,17 +1,15 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { PreprocessDependencies } from "../../../activities/preprocess/index.js";
 import type { StageRequest } from "../../../activities/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { SYMBOL_OF_BYTE } from "../../../core/data/byte-symbols.js";
 import type { StageResult } from "../../../core/stage.js";
-import { readRows } from "../../../infra/dataset/rows.js";
 import { artifactOf, writeFileAtomic } from "../../../infra/files.js";
-import { lock } from "../../../infra/lock.js";
+import { preprocessDeps } from "../../../workers/preprocess-deps.js";
 
 /** The real parts, put together as the workers do. */
-export const dependencies: PreprocessDependencies = { files: { writeFileAtomic, lock, artifactOf }, readRows };
+export const dependencies = preprocessDeps(2);
 
 /** A tokenizer with one token a byte, and the end of text as 256. */
 export const byteTokenizer = {

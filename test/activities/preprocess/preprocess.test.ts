@@ -9,6 +9,7 @@ import { stageDirectory, type StageContext, type StageRequest } from "../../../a
 import type { TokenRow, TokenSplit } from "../../../core/data/tokens.js";
 import { UserError } from "../../../core/errors.js";
 import type { Progress, StageResult } from "../../../core/stage.js";
+import { artifactOf } from "../../../infra/files.js";
 import { openTokens } from "../../../infra/tokens.js";
 import { gptjTokenizer } from "../../../demo/tokenizer.js";
 import { byteTokenizer, dependencies, readLines, requestFor, writeModel } from "./helpers.js";
@@ -111,29 +112,44 @@ test("an abort in the middle costs one chunk at most, and the digest is that of 
   const undisturbed = await run(await requestFor(fresh("root"), model, dataset, { testRows: 100 }));
   const request = await requestFor(fresh("root"), model, dataset, { testRows: 100 });
   const stop = new AbortController();
-  let written = 0;
-  const stopping = {
-    ...dependencies,
-    files: {
-      ...dependencies.files,
-      writeFileAtomic: async (path: string, bytes: Uint8Array | string): Promise<void> => {
-        await dependencies.files.writeFileAtomic(path, bytes);
-        if (path.endsWith(".safetensors") && ++written === 3) stop.abort(new Error("paused"));
-      },
-    },
-  };
-  await assert.rejects(preprocess(stopping, request, { ...quiet, signal: stop.signal }), /paused/);
+  const stopping = ({ done }: Progress): void => void (done >= 8192 && stop.abort(new Error("paused")));
+  await assert.rejects(run(request, { signal: stop.signal, progress: stopping }), /paused/);
   const tokens = join(stageDirectory(preprocessDefinition, request), "tokens");
-  const before = statSync(join(tokens, "000001.safetensors")).mtimeMs;
+  const finished = readdirSync(join(tokens, "..", "chunks")).map((name) => join(tokens, name.replace(".json", ".safetensors")));
+  assert.ok(finished.length >= 2 && !existsSync(join(tokens, "index.json")));
+  const before = finished.map((path) => statSync(path).mtimeMs);
   // what a kill in the middle of a write leaves, and a finished file that went bad
   writeFileSync(join(tokens, "000003.safetensors.99.tmp"), "half");
-  writeFileSync(join(tokens, "000000.safetensors"), "damaged");
+  writeFileSync(finished[0]!, "damaged");
   const resumed = await run(request);
   assert.equal(resumed.outputs[0]!.sha256, undisturbed.outputs[0]!.sha256);
-  assert.equal(statSync(join(tokens, "000001.safetensors")).mtimeMs, before, "a finished chunk was made again");
+  assert.deepEqual(resumed.metrics["lengths"], undisturbed.metrics["lengths"]);
+  assert.equal(resumed.metrics["lossShare"], undisturbed.metrics["lossShare"]);
+  const after = finished.map((path) => statSync(path).mtimeMs);
+  assert.deepEqual(after.slice(1), before.slice(1), "a finished chunk was made again");
+  assert.notEqual(after[0], before[0]);
   assert.deepEqual(readdirSync(tokens).length, 5);
   assert.equal(undisturbed.reused, false);
   assert.deepEqual(await run(request), { ...resumed, reused: true });
+});
+
+test("any number of threads makes the same tokens and figures", async () => {
+  const dataset = write("rows.json", [...alpaca(9000), ...alpaca(200), { instruction: "x", output: "" }, { instruction: 5, output: "y" }]);
+  const model = writeModel(fresh("model"));
+  const results = [];
+  for (const threads of [1, 2, 5]) {
+    const request = await requestFor(fresh("root"), model, dataset, { testRows: 100 });
+    results.push(await preprocess({ ...dependencies, threads }, request, quiet));
+  }
+  const [one, ...others] = results.map(({ outputs: [tokens], metrics: { seconds: _s, rowsPerSecond: _r, ...figures } }) => ({
+    sha256: tokens!.sha256,
+    bytes: tokens!.bytes,
+    figures,
+  }));
+  assert.deepEqual([one!.figures["duplicates"], one!.figures["dropped"], one!.figures["rejected"]], [200, 1, 1]);
+  for (const other of others) assert.deepEqual(other, one);
+  const { sha256, bytes } = await artifactOf("tokens", fileURLToPath(results[0]!.outputs[0]!.uri));
+  assert.deepEqual([one!.sha256, one!.bytes], [sha256, bytes]);
 });
 
 test("an abort is heard in the middle of a chunk, so the event loop gets its turn there", async () => {

@@ -1,0 +1,147 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { lossTokens } from "../../core/data/mask.js";
+import type { RowRule } from "../../core/data/row-rules.js";
+import { messageOf } from "../../core/errors.js";
+import { decodeChunk, encodeChunk } from "../../core/format/token-shards.js";
+import type { SourceRow } from "../../infra/dataset/row.js";
+import type { StageFiles } from "../stage.js";
+import { openRule, type RuleChoice } from "./rule.js";
+
+/** What a tokenizing thread is started with. */
+export interface TokenizeInput {
+  readonly rule: RuleChoice;
+  /** the stage's */
+  readonly directory: string;
+}
+
+/** Rows to be made a chunk file of, unless it is there. */
+export interface ChunkOrder {
+  readonly number: number;
+  /** index of the first row in the source */
+  readonly first: number;
+  readonly rows: readonly SourceRow[];
+}
+
+/** What a thread answers. */
+export type ChunkAnswer =
+  | { readonly kind: "made"; readonly chunk: MadeChunk }
+  | { readonly kind: "failed"; readonly name: string; readonly message: string };
+
+/** A chunk file that is whole, and what the figures need of its rows. */
+export interface MadeChunk {
+  readonly number: number;
+  readonly record: ChunkRecord;
+  /** rows that were made tokens just now: 0 when the file was there */
+  readonly tokenized: number;
+  /** [kept] tokens of each row */
+  readonly lengths: Int32Array;
+  /** [kept] those of them that carry loss */
+  readonly losses: Int32Array;
+  /** [kept x 16] the first bytes of the SHA-256 of each row's tokens */
+  readonly digests: Uint8Array;
+}
+
+/** What a finished chunk file holds, and what became of the rows that it doesn't. */
+export interface ChunkRecord {
+  readonly file: string;
+  readonly sha256: string;
+  readonly bytes: number;
+  /** of the source */
+  readonly rows: number;
+  readonly kept: number;
+  readonly dropped: number;
+  readonly truncated: number;
+  readonly rejects: readonly { readonly row: number; readonly reason: string }[];
+}
+
+/** Bytes of a row's digest that tell it from all others. */
+export const DIGEST_BYTES = 16;
+
+interface Port {
+  on(event: "message", heard: (order: ChunkOrder) => void): unknown;
+  postMessage(answer: ChunkAnswer): void;
+}
+
+/** A thread's work: a chunk file and then its record for every order; finished chunks are kept as they are. Several orders may be under way: one is written while the next is computed. */
+export function tokenizeOrders(files: Pick<StageFiles, "writeFileAtomic">, { rule, directory }: TokenizeInput, port: Port): void {
+  const opened = openRule(rule);
+  const failed = (error: unknown): void =>
+    port.postMessage({ kind: "failed", name: error instanceof Error ? error.name : "Error", message: messageOf(error) });
+  opened.catch(failed);
+  port.on("message", (order) => {
+    opened.then((ready) => makeChunk(files, directory, ready, order)).then((chunk) => port.postMessage({ kind: "made", chunk }), failed);
+  });
+}
+
+async function makeChunk(
+  files: Pick<StageFiles, "writeFileAtomic">,
+  directory: string,
+  rule: RowRule,
+  { number, first, rows }: ChunkOrder,
+): Promise<MadeChunk> {
+  const name = String(number).padStart(6, "0");
+  const file = `${name}.safetensors`;
+  const recordPath = join(directory, "chunks", `${name}.json`);
+  const path = join(directory, "tokens", file);
+  const finished = await finishedChunk(recordPath, path);
+  if (finished !== null) return { number, record: finished.record, tokenized: 0, ...measure(finished.bytes, file) };
+  const { bytes, ...counts } = tokenizeRows(rows, first, rule);
+  const record = { file, sha256: sha256(bytes), bytes: bytes.length, ...counts };
+  await files.writeFileAtomic(path, bytes);
+  await files.writeFileAtomic(recordPath, JSON.stringify(record));
+  return { number, record, tokenized: rows.length, ...measure(bytes, file) };
+}
+
+function tokenizeRows(
+  rows: readonly SourceRow[],
+  first: number,
+  rule: RowRule,
+): { bytes: Uint8Array } & Omit<ChunkRecord, "file" | "sha256" | "bytes"> {
+  const kept = [];
+  const rejects = [];
+  let dropped = 0;
+  let truncated = 0;
+  for (const [index, source] of rows.entries()) {
+    const row = first + index;
+    const outcome = "problem" in source ? ({ kind: "rejected", reason: source.problem } as const) : rule(source.fields);
+    if (outcome.kind === "kept") {
+      kept.push({ source: row, inputIds: outcome.inputIds, labels: outcome.labels });
+      if (outcome.truncated) truncated++;
+    } else if (outcome.kind === "dropped") dropped++;
+    else rejects.push({ row, reason: outcome.reason });
+  }
+  return { bytes: encodeChunk(kept), rows: rows.length, kept: kept.length, dropped, truncated, rejects };
+}
+
+function measure(bytes: Uint8Array, file: string): Pick<MadeChunk, "lengths" | "losses" | "digests"> {
+  const rows = decodeChunk(bytes, file);
+  const digests = new Uint8Array(rows.length * DIGEST_BYTES);
+  for (const [at, { inputIds }] of rows.entries())
+    digests.set(createHash("sha256").update(inputIds).digest().subarray(0, DIGEST_BYTES), at * DIGEST_BYTES);
+  return {
+    lengths: Int32Array.from(rows, ({ inputIds }) => inputIds.length),
+    losses: Int32Array.from(rows, ({ labels }) => lossTokens(labels)),
+    digests,
+  };
+}
+
+/** A chunk's record and file when both are whole; null when it has to be made. */
+async function finishedChunk(
+  recordPath: string,
+  path: string,
+): Promise<{ readonly record: ChunkRecord; readonly bytes: Uint8Array } | null> {
+  try {
+    const record = JSON.parse(await readFile(recordPath, "utf8")) as ChunkRecord;
+    const bytes = await readFile(path);
+    return sha256(bytes) === record.sha256 ? { record, bytes } : null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT" || error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}

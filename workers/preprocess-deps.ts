@@ -1,0 +1,20 @@
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import type { PreprocessDependencies } from "../activities/preprocess/index.js";
+import { readRows } from "../infra/dataset/rows.js";
+import { artifactOf, directoryDigest, writeFileAtomic } from "../infra/files.js";
+import { lock } from "../infra/lock.js";
+
+/** More threads than this wait for the one that reads. */
+const MOST_THREADS = 8;
+
+/** Preprocessing's dependencies on a real machine; `threads`: null for as many as there are cores. */
+export function preprocessDeps(threads: number | null = null): PreprocessDependencies {
+  return {
+    files: { writeFileAtomic, lock, artifactOf },
+    readRows,
+    startThread: (input) => new Worker(new URL("tokenize-thread.js", import.meta.url), { workerData: input }),
+    directoryDigest,
+    threads: threads ?? Math.min(MOST_THREADS, availableParallelism()),
+  };
+}
