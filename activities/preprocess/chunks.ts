@@ -1,6 +1,7 @@
 import type { Worker } from "node:worker_threads";
+import { COLUMNS } from "../../core/data/row-rules.js";
 import { errorNamed } from "../../core/errors.js";
-import { COLUMNS, type RowBatch, type SourceRow } from "../../infra/dataset/row.js";
+import type { RowBatch, SourceRow } from "../../infra/dataset/row.js";
 import type { StageContext } from "../stage.js";
 import type { RuleChoice } from "./rule.js";
 import type { ChunkAnswer, ChunkOrder, MadeChunk } from "./tokenize.js";

@@ -10,6 +10,9 @@ export type RowOutcome =
   | { readonly kind: "dropped" }
   | { readonly kind: "rejected"; readonly reason: string };
 
+/** The columns that rules look at. */
+export const COLUMNS = ["instruction", "input", "output", "input_ids", "labels"] as const;
+
 /** Turns the fields of a row into tokens. */
 export type RowRule = (fields: Readonly<Record<string, unknown>>) => RowOutcome;
 

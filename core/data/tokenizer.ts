@@ -2,6 +2,8 @@ import { UserError } from "../errors.js";
 import { MergeTable, mergeWord } from "./bpe.js";
 import { bytesOfSymbols, SYMBOL_OF_BYTE } from "./byte-symbols.js";
 import { parseTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
+import { WordCache } from "./word-cache.js";
+import { wordEnd } from "./words.js";
 
 /** Byte-level BPE, as GPT-2 and GPT-J have it. */
 export interface Tokenizer {
@@ -15,15 +17,6 @@ export interface Tokenizer {
   idOf(token: string): number | undefined;
 }
 
-/** GPT-2's split into words. JavaScript's \s has U+FEFF and lacks U+0085, so White_Space is named. */
-const WORDS =
-  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
-
-/** Words kept with their ids; all are forgotten when there are so many. */
-const CACHE_WORDS = 1 << 17;
-/** UTF-16 units of the longest word that is kept. */
-const CACHE_LENGTH = 64;
-
 /** Makes a tokenizer of a parsed tokenizer.json; UserError when it is of another kind. `where` is the file's name. */
 export function createTokenizer(json: unknown, where: string): Tokenizer {
   const parsed = parseTokenizerJson(json, where);
@@ -35,19 +28,27 @@ export function createTokenizer(json: unknown, where: string): Tokenizer {
   const bytesOf = tokenBytes(vocabulary, added);
   const separators = separatorPattern([...added.keys()]);
   const utf8 = new TextEncoder();
-  const cache = new Map<string, readonly number[]>();
+  const cache = new WordCache();
 
   const idsOfWord = (word: string): readonly number[] => {
-    const known = cache.get(word);
-    if (known !== undefined) return known;
     // a byte that the vocabulary lacks is left out, as the Hugging Face library does
     const symbols = Array.from(utf8.encode(word), (byte) => idOfByte[byte]).filter((id) => id !== undefined);
-    const ids = mergeWord(symbols, merges);
-    if (word.length <= CACHE_LENGTH) {
-      if (cache.size >= CACHE_WORDS) cache.clear();
-      cache.set(word, ids);
+    return mergeWord(symbols, merges);
+  };
+
+  let units = new Uint16Array(1 << 12);
+  const addWords = (text: string, ids: number[]): void => {
+    if (text.length > units.length) units = new Uint16Array(text.length * 2);
+    for (let at = 0; at < text.length; at++) units[at] = text.charCodeAt(at);
+    for (let start = 0; start < text.length;) {
+      const end = wordEnd(units, start, text.length);
+      if (!cache.append(units, start, end, ids)) {
+        const made = idsOfWord(text.slice(start, end));
+        cache.add(units, start, end, made);
+        for (const id of made) ids.push(id);
+      }
+      start = end;
     }
-    return ids;
   };
 
   const stream = (): ((id?: number) => string) => {
@@ -61,7 +62,7 @@ export function createTokenizer(json: unknown, where: string): Tokenizer {
       for (const part of separators === null ? [text] : text.split(separators)) {
         const addedId = added.get(part);
         if (addedId !== undefined) ids.push(addedId);
-        else for (const word of part.match(WORDS) ?? []) for (const id of idsOfWord(word)) ids.push(id);
+        else addWords(part, ids);
       }
       return ids;
     },

@@ -1,8 +1,9 @@
 import { open } from "node:fs/promises";
 import { parquetMetadataAsync, parquetReadObjects, parquetSchema, type AsyncBuffer } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
+import { COLUMNS } from "../../core/data/row-rules.js";
 import { UserError } from "../../core/errors.js";
-import { COLUMNS, type RowBatch } from "./row.js";
+import type { RowBatch } from "./row.js";
 
 /** hyparquet's own decoding of strings drops a leading U+FEFF. */
 const parsers = {

@@ -9,6 +9,3 @@ export interface RowBatch {
   /** share of the source read so far, 0 to 1 */
   readonly read: number;
 }
-
-/** The columns that anybody asks for; other ones of a Parquet file are not even decoded. */
-export const COLUMNS = ["instruction", "input", "output", "input_ids", "labels"] as const;
