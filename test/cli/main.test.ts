@@ -104,7 +104,14 @@ test("an interrupted stage says how to go on and has exit code 1", async () => {
 test("the environment is read as Python's hub client and AWS's and Temporal's tools read it", () => {
   const plain = readEnvironment({ HF_HOME: join(root, "none") }, "/checkout");
   assert.equal(plain.home, "/checkout/.roslin");
-  assert.deepEqual(plain.hub, { endpoint: "https://huggingface.co", token: null, cacheDirectory: join(root, "none", "hub") });
+  assert.deepEqual(plain.hub, {
+    endpoint: "https://huggingface.co",
+    token: null,
+    cacheDirectory: join(root, "none", "hub"),
+    proxy: { https: null, http: null, except: "" },
+  });
+  const proxied = { HTTPS_PROXY: "http://a:1", https_proxy: "http://b:2", ALL_PROXY: "http://c:3", NO_PROXY: "d,e" };
+  assert.deepEqual(readEnvironment(proxied, root).hub.proxy, { https: "http://b:2", http: "http://c:3", except: "d,e" });
   assert.equal(plain.externalTemporal, false);
   const set = readEnvironment(
     { ROSLIN_HOME: "/elsewhere", ROSLIN_S3: "external", HF_ENDPOINT: "http://hub/", HF_TOKEN: "t\n", TEMPORAL_ADDRESS: "a:1" },
