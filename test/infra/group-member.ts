@@ -1,7 +1,9 @@
 import { joinGroup } from "../../infra/group.js";
 
-/** Worker 1 of two, for a test that kills it. */
+/** `group-member.js PATH WORKER WORKERS`: a worker, for a test that kills one of them; tells its parent when it has joined, and when it hears of a death. */
+const [path, worker, workers] = process.argv.slice(2);
 await joinGroup(
-  { path: process.argv[2]!, worker: 1, workers: 2, timeoutMs: 3000, signal: new AbortController().signal },
-  { message: () => undefined, lost: () => process.exit(0) },
+  { path: path!, worker: Number(worker), workers: Number(workers), timeoutMs: 20_000, signal: new AbortController().signal },
+  { message: () => process.send!("heard"), lost: () => process.exit(0) },
 );
+process.send!("joined");
