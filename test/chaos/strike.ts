@@ -14,7 +14,7 @@ const STOP_MS = 18_000;
 /** How long there is no free byte. */
 const FULL_MS = 6000;
 /** Milliseconds in which a reader or an update must show itself. */
-const SEEK_MS = 15_000;
+const SEEK_MS = 40_000;
 /** Milliseconds in which a cancelled run has saved and ended. */
 const CANCEL_MS = 60_000;
 /** Looking for a reader without a break. */
@@ -105,9 +105,16 @@ async function strikeProcesses(fault: Fault, machine: ChaosMachine, view: View):
   let struck: boolean[] = [];
   const blow = (): void => void (struck = pids.map((pid) => send(pid, signal)));
   if (fault.moment !== "weights are being updated") blow();
-  else if (!(await view.weights!.amidUpdate(Math.floor(fault.where * SHARDS), Date.now() + SEEK_MS, blow))) return false;
+  else if (!(await amidUpdate(Math.floor(fault.where * SHARDS), view, blow))) return false;
   if (fault.kind === "stop") await goOn(pids, starts);
   return struck.includes(true);
+}
+
+/** Strikes in the optimizer's update of whichever attempt is the newest; false when the training is over before. */
+async function amidUpdate(shard: number, view: View, blow: () => void): Promise<boolean> {
+  for (const limit = Date.now() + SEEK_MS; Date.now() < limit && !view.isBeyond("train"); await sleep(20))
+    if (await view.weights!.amidUpdate(shard, limit, blow)) return true;
+  return false;
 }
 
 async function goOn(pids: readonly number[], starts: readonly (string | null)[]): Promise<void> {

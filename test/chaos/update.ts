@@ -10,6 +10,8 @@ import { CONFIG, SHARDS } from "./job.js";
 
 /** Milliseconds of looking without a break: an update takes a few. */
 const STARE_MS = 250;
+/** Looks in which a step should have ended, or else its workers. */
+const LOOKS = 20;
 
 /** Where a word of a shard's slice of a tensor lies in the file; weights come first in it, whatever else there is. */
 function placeOf(name: string, rows: number, shard: number, at: "first" | "last"): number {
@@ -35,12 +37,12 @@ export class SharedWeights {
     closeSync(this.file);
   }
 
-  /** Calls `strike` while the optimizer is between a shard's first block and the end of its head; false when that was not seen in time. */
+  /** Calls `strike` while the optimizer is between a shard's first block and the end of its head; false when nothing moves. */
   async amidUpdate(shard: number, limit: number, strike: () => void): Promise<boolean> {
     const first = placeOf("transformer.h.0.attn.q_proj.weight", CONFIG.n_embd, shard, "first");
     const last = placeOf("lm_head.bias", CONFIG.vocab_size, shard, "last");
     // it is closed when another attempt's has been seen
-    while (Date.now() < limit && !this.closed) {
+    for (let looks = 0; Date.now() < limit && !this.closed && looks < LOOKS; looks++) {
       const [begun, ended] = [this.word(first), this.word(last)];
       for (const until = Date.now() + STARE_MS; Date.now() < until;) {
         if (this.word(first) === begun) continue;
