@@ -48,11 +48,19 @@ export interface StageFiles {
   artifactOf(name: string, path: string, signal?: AbortSignal): Promise<Artifact>;
 }
 
+/** Everything that a stage's outputs depend on. */
+export type KeyParts = Parameters<typeof keyOf>[0];
+
+/** What the outputs of a request's stage depend on. */
+export function keyParts(definition: StageDefinition, request: Pick<StageRequest, "config" | "inputs">): KeyParts {
+  const { name: stage, version } = definition;
+  const inputs = definition.inputs.map((name) => outputNamed(request.inputs, name)).map(({ name, sha256 }) => ({ name, sha256 }));
+  return { stage, version, settings: definition.settings(request.config), inputs };
+}
+
 /** Digest of everything that a stage's outputs depend on: equal keys mean equal outputs. */
 export function stageKey(definition: StageDefinition, request: Pick<StageRequest, "config" | "inputs">): string {
-  const { name: stage, version } = definition;
-  const inputs = definition.inputs.map((name) => outputNamed(request.inputs, name));
-  return keyOf({ stage, version, settings: definition.settings(request.config), inputs }, { sha256 });
+  return keyOf(keyParts(definition, request), { sha256 });
 }
 
 function sha256(text: string): string {
@@ -65,6 +73,20 @@ export function stageDirectory(definition: StageDefinition, request: StageReques
 }
 
 const RESULT = "stage.json";
+/** Name of the file in a stage's directory that says what its key is the digest of. */
+export const WANTED = "wanted.json";
+
+/** Makes a stage's directory, which says what it is for: so that a later run can tell by what it differs. */
+export async function beginStage(
+  files: Pick<StageFiles, "writeFileAtomic">,
+  definition: StageDefinition,
+  request: StageRequest,
+): Promise<string> {
+  const directory = stageDirectory(definition, request);
+  await mkdir(directory, { recursive: true });
+  await files.writeFileAtomic(join(directory, WANTED), JSON.stringify(keyParts(definition, request), null, 1));
+  return directory;
+}
 
 /** The result that a finished stage left in its directory, marked as reused; null when it has not finished. */
 export async function finishedStage(directory: string): Promise<StageResult | null> {
@@ -149,8 +171,7 @@ export async function runStage(
   context: StageContext,
   work: (directory: string) => Promise<{ readonly outputs: readonly Artifact[]; readonly metrics: Metrics; readonly stateDigest?: string }>,
 ): Promise<StageResult> {
-  const directory = stageDirectory(definition, request);
-  await mkdir(directory, { recursive: true });
+  const directory = await beginStage(files, definition, request);
   const waiting = (holder: string): void =>
     context.progress({ stage: definition.name, done: 0, total: 0, unit: "items", note: `waiting for ${holder}, which does the same` });
   const unlock = await files.lock(join(directory, "lock"), context.signal, waiting);

@@ -5,7 +5,7 @@ import { parameterCount } from "../core/model/names.js";
 import { capacityOf, planStep, type StepPlan } from "../core/parallel/plan.js";
 import { outputNamed } from "../core/stage.js";
 import { openTokens } from "../infra/tokens.js";
-import { gigabytes } from "../core/resources.js";
+import { bytes as readable } from "../core/units.js";
 import { median, percent, short } from "./figures.js";
 import { stepFlops } from "./flops.js";
 import { makeInputs } from "./made.js";
@@ -154,10 +154,10 @@ export function showTrain(job: Job, figures: TrainFigures): string {
     `step       ${short(median(seconds))} s, the median of ${seconds.length} from ${short(Math.min(...seconds))} to ${short(Math.max(...seconds))}`,
     `time       ${parts.join(", ")} (of worker 0)`,
     `arithmetic ${short(reached / 1e9)} GFLOP/s, ${percent(reached / best)} of the best matrix product's ${short(best / 1e9)}`,
-    `memory     ${gigabytes(figures.memory)}, all workers and what they share`,
+    `memory     ${readable(figures.memory)}, all workers and what they share`,
     ...figures.peers.map(
       (peer) =>
-        `${peer.name.padEnd(10)} ${short(peer.tokensPerSecond)} tokens/s, ${short(peer.rowsPerSecond)} rows/s in ${gigabytes(peer.memory)} (${peer.versions}): Roslin is ${short(peer.ratio)} times as fast, the median of ${peer.ratios.length} steps on the same rows from ${short(Math.min(...peer.ratios))} to ${short(Math.max(...peer.ratios))}; the first loss differs by ${peer.lossDifference.toExponential(0)}`,
+        `${peer.name.padEnd(10)} ${short(peer.tokensPerSecond)} tokens/s, ${short(peer.rowsPerSecond)} rows/s in ${readable(peer.memory)} (${peer.versions}): Roslin is ${short(peer.ratio)} times as fast, the median of ${peer.ratios.length} steps on the same rows from ${short(Math.min(...peer.ratios))} to ${short(Math.max(...peer.ratios))}; the first loss differs by ${peer.lossDifference.toExponential(0)}`,
     ),
   ].join("\n");
 }

@@ -4,7 +4,7 @@ import type { Evaluation } from "../activities/evaluate/index.js";
 import { outputNamed, type StageName, type StageResult } from "../core/stage.js";
 import type { FinetuneResult } from "../workflows/contract.js";
 import { goodputLines } from "./goodput.js";
-import { bytes, duration } from "./progress.js";
+import { bytes, duration } from "../core/units.js";
 
 /** Answers that are shown, and objects that are listed one by one. */
 const SHOWN = { answers: 2, objects: 20, text: 120 };

@@ -1,4 +1,5 @@
 import type { Progress } from "../core/stage.js";
+import { bytes, duration } from "../core/units.js";
 
 /** Shows how far stages are: a bar that is drawn over in a terminal, now and then a line in a pipe. */
 export interface ProgressView {
@@ -92,19 +93,4 @@ export function describe(progress: Progress, left: number | null): string {
   if (left !== null) parts.push(`${duration(left)} left`);
   if (note !== undefined) parts.push(note);
   return `${stage.padEnd(10)} ${parts.join(", ")}`.trimEnd();
-}
-
-/** "1.5 GB", in powers of ten. */
-export function bytes(count: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  const power = Math.min(Math.floor(Math.log10(Math.max(count, 1)) / 3), units.length - 1);
-  return power === 0 ? `${count} B` : `${(count / 1000 ** power).toFixed(1)} ${units[power]}`;
-}
-
-/** "42 s", "3 min 5 s", "2 h 10 min". */
-export function duration(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }

@@ -1,20 +1,8 @@
-import { downloadDefinition } from "../activities/download/index.js";
-import { evaluateDefinition } from "../activities/evaluate/index.js";
-import { preprocessDefinition } from "../activities/preprocess/index.js";
-import { publishDefinition } from "../activities/publish/index.js";
-import { finishedStage, stageDirectory, type StageDefinition } from "../activities/stage.js";
-import { trainDefinition } from "../activities/train/index.js";
+import { DEFINITIONS } from "../activities/definitions.js";
+import { finishedStage, stageDirectory } from "../activities/stage.js";
 import type { RunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../core/stage.js";
-
-const DEFINITIONS: Readonly<Record<StageName, StageDefinition>> = {
-  download: downloadDefinition,
-  preprocess: preprocessDefinition,
-  train: trainDefinition,
-  evaluate: evaluateDefinition,
-  publish: publishDefinition,
-};
 
 /**
  * Results of the stages before `name` that this config's run left below `root`: each one's outputs decide where the

@@ -4,7 +4,8 @@ import type { FinetuneResult } from "../workflows/contract.js";
 import { goodputLines } from "./goodput.js";
 import { follow } from "./follow.js";
 import { Interrupted, untilInterrupted } from "./interrupt.js";
-import { duration, progressView } from "./progress.js";
+import { duration } from "../core/units.js";
+import { progressView } from "./progress.js";
 
 /** Shows a run until it ends, and then what came of it; an interrupt ends the showing alone. Resolves to the exit code. */
 export async function watchRun(client: Client, workflowId: string): Promise<number> {

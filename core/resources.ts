@@ -43,8 +43,3 @@ export function runNeeds(model: GptjConfig, train: RunConfig["train"]): Needs {
     diskBytes: least.diskBytes + least.parameters * 2 * 4,
   };
 }
-
-/** Bytes for people: "96.8 GB". */
-export function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(bytes < 1e9 ? 3 : 1)} GB`;
-}

@@ -1,6 +1,7 @@
 import { lstat, mkdir, readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { forecast } from "../activities/forecast.js";
 import type { PlanDependencies } from "../activities/plan/index.js";
 import type { Environment } from "./environment.js";
 import { availableMemory, freeDisk, memoryLimit } from "../infra/machine.js";
@@ -27,6 +28,7 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
     checkTarget: (uri, wanted) => checkTarget(uri, s3SettingsOf(environment.variables), wanted),
     gpuWorkers: async () => ((await leaseState(temporal.client))?.workers ?? []).filter((worker) => worker.host === host).length,
     searchAttributes: () => knownAttributes(temporal),
+    forecast: (config) => forecast(config, stages.root),
   };
 }
 

@@ -13,6 +13,7 @@ import {
 import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
 import { ConfigError } from "../core/errors.js";
 import { inputsFrom, type StageName, type StageResult } from "../core/stage.js";
+import { bytes } from "../core/units.js";
 import {
   QUERIES,
   SEARCH_ATTRIBUTES,
@@ -178,12 +179,15 @@ function gateWord(gate: unknown): string {
 function noteOf({ metrics }: StageResult): string {
   return Object.entries(metrics)
     .flatMap(([name, value]) =>
-      name !== "seconds" && (typeof value === "number" || typeof value === "string") ? [`${name} ${short(value)}`] : [],
+      name !== "seconds" && (typeof value === "number" || typeof value === "string") ? [`${name} ${short(name, value)}`] : [],
     )
     .join(", ")
     .slice(0, 300);
 }
 
-function short(value: number | string): string {
-  return typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(4) : String(value);
+function short(name: string, value: number | string): string {
+  if (typeof value === "string") return value;
+  if (name.startsWith("bytes")) return bytes(value);
+  const figure = Number.isInteger(value) ? value.toLocaleString("en") : value.toPrecision(4);
+  return figure;
 }

@@ -1,11 +1,10 @@
 import { createHash } from "node:crypto";
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { outputNamed, type Progress, type StageResult } from "../../core/stage.js";
 import {
+  beginStage,
   finishStage,
   finishedStage,
-  stageDirectory,
   type StageContext,
   type StageDefinition,
   type StageFiles,
@@ -48,8 +47,7 @@ type Report = (change: Partial<Progress>) => void;
  * call: local files are digested, a branch is resolved to its commit, and only an equal outcome counts as reused.
  */
 export async function download(dependencies: DownloadDependencies, request: StageRequest, context: StageContext): Promise<StageResult> {
-  const directory = stageDirectory(downloadDefinition, request);
-  await mkdir(directory, { recursive: true });
+  const directory = await beginStage(dependencies.files, downloadDefinition, request);
   let progress: Progress = { stage: "download", done: 0, total: 0, unit: "bytes" };
   const report: Report = (change) => void (progress = { ...progress, ...change });
   const ticking = setInterval(() => context.progress(progress), REPORT_MS);

@@ -4,9 +4,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { parseGptjConfig, type GptjConfig } from "../../core/model/config.js";
-import { gigabytes, runNeeds } from "../../core/resources.js";
+import { runNeeds } from "../../core/resources.js";
+import { bytes as readable } from "../../core/units.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
 import { planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "../download/plan.js";
+import type { Forecast } from "../forecast.js";
 import type { StageContext } from "../stage.js";
 
 /** What planning is handed: the place where the run would run. */
@@ -24,6 +26,8 @@ export interface PlanDependencies extends Places {
   gpuWorkers(): Promise<number>;
   /** those of ours that the namespace knows */
   searchAttributes(): Promise<readonly SearchAttributeName[]>;
+  /** what a run of a config that names its target would do with each stage */
+  forecast(config: RunConfig): Promise<readonly Forecast[]>;
 }
 
 /** Milliseconds between looks at who has registered. */
@@ -50,26 +54,26 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     const needs = runNeeds(await modelConfig(source, context.signal), config.train);
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     notes.push(
-      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${gigabytes(needs.memoryBytes)} of memory, the run ${gigabytes(needs.diskBytes)} of disk`,
+      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${readable(needs.memoryBytes)} of memory, the run ${readable(needs.diskBytes)} of disk`,
     );
     const { total, available } = dependencies.memory();
-    const asked = { model: config.model.source, need: gigabytes(needs.memoryBytes) };
+    const asked = { model: config.model.source, need: readable(needs.memoryBytes) };
     if (needs.memoryBytes > total)
       problems.push(
         new UserError("this machine has too little memory for the model: take a smaller one, or a larger machine", {
           ...asked,
-          have: gigabytes(total),
+          have: readable(total),
         }).message,
       );
-    else if (needs.memoryBytes > available) notes.push(`memory is short now: ${gigabytes(available)} free of ${gigabytes(total)}`);
+    else if (needs.memoryBytes > available) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
     const disk = await dependencies.disk();
     // what lies there may be this run's own, from before it was interrupted
     if (needs.diskBytes + download > disk.free + disk.used)
       problems.push(
         new UserError("the disk has too little room for the run: make room, or set ROSLIN_HOME to a larger disk", {
           directory: disk.directory,
-          need: gigabytes(needs.diskBytes + download),
-          have: gigabytes(disk.free),
+          need: readable(needs.diskBytes + download),
+          have: readable(disk.free),
         }).message,
       );
   });
@@ -89,8 +93,14 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
         : `${problems.length} things are in the way:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
     );
 
+  const whole = { ...config, publish: { ...config.publish, target } };
+  const stages = await dependencies.forecast(whole);
+  const reused = stages.filter((each) => each.reused).map(({ stage }) => stage);
+  const first = stages.find((each) => !each.reused);
+  if (reused.length > 0) notes.push(`reused: ${reused.join(", ")}`);
+  if (first !== undefined) notes.push(`from ${first.stage} on it runs: ${first.why}`);
   return {
-    config: { ...config, publish: { ...config.publish, target } },
+    config: whole,
     host: dependencies.host,
     searchAttributes: await dependencies.searchAttributes(),
     notes,

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { trainingPlan } from "../../core/data/order.js";
 import { NoRoomError, UserError } from "../../core/errors.js";
-import { activationBytes, gigabytes, trainingNeeds, type Needs } from "../../core/resources.js";
+import { activationBytes, trainingNeeds, type Needs } from "../../core/resources.js";
+import { bytes as readable } from "../../core/units.js";
 import { capacityOf } from "../../core/parallel/plan.js";
 import { sharedLayout } from "../../core/parallel/layout.js";
 import { outputNamed, type StageResult } from "../../core/stage.js";
@@ -14,6 +15,7 @@ import type { TensorSpec } from "../../infra/safetensors-writer.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import type { openTokens } from "../../infra/tokens.js";
 import {
+  beginStage,
   checkInputs,
   finishedStage,
   reusableStage,
@@ -102,6 +104,7 @@ export async function beginTraining(
   const finished = await reusableStage(deps.files, directory, context);
   if (finished !== null) return { finished };
   await checkInputs(deps.files, trainDefinition, request, context.signal);
+  await beginStage(deps.files, trainDefinition, request);
   await mkdir(join(directory, SHARDS), { recursive: true });
 
   const inputs = trainDefinition.inputs.map((name) => outputNamed(request.inputs, name));
@@ -205,8 +208,8 @@ function checkRoom(deps: TrainDeps, directory: string, { parameters, memoryBytes
   const Lack = isFirst ? UserError : NoRoomError;
   if (memoryBytes > have)
     throw new Lack("training this model needs more memory than this machine has free", {
-      need: gigabytes(memoryBytes),
-      have: gigabytes(have),
+      need: readable(memoryBytes),
+      have: readable(have),
       parameters,
     });
   // what an earlier attempt left is part of what this one needs
@@ -214,8 +217,8 @@ function checkRoom(deps: TrainDeps, directory: string, { parameters, memoryBytes
   const free = deps.freeDisk(directory) + shards.reduce((sum, bytes) => sum + bytes, 0);
   if (diskBytes > free)
     throw new NoRoomError("the checkpoints need more disk than is free; free some, or lower train.keepCheckpoints", {
-      need: gigabytes(diskBytes),
-      have: gigabytes(free),
+      need: readable(diskBytes),
+      have: readable(free),
       directory,
     });
 }

@@ -11,7 +11,7 @@ import { answers } from "../../infra/servers/ports.js";
 import type { Command } from "../command.js";
 import type { Environment } from "../../workers/environment.js";
 import { toolPlaces } from "../machine.js";
-import { bytes } from "../progress.js";
+import { bytes } from "../../core/units.js";
 import { runningState } from "../state.js";
 
 /** One requirement: what was found, and what to do when it is not met. */

@@ -1,7 +1,11 @@
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
-import { parseRunConfig } from "../../core/config/schema.js";
+import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
+import { forecast } from "../../activities/forecast.js";
+import { defaultTarget } from "../../workers/artifact-deps.js";
+import type { Environment } from "../../workers/environment.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
 import type { Command } from "../command.js";
@@ -21,6 +25,8 @@ export const start: Command = {
     });
     const config = values.config === undefined ? parseRunConfig(null) : await readConfig(values.config);
     const workflowId = values.id ?? `finetune-${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}`;
+    // elsewhere the run's own notes tell
+    if (!environment.externalTemporal) await tell(config, environment);
     return withClient(await temporalVariables(environment), async (client) => {
       try {
         const staticSummary = `${config.model.source} on ${config.dataset.source}`.slice(0, 200);
@@ -34,3 +40,10 @@ export const start: Command = {
     });
   },
 };
+
+/** Says which stages the run will reuse, and why it runs the others. */
+async function tell(config: RunConfig, environment: Environment): Promise<void> {
+  const target = (config.publish.target ?? defaultTarget(environment)).replace(/\/+$/, "");
+  const stages = await forecast({ ...config, publish: { ...config.publish, target } }, join(environment.home, "stages"));
+  for (const { stage, reused, why } of stages) console.error(`${stage.padEnd(10)} ${reused ? "is reused" : "runs     "}  ${why}`);
+}

@@ -1,6 +1,6 @@
 import { mkdir, statfs } from "node:fs/promises";
 import { UserError } from "../../core/errors.js";
-import { gigabytes } from "../../core/resources.js";
+import { bytes as readable } from "../../core/units.js";
 import type { Origin } from "../../core/stage.js";
 
 /** A file of a remote place at one version. */
@@ -62,7 +62,7 @@ export async function checkRoom(directory: string, bytes: number, remedy: string
   if (bytes > bavail * bsize)
     throw new UserError(`the disk has too little room for the download: make room, or set ${remedy} to a larger disk`, {
       directory,
-      need: gigabytes(bytes),
-      have: gigabytes(bavail * bsize),
+      need: readable(bytes),
+      have: readable(bavail * bsize),
     });
 }

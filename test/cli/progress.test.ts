@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Progress } from "../../core/stage.js";
-import { bytes, describe, duration, progressView, secondsLeft } from "../../cli/progress.js";
+import { describe, progressView, secondsLeft } from "../../cli/progress.js";
+import { bytes, duration } from "../../core/units.js";
 
 const steps = (done: number, more: Partial<Progress> = {}): Progress => ({ stage: "train", done, total: 40, unit: "steps", ...more });
 
@@ -99,5 +100,5 @@ test("a terminal gets a bar that is drawn over and fits its width", () => {
 
 test("bytes and durations are short", () => {
   assert.deepEqual([0, 999, 1000, 53_400_000, 24.2e9].map(bytes), ["0 B", "999 B", "1.0 kB", "53.4 MB", "24.2 GB"]);
-  assert.deepEqual([0.4, 59, 61, 7300].map(duration), ["0 s", "59 s", "1 min 1 s", "2 h 1 min"]);
+  assert.deepEqual([0.4, 59, 61, 7300].map(duration), ["0.4 s", "59 s", "1 min 1 s", "2 h 1 min"]);
 });

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { forecast } from "../../../activities/forecast.js";
 import { plan, type PlanDependencies } from "../../../activities/plan/index.js";
 import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
@@ -50,6 +51,7 @@ const roomy = (): PlanDependencies => ({
   checkTarget: async () => undefined,
   gpuWorkers: async () => 8,
   searchAttributes: async () => ["RoslinStage"],
+  forecast: (asked) => forecast(asked, join(directory, "stages")),
 });
 const context = { signal: new AbortController().signal, progress: () => undefined };
 
