@@ -8,6 +8,7 @@ import { connectTemporal, stopWorker } from "./connect.js";
 import { inActivity } from "./context.js";
 import { deregister, stayRegistered } from "./lease.js";
 import { pausable } from "./pause.js";
+import { endOrphans, workerIdentity } from "./predecessor.js";
 import { makeStages } from "./stages.js";
 
 /**
@@ -24,6 +25,7 @@ function wholeNumber(name: string, fallback?: number): number {
 async function main(): Promise<void> {
   const environment = readEnvironment(process.env, CHECKOUT);
   const slot = wholeNumber("ROSLIN_SLOT");
+  const name = `gpu-${slot}`;
   const self: GpuWorker = {
     queue: gpuQueue(hostname(), slot),
     host: hostname(),
@@ -57,6 +59,7 @@ async function main(): Promise<void> {
   const worker = await Worker.create({
     connection,
     namespace,
+    identity: workerIdentity(name, environment.home),
     taskQueue: self.queue,
     activities: { ...activities },
     maxConcurrentActivityTaskExecutions: 1,
@@ -71,6 +74,7 @@ async function main(): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, stop);
   // not waited for at the end: it may be asking a lease for which nobody answers any more
   void stayRegistered({ client, worker: self, signal: stopping.signal, busy: () => busy, seen: (state) => (lease = state) });
+  void endOrphans(client, name, environment.home);
   await worker.run();
 }
 

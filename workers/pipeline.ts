@@ -11,9 +11,12 @@ import { essentials } from "./essentials.js";
 import { awaitIdle } from "./lease.js";
 import { pausedActivities } from "./pause.js";
 import { planDependencies } from "./place.js";
+import { endOrphans, workerIdentity } from "./predecessor.js";
 import { makeStages } from "./stages.js";
 
 /** The pipeline worker: workflows, and every activity but training's ranks, on the queue `roslin`. */
+
+const NAME = "pipeline";
 
 function pipelineActivities(environment: Environment, temporal: Temporal): PipelineActivities {
   const stages = makeStages(environment);
@@ -45,6 +48,7 @@ async function main(): Promise<void> {
   const worker = await Worker.create({
     connection: temporal.connection,
     namespace: temporal.namespace,
+    identity: workerIdentity(NAME, environment.home),
     taskQueue: TASK_QUEUE,
     workflowBundle: existsSync(BUNDLE) ? { codePath: BUNDLE } : await bundleWorkflows(),
     activities: { ...pipelineActivities(environment, temporal) },
@@ -54,6 +58,7 @@ async function main(): Promise<void> {
     stickyQueueScheduleToStartTimeout: "2 seconds",
   });
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopWorker(worker));
+  void endOrphans(temporal.client, NAME, environment.home);
   await worker.run();
   await temporal.connection.close();
 }

@@ -36,7 +36,7 @@ export function temporalServer(options: {
       ],
       variables: options.variables,
       log: join(home, "logs", "temporal.log"),
-      graceMs: 10_000,
+      graceMs: 5000,
       ports: Object.values(ports),
       // through the UI's server: then the frontend, its namespace and the UI are all there
       ready: async () => (await httpStatus(`${uiAddress}/api/v1/namespaces/default`)) === 200,
