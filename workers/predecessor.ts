@@ -33,7 +33,7 @@ export async function endOrphans(client: Client, name: string, home: string): Pr
     })) {
       const { raw } = await client.workflow.getHandle(workflowId, runId).describe();
       for (const { activityId, state, paused, lastWorkerIdentity } of raw.pendingActivities ?? []) {
-        if (state !== STARTED || paused === true || !isPredecessor(lastWorkerIdentity ?? "", name, home)) continue;
+        if (Number(state) !== STARTED || paused === true || !isPredecessor(lastWorkerIdentity ?? "", name, home)) continue;
         const failure = ApplicationFailure.create({ message: "its worker was killed", type: "WorkerKilled" });
         await client.activity.fail({ workflowId, runId, activityId: activityId! }, failure);
       }

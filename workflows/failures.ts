@@ -5,7 +5,7 @@ import { NON_RETRYABLE } from "../core/errors.js";
 export type Verdict = "fatal" | "error" | "lost";
 
 /** Failures that say that a process went away, not that something is wrong with the work. */
-const LOST: readonly string[] = ["PeerLostError", "WorkerShutdown", "RankEnded", "ActivityPause", "ActivityReset"];
+const LOST: readonly string[] = ["PeerLostError", "WorkerShutdown", "WorkerKilled", "RankEnded", "ActivityPause", "ActivityReset"];
 
 /** The failure below an activity's wrapper, which says nothing itself. */
 export function causeOf(error: unknown): unknown {
