@@ -16,10 +16,14 @@ export async function leftByRun(home: string, s3: NonNullable<UpState["s3"]>): P
   return patiently(async () => [...(await halfFiles(home)), ...(await attemptFiles(home)), ...(await uploads(s3))]);
 }
 
+/** What a run has left on this machine that it should not, however it ended: files that were being written, shared memory, sockets. */
+export async function leftInHome(home: string): Promise<string[]> {
+  return patiently(async () => [...(await temporaryFiles(home)), ...(await attemptFiles(home))]);
+}
+
 /** What a cancelled run has left that it should not; what it goes on from, such as parts of downloads, may stay. */
 export async function leftByCancelled(home: string, s3: NonNullable<UpState["s3"]>): Promise<string[]> {
-  const temporary = async (): Promise<string[]> => (await halfFiles(home)).filter((name) => name.endsWith(".tmp"));
-  return patiently(async () => [...(await temporary()), ...(await attemptFiles(home)), ...(await uploads(s3))]);
+  return patiently(async () => [...(await temporaryFiles(home)), ...(await attemptFiles(home)), ...(await uploads(s3))]);
 }
 
 /** What a stopped machine has left: processes that know its home, ports. */
@@ -45,6 +49,10 @@ async function patiently(look: () => Promise<string[]>): Promise<string[]> {
 async function halfFiles(home: string): Promise<string[]> {
   const names = await Promise.all(["stages", "hub-cache"].map((place) => readdir(join(home, place), { recursive: true }).catch(() => [])));
   return names.flat().filter((name) => /\.(tmp|part)$/.test(name));
+}
+
+async function temporaryFiles(home: string): Promise<string[]> {
+  return (await halfFiles(home)).filter((name) => name.endsWith(".tmp"));
 }
 
 async function attemptFiles(home: string): Promise<string[]> {
