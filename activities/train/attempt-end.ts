@@ -43,8 +43,8 @@ function describe(left: readonly Whereabouts[], dead: readonly Whereabouts[], wo
   if (dead.length > 0) {
     if (!seen) return { ...calm, what: "everything was killed" };
     if (dead.length === workers && workers > 1) return { ...calm, what: `all ${workers} workers died at once` };
-    const lost = dead.flatMap(({ worker, step }): Loss[] =>
-      step === null ? [] : [{ worker, step, shards: hostedShards(shards, workers, worker) }],
+    const lost = dead.flatMap(({ worker, step, shard }): Loss[] =>
+      step === null ? [] : [{ worker, step, shards: hostedShards(shards, workers, worker), shard }],
     );
     return { ...calm, what: `${list(dead)} of ${workers} died`, lost };
   }

@@ -27,12 +27,18 @@ export function repeatedLoss(entries: readonly Pick<LogEntry, "kind">[]): Poison
 /** Of several deaths the earliest step: the others died on their way to it. */
 function newest({ lost }: EndEntry): Poison {
   const step = Math.min(...lost.map((loss) => loss.step));
-  return { step, shards: shardsAt(lost, step), times: 1 };
+  return { step, shards: shardsAt(lost, step), shard: shardIn(lost, step), times: 1 };
 }
 
-function narrowed({ step, shards, times }: Poison, lost: readonly Loss[]): Poison | null {
-  const common = shardsAt(lost, step).filter((shard) => shards.includes(shard));
-  return common.length === 0 ? null : { step, shards: common, times: times + 1 };
+function narrowed({ step, shards, shard, times }: Poison, lost: readonly Loss[]): Poison | null {
+  const common = shardsAt(lost, step).filter((each) => shards.includes(each));
+  return common.length === 0 ? null : { step, shards: common, shard: shardIn(lost, step) === shard ? shard : null, times: times + 1 };
+}
+
+/** The shard whose rows were in a graph, where one worker died at the step. */
+function shardIn(lost: readonly Loss[], step: number): number | null {
+  const here = lost.filter((loss) => loss.step === step);
+  return here.length === 1 ? here[0]!.shard : null;
 }
 
 function shardsAt(lost: readonly Loss[], step: number): number[] {
@@ -40,7 +46,8 @@ function shardsAt(lost: readonly Loss[], step: number): number[] {
 }
 
 /** The end of a run whose step kills: it names the rows that were at work, by their index in the data file. */
-export function poisonError({ step, shards, times }: Poison, split: TokenSplit, train: RunConfig["train"]): UserError {
+export function poisonError({ step, shards: hosted, shard, times }: Poison, split: TokenSplit, train: RunConfig["train"]): UserError {
+  const shards = shard === null ? hosted : [shard];
   const parts = planStep(split, train, step).microBatches.flatMap((batch) => batch.shards.filter(({ shard }) => shards.includes(shard)));
   const named = (values: readonly number[]): string => [...new Set(values)].sort((a, b) => a - b).join(" ");
   return new UserError(

@@ -186,7 +186,7 @@ class Rank {
     const { attempt, worker, deps } = this;
     const entry = attempt.resumeFrom === null ? null : this.log.entries[attempt.resumeFrom - 1];
     const resume = entry?.kind === "checkpoint" ? { updates: entry.updates, files: entry.shards.map((shard) => shard.file) } : null;
-    const thread = deps.startCompute({ attempt, worker, control: this.control.words.buffer, resume });
+    const thread = deps.startCompute({ attempt, worker, control: this.control.words.buffer, whereabouts: this.whereabouts!.file, resume });
     thread.on("message", (message: ComputeMessage) => this.hearCompute(message));
     thread.on("error", (error) => this.failHere(error));
     this.threadEnded = new Promise((resolve) => thread.once("exit", resolve));

@@ -130,6 +130,8 @@ export interface Loss {
   readonly step: number;
   /** those that it hosted */
   readonly shards: readonly number[];
+  /** the one whose rows were in a graph when it died; null where it was none's */
+  readonly shard: number | null;
 }
 
 /** A step that took its worker with it again and again. */
@@ -138,6 +140,8 @@ export interface Poison {
   readonly step: number;
   /** those that every one of the dead workers hosted */
   readonly shards: readonly number[];
+  /** the one whose rows were in a graph at every death; null where that was not so */
+  readonly shard: number | null;
   readonly times: number;
 }
 

@@ -18,9 +18,14 @@ export interface Whereabouts {
   readonly started: string | null;
   /** the step at work, 0-based; null while it loads or saves */
   readonly step: number | null;
+  /** the one shard on whose rows it works, while it works on one's */
+  readonly shard: number | null;
   /** null: it died, or is still at it */
   readonly ended: { readonly how: Ending; readonly message: string } | null;
 }
+
+/** The first bytes are the compute thread's own. */
+const SHARD_BYTES = 4;
 
 /** Longer than what is written before the end, so that each text covers the one before. */
 const BYTES = 256;
@@ -31,14 +36,16 @@ function fileName(generation: number, worker: number): string {
 
 /** A worker's own file. */
 export class WhereaboutsFile {
-  private readonly file: number;
-  private now: Whereabouts;
+  /** open for the compute thread as well */
+  readonly file: number;
+  private now: Omit<Whereabouts, "shard">;
 
   constructor(directory: string, generation: number, process: Pick<Whereabouts, "worker" | "pid" | "started">) {
     mkdirSync(join(directory, WHEREABOUTS), { recursive: true });
     this.file = openSync(join(directory, WHEREABOUTS, fileName(generation, process.worker)), "w");
     this.now = { ...process, step: null, ended: null };
-    writeSync(this.file, this.text(), 0);
+    tellShard(this.file, null);
+    write(this.file, this.text(), SHARD_BYTES);
   }
 
   /** The worker begins with a step (0-based), or with something else. */
@@ -55,17 +62,26 @@ export class WhereaboutsFile {
     closeSync(this.file);
   }
 
-  private write(now: Whereabouts): void {
+  private write(now: Omit<Whereabouts, "shard">): void {
     this.now = now;
-    try {
-      writeSync(this.file, this.text(), 0);
-    } catch {
-      // a full disk: what this file is for is not worth a training
-    }
+    write(this.file, this.text(), SHARD_BYTES);
   }
 
   private text(): string {
     return JSON.stringify(this.now).padEnd(BYTES);
+  }
+}
+
+/** Notes on whose rows the compute thread works, a few microseconds each time. */
+export function tellShard(file: number, shard: number | null): void {
+  write(file, `${shard ?? ""}`.padEnd(SHARD_BYTES), 0);
+}
+
+function write(file: number, text: string, position: number): void {
+  try {
+    writeSync(file, text, position);
+  } catch {
+    // a full disk: what this file is for is not worth a training
   }
 }
 
@@ -79,9 +95,11 @@ export async function readWhereabouts(directory: string, generation: number): Pr
 
 function parse(name: string, text: string): Whereabouts {
   try {
-    return JSON.parse(text) as Whereabouts;
+    const shard = text.slice(0, SHARD_BYTES).trim();
+    const rest = JSON.parse(text.slice(SHARD_BYTES)) as Omit<Whereabouts, "shard">;
+    return { ...rest, shard: shard === "" ? null : Number(shard) };
   } catch {
     // killed before it wrote, or the power went: nothing is known of it
-    return { worker: Number(/w(\d+)/.exec(name)![1]), pid: 0, started: null, step: null, ended: null };
+    return { worker: Number(/w(\d+)/.exec(name)![1]), pid: 0, started: null, step: null, shard: null, ended: null };
   }
 }

@@ -7,6 +7,8 @@ export function deadlyVariables(deadly: {
   readonly step: number;
   readonly shard: number;
   readonly signal: NodeJS.Signals;
+  /** at the step's first barrier, or in the shard's first graph */
+  readonly place: "barrier" | "graph";
 }): Record<string, string> {
   const preload = pathToFileURL(join(import.meta.dirname, "deadly-step.js")).href;
   return {
@@ -14,6 +16,7 @@ export function deadlyVariables(deadly: {
     DEADLY_STEP: `${deadly.step}`,
     DEADLY_SHARD: `${deadly.shard}`,
     DEADLY_SIGNAL: deadly.signal,
+    DEADLY_PLACE: deadly.place,
     DEADLY_FILE: deadly.file,
   };
 }

@@ -18,7 +18,7 @@ const DEADLY_STEP = 25;
 let machine: Machine;
 before(async () => {
   machine = await startMachine(3, (home) =>
-    deadlyVariables({ file: join(home, "deadly"), step: DEADLY_STEP, shard: 1, signal: "SIGKILL" }),
+    deadlyVariables({ file: join(home, "deadly"), step: DEADLY_STEP, shard: 1, signal: "SIGKILL", place: "barrier" }),
   );
 });
 after(() => machine?.stop());

@@ -20,10 +20,16 @@ const TRAIN = { shards: 4, microBatch: 1, accumulation: 2, epochs: 4, learningRa
 const ROWS = 21;
 
 /** Makes the step deadly `times` times for whoever hosts the shard; returns how often it was not yet. */
-function deadly(t: TestContext, { request }: Job, times: number, signal: NodeJS.Signals = "SIGKILL"): () => number {
+function deadly(
+  t: TestContext,
+  { request }: Job,
+  times: number,
+  signal: NodeJS.Signals = "SIGKILL",
+  place: "barrier" | "graph" = "barrier",
+): () => number {
   const file = join(request.root, "deadly");
   for (let number = 1; number <= times; number++) writeFileSync(`${file}.${number}`, "");
-  const variables = deadlyVariables({ file, step: STEP, shard: SHARD, signal });
+  const variables = deadlyVariables({ file, step: STEP, shard: SHARD, signal, place });
   const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
   Object.assign(process.env, variables);
   t.after(() => {
@@ -57,7 +63,7 @@ test("a step that kills its worker three times in a row stops the run with step,
   assert.equal(left(), 2, "a fourth worker was not given to it");
   assert.deepEqual(
     ends(made).map(({ lost, poison }) => [lost, poison?.times ?? null]),
-    [null, null, 3].map((times) => [[{ worker: SHARD, step: STEP, shards: [SHARD] }], times]),
+    [null, null, 3].map((times) => [[{ worker: SHARD, step: STEP, shards: [SHARD], shard: null }], times]),
   );
   const mended = await trainLocally(trainDeps, request, 4, context());
   assert.equal(left(), 0, "twice more it died on the way");
@@ -70,6 +76,12 @@ test("of a worker with several shards those are named that every dead worker hos
   const made = await job(t, madeRows(ROWS), TRAIN);
   deadly(t, made, 3);
   await assert.rejects(trainLocally(trainDeps, made.request, 2, made.context()), /\[step=7, shards=2 3, rows=[\d ]+, times=3\]$/);
+});
+
+test("of a worker with all shards that one is named whose rows were in a graph at every death", async (t) => {
+  const made = await job(t, madeRows(ROWS), TRAIN);
+  deadly(t, made, 3, "SIGKILL", "graph");
+  await assert.rejects(trainLocally(trainDeps, made.request, 1, made.context()), /\[step=7, shards=3, rows=\d+ \d+, times=3\]$/);
 });
 
 test("a worker that is asked to stop in the same step again and again is no crash", async (t) => {

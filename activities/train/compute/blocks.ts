@@ -13,6 +13,7 @@ export async function blocksForward(engine: Engine, rows: readonly HostedRows[])
   for (let layer = 0; layer < engine.config.layers; layer++)
     for (const row of rows) {
       const { plan, packed, inputs } = row;
+      engine.control.at(plan.shard);
       const [x, y] = [inputs[layer]!, inputs[layer + 1]!].map((values) => floats(values, plan.tokens, D)) as [Tensor, Tensor];
       await blockForward(engine.run, packed, x, engine.blockWeights(layer), activationsOf(engine, row, layer), y);
     }
@@ -41,6 +42,7 @@ export async function blocksBackward(engine: Engine, rows: readonly HostedRows[]
         const offset = layout.blockOffsets[index]!;
         slopes[`d.${name.slice(prefix.length)}`] = floats(slot.subarray(offset, offset + elements(shape)), ...shape);
       });
+      engine.control.at(row.plan.shard);
       await blockBackward(engine, row, layer, slopes);
     }
     engine.barrier();

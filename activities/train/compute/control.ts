@@ -22,9 +22,18 @@ export class AbortedError extends Error {
 /** Both sides of the shared words. */
 export class Control {
   readonly words: Int32Array<SharedArrayBuffer>;
+  private readonly tell: (shard: number | null) => void;
+  private shard: number | null = null;
 
-  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(WORDS * 4)) {
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(WORDS * 4), tell: (shard: number | null) => void = () => undefined) {
     this.words = new Int32Array(buffer);
+    this.tell = tell;
+  }
+
+  /** Compute thread: whose rows it works on from now on, for whoever looks after its death; null: no single shard's. */
+  at(shard: number | null): void {
+    if (shard !== this.shard) this.tell(shard);
+    this.shard = shard;
   }
 
   /** Main thread: lets barrier `index` go. */

@@ -121,6 +121,7 @@ export class Engine {
   /** Waits for all workers; what the hub answers to `record` at a step's end is what it wants done. */
   barrier(record?: unknown): Directive {
     const index = ++this.barriers;
+    this.control.at(null);
     this.arrive(index, record);
     const started = performance.now();
     const directive = this.control.wait(index);

@@ -10,6 +10,7 @@ import type { ModelFiles, SafetensorsFile } from "../../../infra/model-files.js"
 import type { createSession } from "../../../infra/onnx/session.js";
 import type { openTokens } from "../../../infra/tokens.js";
 import type { StepRecord, TrainAttempt } from "../types.js";
+import { tellShard } from "../whereabouts.js";
 import { Control } from "./control.js";
 import { Engine, openSessions } from "./engine.js";
 import { copyOf, fillFromBase, fillFromCheckpoint, type TensorCopy } from "./state.js";
@@ -22,6 +23,8 @@ export interface ComputeInput {
   readonly attempt: TrainAttempt;
   readonly worker: number;
   readonly control: SharedArrayBuffer;
+  /** the open file of this worker's whereabouts */
+  readonly whereabouts: number;
   /** shard files of the checkpoint to resume from, by shard; null from the base model */
   readonly resume: { readonly updates: number; readonly files: readonly string[] } | null;
 }
@@ -53,7 +56,7 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick
   const { attempt, worker, resume } = input;
   const { train } = attempt.config;
   const say = (message: ComputeMessage, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
-  const control = new Control(input.control);
+  const control = new Control(input.control, (shard) => tellShard(input.whereabouts, shard));
   const model = deps.openModel(fileURLToPath(outputNamed(attempt.inputs, "model").uri));
   const split = (await deps.openTokens(fileURLToPath(outputNamed(attempt.inputs, "tokens").uri))).train;
   const layout = sharedLayout(model.config, train.shards, attempt.capacity);

@@ -7,7 +7,7 @@ import { test, type TestContext } from "node:test";
 import { noteEnd } from "../../../activities/train/attempt-end.js";
 import { openLog, type CommitLog } from "../../../activities/train/log.js";
 import type { EndEntry } from "../../../activities/train/types.js";
-import { WhereaboutsFile } from "../../../activities/train/whereabouts.js";
+import { tellShard, WhereaboutsFile } from "../../../activities/train/whereabouts.js";
 import { memoryStore } from "../../../infra/store/memory.js";
 
 const SHARDS = 8;
@@ -63,7 +63,7 @@ test("who died in a step is named with its shards, and the log says it once", as
   await attempt(hears, dies(4), hears);
   const entry = await end();
   assert.equal(entry?.what, "worker 1 at step 4 of 3 died");
-  assert.deepEqual(entry.lost, [{ worker: 1, step: 4, shards: [2, 3, 4] }]);
+  assert.deepEqual(entry.lost, [{ worker: 1, step: 4, shards: [2, 3, 4], shard: null }]);
   assert.ok(!existsSync(join(directory, "whereabouts")));
   assert.equal(await end(), null);
   assert.equal(log.entries.length, 2);
@@ -76,9 +76,28 @@ test("three deaths in a row at one step are poison, wherever its shard was hoste
   await attempt(dies(4), hears);
   await end();
   await attempt(dies(4), hears, hears);
-  assert.deepEqual((await end())?.poison, { step: 4, shards: [0, 1], times: 3 });
+  assert.deepEqual((await end())?.poison, { step: 4, shards: [0, 1], shard: null, times: 3 });
   await attempt(dies(4), hears, hears);
   assert.equal((await end())?.poison, null);
+});
+
+test("where every death came with one shard's rows in a graph, it alone is named", async (t) => {
+  const { attempt, end } = await run(t);
+  const diesIn =
+    (shard: number): Leave =>
+    (file) => {
+      file.at(4);
+      tellShard(file.file, shard);
+    };
+  for (const poison of [null, null, { step: 4, shards: [0, 1, 2, 3], shard: 3, times: 3 }]) {
+    await attempt(diesIn(3), hears);
+    assert.deepEqual((await end())?.poison, poison);
+  }
+  for (const shard of [3, 3, 2]) {
+    await attempt(diesIn(shard), hears);
+    const poison = (await end())?.poison;
+    if (shard === 2) assert.deepEqual(poison, { step: 4, shards: [0, 1, 2, 3], shard: null, times: 3 });
+  }
 });
 
 test("deaths at other steps, at other shards, or with a checkpoint beyond in between are no repetition", async (t) => {
