@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   schedule: async () => (await import("./commands/schedule.js")).schedule,
   inspect: async () => (await import("./commands/inspect.js")).inspect,
   bench: async () => (await import("./commands/bench.js")).bench,
+  gc: async () => (await import("./commands/gc.js")).gc,
 };
 
 /** Runs `roslin …args`; resolves to the exit code: 0, 2 for what the user must mend, 1 for the rest. */

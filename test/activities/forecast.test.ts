@@ -5,40 +5,13 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { DEFINITIONS } from "../../activities/definitions.js";
 import { forecast, type Forecast } from "../../activities/forecast.js";
-import { beginStage, finishStage, stageKey } from "../../activities/stage.js";
+import { beginStage } from "../../activities/stage.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
-import { inputsFrom, STAGES, type Artifact, type StageName, type StageResult } from "../../core/stage.js";
-import { artifactOf, sha256, writeFileAtomic } from "../../infra/files.js";
-import { lock } from "../../infra/lock.js";
+import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stage.js";
+import { files, finish } from "./made-stages.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-forecast-"));
 after(() => rmSync(root, { recursive: true }));
-const files = { writeFileAtomic, lock, artifactOf };
-
-const LEFT: Readonly<Record<StageName, readonly string[]>> = {
-  download: ["model", "dataset"],
-  preprocess: ["tokens"],
-  train: ["model"],
-  evaluate: ["report"],
-  publish: ["published"],
-};
-
-/** Outputs that depend on all that the stage's key does. */
-function outputsOf(stage: StageName, config: RunConfig, inputs: readonly Artifact[]): Artifact[] {
-  const key = stageKey(DEFINITIONS[stage], { config, inputs });
-  return LEFT[stage].map((name) => ({ name, uri: "s3://elsewhere/x", sha256: sha256(`${key} ${name}`), bytes: 1 }));
-}
-
-async function finish(config: RunConfig, place: string, until: StageName = "publish"): Promise<void> {
-  const results: StageResult[] = [];
-  for (const stage of STAGES.slice(0, STAGES.indexOf(until) + 1)) {
-    const request = { config, inputs: inputsFrom(results), root: place };
-    const directory = await beginStage(files, DEFINITIONS[stage], request);
-    const outputs = outputsOf(stage, config, request.inputs);
-    results.push(await finishStage(files, directory, { stage, outputs, metrics: { seconds: 75 } }));
-  }
-}
-
 /** Stages by what becomes of them: "download preprocess | train evaluate publish". */
 const split = (forecasts: readonly Forecast[]): string => {
   const names = (reused: boolean): string =>

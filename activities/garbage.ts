@@ -1,0 +1,85 @@
+import { randomUUID } from "node:crypto";
+import { lstat, readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { RunConfig } from "../core/config/schema.js";
+import { STAGES, type StageName } from "../core/stage.js";
+import { forecast } from "./forecast.js";
+import type { StageFiles } from "./stage.js";
+
+/** A stage's directory that no run needs. */
+export interface Garbage {
+  readonly stage: StageName;
+  readonly directory: string;
+  readonly bytes: number;
+}
+
+/** What begins the name of a directory that is being removed; no key begins with it. */
+const REMOVED = ".removed-";
+
+/** The stages' directories below `root` that none of these runs would reuse or go on in; the configs name their targets. */
+export async function findGarbage(root: string, configs: readonly RunConfig[]): Promise<Garbage[]> {
+  const needed = await neededBy(root, configs);
+  const found: Garbage[] = [];
+  for (const stage of STAGES)
+    for (const key of await readdir(join(root, stage)).catch(() => [])) {
+      const directory = join(root, stage, key);
+      if (!needed.has(directory)) found.push({ stage, directory, bytes: await bytesBelow(directory) });
+    }
+  return found;
+}
+
+async function neededBy(root: string, configs: readonly RunConfig[]): Promise<Set<string>> {
+  const forecasts = await Promise.all(configs.map((config) => forecast(config, root)));
+  return new Set(forecasts.flat().flatMap(({ directory }) => (directory === null ? [] : [directory])));
+}
+
+/**
+ * Removes a directory unless somebody works in it, or a run that `configs` now names needs it; says why when it stays.
+ * `discard` removes what the journals of its unfinished uploads tell of.
+ */
+export async function removeGarbage(
+  { lock }: Pick<StageFiles, "lock">,
+  root: string,
+  { directory }: Garbage,
+  configs: () => Promise<readonly RunConfig[]>,
+  discard: (journal: string) => Promise<void>,
+): Promise<string | null> {
+  let unlock: () => Promise<void>;
+  try {
+    unlock = await lock(join(directory, "lock"), new AbortController().signal, (holder) => {
+      throw new InUse(`${holder} works in it`);
+    });
+  } catch (error) {
+    if (error instanceof InUse) return error.message;
+    throw error;
+  }
+  try {
+    // a run that has begun since waits for the lock, or is among these
+    if ((await neededBy(root, await configs())).has(directory)) return "a run that has begun since needs it";
+    const uploads = join(directory, "uploads");
+    for (const name of await readdir(uploads).catch(() => [])) await discard(join(uploads, name));
+    // whoever comes meanwhile finds nothing, rather than half of it
+    const removed = join(root, `${REMOVED}${randomUUID()}`);
+    await rename(directory, removed);
+    await rm(removed, { recursive: true });
+    return null;
+  } finally {
+    await unlock();
+  }
+}
+
+class InUse extends Error {}
+
+/** Removes what an earlier removal was killed at. */
+export async function finishRemovals(root: string): Promise<void> {
+  for (const name of await readdir(root).catch(() => []))
+    if (name.startsWith(REMOVED)) await rm(join(root, name), { recursive: true, force: true });
+}
+
+async function bytesBelow(directory: string): Promise<number> {
+  const info = await lstat(directory);
+  if (!info.isDirectory()) return info.size;
+  let sum = 0;
+  for (const name of await readdir(directory)) sum += await bytesBelow(join(directory, name));
+  return sum;
+}

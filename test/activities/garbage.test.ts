@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { findGarbage, finishRemovals, removeGarbage, type Garbage } from "../../activities/garbage.js";
+import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
+import { STAGES } from "../../core/stage.js";
+import { lock } from "../../infra/lock.js";
+import { gc } from "../../cli/commands/gc.js";
+import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
+import { finish } from "./made-stages.js";
+
+const place = mkdtempSync(join(tmpdir(), "roslin-garbage-"));
+after(() => rmSync(place, { recursive: true }));
+let roots = 0;
+const newRoot = (): string => join(place, `stages-${roots++}`);
+const run = (train: object): RunConfig => parseRunConfig({ train, publish: { target: "s3://bucket/models" } });
+const discard = async (): Promise<void> => undefined;
+
+test("what a run would reuse or go on in is kept, the rest is found with its size", async () => {
+  const root = newRoot();
+  const kept = run({ seed: 1 });
+  await finish(kept, root, "train");
+  const [, , train, evaluate, publish] = await finish(run({ seed: 2 }), root);
+  writeFileSync(join(train!, "shard"), Buffer.alloc(1_000_000));
+  const found = await findGarbage(root, [kept]);
+  assert.deepEqual(
+    found.map(({ directory }) => directory),
+    [train, evaluate, publish],
+  );
+  assert.ok(found[0]!.bytes >= 1_000_000);
+  assert.deepEqual(await findGarbage(root, [kept, run({ seed: 2 })]), []);
+  assert.equal((await findGarbage(root, [])).length, 6);
+});
+
+test("a directory in which somebody works stays, and so does one that a run needs which began meanwhile", async () => {
+  const root = newRoot();
+  const [directory] = await finish(run({}), root, "download");
+  const garbage: Garbage = { stage: "download", directory: directory!, bytes: 1 };
+  const unlock = await lock(join(directory!, "lock"), new AbortController().signal, () => undefined);
+  assert.match((await removeGarbage({ lock }, root, garbage, async () => [], discard))!, new RegExp(`process ${process.pid} works in it`));
+  await unlock();
+  assert.match((await removeGarbage({ lock }, root, garbage, async () => [run({})], discard))!, /has begun since needs it/);
+  assert.ok(existsSync(join(directory!, "stage.json")));
+  assert.equal(await removeGarbage({ lock }, root, garbage, async () => [], discard), null);
+  assert.equal(existsSync(directory!), false);
+  assert.deepEqual(readdirSync(root), ["download"]);
+});
+
+test("uploads that a removed stage had begun are removed from the bucket first; where that fails it stays", async () => {
+  const root = newRoot();
+  const directories = await finish(run({}), root);
+  const directory = directories.at(-1)!;
+  mkdirSync(join(directory, "uploads"));
+  writeFileSync(join(directory, "uploads", "abc"), "{}");
+  const garbage: Garbage = { stage: "publish", directory, bytes: 1 };
+  const away = async (): Promise<void> => Promise.reject(new Error("S3 is away"));
+  await assert.rejects(
+    removeGarbage({ lock }, root, garbage, async () => [], away),
+    /S3 is away/,
+  );
+  assert.ok(existsSync(join(directory, "stage.json")));
+  const seen: string[] = [];
+  assert.equal(
+    await removeGarbage(
+      { lock },
+      root,
+      garbage,
+      async () => [],
+      async (journal) => void seen.push(journal),
+    ),
+    null,
+  );
+  assert.deepEqual(seen, [join(directory, "uploads", "abc")]);
+});
+
+test("a removal that was killed is finished by the next", async () => {
+  const root = newRoot();
+  mkdirSync(join(root, ".removed-1", "x"), { recursive: true });
+  await finishRemovals(root);
+  assert.deepEqual(readdirSync(root), []);
+  await finishRemovals(join(root, "none"));
+});
+
+test("roslin gc says what it would remove, and removes it when told to", async (t) => {
+  const root = newRoot();
+  const environment = readEnvironment({ ROSLIN_HOME: join(place, "home"), ROSLIN_S3: "external" }, CHECKOUT);
+  await finish(run({ seed: 1 }), root);
+  await finish(run({ seed: 2 }), root);
+  const config = join(place, "config.json");
+  writeFileSync(config, JSON.stringify({ train: { seed: 2 }, publish: { target: "s3://bucket/models/" } }));
+  const lines: string[] = [];
+  t.mock.method(console, "log", (line: string) => void lines.push(line));
+  t.mock.method(console, "error", () => undefined);
+  const call = ["--dir", root, "--config", config];
+  assert.equal(await gc.run(call, environment), 0);
+  assert.match(lines.at(-1)!, /^Remove these 3 directories, \d+\.\d kB with --yes$/);
+  assert.equal((await findGarbage(root, [])).length, 2 + 2 * 3);
+  assert.equal(await gc.run([...call, "--yes"], environment), 0);
+  assert.match(lines.at(-1)!, /^removed \d+\.\d kB; what 1 run needs is kept$/);
+  assert.equal((await findGarbage(root, [])).length, STAGES.length);
+  assert.equal(await gc.run(call, environment), 0);
+  assert.equal(lines.at(-1), "nothing to remove; what 1 run needs is kept");
+  await assert.rejects(gc.run(["--dir", root], environment), /--config for every run/);
+});
