@@ -29,9 +29,9 @@ export async function noteEnd(
     const { workers } = log.entries[generation - 1] as AttemptEntry;
     const dead = left.filter(({ ended, pid, started }) => ended === null && (started === null || processStart(pid) !== started));
     const end = describe(left, dead, workers, shards, seen);
-    const entry = { kind: "end", generation, ...end, poison: null } as const;
-    const repeated = end.lost.length === 0 ? null : repeatedLoss([...log.entries, entry]);
-    number = await log.append({ ...entry, poison: repeated !== null && repeated.times >= TIMES ? repeated : null });
+    const repeated = end.lost.length === 0 ? null : repeatedLoss(log.entries, end.lost);
+    const poison = repeated !== null && repeated.times >= TIMES ? repeated : null;
+    number = await log.append({ kind: "end", generation, ...end, poison });
   }
   await rm(join(directory, WHEREABOUTS), { recursive: true, force: true, maxRetries: 3 });
   return number === null ? null : (log.entries[number - 1] as EndEntry);
@@ -46,10 +46,10 @@ function describe(left: readonly Whereabouts[], dead: readonly Whereabouts[], wo
     const lost = dead.flatMap(({ worker, step, shard }): Loss[] =>
       step === null ? [] : [{ worker, step, shards: hostedShards(shards, workers, worker), shard }],
     );
-    return { ...calm, what: `${list(dead)} of ${workers} died`, lost };
+    return { ...calm, what: `${list(dead)} of ${workers} died${afterSteps(dead)}`, lost };
   }
   const silent = left.filter(({ ended }) => ended === null);
-  if (silent.length > 0) return { ...calm, what: `${list(silent)} of ${workers} did not answer` };
+  if (silent.length > 0) return { ...calm, what: `${list(silent)} of ${workers} did not answer${afterSteps(silent)}` };
   const first = (["asked", "failed", "told", "done"] as const).flatMap((how) => left.filter(({ ended }) => ended?.how === how))[0];
   const message = first?.ended?.message ?? null;
   if (first?.ended?.how === "asked") return { ...calm, what: "stopped on request", message };
@@ -61,5 +61,11 @@ function describe(left: readonly Whereabouts[], dead: readonly Whereabouts[], wo
 }
 
 function list(workers: readonly Whereabouts[]): string {
-  return workers.map(({ worker, step }) => `worker ${worker}${step === null ? "" : ` at step ${step}`}`).join(" and ");
+  return `worker${workers.length === 1 ? "" : "s"} ${workers.map(({ worker }) => worker).join(" and ")}`;
+}
+
+/** " after 7 steps": nothing of workers that had not begun. */
+function afterSteps(workers: readonly Whereabouts[]): string {
+  const steps = [...new Set(workers.flatMap(({ step }) => (step === null ? [] : [step])))].join(" and ");
+  return steps === "" ? "" : ` after ${steps} step${steps === "1" ? "" : "s"}`;
 }

@@ -2,32 +2,28 @@ import type { RunConfig } from "../../core/config/schema.js";
 import type { TokenSplit } from "../../core/data/tokens.js";
 import { UserError } from "../../core/errors.js";
 import { planStep } from "../../core/parallel/plan.js";
-import type { EndEntry, LogEntry, Loss, Poison } from "./types.js";
+import type { LogEntry, Loss, Poison } from "./types.js";
 
 /** A step that kills its worker whenever it is tried: found in the commit log, so that no restart or reset forgets it. */
 
 /** Deaths in a row at the same step and shard after which the step is taken for their cause. */
 export const TIMES = 3;
 
-/** The newest deaths as far as they have a step and a shard in common, without a checkpoint beyond it in between; null: none died. */
-export function repeatedLoss(entries: readonly Pick<LogEntry, "kind">[]): Poison | null {
-  let found: Poison | null = null;
-  for (const entry of (entries as readonly LogEntry[]).toReversed()) {
-    if (entry.kind === "checkpoint" && found !== null && entry.step > found.step) break;
+/** An attempt's deaths, with those before as far as they have a step and a shard in common and no checkpoint beyond it in between. */
+export function repeatedLoss(earlier: readonly LogEntry[], lost: readonly Loss[]): Poison {
+  // of several the first step: the others died on their way to it
+  const step = Math.min(...lost.map((loss) => loss.step));
+  let found: Poison = { step, shards: shardsAt(lost, step), shard: shardIn(lost, step), times: 1 };
+  for (const entry of earlier.toReversed()) {
+    if (entry.kind === "checkpoint" && entry.step > step) break;
     if (entry.kind !== "end") continue;
     if (entry.poison !== null) break;
     if (entry.lost.length === 0) continue;
-    const next: Poison | null = found === null ? newest(entry) : narrowed(found, entry.lost);
+    const next = narrowed(found, entry.lost);
     if (next === null) break;
     found = next;
   }
   return found;
-}
-
-/** Of several deaths the earliest step: the others died on their way to it. */
-function newest({ lost }: EndEntry): Poison {
-  const step = Math.min(...lost.map((loss) => loss.step));
-  return { step, shards: shardsAt(lost, step), shard: shardIn(lost, step), times: 1 };
 }
 
 function narrowed({ step, shards, shard, times }: Poison, lost: readonly Loss[]): Poison | null {

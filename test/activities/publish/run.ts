@@ -73,7 +73,7 @@ const LEDGER: Ledger = {
   steps: 5,
   stepsRepeated: 2,
   failures: 1,
-  interruptions: [{ attempt: 1, failure: true, what: "worker 0 at step 3 of 8 died", afterStep: 2, seconds: 3, stepsLost: 2 }],
+  interruptions: [{ attempt: 1, failure: true, what: "worker 0 of 8 died after 3 steps", afterStep: 2, seconds: 3, stepsLost: 2 }],
   proof: { repeated: 2, equal: 2, different: [], checkpoints: 0, checkpointsEqual: 0 },
 };
 

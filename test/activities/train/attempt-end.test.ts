@@ -62,7 +62,7 @@ test("who died in a step is named with its shards, and the log says it once", as
   const { attempt, end, log, directory } = await run(t);
   await attempt(hears, dies(4), hears);
   const entry = await end();
-  assert.equal(entry?.what, "worker 1 at step 4 of 3 died");
+  assert.equal(entry?.what, "worker 1 of 3 died after 4 steps");
   assert.deepEqual(entry.lost, [{ worker: 1, step: 4, shards: [2, 3, 4], shard: null }]);
   assert.ok(!existsSync(join(directory, "whereabouts")));
   assert.equal(await end(), null);
@@ -135,7 +135,7 @@ test("no death counts of workers that were asked to stop, still live, had not be
   };
   const cases: [what: string, left: Leave[], seen?: boolean, processStart?: ProcessStart][] = [
     ["stopped on request", [asked, hears]],
-    ["worker 0 at step 4 of 2 did not answer", [dies(4), hears], true, () => "then"],
+    ["worker 0 of 2 did not answer after 4 steps", [dies(4), hears], true, () => "then"],
     ["worker 0 of 2 died", [dies(null), hears]],
     ["all 2 workers died at once", [dies(4), dies(4)]],
     ["everything was killed", [dies(4), hears], false],

@@ -56,7 +56,7 @@ function steps(generation: number, from: number, to: number, firstEnds: number, 
 const eventful = log(
   [0, attempt(null, 0)],
   [7, checkpoint(1, 4, null)],
-  [12, end(1, "worker 0 at step 6 of 2 died")],
+  [12, end(1, "worker 0 of 2 died after 6 steps")],
   [13, attempt(2, 4)],
   [20, end(4, "all 2 workers died at once")],
   [21, attempt(2, 4)],
@@ -83,7 +83,7 @@ test("the parts of a run's time add up to it, and each failure has its seconds a
   const { wallSeconds, usefulSeconds, startSeconds, saveSeconds, lostSeconds, stoppedSeconds } = ledger;
   assert.equal(usefulSeconds + startSeconds + saveSeconds + lostSeconds + stoppedSeconds, wallSeconds);
   assert.deepEqual(interruptions, [
-    { attempt: 1, failure: true, what: "worker 0 at step 6 of 2 died", afterStep: 4, seconds: 7, stepsLost: 2 },
+    { attempt: 1, failure: true, what: "worker 0 of 2 died after 6 steps", afterStep: 4, seconds: 7, stepsLost: 2 },
     { attempt: 4, failure: true, what: "all 2 workers died at once", afterStep: 4, seconds: 11, stepsLost: 0 },
     { attempt: 6, failure: false, what: "stopped on request", afterStep: 8, seconds: 66, stepsLost: 0 },
   ]);
