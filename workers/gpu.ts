@@ -6,7 +6,7 @@ import { UserError } from "../core/errors.js";
 import { gpuQueue, type GpuActivities, type GpuWorker, type LeaseState } from "../workflows/contract.js";
 import { connectTemporal, stopWorker } from "./connect.js";
 import { inActivity } from "./context.js";
-import { deregister, stayRegistered } from "./lease.js";
+import { deregister, leaseState, stayRegistered } from "./lease.js";
 import { pausable } from "./pause.js";
 import { endOrphans, workerIdentity } from "./predecessor.js";
 import { makeStages } from "./stages.js";
@@ -43,9 +43,16 @@ async function main(): Promise<void> {
     trainRank: pausable(async ({ attempt, worker: rank }) => {
       lease = null;
       busy = true;
+      const { workers, config } = attempt as TrainAttempt;
       const outgrown = (): boolean => {
         const there = lease?.workers.filter(({ host }) => host === self.host).length ?? 0;
-        return Math.min(there, (attempt as TrainAttempt).config.train.shards) > attempt.workers;
+        // one that has just come back is known at the next checkpoint
+        if (workers < self.of)
+          void leaseState(client).then(
+            (state) => (lease = state),
+            () => undefined,
+          );
+        return Math.min(there, config.train.shards) > workers;
       };
       try {
         // the workflow passes on whole what beginTraining gave it, and knows only a part

@@ -83,13 +83,17 @@ export async function stayRegistered({ client, worker, signal, busy, seen }: Reg
 export async function awaitIdle(client: Client, holder: Holder): Promise<void> {
   const { cancellationSignal } = Context.current();
   const handle = client.workflow.getHandle(holder.workflowId);
+  const trains = async (): Promise<boolean> => {
+    const { status, raw } = await handle.describe();
+    if (status.name !== "RUNNING" || raw.workflowExecutionInfo?.firstRunId !== holder.firstRunId) return false;
+    const { rows } = await handle.query<RunProgress>(QUERIES.progress);
+    return rows.some(({ stage, state }) => stage === "train" && state === "running");
+  };
   for (;;) {
     Context.current().heartbeat();
     try {
-      const { status, raw } = await handle.describe();
-      if (status.name !== "RUNNING" || raw.workflowExecutionInfo?.firstRunId !== holder.firstRunId) return;
-      const { rows } = await handle.query<RunProgress>(QUERIES.progress);
-      if (!rows.some(({ stage, state }) => stage === "train" && state === "running")) return;
+      // a query waits for a worker, which may be this one that is stopping
+      if (!(await client.withAbortSignal(cancellationSignal, trains))) return;
     } catch (error) {
       cancellationSignal.throwIfAborted();
       if (error instanceof WorkflowNotFoundError) return;

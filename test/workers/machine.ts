@@ -36,7 +36,7 @@ export interface Machine {
   /** Starts a run from scratch: what earlier ones did is removed. */
   start(id: string, config?: unknown): Promise<Run>;
   /** Starts a run on what earlier ones did. */
-  goOn(id: string): Promise<Run>;
+  goOn(id: string, config?: unknown): Promise<Run>;
   /** Kills processes by their names ("pipeline", "gpu-0", …), which come back. */
   kill(...names: readonly string[]): void;
   /** A GPU worker's process as it is now. */
@@ -84,7 +84,7 @@ export async function startMachine(gpuWorkers: number, variables: (home: string)
     process.kill(supervised.find((each) => each.name === name)!.pid, "SIGKILL");
   };
 
-  const startRun = (id: string, input: unknown): Promise<Run> =>
+  const goOn = (id: string, input: unknown = config): Promise<Run> =>
     client.workflow.start<(input: unknown) => Promise<FinetuneResult>>(FINETUNE, { taskQueue: TASK_QUEUE, workflowId: id, args: [input] });
 
   return {
@@ -92,11 +92,11 @@ export async function startMachine(gpuWorkers: number, variables: (home: string)
     client,
     config,
     temporal: async (...args) => (await promisify(execFile)(plan.temporalBinary!, ["--address", address, ...args])).stdout,
-    async start(id, input = config) {
+    async start(id, input) {
       await rm(join(home, "stages"), { recursive: true, force: true });
-      return startRun(id, input);
+      return goOn(id, input);
     },
-    goOn: (id) => startRun(id, config),
+    goOn,
     kill: (...names) => names.forEach(kill),
     pid: (name) => gpus.get(name)!.pid(),
     lose(...names) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Context } from "@temporalio/activity";
-import { WorkflowFailedError } from "@temporalio/client";
+import { WorkflowFailedError, type WorkflowHandle } from "@temporalio/client";
 import { ApplicationFailure } from "@temporalio/common";
 import { PeerLostError, UserError } from "../../core/errors.js";
 import {
@@ -16,7 +16,7 @@ import {
   type StageInput,
   type TrainingBegun,
 } from "../../workflows/contract.js";
-import { HOST, quickConfig, startPlace, type Place } from "./place.js";
+import { HOST, quickConfig, resultOf, startPlace, type Place } from "./place.js";
 
 let place: Place;
 before(async () => {
@@ -153,6 +153,90 @@ test("two runs train one after the other; a terminated one loses its workers", a
   while ((await noteOf()) !== "waiting for the GPU workers, which first has") await sleep(50);
   await first.terminate("somebody pulled the plug");
   assert.equal((await second.result()).stages.length, 5);
+});
+
+test("two runs that start at once on eight workers never have them at once, and both end", async () => {
+  await place.pipeline();
+  const training = new Set<string>();
+  let crossed = false;
+  let most = 0;
+  await startGpus(8, () => async () => {
+    const { workflowId } = Context.current().info.workflowExecution!;
+    training.add(workflowId);
+    crossed ||= training.size > 1;
+    const beat = setInterval(() => Context.current().heartbeat(), 100);
+    // all eight of a run are at work together
+    most++;
+    while (most % 8 !== 0) await sleep(20);
+    await sleep(500);
+    clearInterval(beat);
+    training.delete(workflowId);
+    return { status: "finished", step: 4 };
+  });
+  const runs = await Promise.all(["one", "another"].map((id) => place.start(id, quickConfig({ shards: 8 }))));
+  const results = await Promise.all(runs.map((run) => run.result()));
+  assert.deepEqual(
+    results.map(({ trainingAttempts }) => trainingAttempts),
+    [1, 1],
+  );
+  assert.ok(!crossed);
+});
+
+/** Whom the lease says that the workers are lent to. */
+async function holder(): Promise<string | null> {
+  const { holder: now } = await place.client.workflow.getHandle(LEASE_ID).query<LeaseState>(QUERIES.lease);
+  return now?.workflowId ?? null;
+}
+
+test("a holder that is terminated, fails or is reset to before training gives its workers back, asked for or not", async () => {
+  let held = false;
+  let open!: () => void;
+  const gate = new Promise<void>((resolve) => (open = resolve));
+  let running = 0;
+  await place.pipeline({
+    download: async () => {
+      const beat = setInterval(() => Context.current().heartbeat(), 100);
+      if (held) await gate;
+      clearInterval(beat);
+      return resultOf("download", ["model", "dataset"]);
+    },
+  });
+  await startGpus(2, () => async () => {
+    const { workflowId } = Context.current().info.workflowExecution!;
+    if (workflowId === "fails") throw new UserError("too little memory");
+    if (workflowId === "next") return { status: "finished", step: 4 };
+    running++;
+    return untilAborted().finally(() => running--);
+  });
+  const train = async (id: string): Promise<WorkflowHandle> => {
+    const run = await place.start(id, quickConfig());
+    while (running < 2 || (await holder()) !== id) await sleep(50);
+    return run;
+  };
+  const givenBack = async (): Promise<void> => {
+    while (running > 0 || (await holder()) !== null) await sleep(50);
+  };
+  await (await train("terminated")).terminate("somebody pulled the plug");
+  await givenBack();
+  await assert.rejects((await place.start("fails", quickConfig())).result());
+  await givenBack();
+
+  await train("reset");
+  const next = await place.start("next", quickConfig());
+  const waiting = async (): Promise<boolean> =>
+    (await place.client.workflow.getHandle(LEASE_ID).query<LeaseState>(QUERIES.lease)).waiting.length > 0;
+  while (!(await waiting())) await sleep(50);
+  held = true;
+  await place.client.workflowService.resetWorkflowExecution({
+    namespace: "default",
+    workflowExecution: { workflowId: "reset" },
+    workflowTaskFinishEventId: 4 as never,
+    requestId: "once-more",
+  });
+  // while it is at its download again
+  await next.result();
+  open();
+  await place.client.workflow.getHandle("reset").terminate("enough");
 });
 
 test("a lease that was ended begins anew with the next worker, and waiting runs find it", async () => {

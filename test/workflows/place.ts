@@ -8,12 +8,11 @@ import { parseRunConfig } from "../../core/config/schema.js";
 import type { StageName, StageResult } from "../../core/stage.js";
 import { startTemporal } from "../../infra/servers/start.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
-import { awaitIdle } from "../../workers/lease.js";
+import { awaitIdle, register, stayRegistered } from "../../workers/lease.js";
 import { pausable, pausedActivities } from "../../workers/pause.js";
 import {
   FINETUNE,
   gpuQueue,
-  LEASE,
   LEASE_ID,
   SEARCH_ATTRIBUTES,
   SIGNALS,
@@ -52,6 +51,7 @@ export async function startPlace(): Promise<Place> {
   const client = new Client({ connection });
   const stops = new Set<() => Promise<void>>();
   const registered: GpuWorker[] = [];
+  let leaving = new AbortController();
   let bundle: WorkflowBundleWithSourceMap | undefined;
 
   const run = (worker: Worker): (() => Promise<void>) => {
@@ -85,7 +85,16 @@ export async function startPlace(): Promise<Place> {
     },
     async gpu(slot, of, trainRank) {
       const queue = gpuQueue(HOST, slot);
-      const activities: GpuActivities = { trainRank: pausable(trainRank), ping: async () => undefined };
+      let busy = 0;
+      const counted: GpuActivities["trainRank"] = async (input) => {
+        busy++;
+        try {
+          return await trainRank(input);
+        } finally {
+          busy--;
+        }
+      };
+      const activities: GpuActivities = { trainRank: pausable(counted), ping: async () => undefined };
       run(
         await Worker.create({
           connection: native,
@@ -97,13 +106,10 @@ export async function startPlace(): Promise<Place> {
         }),
       );
       const worker: GpuWorker = { queue, host: HOST, slot, of, started: Date.now() };
-      await client.workflow.signalWithStart(LEASE, {
-        taskQueue: TASK_QUEUE,
-        workflowId: LEASE_ID,
-        signal: SIGNALS.register,
-        signalArgs: [worker],
-      });
+      await register(client, worker);
       registered.push(worker);
+      // a busy machine answers late, and its workers are taken for dead
+      void stayRegistered({ client, worker, signal: leaving.signal, busy: () => busy > 0, seen: () => undefined });
     },
     start: (id, input) =>
       client.workflow.start<(input?: unknown) => Promise<FinetuneResult>>(FINETUNE, {
@@ -112,6 +118,8 @@ export async function startPlace(): Promise<Place> {
         args: input === undefined ? [] : [input],
       }),
     async clear() {
+      leaving.abort();
+      leaving = new AbortController();
       for (const worker of registered.splice(0)) await client.workflow.getHandle(LEASE_ID).signal(SIGNALS.deregister, worker);
       // the pipeline's last: it answers for the lease, and a task lost to a worker that goes is missed for ten seconds
       for (const stop of [...stops].reverse()) await stop();

@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { digestOf, rowOf, startMachine, until, type Machine } from "./machine.js";
+
+/** Eight real worker processes, five of which go for good and come back. */
+
+let machine: Machine;
+before(async () => {
+  machine = await startMachine(8);
+});
+after(() => machine?.stop());
+
+test(
+  "with five of eight workers gone it goes on with three, and on eight after a checkpoint when they are back",
+  { timeout: 480_000 },
+  async () => {
+    const config = {
+      ...machine.config,
+      train: { ...machine.config.train, shards: 8, epochs: 20, checkpointEverySteps: 10, workers: { min: 1, waitSeconds: 5 } },
+    };
+    const calm = await (await machine.start("calm", config)).result();
+    assert.equal(calm.trainingAttempts, 1);
+
+    const run = await machine.start("fewer", config);
+    const row = async (text: string): Promise<void> => until(async () => (await rowOf(run, "train")).includes(text));
+    await until(async () => (await machine.commits()) >= 3);
+    const five = ["gpu-1", "gpu-2", "gpu-4", "gpu-5", "gpu-7"];
+    machine.lose(...five);
+    await row("waiting at most 5 s for GPU workers that do not answer: 1, 2, 4, 5, 7");
+    await row(" on 3 workers: ");
+    await until(async () => (await machine.lease()).workers.length === 3);
+    await machine.bringBack(...five);
+    await row(" on 8 workers: ");
+    const result = await run.result();
+    assert.equal(result.trainingAttempts, 3, "one was lost, one ended as planned, one finished");
+    assert.equal(digestOf(result), digestOf(calm));
+  },
+);
