@@ -11,6 +11,7 @@ import { planMachine } from "../../cli/machine.js";
 import { Supervisor, type Supervised } from "../../cli/supervisor.js";
 import type { StageName, StageResult } from "../../core/stage.js";
 import { launch, stopAll, type Running, type Service } from "../../infra/servers/service.js";
+import { ask } from "../workflows/place.js";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import {
   FINETUNE,
@@ -110,7 +111,7 @@ export async function startMachine(gpuWorkers: number, variables: (home: string)
       const names = await readdir(join(home, "stages"), { recursive: true }).catch(() => []);
       return names.filter((name) => /commits\/\d+\.json$/.test(name)).length;
     },
-    lease: () => client.workflow.getHandle(LEASE_ID).query<LeaseState>(QUERIES.lease),
+    lease: () => ask<LeaseState>(client.workflow.getHandle(LEASE_ID), QUERIES.lease),
     async stop() {
       await connection.close();
       await Promise.all([...gpus.values()].map((gpu) => gpu.stop()));

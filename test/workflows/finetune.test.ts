@@ -10,7 +10,7 @@ import { lookAt } from "../../cli/follow.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
 import { inActivity } from "../../workers/context.js";
 import { QUERIES, type PipelineActivities, type RunProgress, type StageInput } from "../../workflows/contract.js";
-import { quickConfig, resultOf, startPlace, type Place } from "./place.js";
+import { ask, quickConfig, resultOf, startPlace, type Place } from "./place.js";
 
 let place: Place;
 before(async () => {
@@ -59,7 +59,7 @@ test("a run goes through its stages, hands each the outputs of those before, and
   assert.deepEqual(ranks.sort(), [0, 1]);
   assert.deepEqual(seen["finishTraining"], ["model", "dataset", "tokens"]);
   assert.deepEqual(seen["publish"], ["model", "dataset", "tokens", "tuned", "report"]);
-  const progress = await run.query<RunProgress>(QUERIES.progress);
+  const progress = await ask<RunProgress>(run, QUERIES.progress);
   assert.deepEqual(
     progress.rows.map(({ state }) => state),
     ["done", "done", "done", "done", "done"],

@@ -16,7 +16,7 @@ import {
   type StageInput,
   type TrainingBegun,
 } from "../../workflows/contract.js";
-import { HOST, quickConfig, resultOf, startPlace, type Place } from "./place.js";
+import { ask, HOST, quickConfig, resultOf, startPlace, type Place } from "./place.js";
 
 let place: Place;
 before(async () => {
@@ -90,7 +90,7 @@ test("a worker that does not come back is left out", async () => {
   const result = await (await place.start("ghost", quickConfig())).result();
   assert.equal(result.trainingAttempts, 1);
   assert.deepEqual(log.attempts, [{ workers: 2, resumeStep: 0 }]);
-  const { workers } = await place.client.workflow.getHandle(LEASE_ID).query<LeaseState>(QUERIES.lease);
+  const { workers } = await ask<LeaseState>(place.client.workflow.getHandle(LEASE_ID), QUERIES.lease);
   assert.ok(!workers.some(({ queue }) => queue === ghost.queue));
 });
 
@@ -132,7 +132,7 @@ test("cancelling a run stops its ranks and frees the workers", async () => {
   await assert.rejects(run.result(), WorkflowFailedError);
   assert.equal((await run.describe()).status.name, "CANCELLED");
   assert.equal(saved, 2);
-  const state = await place.client.workflow.getHandle(LEASE_ID).query<LeaseState>(QUERIES.lease);
+  const state = await ask<LeaseState>(place.client.workflow.getHandle(LEASE_ID), QUERIES.lease);
   assert.equal(state.holder, null);
 });
 
@@ -149,7 +149,7 @@ test("two runs train one after the other; a terminated one loses its workers", a
   while (running < 2) await sleep(50);
   const second = await place.start("second", quickConfig());
   const noteOf = async (): Promise<string> =>
-    (await second.query<RunProgress>(QUERIES.progress)).rows.find(({ stage }) => stage === "train")!.note;
+    (await ask<RunProgress>(second, QUERIES.progress)).rows.find(({ stage }) => stage === "train")!.note;
   while ((await noteOf()) !== "waiting for the GPU workers, which first has") await sleep(50);
   await first.terminate("somebody pulled the plug");
   assert.equal((await second.result()).stages.length, 5);
@@ -184,7 +184,7 @@ test("two runs that start at once on eight workers never have them at once, and 
 
 /** Whom the lease says that the workers are lent to. */
 async function holder(): Promise<string | null> {
-  const { holder: now } = await place.client.workflow.getHandle(LEASE_ID).query<LeaseState>(QUERIES.lease);
+  const { holder: now } = await ask<LeaseState>(place.client.workflow.getHandle(LEASE_ID), QUERIES.lease);
   return now?.workflowId ?? null;
 }
 
@@ -224,7 +224,7 @@ test("a holder that is terminated, fails or is reset to before training gives it
   await train("reset");
   const next = await place.start("next", quickConfig());
   const waiting = async (): Promise<boolean> =>
-    (await place.client.workflow.getHandle(LEASE_ID).query<LeaseState>(QUERIES.lease)).waiting.length > 0;
+    (await ask<LeaseState>(place.client.workflow.getHandle(LEASE_ID), QUERIES.lease)).waiting.length > 0;
   while (!(await waiting())) await sleep(50);
   held = true;
   await place.client.workflowService.resetWorkflowExecution({

@@ -6,7 +6,7 @@ import { WorkflowFailedError, type WorkflowHandle } from "@temporalio/client";
 import { ApplicationFailure } from "@temporalio/common";
 import { inActivity } from "../../workers/context.js";
 import { LEASE_ID, QUERIES, SIGNALS, type GpuActivities, type LeaseState, type RunProgress } from "../../workflows/contract.js";
-import { quickConfig, resultOf, startPlace, type Place } from "./place.js";
+import { ask, quickConfig, resultOf, startPlace, type Place } from "./place.js";
 
 /** Pauses of the whole run by signal, and of single activities as the CLI and the UI do them. */
 
@@ -20,11 +20,11 @@ after(() => place.stop());
 const until = async (holds: () => boolean | Promise<boolean>): Promise<void> => {
   while (!(await holds())) await sleep(50);
 };
-const progressOf = (run: WorkflowHandle): Promise<RunProgress> => run.query<RunProgress>(QUERIES.progress);
+const progressOf = (run: WorkflowHandle): Promise<RunProgress> => ask<RunProgress>(run, QUERIES.progress);
 const stateOf = async (run: WorkflowHandle, stage: string): Promise<string> =>
   (await progressOf(run)).rows.find((row) => row.stage === stage)!.state;
 const isPaused = async (run: WorkflowHandle): Promise<boolean> => (await progressOf(run)).pause.startsWith("paused");
-const lease = (): Promise<LeaseState> => place.client.workflow.getHandle(LEASE_ID).query<LeaseState>(QUERIES.lease);
+const lease = (): Promise<LeaseState> => ask<LeaseState>(place.client.workflow.getHandle(LEASE_ID), QUERIES.lease);
 const pause = (run: WorkflowHandle): Promise<void> => run.signal(SIGNALS.pause);
 const resume = (run: WorkflowHandle): Promise<void> => run.signal(SIGNALS.resume);
 const statusOf = async (run: WorkflowHandle): Promise<string> => (await run.describe()).status.name;

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
+import { Client, Connection, ServiceError, type WorkflowHandle } from "@temporalio/client";
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { parseRunConfig } from "../../core/config/schema.js";
@@ -40,6 +40,16 @@ export interface Place {
 }
 
 export const HOST = "test-host";
+
+/** Asks a workflow; a worker that is busy with other things answers too late, and is asked again. */
+export async function ask<T>(run: WorkflowHandle, query: string): Promise<T> {
+  for (let tries = 1; ; tries++)
+    try {
+      return await run.query<T>(query);
+    } catch (error) {
+      if (tries === 20 || !(error instanceof ServiceError)) throw error;
+    }
+}
 
 export async function startPlace(): Promise<Place> {
   Runtime.install({ logger: new DefaultLogger("ERROR"), shutdownSignals: [] });
