@@ -30,16 +30,16 @@ export function project(g: GraphBuilder, config: GptjConfig, x_TD: Value, weight
   };
 }
 
-/** What becomes of both, [T,D], without the x[T,D] that they are added to. */
-export function join(g: GraphBuilder, gathered_TD: Value, inner_TF: Value, weights: Weights): Value {
-  const mlp_TD = g.linear(g.gelu(inner_TF), weights["mlp.fc_out.weight"]!, weights["mlp.fc_out.bias"]!);
+/** What becomes of both, [T,D], without the x[T,D] that they are added to; the MLP's inside after its activation. */
+export function join(g: GraphBuilder, gathered_TD: Value, activated_TF: Value, weights: Weights): Value {
+  const mlp_TD = g.linear(activated_TF, weights["mlp.fc_out.weight"]!, weights["mlp.fc_out.bias"]!);
   return g.add(times(g, gathered_TD, weights, "attn.out_proj"), mlp_TD);
 }
 
 /** GPT-J's block in one piece, x[T,D] to y[T,D]. */
 export function block(g: GraphBuilder, config: GptjConfig, x_TD: Value, weights: Weights, attention: Attention): Value {
   const { q, k, v, inner } = project(g, config, x_TD, weights);
-  return g.add(join(g, attention(q, k, v), inner, weights), x_TD);
+  return g.add(join(g, attention(q, k, v), g.gelu(inner), weights), x_TD);
 }
 
 /** Causal attention of one row: q and k [S,D] after rotation, v [S,D]; see `PackedRow` for the mask and the choice. */

@@ -17,11 +17,13 @@ export interface ModelGraphs {
   readonly attendForward: Graph;
   /** x[T,D], gathered[T,D], inner[T,F], weights → y[T,D] */
   readonly joinForward: Graph;
-  /** dy[T,D], gathered[T,D], inner[T,F], weights → d.gathered[T,D], d.inner[T,F], d.<weight> */
+  /** dy[T,D], gathered[T,D], weights → d.gathered[T,D], d.activated[T,F], d.<weight> but the MLP's last */
   readonly joinBackward: Graph;
+  /** inner[T,F], d.activated[T,F] → activated[T,F], d.inner[T,F] */
+  readonly activateBackward: Graph;
   /** q, k, v [S,D], causal[S,S], choice[S,1], d.gathered[S,D] → d.q, d.k, d.v [S,D]; computes the scores again */
   readonly attendBackward: Graph;
-  /** x[T,D], cos, sin, d.q, d.k, d.v [T,D], d.inner[T,F], dy[T,D], weights → dx[T,D], d.<weight>; computes the norm again */
+  /** x[T,D], cos, sin, d.q, d.k, d.v [T,D], d.inner, activated [T,F], dy[T,D], weights → dx[T,D], d.<weight>, the MLP's last too; computes the norm again */
   readonly projectBackward: Graph;
   /** x[N,D], weight[D], bias[D] → h[N,D] */
   readonly finalNormForward: Graph;
@@ -69,8 +71,10 @@ function projectPrograms(config: GptjConfig): Programs<"projectForward" | "proje
   const own = Object.fromEntries(Object.entries(weights).filter(([, weight]) => projectForward.inputs.includes(weight)));
   const { dx, ...rest } = named(g, seeds, { dx: x, ...prefixed(own) });
   // beside both, the block passes x on as it is
-  const all = g.add(g.input("dy", "float32", "T", D), dx!);
-  return { projectForward, projectBackward: g.program("project.backward", { dx: all, ...rest }) };
+  const dy = g.input("dy", "float32", "T", D);
+  const last = g.matMul(dy, g.input("activated", "float32", "T", F), { transA: true });
+  const projectBackward = g.program("project.backward", { dx: g.add(dy, dx!), ...rest, "d.mlp.fc_out.weight": last });
+  return { projectForward, projectBackward };
 }
 
 function attendPrograms(config: GptjConfig): Programs<"attendForward" | "attendBackward"> {
@@ -83,17 +87,21 @@ function attendPrograms(config: GptjConfig): Programs<"attendForward" | "attendB
   return { attendForward, attendBackward: g.program("attend.backward", named(g, [[gathered, slope]], prefixed({ q, k, v }))) };
 }
 
-function joinPrograms(config: GptjConfig): Programs<"joinForward" | "joinBackward"> {
+function joinPrograms(config: GptjConfig): Programs<"joinForward" | "joinBackward" | "activateBackward"> {
   const { width: D, innerWidth: F } = config;
   const g = new GraphBuilder();
   const gathered = g.input("gathered", "float32", "T", D);
   const inner = g.input("inner", "float32", "T", F);
   const weights = blockWeightInputs(g, config);
-  const both = join(g, gathered, inner, weights);
+  const activated = g.gelu(inner);
+  const both = join(g, gathered, activated, weights);
   const joinForward = g.program("join.forward", { y: g.add(both, g.input("x", "float32", "T", D)) });
-  const own = Object.fromEntries(Object.entries(weights).filter(([, weight]) => joinForward.inputs.includes(weight)));
+  const outProjection = { "attn.out_proj.weight": weights["attn.out_proj.weight"]!, "mlp.fc_out.bias": weights["mlp.fc_out.bias"]! };
   const dy = g.input("dy", "float32", "T", D);
-  return { joinForward, joinBackward: g.program("join.backward", named(g, [[both, dy]], prefixed({ gathered, inner, ...own }))) };
+  const joinBackward = g.program("join.backward", named(g, [[both, dy]], prefixed({ gathered, activated, ...outProjection })));
+  const slope = g.input("d.activated", "float32", "T", F);
+  const activateBackward = g.program("activate.backward", { activated, ...named(g, [[activated, slope]], prefixed({ inner })) });
+  return { joinForward, joinBackward, activateBackward };
 }
 
 function normPrograms(config: GptjConfig): Programs<"finalNormForward" | "finalNormBackward"> {
@@ -119,7 +127,8 @@ function headPrograms(config: GptjConfig): Programs<"headForward" | "headBackwar
   const slope = g.input("slope", "float32", "N", "V");
   const factor = g.input("factor", "float32", "N", 1);
   const headBackward = g.program("head.backward", {
-    "d.weight": g.matMul(slope, g.mul(h, factor), { transA: true }),
+    // on its side and turned: a transposed [N,V] would be read against the grain
+    "d.weight": g.transpose(g.matMul(g.mul(h, factor), slope, { transA: true }), 1, 0),
     "d.bias": g.reshape(g.matMul(factor, slope, { transA: true }), "V"),
     dh: g.mul(g.matMul(slope, weight), factor),
   });

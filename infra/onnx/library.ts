@@ -80,6 +80,8 @@ export const runSession = checked<
 export const createOptions = checked<[out: Pointer]>(10, POINTER);
 /** `DisableMemPattern` of the C API. */
 export const disableMemoryPattern = checked<[options: bigint]>(17, POINTER);
+/** `DisableCpuMemArena` of the C API. */
+export const disableArena = checked<[options: bigint]>(19, POINTER);
 /** `SetIntraOpNumThreads` of the C API. */
 export const setThreads = checked<[options: bigint, threads: number]>(24, POINTER, "int");
 /** `CreateTensorWithDataAsOrtValue` of the C API. */

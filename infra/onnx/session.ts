@@ -68,6 +68,7 @@ function open(graph: Graph, threads: number): bigint {
   try {
     // rows differ in length from run to run, so a remembered memory plan would seldom fit
     ort.disableMemoryPattern(options);
+    ort.disableArena(options);
     ort.setThreads(options, threads);
     ort.setConfig(options, "session.intra_op.allow_spinning", "0");
     return made((out) => ort.createSessionFromBytes(environment, graph.bytes, graph.bytes.length, options, out));

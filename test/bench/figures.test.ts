@@ -24,8 +24,9 @@ describe("arithmetic counted from shapes", () => {
   });
 
   it("is twice that on the way back; attention's scores and what they gather are computed again", () => {
-    assert.equal(programFlops(programs.projectBackward, { T }), 2 * projections);
-    assert.equal(programFlops(programs.joinBackward, { T }), 2 * join);
+    // the gradient of the MLP's last weight is made with the others of what the activation left
+    assert.equal(programFlops(programs.projectBackward, { T }), 2 * projections + 2 * T * D * F);
+    assert.equal(programFlops(programs.joinBackward, { T }), 2 * join - 2 * T * D * F);
     assert.equal(programFlops(programs.attendBackward, { S }), 6 * scores);
   });
 

@@ -64,11 +64,14 @@ export async function blocksBackward(engine: Engine, rows: readonly HostedRows[]
   }
 }
 
-/** One row's way back through a block; `slopes` are where the gradients of its weights go, by `d.<name>`. */
+/** Tokens whose activation goes back at a time. */
+const ACTIVATED = 32;
+
+/** A shard's way back through a block; `slopes` are where the gradients of its weights go, by `d.<name>`. */
 async function blockBackward(engine: Engine, row: HostedRows, layer: number, slopes: Readonly<Record<string, Tensor>>): Promise<void> {
   const { plan, packed, inputs } = row;
   const T = plan.tokens;
-  const D = engine.config.width;
+  const { width: D, innerWidth: F } = engine.config;
   const weights = engine.blockWeights(layer);
   const x = floats(inputs[layer]!, T, D);
   const dy = floats(row.gradient, T, D);
@@ -76,12 +79,22 @@ async function blockBackward(engine: Engine, row: HostedRows, layer: number, slo
   // the same graphs on the same numbers: computed again, they have the same bits
   if (!engine.keepActivations) await projectAndAttend(engine.run, packed, x, weights, kept);
   const d = activations(engine.config, T, (name, count) => engine.buffer(`d.${name}`, count));
+  const [slope, activated] = ["d.activated", "activated"].map((name) => floats(engine.buffer(name, T * F), T, F)) as [Tensor, Tensor];
   const only = (names: RegExp): Record<string, Tensor> => Object.fromEntries(Object.entries(slopes).filter(([name]) => names.test(name)));
   await engine.run(
     "joinBackward",
-    { dy, gathered: kept.gathered, inner: kept.inner, ...weights },
-    { "d.gathered": d.gathered, "d.inner": d.inner, ...only(/out/) },
+    { dy, gathered: kept.gathered, ...weights },
+    { "d.gathered": d.gathered, "d.activated": slope, ...only(/out_proj|fc_out.bias/) },
   );
+  // a dozen passes, element by element: over so many tokens at a time that they stay in the cache
+  for (let first = 0; first < T; first += ACTIVATED) {
+    const part = (of: Tensor): Tensor => ofRow(of, { first, length: Math.min(ACTIVATED, T - first) });
+    await engine.run(
+      "activateBackward",
+      { inner: part(kept.inner), "d.activated": part(slope) },
+      { activated: part(activated), "d.inner": part(d.inner) },
+    );
+  }
   for (const span of packed.rows) {
     const part = (of: Activations, name: "q" | "k" | "v" | "gathered"): Tensor => ofRow(of[name], span);
     await engine.run(
@@ -100,8 +113,8 @@ async function blockBackward(engine: Engine, row: HostedRows, layer: number, slo
   const dx = floats(engine.buffer(`dx.${plan.shard}.${layer % 2}`, T * D), T, D);
   await engine.run(
     "projectBackward",
-    { x, dy, ...packed.rotation, "d.q": d.q, "d.k": d.k, "d.v": d.v, "d.inner": d.inner, ...weights },
-    { dx, ...only(/ln_1|[qkv]_proj|fc_in/) },
+    { x, dy, ...packed.rotation, "d.q": d.q, "d.k": d.k, "d.v": d.v, "d.inner": d.inner, activated, ...weights },
+    { dx, ...only(/ln_1|[qkv]_proj|fc_in|fc_out.weight/) },
   );
   row.gradient = dx.data as Float32Array;
 }

@@ -76,7 +76,7 @@ test("a step that isn't finite for once goes on as if nothing had been, whicheve
     return (["weight", "expAvg", "expAvgSq"] as const).flatMap((kind) => [...made.whole(kind).values()].map(bits));
   };
   const undisturbed = await trained(sessions);
-  for (const graph of ["projectForward", "attendForward", "joinBackward", "projectBackward", "headBackward"] as const)
+  for (const graph of ["projectForward", "attendForward", "joinBackward", "activateBackward", "projectBackward", "headBackward"] as const)
     for (const at of [0, 7, 11]) {
       let runs = 0;
       const broken = watch(graph, (output) => void (runs++ === at && output.fill(Infinity)));
