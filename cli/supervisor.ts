@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   boundLog,
@@ -12,6 +13,7 @@ import {
   type Running,
   type Service,
 } from "../infra/servers/service.js";
+import { freeDisk } from "../infra/machine.js";
 import { messageOf } from "../core/errors.js";
 
 /** What a supervisor keeps running: groups are started in order and stopped in the opposite one. */
@@ -27,8 +29,10 @@ export interface Supervised extends ProcessId {
 /** Waiting times before a start: short after a first death, longer when it dies again and again. */
 const BACK_OFF = { firstMs: 200, lastMs: 10_000, forgottenMs: 30_000 };
 
-/** Milliseconds between looks at the logs' sizes. */
-const LOG_LOOK_MS = 15_000;
+/** Milliseconds between looks at the logs' sizes and the disk. */
+const LOOK_MS = 5000;
+/** Free bytes below which a user should know. */
+const LOW_DISK = 200e6;
 
 /** The pause before the start that follows a process's death, from the pause before its last one and how long it lived. */
 export function pauseBefore(lastPauseMs: number | null, livedMs: number): number {
@@ -75,7 +79,7 @@ export class Supervisor {
       await this.stop();
       throw error;
     }
-    this.keepers.push(this.watchLogs());
+    this.keepers.push(this.watchDisk());
   }
 
   /** Stops everything, the last group first. */
@@ -135,15 +139,27 @@ export class Supervisor {
     }
   }
 
-  private async watchLogs(): Promise<void> {
+  /** Keeps logs short, and says when their disk fills up: a Temporal server without room can't tell anybody. */
+  private async watchDisk(): Promise<void> {
     const { signal } = this.stopping;
+    const services = this.groups.flat();
+    let low = false;
     while (!signal.aborted) {
-      await sleep(LOG_LOOK_MS, undefined, { signal }).catch(() => undefined);
-      for (const group of this.groups)
-        for (const { name, log } of group)
-          await boundLog(log).catch((error: unknown) => this.say(`the log of ${name} cannot be cut: ${messageOf(error)}`));
+      await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);
+      for (const { name, log } of services)
+        await boundLog(log).catch((error: unknown) => this.say(`the log of ${name} cannot be cut: ${messageOf(error)}`));
+      const directory = dirname(services[0]!.log);
+      const free = freeDisk(directory);
+      if (free < LOW_DISK !== low) this.say(diskNote(directory, free));
+      low = free < LOW_DISK;
     }
   }
+}
+
+/** What is said when the disk has filled up, and when it has room again. */
+function diskNote(directory: string, free: number): string {
+  const have = `${Math.round(free / 1e6)} MB are free on the disk of ${directory}`;
+  return free < LOW_DISK ? `${have}: make room; runs that find none wait, and go on when there is some` : `${have} again`;
 }
 
 /** The last line of a service's log that says something, for whoever wonders why it ended. */
