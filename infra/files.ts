@@ -29,8 +29,23 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Lets `write` fill a file that gets its name whole or not at all: temporary name, fsync, rename, fsync of the directory. */
-export async function placeFile(path: string, write: (file: FileHandle) => Promise<void>, mode = 0o666): Promise<void> {
+/** An error of a full disk with the file that it had no room for and how large that is, which the system doesn't say; any other as it is. */
+export function withFile(error: unknown, path: string, need?: number): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code !== "ENOSPC" && code !== "EDQUOT") return error;
+  const size = need === undefined ? "" : `, need=${need}`;
+  return Object.assign(new Error(`${message} [file=${path}${size}]`, { cause: error }), { code });
+}
+
+/**
+ * Lets `write` fill a file that gets its name whole or not at all: temporary name, fsync, rename, fsync of the directory.
+ * `bytes`: its size, where it is known before.
+ */
+export async function placeFile(
+  path: string,
+  write: (file: FileHandle) => Promise<void>,
+  { mode = 0o666, bytes }: { readonly mode?: number | undefined; readonly bytes?: number } = {},
+): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   // two writers in one process, such as two runs in a worker, must not share it
   const temporary = `${path}.${randomUUID()}.tmp`;
@@ -45,14 +60,14 @@ export async function placeFile(path: string, write: (file: FileHandle) => Promi
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw error;
+    throw withFile(error, path, bytes);
   }
   await syncDirectory(dirname(path));
 }
 
 /** Writes a file whole or not at all. `mode`: its permissions. */
 export async function writeFileAtomic(path: string, bytes: Uint8Array | string, mode?: number): Promise<void> {
-  await placeFile(path, (file) => file.writeFile(bytes), mode);
+  await placeFile(path, (file) => file.writeFile(bytes), { mode, bytes: Buffer.byteLength(bytes) });
 }
 
 /** Paths of the files below a directory, relative to it with slashes, in byte order; links are followed. */

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { FileHandle } from "node:fs/promises";
 import { layoutFile, type DType } from "../core/format/safetensors.js";
 import { placeFile } from "./files.js";
 
@@ -23,7 +24,7 @@ export async function writeSafetensors(
 ): Promise<{ readonly sha256: string; readonly bytes: number }> {
   const { header, entries, fileBytes } = layoutFile(tensors);
   const hash = createHash("sha256");
-  await placeFile(path, async (file) => {
+  const fill = async (file: FileHandle): Promise<void> => {
     const write = async (bytes: Uint8Array): Promise<void> => {
       for (let at = 0; at < bytes.length; at += WRITE_BYTES) {
         const part = bytes.subarray(at, at + WRITE_BYTES);
@@ -33,6 +34,7 @@ export async function writeSafetensors(
     };
     await write(header);
     for (const { name } of entries) for await (const bytes of bytesOf(name)) await write(bytes);
-  });
+  };
+  await placeFile(path, fill, { bytes: fileBytes });
   return { sha256: hash.digest("hex"), bytes: fileBytes };
 }

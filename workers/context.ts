@@ -1,6 +1,7 @@
 import { CancelledFailure, Context } from "@temporalio/activity";
 import { ApplicationFailure } from "@temporalio/common";
 import type { StageContext } from "../activities/stage.js";
+import { messageOf } from "../core/errors.js";
 import type { Progress } from "../core/stage.js";
 
 /** How often what is known is sent; the worker lets one of two seconds through. */
@@ -38,11 +39,18 @@ export async function inActivity<T>(work: (context: StageContext) => Promise<T>,
     });
   } catch (error) {
     // whatever an aborted operation threw, this is why
-    throw controller.signal.aborted ? controller.signal.reason : error;
+    throw controller.signal.aborted ? controller.signal.reason : explained(error);
   } finally {
     clearInterval(beat);
     activity.cancellationSignal.removeEventListener("abort", stop);
   }
+}
+
+/** What the UI says of a full disk: what to do, and that nothing else is needed. */
+function explained(error: unknown): unknown {
+  const message = messageOf(error);
+  if (!/\b(ENOSPC|EDQUOT)\b/.test(message)) return error;
+  return ApplicationFailure.retryable(`the disk is full: make room, and the run goes on by itself: ${message}`, "DiskFullError");
 }
 
 /** A shutdown is a failure that is tried again; everything else is what Temporal takes it for. */

@@ -6,7 +6,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { pathToFileURL } from "node:url";
 import { CorruptError, UserError } from "../../core/errors.js";
-import { sha256, sha256File, syncDirectory } from "../files.js";
+import { sha256, sha256File, syncDirectory, withFile } from "../files.js";
 import { lock, processStart } from "../lock.js";
 import type { FileUpload, ObjectStore } from "./store.js";
 
@@ -42,6 +42,8 @@ export function fileStore(directory: string): ObjectStore {
       const result = await name(temporary, path);
       await syncDirectory(dirname(path));
       return result;
+    } catch (error) {
+      throw withFile(error, path);
     } finally {
       await rm(temporary, { force: true });
     }
