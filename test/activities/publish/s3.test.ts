@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { randomBytes } from "node:crypto";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,7 +24,7 @@ import { CHECKOUT } from "../../../workers/environment.js";
 import type { StageContext, StageRequest } from "../../../activities/stage.js";
 import { ForbiddenError, UserError } from "../../../core/errors.js";
 import type { StageResult } from "../../../core/stage.js";
-import { openPublished } from "../../../infra/published.js";
+import { digestPublished, openPublished } from "../../../infra/published.js";
 import { s3Client, type S3Settings } from "../../../infra/store/s3.js";
 import { startProxy, type Refusal, type S3Call } from "../../infra/store/proxy.js";
 import { startTestS3 } from "../../infra/store/weed.js";
@@ -298,6 +299,33 @@ test("several runs that publish to one place at once all end, latest.json names 
   rmSync(join(earlier.root, "publish"), { recursive: true });
   assert.equal((await go(earlier)).metrics["latest"], false);
   assert.deepEqual(await read(), { ...(await read()), name, superseded });
+});
+
+test("killed twenty times at moments that no one chose, it publishes the same bytes and leaves no upload", async () => {
+  const request = await bigRun("s3://roslin/killed");
+  const child = fileURLToPath(new URL("publish-child.js", import.meta.url));
+  let kills = 0;
+  // the call that kills: now one at the beginning, now one in the middle of the parts, now one at the end
+  for (let at = 1; kills < 20; at = (at * 7) % 41) {
+    let calls = 0;
+    let killed = false;
+    const proxy = await startProxy(server.settings.endpoint, () => {
+      if (++calls === at) killed = publishing.kill("SIGKILL");
+      return null;
+    });
+    const settings = { ...server.settings, endpoint: proxy.endpoint };
+    const publishing = spawn(process.execPath, ["--no-warnings", child, JSON.stringify({ request, settings })], { stdio: "inherit" });
+    await once(publishing, "exit");
+    await proxy.stop();
+    if (killed) kills++;
+    // done before that call came: begin again elsewhere
+    else rmSync(join(request.root, "publish"), { recursive: true });
+  }
+  const result = await go(request);
+  assert.equal(await strays("killed/"), 0);
+  const { store, manifest } = await openPublished(result.outputs[0]!.uri, server.settings);
+  for (const { name, sha256: digest } of manifest.files)
+    assert.equal((await digestPublished(store, name, new AbortController().signal))!.sha256, digest, name);
 });
 
 test("no credential is in what a run leaves on disk", async () => {
