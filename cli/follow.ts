@@ -54,6 +54,7 @@ export async function follow(client: Client, workflowId: string, view: ProgressV
     if (!seen.has(line)) view.line(line);
     seen.add(line);
   };
+  let pause = "";
   for (;;) {
     signal.throwIfAborted();
     // a server that is just being started again answers at the next look
@@ -63,7 +64,10 @@ export async function follow(client: Client, workflowId: string, view: ProgressV
     });
     if (description !== null && description.status.name !== "RUNNING" && description.status.name !== "CONTINUED_AS_NEW") break;
     const { progress, failures } = lookAt(description?.raw.pendingActivities ?? []);
-    for (const line of [...failures, ...endedStages(await rowsOf(handle))]) once(line);
+    const told = await progressOf(handle);
+    for (const line of [...failures, ...endedStages(told?.rows ?? [])]) once(line);
+    if (told !== null && told.pause !== pause && told.pause !== "") view.line(told.pause);
+    pause = told?.pause ?? pause;
     if (progress !== null) view.show(progress);
     await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);
   }
@@ -77,10 +81,9 @@ export async function follow(client: Client, workflowId: string, view: ProgressV
   }
 }
 
-/** The stages' table as the workflow has it; empty while no worker answers for it. */
-async function rowsOf(handle: WorkflowHandle): Promise<readonly StageRow[]> {
-  const asked = handle.query<RunProgress>(QUERIES.progress).then(({ rows }) => rows);
-  return Promise.race([asked, sleep(QUERY_MS, [], { ref: false })]).catch(() => []);
+/** How far the workflow itself says it is; null while no worker answers for it. */
+async function progressOf(handle: WorkflowHandle): Promise<RunProgress | null> {
+  return Promise.race([handle.query<RunProgress>(QUERIES.progress), sleep(QUERY_MS, null, { ref: false })]).catch(() => null);
 }
 
 /** One line for each stage that has ended: some are over before they say how far they are. */

@@ -244,6 +244,26 @@ const activityUnpause = (workflowId: string, id: string): Promise<unknown> =>
   place.client.workflowService.unpauseActivity({ namespace: "default", execution: { workflowId }, id });
 const trainNote = async (run: WorkflowHandle): Promise<string> => (await progressOf(run)).rows.find(({ stage }) => stage === "train")!.note;
 
+test("a stage whose activity is paused saves, waits, and goes on at unpause", async () => {
+  const counts = work();
+  let calls = 0;
+  await place.pipeline({
+    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    evaluate: () => (++calls === 1 ? counts.untilTold() : Promise.resolve(resultOf("evaluate", ["report"]))),
+  });
+  await place.gpu(0, 1, () => assert.fail("training is finished already"));
+  const run = await place.start("one-stage", quickConfig());
+  await until(() => counts.running === 1);
+  await activityPause("one-stage", "evaluate");
+  await until(() => counts.saved === 1);
+  // longer than the heartbeat's timeout
+  await sleep(11_000);
+  const [pending] = (await run.describe()).raw.pendingActivities!;
+  assert.deepEqual({ id: pending?.activityId, paused: pending?.paused, calls }, { id: "evaluate", paused: true, calls: 1 });
+  await activityUnpause("one-stage", "evaluate");
+  assert.equal((await run.result()).stages.length, 5);
+});
+
 test("a worker whose activity was paused is waited for although it dies with the others, and the run says how it goes on", async () => {
   const hub = { running: 0, paused: false, unpaused: false };
   await place.pipeline({ beginTraining: generations().begin });
