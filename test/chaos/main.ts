@@ -64,7 +64,7 @@ try {
 }
 const left = await leftByMachine(machine.home);
 if (left.length > 0) failed.push(`left behind: ${left.join(", ")}`);
-if (failed.length === 0) await machine.remove();
+if (failed.length === 0 || interrupted.signal.aborted) await machine.remove();
 else console.log(`what the failed run left, its logs too: ${await machine.keep()}`);
 for (const [what, counts] of tally(struck)) console.log(`  ${String(sum(counts)).padStart(4)}  ${what}: ${inStages(counts)}`);
 console.log(`${struck.length} faults, ${done} runs, ${failed.length === 0 ? "digests equal, nothing left behind" : failed.join("; ")}`);
