@@ -141,7 +141,7 @@ function blowAt(moment: Moment, random: (stream: number) => number): Blow {
     return { kind: random(6) < 0.6 ? "cut" : "silence", target: pick(lines, random(5)) };
   }
   if (share < 0.38) return { kind: "full", target: "disk" };
-  if (share < 0.48) return { kind: pick<Kind>(["reset", "reset", "cancel", "terminate"], random(5)), target: "run" };
+  if (share < 0.48) return { kind: pick<Kind>(["reset", "cancel", "terminate"], random(5)), target: "run" };
   const target = pick(PROCESSES[stage], random(5));
   // a stopped supervisor stops nobody else
   if (share < 0.57 && target !== "supervisor") return { kind: "stop", target };

@@ -76,11 +76,20 @@ async function strikeRun({ kind, where }: Fault, { machine, view, begin }: Scene
   const runs = view.running();
   const run = runs[Math.floor(where * runs.length)];
   if (run === undefined) return false;
-  const done = (...args: string[]): Promise<boolean> =>
-    machine.temporal("workflow", ...args, "--workflow-id", run, "--reason", "chaos").then(
-      () => true,
-      () => false,
-    );
+  const done = async (...args: string[]): Promise<boolean> => {
+    // the server may be away just now
+    for (const limit = Date.now() + SEEK_MS; Date.now() < limit && view.running().includes(run); await sleep(500)) {
+      const call = machine.temporal("workflow", ...args, "--workflow-id", run, "--reason", "chaos");
+      if (
+        await call.then(
+          () => true,
+          () => false,
+        )
+      )
+        return true;
+    }
+    return false;
+  };
   if (kind === "reset") return done("reset", "--type", (where * 7919) % 1 < 0.5 ? "FirstWorkflowTask" : "LastWorkflowTask");
   // the one is waited for, as a user would; the other's activities may still be at work when the next run begins
   if (!(await done(kind))) return false;
