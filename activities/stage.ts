@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../core/config/schema.js";
@@ -139,7 +139,7 @@ const MAKERS: Readonly<Record<string, StageName>> = {
 export async function checkInputs(
   files: StageFiles,
   { inputs, reads = inputs }: StageDefinition,
-  request: StageRequest,
+  request: Pick<StageRequest, "inputs">,
   signal: AbortSignal,
 ): Promise<void> {
   for (const name of reads) {
@@ -154,6 +154,11 @@ export async function checkInputs(
 /** Makes a finished stage unfinished, so that it is run again. */
 export async function forgetStage(directory: string): Promise<void> {
   await rm(join(directory, RESULT), { force: true });
+}
+
+/** Removes what a stage has done so far, but the lock that its caller holds and the record of what it is. */
+async function forgetWork(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) if (name !== "lock" && name !== WANTED) await rm(join(directory, name), { recursive: true });
 }
 
 /** Records a stage as finished; the last thing that it writes. */
@@ -177,8 +182,18 @@ export async function runStage(
   const unlock = await files.lock(join(directory, "lock"), context.signal, waiting);
   try {
     const finished = await reusableStage(files, directory, context);
-    if (finished === null) await checkInputs(files, definition, request, context.signal);
-    return finished ?? (await finishStage(files, directory, { stage: definition.name, ...(await work(directory)) }));
+    if (finished !== null) return finished;
+    const check = (): Promise<void> =>
+      checkInputs(files, definition, request, context.signal).catch(async (error: unknown) => {
+        // nobody knows since when, so what was made of it is not gone on with
+        if (error instanceof ChangedInputError && definition.reads === undefined) await forgetWork(directory);
+        throw error;
+      });
+    await check();
+    const made = await work(directory);
+    // bytes may have changed between the check and the reading
+    await check();
+    return await finishStage(files, directory, { stage: definition.name, ...made });
   } finally {
     await unlock();
   }

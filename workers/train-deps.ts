@@ -32,6 +32,8 @@ export const trainDeps: TrainDeps = {
 
 /** A training worker's dependencies on a real machine. */
 export const rankDeps: RankDeps = {
+  files: trainDeps.files,
+  sha256File,
   joinGroup,
   createShared,
   removeFile: (path) => rmSync(path, { force: true }),

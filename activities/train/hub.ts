@@ -40,6 +40,8 @@ export class Hub {
   private savedStep: number;
   private savedAt = performance.now();
   private committing: Promise<void> = Promise.resolve();
+  /** what was read is what was meant; fails when it is not */
+  private sound: Promise<void> = Promise.resolve();
 
   constructor(
     attempt: TrainAttempt,
@@ -72,6 +74,12 @@ export class Hub {
   /** Workers that have not arrived at the barrier where others wait. */
   missing(): number[] {
     return Array.from({ length: this.attempt.workers }, (_, worker) => worker).filter((worker) => !this.arrived.has(worker));
+  }
+
+  /** Commits nothing before `sound` has resolved, and ends the attempt when it fails. */
+  after(sound: Promise<void>): void {
+    this.sound = sound;
+    sound.catch((error: unknown) => this.end((error as Error).name, messageOf(error)));
   }
 
   /** Resolves when what is being committed is. */
@@ -133,6 +141,7 @@ export class Hub {
   private async commit(step: number, updates: number, { reason, steps, files }: Pending): Promise<void> {
     const { attempt, log, fingerprint, parent } = this;
     const shards = [...files].sort((a, b) => a.shard - b.shard);
+    await this.sound;
     this.parent = await log.append({
       kind: "checkpoint",
       generation: attempt.generation,

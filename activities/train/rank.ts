@@ -1,27 +1,30 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Worker } from "node:worker_threads";
-import { errorNamed, FencedError, messageOf } from "../../core/errors.js";
+import { CorruptError, errorNamed, FencedError, messageOf } from "../../core/errors.js";
 import { outputNamed } from "../../core/stage.js";
 import { sharedLayout } from "../../core/parallel/layout.js";
 import type { Group, GroupEvents, GroupOptions } from "../../infra/group.js";
 import type { TensorSpec } from "../../infra/safetensors-writer.js";
 import type { GptjConfig } from "../../core/model/config.js";
 import type { ObjectStore } from "../../infra/store/store.js";
-import type { StageContext } from "../stage.js";
+import { checkInputs, type StageContext, type StageFiles } from "../stage.js";
 import { shardFile } from "./checkpoint.js";
 import { Control, type Directive } from "./compute/control.js";
 import type { ComputeInput, ComputeMessage } from "./compute/run.js";
 import { Hub } from "./hub.js";
+import { trainDefinition } from "./index.js";
 import { openLog, type CommitLog } from "./log.js";
 import { StepsFile } from "./steps.js";
-import type { Fingerprint, RankOutcome, ShardFile, StepRecord, TrainAttempt } from "./types.js";
+import type { CheckpointEntry, Fingerprint, RankOutcome, ShardFile, StepRecord, TrainAttempt } from "./types.js";
 import { WhereaboutsFile } from "./whereabouts.js";
 
 /** One worker of an attempt, its main thread: sockets, files, heartbeats. The compute thread does what blocks. */
 
 /** What a worker is handed. */
 export interface RankDeps {
+  readonly files: StageFiles;
+  readonly sha256File: (path: string, signal?: AbortSignal) => Promise<string>;
   readonly joinGroup: (options: GroupOptions, events: GroupEvents) => Promise<Group>;
   readonly createShared: (path: string, bytes: number) => Promise<void>;
   readonly removeFile: (path: string) => void;
@@ -81,6 +84,7 @@ class Rank {
   private log!: CommitLog;
   private threadEnded: Promise<unknown> = Promise.resolve();
   private hub: Hub | null = null;
+  private readonly attemptOver = new AbortController();
   private writing: Promise<void> = Promise.resolve();
   /** tensors written into checkpoints: at the end of a run nothing else moves */
   private written = 0;
@@ -158,6 +162,7 @@ class Rank {
       await this.threadEnded;
       // whoever hears that this worker has ended may count on it to write nothing more
       await this.writing;
+      this.attemptOver.abort();
       await this.hub?.settled();
       this.group?.close();
       this.hub?.close();
@@ -182,10 +187,28 @@ class Rank {
     }
   }
 
+  /**
+   * Bytes may have changed between the check at the attempt's begin and the reading, so they are digested again behind it,
+   * beside training. Throws ChangedInputError or CorruptError.
+   */
+  private async checkSources(): Promise<void> {
+    const { attempt, deps, attemptOver } = this;
+    await checkInputs(deps.files, trainDefinition, attempt, attemptOver.signal);
+    for (const { file, sha256: expected } of this.resumedFrom()?.shards ?? []) {
+      const got = await deps.sha256File(join(attempt.directory, file), attemptOver.signal);
+      if (got !== expected) throw new CorruptError("a checkpoint changed while it was read", { file, expected, got });
+    }
+  }
+
+  private resumedFrom(): CheckpointEntry | null {
+    const entry = this.attempt.resumeFrom === null ? null : this.log.entries[this.attempt.resumeFrom - 1];
+    return entry?.kind === "checkpoint" ? entry : null;
+  }
+
   private startThread(): void {
     const { attempt, worker, deps } = this;
-    const entry = attempt.resumeFrom === null ? null : this.log.entries[attempt.resumeFrom - 1];
-    const resume = entry?.kind === "checkpoint" ? { updates: entry.updates, files: entry.shards.map((shard) => shard.file) } : null;
+    const from = this.resumedFrom();
+    const resume = from === null ? null : { updates: from.updates, files: from.shards.map((shard) => shard.file) };
     const thread = deps.startCompute({ attempt, worker, control: this.control.words.buffer, whereabouts: this.whereabouts!.file, resume });
     thread.on("message", (message: ComputeMessage) => this.hearCompute(message));
     thread.on("error", (error) => this.failHere(error));
@@ -201,6 +224,8 @@ class Rank {
       if (message.index === 1 && this.worker === 0) {
         this.deps.removeFile(this.attempt.sharedPath);
         this.group.seal();
+        // and all have read what they begin with
+        this.hub!.after(this.checkSources());
       }
       this.noteStep(message.index, message.directive);
       this.control.release(message.index, message.directive);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { runStage, type StageContext, type StageDefinition, type StageRequest } from "../../activities/stage.js";
 import { parseRunConfig } from "../../core/config/schema.js";
@@ -16,8 +16,8 @@ const definition: StageDefinition = { name: "preprocess", version: 1, inputs: ["
 interface Copying {
   readonly source: string;
   readonly copy: string;
-  /** Runs a stage that copies its input; true: it had been done. */
-  run(): Promise<boolean>;
+  /** Runs a stage that copies its input; true: it had been done. `meanwhile` is called before it reads. */
+  run(meanwhile?: () => Promise<void>): Promise<boolean>;
 }
 
 async function copying(t: { after(done: () => Promise<void>): void }): Promise<Copying> {
@@ -26,8 +26,10 @@ async function copying(t: { after(done: () => Promise<void>): void }): Promise<C
   const [source, copy] = [join(root, "source"), join(root, "copy")];
   await writeFile(source, "rows");
   const request: StageRequest = { config: parseRunConfig({}), root, inputs: [await artifactOf("dataset", source)] };
-  const run = async (): Promise<boolean> => {
-    const result = await runStage(files, definition, request, context, async () => {
+  const run = async (meanwhile?: () => Promise<void>): Promise<boolean> => {
+    const result = await runStage(files, definition, request, context, async (directory) => {
+      await meanwhile?.();
+      await writeFile(join(directory, "half"), await readFile(source));
       await writeFile(copy, await readFile(source));
       return { outputs: [await artifactOf("tokens", copy)], metrics: { seconds: 0 } };
     });
@@ -59,4 +61,18 @@ test("an input that changed after it was digested is not used, and who mends it 
   await assert.rejects(run(), names);
   await rm(source);
   await assert.rejects(run(), /is gone: run `roslin stage download` again \[uri=file:.*\]: ENOENT/);
+});
+
+test("an input that changes after its check makes no result, and nothing that was made of it is gone on with", async (t) => {
+  const { source, copy, run } = await copying(t);
+  await assert.rejects(
+    run(() => writeFile(source, "sows")),
+    /the dataset changed/,
+  );
+  const stages = join(dirname(source), "preprocess");
+  const [key] = await readdir(stages);
+  assert.deepEqual((await readdir(join(stages, key!))).toSorted(), ["wanted.json"]);
+  await writeFile(source, "rows");
+  assert.equal(await run(), false);
+  assert.equal(await readFile(copy, "utf8"), "rows");
 });

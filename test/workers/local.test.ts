@@ -1,16 +1,18 @@
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
-import { mkdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cp, mkdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { stageDirectory } from "../../activities/stage.js";
 import { checkpoints } from "../../activities/train/checkpoint.js";
 import { attemptPrefix, finishTraining, trainDefinition, type TrainDeps } from "../../activities/train/index.js";
 import { openLog } from "../../activities/train/log.js";
 import { NON_RETRYABLE, NoRoomError, UserError } from "../../core/errors.js";
+import { outputNamed } from "../../core/stage.js";
+import { artifactOf } from "../../infra/files.js";
 import { fileStore } from "../../infra/store/files.js";
 import type { Ledger } from "../../activities/train/ledger.js";
 import { trainLocally } from "../../workers/local.js";
@@ -147,11 +149,13 @@ function newestShard(directory: string): string {
   return join(directory, "shards", readdirSync(join(directory, "shards")).sort().at(-1)!);
 }
 
-async function flipBit(file: string): Promise<void> {
-  const bytes = await readFile(file);
+function flipBitNow(file: string): void {
+  const bytes = readFileSync(file);
   bytes[bytes.length - 5]! ^= 1;
-  await writeFile(file, bytes);
+  writeFileSync(file, bytes);
 }
+
+const flipBit = async (file: string): Promise<void> => flipBitNow(file);
 
 for (const [what, damage] of [
   ["corrupt", flipBit],
@@ -173,6 +177,25 @@ for (const [what, damage] of [
       [newest!.commit, older!.entry.step],
     );
   });
+
+test("base weights that change between their check and their reading are trained on for no checkpoint", async (t) => {
+  const { request: usual, context } = await job(t, madeRows(21), { ...UNEVEN, checkpointEverySteps: 1 });
+  const copy = join(usual.root, "base");
+  await cp(fileURLToPath(outputNamed(usual.inputs, "model").uri), copy, { recursive: true });
+  const request = { ...usual, inputs: [await artifactOf("model", copy), outputNamed(usual.inputs, "tokens")] };
+  let flipped = false;
+  const deps: TrainDeps = {
+    ...trainDeps,
+    sharedDirectory(bytes, otherwise) {
+      if (!flipped) flipBitNow(join(copy, "model.safetensors"));
+      flipped = true;
+      return trainDeps.sharedDirectory(bytes, otherwise);
+    },
+  };
+  await assert.rejects(trainLocally(deps, request, 2, context()), /the model changed after the stage that made it/);
+  const { entries } = await openLog(fileStore(stageDirectory(trainDefinition, request)));
+  assert.ok(entries.some(({ kind }) => kind === "attempt") && !entries.some(({ kind }) => kind === "checkpoint"));
+});
 
 test("a last checkpoint that is corrupt before the model is made from it never gives a model of fewer steps", async (t) => {
   const made = await job(t, madeRows(21), UNEVEN);
