@@ -40,7 +40,7 @@ export function throughProxy(url: URL, settings: ProxySettings): Proxied | null 
 
 function parseProxy(address: string): URL {
   try {
-    const url = new URL(/^[a-z]+:\/\//i.test(address) ? address : `http://${address}`);
+    const url = new URL(/^[a-z][a-z0-9+.-]*:\/\//i.test(address) ? address : `http://${address}`);
     if (url.protocol === "http:") return url;
   } catch {
     // said below

@@ -119,7 +119,8 @@ async function bring(id: number, { source, bytes, segment }: TransferJob, part: 
 }
 
 async function read(source: Source, range: ByteRange | null, consume: (chunk: Uint8Array) => void): Promise<void> {
-  if (source.kind === "web") return await get(source.access, source.address, range === null ? {} : { range }, consume);
+  if (source.kind === "web")
+    return await get(source.access, source.address, range === null ? { large: true } : { range, large: true }, consume);
   // the SDK takes long to load, and most downloads need none
   const { readObject } = await import("../bucket/objects.js");
   await readObject(source, range, consume);

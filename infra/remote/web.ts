@@ -3,6 +3,7 @@ import { request as requestHttps } from "node:https";
 import { messageOf, UserError } from "../../core/errors.js";
 import { throughProxy, type ProxySettings } from "./proxy.js";
 import { PassingError, TIMING, type Timing } from "./retries.js";
+import { ask, type Answer } from "./wire.js";
 
 /** Where files are on the web, and who asks. */
 export interface WebAccess {
@@ -23,12 +24,13 @@ export interface ByteRange {
 
 /**
  * One GET, body and all, handed to `consume` chunk by chunk. Redirects are followed by hand: the token goes to the
- * endpoint's origin only. With `range`, anything but a 206 for exactly these bytes is an error.
+ * endpoint's origin only. With `range`, anything but a 206 for exactly these bytes is an error. `large`: the bytes are
+ * many, and chunks are used up during the call.
  */
 export async function get(
   access: WebAccess,
   url: string,
-  options: { readonly range?: ByteRange; readonly signal?: AbortSignal },
+  options: Wanted & { readonly signal?: AbortSignal },
   consume: (chunk: Buffer) => void,
 ): Promise<void> {
   const stall = new AbortController();
@@ -36,48 +38,51 @@ export async function get(
   const timer = setTimeout(() => stall.abort(new PassingError(`no byte for ${stallMs / 1000} s from ${withoutQuery(url)}`)), stallMs);
   const signal = options.signal === undefined ? stall.signal : AbortSignal.any([options.signal, stall.signal]);
   try {
-    const response = await followRedirects(access, url, options.range, signal);
+    const response = await followRedirects(access, url, options, signal);
     if (options.range !== undefined) checkRange(response, options.range, url);
-    await drain(response, (chunk) => {
+    await response.drain((chunk) => {
       timer.refresh();
       consume(chunk);
     });
   } catch (error) {
     if (options.signal?.aborted === true) throw options.signal.reason;
     if (stall.signal.aborted) throw stall.signal.reason;
-    throw error instanceof NetworkError ? asPassing(error, url) : error;
+    throw error instanceof UserError || error instanceof PassingError ? error : asPassing(error as NodeJS.ErrnoException, url);
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** Trouble with the connection, as Node words it. */
-class NetworkError extends Error {}
-
-/** The whole body, chunk by chunk; NetworkError when it ends early. */
-function drain(response: IncomingMessage, consume: (chunk: Buffer) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const failed = (error: Error): void => reject(new NetworkError(error.message, { cause: error }));
-    response.on("data", (chunk: Buffer) => {
-      try {
-        consume(chunk);
-      } catch (error) {
-        reject(error);
-        response.destroy();
-      }
+/** An answer of Node's own client. */
+function answerOf(response: IncomingMessage): Answer {
+  const drain = (consume: (chunk: Buffer) => void): Promise<void> =>
+    new Promise((resolve, reject) => {
+      response.on("data", (chunk: Buffer) => {
+        try {
+          consume(chunk);
+        } catch (error) {
+          reject(error);
+          response.destroy();
+        }
+      });
+      response.on("end", resolve).on("error", reject);
+      response.on("close", () => reject(new Error("the connection was closed")));
     });
-    response.on("error", failed);
-    response.on("end", resolve);
-    response.on("close", () => failed(new Error("the connection was closed")));
-  });
+  response.on("error", () => undefined);
+  return {
+    status: response.statusCode ?? 0,
+    header: (name) => response.headers[name]?.toString(),
+    drain,
+    discard: () => void response.destroy(),
+  };
 }
 
-async function followRedirects(
-  access: WebAccess,
-  first: string,
-  range: ByteRange | undefined,
-  signal: AbortSignal,
-): Promise<IncomingMessage> {
+interface Wanted {
+  readonly range?: ByteRange;
+  readonly large?: boolean;
+}
+
+async function followRedirects(access: WebAccess, first: string, { range, large }: Wanted, signal: AbortSignal): Promise<Answer> {
   const home = new URL(access.endpoint).origin;
   let url = new URL(first);
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
@@ -85,15 +90,15 @@ async function followRedirects(
     if (range !== undefined) headers["range"] = `bytes=${range.start}-${range.end - 1}`;
     const known = access.token !== null && url.origin === home;
     if (known) headers["authorization"] = `Bearer ${access.token}`;
-    const response = await send(access, url, headers, signal);
-    const status = response.statusCode ?? 0;
-    const { location } = response.headers;
+    const response = await send(access, url, headers, large === true, signal);
+    const { status } = response;
+    const location = response.header("location");
     if (status < 300 || status >= 400 || location === undefined) {
       if (status >= 200 && status < 300) return response;
-      response.destroy();
+      response.discard();
       throw refusal(response, status, first, known);
     }
-    response.on("error", () => undefined).resume();
+    response.discard();
     url = new URL(location, url);
     if (url.protocol !== "https:" && url.protocol !== "http:")
       throw new UserError("the hub redirects to something that is not the web", { from: first, to: url.protocol });
@@ -102,23 +107,29 @@ async function followRedirects(
 }
 
 /** Sends one GET; resolves with the head of its answer. */
-function send(access: WebAccess, url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
+async function send(access: WebAccess, url: URL, headers: Record<string, string>, large: boolean, signal: AbortSignal): Promise<Answer> {
   const secure = url.protocol === "https:";
   const proxied = access.proxy === undefined ? null : throughProxy(url, access.proxy);
-  return new Promise((resolve, reject) => {
-    const failed = (error: Error): void => reject(new NetworkError(error.message, { cause: error }));
+  if (large && !secure && proxied === null) {
+    const answer = await ask(url, headers, signal);
+    if (answer !== null) return answer;
+  }
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const options = { headers, signal, ...proxied?.options };
     const request =
       proxied?.plain === true
         ? requestHttp({ ...options, path: url.href, headers: { ...headers, host: url.host, ...proxied.headers } })
         : (secure ? requestHttps : requestHttp)(url, options);
-    request.on("response", resolve).on("error", failed).end();
+    request.on("response", resolve).on("error", reject).end();
   });
+  return answerOf(response);
 }
 
 /** Certificates that nobody trusts stay so; everything else about a connection may mend itself. */
-function asPassing(error: NetworkError, url: string): Error {
-  const code = (error.cause as NodeJS.ErrnoException | undefined)?.code ?? "";
+function asPassing(error: NodeJS.ErrnoException, url: string): Error {
+  const code = error.code ?? "";
+  // of the disk that the bytes are written to
+  if (error.syscall === "write" && code !== "EPIPE" && code !== "ECONNRESET") return error;
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code))
     return new UserError("the server's certificate is not trusted: put the authority that signed it into NODE_EXTRA_CA_CERTS", {
       url: withoutQuery(url),
@@ -128,8 +139,7 @@ function asPassing(error: NetworkError, url: string): Error {
 }
 
 /** What an answer that is no success means; `known`: a token was sent along. */
-function refusal(response: IncomingMessage, status: number, url: string, known: boolean): Error {
-  const header = (name: string): string | undefined => response.headers[name]?.toString();
+function refusal({ header }: Answer, status: number, url: string, known: boolean): Error {
   const where = { url: withoutQuery(url), status, reason: header("x-error-message") };
   const gated = header("x-error-code") === "GatedRepo";
   switch (status) {
@@ -168,15 +178,15 @@ function waitAsked(after: string | undefined, limit: string | undefined): number
   return spent === null ? 0 : Number(spent[1]) * 1000;
 }
 
-function checkRange(response: IncomingMessage, range: ByteRange, url: string): void {
-  const got = response.headers["content-range"];
+function checkRange(response: Answer, range: ByteRange, url: string): void {
+  const got = response.header("content-range");
   const match = /^bytes (\d+)-(\d+)\/(?:\d+|\*)$/.exec(got ?? "");
-  if (response.statusCode === 206 && match !== null && Number(match[1]) === range.start && Number(match[2]) === range.end - 1) return;
-  response.destroy();
+  if (response.status === 206 && match !== null && Number(match[1]) === range.start && Number(match[2]) === range.end - 1) return;
+  response.discard();
   throw new UserError("the hub, or a proxy before it, does not serve ranges of bytes as asked", {
     url: withoutQuery(url),
     expected: `206 bytes ${range.start}-${range.end - 1}`,
-    got: `${response.statusCode} ${got}`,
+    got: `${response.status} ${got}`,
   });
 }
 

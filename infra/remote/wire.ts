@@ -1,0 +1,171 @@
+import { connect, type Socket } from "node:net";
+
+/**
+ * GET over plain http with as little work for each byte as there can be: Node's own client hands bodies on in small
+ * pieces, at twice the cost of receiving and writing them. Mirrors and hubs on one's own network are read so.
+ */
+
+/** An answer whose body has not been read. */
+export interface Answer {
+  readonly status: number;
+  /** A header by its name in lower case. */
+  header(name: string): string | undefined;
+  /** Hands the body on, piece by piece; a piece is valid during the call only. Rejects when it ends early. */
+  drain(consume: (chunk: Buffer) => void): Promise<void>;
+  /** Lets the body go unread. */
+  discard(): void;
+}
+
+/** Bytes that are read at a time. */
+const BUFFER_BYTES = 1 << 18;
+const MAX_HEAD_BYTES = 1 << 16;
+/** Milliseconds after which a connection that nobody uses is closed. */
+const IDLE_MS = 4000;
+
+const idle = new Map<string, Wire[]>();
+
+/** Sends one GET; resolves with the head of its answer, or null where the answer is of a kind that Node's client has to read. */
+export async function ask(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer | null> {
+  const lines = [`GET ${url.pathname}${url.search} HTTP/1.1`, `host: ${url.host}`];
+  for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
+  const text = `${lines.join("\r\n")}\r\n\r\n`;
+  const kept = idle.get(url.host)?.pop();
+  if (kept !== undefined) {
+    try {
+      return await kept.ask(text, signal);
+    } catch (error) {
+      // the server may have closed it while nobody used it
+      if (signal.aborted || kept.heard) throw error;
+    }
+  }
+  return new Wire(url).ask(text, signal);
+}
+
+/** One connection, one request at a time. */
+class Wire {
+  /** whether the answer to the last request has begun */
+  heard = false;
+  private readonly host: string;
+  private readonly socket: Socket;
+  private head = Buffer.alloc(0);
+  private left = 0;
+  private keep = true;
+  private consume: ((chunk: Buffer) => void) | null = null;
+  private settle: { resolve(): void; reject(error: Error): void } | null = null;
+
+  constructor(url: URL) {
+    this.host = url.host;
+    const callback = (length: number, buffer: Uint8Array): boolean => this.take(Buffer.from(buffer.buffer, buffer.byteOffset, length));
+    const host = url.hostname.replace(/^\[|\]$/g, "");
+    this.socket = connect({ host, port: Number(url.port || 80), onread: { buffer: Buffer.alloc(BUFFER_BYTES), callback } });
+    this.socket.on("error", (error) => this.fail(error)).on("close", () => this.fail(new Error("the connection was closed")));
+    this.socket.on("timeout", () => this.socket.destroy());
+  }
+
+  async ask(text: string, signal: AbortSignal): Promise<Answer | null> {
+    const abort = (): void => void this.socket.destroy(new Error("aborted"));
+    signal.throwIfAborted();
+    signal.addEventListener("abort", abort, { once: true });
+    const over = (): void => signal.removeEventListener("abort", abort);
+    try {
+      this.heard = false;
+      this.head = Buffer.alloc(0);
+      this.socket.setTimeout(0).resume();
+      const begun = this.waited();
+      this.socket.write(text);
+      await begun;
+      return this.answer(over);
+    } catch (error) {
+      over();
+      throw error;
+    }
+  }
+
+  /** What arrived: of the head until it is whole, then of the body. False: nothing more until somebody wants it. */
+  private take(chunk: Buffer): boolean {
+    this.heard = true;
+    if (this.consume === null) {
+      this.head = Buffer.concat([this.head, chunk]);
+      if (this.head.indexOf("\r\n\r\n") < 0 && this.head.length < MAX_HEAD_BYTES) return true;
+      this.settled()?.resolve();
+      return false;
+    }
+    try {
+      this.left -= chunk.length;
+      if (this.left < 0) throw new Error("more bytes came than the answer announced");
+      this.consume(chunk);
+    } catch (error) {
+      this.fail(error as Error);
+      return false;
+    }
+    if (this.left > 0) return true;
+    this.release();
+    return false;
+  }
+
+  private answer(over: () => void): Answer | null {
+    const end = this.head.indexOf("\r\n\r\n");
+    const [first = "", ...lines] = this.head.subarray(0, Math.max(0, end)).toString("latin1").split("\r\n");
+    const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(first)?.[1]);
+    const headers = new Map(lines.map((line) => [line.split(":", 1)[0]!.toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
+    const length = headers.get("content-length") ?? "";
+    // who redirects or refuses is not read
+    const readable = status >= 300 || (status >= 200 && !headers.has("transfer-encoding") && /^\d+$/.test(length));
+    if (!readable) {
+      over();
+      this.socket.destroy();
+      return null;
+    }
+    const rest = Buffer.from(this.head.subarray(end + 4));
+    this.left = Number(length);
+    this.keep = headers.get("connection")?.toLowerCase() !== "close";
+    return {
+      status,
+      header: (name) => headers.get(name),
+      drain: async (consume) => {
+        try {
+          this.consume = consume;
+          const ended = this.waited();
+          if (rest.length === 0 && this.left === 0) this.release();
+          else if (rest.length === 0 || this.take(rest)) this.socket.resume();
+          await ended;
+        } finally {
+          over();
+        }
+      },
+      discard: () => {
+        over();
+        this.socket.destroy();
+      },
+    };
+  }
+
+  /** The body is over: the connection waits for the next request. */
+  private release(): void {
+    this.consume = null;
+    if (this.keep && !this.socket.destroyed) {
+      this.socket.setTimeout(IDLE_MS);
+      idle.set(this.host, [...(idle.get(this.host) ?? []), this]);
+    } else this.socket.destroy();
+    this.settled()?.resolve();
+  }
+
+  private fail(error: Error): void {
+    this.socket.destroy();
+    idle.set(
+      this.host,
+      (idle.get(this.host) ?? []).filter((wire) => wire !== this),
+    );
+    this.settled()?.reject(error);
+  }
+
+  private waited(): Promise<void> {
+    return new Promise((resolve, reject) => void (this.settle = { resolve, reject }));
+  }
+
+  private settled(): { resolve(): void; reject(error: Error): void } | null {
+    const { settle } = this;
+    this.settle = null;
+    return settle;
+  }
+}

@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { test, type TestContext } from "node:test";
+import { get, type WebAccess } from "../../../infra/remote/web.js";
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+
+async function serve(context: TestContext, answer: Answer, prepare: (server: Server) => void = () => undefined): Promise<string> {
+  const server = createServer(answer);
+  prepare(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  context.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const timing = { stallMs: 5000, retryMs: 1 };
+
+async function ask(access: WebAccess, url: string): Promise<string> {
+  const chunks: Buffer[] = [];
+  await get(access, url, {}, (chunk) => void chunks.push(chunk));
+  return Buffer.concat(chunks).toString();
+}
+
+test("what is not found, private, gated or refused says what to do, and never the token", async (context) => {
+  let answer: [number, Record<string, string>] = [200, {}];
+  const endpoint = await serve(context, (_, response) => response.writeHead(...answer).end("no"));
+  const refused = async (token: string | null, ...given: typeof answer): Promise<string> => {
+    answer = given;
+    let message = "";
+    await assert.rejects(ask({ endpoint, token, timing }, `${endpoint}/x?signature=secret`), (error: Error) => {
+      message = error.message;
+      return error.name === "UserError" && !message.includes("hf_token") && !message.includes("secret");
+    });
+    return message;
+  };
+  assert.match(await refused(null, 401, {}), /is wrong, or the repository is private.*set HF_TOKEN.*status=401/);
+  assert.match(await refused("hf_token", 401, {}), /token of HF_TOKEN is not valid or may not read it/);
+  const gated = { "x-error-code": "GatedRepo", "x-error-message": "Ask for access" };
+  assert.match(await refused(null, 401, gated), /gated: accept its conditions.*set HF_TOKEN.*reason=Ask for access/);
+  assert.match(await refused("hf_token", 403, gated), /gated.*the one that is set may not read it/);
+  assert.match(await refused(null, 404, {}), /no such repository, revision or file/);
+});
+
+test("a proxy is asked for the whole address of an http hub, with its own name and password", async (context) => {
+  const hub = await serve(context, (incoming, response) => response.end(`hub ${incoming.headers.authorization}`));
+  const seen: string[] = [];
+  const proxy = await serve(context, (incoming, response) => {
+    seen.push(`${incoming.url} ${incoming.headers.host} ${incoming.headers["proxy-authorization"]}`);
+    request(incoming.url!, { headers: { authorization: incoming.headers.authorization } }, (answer) => answer.pipe(response)).end();
+  });
+  const http = proxy.replace("//", "//me:p%40ss@");
+  const access = { endpoint: hub, token: "t", timing, proxy: { http, https: null, except: "" } };
+  assert.equal(await ask(access, `${hub}/api`), "hub Bearer t");
+  assert.deepEqual(seen, [`${hub}/api ${new URL(hub).host} Basic ${Buffer.from("me:p@ss").toString("base64")}`]);
+  for (const except of ["127.0.0.1", "elsewhere, .0.0.1", "*"])
+    assert.equal(await ask({ ...access, proxy: { http, https: null, except } }, `${hub}/api`), "hub Bearer t");
+  assert.equal(seen.length, 1, "hosts of NO_PROXY are asked directly");
+});
+
+test("to an https hub a tunnel is opened; the proxy's refusal is named", async (context) => {
+  const seen: string[] = [];
+  const http = await serve(
+    context,
+    () => undefined,
+    (server) =>
+      server.on("connect", (incoming: IncomingMessage, socket: Socket) => {
+        seen.push(`${incoming.method} ${incoming.url} ${incoming.headers.authorization}`);
+        socket.end("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+      }),
+  );
+  const access = { endpoint: "https://hub.test", token: "t", timing, proxy: { http: null, https: http, except: "" } };
+  await assert.rejects(ask(access, "https://hub.test/api"), /proxy 127\.0\.0\.1:\d+ answered 407 to CONNECT hub\.test:443/);
+  assert.deepEqual(seen, ["CONNECT hub.test:443 undefined"], "the token is not the proxy's to see");
+  const wrong = { ...access, proxy: { http: null, https: "socks5://u:secret@h:1", except: "" } };
+  await assert.rejects(ask(wrong, "https://hub.test/api"), /UserError: a proxy's address must be http:\/\/host:port.*socks5:\/\/…@h:1/);
+});
