@@ -2,7 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
 import { parentPort } from "node:worker_threads";
-import { messageOf, UserError } from "../../core/errors.js";
+import { messageOf, NoRoomError, UserError } from "../../core/errors.js";
 import type { ObjectAccess } from "../bucket/objects.js";
 import { PassingError, TIMING, withRetries } from "./retries.js";
 import { journalLine, type Segment } from "./segments.js";
@@ -181,7 +181,7 @@ port.on("message", (order: Order) => {
   obey(order).catch((error: unknown) => {
     const full = (error as NodeJS.ErrnoException).code === "ENOSPC" && "transfer" in order;
     const thrown = full
-      ? new UserError("the disk is full: make room and start again, what was fetched is kept", {
+      ? new NoRoomError("the disk is full: make room and start again, what was fetched is kept", {
           file: order.transfer.part,
           need: order.transfer.bytes,
         })
