@@ -52,12 +52,17 @@ function describe(left: readonly Whereabouts[], dead: readonly Whereabouts[], wo
   if (silent.length > 0) return { ...calm, what: `${list(silent)} of ${workers} did not answer${afterSteps(silent)}` };
   const first = (["asked", "failed", "told", "done"] as const).flatMap((how) => left.filter(({ ended }) => ended?.how === how))[0];
   const message = first?.ended?.message ?? null;
-  if (first?.ended?.how === "asked") return { ...calm, what: "stopped on request", message };
+  if (first?.ended?.how === "asked") return { ...calm, what: `told to stop${plain(message!)}`, message };
   if (first?.ended?.how === "done") {
     const outgrown = left.some(({ ended }) => ended?.message === "outgrown");
     return { ...calm, what: outgrown ? "ended as planned, for more workers were there" : "all was saved", message };
   }
   return { ...calm, what: first?.ended?.how === "failed" ? "an error" : "a worker was lost", message };
+}
+
+/** ": the worker was stopped", or nothing where the words may be of somebody's files. */
+function plain(message: string): string {
+  return /^[\w ]{1,80}$/.test(message) ? `: ${message}` : "";
 }
 
 function list(workers: readonly Whereabouts[]): string {

@@ -2,9 +2,9 @@ import type { Ledger } from "./ledger.js";
 
 /** The ledger in words, for terminal, UI and model card. */
 
-/** What part of the time counted; stops that somebody asked for are left out. */
-export function goodput({ usefulSeconds, wallSeconds, stoppedSeconds }: Ledger): number {
-  return usefulSeconds / (wallSeconds - stoppedSeconds);
+/** What part of the time counted. */
+export function goodput({ usefulSeconds, wallSeconds }: Ledger): number {
+  return usefulSeconds / wallSeconds;
 }
 
 /** Where the time went, in one line. */
@@ -16,7 +16,7 @@ export function timeLine(ledger: Ledger): string {
     `${s(startSeconds)} until the first`,
     `${s(saveSeconds)} to save the last`,
     ...(failures > 0 ? [`${s(lostSeconds)} lost to ${count(failures, "failure")}, with ${count(stepsRepeated, "step")} done again`] : []),
-    ...(stoppedSeconds > 0 ? [`${s(stoppedSeconds)} stopped on request`] : []),
+    ...(stoppedSeconds > 0 ? [`${s(stoppedSeconds)} between stops that had saved and what came next`] : []),
   ];
   return `${(100 * goodput(ledger)).toFixed(1)} % useful of ${s(wallSeconds)}: ${parts.join(", ")}`;
 }

@@ -9,7 +9,7 @@ import type { CheckpointEntry } from "./types.js";
 export interface Interruption {
   /** the attempt that ended, by its number in the commit log */
   readonly attempt: number;
-  /** false: somebody asked for it, as for a pause, and all was saved */
+  /** false: all was saved before it, as for a pause */
   readonly failure: boolean;
   /** in our own words */
   readonly what: string;
@@ -45,7 +45,7 @@ export interface Ledger {
   readonly saveSeconds: number;
   /** all failures' */
   readonly lostSeconds: number;
-  /** all stops' that somebody asked for */
+  /** all stops' that had saved: pauses, shutdowns, planned ends */
   readonly stoppedSeconds: number;
   readonly steps: number;
   readonly stepsRepeated: number;

@@ -52,8 +52,11 @@ test(
     await machine.temporal("workflow", "reset", "--workflow-id", "reset", "--type", "LastWorkflowTask", "--reason", "test");
 
     const heir = machine.pid("gpu-1");
-    const next = saved.length + 2;
-    await until(async () => (await checkpointsOf(next)).length > 0);
+    let next = 1;
+    await until(async () => {
+      next = (await log()).findLastIndex(({ kind }) => kind === "attempt") + 1;
+      return next > 1 && (await checkpointsOf(next)).length > 0;
+    });
     process.kill(heir, "SIGSTOP");
     if (itsMemory.length > 0) {
       assert.equal(itsMemory.length, 1);

@@ -134,7 +134,7 @@ test("no death counts of workers that were asked to stop, still live, had not be
     file.end("failed", "and then everything else");
   };
   const cases: [what: string, left: Leave[], seen?: boolean, processStart?: ProcessStart][] = [
-    ["stopped on request", [asked, hears]],
+    ["told to stop: the worker was stopped", [asked, hears]],
     ["worker 0 of 2 did not answer after 4 steps", [dies(4), hears], true, () => "then"],
     ["worker 0 of 2 died", [dies(null), hears]],
     ["all 2 workers died at once", [dies(4), dies(4)]],

@@ -88,10 +88,10 @@ test("the parts of a run's time add up to it, and each failure has its seconds a
     { attempt: 6, failure: false, what: "stopped on request", afterStep: 8, seconds: 66, stepsLost: 0 },
   ]);
   assert.deepEqual(proof, { repeated: 2, equal: 2, different: [], checkpoints: 0, checkpointsEqual: 0 });
-  assert.equal(goodput(ledger), 10 / 31);
+  assert.equal(goodput(ledger), 10 / 97);
   assert.equal(
     timeLine(ledger),
-    "32.3 % useful of 97.0 s: 10.0 s for 10 steps that counted, 2.0 s until the first, 1.0 s to save the last, 18.0 s lost to 2 failures, with 2 steps done again, 66.0 s stopped on request",
+    "10.3 % useful of 97.0 s: 10.0 s for 10 steps that counted, 2.0 s until the first, 1.0 s to save the last, 18.0 s lost to 2 failures, with 2 steps done again, 66.0 s between stops that had saved and what came next",
   );
   assert.equal(proofLine(ledger), "2 failures survived; of 2 repeated steps 2 gave the same loss and gradient norm to the last bit");
 });
