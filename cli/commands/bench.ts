@@ -4,12 +4,13 @@ import { DATASET_JOB, DEFAULT_JOB, SIZES, type Job } from "../../bench/job.js";
 import { PEERS, type PeerName } from "../../bench/pytorch.js";
 import { benchMemory, showMemory } from "../../bench/memory.js";
 import { inDirectory } from "../../bench/run.js";
+import { benchScale, showScale } from "../../bench/scale.js";
 import { benchTrain, showTrain } from "../../bench/train.js";
 import { UserError } from "../../core/errors.js";
 import { wholeNumber, type Command } from "../command.js";
 import { Interrupted, untilInterrupted } from "../interrupt.js";
 
-const KINDS = ["train", "memory", "checkpoint"] as const;
+const KINDS = ["train", "memory", "checkpoint", "scale"] as const;
 const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length", "rows"] as const satisfies readonly Exclude<
   keyof Job,
   "dataset"
@@ -26,6 +27,7 @@ export const bench: Command = {
   usage: [
     `bench train [--workers N] [--rounds R] [--steps S] [--against PYTHON [--peers ${PEERS.join(",")}]] [JOB]`,
     "              bench memory [--sizes 5,25,77] [--workers 1,2,4,8]",
+    "              bench scale [--workers N] [--steps S]: time against layers, width, sequence and batch",
     "              bench checkpoint [--workers N] [--interval STEPS] [--checkpoints N] [JOB]",
     `JOB: ${JOB_OPTIONS.map((name) => `--${name} ${DEFAULT_JOB[name]}`).join(" ")}`,
     `     --dataset FILE in Alpaca's format, batched as Dolly did: then --length ${DATASET_JOB.length} --rows ${DATASET_JOB.rows}`,
@@ -89,6 +91,10 @@ async function measure(
       const workers = list("workers", "1,2,4,8").map((each) => wholeNumber("--workers", each));
       const figures = await benchMemory(list("sizes", "5,25,77"), workers, directory, signal, say);
       return { figures, text: showMemory(figures) };
+    }
+    case "scale": {
+      const figures = await benchScale({ workers: number("workers", 8), steps: number("steps", 6) }, directory, signal, say);
+      return { figures, text: showScale(figures) };
     }
     case "checkpoint": {
       const options = { workers: number("workers", 8), interval: number("interval", 3), count: number("checkpoints", 3) };

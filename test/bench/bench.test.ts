@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { inDirectory } from "../../bench/run.js";
+import { showScale } from "../../bench/scale.js";
 import { benchTrain, showTrain } from "../../bench/train.js";
 
 const JOB = { width: 16, layers: 2, heads: 2, rotary: 4, vocabulary: 60, length: 12, rows: 1, dataset: null };
@@ -21,4 +22,13 @@ test("bench train trains on real workers and tells where the time went", async (
   assert.ok(figures.reached > 0 && figures.best > figures.reached);
   assert.match(showTrain(JOB, figures), /^time .*graphs [\d.]+ %.*waiting/m);
   assert.deepEqual(await readdir(root), [], "nothing is left behind");
+});
+
+test("bench scale sets the growth of time against that of arithmetic", () => {
+  const job = { width: 256, layers: 4, heads: 4, rotary: 32, vocabulary: 8192, length: 128, rows: 2, dataset: null };
+  const text = showScale([
+    { job, seconds: 0.5, flops: 50e9 },
+    { job: { ...job, rows: 4 }, seconds: 1, flops: 100e9 },
+  ]);
+  assert.match(text, /^4 layers, 256 wide, 8 x 4 rows of 128 +1\.00 s +100 GFLOP +2\.00 x +2\.00 x +100 GFLOP$/m);
 });
