@@ -1,5 +1,5 @@
 import { mkdir, statfs } from "node:fs/promises";
-import { NoRoomError, UserError } from "../../core/errors.js";
+import { UserError } from "../../core/errors.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Origin } from "../../core/stage.js";
 
@@ -60,7 +60,7 @@ export async function checkRoom(directory: string, bytes: number, remedy: string
   });
   const { bavail, bsize } = await statfs(directory);
   if (bytes > bavail * bsize)
-    throw new NoRoomError(`the disk has too little room for the download: make room, or set ${remedy} to a larger disk`, {
+    throw new UserError(`the disk has too little room for the download: make room, or set ${remedy} to a larger disk`, {
       directory,
       need: readable(bytes),
       have: readable(bavail * bsize),
