@@ -84,7 +84,7 @@ async function collect(
 
 /** Asks in a terminal; elsewhere nobody answers. */
 async function agreed(question: string): Promise<boolean> {
-  if (process.stdin.isTTY !== true) {
+  if (!process.stdin.isTTY) {
     console.log(question.replace(/\? .*/, " with --yes"));
     return false;
   }
