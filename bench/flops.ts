@@ -1,6 +1,6 @@
 import type { GptjConfig } from "../core/model/config.js";
 import { modelPrograms } from "../core/model/graphs.js";
-import type { Node, Program } from "../core/onnx/graph.js";
+import type { Node, Program, Value } from "../core/onnx/graph.js";
 import type { Dimension } from "../core/onnx/tensor.js";
 import type { StepPlan } from "../core/parallel/plan.js";
 
@@ -11,10 +11,11 @@ type Sizes = Readonly<Record<string, number>>;
 
 /** Operations of a graph's matrix products where its named dimensions have these sizes. */
 export function programFlops(program: Program, sizes: Sizes): number {
-  return program.nodes.reduce((sum, node) => sum + nodeFlops(node, sizes), 0);
+  const used = new Set([...program.nodes.flatMap((node) => node.inputs), ...program.outputs.values()]);
+  return program.nodes.reduce((sum, node) => sum + nodeFlops(node, used, sizes), 0);
 }
 
-function nodeFlops({ op, attributes, inputs, outputs }: Node, sizes: Sizes): number {
+function nodeFlops({ op, attributes, inputs, outputs }: Node, used: ReadonlySet<Value>, sizes: Sizes): number {
   const [first, second] = inputs;
   const result = outputs[0]!;
   switch (op) {
@@ -25,8 +26,8 @@ function nodeFlops({ op, attributes, inputs, outputs }: Node, sizes: Sizes): num
     case "Linear":
       return 2 * count(first!.shape, sizes) * size(second!.shape[0]!, sizes);
     case "Attend":
-      // scores, and what they gather: as wide as a head, both
-      return 4 * count(outputs[1]!.shape, sizes) * size(result.shape.at(-1)!, sizes);
+      // scores, and what they gather, where that is wanted: as wide as a head, both
+      return (used.has(result) ? 4 : 2) * count(outputs[1]!.shape, sizes) * size(result.shape.at(-1)!, sizes);
     default:
       return 0;
   }

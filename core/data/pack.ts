@@ -10,8 +10,6 @@ export interface PackedRow {
   readonly length: number;
   /** [S,S] 0 where a query may look, a huge negative number after it */
   readonly causal: Tensor;
-  /** [S,1] 0 for the first query, which sees itself alone, else 1 */
-  readonly choice: Tensor;
 }
 
 /** A micro-batch: rows end to end, T tokens in all; no padding anywhere. */
@@ -79,12 +77,10 @@ const HIDDEN = -1e30;
 
 /** Rows of these lengths, end to end; those of one length share a mask. */
 export function attentionRows(lengths: readonly number[]): PackedRow[] {
-  const masks = new Map(
-    [...new Set(lengths)].map((S) => [S, { causal: causalMask(S), choice: floats(new Float32Array(S).fill(1, 1), S, 1) }]),
-  );
+  const masks = new Map([...new Set(lengths)].map((S) => [S, causalMask(S)]));
   let first = 0;
   return lengths.map((length) => {
-    const row = { first, length, ...masks.get(length)! };
+    const row = { first, length, causal: masks.get(length)! };
     first += length;
     return row;
   });

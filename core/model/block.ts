@@ -42,10 +42,10 @@ export function block(g: GraphBuilder, config: GptjConfig, x_TD: Value, weights:
   return g.add(join(g, attention(q, k, v), g.gelu(inner), weights), x_TD);
 }
 
-/** Causal attention of one row: q and k [S,D] after rotation, v [S,D]; see `PackedRow` for the mask and the choice. */
-export function attendRow(g: GraphBuilder, config: GptjConfig, q_SD: Value, k_SD: Value, v_SD: Value, causal: Value, choice: Value): Value {
+/** Causal attention of one row: q and k [S,D] after rotation, v [S,D]; see `PackedRow` for the mask. */
+export function attendRow(g: GraphBuilder, config: GptjConfig, q_SD: Value, k_SD: Value, v_SD: Value, causal: Value): Value {
   const { heads: H, headWidth: W, width: D } = config;
   const heads = (x_SD: Value): Value => g.transpose(g.reshape(x_SD, "S", H, W), 1, 0, 2);
-  const y_HSW = g.attend(heads(q_SD), heads(k_SD), heads(v_SD), causal, choice, 1 / Math.sqrt(W));
+  const y_HSW = g.attend(heads(q_SD), heads(k_SD), heads(v_SD), causal, 1 / Math.sqrt(W));
   return g.reshape(g.transpose(y_HSW, 1, 0, 2), "S", D);
 }

@@ -34,7 +34,7 @@ export async function projectAndAttend(
   for (const row of packed.rows)
     await run(
       "attendForward",
-      { q: ofRow(q, row), k: ofRow(k, row), v: ofRow(v, row), causal: row.causal, choice: row.choice },
+      { q: ofRow(q, row), k: ofRow(k, row), v: ofRow(v, row), causal: row.causal },
       { gathered: ofRow(gathered, row) },
     );
 }

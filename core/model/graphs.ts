@@ -13,7 +13,7 @@ import type { GptjConfig } from "./config.js";
 export interface ModelGraphs {
   /** x[T,D], cos, sin [T,rotaryDim/2], weights → q, k [T,D] rotated, v[T,D], inner[T,F] */
   readonly projectForward: Graph;
-  /** q, k, v [S,D], causal[S,S], choice[S,1] → gathered[S,D] */
+  /** q, k, v [S,D], causal[S,S] → gathered[S,D] */
   readonly attendForward: Graph;
   /** x[T,D], gathered[T,D], inner[T,F], weights → y[T,D] */
   readonly joinForward: Graph;
@@ -21,7 +21,7 @@ export interface ModelGraphs {
   readonly joinBackward: Graph;
   /** inner[T,F], d.activated[T,F] → activated[T,F], d.inner[T,F] */
   readonly activateBackward: Graph;
-  /** q, k, v [S,D], causal[S,S], choice[S,1], d.gathered[S,D] → d.q, d.k, d.v [S,D]; computes the scores again */
+  /** q, k, v [S,D], causal[S,S], d.gathered[S,D] → d.q, d.k, d.v [S,D]; computes the scores again */
   readonly attendBackward: Graph;
   /** x[T,D], cos, sin, d.q, d.k, d.v [T,D], d.inner, activated [T,F], dy[T,D], weights → dx[T,D], d.<weight>, the MLP's last too; computes the norm again */
   readonly projectBackward: Graph;
@@ -81,7 +81,7 @@ function attendPrograms(config: GptjConfig): Programs<"attendForward" | "attendB
   const D = config.width;
   const g = new GraphBuilder();
   const [q, k, v] = ["q", "k", "v"].map((name) => g.input(name, "float32", "S", D)) as [Value, Value, Value];
-  const gathered = attendRow(g, config, q, k, v, g.input("causal", "float32", "S", "S"), g.input("choice", "float32", "S", 1));
+  const gathered = attendRow(g, config, q, k, v, g.input("causal", "float32", "S", "S"));
   const attendForward = g.program("attend.forward", { gathered });
   const slope = g.input("d.gathered", "float32", "S", D);
   return { attendForward, attendBackward: g.program("attend.backward", named(g, [[gathered, slope]], prefixed({ q, k, v }))) };

@@ -46,17 +46,16 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
     null,
   ],
   // Σ dshares · shares over the keys is Σ dy · y over the head's width, which is far smaller
-  // A query without a choice has a share of one whatever its score: exactly nothing, not what rounding leaves of a difference
-  // that should be zero, which Adam would make steps of
-  Attend: (g, { inputs: [q, k, v, , choice], outputs: [y, shares], attributes: { alpha } }, dy) => {
-    const chosen = g.mul(dy, choice!);
-    const correlation = g.sum(g.mul(chosen, y!), [y!.shape.length - 1], true);
-    const dscores = g.mul(g.sub(g.matMul(chosen, v!, { transB: true }), correlation), shares!);
+  Attend: (g, { inputs: [q, k, v], outputs: [, shares], attributes: { alpha } }, dy) => {
+    const last = shares!.shape.length - 1;
+    const dshares = g.matMul(dy, v!, { transB: true });
+    // Σ dy · y over the head's width would be the same sum over less; but it is rounded apart from dshares, and where one
+    // share is nearly all, that rounding is all that the difference leaves
+    const dscores = g.mul(g.sub(dshares, g.sum(g.mul(dshares, shares!), [last], true)), shares!);
     return [
       g.matMul(dscores, k!, { alpha }),
       g.matMul(dscores, q!, { transA: true, alpha }),
       g.matMul(shares!, dy, { transA: true }),
-      null,
       null,
     ];
   },

@@ -89,8 +89,7 @@ export class GraphBuilder {
   layerNorm = (x: Value, weight: Value, bias: Value, epsilon: number): Value => this.apply("LayerNorm", [x, weight, bias], { epsilon })[0]!;
   rotary = (x: Value, cos: Value, sin: Value, heads: number, rotaryDim: number): Value =>
     this.apply("Rotary", [x, cos, sin], { heads, rotaryDim })[0]!;
-  attend = (q: Value, k: Value, v: Value, mask: Value, choice: Value, alpha: number): Value =>
-    this.apply("Attend", [q, k, v, mask, choice], { alpha })[0]!;
+  attend = (q: Value, k: Value, v: Value, mask: Value, alpha: number): Value => this.apply("Attend", [q, k, v, mask], { alpha })[0]!;
   reshape = (x: Value, ...shape: Dimension[]): Value => this.apply("Reshape", [x], { shape })[0]!;
   transpose = (x: Value, ...order: number[]): Value => this.apply("Transpose", [x], { order })[0]!;
   /** `size` names the joined axis's size. */

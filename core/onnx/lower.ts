@@ -89,7 +89,8 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
     const scores = to.emit("FusedMatMul", [q!, k!], { transB: flag(true), alpha: { float: alpha } }, MICROSOFT);
     const weights = shares ?? to.name();
     to.into([weights], "Softmax", [to.emit("Add", [scores, mask!])], { axis: { int: -1 } });
-    to.into([y!], "MatMul", [weights, v!]);
+    // the gradient needs the shares alone
+    if (y !== "") to.into([y!], "MatMul", [weights, v!]);
   },
   Reshape: (to, { attributes: { shape } }, [x], y) => to.into(y, "Reshape", [x!, to.reshapeTarget(shape)]),
   Transpose: (to, { attributes: { order } }, x, y) => to.into(y, "Transpose", x, { perm: { ints: order } }),
@@ -144,8 +145,9 @@ export function encode(program: Program): Graph {
     else copies.push([name, value]);
   }
   for (const node of program.nodes) {
-    // an operator's first output may not be left out
-    node.outputs.forEach((value, index) => names.has(value) || names.set(value, index === 0 || used.has(value) ? to.name() : ""));
+    // ONNX's own norm must have its first output
+    const required = node.op === "LayerNorm" ? node.outputs[0] : undefined;
+    for (const value of node.outputs) if (!names.has(value)) names.set(value, value === required || used.has(value) ? to.name() : "");
     lowerNode(to, node, names);
   }
   for (const [name, value] of copies) to.into([name], "Identity", [names.get(value)!]);

@@ -29,10 +29,7 @@ export interface Ops {
   LayerNorm: { readonly epsilon: number };
   /** x[T,D], cos[T,r/2], sin[T,r/2]: turns the interleaved pairs in the first r entries of each head */
   Rotary: { readonly heads: number; readonly rotaryDim: number };
-  /**
-   * q[…,S,W], k[…,K,W], v[…,K,W], mask[…,S,K], choice[S,1] → softmax(alpha · q @ kᵀ + mask) @ v […,S,W], and that softmax, which
-   * serves the gradient. `choice` is 0 where the mask leaves a query one key, else 1.
-   */
+  /** q[…,S,W], k[…,K,W], v[…,K,W], mask[…,S,K] → softmax(alpha · q @ kᵀ + mask) @ v […,S,W], and that softmax, which serves the gradient */
   Attend: { readonly alpha: number };
   /** at most one dimension may be symbolic */
   Reshape: { readonly shape: Shape };

@@ -105,7 +105,6 @@ async function blockBackward(engine: Engine, row: HostedRows, layer: number, slo
         v: part(kept, "v"),
         "d.gathered": part(d, "gathered"),
         causal: span.causal,
-        choice: span.choice,
       },
       { "d.q": part(d, "q"), "d.k": part(d, "k"), "d.v": part(d, "v") },
     );

@@ -36,34 +36,33 @@ activate.backward(inner: float32[T,32], d.activated: float32[T,32])
   %13: float32[T,32] = Mul(d.activated, %12)
   return activated = %0
   return d.inner = %13
-attend.backward(q: float32[S,8], k: float32[S,8], v: float32[S,8], causal: float32[S,S], choice: float32[S,1], d.gathered: float32[S,8])
+attend.backward(q: float32[S,8], k: float32[S,8], v: float32[S,8], causal: float32[S,S], d.gathered: float32[S,8])
   %0: float32[S,2,4] = Reshape(q) shape=["S",2,4]
   %1: float32[2,S,4] = Transpose(%0) order=[1,0,2]
   %2: float32[S,2,4] = Reshape(k) shape=["S",2,4]
   %3: float32[2,S,4] = Transpose(%2) order=[1,0,2]
   %4: float32[S,2,4] = Reshape(v) shape=["S",2,4]
   %5: float32[2,S,4] = Transpose(%4) order=[1,0,2]
-  %6: float32[2,S,4], %7: float32[2,S,S] = Attend(%1, %3, %5, causal, choice) alpha=0.5
-  %8: float32[S,2,4] = Reshape(d.gathered) shape=["S",2,4]
-  %9: float32[2,S,4] = Transpose(%8) order=[1,0,2]
-  %10: float32[2,S,4] = Mul(%9, choice)
-  %11: float32[2,S,4] = Mul(%10, %6)
-  %12: float32[2,S,1] = ReduceSum(%11) axes=[2] keep=true
-  %13: float32[2,S,S] = MatMul(%10, %5) transB=true alpha=1
-  %14: float32[2,S,S] = Sub(%13, %12)
-  %15: float32[2,S,S] = Mul(%14, %7)
-  %16: float32[2,S,4] = MatMul(%15, %3) alpha=0.5
-  %17: float32[2,S,4] = MatMul(%15, %1) transA=true alpha=0.5
-  %18: float32[2,S,4] = MatMul(%7, %9) transA=true alpha=1
-  %19: float32[S,2,4] = Transpose(%18) order=[1,0,2]
+  _, %6: float32[2,S,S] = Attend(%1, %3, %5, causal) alpha=0.5
+  %7: float32[S,2,4] = Reshape(d.gathered) shape=["S",2,4]
+  %8: float32[2,S,4] = Transpose(%7) order=[1,0,2]
+  %9: float32[2,S,S] = MatMul(%8, %5) transB=true alpha=1
+  %10: float32[2,S,S] = Mul(%9, %6)
+  %11: float32[2,S,1] = ReduceSum(%10) axes=[2] keep=true
+  %12: float32[2,S,S] = Sub(%9, %11)
+  %13: float32[2,S,S] = Mul(%12, %6)
+  %14: float32[2,S,4] = MatMul(%13, %3) alpha=0.5
+  %15: float32[2,S,4] = MatMul(%13, %1) transA=true alpha=0.5
+  %16: float32[2,S,4] = MatMul(%6, %8) transA=true alpha=1
+  %17: float32[S,2,4] = Transpose(%16) order=[1,0,2]
+  %18: float32[S,8] = Reshape(%17) shape=["S",8]
+  %19: float32[S,2,4] = Transpose(%15) order=[1,0,2]
   %20: float32[S,8] = Reshape(%19) shape=["S",8]
-  %21: float32[S,2,4] = Transpose(%17) order=[1,0,2]
+  %21: float32[S,2,4] = Transpose(%14) order=[1,0,2]
   %22: float32[S,8] = Reshape(%21) shape=["S",8]
-  %23: float32[S,2,4] = Transpose(%16) order=[1,0,2]
-  %24: float32[S,8] = Reshape(%23) shape=["S",8]
-  return d.q = %24
-  return d.k = %22
-  return d.v = %20
+  return d.q = %22
+  return d.k = %20
+  return d.v = %18
 project.backward(x: float32[T,8], cos: float32[T,2], sin: float32[T,2], ln_1.weight: float32[8], ln_1.bias: float32[8], attn.q_proj.weight: float32[8,8], attn.k_proj.weight: float32[8,8], attn.v_proj.weight: float32[8,8], mlp.fc_in.weight: float32[32,8], d.q: float32[T,8], d.k: float32[T,8], d.v: float32[T,8], d.inner: float32[T,32], dy: float32[T,8], activated: float32[T,32])
   %0: float32[T,8], %1: float32[T,1], %2: float32[T,1] = LayerNorm(x, ln_1.weight, ln_1.bias) epsilon=0.00001
   %3: float32[T,2] = Neg(sin)
@@ -115,7 +114,7 @@ describe("the printed graphs", () => {
     const all = Object.values(modelPrograms(config)).map(print).join("");
     assert.deepEqual(
       [trainDefinition.version, sha256(Buffer.from(all))],
-      [5, "5cf0b23ab776137c696b675a048308e2f1147ceed441c09af67d41193e5b2a36"],
+      [6, "6ecf11409fb3b7b4856a5d3ebcdcdbbb6be0853744fa7131cc0f2ee0f9d7e930"],
     );
   });
 

@@ -59,9 +59,8 @@ const cases: Readonly<Record<OpName, readonly [Case, ...Case[]]>> = {
       inputs: { q: [2, 1, 3, 4], k: [2, 1, 3, 4], v: [2, 1, 3, 4] },
       fixed: {
         mask: floats(Float32Array.of(0, -1e30, -1e30, 0, 0, -1e30, 0, 0, 0), 3, 3),
-        choice: floats(Float32Array.of(0, 1, 1), 3, 1),
       },
-      build: (g, { q, k, v, mask, choice }) => g.attend(q!, k!, v!, mask!, choice!, 0.8),
+      build: (g, { q, k, v, mask }) => g.attend(q!, k!, v!, mask!, 0.8),
     },
   ],
   Reshape: [unary((g, x) => g.reshape(x, 4, 6))],
