@@ -230,7 +230,7 @@ test("too little memory or disk is said before the start, need against have", as
   const { request, context } = await job(t, madeRows(5), { shards: 2 });
   await assert.rejects(
     trainLocally({ ...trainDeps, availableMemory: () => 1000 }, request, 1, context()),
-    /more memory than this machine has free \[need=.* GB, have=.* GB/,
+    /more memory than this machine has free \[need=.* [kMG]B, have=.* [kMG]B/,
   );
   await assert.rejects(trainLocally({ ...trainDeps, freeDisk: () => 1000 }, request, 1, context()), /more disk than is free/);
 });
