@@ -215,7 +215,7 @@ test("an address that is none is the user's mistake", async () => {
 test("too little room is said before a byte is fetched, with need and have", async (context) => {
   const { hub } = await setUp(context);
   const repository = await hub.resolve(reference, never);
-  await assert.rejects(repository.checkSpace(1e18), /UserError: .*need=1000000\.0 TB, have=\d/);
+  await assert.rejects(repository.checkSpace(1e18), /NoRoomError: .*need=1000000\.0 TB, have=\d/);
   await repository.checkSpace(1);
 });
 
