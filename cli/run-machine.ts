@@ -24,7 +24,14 @@ export async function runMachine<T>(
   body: (machine: Machine, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   await mkdir(home, { recursive: true });
-  const unlock = await lockHome(home);
+  const unlockHome = await lockHome(home);
+  let unlockS3: () => Promise<void>;
+  try {
+    unlockS3 = await lockS3(home);
+  } catch (error) {
+    await unlockHome();
+    throw error;
+  }
   let processes: readonly Supervised[] = [];
   const kill = (): void => {
     for (const id of processes) if (isAlive(id)) process.kill(-id.pid, "SIGKILL");
@@ -54,7 +61,8 @@ export async function runMachine<T>(
     }, kill);
   } finally {
     await rm(stateFile(home), { force: true });
-    await unlock();
+    await unlockS3();
+    await unlockHome();
   }
 }
 
@@ -65,6 +73,13 @@ export class HomeTakenError extends UserError {}
 export function lockHome(home: string): Promise<() => Promise<void>> {
   return lock(join(home, "up.lock"), new AbortController().signal, (holder) => {
     throw new HomeTakenError("roslin up runs here already: see roslin status, or stop it with roslin down", { home, by: holder });
+  });
+}
+
+/** Holds the data of the home's S3 server, which one server at a time may have. Throws HomeTakenError when another command has it. */
+export function lockS3(home: string): Promise<() => Promise<void>> {
+  return lock(join(home, "s3.lock"), new AbortController().signal, (holder) => {
+    throw new HomeTakenError("another roslin command runs this home's S3 server: wait until it has ended", { home, by: holder });
   });
 }
 
