@@ -128,7 +128,9 @@ async function fetchPart(
       }
     };
     await Promise.all(Array.from({ length: PARALLEL }, bringNext));
-    return { fetched: bytesDone(segments) - before, digested: await judged(digesting, digest) };
+    // on disk before it gets its name: others than us use the cache without digesting
+    const [digested] = await Promise.all([judged(digesting, digest), file.datasync()]);
+    return { fetched: bytesDone(segments) - before, digested };
   } finally {
     await syncing.stop();
     await journal.close();
@@ -136,10 +138,7 @@ async function fetchPart(
   }
 }
 
-/**
- * Forces what came to disk now and then, and notes it, so that a power cut costs seconds. Nothing waits for it at the
- * end: bytes that a power cut tears are found by their digest, which every use of a file checks.
- */
+/** Forces what came to disk now and then, and notes it, so that a power cut costs seconds. */
 function keepSynced(file: FileHandle, journal: FileHandle, segments: readonly Segment[]): { stop(): Promise<void> } {
   let noted = new Map<number, number>();
   let working = Promise.resolve();

@@ -1,5 +1,5 @@
 import { mkdir, statfs } from "node:fs/promises";
-import { UserError } from "../../core/errors.js";
+import { NoRoomError, UserError } from "../../core/errors.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Origin } from "../../core/stage.js";
 
@@ -47,20 +47,20 @@ export interface Remote {
   readonly files: readonly RemoteFile[];
   /** Bytes that `fetch` would bring over the wire. */
   missing(files: readonly RemoteFile[]): Promise<number>;
-  /** Throws UserError when the cache's disk has no room for so many bytes. */
+  /** Throws NoRoomError when the cache's disk has no room for so many bytes. */
   checkSpace(bytes: number): Promise<void>;
   /** Brings files into the cache, resuming what was begun; digests checked. */
   fetch(files: readonly RemoteFile[], events: FetchEvents): Promise<readonly CachedFile[]>;
 }
 
-/** Throws UserError when a cache cannot be made, or its disk has no room for so many bytes; `remedy` names the setting. */
+/** Throws UserError when a cache cannot be made, NoRoomError when its disk has no room for so many bytes; `remedy` names the setting. */
 export async function checkRoom(directory: string, bytes: number, remedy: string): Promise<void> {
   await mkdir(directory, { recursive: true }).catch((error: unknown) => {
     throw new UserError(`the directory for downloads cannot be made: set ${remedy} to one that can`, { directory }, { cause: error });
   });
   const { bavail, bsize } = await statfs(directory);
   if (bytes > bavail * bsize)
-    throw new UserError(`the disk has too little room for the download: make room, or set ${remedy} to a larger disk`, {
+    throw new NoRoomError(`the disk has too little room for the download: make room, or set ${remedy} to a larger disk`, {
       directory,
       need: readable(bytes),
       have: readable(bavail * bsize),
