@@ -94,7 +94,8 @@ export async function startMachine(gpuWorkers: number, variables: (home: string)
     config,
     temporal: async (...args) => (await promisify(execFile)(plan.temporalBinary!, ["--address", address, ...args])).stdout,
     async start(id, input) {
-      await rm(join(home, "stages"), { recursive: true, force: true });
+      // what was terminated just now may still write
+      await rm(join(home, "stages"), { recursive: true, force: true, maxRetries: 30, retryDelay: 100 });
       return goOn(id, input);
     },
     goOn,
