@@ -44,6 +44,44 @@ export async function removeGarbage(
   configs: () => Promise<readonly RunConfig[]>,
   discard: (journal: string) => Promise<void>,
 ): Promise<string | null> {
+  return await unlessInUse(lock, directory, async () => {
+    // a run that has begun since waits for the lock, or is among these
+    if ((await neededBy(root, await configs())).has(directory)) return "a run that has begun since needs it";
+    for (const journal of await journalsIn(directory)) await discard(journal);
+    // whoever comes meanwhile finds nothing, rather than half of it
+    const removed = join(root, `${REMOVED}${randomUUID()}`);
+    await rename(directory, removed);
+    await rm(removed, { recursive: true });
+    return null;
+  });
+}
+
+/** Lets `discard` remove the unfinished uploads with which none of the runs that `configs` names will go on. */
+export async function discardUploads(
+  { lock }: Pick<StageFiles, "lock">,
+  root: string,
+  configs: () => Promise<readonly RunConfig[]>,
+  discard: (journal: string) => Promise<void>,
+): Promise<void> {
+  const publishing = join(root, "publish" satisfies StageName);
+  for (const key of await readdir(publishing).catch(() => [])) {
+    const directory = join(publishing, key);
+    if ((await journalsIn(directory)).length === 0) continue;
+    await unlessInUse(lock, directory, async () => {
+      if (!(await neededBy(root, await configs())).has(directory))
+        for (const journal of await journalsIn(directory)) await discard(journal);
+      return null;
+    });
+  }
+}
+
+async function journalsIn(directory: string): Promise<string[]> {
+  const uploads = join(directory, "uploads");
+  return (await readdir(uploads).catch(() => [])).map((name) => join(uploads, name));
+}
+
+/** Calls `work` with a stage's directory locked; says who works in it when it is locked already. */
+async function unlessInUse(lock: StageFiles["lock"], directory: string, work: () => Promise<string | null>): Promise<string | null> {
   let unlock: () => Promise<void>;
   try {
     unlock = await lock(join(directory, "lock"), new AbortController().signal, (holder) => {
@@ -54,15 +92,7 @@ export async function removeGarbage(
     throw error;
   }
   try {
-    // a run that has begun since waits for the lock, or is among these
-    if ((await neededBy(root, await configs())).has(directory)) return "a run that has begun since needs it";
-    const uploads = join(directory, "uploads");
-    for (const name of await readdir(uploads).catch(() => [])) await discard(join(uploads, name));
-    // whoever comes meanwhile finds nothing, rather than half of it
-    const removed = join(root, `${REMOVED}${randomUUID()}`);
-    await rename(directory, removed);
-    await rm(removed, { recursive: true });
-    return null;
+    return await work();
   } finally {
     await unlock();
   }

@@ -1,5 +1,6 @@
 import type { EvaluateDependencies } from "../activities/evaluate/index.js";
 import type { PublishDependencies } from "../activities/publish/index.js";
+import type { RunConfig } from "../core/config/schema.js";
 import type { Environment } from "./environment.js";
 import { artifactOf, directoryDigest, listFiles, sha256, sha256File, writeFileAtomic } from "../infra/files.js";
 import { openInference } from "../infra/inference/open.js";
@@ -17,6 +18,12 @@ export const evaluateDeps: EvaluateDependencies = { files: { writeFileAtomic, lo
 /** Where a run is published that names no target. */
 export function defaultTarget({ bucket }: Environment): string {
   return `s3://${bucket}/models`;
+}
+
+/** A config that names its target, as its stages' keys have it. */
+export function withTarget(config: RunConfig, environment: Environment): RunConfig {
+  const target = (config.publish.target ?? defaultTarget(environment)).replace(/\/+$/, "");
+  return { ...config, publish: { ...config.publish, target } };
 }
 
 /** Publishing's dependencies, with the S3 of these settings and the target of a run that names none. */

@@ -12,14 +12,14 @@ import { awaitIdle } from "./lease.js";
 import { pausedActivities } from "./pause.js";
 import { planDependencies } from "./place.js";
 import { endOrphans, workerIdentity } from "./predecessor.js";
-import { makeStages } from "./stages.js";
+import { makeStages, type Stages } from "./stages.js";
+import { clearUploads } from "./uploads.js";
 
 /** The pipeline worker: workflows, and every activity but training's ranks, on the queue `roslin`. */
 
 const NAME = "pipeline";
 
-function pipelineActivities(environment: Environment, temporal: Temporal): PipelineActivities {
-  const stages = makeStages(environment);
+function pipelineActivities(environment: Environment, temporal: Temporal, stages: Stages): PipelineActivities {
   const root = stages.root;
   return {
     plan: (config) => inActivity((context) => plan(planDependencies(environment, temporal, stages), config, context)),
@@ -45,21 +45,25 @@ function pipelineActivities(environment: Environment, temporal: Temporal): Pipel
 async function main(): Promise<void> {
   const environment = readEnvironment(process.env, CHECKOUT);
   const temporal = await connectTemporal(environment.variables);
+  const stages = makeStages(environment);
   const worker = await Worker.create({
     connection: temporal.connection,
     namespace: temporal.namespace,
     identity: workerIdentity(NAME, environment.home),
     taskQueue: TASK_QUEUE,
     workflowBundle: existsSync(BUNDLE) ? { codePath: BUNDLE } : await bundleWorkflows(),
-    activities: { ...pipelineActivities(environment, temporal) },
+    activities: { ...pipelineActivities(environment, temporal, stages) },
     maxConcurrentActivityTaskExecutions: 20,
     maxHeartbeatThrottleInterval: "2 seconds",
     // what a killed worker had in its cache is given to the next one soon
     stickyQueueScheduleToStartTimeout: "2 seconds",
   });
+  const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopWorker(worker));
   void endOrphans(temporal.client, NAME, environment.home);
+  void clearUploads(environment, temporal.client, stages.root, stop.signal);
   await worker.run();
+  stop.abort();
   await temporal.connection.close();
 }
 

@@ -8,11 +8,11 @@ import { bytes } from "../../core/units.js";
 import { lock } from "../../infra/lock.js";
 import { openStore } from "../../infra/store/open.js";
 import { s3SettingsOf } from "../../infra/store/s3.js";
-import { defaultTarget } from "../../workers/artifact-deps.js";
+import { withTarget } from "../../workers/artifact-deps.js";
 import { withClient } from "../../workers/client.js";
 import type { Environment } from "../../workers/environment.js";
+import { runsThatMayGoOn } from "../../workers/runs.js";
 import type { Command } from "../command.js";
-import { runsThatMayGoOn } from "../runs.js";
 import { temporalVariables } from "../state.js";
 import { withS3 } from "../with-s3.js";
 import { readConfig } from "./stage.js";
@@ -46,11 +46,6 @@ export const gc: Command = {
     });
   },
 };
-
-function withTarget(config: RunConfig, environment: Environment): RunConfig {
-  const target = (config.publish.target ?? defaultTarget(environment)).replace(/\/+$/, "");
-  return { ...config, publish: { ...config.publish, target } };
-}
 
 async function collect(
   root: string,

@@ -65,7 +65,7 @@ function parse<T>(line: string): T | null {
 
 async function abortUpload(client: S3Client, { Bucket, Key, uploadId: UploadId }: Header): Promise<void> {
   await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId })).catch((error: Error) => {
-    if (error.name !== "NoSuchUpload") throw error;
+    if (error.name !== "NoSuchUpload" && error.name !== "NoSuchBucket") throw error;
   });
 }
 

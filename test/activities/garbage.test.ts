@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { findGarbage, finishRemovals, removeGarbage, type Garbage } from "../../activities/garbage.js";
+import { discardUploads, findGarbage, finishRemovals, removeGarbage, type Garbage } from "../../activities/garbage.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { STAGES } from "../../core/stage.js";
 import { lock } from "../../infra/lock.js";
@@ -73,6 +73,34 @@ test("uploads that a removed stage had begun are removed from the bucket first; 
     null,
   );
   assert.deepEqual(seen, [join(directory, "uploads", "abc")]);
+});
+
+test("uploads are removed that no run goes on with, and in which nobody works", async () => {
+  const root = newRoot();
+  const [needed, busy, over] = await Promise.all(
+    [1, 2, 3].map(async (seed) => {
+      const directory = (await finish(run({ seed }), root)).at(-1)!;
+      mkdirSync(join(directory, "uploads"));
+      writeFileSync(join(directory, "uploads", "abc"), "{}");
+      return directory;
+    }),
+  );
+  const unlock = await lock(join(busy!, "lock"), new AbortController().signal, () => undefined);
+  const seen: string[] = [];
+  const look = (): Promise<void> =>
+    discardUploads(
+      { lock },
+      root,
+      async () => [run({ seed: 1 })],
+      async (journal) => void seen.push(journal),
+    );
+  await look();
+  assert.deepEqual(seen, [join(over!, "uploads", "abc")]);
+  await unlock();
+  await look();
+  assert.deepEqual(new Set(seen), new Set([over, busy].map((directory) => join(directory!, "uploads", "abc"))));
+  assert.ok(existsSync(join(needed!, "uploads", "abc")));
+  await discardUploads({ lock }, join(root, "none"), () => Promise.reject(new Error("asked without need")), discard);
 });
 
 test("a removal that was killed is finished by the next", async () => {

@@ -24,6 +24,18 @@ export async function runsThatMayGoOn(client: Client): Promise<RunConfig[]> {
   return configs;
 }
 
+/** Hours for which a failed run's upload waits for the next try of the same, such as after its credentials were renewed. */
+const UPLOAD_WAITS_HOURS = 24;
+
+/** Configs of the runs that will go on with what they have half uploaded: those that run, and those that failed not long ago. */
+export async function runsThatUpload(client: Client): Promise<RunConfig[]> {
+  const since = new Date(Date.now() - UPLOAD_WAITS_HOURS * 3_600_000).toISOString();
+  const query = `WorkflowType = '${FINETUNE}' AND (ExecutionStatus = 'Running' OR (ExecutionStatus = 'Failed' AND CloseTime > '${since}'))`;
+  const configs: RunConfig[] = [];
+  for await (const run of client.workflow.list({ query })) add(configs, await inputOf(client, run.workflowId, run.runId));
+  return configs;
+}
+
 /** A run whose input is wrong never had any work. */
 function add(configs: RunConfig[], input: unknown): void {
   try {

@@ -1,0 +1,35 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Client } from "@temporalio/client";
+import { discardUploads } from "../activities/garbage.js";
+import { messageOf } from "../core/errors.js";
+import { lock } from "../infra/lock.js";
+import { openStore } from "../infra/store/open.js";
+import { s3SettingsOf } from "../infra/store/s3.js";
+import { withTarget } from "./artifact-deps.js";
+import type { Environment } from "./environment.js";
+import { runsThatUpload } from "./runs.js";
+
+/** Milliseconds between looks; one that finds no journal asks nobody. */
+const LOOK_MS = 5000;
+
+/**
+ * Removes from buckets what was half uploaded for runs that are over: a terminated run says no goodbye, and one that lost
+ * S3, or its worker, could not clean up by itself. Looks again and again until the signal.
+ */
+export async function clearUploads(environment: Environment, client: Client, root: string, signal: AbortSignal): Promise<void> {
+  // the journal says in which bucket its upload is
+  const bucket = openStore(`s3://${environment.bucket}`, s3SettingsOf(environment.variables));
+  let said = "";
+  while (!signal.aborted) {
+    try {
+      const configs = async () => (await runsThatUpload(client)).map((config) => withTarget(config, environment));
+      await discardUploads({ lock }, root, configs, (journal) => bucket.discard(journal));
+      said = "";
+    } catch (error) {
+      const why = messageOf(error);
+      if (why !== said) console.error(`what a run that is over has half uploaded cannot be removed yet: ${why}`);
+      said = why;
+    }
+    await sleep(LOOK_MS, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+}
