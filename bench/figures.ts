@@ -1,3 +1,5 @@
+export { percent } from "../core/units.js";
+
 /** The middle value, or the mean of the two in the middle. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -16,11 +18,6 @@ export function table(rows: readonly (readonly string[])[]): string {
 /** A number with three digits that count. */
 export function short(value: number): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
-}
-
-/** A share of the whole. */
-export function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
 }
 
 /** Bytes in millions. */

@@ -4,7 +4,8 @@ import type { Evaluation } from "../activities/evaluate/index.js";
 import { outputNamed, type StageName, type StageResult } from "../core/stage.js";
 import type { FinetuneResult } from "../workflows/contract.js";
 import { goodputLines } from "./goodput.js";
-import { bytes, duration } from "../core/units.js";
+import { lossEnds, perplexity as figure, type Losses } from "../core/stage-words.js";
+import { bytes, count, duration, rate } from "../core/units.js";
 
 /** Answers that are shown, and objects that are listed one by one. */
 const SHOWN = { answers: 2, objects: 20, text: 120 };
@@ -21,8 +22,8 @@ export function demoSummary(
   return [
     `Done in ${duration(seconds)}.`,
     "",
-    "Seconds by stage",
-    ...result.rows.map((row) => `  ${row.stage.padEnd(10)} ${(row.seconds ?? 0).toFixed(1).padStart(7)}`),
+    "Time by stage",
+    ...result.rows.map((row) => `  ${row.stage.padEnd(10)} ${duration(row.seconds ?? 0).padStart(12)}`),
     "",
     ...lossLines(of("train")),
     ...goodputLines(of("train")),
@@ -37,18 +38,17 @@ export function demoSummary(
 
 /** First and last loss: the result that travels through Temporal has the ends of long lists only. */
 function lossLines({ metrics }: StageResult): string[] {
-  const losses = metrics["losses"] as readonly number[] | { readonly count: number; readonly first: number; readonly last: number };
-  const ends = "count" in losses ? losses : { count: losses.length, first: losses[0], last: losses.at(-1) };
+  const ends = lossEnds(metrics["losses"] as Losses | readonly number[]);
   const speed = metrics["tokensPerSecond"];
   return [
-    `Loss        ${ends.first?.toFixed(3)} at the first step, ${ends.last?.toFixed(3)} at step ${ends.count}${typeof speed === "number" ? `; ${Math.round(speed)} tokens/s` : ""}`,
+    `Loss        ${Number(ends?.first).toFixed(3)} at the first step, ${Number(ends?.last).toFixed(3)} at step ${count(ends?.count ?? 0)}${typeof speed === "number" ? `; ${rate(speed, "tokens")}` : ""}`,
   ];
 }
 
 function perplexityLines({ perplexity, heldOut }: Evaluation): string[] {
   if (perplexity.base === null || perplexity.tuned === null) return ["Perplexity  not judged: no rows were held out"];
   return [
-    `Perplexity  ${figure(perplexity.base)} before, ${figure(perplexity.tuned)} after, on ${heldOut.rows} rows that it was not trained on`,
+    `Perplexity  ${figure(perplexity.base)} before, ${figure(perplexity.tuned)} after, on ${count(heldOut.rows, "row")} that it was not trained on`,
   ];
 }
 
@@ -67,9 +67,4 @@ function oneLine(text: string): string {
   const flat = text.replaceAll(/\s+/g, " ").trim();
   if (flat === "") return "(nothing)";
   return flat.length > SHOWN.text ? `${flat.slice(0, SHOWN.text)}…` : flat;
-}
-
-/** Four digits, or whole thousands with their commas. */
-function figure(value: number): string {
-  return value >= 1000 ? Math.round(value).toLocaleString("en") : value.toPrecision(4);
 }

@@ -10,6 +10,7 @@ import {
 } from "@temporalio/client";
 import { messageOf, NON_RETRYABLE, UserError } from "../core/errors.js";
 import type { Progress } from "../core/stage.js";
+import { duration } from "../core/units.js";
 import { QUERIES, type FinetuneResult, type RunProgress, type StageRow } from "../workflows/contract.js";
 import type { ProgressView } from "./progress.js";
 
@@ -89,7 +90,7 @@ async function progressOf(handle: WorkflowHandle): Promise<RunProgress | null> {
 /** One line for each stage that has ended: some are over before they say how far they are. */
 function endedStages(rows: readonly StageRow[]): string[] {
   return rows.flatMap(({ stage, state, seconds }) =>
-    state === "done" || state === "reused" ? [`${stage.padEnd(10)} ${state} in ${(seconds ?? 0).toFixed(1)} s`] : [],
+    state === "done" || state === "reused" ? [`${stage.padEnd(10)} ${state} in ${duration(seconds ?? 0)}`] : [],
   );
 }
 

@@ -1,5 +1,5 @@
 import type { Progress } from "../core/stage.js";
-import { bytes, duration } from "../core/units.js";
+import { bytes, count, duration, rate } from "../core/units.js";
 
 /** Shows how far stages are: a bar that is drawn over in a terminal, now and then a line in a pipe. */
 export interface ProgressView {
@@ -62,7 +62,8 @@ export function progressView(stream: Terminal, now: () => number = Date.now): Pr
         stage = { name: progress.stage, since: now(), from: progress.done, last: 0 };
       stage.last = progress.done;
       const seconds = (now() - stage.since) / 1000;
-      const text = (terminal ? `${bar(progress)} ` : "") + describe(progress, secondsLeft(progress, stage.from, seconds));
+      const left = secondsLeft(progress, stage.from, seconds);
+      const text = (terminal ? `${bar(progress)} ` : "") + describe(progress, left, speed(progress, stage.from, seconds));
       if (now() - shown.at >= (terminal ? EVERY_MS.bar : EVERY_MS.line)) put(text);
       else pending = text;
     },
@@ -78,18 +79,25 @@ export function secondsLeft(progress: Progress, from: number, seconds: number): 
   return ((progress.total - progress.done) * seconds) / moved;
 }
 
+/** Units a second since the stage was first seen; null while that says nothing. */
+function speed({ done }: Progress, from: number, seconds: number): number | null {
+  return seconds < 1 || done <= from ? null : (done - from) / seconds;
+}
+
 function bar({ done, total }: Progress): string {
   const filled = total === 0 ? 0 : Math.round((Math.min(done, total) / total) * BAR_WIDTH);
   return `[${"#".repeat(filled)}${".".repeat(BAR_WIDTH - filled)}]`;
 }
 
 /** One line: "train  12 of 40 steps, loss 3.21, 950 tokens/s, 25 s left". */
-export function describe(progress: Progress, left: number | null): string {
+export function describe(progress: Progress, left: number | null, perSecond: number | null = null): string {
   const { stage, done, total, unit, note, loss, tokensPerSecond } = progress;
   const parts: string[] = [];
-  if (total > 0) parts.push(unit === "bytes" ? `${bytes(done)} of ${bytes(total)}` : `${done} of ${total} ${unit}`);
+  if (total > 0) parts.push(unit === "bytes" ? `${bytes(done)} of ${bytes(total)}` : `${count(done)} of ${count(total)} ${unit}`);
+  if (perSecond !== null && unit === "bytes") parts.push(`${bytes(perSecond)}/s`);
+  if (perSecond !== null && unit === "rows") parts.push(rate(perSecond, "rows"));
   if (loss !== undefined) parts.push(`loss ${loss.toFixed(3)}`);
-  if (tokensPerSecond !== undefined) parts.push(`${Math.round(tokensPerSecond)} tokens/s`);
+  if (tokensPerSecond !== undefined) parts.push(rate(tokensPerSecond, "tokens"));
   if (left !== null) parts.push(`${duration(left)} left`);
   if (note !== undefined) parts.push(note);
   return `${stage.padEnd(10)} ${parts.join(", ")}`.trimEnd();

@@ -15,6 +15,7 @@ import {
 } from "../infra/servers/service.js";
 import { freeDisk } from "../infra/machine.js";
 import { messageOf } from "../core/errors.js";
+import { bytes } from "../core/units.js";
 
 /** What a supervisor keeps running: groups are started in order and stopped in the opposite one. */
 export type Groups = readonly (readonly Service[])[];
@@ -158,7 +159,7 @@ export class Supervisor {
 
 /** What is said when the disk has filled up, and when it has room again. */
 function diskNote(directory: string, free: number): string {
-  const have = `${Math.round(free / 1e6)} MB are free on the disk of ${directory}`;
+  const have = `${bytes(free)} are free on the disk of ${directory}`;
   return free < LOW_DISK ? `${have}: make room; runs that find none wait, and go on when there is some` : `${have} again`;
 }
 

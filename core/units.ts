@@ -1,17 +1,39 @@
 /** Figures in the units that people read: the one place that words them. */
 
 /** "1.5 GB", in powers of ten. */
-export function bytes(count: number): string {
+export function bytes(amount: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"];
-  const power = Math.min(Math.floor(Math.log10(Math.max(count, 1)) / 3), units.length - 1);
-  return power === 0 ? `${count} B` : `${(count / 1000 ** power).toFixed(1)} ${units[power]}`;
+  const power = Math.min(Math.max(0, Math.floor(Math.log10(amount / 0.99995) / 3)), units.length - 1);
+  return power === 0 ? `${Math.round(amount)} B` : `${(amount / 1000 ** power).toFixed(1)} ${units[power]}`;
 }
 
-/** "0.3 s", "42 s", "3 min 5 s", "2 h 10 min". */
+/** "0.3 s", "42 s", "3 min 5 s", "2 h 10 min", "3 d 4 h". */
 export function duration(seconds: number): string {
-  if (seconds > 0 && seconds < 0.95) return `${seconds.toFixed(1)} s`;
-  const whole = Math.max(0, Math.round(seconds));
+  if (seconds < 9.95) return `${Number(Math.max(0, seconds).toFixed(1))} s`;
+  const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  if (whole < 3600) return pair(whole, 60, "min", 1, "s");
+  return whole < 48 * 3600 ? pair(whole, 3600, "h", 60, "min") : pair(whole, 24 * 3600, "d", 3600, "h");
+}
+
+/** "3 min 5 s", or "3 min" when nothing is left over. */
+function pair(seconds: number, large: number, name: string, small: number, smallName: string): string {
+  const rest = Math.floor((seconds % large) / small);
+  return `${Math.floor(seconds / large)} ${name}${rest === 0 ? "" : ` ${rest} ${smallName}`}`;
+}
+
+/** "52,002 rows", "1 row"; without a noun the number alone. */
+export function count(amount: number, noun = ""): string {
+  return `${amount.toLocaleString("en-US")}${noun === "" ? "" : ` ${noun}${amount === 1 ? "" : "s"}`}`;
+}
+
+/** "7,958 rows/s", "0.412 rows/s": three digits, or all whole ones. */
+export function rate(perSecond: number, noun: string): string {
+  const figure = perSecond >= 100 ? count(Math.round(perSecond)) : String(Number(perSecond.toPrecision(3)));
+  return `${figure} ${noun}/s`;
+}
+
+/** "74.1 %". */
+export function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
 }

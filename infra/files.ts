@@ -4,6 +4,7 @@ import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from "node:fs
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Artifact } from "../core/stage.js";
+import { bytes as readable } from "../core/units.js";
 
 /** Local files, written so that a half one can never be taken for a whole one. */
 
@@ -33,7 +34,7 @@ export async function syncDirectory(directory: string): Promise<void> {
 export function withFile(error: unknown, path: string, need?: number): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code !== "ENOSPC" && code !== "EDQUOT") return error;
-  const size = need === undefined ? "" : `, need=${need}`;
+  const size = need === undefined ? "" : `, need=${readable(need)}`;
   return Object.assign(new Error(`${message} [file=${path}${size}]`, { cause: error }), { code });
 }
 

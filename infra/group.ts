@@ -2,6 +2,7 @@ import { createConnection, createServer, type Socket } from "node:net";
 import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf, PeerLostError } from "../core/errors.js";
+import { duration } from "../core/units.js";
 
 /** The workers of one attempt, joined by Unix sockets in a star around worker 0, the hub. A closed socket is a dead worker. */
 
@@ -95,7 +96,8 @@ async function follow(options: GroupOptions, events: GroupEvents): Promise<Group
       socket = await connect(path);
       break;
     } catch (error) {
-      if (Date.now() > deadline) throw new PeerLostError(`worker 0 did not appear within ${timeoutMs / 1000} s (${messageOf(error)})`);
+      if (Date.now() > deadline)
+        throw new PeerLostError(`worker 0 did not appear within ${duration(timeoutMs / 1000)} (${messageOf(error)})`);
       await sleep(20, undefined, { signal });
     }
   }

@@ -3,6 +3,7 @@ import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import koffi from "koffi";
 import { NoRoomError } from "../core/errors.js";
+import { bytes as readable } from "../core/units.js";
 
 /** Memory that several processes map: a file under /dev/shm, or under a directory on disk where that is too small. */
 
@@ -23,7 +24,7 @@ export async function createShared(path: string, bytes: number): Promise<void> {
     await rm(path, { force: true });
     throw new NoRoomError(
       "there is no room for the weights that workers share; free some, or set ROSLIN_HOME to a larger disk",
-      { file: path, need: bytes },
+      { file: path, need: readable(bytes) },
       { cause: error },
     );
   } finally {

@@ -3,6 +3,7 @@ import { ApplicationFailure } from "@temporalio/common";
 import type { StageContext } from "../activities/stage.js";
 import { messageOf } from "../core/errors.js";
 import type { Progress } from "../core/stage.js";
+import { duration } from "../core/units.js";
 
 /** How often what is known is sent; the worker lets one of two seconds through. */
 const BEAT_MS = 1000;
@@ -24,7 +25,7 @@ export async function inActivity<T>(work: (context: StageContext) => Promise<T>,
   if (activity.cancellationSignal.aborted) stop();
   const beat = setInterval(() => {
     if (Date.now() - movedAt <= stallMs) return activity.heartbeat(last);
-    controller.abort(ApplicationFailure.retryable(`nothing has moved for ${stallMs / 1000} s`, "Stalled"));
+    controller.abort(ApplicationFailure.retryable(`nothing has moved for ${duration(stallMs / 1000)}`, "Stalled"));
   }, BEAT_MS);
   activity.heartbeat(last);
   try {

@@ -13,7 +13,7 @@ import {
 import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
 import { ConfigError } from "../core/errors.js";
 import { inputsFrom, type StageName, type StageResult } from "../core/stage.js";
-import { bytes } from "../core/units.js";
+import { gateWord, metricWords } from "../core/stage-words.js";
 import {
   QUERIES,
   SEARCH_ATTRIBUTES,
@@ -77,7 +77,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
     try {
       const result = await pauses.run(() => run({ config: plan.config, inputs: inputsFrom(results) }));
       results.push(result);
-      table.end(name, result.reused ? "reused" : "done", noteOf(result));
+      table.end(name, result.reused ? "reused" : "done", metricWords(result.metrics));
     } catch (error) {
       if (isCancellation(error) || !(error instanceof ActivityFailure || error instanceof ApplicationFailure)) throw error;
       const failure = stageFailure(name, error);
@@ -124,7 +124,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
     const gate = results.at(-1)!.metrics["gate"];
     setAttributes(plan, {
       ...(typeof perplexity === "number" ? { RoslinPerplexity: perplexity } : {}),
-      ...(gate === undefined ? {} : { RoslinGate: gateWord(gate) }),
+      ...(gate === undefined ? {} : { RoslinGate: gateWord(gate as Parameters<typeof gateWord>[0]) }),
     });
     await simple("publish", plan.config.publish.target ?? "");
   };
@@ -168,26 +168,4 @@ function setAttributes(plan: Plan, values: Partial<Record<SearchAttributeName, s
     return [{ key, value }] as never[];
   });
   if (pairs.length > 0) upsertSearchAttributes(pairs);
-}
-
-function gateWord(gate: unknown): string {
-  const { judged, passed } = gate as { judged?: boolean; passed?: boolean };
-  return judged === false ? "not judged" : passed === true ? "passed" : "failed";
-}
-
-/** What a stage's row says once it is done. */
-function noteOf({ metrics }: StageResult): string {
-  return Object.entries(metrics)
-    .flatMap(([name, value]) =>
-      name !== "seconds" && (typeof value === "number" || typeof value === "string") ? [`${name} ${short(name, value)}`] : [],
-    )
-    .join(", ")
-    .slice(0, 300);
-}
-
-function short(name: string, value: number | string): string {
-  if (typeof value === "string") return value;
-  if (name.startsWith("bytes")) return bytes(value);
-  const figure = Number.isInteger(value) ? value.toLocaleString("en") : value.toPrecision(4);
-  return figure;
 }

@@ -1,5 +1,6 @@
 import { setCurrentDetails, workflowInfo } from "@temporalio/workflow";
 import { STAGES, type StageName } from "../core/stage.js";
+import { duration } from "../core/units.js";
 import { SIGNALS, type RunProgress, type StageRow, type StageState } from "./contract.js";
 
 interface Row {
@@ -78,7 +79,7 @@ function pauseText(pause: "" | "saving" | "paused"): string {
 /** The table as Markdown. Running stages have no time yet: the text is only made anew when something changes. */
 export function progressMarkdown({ rows, pause }: RunProgress, notes: readonly string[]): string {
   const lines = rows.map((row) => {
-    const time = row.seconds === null || row.state === "running" || row.state === "paused" ? "" : `${row.seconds.toFixed(1)} s`;
+    const time = row.seconds === null || row.state === "running" || row.state === "paused" ? "" : duration(row.seconds);
     return `| ${row.stage} | ${row.state} | ${time} | ${row.note.replaceAll("|", "\\|").replaceAll("\n", " ")} |`;
   });
   const table = ["| stage | state | time | |", "| --- | --- | --- | --- |", ...lines].join("\n");

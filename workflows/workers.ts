@@ -9,6 +9,7 @@ import {
   uuid4,
   workflowInfo,
 } from "@temporalio/workflow";
+import { duration } from "../core/units.js";
 import { LEASE_ID, type GpuActivities, type GpuWorker, type Holder, type LeaseNews, type LeaseRequest } from "./contract.js";
 import { acquireSignal, deregisterSignal, newsSignal, releaseSignal } from "./lease.js";
 
@@ -52,7 +53,8 @@ export class LeasedWorkers {
       void patience
         .run(() => sleep(QUIET_MS))
         .then(
-          () => this.note(`waiting at most ${Math.ceil(left / 1000)} s for GPU workers that do not answer: ${[...silent].join(", ")}`),
+          () =>
+            this.note(`waiting at most ${duration(Math.ceil(left / 1000))} for GPU workers that do not answer: ${[...silent].join(", ")}`),
           () => undefined,
         );
       const alive = await Promise.all(

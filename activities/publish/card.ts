@@ -1,4 +1,5 @@
 import { promptOf } from "../../core/data/prompt.js";
+import { count, duration } from "../../core/units.js";
 import type { Sample } from "../evaluate/index.js";
 import { isProved, proofLine, timeLine } from "../train/ledger-words.js";
 import { facts, longestRow, sourceName, type Story } from "./story.js";
@@ -50,9 +51,9 @@ ${samples}
 
 ## Limits
 
-The model has ${story.parameters.toLocaleString("en-US")} parameters and was tuned on short instructions: it states falsehoods fluently, repeats
+The model has ${count(story.parameters)} parameters and was tuned on short instructions: it states falsehoods fluently, repeats
 what is biased in its data, follows instructions that it should refuse, and knows nothing later than its base model. Rows
-were cut at ${longestRow(story)} tokens. Perplexity says how well held-out answers are predicted, not that an answer is right.
+were cut at ${count(longestRow(story), "token")}. Perplexity says how well held-out answers are predicted, not that an answer is right.
 
 ## Where it comes from
 
@@ -84,9 +85,9 @@ function run({ ledger }: Story): string {
   if (ledger === null) return "";
   const text = `Time of training: ${timeLine(ledger)}.\n\nFrom training's own records: ${proofLine(ledger)}.`;
   const rows = ledger.interruptions.map(
-    ({ afterStep, what, seconds, stepsLost }) => `| ${afterStep} | ${what} | ${seconds.toFixed(1)} | ${stepsLost} |`,
+    ({ afterStep, what, seconds, stepsLost }) => `| ${afterStep} | ${what} | ${duration(seconds)} | ${stepsLost} |`,
   );
-  const head = "| steps kept | what happened | seconds until steps went on | steps done again |\n|---|---|---|---|";
+  const head = "| steps kept | what happened | time until steps went on | steps done again |\n|---|---|---|---|";
   const table = rows.length === 0 ? "" : `\n\n${head}\n${rows.join("\n")}`;
   return `## What befell this run\n\n${text}${table}\n\n`;
 }

@@ -1,3 +1,4 @@
+import { count } from "../../core/units.js";
 import type { Sample } from "../evaluate/index.js";
 import { lossChart } from "./loss-chart.js";
 import { facts, gateWords, type Story } from "./story.js";
@@ -28,7 +29,7 @@ ${figure("perplexity of the base", number(perplexity.base, 2))}
 ${figure("perplexity of this model", number(perplexity.tuned, 2))}
 ${figure("first loss", number(losses[0], 3))}
 ${figure("last loss", number(losses.at(-1), 3))}
-${figure("steps", String(losses.length))}
+${figure("steps", count(losses.length))}
 </section>
 <section>
 <h2>Training loss</h2>

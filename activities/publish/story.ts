@@ -1,5 +1,6 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import type { GptjConfig } from "../../core/model/config.js";
+import { count } from "../../core/units.js";
 import type { Evaluation } from "../evaluate/index.js";
 import type { Ledger } from "../train/ledger.js";
 
@@ -62,11 +63,11 @@ export function facts({ config, model, parameters, losses, tokens, evaluation: {
   return [
     ["base model", sourceName(config.model.source)],
     ["data", sourceName(config.dataset.source)],
-    ["parameters", `${parameters.toLocaleString("en-US")} (${model.layers} layers, ${model.heads} heads, width ${model.width})`],
-    ["longest row", `${longestRow({ config, model })} tokens`],
+    ["parameters", `${count(parameters)} (${model.layers} layers, ${model.heads} heads, width ${model.width})`],
+    ["longest row", count(longestRow({ config, model }), "token")],
     ["epochs", String(train.epochs)],
-    ["steps", `${losses.length} of up to ${rows} rows (${train.shards} shards × ${train.microBatch} rows × ${train.accumulation})`],
-    ...(tokens === null ? [] : [["tokens trained on", tokens.toLocaleString("en-US")] as [string, string]]),
+    ["steps", `${count(losses.length)} of up to ${rows} rows (${train.shards} shards × ${train.microBatch} rows × ${train.accumulation})`],
+    ...(tokens === null ? [] : [["tokens trained on", count(tokens)] as [string, string]]),
     [
       "optimizer",
       `AdamW, betas ${train.betas.join(" and ")}, epsilon ${train.epsilon}, weight decay ${train.weightDecay}, gradient norm clipped to ${train.maxGradNorm}`,
@@ -74,7 +75,7 @@ export function facts({ config, model, parameters, losses, tokens, evaluation: {
     ["learning rate", `${train.learningRate}, ${train.schedule}, ${train.warmupSteps} steps of warm-up`],
     ["seed", `${train.seed} (order of rows), ${preprocess.seed} (held-out rows)`],
     ["first and last loss", losses.length === 0 ? "no step" : `${losses[0]!.toFixed(4)}, ${losses.at(-1)!.toFixed(4)}`],
-    ["held-out rows", `${heldOut.rows} (${heldOut.labels} tokens scored)`],
+    ["held-out rows", `${count(heldOut.rows)} (${count(heldOut.labels, "token")} scored)`],
     ["perplexity of the base", perplexity.base === null ? "not measured" : perplexity.base.toFixed(3)],
     ["perplexity of this model", perplexity.tuned === null ? "not measured" : perplexity.tuned.toFixed(3)],
     ["gate", gateWords(gate)],

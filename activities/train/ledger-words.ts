@@ -1,3 +1,4 @@
+import { count, duration, percent } from "../../core/units.js";
 import type { Ledger } from "./ledger.js";
 
 /** The ledger in words, for terminal, UI and model card. */
@@ -10,15 +11,16 @@ export function goodput({ usefulSeconds, wallSeconds }: Ledger): number {
 /** Where the time went, in one line. */
 export function timeLine(ledger: Ledger): string {
   const { wallSeconds, usefulSeconds, startSeconds, saveSeconds, lostSeconds, stoppedSeconds, failures, steps, stepsRepeated } = ledger;
-  const s = (seconds: number): string => `${seconds.toFixed(1)} s`;
   const parts = [
-    `${s(usefulSeconds)} for ${count(steps, "step")} that counted`,
-    `${s(startSeconds)} until the first`,
-    `${s(saveSeconds)} to save the last`,
-    ...(failures > 0 ? [`${s(lostSeconds)} lost to ${count(failures, "failure")}, with ${count(stepsRepeated, "step")} done again`] : []),
-    ...(stoppedSeconds > 0 ? [`${s(stoppedSeconds)} between stops that had saved and what came next`] : []),
+    `${duration(usefulSeconds)} for ${count(steps, "step")} that counted`,
+    `${duration(startSeconds)} until the first`,
+    `${duration(saveSeconds)} to save the last`,
+    ...(failures > 0
+      ? [`${duration(lostSeconds)} lost to ${count(failures, "failure")}, with ${count(stepsRepeated, "step")} done again`]
+      : []),
+    ...(stoppedSeconds > 0 ? [`${duration(stoppedSeconds)} between stops that had saved and what came next`] : []),
   ];
-  return `${(100 * goodput(ledger)).toFixed(1)} % useful of ${s(wallSeconds)}: ${parts.join(", ")}`;
+  return `${percent(goodput(ledger))} useful of ${duration(wallSeconds)}: ${parts.join(", ")}`;
 }
 
 /** Faults survived, and whether what was done twice came out the same; only what was compared is claimed. */
@@ -52,8 +54,4 @@ export function differences({ different, checkpoints, checkpointsEqual }: Ledger
       : []),
   ];
   return `${what.join(", and ")} on the same kind of machine: its memory or processor may be faulty, and equal bytes are not proved`;
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }

@@ -6,6 +6,7 @@ import { createTokenizer, type Tokenizer } from "../../core/data/tokenizer.js";
 import { IGNORED, type TokenRow } from "../../core/data/tokens.js";
 import { UserError } from "../../core/errors.js";
 import { outputNamed, type StageName, type StageResult } from "../../core/stage.js";
+import { count } from "../../core/units.js";
 import { openTokens } from "../../infra/tokens.js";
 import type { Command } from "../command.js";
 
@@ -98,7 +99,7 @@ function text(
     if (isMasked !== (at > 0 && labels[at - 1] === IGNORED)) body += isMasked ? dim : plain;
     body += next(id);
   }
-  return `== row ${source} (${split}): ${inputIds.length} tokens, ${masked} without loss\n${body}${next()}${plain}\n`;
+  return `== row ${source} (${split}): ${count(inputIds.length, "token")}, ${count(masked)} without loss\n${body}${next()}${plain}\n`;
 }
 
 /** Writes a line at the reader's pace; false when nobody reads any more. */

@@ -13,6 +13,7 @@ import { trainDeps } from "../../workers/train-deps.js";
 import { goodputLines } from "../goodput.js";
 import { wholeNumber, type Command } from "../command.js";
 import type { Environment } from "../../workers/environment.js";
+import { metricWords } from "../../core/stage-words.js";
 import { duration } from "../../core/units.js";
 import { progressView } from "../progress.js";
 import { explained } from "../system-errors.js";
@@ -107,6 +108,7 @@ function summary(result: StageResult): string {
   const head = `${result.stage} ${result.reused ? "had been done: nothing has changed since" : `done in ${duration(result.metrics.seconds)}`}`;
   return [
     head,
+    `  ${metricWords(result.metrics)}`,
     ...goodputLines(result).map((line) => `  ${line}`),
     ...result.outputs.slice(0, 10).map(({ name, uri }) => `  ${name.padEnd(10)} ${uri}`),
   ].join("\n");

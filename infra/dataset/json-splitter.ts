@@ -1,4 +1,5 @@
 import { UserError } from "../../core/errors.js";
+import { bytes as readable } from "../../core/units.js";
 
 /** The bytes of one row, and where they start: line from 1, columns before it. */
 export interface JsonPiece {
@@ -116,7 +117,7 @@ export class JsonSplitter {
         file: this.file,
         line: this.pieceLine,
         row: this.pieces,
-        bytes: this.heldBytes,
+        size: `more than ${readable(MAX_PIECE_BYTES)}`,
       });
     if (bytes.length > 0) this.held.push(bytes);
   }

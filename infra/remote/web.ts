@@ -1,6 +1,7 @@
 import { request as requestHttp, type IncomingMessage } from "node:http";
 import { request as requestHttps } from "node:https";
 import { messageOf, UserError } from "../../core/errors.js";
+import { duration } from "../../core/units.js";
 import { throughProxy, type ProxySettings } from "./proxy.js";
 import { PassingError, TIMING, type Timing } from "./retries.js";
 import { ask, type Answer } from "./wire.js";
@@ -35,7 +36,10 @@ export async function get(
 ): Promise<void> {
   const stall = new AbortController();
   const { stallMs } = access.timing ?? TIMING;
-  const timer = setTimeout(() => stall.abort(new PassingError(`no byte for ${stallMs / 1000} s from ${withoutQuery(url)}`)), stallMs);
+  const timer = setTimeout(
+    () => stall.abort(new PassingError(`no byte for ${duration(stallMs / 1000)} from ${withoutQuery(url)}`)),
+    stallMs,
+  );
   const signal = options.signal === undefined ? stall.signal : AbortSignal.any([options.signal, stall.signal]);
   try {
     const response = await followRedirects(access, url, options, signal);

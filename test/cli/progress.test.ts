@@ -99,6 +99,23 @@ test("a terminal gets a bar that is drawn over and fits its width", () => {
 });
 
 test("bytes and durations are short", () => {
-  assert.deepEqual([0, 999, 1000, 53_400_000, 24.2e9].map(bytes), ["0 B", "999 B", "1.0 kB", "53.4 MB", "24.2 GB"]);
-  assert.deepEqual([0.4, 59, 61, 7300].map(duration), ["0.4 s", "59 s", "1 min 1 s", "2 h 1 min"]);
+  assert.deepEqual([0, 999, 1000, 999_949, 999_960, 53_400_000, 24.2e9].map(bytes), [
+    "0 B",
+    "999 B",
+    "1.0 kB",
+    "999.9 kB",
+    "1.0 MB",
+    "53.4 MB",
+    "24.2 GB",
+  ]);
+  assert.deepEqual([0, 0.4, 9.96, 59.4, 59.6, 61, 7300, 273_600].map(duration), [
+    "0 s",
+    "0.4 s",
+    "10 s",
+    "59 s",
+    "1 min",
+    "1 min 1 s",
+    "2 h 1 min",
+    "3 d 4 h",
+  ]);
 });

@@ -91,7 +91,7 @@ test("the parts of a run's time add up to it, and each failure has its seconds a
   assert.equal(goodput(ledger), 10 / 97);
   assert.equal(
     timeLine(ledger),
-    "10.3 % useful of 97.0 s: 10.0 s for 10 steps that counted, 2.0 s until the first, 1.0 s to save the last, 18.0 s lost to 2 failures, with 2 steps done again, 66.0 s between stops that had saved and what came next",
+    "10.3 % useful of 1 min 37 s: 10 s for 10 steps that counted, 2 s until the first, 1 s to save the last, 18 s lost to 2 failures, with 2 steps done again, 1 min 6 s between stops that had saved and what came next",
   );
   assert.equal(proofLine(ledger), "2 failures survived; of 2 repeated steps 2 gave the same loss and gradient norm to the last bit");
 });
