@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { Stats } from "node:fs";
 import { lstat, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { RunConfig } from "../core/config/schema.js";
@@ -10,6 +11,7 @@ import type { StageFiles } from "./stage.js";
 export interface Garbage {
   readonly stage: StageName;
   readonly directory: string;
+  /** that removing it frees */
   readonly bytes: number;
 }
 
@@ -44,7 +46,7 @@ export async function removeGarbage(
   configs: () => Promise<readonly RunConfig[]>,
   discard: (journal: string) => Promise<void>,
 ): Promise<string | null> {
-  return await unlessInUse(lock, directory, async () => {
+  return await tryLock(lock, join(directory, "lock"), async () => {
     // a run that has begun since waits for the lock, or is among these
     if ((await neededBy(root, await configs())).has(directory)) return "a run that has begun since needs it";
     for (const journal of await journalsIn(directory)) await discard(journal);
@@ -67,7 +69,7 @@ export async function discardUploads(
   for (const key of await readdir(publishing).catch(() => [])) {
     const directory = join(publishing, key);
     if ((await journalsIn(directory)).length === 0) continue;
-    await unlessInUse(lock, directory, async () => {
+    await tryLock(lock, join(directory, "lock"), async () => {
       if (!(await neededBy(root, await configs())).has(directory))
         for (const journal of await journalsIn(directory)) await discard(journal);
       return null;
@@ -80,11 +82,11 @@ async function journalsIn(directory: string): Promise<string[]> {
   return (await readdir(uploads).catch(() => [])).map((name) => join(uploads, name));
 }
 
-/** Calls `work` with a stage's directory locked; says who works in it when it is locked already. */
-async function unlessInUse(lock: StageFiles["lock"], directory: string, work: () => Promise<string | null>): Promise<string | null> {
+/** Calls `work` with a lock held, unless somebody else has it: then says who. */
+export async function tryLock(lock: StageFiles["lock"], path: string, work: () => Promise<string | null>): Promise<string | null> {
   let unlock: () => Promise<void>;
   try {
-    unlock = await lock(join(directory, "lock"), new AbortController().signal, (holder) => {
+    unlock = await lock(path, new AbortController().signal, (holder) => {
       throw new InUse(`${holder} works in it`);
     });
   } catch (error) {
@@ -106,10 +108,17 @@ export async function finishRemovals(root: string): Promise<void> {
     if (name.startsWith(REMOVED)) await rm(join(root, name), { recursive: true, force: true });
 }
 
-async function bytesBelow(directory: string): Promise<number> {
-  const info = await lstat(directory);
-  if (!info.isDirectory()) return info.size;
+/** What removing a directory would free: a file that has a name elsewhere, too, such as a download's in its cache, stays. */
+function bytesBelow(directory: string): Promise<number> {
+  return sizeBelow(directory, ({ nlink, size }) => (nlink > 1 ? 0 : size));
+}
+
+/** Bytes of a file, or of all files below a directory, as `of` counts them; 0 where there is none. */
+export async function sizeBelow(path: string, of: (file: Stats) => number = ({ size }) => size): Promise<number> {
+  const info = await lstat(path).catch(() => null);
+  if (info === null) return 0;
+  if (!info.isDirectory()) return of(info);
   let sum = 0;
-  for (const name of await readdir(directory)) sum += await bytesBelow(join(directory, name));
+  for (const name of await readdir(path)) sum += await sizeBelow(join(path, name), of);
   return sum;
 }

@@ -1,7 +1,8 @@
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
-import { findGarbage, finishRemovals, removeGarbage } from "../../activities/garbage.js";
+import { findGarbage, finishRemovals, removeGarbage, sizeBelow } from "../../activities/garbage.js";
+import { findSpareObjects, removeSpareObject } from "../../activities/spare-objects.js";
 import type { RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { bytes } from "../../core/units.js";
@@ -17,7 +18,7 @@ import { temporalVariables } from "../state.js";
 import { withS3 } from "../with-s3.js";
 import { readConfig } from "./stage.js";
 
-/** `roslin gc`: the stages' directories that no run needs. */
+/** `roslin gc`: the stages' directories, and what came from buckets, that no run needs. */
 export const gc: Command = {
   name: "gc",
   summary: "remove what no run needs, after saying what and how much",
@@ -34,6 +35,7 @@ export const gc: Command = {
         throw new UserError("gc --dir needs the directory, and --config for every run whose work is to be kept");
       return await collect(
         resolve(values.dir),
+        null,
         async () => files.map((config) => withTarget(config, environment)),
         values.yes,
         environment,
@@ -42,13 +44,15 @@ export const gc: Command = {
     return await withClient(await temporalVariables(environment), (client) => {
       const configs = async (): Promise<RunConfig[]> =>
         [...files, ...(await runsThatMayGoOn(client))].map((config) => withTarget(config, environment));
-      return collect(join(environment.home, "stages"), configs, values.yes, environment);
+      return collect(join(environment.home, "stages"), join(environment.home, "objects"), configs, values.yes, environment);
     });
   },
 };
 
+/** `cache`: where objects from buckets are kept; null: it is none of ours. */
 async function collect(
   root: string,
+  cache: string | null,
   configs: () => Promise<RunConfig[]>,
   yes: boolean | undefined,
   environment: Environment,
@@ -56,25 +60,66 @@ async function collect(
   await finishRemovals(root);
   const runs = await configs();
   const garbage = await findGarbage(root, runs);
-  for (const { directory, bytes: size } of garbage) console.log(`${bytes(size).padStart(9)}  ${directory}`);
-  const all = bytes(garbage.reduce((sum, each) => sum + each.bytes, 0));
+  const spare = cache === null ? [] : await findSpareObjects(cache, root, garbage, runs);
+  const all: Removal[] = [
+    ...garbage.map((each): Removal => {
+      const remove = () => removeGarbage({ lock }, root, each, configs, (journal) => discard(journal, environment));
+      return { path: each.directory, bytes: each.bytes, remove };
+    }),
+    ...spare.map((each): Removal => ({
+      path: each.blob,
+      bytes: each.bytes,
+      remove: () => removeSpareObject({ lock }, root, each, configs),
+    })),
+  ];
   const kept = `what ${runs.length === 1 ? "1 run needs" : `${runs.length} runs need`} is kept`;
-  if (garbage.length === 0) {
-    console.log(`nothing to remove; ${kept}`);
-    return 0;
-  }
-  if (yes !== true && !(await agreed(`Remove these ${garbage.length} directories, ${all}? (${kept}) [y/N] `))) {
+  for (const { path, bytes: size } of all) console.log(`${bytes(size).padStart(9)}  ${path}`);
+  if (all.length === 0) console.log(`nothing to remove; ${kept}`);
+  else
+    await remove(
+      all,
+      `${counted(garbage.length, "directory", "directories")}${spare.length === 0 ? "" : ` and ${counted(spare.length, "download", "downloads")}`}`,
+      kept,
+      yes,
+    );
+  if (cache !== null) await tellOfDownloads(cache, environment.hub.cacheDirectory);
+  return 0;
+}
+
+/** Something to be removed; `remove` says why it stays, or null. */
+interface Removal {
+  readonly path: string;
+  readonly bytes: number;
+  remove(): Promise<string | null>;
+}
+
+function counted(count: number, one: string, several: string): string {
+  return `${count} ${count === 1 ? one : several}`;
+}
+
+async function remove(all: readonly Removal[], what: string, kept: string, yes: boolean | undefined): Promise<void> {
+  const sum = bytes(all.reduce((total, each) => total + each.bytes, 0));
+  if (yes !== true && !(await agreed(`Remove ${what}, ${sum}? (${kept}) [y/N] `))) {
     console.error("roslin: nothing was removed; answer y, or call with --yes");
-    return 0;
+    return;
   }
   let freed = 0;
-  for (const each of garbage) {
-    const stays = await removeGarbage({ lock }, root, each, configs, (journal) => discard(journal, environment)).catch(messageOf);
+  for (const each of all) {
+    const stays = await each.remove().catch(messageOf);
     if (stays === null) freed += each.bytes;
-    else console.log(`stays: ${each.directory}: ${stays}`);
+    else console.log(`stays: ${each.path}: ${stays}`);
   }
   console.log(`removed ${bytes(freed)}; ${kept}`);
-  return 0;
+}
+
+/** Says what the downloads take that are there. */
+async function tellOfDownloads(cache: string, hubCache: string): Promise<void> {
+  const tell = async (directory: string, what: string): Promise<void> => {
+    const size = await sizeBelow(directory);
+    if (size > 0) console.log(`${bytes(size)} of downloads in ${directory}: ${what}`);
+  };
+  await tell(cache, "from buckets");
+  await tell(hubCache, "from the hub, shared with Python's clients; hf cache rm removes them");
 }
 
 /** Asks in a terminal; elsewhere nobody answers. */

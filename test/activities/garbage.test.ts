@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, test } from "node:test";
 import { discardUploads, findGarbage, finishRemovals, removeGarbage, type Garbage } from "../../activities/garbage.js";
+import { findSpareObjects, removeSpareObject } from "../../activities/spare-objects.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { STAGES } from "../../core/stage.js";
 import { lock } from "../../infra/lock.js";
@@ -103,6 +104,45 @@ test("uploads are removed that no run goes on with, and in which nobody works", 
   await discardUploads({ lock }, join(root, "none"), () => Promise.reject(new Error("asked without need")), discard);
 });
 
+test("what came from buckets goes when no directory that stays links to it, but not while a run has yet to fetch", async () => {
+  const root = newRoot();
+  const cache = join(place, `objects-${roots}`);
+  mkdirSync(cache);
+  const put = (name: string, bytes = 1000): string => {
+    writeFileSync(join(cache, name), Buffer.alloc(bytes, 1));
+    return join(cache, name);
+  };
+  const kept = run({ seed: 1 });
+  const [keptDownload] = await finish(kept, root);
+  const old = parseRunConfig({ ...kept, model: { source: "hf://another/model" } });
+  const [oldDownload] = await finish(old, root);
+  linkSync(put("linked"), join(keptDownload!, "model.bin"));
+  linkSync(put("shared"), join(keptDownload!, "shared.bin"));
+  linkSync(put("shared"), join(oldDownload!, "shared.bin"));
+  linkSync(put("old", 2000), join(oldDownload!, "model.bin"));
+  symlinkSync(put("pointed"), join(keptDownload!, "rows.json"));
+  put("unlinked");
+  put("half.part");
+  put("half.part.journal", 10);
+  put("whole.bad");
+  const garbage = await findGarbage(root, [kept]);
+  const spare = await findSpareObjects(cache, root, garbage, [kept]);
+  const names = spare.map(({ blob, bytes }) => [basename(blob), bytes]);
+  assert.deepEqual(names, [
+    ["half", 1010],
+    ["old", 2000],
+    ["unlinked", 1000],
+    ["whole", 1000],
+  ]);
+  const fetching = parseRunConfig({ ...kept, dataset: { source: "s3://bucket/rows.json" } });
+  assert.deepEqual(await findSpareObjects(cache, root, garbage, [kept, fetching]), []);
+  const [half, linked] = spare;
+  assert.match((await removeSpareObject({ lock }, root, half!, async () => [fetching]))!, /has begun since/);
+  assert.match((await removeSpareObject({ lock }, root, linked!, async () => [kept]))!, /in use/);
+  assert.equal(await removeSpareObject({ lock }, root, half!, async () => [kept]), null);
+  assert.deepEqual(readdirSync(cache).sort(), ["linked", "old", "pointed", "shared", "unlinked", "whole.bad"]);
+});
+
 test("a removal that was killed is finished by the next", async () => {
   const root = newRoot();
   mkdirSync(join(root, ".removed-1", "x"), { recursive: true });
@@ -123,7 +163,7 @@ test("roslin gc says what it would remove, and removes it when told to", async (
   t.mock.method(console, "error", () => undefined);
   const call = ["--dir", root, "--config", config];
   assert.equal(await gc.run(call, environment), 0);
-  assert.match(lines.at(-1)!, /^Remove these 3 directories, \d+\.\d kB with --yes$/);
+  assert.match(lines.at(-1)!, /^Remove 3 directories, \d+\.\d kB with --yes$/);
   assert.equal((await findGarbage(root, [])).length, 2 + 2 * 3);
   assert.equal(await gc.run([...call, "--yes"], environment), 0);
   assert.match(lines.at(-1)!, /^removed \d+\.\d kB; what 1 run needs is kept$/);

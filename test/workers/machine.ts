@@ -30,6 +30,8 @@ export type Run = WorkflowHandle<(input: unknown) => Promise<FinetuneResult>>;
 export interface Machine {
   readonly home: string;
   readonly client: Client;
+  /** of the Temporal server */
+  readonly address: string;
   /** of a job that trains for some seconds */
   readonly config: { readonly train: object };
   /** Runs the stock CLI against the server; resolves to what it prints. */
@@ -91,6 +93,7 @@ export async function startMachine(gpuWorkers: number, variables: (home: string)
   return {
     home,
     client,
+    address,
     config,
     temporal: async (...args) => (await promisify(execFile)(plan.temporalBinary!, ["--address", address, ...args])).stdout,
     async start(id, input) {
