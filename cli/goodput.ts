@@ -7,5 +7,5 @@ export function goodputLines({ metrics }: StageResult): string[] {
   const ledger = metrics["ledger"] as Ledger | undefined;
   // a stage that an earlier version finished has none
   if (ledger === undefined) return [];
-  return [`Goodput     ${timeLine(ledger)}`, `Proof       ${String(metrics["proof"])}`];
+  return [`Goodput     of training: ${timeLine(ledger)}`, `Proof       ${String(metrics["proof"])}`];
 }

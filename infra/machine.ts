@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { arch, cpus, freemem, platform, tmpdir, totalmem } from "node:os";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 
 /** What this machine is and has. */
 
@@ -14,7 +15,46 @@ export function memoryLimit(): number {
 /** Bytes of memory that a new process can take without pushing others out. */
 export function availableMemory(): number {
   const found = existsSync("/proc/meminfo") ? /^MemAvailable:\s+(\d+) kB/m.exec(readFileSync("/proc/meminfo", "utf8")) : null;
-  return Math.min(memoryLimit(), found === null ? freemem() : Number(found[1]) * 1024);
+  return Math.min(memoryLimit(), cgroupRoom(), found === null ? freemem() : Number(found[1]) * 1024);
+}
+
+/** Where the kernel's two versions of control groups keep a group's limit and use, and what of that is files' cache. */
+const CGROUPS = [
+  { line: /^0::(.*)$/m, below: "", limit: "memory.max", used: "memory.current", cache: /^(?:in)?active_file (\d+)$/gm },
+  {
+    line: /^\d+:[^:]*\bmemory\b[^:]*:(.*)$/m,
+    below: "memory",
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    cache: /^total_(?:in)?active_file (\d+)$/gm,
+  },
+];
+
+/**
+ * Bytes that this process' control group, and each one around it, still allow; Infinity where none has a limit. What they
+ * use includes what is cached of files, which the kernel gives back, and shared memory, which it does not.
+ */
+export function cgroupRoom(root: string = "/sys/fs/cgroup", own: string = "/proc/self/cgroup"): number {
+  if (!existsSync(own)) return Infinity;
+  const groups = readFileSync(own, "utf8");
+  return Math.min(
+    ...CGROUPS.flatMap(({ line, below, limit, used, cache }) => {
+      const parts =
+        line
+          .exec(groups)?.[1]!
+          .split("/")
+          .filter((part) => part !== "") ?? [];
+      return Array.from({ length: parts.length + 1 }, (_, depth): number => {
+        const group = join(root, below, ...parts.slice(0, depth));
+        // a container sees its own group as the root, and none at the name that the host has for it
+        if (![limit, used, "memory.stat"].every((file) => existsSync(join(group, file)))) return Infinity;
+        const read = (file: string): string => readFileSync(join(group, file), "utf8");
+        const cached = [...read("memory.stat").matchAll(cache)].reduce((sum, [, bytes]) => sum + Number(bytes), 0);
+        const most = read(limit).trim();
+        return most === "max" ? Infinity : Math.max(0, Number(most) - Number(read(used)) + cached);
+      });
+    }),
+  );
 }
 
 /** Free bytes on the disk that holds a directory. */
@@ -23,10 +63,9 @@ export function freeDisk(directory: string): number {
   return bavail * bsize;
 }
 
-/** Where the workers' shared memory goes: /dev/shm when there is room for it, else the directory given. */
-export function sharedDirectory(bytes: number, otherwise: string): string {
-  const shm = "/dev/shm";
-  return existsSync(shm) && freeDisk(shm) > bytes * 1.05 ? shm : otherwise;
+/** Where the workers' shared memory goes: /dev/shm when there is room for it, as there always is for none, else the directory given. */
+export function sharedDirectory(bytes: number, otherwise: string, shm: string = "/dev/shm"): string {
+  return existsSync(shm) && freeDisk(shm) >= bytes * 1.05 ? shm : otherwise;
 }
 
 /** The longest path of a directory for sockets: the system cuts a socket's whole path at about a hundred bytes, without a word. */

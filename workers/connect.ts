@@ -37,8 +37,17 @@ export async function connectTemporal(variables: Readonly<Record<string, string 
   }
 }
 
-/** Asks a worker to stop: it takes nothing new, cancels what it does, and its `run` resolves when all has been saved. */
-export function stopWorker(worker: Worker): void {
+/** Milliseconds that a worker with nothing more to save may take to tell Temporal so, which may have gone before it. */
+const GOODBYE_MS = 2000;
+
+/**
+ * Asks a worker to stop: it takes nothing new, cancels what it does, and its `run` resolves when all has been saved and
+ * Temporal knows. Where nobody answers the process ends soon after all has been saved.
+ */
+export async function stopWorker(worker: Worker): Promise<void> {
+  if (worker.getState() === "INITIALIZED") process.exit(0);
   if (worker.getState() === "RUNNING") worker.shutdown();
-  else if (worker.getState() === "INITIALIZED") process.exit(0);
+  for (let saved = Date.now(); Date.now() - saved < GOODBYE_MS; await sleep(50))
+    if (worker.getStatus().numInFlightActivities > 0) saved = Date.now();
+  process.exit(0);
 }

@@ -81,7 +81,7 @@ export async function stayRegistered({ client, worker, signal, busy, seen }: Reg
 
 /** The activity `awaitIdle`: resolves when a run is closed or unknown, or does not train, heartbeating meanwhile. */
 export async function awaitIdle(client: Client, holder: Holder): Promise<void> {
-  const { cancellationSignal } = Context.current();
+  const { cancellationSignal, cancelled } = Context.current();
   const handle = client.workflow.getHandle(holder.workflowId);
   const trains = async (): Promise<boolean> => {
     const { status, raw } = await handle.describe();
@@ -92,8 +92,8 @@ export async function awaitIdle(client: Client, holder: Holder): Promise<void> {
   for (;;) {
     Context.current().heartbeat();
     try {
-      // a query waits for a worker, which may be this one that is stopping
-      if (!(await client.withAbortSignal(cancellationSignal, trains))) return;
+      // a query waits for a worker, which may be this one that is stopping, or for a server that has gone before it
+      if (!(await Promise.race([trains(), cancelled]))) return;
     } catch (error) {
       cancellationSignal.throwIfAborted();
       if (error instanceof WorkflowNotFoundError) return;

@@ -51,7 +51,9 @@ function finalFailure(error: unknown): ApplicationFailure {
 
 /** The activity `pausedActivities`: ids of those of its own run that were paused. */
 export async function pausedActivities(client: Client): Promise<string[]> {
-  const { workflowId, runId } = Context.current().info.workflowExecution!;
-  const { raw } = await client.workflow.getHandle(workflowId, runId).describe();
+  const { info, cancelled } = Context.current();
+  const { workflowId, runId } = info.workflowExecution!;
+  // a worker that stops does not wait for a server that may have gone before it
+  const { raw } = await Promise.race([client.workflow.getHandle(workflowId, runId).describe(), cancelled]);
   return (raw.pendingActivities ?? []).flatMap(({ activityId, paused }) => (paused === true && activityId ? [activityId] : []));
 }

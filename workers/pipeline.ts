@@ -59,7 +59,7 @@ async function main(): Promise<void> {
     stickyQueueScheduleToStartTimeout: "2 seconds",
   });
   const stop = new AbortController();
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopWorker(worker));
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void stopWorker(worker));
   void endOrphans(temporal.client, NAME, environment.home);
   void clearUploads(environment, temporal.client, stages.root, stop.signal);
   await worker.run();

@@ -21,7 +21,8 @@ export const down: Command = {
     for (const limit = Date.now() + LIMIT_MS; Date.now() < limit; await sleep(50)) {
       const supervisor = (await readState(home))?.supervisor;
       if (supervisor !== undefined && isAlive(supervisor)) {
-        if (asked?.pid !== supervisor.pid) process.kill(supervisor.pid, "SIGTERM");
+        // one that Ctrl-Z has stopped does not hear the first one without the second
+        if (asked?.pid !== supervisor.pid) for (const signal of ["SIGTERM", "SIGCONT"] as const) process.kill(supervisor.pid, signal);
         asked = supervisor;
         continue;
       }

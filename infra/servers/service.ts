@@ -139,9 +139,10 @@ export async function stopAll(running: readonly Running[]): Promise<void> {
   );
 }
 
-/** Ends a process: SIGTERM, then SIGKILL after its grace. */
+/** Ends a process: SIGTERM, then SIGKILL after its grace. One that was stopped goes on first: it would not hear the signal. */
 export async function stopProcess(id: ProcessId, graceMs: number): Promise<void> {
   signalGroup(id, "SIGTERM");
+  signalGroup(id, "SIGCONT");
   const limit = Date.now() + graceMs;
   while (isAlive(id) && Date.now() < limit) await sleep(20);
   signalGroup(id, "SIGKILL");

@@ -96,6 +96,16 @@ test("down ends one that is just starting, and has nothing to do the second time
   assert.equal(await readState(home), null);
 });
 
+test("down ends one that Ctrl-Z has stopped, with a stopped process of its own", async () => {
+  const { child, state } = await start();
+  child.kill("SIGSTOP");
+  process.kill(state.processes[0]!.pid, "SIGSTOP");
+  const ended = once(child, "exit");
+  assert.equal(await down.run([], environment), 0);
+  assert.deepEqual(await ended, [0, null]);
+  assert.ok(!state.processes.some(isAlive));
+});
+
 test("a pid that another process has got since is let alone", async () => {
   const { child, state } = await start();
   child.kill("SIGKILL");

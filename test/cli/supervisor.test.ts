@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pauseBefore, Supervisor, type Supervised } from "../../cli/supervisor.js";
-import { isAlive, type Service } from "../../infra/servers/service.js";
+import { isAlive, launch, stopAll, type Service } from "../../infra/servers/service.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-supervisor-"));
 after(() => rmSync(root, { recursive: true }));
@@ -43,6 +43,16 @@ test("groups are started in order and stopped in the opposite one; what is kille
   assert.equal(events.at(-1), "stop server");
   assert.deepEqual(events.slice(-3, -1).sort(), ["stop worker-0", "stop worker-1"]);
   assert.ok(!processes.some(isAlive));
+});
+
+test("a process that was frozen hears that it is to stop, and does so by itself", async () => {
+  const order = join(root, "order-4");
+  const running = await launch(sleeper("frozen", order));
+  while (!existsSync(order)) await sleep(10);
+  process.kill(running.id.pid, "SIGSTOP");
+  await stopAll([running]);
+  assert.equal(readFileSync(order, "utf8"), "start frozen\nstop frozen\n");
+  assert.equal(await running.ended, "exit code 0");
 });
 
 test("what runs is started again and stopped, though it cannot be noted", async () => {
