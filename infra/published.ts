@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { CorruptError, ForbiddenError, UserError } from "../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../core/format/manifest.js";
 import { placeFile, sha256, sha256File } from "./files.js";
-import { openStore } from "./store/open.js";
+import { fileStoreAt } from "./store/files.js";
 import type { S3Settings } from "./store/s3.js";
 import { readAll, type ObjectStore } from "./store/store.js";
 
@@ -31,7 +31,7 @@ function placeOf(uri: string): string {
 /** The same, null when neither is there, or is of another make. Throws CorruptError for what is damaged. */
 export async function findPublished(uri: string, settings: S3Settings): Promise<Published | null> {
   const place = placeOf(uri);
-  const store = openStore(place, settings);
+  const store = await storeAt(place, settings);
   // without the right to list, S3 calls a missing manifest forbidden: latest.json tells
   let forbidden: ForbiddenError | null = null;
   const own = await readAll(store, MANIFEST).catch((error: unknown) => {
@@ -46,12 +46,17 @@ export async function findPublished(uri: string, settings: S3Settings): Promise<
   if (pointer === null) return null;
   const { name, manifest } = parsePointer(pointer, place);
   const latest = `${place}/${name}`;
-  const there = openStore(latest, settings);
+  const there = await storeAt(latest, settings);
   const bytes = await readAll(there, MANIFEST);
   if (bytes === null) throw new CorruptError("the model that latest.json names has no manifest", { uri: latest });
   if (sha256(bytes) !== manifest)
     throw new CorruptError("a manifest is not the one that latest.json names", { uri: latest, expected: manifest, got: sha256(bytes) });
   return opened(latest, there, bytes);
+}
+
+/** Local ones are opened without loading S3's SDK. */
+async function storeAt(uri: string, settings: S3Settings): Promise<ObjectStore> {
+  return uri.startsWith("file:") ? fileStoreAt(uri) : (await import("./store/open.js")).openStore(uri, settings);
 }
 
 function opened(uri: string, store: ObjectStore, bytes: Uint8Array): Published {

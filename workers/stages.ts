@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { download, type DownloadDependencies } from "../activities/download/index.js";
+import { download } from "../activities/download/index.js";
 import type { Places } from "../activities/download/plan.js";
 import { evaluate } from "../activities/evaluate/index.js";
 import { preprocess } from "../activities/preprocess/index.js";
@@ -16,14 +16,9 @@ import {
 } from "../activities/train/index.js";
 import type { Environment } from "./environment.js";
 import type { StageResult } from "../core/stage.js";
-import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../infra/files.js";
-import { createBuckets } from "../infra/bucket/bucket.js";
-import { createHub } from "../infra/hub/hub.js";
-import { lock } from "../infra/lock.js";
-import { ModelFiles } from "../infra/model-files.js";
-import { findPublished } from "../infra/published.js";
 import { s3SettingsOf } from "../infra/store/s3.js";
 import { defaultTarget, evaluateDeps, publishDeps } from "./artifact-deps.js";
+import { downloadDeps, placesOf } from "./download-deps.js";
 import { preprocessDeps } from "./preprocess-deps.js";
 import { rankDeps, trainDeps } from "./train-deps.js";
 
@@ -51,19 +46,12 @@ export interface Stages {
 /** Puts the stages together with the hub, the stores and the machine that the environment names. */
 export function makeStages(environment: Environment): Stages {
   const s3 = s3SettingsOf(environment.variables);
-  const places: Places = {
-    hub: createHub(environment.hub),
-    buckets: createBuckets({ settings: s3, cacheDirectory: join(environment.home, "objects") }),
-    findPublished: (uri) => findPublished(uri, s3),
-  };
-  const files = { writeFileAtomic, lock, artifactOf };
-  const checkModel = (directory: string): void => new ModelFiles(directory).close();
-  const downloadDeps: DownloadDependencies = { ...places, files, sha256File, directoryDigest, checkModel };
+  const places = placesOf(environment);
   const forPublishing = publishDeps(s3, defaultTarget(environment));
   return {
     root: join(environment.home, "stages"),
     places,
-    download: (request, context) => download(downloadDeps, request, context),
+    download: (request, context) => download(downloadDeps(places), request, context),
     preprocess: (request, context) => preprocess(preprocessDeps(), request, context),
     beginTraining: async (request, workers, context) => {
       await noteAttempt(trainDeps, request);

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { benchCheckpoint, showCheckpoint } from "../../bench/checkpoint.js";
+import { benchDownload, showDownload } from "../../bench/download.js";
 import { DATASET_JOB, DEFAULT_JOB, SIZES, type Job } from "../../bench/job.js";
 import { PEERS, type PeerName } from "../../bench/pytorch.js";
 import { benchMemory, showMemory } from "../../bench/memory.js";
@@ -10,32 +11,33 @@ import { UserError } from "../../core/errors.js";
 import { wholeNumber, type Command } from "../command.js";
 import { Interrupted, untilInterrupted } from "../interrupt.js";
 
-const KINDS = ["train", "memory", "checkpoint", "scale"] as const;
+const KINDS = ["train", "memory", "checkpoint", "scale", "download"] as const;
 const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length", "rows"] as const satisfies readonly Exclude<
   keyof Job,
   "dataset"
 >[];
 const OPTIONS = [
   ...JOB_OPTIONS,
-  ...(["dataset", "workers", "rounds", "steps", "against", "peers", "interval", "checkpoints", "sizes", "dir"] as const),
+  ...(["dataset", "workers", "rounds", "steps", "against", "peers", "interval", "checkpoints", "sizes", "gib", "dir"] as const),
 ] as const;
 type Values = Readonly<Partial<Record<(typeof OPTIONS)[number], string>>> & { readonly json?: boolean };
 
 export const bench: Command = {
   name: "bench",
-  summary: "measure training on this machine: its speed, its memory, what its checkpoints cost",
+  summary: "measure this machine: training's speed, its memory, what its checkpoints cost; downloads against curl's",
   usage: [
     `bench train [--workers N] [--rounds R] [--steps S] [--against PYTHON [--peers ${PEERS.join(",")}]] [JOB]`,
     "              bench memory [--sizes 5,25,77] [--workers 1,2,4,8]",
     "              bench scale [--workers N] [--steps S]: time against layers, width, sequence and batch",
     "              bench checkpoint [--workers N] [--interval STEPS] [--checkpoints N] [JOB]",
+    "              bench download [--gib N] [--rounds R] [--against PYTHON with huggingface_hub]: against curl",
     `JOB: ${JOB_OPTIONS.map((name) => `--${name} ${DEFAULT_JOB[name]}`).join(" ")}`,
     `     --dataset FILE in Alpaca's format, batched as Dolly did: then --length ${DATASET_JOB.length} --rows ${DATASET_JOB.rows}`,
     "PYTHON: one that has torch and transformers; its steps are taken in turn with ours, on the same rows",
     `sizes, in millions of parameters: ${Object.keys(SIZES).join(" ")}`,
     "all: [--dir DIR for temporary files] [--json]",
   ].join("\n"),
-  async run(args) {
+  async run(args, environment) {
     const options = {
       ...Object.fromEntries(OPTIONS.map((name) => [name, { type: "string" as const }])),
       json: { type: "boolean" as const },
@@ -45,7 +47,8 @@ export const bench: Command = {
     const kind = KINDS.find((known) => known === positionals[0]);
     if (kind === undefined || positionals.length > 1)
       throw new UserError("name one bench", { expected: KINDS.join(" "), got: positionals.join(" ") });
-    const work = (signal: AbortSignal) => inDirectory(values.dir, (directory) => measure(kind, values, directory, signal));
+    const work = (signal: AbortSignal) =>
+      inDirectory(values.dir, (directory) => measure(kind, values, directory, environment.variables, signal));
     const report = await untilInterrupted(work).catch((error: unknown) => {
       throw error instanceof Interrupted ? new Error("interrupted, with nothing kept") : error;
     });
@@ -59,6 +62,7 @@ async function measure(
   kind: (typeof KINDS)[number],
   values: Values,
   directory: string,
+  variables: Readonly<Record<string, string | undefined>>,
   signal: AbortSignal,
 ): Promise<{ figures: unknown; text: string }> {
   const number = (name: (typeof OPTIONS)[number], otherwise: number): number =>
@@ -95,6 +99,11 @@ async function measure(
     case "scale": {
       const figures = await benchScale({ workers: number("workers", 8), steps: number("steps", 6) }, directory, signal, say);
       return { figures, text: showScale(figures) };
+    }
+    case "download": {
+      const options = { gib: number("gib", 1), rounds: number("rounds", 3), python: values.against ?? null };
+      const figures = await benchDownload(options, variables, directory, signal, say);
+      return { figures, text: showDownload(figures) };
     }
     case "checkpoint": {
       const options = { workers: number("workers", 8), interval: number("interval", 3), count: number("checkpoints", 3) };

@@ -1,15 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { preprocess } from "../../activities/preprocess/index.js";
 import type { StageContext, StageRequest } from "../../activities/stage.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stage.js";
-import { trainLocally } from "../../workers/local.js";
-import { makeStages } from "../../workers/stages.js";
-import { preprocessDeps } from "../../workers/preprocess-deps.js";
-import { trainDeps } from "../../workers/train-deps.js";
 import { goodputLines } from "../goodput.js";
 import { wholeNumber, type Command } from "../command.js";
 import type { Environment } from "../../workers/environment.js";
@@ -17,9 +12,7 @@ import { metricWords } from "../../core/stage-words.js";
 import { duration } from "../../core/units.js";
 import { progressView } from "../progress.js";
 import { explained } from "../system-errors.js";
-import { earlierResults } from "../stage-inputs.js";
 import { untilInterrupted } from "../interrupt.js";
-import { withS3 } from "../with-s3.js";
 
 /** `roslin stage`: one stage, without Temporal. */
 export const stage: Command = {
@@ -28,7 +21,9 @@ export const stage: Command = {
   usage: `stage ${STAGES.join("|")} --config FILE --dir DIR [--workers N] [--json]`,
   async run(args, environment) {
     const call = await parseCall(args);
-    const earlier = await earlierResults(call.name, call.config, call.root);
+    // downloading comes first, and needs none of the others' code
+    const earlier =
+      call.name === "download" ? [] : await (await import("../stage-inputs.js")).earlierResults(call.name, call.config, call.root);
     const request: StageRequest = { config: call.config, inputs: inputsFrom(earlier), root: call.root };
     const view = progressView(process.stderr);
     try {
@@ -86,21 +81,35 @@ export async function readConfig(path: string): Promise<RunConfig> {
   return parseRunConfig(input);
 }
 
+/** Runs a stage, of which alone the code is loaded: that takes longer than many a stage that has nothing to do. */
 async function runOne(call: Call, request: StageRequest, context: StageContext, environment: Environment): Promise<StageResult> {
+  const { config } = call;
   switch (call.name) {
-    case "train":
-      return trainLocally(trainDeps, request, Math.min(call.workers ?? 1, call.config.train.shards), context);
     case "download": {
-      const source = [call.config.model.source, call.config.dataset.source].find((each) => each.startsWith("s3:"));
-      if (source === undefined) return makeStages(environment).download(request, context);
-      return withS3(environment, source, (reachable) => makeStages(reachable).download(request, context));
+      const { download } = await import("../../activities/download/index.js");
+      const { downloadDeps, placesOf } = await import("../../workers/download-deps.js");
+      const source = [config.model.source, config.dataset.source].find((each) => each.startsWith("s3:"));
+      if (source === undefined) return download(downloadDeps(placesOf(environment)), request, context);
+      const { withS3 } = await import("../with-s3.js");
+      return withS3(environment, source, (reachable) => download(downloadDeps(placesOf(reachable)), request, context));
     }
-    case "preprocess":
+    case "preprocess": {
+      const { preprocess } = await import("../../activities/preprocess/index.js");
+      const { preprocessDeps } = await import("../../workers/preprocess-deps.js");
       return preprocess(preprocessDeps(call.workers), request, context);
-    case "publish":
-      return withS3(environment, call.config.publish.target, (reachable) => makeStages(reachable).publish(request, context));
-    default:
-      return makeStages(environment)[call.name](request, context);
+    }
+    case "train": {
+      const { trainLocally } = await import("../../workers/local.js");
+      const { trainDeps } = await import("../../workers/train-deps.js");
+      return trainLocally(trainDeps, request, Math.min(call.workers ?? 1, config.train.shards), context);
+    }
+    case "evaluate":
+    case "publish": {
+      const { makeStages } = await import("../../workers/stages.js");
+      const { withS3 } = await import("../with-s3.js");
+      if (call.name === "evaluate") return makeStages(environment).evaluate(request, context);
+      return withS3(environment, config.publish.target, (reachable) => makeStages(reachable).publish(request, context));
+    }
   }
 }
 

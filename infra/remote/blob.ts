@@ -1,6 +1,7 @@
 import { mkdir, open, readFile, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { uptime } from "node:os";
 import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../../core/errors.js";
 import { syncDirectory } from "../files.js";
 import { lock } from "../lock.js";
@@ -10,8 +11,8 @@ import type { DigestJob, Source } from "./thread.js";
 
 /** Requests under way at a time, of one file. */
 const PARALLEL = 8;
-/** Milliseconds between the moments at which what came is forced to disk, to count even after a power cut. */
-const SYNC_MS = 5000;
+/** Milliseconds between two times that what came is forced to disk: it counts even after a power cut, and little is left at the end. */
+const SYNC_MS = 200;
 
 /** A file that a cache is to hold. */
 export interface WantedBlob {
@@ -98,7 +99,7 @@ async function startSegments(blob: string, bytes: number): Promise<Segment[]> {
 /** Fetches what is missing of the partial file and digests it all the while; gives the bytes that came over the wire. */
 async function fetchPart(
   crew: Crew,
-  { blob, bytes, source, digest }: WantedBlob,
+  { name, blob, bytes, source, digest }: WantedBlob,
   events: BlobEvents,
 ): Promise<{ readonly fetched: number; readonly digested: string | { readonly wrong: string } }> {
   const segments = await startSegments(blob, bytes);
@@ -115,7 +116,7 @@ async function fetchPart(
       events.onBytes(bytesDone(segments));
     };
     moved();
-    const waiting = segments.filter((segment) => segment.start + segment.done < segment.end);
+    let waiting = segments.filter((segment) => segment.start + segment.done < segment.end);
     const bringNext = async (): Promise<void> => {
       for (let segment = waiting.shift(); segment !== undefined; segment = waiting.shift()) {
         const own = segment;
@@ -127,7 +128,14 @@ async function fetchPart(
         await crew.transfer(job, onDone, (note) => events.onNote(note));
       }
     };
-    await Promise.all(Array.from({ length: PARALLEL }, bringNext));
+    await Promise.all(Array.from({ length: PARALLEL }, bringNext)).catch((error: unknown) => {
+      if ((error as Error).name !== "NoRangesError") throw error;
+      events.onNote(`${name}: the server knows no ranges of bytes, so it comes in one stream, from its start`);
+      const whole = { index: 0, start: 0, end: bytes, done: bytesInOrder(segments) };
+      segments.splice(0, segments.length, whole);
+      waiting = [whole];
+      return bringNext();
+    });
     // on disk before it gets its name: others than us use the cache without digesting
     const [digested] = await Promise.all([judged(digesting, digest), file.datasync()]);
     return { fetched: bytesDone(segments) - before, digested };
@@ -138,10 +146,10 @@ async function fetchPart(
   }
 }
 
-/** Forces what came to disk now and then, and notes it, so that a power cut costs seconds. */
+/** Forces what came to disk again and again, and notes it: a power cut costs little, and little is left to force at the end. */
 function keepSynced(file: FileHandle, journal: FileHandle, segments: readonly Segment[]): { stop(): Promise<void> } {
+  const stopping = new AbortController();
   let noted = new Map<number, number>();
-  let working = Promise.resolve();
   const sync = async (): Promise<void> => {
     const now = new Map(segments.map(({ index, done }) => [index, done]));
     await file.datasync();
@@ -150,11 +158,17 @@ function keepSynced(file: FileHandle, journal: FileHandle, segments: readonly Se
     await journal.datasync();
     noted = now;
   };
-  // what fails here fails where the bytes are written, too
-  const timer = setInterval(() => void (working = working.then(sync).catch(() => undefined)), SYNC_MS);
+  const work = async (): Promise<void> => {
+    for (;;) {
+      await sleep(SYNC_MS, undefined, { signal: stopping.signal });
+      // what fails here fails where the bytes are written, too
+      await sync().catch(() => undefined);
+    }
+  };
+  const working = work().catch(() => undefined);
   return {
     stop: () => {
-      clearInterval(timer);
+      stopping.abort();
       return working;
     },
   };

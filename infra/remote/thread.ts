@@ -6,7 +6,7 @@ import { messageOf, NoRoomError, UserError } from "../../core/errors.js";
 import type { ObjectAccess } from "../bucket/objects.js";
 import { PassingError, TIMING, withRetries } from "./retries.js";
 import { journalLine, type Segment } from "./segments.js";
-import { get, type ByteRange, type WebAccess } from "./web.js";
+import { get, NoRangesError, type ByteRange, type WebAccess } from "./web.js";
 
 /**
  * Entry of the threads that move and digest a download's bytes: what they do to disks blocks, and the main thread has
@@ -96,7 +96,11 @@ async function bring(id: number, { source, bytes, segment }: TransferJob, part: 
     noted = segment.done;
     notedAt = performance.now();
   };
-  const consume = (chunk: Uint8Array): void => {
+  let ranges = true;
+  let skip = 0;
+  const consume = (sent: Uint8Array): void => {
+    const chunk = sent.subarray(Math.min(skip, sent.length));
+    skip -= sent.length - chunk.length;
     if (segment.done + chunk.length > length)
       throw new UserError("the server sent more bytes than it said", { source: source.address, expected: length });
     for (let at = 0; at < chunk.length;) at += writeSync(part, chunk, at, chunk.length - at, segment.start + segment.done + at);
@@ -104,11 +108,15 @@ async function bring(id: number, { source, bytes, segment }: TransferJob, part: 
     if (segment.done - noted >= NOTE_BYTES || performance.now() - notedAt >= NOTE_MS) note();
   };
   const attempt = async (): Promise<void> => {
-    // a whole file is asked for without a range: not every server knows ranges of small ones
-    const whole = segment.done === 0 && length === bytes;
-    const range = whole ? null : { start: segment.start + segment.done, end: segment.end };
+    // a whole file is asked for without a range: not every server knows them. Of such a one all has to come again
+    const range = length === bytes && (segment.done === 0 || !ranges) ? null : { start: segment.start + segment.done, end: segment.end };
+    skip = range === null ? segment.done : 0;
     try {
       await read(source, range, consume);
+    } catch (error) {
+      if (!(error instanceof NoRangesError) || length < bytes) throw error;
+      ranges = false;
+      return attempt();
     } finally {
       note();
     }

@@ -23,9 +23,14 @@ export interface ByteRange {
   readonly end: number;
 }
 
+/** The server, or a proxy before it, answered a range with the whole file. */
+export class NoRangesError extends Error {
+  override readonly name = "NoRangesError";
+}
+
 /**
  * One GET, body and all, handed to `consume` chunk by chunk. Redirects are followed by hand: the token goes to the
- * endpoint's origin only. With `range`, anything but a 206 for exactly these bytes is an error. `large`: the bytes are
+ * endpoint's origin only. With `range`, anything but a 206 for exactly these bytes is an error: NoRangesError for all of them. `large`: the bytes are
  * many, and chunks are used up during the call.
  */
 export async function get(
@@ -51,7 +56,9 @@ export async function get(
   } catch (error) {
     if (options.signal?.aborted === true) throw options.signal.reason;
     if (stall.signal.aborted) throw stall.signal.reason;
-    throw error instanceof UserError || error instanceof PassingError ? error : asPassing(error as NodeJS.ErrnoException, url);
+    throw error instanceof UserError || error instanceof PassingError || error instanceof NoRangesError
+      ? error
+      : asPassing(error as NodeJS.ErrnoException, url);
   } finally {
     clearTimeout(timer);
   }
@@ -187,6 +194,7 @@ function checkRange(response: Answer, range: ByteRange, url: string): void {
   const match = /^bytes (\d+)-(\d+)\/(?:\d+|\*)$/.exec(got ?? "");
   if (response.status === 206 && match !== null && Number(match[1]) === range.start && Number(match[2]) === range.end - 1) return;
   response.discard();
+  if (response.status === 200) throw new NoRangesError(`no ranges of bytes from ${withoutQuery(url)}`);
   throw new UserError("the hub, or a proxy before it, does not serve ranges of bytes as asked", {
     url: withoutQuery(url),
     expected: `206 bytes ${range.start}-${range.end - 1}`,

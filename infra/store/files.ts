@@ -4,7 +4,7 @@ import { link, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } fro
 import { hostname } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { CorruptError, UserError } from "../../core/errors.js";
 import { sha256, sha256File, syncDirectory, withFile } from "../files.js";
 import { lock, processStart } from "../lock.js";
@@ -162,4 +162,23 @@ async function clearDead(directory: string): Promise<void> {
     const [host, pid, start] = name.split(" ");
     if (host === hostname() && processStart(Number(pid)) !== start) await rm(join(directory, name), { force: true });
   }
+}
+
+/** The store that `file:///directory` names. Throws UserError for what names none of this machine. */
+export function fileStoreAt(uri: string): ObjectStore {
+  return fileStore(localPath(uri));
+}
+
+function localPath(uri: string): string {
+  try {
+    const path = fileURLToPath(uri);
+    if (isAbsolute(path)) return path;
+  } catch (error) {
+    throw new UserError(
+      "a file URI must name an absolute path of this machine",
+      { got: uri, expected: "file:///directory" },
+      { cause: error },
+    );
+  }
+  throw new UserError("a file URI must name an absolute path of this machine", { got: uri, expected: "file:///directory" });
 }

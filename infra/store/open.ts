@@ -1,14 +1,12 @@
-import { isAbsolute } from "node:path";
-import { fileURLToPath } from "node:url";
 import { UserError } from "../../core/errors.js";
-import { fileStore } from "./files.js";
+import { fileStoreAt } from "./files.js";
 import type { ObjectOptions } from "./s3-options.js";
 import { s3Store, type S3Settings } from "./s3.js";
 import type { ObjectStore } from "./store.js";
 
 /** The store that a `file:///directory` or `s3://bucket/prefix` names, and how a bucket is to keep what is written. Throws UserError for anything else. */
 export function openStore(uri: string, settings: S3Settings, options?: ObjectOptions): ObjectStore {
-  if (uri.startsWith("file://")) return fileStore(pathOf(uri));
+  if (uri.startsWith("file://")) return fileStoreAt(uri);
   const { bucket, prefix } = parseS3(uri);
   return s3Store(bucket, prefix, settings, options);
 }
@@ -22,18 +20,4 @@ export function parseS3(uri: string): { readonly bucket: string; readonly prefix
   if (prefix !== "" && prefix.split("/").some((part) => part === "" || part === "." || part === ".."))
     throw new UserError("a prefix may have no empty part, no . and no ..", { got: uri });
   return { bucket: match[1]!, prefix };
-}
-
-function pathOf(uri: string): string {
-  try {
-    const path = fileURLToPath(uri);
-    if (isAbsolute(path)) return path;
-  } catch (error) {
-    throw new UserError(
-      "a file URI must name an absolute path of this machine",
-      { got: uri, expected: "file:///directory" },
-      { cause: error },
-    );
-  }
-  throw new UserError("a file URI must name an absolute path of this machine", { got: uri, expected: "file:///directory" });
 }

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { showDownload } from "../../bench/download.js";
 import { inDirectory } from "../../bench/run.js";
 import { showScale } from "../../bench/scale.js";
 import { benchTrain, showTrain } from "../../bench/train.js";
@@ -31,4 +32,20 @@ test("bench scale sets the growth of time against that of arithmetic", () => {
     { job: { ...job, rows: 4 }, seconds: 1, flops: 100e9 },
   ]);
   assert.match(text, /^4 layers, 256 wide, 8 x 4 rows of 128 +1\.00 s +100 GFLOP +2\.00 x +2\.00 x +100 GFLOP$/m);
+});
+
+test("bench download sets every client's time against ours", () => {
+  const text = showDownload([
+    {
+      place: "one",
+      files: 1,
+      bytes: 1e9,
+      clients: [
+        { name: "roslin", seconds: [2, 1, 3], memory: 2e8 },
+        { name: "curl", seconds: [1, 1, 4], memory: 0 },
+      ],
+    },
+  ]);
+  assert.match(text, /^roslin +2\.00 s +1\.00 to 3\.00 s +500 MB\/s +1\.00 x +200 MB$/m);
+  assert.match(text, /^curl +1\.00 s +1\.00 to 4\.00 s +1000 MB\/s +0\.50 x$/m);
 });

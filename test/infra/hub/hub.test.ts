@@ -190,14 +190,44 @@ test("401, 404 and 416 are final and say what to do", async (context) => {
   assert.equal(server.requests.length, 5, "none was asked twice");
 });
 
-test("a server that ignores ranges, or sends more than it said, is not believed", async (context) => {
+test("a server that sends more than it said, or other bytes than were asked for, is not believed", async (context) => {
   const { server, hub } = await setUp(context);
   const repository = await hub.resolve(reference, never);
   server.misbehave = (_, response) => (response.end(Buffer.concat([WEIGHTS, WEIGHTS])), true);
   await assert.rejects(repository.fetch(repository.files.slice(1, 2), quiet), /more bytes than it said/);
   const whole = { ...repository.files[1]!, bytes: 65 * MIB };
-  server.misbehave = (_, response) => (response.end(WEIGHTS), true);
-  await assert.rejects(repository.fetch([whole], quiet), /does not serve ranges/);
+  server.misbehave = (_, response) => (response.writeHead(206, { "content-range": "bytes 1-9/10" }).end(), true);
+  await assert.rejects(repository.fetch([whole], quiet), /does not serve ranges.*got=206 bytes 1-9/);
+});
+
+test("a server without ranges is read in one stream, which begins again after a cut or a kill", async (context) => {
+  const large = noise(34 * MIB + 1);
+  const { server, hub } = await setUp(context, { "models/org/m/model.safetensors": large });
+  const repository = await hub.resolve(reference, never);
+  let cut = true;
+  server.misbehave = (request, response) => {
+    if (request.headers.range === undefined && cut) {
+      cutAfter(response, 20 * MIB);
+      cut = false;
+    }
+    delete request.headers.range;
+    return false;
+  };
+  const abort = new AbortController();
+  const onBytes = (done: number): void => void (done >= 25 * MIB && abort.abort(new Error("killed")));
+  const files = repository.files.slice(1, 2);
+  await assert.rejects(repository.fetch(files, { ...quiet, signal: abort.signal, onBytes }), /killed/);
+  assert.equal(cut, false);
+  const notes: string[] = [];
+  const [file] = await repository.fetch(files, { ...quiet, onNote: (note) => void notes.push(note) });
+  assert.equal(file!.sha256, sha256(large));
+  assert.match(notes.join("\n"), /model\.safetensors: the server knows no ranges of bytes/);
+  assert.equal(server.requests.at(-1)!.range, undefined);
+  const bad = Buffer.from(large);
+  bad[30 * MIB]! ^= 1;
+  server.misbehave = (_, response) => (response.end(bad), true);
+  await writeFile(file!.blob, "damaged");
+  await assert.rejects(repository.fetch(files, quiet), /wrong digest, twice/);
 });
 
 test("a hub that is not there is unreachable, not the user's mistake", async (context) => {

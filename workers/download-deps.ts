@@ -1,0 +1,30 @@
+import { join } from "node:path";
+import type { DownloadDependencies } from "../activities/download/index.js";
+import type { Places } from "../activities/download/plan.js";
+import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../infra/files.js";
+import { createHub } from "../infra/hub/hub.js";
+import { lock } from "../infra/lock.js";
+import { ModelFiles } from "../infra/model-files.js";
+import { findPublished } from "../infra/published.js";
+import type { Environment } from "./environment.js";
+
+/** Where models and datasets come from. S3's SDK is loaded when a source is there: it takes as long as a small download. */
+export function placesOf(environment: Environment): Places {
+  const s3 = async () => (await import("../infra/store/s3.js")).s3SettingsOf(environment.variables);
+  return {
+    hub: createHub(environment.hub),
+    buckets: {
+      open: async (source) => {
+        const { createBuckets } = await import("../infra/bucket/bucket.js");
+        return createBuckets({ settings: await s3(), cacheDirectory: join(environment.home, "objects") }).open(source);
+      },
+    },
+    findPublished: async (uri) => findPublished(uri, uri.startsWith("file:") ? {} : await s3()),
+  };
+}
+
+/** Downloading's dependencies on a real machine. */
+export function downloadDeps(places: Places): DownloadDependencies {
+  const checkModel = (directory: string): void => new ModelFiles(directory).close();
+  return { ...places, files: { writeFileAtomic, lock, artifactOf }, sha256File, directoryDigest, checkModel };
+}
