@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { downloadDefinition } from "../../../activities/download/index.js";
+import { preprocessDefinition } from "../../../activities/preprocess/index.js";
+import { beginStage, finishStage, stageDirectory } from "../../../activities/stage.js";
+import { parseRunConfig } from "../../../core/config/schema.js";
+import { uniformAt } from "../../../core/data/random.js";
+import type { StageResult } from "../../../core/stage.js";
+import { listFiles, sha256File } from "../../../infra/files.js";
+import { dependencies, requestFor, writeModel } from "./helpers.js";
+
+const directory = mkdtempSync(join(tmpdir(), "roslin-preprocess-kill-"));
+after(() => rmSync(directory, { recursive: true }));
+
+const SEED = 7;
+/** Kills of each run, and the milliseconds after something is seen within which one strikes. */
+const KILLS = { count: 4, withinMs: 80 };
+/** Of 4,096 rows, the last one smaller. */
+const CHUNKS = 8;
+
+/** Rows of every fate: kept, cut, dropped, rejected, not JSON, and some twice. */
+const lines = Array.from({ length: CHUNKS * 4096 - 1000 }, (_, n) => {
+  if (n % 997 === 0) return '{"instruction": "cut o';
+  if (n % 501 === 0) return JSON.stringify({ instruction: n, output: "x" });
+  if (n % 333 === 0) return JSON.stringify({ instruction: "nothing", output: " " });
+  const row = n % 700 === 0 ? 0 : n;
+  return JSON.stringify({
+    instruction: `Count to ${row}. é日🙂`,
+    input: row % 3 === 0 ? `${row}` : "",
+    output: `${row} `.repeat(1 + (row % 40)),
+  });
+});
+const dataset = join(directory, "rows.jsonl");
+writeFileSync(dataset, lines.join("\n"));
+const model = writeModel(join(directory, "model"));
+const settings = { testRows: 500, maxLength: 300 };
+const config = { model: { source: pathToFileURL(model).href }, dataset: { source: pathToFileURL(dataset).href }, preprocess: settings };
+const configFile = join(directory, "config.json");
+writeFileSync(configFile, JSON.stringify(config));
+
+/** A place where the download has finished, and what the command is to be asked there. */
+async function place(name: string): Promise<{ readonly root: string; readonly stage: string }> {
+  const root = join(directory, name);
+  const { inputs } = await requestFor(root, model, dataset, settings);
+  const request = { root, config: parseRunConfig(config), inputs };
+  await beginStage(dependencies.files, downloadDefinition, { ...request, inputs: [] });
+  const result = { stage: "download" as const, outputs: inputs, metrics: { seconds: 0 } };
+  await finishStage(dependencies.files, stageDirectory(downloadDefinition, { ...request, inputs: [] }), result);
+  return { root, stage: stageDirectory(preprocessDefinition, request) };
+}
+
+const MAIN = fileURLToPath(new URL("../../cli/main-child.js", import.meta.url));
+
+/** `roslin stage preprocess` as a process of its own; `strike` may kill it. Resolves to its result, null when it was killed. */
+async function run(
+  root: string,
+  threads: number,
+  strike: (kill: () => void, gone: () => boolean) => Promise<void>,
+): Promise<StageResult | null> {
+  const args = ["stage", "preprocess", "--config", configFile, "--dir", root, "--workers", `${threads}`, "--json"];
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const [out, err] = [child.stdout, child.stderr].map((stream) => {
+    const said: Buffer[] = [];
+    stream.on("data", (chunk: Buffer) => said.push(chunk));
+    return (): string => Buffer.concat(said).toString();
+  });
+  const closed = once(child, "close");
+  await strike(
+    () => void child.kill("SIGKILL"),
+    () => child.exitCode !== null,
+  );
+  await closed;
+  if (child.signalCode === "SIGKILL") return null;
+  assert.equal(child.exitCode, 0, err!());
+  return JSON.parse(out!().trim().split("\n").at(-1)!) as StageResult;
+}
+
+/** Everything that a finished stage leaves but its times, by name. */
+async function leftIn(stage: string): Promise<Record<string, string>> {
+  const names = (await listFiles(stage)).filter((name) => !["lock", "stage.json"].includes(name));
+  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await sha256File(join(stage, name))])));
+}
+
+const untimed = ({ outputs, metrics: { seconds: _s, rowsPerSecond: _r, ...metrics } }: StageResult): object => ({
+  sha256: outputs[0]!.sha256,
+  bytes: outputs[0]!.bytes,
+  metrics,
+});
+
+test("killed at any moments, with any number of threads, it leaves the bytes of an undisturbed run", async () => {
+  const calm = await place("calm");
+  const expected = await run(calm.root, 2, async () => undefined);
+  const files = await leftIn(calm.stage);
+  assert.equal(Object.keys(files).filter((name) => name.startsWith("tokens/")).length, CHUNKS + 1);
+  assert.ok((expected!.metrics["rejected"] as number) > 90 && (expected!.metrics["truncated"] as number) > 1000);
+  for (const threads of [1, 2, 3]) {
+    const { root, stage } = await place(`killed-${threads}`);
+    let killed = 0;
+    for (let strike = 0; strike < KILLS.count; strike++) {
+      // while it starts, after some chunk, and at the end
+      const chunks = [0, 1 + Math.floor(uniformAt(SEED, threads, strike) * CHUNKS), 1, CHUNKS][strike]!;
+      const later = uniformAt(SEED + 1, threads, strike) * KILLS.withinMs;
+      const done = await run(root, threads, async (kill, gone) => {
+        while (!gone() && finished(stage) < chunks) await sleep(2);
+        await sleep(later);
+        kill();
+      });
+      if (done === null) killed++;
+    }
+    assert.ok(killed > 0, "no kill struck");
+    const result = await run(root, threads, async () => undefined);
+    assert.deepEqual(untimed(result!), untimed(expected!));
+    assert.deepEqual(await leftIn(stage), files);
+  }
+});
+
+/** Chunks that have their record. */
+function finished(stage: string): number {
+  try {
+    return readdirSync(join(stage, "chunks")).filter((name) => /^\d+\.json$/.test(name)).length;
+  } catch {
+    return 0;
+  }
+}
