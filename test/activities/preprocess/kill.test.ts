@@ -20,8 +20,13 @@ const directory = mkdtempSync(join(tmpdir(), "roslin-preprocess-kill-"));
 after(() => rmSync(directory, { recursive: true }));
 
 const SEED = 7;
-/** Kills of each run, and the milliseconds after something is seen within which one strikes. */
-const KILLS = { count: 4, withinMs: 80 };
+/** Kills of each run: that many chunks or up to two more have been made, and then it takes up to so many milliseconds. */
+const MOMENTS = [
+  { chunks: -2, withinMs: 600 },
+  { chunks: 1, withinMs: 15 },
+  { chunks: 4, withinMs: 15 },
+  { chunks: 8, withinMs: 30 },
+];
 /** Of 4,096 rows, the last one smaller. */
 const CHUNKS = 8;
 
@@ -103,13 +108,13 @@ test("killed at any moments, with any number of threads, it leaves the bytes of 
   for (const threads of [1, 2, 3]) {
     const { root, stage } = await place(`killed-${threads}`);
     let killed = 0;
-    for (let strike = 0; strike < KILLS.count; strike++) {
-      // while it starts, after some chunk, and at the end
-      const chunks = [0, 1 + Math.floor(uniformAt(SEED, threads, strike) * CHUNKS), 1, CHUNKS][strike]!;
-      const later = uniformAt(SEED + 1, threads, strike) * KILLS.withinMs;
+    for (let strike = 0; strike < MOMENTS.length; strike++) {
+      const { chunks, withinMs } = MOMENTS[strike]!;
+      const [more, later] = [0, 1].map((index) => uniformAt(SEED, threads * MOMENTS.length + strike, index)) as [number, number];
+      const wanted = Math.min(CHUNKS, chunks + Math.floor(more * 3));
       const done = await run(root, threads, async (kill, gone) => {
-        while (!gone() && finished(stage) < chunks) await sleep(2);
-        await sleep(later);
+        while (!gone() && finished(stage) < wanted) await sleep(1);
+        await sleep(later * withinMs);
         kill();
       });
       if (done === null) killed++;
