@@ -59,7 +59,10 @@ export async function finish(
   };
   const text = JSON.stringify(index);
   await dependencies.files.writeFileAtomic(join(tokens, TOKEN_INDEX), text);
-  await keepOnly(tokens, [TOKEN_INDEX, ...records.map((record) => record.file)]);
+  const chunkFiles = records.map((record) => record.file);
+  await removeOthers(tokens, (name) => name === TOKEN_INDEX || chunkFiles.includes(name));
+  await removeOthers(join(directory, "chunks"), (name) => name.endsWith(".json"));
+  await removeOthers(directory, (name) => !name.endsWith(".tmp"));
   const rejected = records.reduce((total, record) => total + record.rejects.length, 0);
   const stats = { rows, trainRows: kept - testRows, testRows, dropped: sum("dropped"), rejected, truncated: sum("truncated"), ...measured };
   // each file was digested when it was written
@@ -121,6 +124,6 @@ function sha256(text: string): string {
 }
 
 /** Removes what a killed process left half written: it would count in the directory's digest. */
-async function keepOnly(directory: string, names: readonly string[]): Promise<void> {
-  for (const name of await readdir(directory)) if (!names.includes(name)) await rm(join(directory, name), { recursive: true });
+async function removeOthers(directory: string, isKept: (name: string) => boolean): Promise<void> {
+  for (const name of await readdir(directory)) if (!isKept(name)) await rm(join(directory, name), { recursive: true });
 }
