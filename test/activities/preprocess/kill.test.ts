@@ -24,11 +24,11 @@ const SEED = 7;
 const MOMENTS = [
   { chunks: -2, withinMs: 600 },
   { chunks: 1, withinMs: 15 },
-  { chunks: 4, withinMs: 15 },
-  { chunks: 8, withinMs: 30 },
+  { chunks: 3, withinMs: 15 },
+  { chunks: 6, withinMs: 30 },
 ];
 /** Of 4,096 rows, the last one smaller. */
-const CHUNKS = 8;
+const CHUNKS = 6;
 
 /** Rows of every fate: kept, cut, dropped, rejected, not JSON, and some twice. */
 const lines = Array.from({ length: CHUNKS * 4096 - 1000 }, (_, n) => {
@@ -104,7 +104,7 @@ test("killed at any moments, with any number of threads, it leaves the bytes of 
   const expected = await run(calm.root, 2, async () => undefined);
   const files = await leftIn(calm.stage);
   assert.equal(Object.keys(files).filter((name) => name.startsWith("tokens/")).length, CHUNKS + 1);
-  assert.ok((expected!.metrics["rejected"] as number) > 90 && (expected!.metrics["truncated"] as number) > 1000);
+  assert.ok((expected!.metrics["rejected"] as number) > 60 && (expected!.metrics["truncated"] as number) > 1000);
   for (const threads of [1, 2, 3]) {
     const { root, stage } = await place(`killed-${threads}`);
     let killed = 0;
