@@ -25,6 +25,7 @@ export class UserError extends DetailedError {
 
 /** The credentials lack a right; `right` names it. */
 export class ForbiddenError extends UserError {
+  override readonly name = "ForbiddenError";
   readonly right: string;
   constructor(right: string, message: string, details: Details = {}, options?: ErrorOptions) {
     super(message, details, options);
@@ -67,7 +68,7 @@ export class FencedError extends DetailedError {
 }
 
 /** Classes that time cannot mend, by name, for a Temporal retry policy. */
-export const NON_RETRYABLE: readonly string[] = ["UserError", "ConfigError", "ChangedInputError", "FencedError"];
+export const NON_RETRYABLE: readonly string[] = ["UserError", "ForbiddenError", "ConfigError", "ChangedInputError", "FencedError"];
 
 /** Another worker of a training attempt is gone: the attempt ends, and the next starts from the last checkpoint. */
 export class PeerLostError extends Error {
@@ -84,7 +85,7 @@ class NamedError extends Error {
 
 /** An error that came as words from another thread or process, as the class that decides the reaction. */
 export function errorNamed(name: string, message: string): Error {
-  if (name === "UserError" || name === "ConfigError") return new UserError(message);
+  if (["UserError", "ForbiddenError", "ConfigError"].includes(name)) return new UserError(message);
   if (name === "NoRoomError") return new NoRoomError(message);
   if (name === "CorruptError") return new CorruptError(message);
   if (name === "FencedError") return new FencedError(message);

@@ -41,6 +41,9 @@ const IDLE_MS = 60_000;
 /** Names the writer of an object, so that a lost answer to a creation can be told from a lost race. */
 const NONCE = "roslin-nonce";
 
+/** What an error keeps. */
+const ERROR_FIELDS = new Set(["name", "message", "$fault", "$metadata", "code", "errno", "syscall", "address", "port"]);
+
 /** A client of these settings. */
 export function s3Client(settings: S3Settings): S3Client {
   const client = new S3Client({
@@ -58,6 +61,18 @@ export function s3Client(settings: S3Settings): S3Client {
       return next(args);
     },
     { step: "build", priority: "low", name: "signedChecksum" },
+  );
+  // S3 sends keys and tokens back with some errors, and whoever logs an error logs its fields
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      try {
+        return await next(args);
+      } catch (error) {
+        for (const field of Object.keys(error as object)) if (!ERROR_FIELDS.has(field)) delete (error as Record<string, unknown>)[field];
+        throw error;
+      }
+    },
+    { step: "initialize", priority: "high", name: "bareErrors" },
   );
   return client;
 }

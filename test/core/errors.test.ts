@@ -6,6 +6,7 @@ import {
   CorruptError,
   errorNamed,
   FencedError,
+  ForbiddenError,
   messageOf,
   NON_RETRYABLE,
   NoRoomError,
@@ -23,6 +24,7 @@ test("an error that travelled as words comes back as its class: Temporal names a
 test("every class's name is the one that it says, and the final ones are those that time cannot mend", () => {
   const errors = [
     new UserError("u"),
+    new ForbiddenError("s3:PutObject", "f"),
     new ConfigError(["c"]),
     new ChangedInputError("i"),
     new NoRoomError("n"),
@@ -33,7 +35,7 @@ test("every class's name is the one that it says, and the final ones are those t
   for (const error of errors) assert.equal(error.name, error.constructor.name);
   assert.deepEqual(
     errors.map(({ name }) => name).filter((name) => NON_RETRYABLE.includes(name)),
-    ["UserError", "ConfigError", "ChangedInputError", "FencedError"],
+    ["UserError", "ForbiddenError", "ConfigError", "ChangedInputError", "FencedError"],
   );
 });
 

@@ -17,6 +17,8 @@ export interface Refusal {
   readonly status: number;
   readonly code: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** XML of the error beside its code and message */
+  readonly more?: string;
 }
 
 /** What Amazon's reference of S3's actions says of each call that Roslin makes. */
@@ -29,11 +31,12 @@ function rightOf(method: string, key: string, query: URLSearchParams, headers: I
   return headers["x-amz-tagging"] === undefined ? "s3:PutObject" : "s3:PutObjectTagging";
 }
 
-/** Stands before an S3 server, writes down every call, and lets `refuse` answer some; `answered` sees a status before the client does, and may change it. */
+/** Stands before an S3 server, writes down every call, and lets `refuse` answer some; `answered` sees a status before the client does, and may change it; `headersOf` are sent on. */
 export async function startProxy(
   endpoint: string,
   refuse: (call: S3Call) => Refusal | null | Promise<Refusal | null>,
   answered: (call: S3Call, status: number) => Refusal | null = () => null,
+  headersOf: (method: string, path: string, headers: IncomingHttpHeaders) => IncomingHttpHeaders = (_method, _path, headers) => headers,
 ): Promise<{ readonly endpoint: string; readonly calls: S3Call[]; stop(): Promise<void> }> {
   const calls: S3Call[] = [];
   const { hostname, port } = new URL(endpoint);
@@ -44,20 +47,24 @@ export async function startProxy(
     const key = rest.map(decodeURIComponent).join("/");
     const call: S3Call = { method, key, query: url.searchParams, headers, right: rightOf(method, key, url.searchParams, headers) };
     calls.push(call);
-    const answer = ({ status, code, headers: more = {} }: Refusal): void => {
-      outgoing.writeHead(status, { "content-type": "application/xml", ...more });
-      outgoing.end(method === "HEAD" ? "" : `<?xml version="1.0"?><Error><Code>${code}</Code><Message>said by the test</Message></Error>`);
+    const answer = ({ status, code, headers: other = {}, more = "" }: Refusal): void => {
+      outgoing.writeHead(status, { "content-type": "application/xml", ...other });
+      const text = `<?xml version="1.0"?><Error><Code>${code}</Code><Message>said by the test</Message>${more}</Error>`;
+      outgoing.end(method === "HEAD" ? "" : text);
     };
     const pass = (): void => {
-      const onward = request({ hostname, port, method, path: incoming.url, headers }, (answerOfServer) => {
-        const changed = answered(call, answerOfServer.statusCode!);
-        if (changed !== null) {
-          answerOfServer.resume();
-          return answer(changed);
-        }
-        outgoing.writeHead(answerOfServer.statusCode!, answerOfServer.headers);
-        answerOfServer.pipe(outgoing);
-      });
+      const onward = request(
+        { hostname, port, method, path: incoming.url, headers: headersOf(method, incoming.url!, headers) },
+        (answerOfServer) => {
+          const changed = answered(call, answerOfServer.statusCode!);
+          if (changed !== null) {
+            answerOfServer.resume();
+            return answer(changed);
+          }
+          outgoing.writeHead(answerOfServer.statusCode!, answerOfServer.headers);
+          answerOfServer.pipe(outgoing);
+        },
+      );
       onward.on("error", () => outgoing.destroy());
       incoming.on("error", () => onward.destroy()).pipe(onward);
     };
