@@ -118,7 +118,9 @@ async function checkStages(root: string, environment: Environment, signal: Abort
       continue;
     }
     for (const { name, uri, sha256: expected } of result.outputs) {
-      const got = await artifactOf(name, fileURLToPath(uri), signal).catch((error: unknown) => messageOf(error));
+      const got = await artifactOf(name, fileURLToPath(uri), signal).catch((error: unknown) =>
+        (error as NodeJS.ErrnoException).code === "ENOENT" ? "it is gone" : messageOf(error),
+      );
       const problem = typeof got === "string" ? got : got.sha256 === expected ? null : `expected ${expected}, got ${got.sha256}`;
       links.push({ link: `${result.stage}'s output ${name} (${uri})`, problem });
     }
