@@ -23,9 +23,9 @@ export function wholeNumber(option: string, value: string): number {
   throw new UserError(`${option} must be a whole number from 1 on`, { got: value });
 }
 
-/** The one id that a command takes. Throws UserError for none and for several. */
-export function onlyId(positionals: readonly string[]): string {
+/** The one id that a command takes; `shown` is the command that lists them. Throws UserError for none and for several. */
+export function onlyId(positionals: readonly string[], shown: string): string {
   const [id, ...more] = positionals;
   if (id !== undefined && more.length === 0) return id;
-  throw new UserError("one id is needed", { got: positionals.join(" ") });
+  throw new UserError(`name one id: ${shown} shows them`, { got: positionals.length === 0 ? "none" : positionals.join(" ") });
 }

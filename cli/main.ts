@@ -1,3 +1,5 @@
+import { createRequire } from "node:module";
+import { join } from "node:path";
 import { messageOf, UserError } from "../core/errors.js";
 import { nearest } from "../core/config/nearest.js";
 import type { Command } from "./command.js";
@@ -25,16 +27,40 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   gc: async () => (await import("./commands/gc.js")).gc,
 };
 
+/** What other programs call what is here. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  run: "start",
+  resume: "start",
+  follow: "watch",
+  stop: "down",
+  kill: "cancel",
+  ls: "list",
+  runs: "list",
+  ps: "status",
+  logs: "status",
+  log: "status",
+  check: "doctor",
+  prune: "gc",
+  init: "setup",
+  install: "setup",
+};
+
 /** Runs `roslin …args`; resolves to the exit code: 0, 2 for what the user must mend, 1 for the rest. */
 export async function main(args: readonly string[]): Promise<number> {
-  const [name, ...rest] = args;
-  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+  const asksHelp = ["help", "--help", "-h"].includes(args[0] ?? "");
+  const [name, ...rest] = asksHelp && args[1] !== undefined ? [args[1], "--help"] : args;
+  if (name === undefined || (asksHelp && args.length === 1)) {
     console.log(await overview());
     return name === undefined ? 2 : 0;
   }
+  if (["version", "--version", "-v", "-V"].includes(name)) {
+    const { version } = createRequire(import.meta.url)(join(CHECKOUT, "package.json")) as { readonly version: string };
+    console.log(`roslin ${version}`);
+    return 0;
+  }
   const load = COMMANDS[name];
   if (load === undefined) {
-    const guess = nearest(name, Object.keys(COMMANDS));
+    const guess = ELSEWHERE[name] ?? nearest(name, ["help", ...Object.keys(COMMANDS)]);
     console.error(`roslin: unknown command ${name}; ${guess === null ? "see roslin help" : `did you mean ${guess}?`}`);
     return 2;
   }
@@ -52,11 +78,15 @@ export async function main(args: readonly string[]): Promise<number> {
 
 /** Says on standard error what went wrong, in full; the exit code for it. */
 function complain(error: unknown, command: Command): number {
-  console.error(`roslin: ${messageOf(error)}`);
   if (error instanceof TypeError && (error as NodeJS.ErrnoException).code?.startsWith("ERR_PARSE_ARGS") === true) {
-    console.error(`usage: roslin ${command.usage}`);
+    // the rest of the sentence is about arguments that begin with a dash, which nobody has
+    const [said] = messageOf(error).split(". To specify");
+    const option = /Unknown option '(.*?)'/.exec(said!)?.[1];
+    const guess = option === undefined ? null : nearest(option, command.usage.match(/--[a-z-]+/g) ?? []);
+    console.error(`roslin: ${said}${guess === null ? "" : `; did you mean ${guess}?`}\nusage: roslin ${command.usage}`);
     return 2;
   }
+  console.error(`roslin: ${messageOf(error)}`);
   return error instanceof UserError ? 2 : 1;
 }
 

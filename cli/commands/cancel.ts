@@ -12,7 +12,7 @@ export const cancel: Command = {
   usage: "cancel ID",
   async run(args, environment) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
-    const id = onlyId(positionals);
+    const id = onlyId(positionals, "roslin list");
     return withClient(await temporalVariables(environment), async (client) => {
       try {
         const handle = client.workflow.getHandle(id);

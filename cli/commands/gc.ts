@@ -23,7 +23,7 @@ export const gc: Command = {
   name: "gc",
   summary: "remove what no run needs, after saying what and how much",
   usage:
-    "gc [--yes] [--dir DIR --config FILE …]     DIR: stages that were run without Temporal; what a run of a FILE would reuse or go on in is kept",
+    "gc [--yes] [--dir DIR --config FILE …]\nDIR: stages that were run without Temporal; what a run of a FILE would reuse or go on in is kept",
   async run(args, environment) {
     const { values } = parseArgs({
       args: [...args],

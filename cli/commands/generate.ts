@@ -18,7 +18,7 @@ export const generate: Command = {
   name: "generate",
   summary: "ask a model, in the words that it was tuned on",
   usage:
-    "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--max-tokens N]     MODEL: a directory, or the s3:// or file:// address of a published model",
+    "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--max-tokens N]\nMODEL: a directory, or the s3:// or file:// address of a published model",
   async run(args, environment) {
     const { values, positionals } = parseArgs({
       args: [...args],

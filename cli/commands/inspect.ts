@@ -17,7 +17,7 @@ const SHOWN = 10;
 export const inspect: Command = {
   name: "inspect",
   summary: "show rows as they are trained on, the part without loss dimmed",
-  usage: "inspect DIR [--split train|test] [--limit N] [--json]     DIR is the stages' --dir",
+  usage: "inspect DIR [--split train|test] [--limit N] [--json]\nDIR is the stages' --dir",
   async run(args, environment) {
     const { directory, split, limit, json } = parse(args);
     const result = latest(directory, "preprocess");

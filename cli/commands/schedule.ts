@@ -49,7 +49,8 @@ async function actionOf(
   options: Options,
 ): Promise<(client: Client) => Promise<void>> {
   if (verb === "list") return list;
-  if (verb === "create") return creation(onlyId(positionals), options);
+  if (verb === "create") return creation(onlyId(positionals, "roslin schedule list"), options);
+  const id = (): string => onlyId(positionals, "roslin schedule list");
   const change = async (
     id: string,
     doing: string,
@@ -59,9 +60,9 @@ async function actionOf(
     await work(client.schedule.getHandle(id));
     console.log(`${id} is ${doing}`);
   };
-  if (verb === "pause") return (client) => change(onlyId(positionals), "paused", (handle) => handle.pause(), client);
-  if (verb === "resume") return (client) => change(onlyId(positionals), "at work again", (handle) => handle.unpause(), client);
-  if (verb === "delete") return (client) => change(onlyId(positionals), "deleted", (handle) => handle.delete(), client);
+  if (verb === "pause") return (client) => change(id(), "paused", (handle) => handle.pause(), client);
+  if (verb === "resume") return (client) => change(id(), "at work again", (handle) => handle.unpause(), client);
+  if (verb === "delete") return (client) => change(id(), "deleted", (handle) => handle.delete(), client);
   throw new UserError("schedule what?", { expected: "create, list, pause, resume or delete", got: verb });
 }
 

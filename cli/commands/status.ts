@@ -37,6 +37,7 @@ export const status: Command = {
     console.log(`roslin up runs in ${home} as process ${state.supervisor.pid}`);
     if (state.temporal !== null) console.log(`  Web UI    ${state.temporal.uiAddress}\n  Temporal  ${state.temporal.address}`);
     if (state.s3 !== null) console.log(`  S3        ${state.s3.endpoint}`);
+    console.log(`  logs      ${home}/logs, one for each of these:`);
     for (const { name, pid, alive, restarts } of processes)
       console.log(
         `  ${name.padEnd(9)} ${alive ? `process ${pid}` : "down, about to be started again"}${restarts === 0 ? "" : `, started again ${restarts} times`}`,

@@ -1,5 +1,7 @@
 import { once } from "node:events";
 import { parseArgs } from "node:util";
+import { MAX_SHARDS } from "../../core/config/schema.js";
+import { UserError } from "../../core/errors.js";
 import { wholeNumber, type Command } from "../command.js";
 import type { Environment } from "../../workers/environment.js";
 import { planMachine, type Machine } from "../machine.js";
@@ -17,6 +19,7 @@ export const up: Command = {
   async run(args, environment) {
     const { values } = parseArgs({ args: [...args], options: { workers: { type: "string" } } });
     const workers = values.workers === undefined ? GPU_WORKERS : wholeNumber("--workers", values.workers);
+    if (workers > MAX_SHARDS) throw new UserError(`no run can use more workers than shards, ${MAX_SHARDS} at most`, { got: workers });
     const say = (line: string): void => console.error(`roslin: ${line}`);
     try {
       await runMachine(

@@ -20,7 +20,7 @@ import { withS3 } from "../with-s3.js";
 export const verify: Command = {
   name: "verify",
   summary: "check a published model, or the stages of a run, against their digests",
-  usage: "verify RUN     RUN: the s3:// or file:// address of a published model, its directory, or the stages' --dir",
+  usage: "verify RUN\nRUN: the s3:// or file:// address of a published model, its directory, or the stages' --dir",
   async run(args, environment) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
     const [run] = positionals;

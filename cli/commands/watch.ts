@@ -11,7 +11,7 @@ export const watch: Command = {
   usage: "watch ID",
   async run(args, environment) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
-    const id = onlyId(positionals);
+    const id = onlyId(positionals, "roslin list");
     return withClient(await temporalVariables(environment), (client) => watchRun(client, id));
   },
 };

@@ -2,6 +2,9 @@ import { z } from "zod";
 import { ConfigError } from "../errors.js";
 import { nearest } from "./nearest.js";
 
+/** The most logical ranks that a run may have. */
+export const MAX_SHARDS = 64;
+
 const count = z.int().min(1);
 const source = z.string().regex(/^(hf|file|s3):\/\/.+/, "must be hf://owner/name@revision, s3://bucket/prefix or file:///path");
 
@@ -23,7 +26,7 @@ const schema = z
     train: section({
       engine: z.enum(["onnx"]).default("onnx"),
       method: z.enum(["full"]).default("full"),
-      shards: count.max(64).default(8),
+      shards: count.max(MAX_SHARDS).default(8),
       epochs: count.default(1),
       maxSteps: count.nullable().default(null),
       /** rows of one shard in one pass */

@@ -23,6 +23,8 @@ test("help lists every command, and a command explains itself", () => {
   assert.equal(help.code, 0);
   for (const name of ["up", "down", "demo", "stage", "status", "doctor"]) assert.match(help.out, new RegExp(`^  ${name} `, "m"));
   assert.match(roslin("stage", "--help").out, /usage: roslin stage .*--config FILE --dir DIR/);
+  assert.equal(roslin("help", "stage").out, roslin("stage", "--help").out);
+  assert.match(roslin("--version").out, /^roslin \d+\.\d+\.\d+$/m);
 });
 
 test("what the user must mend has exit code 2 and its message on standard error", () => {
@@ -34,6 +36,12 @@ test("what the user must mend has exit code 2 and its message on standard error"
   };
   const cases: [string[], RegExp][] = [
     [["stagee"], /did you mean stage\?/],
+    [["hlep"], /did you mean help\?/],
+    [["logs"], /did you mean status\?/],
+    [["help", "stop"], /did you mean down\?/],
+    [["start", "--folow"], /Unknown option '--folow'; did you mean --follow\?\nusage: roslin start/],
+    [["watch"], /name one id: roslin list shows them \[got=none\]/],
+    [["up", "--workers", "65"], /no run can use more workers than shards, 64 at most \[got=65\]/],
     [
       ["stage", "trian", "--config", "c", "--dir", "d"],
       /name one stage \[expected=download preprocess train evaluate publish, got=trian\]/,
