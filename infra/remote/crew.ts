@@ -14,6 +14,8 @@ interface Hand {
 
 interface Job {
   readonly hand: Hand;
+  /** what it writes */
+  readonly part: string | null;
   readonly load: number;
   heard(word: Word): void;
   failed(error: Error): void;
@@ -42,7 +44,7 @@ export class Crew {
 
   /** Brings a segment; `onDone` hears how many of its bytes are there. */
   async transfer(job: TransferJob, onDone: (done: number) => void, onNote: (note: string) => void): Promise<void> {
-    await this.give({ transfer: job }, 1, (word) => {
+    await this.give({ transfer: job }, 1, job.part, (word) => {
       if ("done" in word) onDone(word.done);
       if ("note" in word) onNote(word.note);
     }).result;
@@ -50,7 +52,7 @@ export class Crew {
 
   /** Digests a file, as far as `upTo` says that it is there; `onDone` hears how far, for one that is whole. */
   digest(job: DigestJob, onDone: (done: number) => void = () => undefined): Digesting {
-    const { tell, result } = this.give({ digest: job }, DIGEST_LOAD, (word) => {
+    const { tell, result } = this.give({ digest: job }, DIGEST_LOAD, null, (word) => {
       if ("done" in word) onDone(word.done);
     });
     const digests = result.then((made) => made!);
@@ -75,15 +77,17 @@ export class Crew {
   private give(
     order: { readonly transfer: TransferJob } | { readonly digest: DigestJob },
     load: number,
+    part: string | null,
     heard: (word: Word) => void,
   ): { readonly tell: (more: { readonly upTo: number }) => void; readonly result: Promise<Digests | null> } {
     this.signal.throwIfAborted();
     const id = this.next++;
-    const hand = this.freest();
+    const hand = this.writerOf(part) ?? this.freest();
     hand.load += load;
     const result = new Promise<Digests | null>((resolve, reject) => {
       this.jobs.set(id, {
         hand,
+        part,
         load,
         heard: (word) => {
           heard(word);
@@ -95,6 +99,11 @@ export class Crew {
     });
     hand.worker.postMessage({ id, ...order } satisfies Order);
     return { tell: (more) => hand.worker.postMessage({ id, ...more } satisfies Order), result };
+  }
+
+  /** The thread that writes a file already: two would spend their time waiting for each other, for a file has one lock. */
+  private writerOf(part: string | null): Hand | undefined {
+    return part === null ? undefined : [...this.jobs.values()].find((job) => job.part === part)?.hand;
   }
 
   /** The thread with the least to do; a new one where all have something. */

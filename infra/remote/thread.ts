@@ -65,9 +65,9 @@ export interface Digests {
 /** Bytes, or milliseconds, of a segment after which its progress is noted. */
 const NOTE_BYTES = 2 ** 20;
 const NOTE_MS = 50;
-const SLICE = 2 ** 20;
+const SLICE = 2 ** 18;
 /** Slices that are digested before orders are heard. */
-const SLICES_A_TURN = 8;
+const SLICES_A_TURN = 2;
 
 const port = parentPort!;
 const say = (word: Word): void => port.postMessage(word);

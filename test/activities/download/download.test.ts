@@ -81,6 +81,30 @@ test("model and dataset come from the hub with what is needed, digests and commi
   assert.ok(server.requests.every(({ path }) => !path.includes("README")));
 });
 
+test("a dataset of several files comes whole, its train split alone", async (context) => {
+  const { server, run } = await setUp(context);
+  const parts = ["train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"];
+  for (const [index, part] of parts.entries())
+    await writeFile(join(server.root, `datasets/org/d/data/${part}.jsonl`), `{"row": ${index}}\n`);
+  const dataset = pathOf(await run(HUB), "dataset");
+  assert.deepEqual(
+    await Promise.all((await readdir(join(dataset, "data"))).sort().map((name) => readFile(join(dataset, "data", name), "utf8"))),
+    ['{"row": 0}\n', '{"row": 1}\n'],
+  );
+});
+
+test("too little room on the disk is said before a byte is asked for", async (context) => {
+  const { server, run } = await setUp(context);
+  server.misbehave = (request, response) => {
+    if (!request.url!.startsWith("/api/datasets")) return false;
+    const siblings = [{ rfilename: "rows.parquet", size: 1e15, lfs: { sha256: "a".repeat(64), size: 1e15 } }];
+    response.end(JSON.stringify({ sha: "b".repeat(40), siblings }));
+    return true;
+  };
+  await assert.rejects(run(HUB), /NoRoomError: .*need=1000\.0 TB, have=\d/);
+  assert.ok(server.requests.every(({ path }) => !path.includes("/resolve/")));
+});
+
 test("a second call asks for the commits only; a moved branch is noticed, and the old files stay", async (context) => {
   const { server, run } = await setUp(context);
   const first = await run(HUB);

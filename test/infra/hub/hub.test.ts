@@ -132,6 +132,22 @@ test("the token goes to the endpoint's origin only, and each redirect is followe
   assert.deepEqual(seen, [undefined]);
 });
 
+test("a mirror may lie below a path, and gets the token there", async (context) => {
+  const { server } = await setUp(context);
+  server.misbehave = (request, response) => {
+    if (request.url!.startsWith("/mirror/")) request.url = request.url!.slice("/mirror".length);
+    else response.writeHead(404).end();
+    return response.headersSent;
+  };
+  const hub = createHub({ endpoint: `${server.url}/mirror/`, token: "hf_secret", cacheDirectory: join(server.work, "hub") });
+  const repository = await hub.resolve(reference, never);
+  assert.equal((await repository.fetch(repository.files.slice(1, 2), quiet))[0]!.sha256, sha256(WEIGHTS));
+  assert.deepEqual(
+    server.requests.map(({ authorization }) => authorization),
+    ["Bearer hf_secret", "Bearer hf_secret"],
+  );
+});
+
 test("a wrong byte is fetched once more, then named with both digests and never used", async (context) => {
   const { server, hub } = await setUp(context);
   const bad = Buffer.from(WEIGHTS);
