@@ -79,6 +79,8 @@ test("model and dataset come from the hub with what is needed, digests and commi
   assert.deepEqual([result.metrics["modelFrom"], result.metrics["datasetFrom"]], [model, dataset]);
   assert.equal(result.metrics["bytesFetched"], result.metrics["bytes"]);
   assert.ok(server.requests.every(({ path }) => !path.includes("README")));
+  const [, commit] = model!.split("@");
+  assert.ok(server.requests.every(({ path }) => !path.startsWith("/org/m/resolve/") || path.includes(`/resolve/${commit}/`)));
 });
 
 test("a dataset of several files comes whole, its train split alone", async (context) => {

@@ -130,6 +130,8 @@ test("the token goes to the endpoint's origin only, and each redirect is followe
     ["Bearer hf_secret", "Bearer hf_secret", "Bearer hf_secret"],
   );
   assert.deepEqual(seen, [undefined]);
+  server.misbehave = (_, response) => (response.writeHead(302, { location: "file:///etc/passwd" }).end(), true);
+  await assert.rejects(repository.fetch(repository.files.slice(0, 1), quiet), /UserError: .*not the web.*to=file:/);
 });
 
 test("a mirror may lie below a path, and gets the token there", async (context) => {
@@ -212,8 +214,12 @@ test("a server that sends more than it said, or other bytes than were asked for,
   server.misbehave = (_, response) => (response.end(Buffer.concat([WEIGHTS, WEIGHTS])), true);
   await assert.rejects(repository.fetch(repository.files.slice(1, 2), quiet), /more bytes than it said/);
   const whole = { ...repository.files[1]!, bytes: 65 * MIB };
-  server.misbehave = (_, response) => (response.writeHead(206, { "content-range": "bytes 1-9/10" }).end(), true);
-  await assert.rejects(repository.fetch([whole], quiet), /does not serve ranges.*got=206 bytes 1-9/);
+  server.misbehave = (request, response) => {
+    const [, start, end] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range!)!;
+    response.writeHead(206, { "content-range": `bytes ${Number(start) + 1}-${end}/${whole.bytes}` }).end();
+    return true;
+  };
+  await assert.rejects(repository.fetch([whole], quiet), /does not serve ranges.*got=206 bytes 1-/);
 });
 
 test("a server without ranges is read in one stream, which begins again after a cut or a kill", async (context) => {
