@@ -52,7 +52,8 @@ export function stepFlops(config: GptjConfig, plan: StepPlan): number {
       return config.layers * attention.reduce((sum, flops) => sum + flops, products);
     });
     // the slices of the vocabulary add up to the whole
-    return [...blocks, both(head.headForward, head.headBackward, { N: positions, V: config.vocabulary })];
+    const whole = { N: positions, V: config.vocabulary };
+    return [...blocks, both(head.headForward, head.headBackward, whole) + programFlops(head.headWeightBackward, whole)];
   });
   return batches.flat().reduce((sum, flops) => sum + flops, 0);
 }

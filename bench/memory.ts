@@ -64,7 +64,7 @@ export async function benchMemory(
 }
 
 /** What all workers of a run map. */
-export function sharedBytes(config: GptjConfig, shards: number, capacity: Capacity): number {
+export function sharedBytes(config: GptjConfig, shards: number, capacity: Pick<Capacity, "tokens" | "positions">): number {
   return sharedLayout(config, shards, capacity).segments.reduce((sum, bytes) => sum + bytes, 0);
 }
 

@@ -39,7 +39,7 @@ export type { RankOutcome, TrainAttempt } from "./types.js";
 /** What the trained bits depend on: not how often they are saved, nor on how many workers. */
 export const trainDefinition: StageDefinition = {
   name: "train",
-  version: 6,
+  version: 7,
   inputs: ["model", "tokens"],
   settings: ({ train }) => {
     const {

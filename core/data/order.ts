@@ -1,7 +1,7 @@
 import type { RunConfig } from "../config/schema.js";
 import { permutation } from "./random.js";
 
-/** The order of training rows: batch = f(seed, step, shard), so that a resume needs no iterator's state. */
+/** The order of training rows: a step's are a function of seed and step, so that a resume needs no iterator's state. */
 
 /** What of the training settings decides the order. */
 type OrderSettings = Pick<RunConfig["train"], "shards" | "microBatch" | "accumulation" | "epochs" | "maxSteps" | "seed">;
@@ -28,21 +28,12 @@ export function trainingPlan(rows: number, train: OrderSettings): { readonly ste
   return { stepsPerEpoch, totalSteps: Math.min(stepsPerEpoch * train.epochs, train.maxSteps ?? Infinity) };
 }
 
-/**
- * Rows of the training split in step `step` (0-based), as [microBatch][shard][row index]. Shard s takes chunk
- * m * shards + s of the step's rows in micro-batch m; in an epoch's last, smaller step later shards may have
- * no rows, and micro-batches in which no shard has any are left out.
- */
-export function rowsOfStep(rows: number, train: OrderSettings, step: number): number[][][] {
+/** Rows of the training split in step `step` (0-based), as [microBatch][row index]; an epoch's last step may have fewer of both. */
+export function rowsOfStep(rows: number, train: OrderSettings, step: number): number[][] {
   const { stepsPerEpoch } = trainingPlan(rows, train);
   const order = epochOrder(rows, train.seed, Math.floor(step / stepsPerEpoch));
   const first = (step % stepsPerEpoch) * rowsPerStep(train);
   const taken = order.subarray(first, first + rowsPerStep(train));
-  const microBatches = Math.ceil(taken.length / (train.shards * train.microBatch));
-  return Array.from({ length: microBatches }, (_m, m) =>
-    Array.from({ length: train.shards }, (_s, s) => {
-      const chunk = (m * train.shards + s) * train.microBatch;
-      return [...taken.subarray(chunk, chunk + train.microBatch)];
-    }),
-  );
+  const size = train.shards * train.microBatch;
+  return Array.from({ length: Math.ceil(taken.length / size) }, (_, m) => [...taken.subarray(m * size, (m + 1) * size)]);
 }

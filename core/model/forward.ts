@@ -9,10 +9,10 @@ export type RunGraph = (graph: keyof ModelGraphs, inputs: Record<string, Tensor>
 /** What a block's backward pass needs besides its input: q, k, v and what the heads gathered [T,D], and inner [T,F]. */
 export type Activations = Readonly<Record<"q" | "k" | "v" | "gathered" | "inner", Tensor>>;
 
-/** Memory for them, of `take`'s giving. */
-export function activations(config: GptjConfig, tokens: number, take: (name: string, count: number) => Float32Array): Activations {
+/** Memory for them, of `take`'s giving: [tokens, width] each. */
+export function activations(config: GptjConfig, tokens: number, take: (name: string, width: number) => Float32Array): Activations {
   const { width: D, innerWidth: F } = config;
-  const make = (name: string, width: number): Tensor => floats(take(name, tokens * width), tokens, width);
+  const make = (name: string, width: number): Tensor => floats(take(name, width), tokens, width);
   return { q: make("q", D), k: make("k", D), v: make("v", D), gathered: make("gathered", D), inner: make("inner", F) };
 }
 

@@ -32,10 +32,12 @@ export interface ModelGraphs {
   /** h[N,D], weight[V,D], bias[V] → logits[N,V], their softmax over the slice shares[N,V], max[N], sumexp[N], the sum of exp(logit - max) */
   readonly headForward: Graph;
   /**
-   * slope[N,V], factor[N,1], h[N,D], weight[V,D] → d.weight[V,D], d.bias[V], dh[N,D], where factor · slope is the
-   * gradient at the logits: so a slice's shares need no other pass over [N,V] than the products
+   * slope[N,V], factor[N,1], weight[V,D] → dh[N,D], where factor · slope is the gradient at the logits: so a slice's
+   * shares need no other pass over [N,V] than the products
    */
   readonly headBackward: Graph;
+  /** slope[N,V], factor[N,1], h[N,D] → d.weight[V,D], d.bias[V], which nobody waits for */
+  readonly headWeightBackward: Graph;
 }
 
 /** The graphs of a model as ONNX. */
@@ -115,7 +117,7 @@ function normPrograms(config: GptjConfig): Programs<"finalNormForward" | "finalN
   return { finalNormForward, finalNormBackward: g.program("norm.backward", named(g, [[h, dh]], { dx: x, ...prefixed({ weight, bias }) })) };
 }
 
-function headPrograms(config: GptjConfig): Programs<"headForward" | "headBackward"> {
+function headPrograms(config: GptjConfig): Programs<"headForward" | "headBackward" | "headWeightBackward"> {
   const g = new GraphBuilder();
   const h = g.input("h", "float32", "N", config.width);
   const weight = g.input("weight", "float32", "V", config.width);
@@ -126,13 +128,13 @@ function headPrograms(config: GptjConfig): Programs<"headForward" | "headBackwar
   const headForward = g.program("head.forward", { logits, shares, max: g.max(logits, [1], false), sumexp });
   const slope = g.input("slope", "float32", "N", "V");
   const factor = g.input("factor", "float32", "N", 1);
-  const headBackward = g.program("head.backward", {
+  const headBackward = g.program("head.backward", { dh: g.mul(g.matMul(slope, weight), factor) });
+  const headWeightBackward = g.program("head.weight.backward", {
     // on its side and turned: a transposed [N,V] would be read against the grain
     "d.weight": g.transpose(g.matMul(g.mul(h, factor), slope, { transA: true }), 1, 0),
     "d.bias": g.reshape(g.matMul(factor, slope, { transA: true }), "V"),
-    dh: g.mul(g.matMul(slope, weight), factor),
   });
-  return { headForward, headBackward };
+  return { headForward, headBackward, headWeightBackward };
 }
 
 /** The gradients of `of`, as outputs by name. */

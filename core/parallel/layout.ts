@@ -16,7 +16,7 @@ export interface SharedLayout {
   readonly segments: readonly number[];
   /** fp32, by name, whole tensors */
   readonly weights: ReadonlyMap<string, Region>;
-  /** fp32 [parity][shard]: one block's gradients, tensors at `blockOffsets` */
+  /** fp32 [layer modulo 3][shard]: one block's gradients, tensors at `blockOffsets` */
   readonly blockGradients: readonly (readonly Region[])[];
   /** element offset of each tensor in a block gradient buffer, in the order of `blockWeights` */
   readonly blockOffsets: readonly number[];
@@ -41,6 +41,8 @@ export interface Capacity {
   readonly tokens: number;
   /** positions that carry loss */
   readonly positions: number;
+  /** tokens of one shard */
+  readonly shardTokens: number;
 }
 
 /** A segment is mapped in one piece; views above 4 GiB are refused by the bridge to native code. */
@@ -61,7 +63,7 @@ function pack(specs: readonly WeightSpec[]): { offsets: number[]; total: number 
 }
 
 /** Lays out the shared memory of a run: a pure function, so that every worker finds everything without being told. */
-export function sharedLayout(config: GptjConfig, shards: number, capacity: Capacity): SharedLayout {
+export function sharedLayout(config: GptjConfig, shards: number, capacity: Pick<Capacity, "tokens" | "positions">): SharedLayout {
   const segments: number[] = [0];
   const take = (count: number, bytesEach = 4): Region => {
     const bytes = Math.ceil((count * bytesEach) / ALIGNMENT) * ALIGNMENT;
@@ -79,7 +81,7 @@ export function sharedLayout(config: GptjConfig, shards: number, capacity: Capac
   const layout: SharedLayout = {
     segments,
     weights: new Map(all.map((spec) => [spec.name, take(elements(spec.shape))])),
-    blockGradients: [perShard(block.total), perShard(block.total)],
+    blockGradients: Array.from({ length: Math.min(3, config.layers) }, () => perShard(block.total)),
     blockOffsets: block.offsets,
     normGradients: perShard(finalNormWeights(config).length * D),
     hidden: take(capacity.positions * D),

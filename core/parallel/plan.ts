@@ -38,12 +38,15 @@ export interface StepPlan {
 /** Plans step `step` (0-based) of a training run. */
 export function planStep(split: TokenSplit, train: RunConfig["train"], step: number): StepPlan {
   const assigned = rowsOfStep(split.count, train, step);
-  const planned = assigned.map((shards): MicroBatchPlan => {
+  const planned = assigned.map((indices): MicroBatchPlan => {
     let tokens = 0;
     let positions = 0;
     const active: ShardRows[] = [];
-    shards.forEach((indices, shard) => {
-      const rows = indices.map((index) => split.row(index));
+    const dealt = deal(
+      indices.map((index) => split.row(index)),
+      train,
+    );
+    dealt.forEach((rows, shard) => {
       const own = rows.reduce((sum, row) => sum + lossTokens(row.labels), 0);
       if (own === 0) return;
       const length = rows.reduce((sum, row) => sum + row.inputIds.length, 0);
@@ -58,30 +61,34 @@ export function planStep(split: TokenSplit, train: RunConfig["train"], step: num
     microBatches,
     positions: microBatches.reduce((sum, batch) => sum + batch.positions, 0),
     tokens: microBatches.reduce((sum, batch) => sum + batch.tokens, 0),
-    rows: assigned.flat(2).length,
+    rows: assigned.flat().length,
   };
 }
 
-/** The most that any micro-batch of the run needs, over all shards. */
+/**
+ * Rows of a micro-batch by shard, at most `microBatch` each. All shards wait for the one with most tokens, so each row, the
+ * longest first, goes to the shard that has fewest.
+ */
+function deal(rows: readonly TokenRow[], { shards, microBatch }: RunConfig["train"]): TokenRow[][] {
+  const dealt = Array.from({ length: shards }, () => ({ rows: [] as TokenRow[], tokens: 0 }));
+  for (const row of rows.toSorted((a, b) => b.inputIds.length - a.inputIds.length)) {
+    const free = dealt.filter((hand) => hand.rows.length < microBatch);
+    const hand = free.reduce((least, other) => (other.tokens < least.tokens ? other : least));
+    hand.rows.push(row);
+    hand.tokens += row.inputIds.length;
+  }
+  return dealt.map((hand) => hand.rows);
+}
+
+/** The most that any micro-batch of the run needs. */
 export function capacityOf(split: TokenSplit, train: RunConfig["train"]): Capacity {
   const { totalSteps } = trainingPlan(split.count, train);
-  let tokens = 1;
-  let positions = 1;
-  const perRow = Array.from({ length: split.count }, (_, index) => {
-    const row = split.row(index);
-    return { tokens: row.inputIds.length, positions: lossTokens(row.labels) };
-  });
+  const most = { tokens: 1, positions: 1, shardTokens: 1 };
   for (let step = 0; step < totalSteps; step++)
-    for (const shards of rowsOfStep(split.count, train, step)) {
-      const rows = shards.flat().map((index) => perRow[index]!);
-      tokens = Math.max(
-        tokens,
-        rows.reduce((sum, row) => sum + row.tokens, 0),
-      );
-      positions = Math.max(
-        positions,
-        rows.reduce((sum, row) => sum + row.positions, 0),
-      );
+    for (const { tokens, positions, shards } of planStep(split, train, step).microBatches) {
+      most.tokens = Math.max(most.tokens, tokens);
+      most.positions = Math.max(most.positions, positions);
+      most.shardTokens = Math.max(most.shardTokens, ...shards.map((part) => part.tokens));
     }
-  return { tokens, positions };
+  return most;
 }

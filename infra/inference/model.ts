@@ -74,7 +74,7 @@ async function score(sessions: Sessions, config: GptjConfig, weights: Weights, r
   const T = packed.tokens;
   let x_TD = floats(rowsOf(weights.get(embeddingWeight(config).name)!, packed.ids), T, D);
   let y_TD = floats(new Float32Array(T * D), T, D);
-  const kept = activations(config, T, (_, count) => new Float32Array(count));
+  const kept = activations(config, T, (_, width) => new Float32Array(T * width));
   const run: RunGraph = (graph, inputs, outputs) => sessions[graph as keyof Sessions].run(inputs, outputs);
   for (let layer = 0; layer < config.layers; layer++) {
     const prefix = `transformer.h.${layer}.`;

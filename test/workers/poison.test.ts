@@ -5,8 +5,8 @@ import { test, type TestContext } from "node:test";
 import { stageDirectory } from "../../activities/stage.js";
 import { trainDefinition } from "../../activities/train/index.js";
 import type { EndEntry, LogEntry } from "../../activities/train/types.js";
-import { rowsOfStep } from "../../core/data/order.js";
 import { UserError } from "../../core/errors.js";
+import { planStep } from "../../core/parallel/plan.js";
 import { trainLocally } from "../../workers/local.js";
 import { trainDeps } from "../../workers/train-deps.js";
 import { deadlyVariables } from "./deadly.js";
@@ -52,8 +52,10 @@ test("a step that kills its worker three times in a row stops the run with step,
   const made = await job(t, madeRows(ROWS), TRAIN);
   const { request, context } = made;
   const left = deadly(t, made, 5);
-  const rows = rowsOfStep(ROWS, request.config.train, STEP)
-    .flatMap((shards) => shards[SHARD] ?? [])
+  const split = { count: ROWS, row: (source: number) => ({ source, ...madeRows(ROWS)[source]! }) };
+  const rows = planStep(split, request.config.train, STEP)
+    .microBatches.flatMap(({ shards }) => shards.find(({ shard }) => shard === SHARD)?.rows ?? [])
+    .map(({ source }) => source)
     .sort((a, b) => a - b);
   const stopped = (error: Error): boolean =>
     error instanceof UserError &&

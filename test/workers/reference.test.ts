@@ -18,12 +18,12 @@ for (const name of REFERENCES)
     const { rows, expected, tensors, train } = reference(name);
     const { request, context } = await job(t, rows, train, name);
     for (const [step, taken] of (expected.steps ?? []).entries())
-      assert.deepEqual(rowsOfStep(rows.length, parseRunConfig({ train }).train, step).flat(2), taken, "PyTorch took the same rows");
+      assert.deepEqual(rowsOfStep(rows.length, parseRunConfig({ train }).train, step).flat(), taken, "PyTorch took the same rows");
     const { outputs, metrics } = await trainLocally(trainDeps, request, WORKERS[name], context());
     assertClose(metrics["losses"] as number[], expected.training_losses, 1e-5);
     assertClose(metrics["gradientNorms"] as number[], expected.gradient_norms_before_clipping, 1e-5);
     const model = fileURLToPath(outputs[0]!.uri);
-    assertSameTensors(readTensors(join(model, "model.safetensors")), tensors("expected-after-20-steps.safetensors"), 5e-5);
+    assertSameTensors(readTensors(join(model, "model.safetensors")), tensors("expected-after-20-steps.safetensors"), 1e-4);
     assert.equal((JSON.parse(await readFile(join(model, "config.json"), "utf8")) as { use_cache: boolean }).use_cache, true);
     assert.equal((await trainLocally(trainDeps, request, 1, context())).reused, true, "whatever the number of workers");
   });

@@ -22,46 +22,68 @@ export async function blocksForward(engine: Engine, rows: readonly HostedRows[])
 /** Where a block's activations lie; without the memory to keep them, all blocks use one place. */
 function activationsOf(engine: Engine, { plan }: HostedRows, layer: number): Activations {
   const place = engine.keepActivations ? `.${plan.shard}.${layer}` : "";
-  return activations(engine.config, plan.tokens, (name, count) => engine.buffer(name + place, count));
+  return activations(engine.config, plan.tokens, (name, width) => engine.rows(name + place, plan.tokens, width));
 }
 
 /**
- * Runs every block backward. A layer's gradients of all shards meet in one of two shared buffers, in turn: while
- * owners add up one layer, the next is computed into the other, so one barrier a layer is enough.
+ * Runs every block backward, down to the gradient at the embedding. A layer's gradients of all shards meet in one of three
+ * shared buffers, in turn, and are added up by their owners when the next layer has been computed. So nobody waits for who
+ * is less than a layer behind; and who has arrived with a layer has added up the one two above it, whose buffer is next.
  */
-export async function blocksBackward(engine: Engine, rows: readonly HostedRows[], batch: MicroBatchPlan, of: MicroBatchOf): Promise<void> {
-  const { config, layout } = engine;
-  for (let layer = config.layers - 1; layer >= 0; layer--) {
-    const buffers = layout.blockGradients[layer % 2]!;
-    const specs = blockWeights(config, layer);
-    const prefix = `transformer.h.${layer}.`;
+export async function blocksBackward(
+  engine: Engine,
+  rows: readonly HostedRows[],
+  batch: MicroBatchPlan,
+  of: MicroBatchOf,
+  embedding: EmbeddingSums,
+): Promise<void> {
+  const { layers } = engine.config;
+  let above: { readonly layer: number; readonly arrival: number } | null = null;
+  for (let layer = layers - 1; layer >= 0; layer--) {
     for (const row of rows) {
-      const slot = engine.view(buffers[row.plan.shard]!);
-      const slopes: Record<string, Tensor> = {};
-      specs.forEach(({ name, shape }, index) => {
-        const offset = layout.blockOffsets[index]!;
-        slopes[`d.${name.slice(prefix.length)}`] = floats(slot.subarray(offset, offset + elements(shape)), ...shape);
-      });
       engine.control.at(row.plan.shard);
-      await blockBackward(engine, row, layer, slopes);
+      await blockBackward(engine, row, layer, slopesOf(engine, layer, row.plan.shard));
     }
-    engine.barrier();
-    const started = performance.now();
-    const sources = batch.shards.map(({ shard }) => engine.view(buffers[shard]!));
-    for (const owner of engine.owners)
-      specs.forEach(({ name }, index) => {
-        const slice = owner.slice(name);
-        const first = layout.blockOffsets[index]! + slice.first;
-        owner.accumulate(
-          name,
-          sources.map((source) => source.subarray(first, first + slice.count)),
-          of.index,
-          of.count,
-        );
-      });
-    if (layer === config.layers - 1) reduceFinalNorm(engine, batch, of);
-    engine.spend("reduction", started);
+    if (above !== null) reduceBlock(engine, above.layer, above.arrival, batch, of);
+    if (layer === 0) embedding.share(engine, rows);
+    above = { layer, arrival: engine.arrive() };
   }
+  reduceBlock(engine, above!.layer, above!.arrival, batch, of);
+  embedding.add(engine, batch);
+}
+
+/** Where a shard's gradients of a layer's weights go, by `d.<name>`. */
+function slopesOf(engine: Engine, layer: number, shard: number): Record<string, Tensor> {
+  const { config, layout } = engine;
+  const prefix = `transformer.h.${layer}.`;
+  const slot = engine.view(layout.blockGradients[layer % layout.blockGradients.length]![shard]!);
+  return Object.fromEntries(
+    blockWeights(config, layer).map(({ name, shape }, index) => {
+      const offset = layout.blockOffsets[index]!;
+      return [`d.${name.slice(prefix.length)}`, floats(slot.subarray(offset, offset + elements(shape)), ...shape)];
+    }),
+  );
+}
+
+/** Adds up the hosted owners' slices of a layer's gradients, when all have arrived with theirs. */
+function reduceBlock(engine: Engine, layer: number, arrival: number, batch: MicroBatchPlan, of: MicroBatchOf): void {
+  const { config, layout } = engine;
+  engine.wait(arrival);
+  const started = performance.now();
+  const sources = batch.shards.map(({ shard }) => engine.view(layout.blockGradients[layer % layout.blockGradients.length]![shard]!));
+  for (const owner of engine.owners)
+    blockWeights(config, layer).forEach(({ name }, index) => {
+      const slice = owner.slice(name);
+      const first = layout.blockOffsets[index]! + slice.first;
+      owner.accumulate(
+        name,
+        sources.map((source) => source.subarray(first, first + slice.count)),
+        of.index,
+        of.count,
+      );
+    });
+  if (layer === config.layers - 1) reduceFinalNorm(engine, batch, of);
+  engine.spend("reduction", started);
 }
 
 /** Tokens whose activation goes back at a time. */
@@ -78,8 +100,8 @@ async function blockBackward(engine: Engine, row: HostedRows, layer: number, slo
   const kept = activationsOf(engine, row, layer);
   // the same graphs on the same numbers: computed again, they have the same bits
   if (!engine.keepActivations) await projectAndAttend(engine.run, packed, x, weights, kept);
-  const d = activations(engine.config, T, (name, count) => engine.buffer(`d.${name}`, count));
-  const [slope, activated] = ["d.activated", "activated"].map((name) => floats(engine.buffer(name, T * F), T, F)) as [Tensor, Tensor];
+  const d = activations(engine.config, T, (name, width) => engine.rows(`d.${name}`, T, width));
+  const [slope, activated] = ["d.activated", "activated"].map((name) => floats(engine.rows(name, T, F), T, F)) as [Tensor, Tensor];
   const only = (names: RegExp): Record<string, Tensor> => Object.fromEntries(Object.entries(slopes).filter(([name]) => names.test(name)));
   await engine.run(
     "joinBackward",
@@ -109,7 +131,7 @@ async function blockBackward(engine: Engine, row: HostedRows, layer: number, slo
       { "d.q": part(d, "q"), "d.k": part(d, "k"), "d.v": part(d, "v") },
     );
   }
-  const dx = floats(engine.buffer(`dx.${plan.shard}.${layer % 2}`, T * D), T, D);
+  const dx = floats(engine.rows(`dx.${plan.shard}.${layer % 2}`, T, D), T, D);
   await engine.run(
     "projectBackward",
     { x, dy, ...packed.rotation, "d.q": d.q, "d.k": d.k, "d.v": d.v, "d.inner": d.inner, activated, ...weights },
@@ -139,12 +161,16 @@ function reduceFinalNorm(engine: Engine, batch: MicroBatchPlan, of: MicroBatchOf
 export class EmbeddingSums {
   private readonly sums = new Map<number, Float64Array>();
 
-  /** Gives every hosted row's gradient to all, and adds up what belongs to the hosted owners. */
-  add(engine: Engine, rows: readonly HostedRows[], batch: MicroBatchPlan): void {
+  /** Gives every hosted row's gradient to all. */
+  share(engine: Engine, rows: readonly HostedRows[]): void {
+    const shared = engine.view(engine.layout.embeddingGradients);
+    for (const { plan, gradient } of rows) shared.set(gradient, plan.firstToken * engine.config.width);
+  }
+
+  /** Adds up what belongs to the hosted owners, when all have shared theirs. */
+  add(engine: Engine, batch: MicroBatchPlan): void {
     const D = engine.config.width;
     const shared = engine.view(engine.layout.embeddingGradients);
-    for (const { plan, gradient } of rows) shared.set(gradient, plan.firstToken * D);
-    engine.barrier();
     const started = performance.now();
     const owned = engine.owners.map((owner) => owner.slice("transformer.wte.weight"));
     const first = owned[0]!.firstRow;

@@ -4,7 +4,7 @@ import type { RunGraph } from "../../../core/model/forward.js";
 import { modelGraphs, type ModelGraphs } from "../../../core/model/graphs.js";
 import { blockWeights } from "../../../core/model/names.js";
 import { floats, type Tensor } from "../../../core/onnx/tensor.js";
-import type { Region, SharedLayout } from "../../../core/parallel/layout.js";
+import type { Capacity, Region, SharedLayout } from "../../../core/parallel/layout.js";
 import type { ShardRows } from "../../../core/parallel/plan.js";
 import { sizeOf, sliceOf } from "../../../core/parallel/slices.js";
 import type { createSession, Session } from "../../../infra/onnx/session.js";
@@ -31,6 +31,7 @@ export type Sessions = Readonly<Record<keyof ModelGraphs, Session>>;
 export class Engine {
   readonly config: GptjConfig;
   readonly layout: SharedLayout;
+  readonly capacity: Capacity;
   readonly shards: number;
   readonly hosted: readonly number[];
   readonly owners: readonly Owner[];
@@ -41,15 +42,16 @@ export class Engine {
   /** whether blocks keep what their backward pass needs, instead of computing it again */
   readonly keepActivations: boolean;
   private readonly segments: readonly ArrayBuffer[];
-  private readonly arrive: (index: number, record?: unknown) => void;
+  private readonly tell: (arrival: number, record?: unknown) => void;
   private readonly buffers = new Map<string, Float32Array>();
   private readonly blockFeeds: readonly Record<string, Tensor>[];
-  private barriers = 0;
+  private arrivals = 0;
   private spent = { graphs: 0, waiting: 0, reduction: 0, optimizer: 0 };
 
   constructor(options: {
     readonly config: GptjConfig;
     readonly layout: SharedLayout;
+    readonly capacity: Capacity;
     readonly shards: number;
     readonly hosted: readonly number[];
     readonly sessions: Sessions;
@@ -60,13 +62,14 @@ export class Engine {
   }) {
     this.config = options.config;
     this.layout = options.layout;
+    this.capacity = options.capacity;
     this.shards = options.shards;
     this.hosted = options.hosted;
     this.sessions = options.sessions;
     this.control = options.control;
     this.keepActivations = options.keepActivations;
     this.segments = options.segments;
-    this.arrive = options.arrive;
+    this.tell = options.arrive;
     this.owners = options.hosted.map((shard) => new Owner(options.config, options.shards, shard, (name) => this.weight(name)));
     const all = Array.from({ length: options.shards }, (_, shard) => shard);
     this.headShards = all.filter((shard) => sizeOf(sliceOf(options.config.vocabulary, options.shards, shard)) > 0);
@@ -91,11 +94,16 @@ export class Engine {
     return this.blockFeeds[layer]!;
   }
 
-  /** A private buffer that is kept under a name, for its memory to be used again at the next step. */
-  buffer(name: string, count: number): Float32Array {
+  /** A private buffer that is kept under a name, made once for the `most` elements that the run needs. */
+  buffer(name: string, count: number, most: number): Float32Array {
     let buffer = this.buffers.get(name);
-    if (buffer === undefined || buffer.length < count) this.buffers.set(name, (buffer = new Float32Array(count)));
+    if (buffer === undefined) this.buffers.set(name, (buffer = new Float32Array(most)));
     return buffer.subarray(0, count);
+  }
+
+  /** A private buffer [rows, width] for tokens of one shard. */
+  rows(name: string, rows: number, width: number): Float32Array {
+    return this.buffer(name, rows * width, this.capacity.shardTokens * width);
   }
 
   /** Runs a graph, and looks whether the attempt is still wanted. */
@@ -118,26 +126,37 @@ export class Engine {
     return times;
   }
 
-  /** Waits for all workers; what the hub answers to `record` at a step's end is what it wants done. */
-  barrier(record?: unknown): Directive {
-    const index = ++this.barriers;
+  /** Tells the hub that this worker has come here, with `record` at a step's end; returns what to wait for. One arrival is waited for before the next. */
+  arrive(record?: unknown): number {
+    const arrival = ++this.arrivals;
     this.control.at(null);
-    this.arrive(index, record);
+    this.tell(arrival, record);
+    return arrival;
+  }
+
+  /** Waits until all workers have come to `arrival`; what the hub answers at a step's end is what it wants done. */
+  wait(arrival: number): Directive {
+    this.control.at(null);
     const started = performance.now();
-    const directive = this.control.wait(index);
+    const directive = this.control.wait(arrival);
     this.spend("waiting", started);
     return directive;
+  }
+
+  /** Arrives, and waits for all. */
+  barrier(record?: unknown): Directive {
+    return this.wait(this.arrive(record));
   }
 
   /** Lays a hosted shard's rows end to end and looks up their embeddings. */
   embed(plan: ShardRows): HostedRows {
     const { width: D, layers } = this.config;
     const packed = packRows(plan.rows, this.config);
-    const inputs = Array.from({ length: layers + 1 }, (_, layer) => this.buffer(`x.${plan.shard}.${layer}`, plan.tokens * D));
+    const inputs = Array.from({ length: layers + 1 }, (_, layer) => this.rows(`x.${plan.shard}.${layer}`, plan.tokens, D));
     const table = this.weight("transformer.wte.weight");
     const first = inputs[0]!;
     packed.ids.forEach((id, token) => first.set(table.subarray(id * D, (id + 1) * D), token * D));
-    return { plan, packed, inputs, gradient: this.buffer(`dx.${plan.shard}`, plan.tokens * D) };
+    return { plan, packed, inputs, gradient: this.rows(`dx.${plan.shard}`, plan.tokens, D) };
   }
 
   private feedsOfBlock(layer: number): Record<string, Tensor> {

@@ -23,7 +23,7 @@ export async function shareHidden(engine: Engine, rows: readonly HostedRows[]): 
   const hidden = engine.view(engine.layout.hidden);
   for (const { plan, packed, inputs } of rows) {
     const N = plan.positions;
-    const x = engine.buffer(`loss-rows.${plan.shard}`, N * D);
+    const x = engine.rows(`loss-rows.${plan.shard}`, N, D);
     const last = inputs.at(-1)!;
     packed.lossAt.forEach((token, n) => x.set(last.subarray(token * D, (token + 1) * D), n * D));
     const h = hidden.subarray(plan.firstPosition * D, (plan.firstPosition + N) * D);
@@ -49,24 +49,27 @@ export async function head(engine: Engine, batch: MicroBatchPlan, targets: Int32
   for (const owner of engine.owners) if (engine.headShards.includes(owner.shard)) slices.push(await headForward(engine, owner, N, targets));
   engine.barrier();
   const logZ = logPartition(engine, N);
-  for (const slice of slices) await headBackward(engine, slice, logZ, targets, of);
-  const losses = logZ.map((value, n) => value - targetLogits[n]!);
-  engine.barrier();
-  return losses;
+  const factors: Float32Array[] = [];
+  for (const slice of slices) factors.push(await headBackward(engine, slice, logZ, targets, of));
+  const arrival = engine.arrive();
+  // its own gradient is nobody else's business: it is made while the others finish theirs
+  for (const [index, slice] of slices.entries()) await headWeightBackward(engine, slice, factors[index]!, of);
+  engine.wait(arrival);
+  return logZ.map((value, n) => value - targetLogits[n]!);
 }
 
 async function headForward(engine: Engine, owner: Owner, N: number, targets: Int32Array): Promise<Slice> {
   const D = engine.config.width;
   const { weight, firstRow, rows: V } = owner.slice("lm_head.weight");
   const bias = owner.slice("lm_head.bias").weight;
-  const shares = engine.buffer(`shares.${owner.shard}`, N * V);
+  const shares = engine.buffer(`shares.${owner.shard}`, N * V, engine.capacity.positions * V);
   const sums = engine.view(engine.layout.headSums[owner.shard]!);
   const hidden = engine.view(engine.layout.hidden);
   const targetLogits = engine.view(engine.layout.targetLogits);
   for (let first = 0; first < N; first += CHUNK) {
     const end = Math.min(N, first + CHUNK);
     const C = end - first;
-    const logits = engine.buffer("logits", C * V);
+    const logits = engine.buffer("logits", C * V, CHUNK * Math.ceil(engine.config.vocabulary / engine.shards));
     await engine.run(
       "headForward",
       { h: floats(hidden.subarray(first * D, end * D), C, D), weight: floats(weight, V, D), bias: floats(bias, V) },
@@ -88,36 +91,50 @@ async function headForward(engine: Engine, owner: Owner, N: number, targets: Int
 /** A slice without weight: its shares then count next to nothing, and one over it is a number still. */
 const SMALLEST = 1e-20;
 
+/** A slice's part of the hidden rows' gradient. Turns `shares` into the slope at the logits, and returns the factor [N] that it lacks. */
 async function headBackward(
   engine: Engine,
   { owner, shares }: Slice,
   logZ: Float64Array,
   targets: Int32Array,
   of: MicroBatchOf,
-): Promise<void> {
+): Promise<Float32Array> {
   const D = engine.config.width;
   const N = logZ.length;
-  const weight = owner.slice("lm_head.weight");
-  const bias = owner.slice("lm_head.bias");
-  const V = weight.rows;
+  const { weight, firstRow, rows: V } = owner.slice("lm_head.weight");
   const sums = engine.view(engine.layout.headSums[owner.shard]!);
   const factor = new Float32Array(N);
   for (let n = 0; n < N; n++) {
     // the part of all probability that lies in this slice
     const part = Math.max(SMALLEST, sums[N + n]! * Math.exp(sums[n]! - logZ[n]!));
     factor[n] = part / of.labels;
-    const word = targets[n]! - weight.firstRow;
+    const word = targets[n]! - firstRow;
     if (word >= 0 && word < V) shares[n * V + word]! -= 1 / part;
   }
-  const only = of.count === 1;
-  const dWeight = only ? weight.gradient : engine.buffer(`d.head.weight.${owner.shard}`, V * D);
-  const dBias = only ? bias.gradient : engine.buffer(`d.head.bias.${owner.shard}`, V);
-  const hidden = engine.view(engine.layout.hidden).subarray(0, N * D);
   const dh = engine.view(engine.layout.hiddenGradients[owner.shard]!).subarray(0, N * D);
   await engine.run(
     "headBackward",
-    { slope: floats(shares, N, V), factor: floats(factor, N, 1), h: floats(hidden, N, D), weight: floats(weight.weight, V, D) },
-    { "d.weight": floats(dWeight, V, D), "d.bias": floats(dBias, V), dh: floats(dh, N, D) },
+    { slope: floats(shares, N, V), factor: floats(factor, N, 1), weight: floats(weight, V, D) },
+    { dh: floats(dh, N, D) },
+  );
+  return factor;
+}
+
+/** The gradient of a slice's weights. */
+async function headWeightBackward(engine: Engine, { owner, shares }: Slice, factor: Float32Array, of: MicroBatchOf): Promise<void> {
+  const D = engine.config.width;
+  const N = factor.length;
+  const weight = owner.slice("lm_head.weight");
+  const bias = owner.slice("lm_head.bias");
+  const V = weight.rows;
+  const only = of.count === 1;
+  const dWeight = only ? weight.gradient : engine.buffer(`d.head.weight.${owner.shard}`, V * D, V * D);
+  const dBias = only ? bias.gradient : engine.buffer(`d.head.bias.${owner.shard}`, V, V);
+  const hidden = engine.view(engine.layout.hidden).subarray(0, N * D);
+  await engine.run(
+    "headWeightBackward",
+    { slope: floats(shares, N, V), factor: floats(factor, N, 1), h: floats(hidden, N, D) },
+    { "d.weight": floats(dWeight, V, D), "d.bias": floats(dBias, V) },
   );
   if (only) return;
   owner.accumulate(weight.name, [dWeight], of.index, of.count);
@@ -142,16 +159,16 @@ export async function headToBlocks(engine: Engine, rows: readonly HostedRows[]):
   const parts = engine.headShards.map((shard) => engine.view(engine.layout.hiddenGradients[shard]!));
   for (const { plan, packed, gradient } of rows) {
     const N = plan.positions;
-    const dh = engine.buffer(`d.hidden.${plan.shard}`, N * D);
+    const dh = engine.rows(`d.hidden.${plan.shard}`, N, D);
     sumRounded(
       dh,
       parts.map((part) => part.subarray(plan.firstPosition * D, (plan.firstPosition + N) * D)),
     );
-    const dx = engine.buffer(`d.loss-rows.${plan.shard}`, N * D);
+    const dx = engine.rows(`d.loss-rows.${plan.shard}`, N, D);
     const norm = engine.view(engine.layout.normGradients[plan.shard]!);
     await engine.run(
       "finalNormBackward",
-      { x: floats(engine.buffer(`loss-rows.${plan.shard}`, N * D), N, D), dh: floats(dh, N, D), ...normWeights(engine) },
+      { x: floats(engine.rows(`loss-rows.${plan.shard}`, N, D), N, D), dh: floats(dh, N, D), ...normWeights(engine) },
       { dx: floats(dx, N, D), "d.weight": floats(norm.subarray(0, D), D), "d.bias": floats(norm.subarray(D), D) },
     );
     gradient.fill(0);

@@ -65,6 +65,7 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick
   const engine = new Engine({
     config: model.config,
     layout,
+    capacity: attempt.capacity,
     shards: train.shards,
     hosted: hostedShards(train.shards, attempt.workers, worker),
     sessions: await openSessions(model.config, deps.createSession),

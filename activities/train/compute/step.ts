@@ -88,8 +88,7 @@ async function microBatch(
   engine.barrier();
   const losses = await head(engine, batch, targetsOf(batch), of);
   await headToBlocks(engine, rows);
-  await blocksBackward(engine, rows, batch, of);
-  embedding.add(engine, rows, batch);
+  await blocksBackward(engine, rows, batch, of, embedding);
   if (bad !== null) findBad(engine, batch, losses, bad);
   return losses;
 }
@@ -128,9 +127,9 @@ function norm(engine: Engine): number {
 
 function nonFinite(plan: StepPlan, step: number, { loss, norm }: Totals, bad: ReadonlySet<number>): UserError {
   const shards = [...bad].sort((a, b) => a - b);
-  const rows = plan.microBatches.flatMap((batch) =>
-    batch.shards.filter(({ shard }) => bad.has(shard)).flatMap((part) => part.rows.map((row) => row.source)),
-  );
+  const rows = plan.microBatches
+    .flatMap((batch) => batch.shards.filter(({ shard }) => bad.has(shard)).flatMap((part) => part.rows.map((row) => row.source)))
+    .sort((a, b) => a - b);
   return new UserError(
     "a training step has a loss or gradient that is not finite, twice; nothing was updated. Look at these rows, or lower train.learningRate",
     {

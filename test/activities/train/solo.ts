@@ -35,11 +35,13 @@ export function solo(
 ): Solo {
   const { train } = parseRunConfig({ train: settings });
   const split: TokenSplit = { count: rows.length, row: (index) => rows[index]! };
-  const layout = sharedLayout(config, train.shards, capacityOf(split, train));
+  const capacity = capacityOf(split, train);
+  const layout = sharedLayout(config, train.shards, capacity);
   const control = new Control();
   const engine = new Engine({
     config,
     layout,
+    capacity,
     shards: train.shards,
     hosted: Array.from({ length: train.shards }, (_, shard) => shard),
     sessions,

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Sessions } from "../../../activities/train/compute/engine.js";
+import { parseRunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
+import { planStep } from "../../../core/parallel/plan.js";
 import { generator, madeRow, openModel } from "../../core/model/made.js";
 import { trainingLogits } from "../../core/model/logits.js";
 import { gradientsOf, solo, type Weights } from "./solo.js";
@@ -60,9 +62,11 @@ test("a step that isn't finite is computed once more, and then fails by the step
     const made = solo(config, counting, poisoned, changed(row, 1, 22), SPLIT);
     const all = (): Buffer[] => (["weight", "expAvg", "expAvgSq"] as const).flatMap((of) => [...made.whole(of).values()].map(bits));
     const before = all();
-    const order = [0, 2, 4, 5, 3, 1];
-    const shard = Math.floor(order.indexOf(row) / 2);
-    const named = `[step=0, loss=NaN, norm=NaN, shards=${shard}, rows=${order.slice(2 * shard, 2 * shard + 2).join(" ")}]`;
+    const { shards } = planStep({ count: rows.length, row: (index) => rows[index]! }, parseRunConfig({ train: SPLIT }).train, 0)
+      .microBatches[0]!;
+    const at = shards.find((part) => part.rows.some(({ source }) => source === row))!;
+    const sources = at.rows.map(({ source }) => source).sort((a, b) => a - b);
+    const named = `[step=0, loss=NaN, norm=NaN, shards=${at.shard}, rows=${sources.join(" ")}]`;
     await assert.rejects(made.step(), (error: Error) => error instanceof UserError && error.message.includes(named));
     assert.equal(runs, 6, "three shards, twice");
     assert.deepEqual(all(), before);
@@ -76,7 +80,15 @@ test("a step that isn't finite for once goes on as if nothing had been, whicheve
     return (["weight", "expAvg", "expAvgSq"] as const).flatMap((kind) => [...made.whole(kind).values()].map(bits));
   };
   const undisturbed = await trained(sessions);
-  for (const graph of ["projectForward", "attendForward", "joinBackward", "activateBackward", "projectBackward", "headBackward"] as const)
+  for (const graph of [
+    "projectForward",
+    "attendForward",
+    "joinBackward",
+    "activateBackward",
+    "projectBackward",
+    "headBackward",
+    "headWeightBackward",
+  ] as const)
     for (const at of [0, 7, 11]) {
       let runs = 0;
       const broken = watch(graph, (output) => void (runs++ === at && output.fill(Infinity)));

@@ -26,7 +26,7 @@ export async function trainingLogits(
     const prefix = `transformer.h.${layer}.`;
     const feeds = blockWeights(config, layer).map(({ name, shape }) => [name.slice(prefix.length), weight(name, ...shape)] as const);
     const y = floats(new Float32Array(T * D), T, D);
-    const kept = activations(config, T, (_, count) => new Float32Array(count));
+    const kept = activations(config, T, (_, width) => new Float32Array(T * width));
     await blockForward((graph, ins, outs) => sessions[graph].run(ins, outs), packed, x, Object.fromEntries(feeds), kept, y);
     x = y;
   }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseRunConfig } from "../../../core/config/schema.js";
+import { permutation } from "../../../core/data/random.js";
 import { lossTokens } from "../../../core/data/mask.js";
 import type { TokenSplit } from "../../../core/data/tokens.js";
 import { parseGptjConfig } from "../../../core/model/config.js";
@@ -112,4 +113,25 @@ test("a plan's counts add up, and its positions follow each other in the order o
     assert.equal(plan.rows, step === 0 ? 16 : 13);
   }
   assert.equal(new Set(seen).size, seen.length, "no row twice in an epoch");
+});
+
+test("a micro-batch's rows are dealt so that no shard has much more to do than another", () => {
+  const { train } = parseRunConfig({ train: { shards: 8, microBatch: 8 } });
+  const lengths = Array.from(permutation(128, 1, 0), (place) => 40 + Math.round(600 * (place / 128) ** 3));
+  const long: TokenSplit = {
+    count: lengths.length,
+    row: (index) => ({ source: index, inputIds: new Int32Array(lengths[index]!), labels: new Int32Array(lengths[index]!) }),
+  };
+  for (const step of [0, 1]) {
+    const [batch] = planStep(long, train, step).microBatches;
+    assert.ok(batch!.shards.every(({ rows }) => rows.length === train.microBatch));
+    const most = Math.max(...batch!.shards.map(({ tokens }) => tokens));
+    assert.ok(most < (1.1 * batch!.tokens) / train.shards, `${most} of ${batch!.tokens}`);
+  }
+  const few = planStep({ ...long, count: 5 }, train, 0).microBatches[0]!.shards;
+  assert.deepEqual(
+    few.map(({ rows }) => rows.length),
+    [1, 1, 1, 1, 1],
+    "few rows go to as many shards",
+  );
 });
