@@ -6,8 +6,8 @@ import type { StageContext } from "../stage.js";
 import type { RuleChoice } from "./rule.js";
 import type { ChunkAnswer, ChunkOrder, MadeChunk } from "./tokenize.js";
 
-/** Rows of the source that one file holds: what a kill can cost, for each thread. */
-const CHUNK_ROWS = 4096;
+/** What of the source one file holds at most: what a kill can cost, and what lies in memory, for each thread. Huge rows make for fewer. */
+const CHUNK = { rows: 4096, characters: 32 << 20 };
 /** Chunks that a thread has at a time: one that is computed, and one that is written or waits. */
 const ORDERS = 2;
 const REPORT_MS = 500;
@@ -15,7 +15,7 @@ const REPORT_MS = 500;
 /** Starts a thread that works as `tokenizeOrders` does. */
 export type StartThread = (rule: RuleChoice) => Worker;
 
-/** Makes a chunk file and its record of every CHUNK_ROWS rows of the source, in `threads` threads; chunks that are finished stay. */
+/** Makes a chunk file and its record of every few thousand rows of the source, in `threads` threads; chunks that are finished stay. */
 export async function tokenizeChunks(
   batches: AsyncIterable<RowBatch>,
   context: StageContext,
@@ -36,9 +36,9 @@ export async function tokenizeChunks(
         context.signal,
       );
     };
-    for await (const { number, rows, read: share } of chunked(batches, begin)) {
-      [seen, read] = [number * CHUNK_ROWS + rows.length, share];
-      await pool!.give({ number, first: number * CHUNK_ROWS, rows: rows.map(slim) });
+    for await (const { read: share, ...order } of chunked(batches, begin)) {
+      [seen, read] = [order.first + order.rows.length, share];
+      await pool!.give(order);
     }
     return await pool!.all();
   } finally {
@@ -50,7 +50,22 @@ export async function tokenizeChunks(
 function slim(row: SourceRow): SourceRow {
   if ("problem" in row) return row;
   const { fields } = row;
-  return { fields: Object.fromEntries(COLUMNS.flatMap((name) => (name in fields ? [[name, fields[name]]] : []))) };
+  return { fields: Object.fromEntries(COLUMNS.flatMap((name) => (name in fields ? [[name, shallow(fields[name])]] : []))) };
+}
+
+/** What a rule says of a value, it says of its outermost type: a deep one may be too deep to be sent. */
+function shallow(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value;
+  if (!Array.isArray(value)) return {};
+  return value.some((item) => typeof item === "object") ? [null] : value;
+}
+
+function charactersOf(row: SourceRow): number {
+  if ("problem" in row) return row.problem.length;
+  return Object.values(row.fields).reduce<number>(
+    (sum, value) => sum + ((value as { length?: number } | null | undefined)?.length ?? 0),
+    0,
+  );
 }
 
 /** Threads that take chunks as they have room for them. */
@@ -135,17 +150,15 @@ class Pool {
   }
 }
 
-interface SourceChunk {
-  readonly number: number;
-  readonly rows: readonly SourceRow[];
+interface SourceChunk extends ChunkOrder {
   /** share of the source read so far */
   readonly read: number;
 }
 
-/** Rows regrouped into chunks of a fixed size, whatever the batches; `begin` sees the first batch that has rows before all. */
+/** Rows regrouped into chunks that depend on the rows alone, whatever the batches; `begin` sees the first batch that has rows before all. */
 async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatch) => void): AsyncGenerator<SourceChunk> {
-  let held: SourceRow[] = [];
-  let number = 0;
+  let rows: SourceRow[] = [];
+  let [number, first, characters] = [0, 0, 0];
   let begun = false;
   let last: RowBatch = { rows: [], columns: [], read: 1 };
   for await (const batch of batches) {
@@ -154,12 +167,19 @@ async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatc
       begin(batch);
       begun = true;
     }
-    held = held.concat(batch.rows);
-    for (; held.length >= CHUNK_ROWS; held = held.slice(CHUNK_ROWS))
-      yield { number: number++, rows: held.slice(0, CHUNK_ROWS), read: batch.read };
+    for (const row of batch.rows) {
+      const kept = slim(row);
+      rows.push(kept);
+      characters += charactersOf(kept);
+      if (rows.length < CHUNK.rows && characters < CHUNK.characters) continue;
+      yield { number: number++, first, rows, read: batch.read };
+      first += rows.length;
+      characters = 0;
+      rows = [];
+    }
   }
   if (!begun) begin(last);
-  if (held.length > 0) yield { number, rows: held, read: 1 };
+  if (rows.length > 0) yield { number, first, rows, read: 1 };
 }
 
 function reporter(context: StageContext): (done: number, seen: number, read: number) => void {

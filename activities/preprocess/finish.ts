@@ -43,6 +43,7 @@ export async function finish(
   const sum = (field: "rows" | "kept" | "dropped" | "truncated"): number => records.reduce((total, record) => total + record[field], 0);
   const rows = sum("rows");
   const kept = sum("kept");
+  if (rows === 0) throw new UserError("the dataset has no rows", { dataset: outputNamed(request.inputs, "dataset").uri });
   await setRejectsAside(dependencies, directory, records, rows, maxRejectShare);
   if (kept === 0) throw new UserError("every row of the dataset has an empty response", { rows });
   if (testRows >= kept) throw new UserError("preprocess.testRows leaves no rows to train on: lower it", { testRows, rows: kept });

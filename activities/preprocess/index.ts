@@ -26,7 +26,7 @@ export interface PreprocessDependencies {
 /** What the tokens depend on. */
 export const preprocessDefinition: StageDefinition = {
   name: "preprocess",
-  version: 1,
+  version: 2,
   inputs: ["model", "dataset"],
   settings: ({ preprocess }) => preprocess,
 };

@@ -24,6 +24,8 @@ export interface RowBounds {
   readonly positions: number;
 }
 
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
 const rejected = (reason: string): RowOutcome => ({ kind: "rejected", reason });
 
 /** As Python strips: Unicode's white space and four control characters. */
@@ -44,6 +46,8 @@ export function alpacaRule(
     if (typeof instruction !== "string") return rejected(wrongType("instruction", instruction));
     if (typeof output !== "string" && output !== null) return rejected(wrongType("output", output));
     if (typeof input !== "string" && input !== null && input !== undefined) return rejected(wrongType("input", input));
+    const torn = Object.entries({ instruction, input, output }).find(([, text]) => LONE_SURROGATE.test(text ?? ""));
+    if (torn !== undefined) return rejected(`${torn[0]}: half of a surrogate pair is no character`);
     if (output === null || EMPTY.test(output)) return { kind: "dropped" };
     const whole = tokenizer.encode(trainingText({ instruction, input: input ?? "", output }));
     const inputIds = whole.slice(0, maxLength);
@@ -83,7 +87,13 @@ export function tokenRule({ vocabulary, positions }: RowBounds): RowRule {
 
 function wrongType(field: string, value: unknown): string {
   if (value === undefined) return `${field} is missing`;
-  return `${field}: expected text, got ${value === null ? "null" : Array.isArray(value) ? "a list" : typeof value}`;
+  return `${field}: expected text, got ${kindOf(value)}`;
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (ArrayBuffer.isView(value)) return "bytes that are not UTF-8";
+  return Array.isArray(value) ? "a list" : typeof value;
 }
 
 /** A list of whole numbers (Parquet's are bigint); null when it is anything else. */

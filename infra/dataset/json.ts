@@ -1,5 +1,6 @@
 import { createReadStream, statSync } from "node:fs";
 import { UserError } from "../../core/errors.js";
+import { checkEncoding, notUtf8 } from "./encoding.js";
 import { JsonSplitter, type JsonPiece } from "./json-splitter.js";
 import type { RowBatch, SourceRow } from "./row.js";
 
@@ -14,6 +15,7 @@ export async function* readJson(path: string): AsyncGenerator<RowBatch> {
   };
   let done = 0;
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 18 })) {
+    if (done === 0) checkEncoding(chunk as Buffer, path);
     const pieces = splitter.push(chunk as Buffer);
     done += (chunk as Buffer).length;
     if (pieces.length > 0) yield batchOf(pieces, done / bytes);
@@ -22,9 +24,14 @@ export async function* readJson(path: string): AsyncGenerator<RowBatch> {
 }
 
 function parse(piece: JsonPiece, lines: boolean, decoder: InstanceType<typeof TextDecoder>, file: string): SourceRow {
-  let text = "";
+  let text: string;
   try {
     text = decoder.decode(piece.bytes);
+  } catch {
+    if (lines) return { problem: `line ${piece.line}: not UTF-8` };
+    throw notUtf8(file, piece.line);
+  }
+  try {
     const value: unknown = JSON.parse(text);
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return { fields: value as Record<string, unknown> };
     return { problem: `line ${piece.line}: expected an object, got ${text.trim().slice(0, 40)}` };
@@ -34,7 +41,7 @@ function parse(piece: JsonPiece, lines: boolean, decoder: InstanceType<typeof Te
     const before = text.slice(0, at).split("\n");
     const line = piece.line + before.length - 1;
     const column = before.at(-1)!.length + 1 + (before.length === 1 ? piece.column : 0);
-    if (lines) return { problem: `line ${line}, column ${column}: not JSON: ${message}` };
+    if (lines) return { problem: `line ${line}, column ${column}: no JSON object on one line: ${message}` };
     throw new UserError("a data file is not JSON", { file, line, column }, { cause: error });
   }
 }

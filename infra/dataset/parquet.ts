@@ -1,53 +1,44 @@
-import { open } from "node:fs/promises";
-import { parquetMetadataAsync, parquetReadObjects, parquetSchema, type AsyncBuffer } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
-import { COLUMNS } from "../../core/data/row-rules.js";
-import { UserError } from "../../core/errors.js";
+import { Worker } from "node:worker_threads";
+import { errorNamed, UserError } from "../../core/errors.js";
+import type { ParquetAnswer } from "./parquet-thread.js";
 import type { RowBatch } from "./row.js";
 
-/** hyparquet's own decoding of strings drops a leading U+FEFF. */
-const parsers = {
-  stringFromBytes: (bytes: Uint8Array | undefined) =>
-    bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"),
-};
+/** What a slice of rows may take at most: beyond it, a page claims more values than it has. */
+const MOST = { megabytes: 1536, milliseconds: 5 * 60_000 };
 
-/** Reads a Parquet file by row group, only the columns that matter. */
-export async function* readParquet(path: string): AsyncGenerator<RowBatch> {
-  const handle = await open(path, "r");
-  try {
-    const file = bufferOf(handle, (await handle.stat()).size);
-    const metadata = await parquetMetadataAsync(file);
-    const columns = parquetSchema(metadata).children.map((child) => child.element.name);
-    const wanted = COLUMNS.filter((name) => columns.includes(name));
-    const total = Number(metadata.num_rows);
-    let rowStart = 0;
-    if (wanted.length === 0 || total === 0) yield { rows: [], columns, read: 1 };
-    else
-      for (const group of metadata.row_groups) {
-        const rowEnd = rowStart + Number(group.num_rows);
-        const rows = await parquetReadObjects({ file, metadata, columns: wanted, rowStart, rowEnd, compressors, parsers });
-        yield { rows: rows.map((fields) => ({ fields })), columns, read: rowEnd / total };
-        rowStart = rowEnd;
-      }
-  } catch (error) {
-    if (error instanceof UserError || (error as NodeJS.ErrnoException).syscall !== undefined) throw error;
-    throw new UserError("a data file is not a whole Parquet file", { file: path }, { cause: error });
-  } finally {
-    await handle.close();
-  }
-}
-
-function bufferOf(handle: Awaited<ReturnType<typeof open>>, byteLength: number): AsyncBuffer {
-  return {
-    byteLength,
-    async slice(start, end = byteLength) {
-      const bytes = new Uint8Array(end - start);
-      for (let done = 0; done < bytes.length;) {
-        const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done);
-        if (bytesRead === 0) throw new Error(`the file ended at byte ${start + done}`);
-        done += bytesRead;
-      }
-      return bytes.buffer;
-    },
+/** Reads a Parquet file in a thread of its own: what a damaged one does to it, loops and lost errors too, ends the thread alone. */
+export async function* readParquet(path: string, signal: AbortSignal): AsyncGenerator<RowBatch> {
+  const thread = new Worker(new URL("parquet-thread.js", import.meta.url), {
+    workerData: path,
+    resourceLimits: { maxOldGenerationSizeMb: MOST.megabytes },
+  });
+  const stop = (): void => void thread.terminate();
+  signal.addEventListener("abort", stop, { once: true });
+  const ask = async (): Promise<ParquetAnswer> => {
+    const late = setTimeout(stop, MOST.milliseconds);
+    try {
+      return await new Promise((resolve, reject) => {
+        const fail = (cause: Error): void => reject(new UserError("a data file is not a whole Parquet file", { file: path }, { cause }));
+        thread.removeAllListeners();
+        thread.once("message", resolve).once("error", fail);
+        thread.once("exit", () => (signal.aborted ? reject(signal.reason as Error) : fail(new Error("its pages have no end"))));
+        thread.postMessage("next");
+      });
+    } finally {
+      clearTimeout(late);
+    }
   };
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const answer = await ask();
+      if (answer.kind === "end") return;
+      if (answer.kind === "failed") throw errorNamed(answer.name, answer.message);
+      yield answer.batch;
+    }
+  } finally {
+    signal.removeEventListener("abort", stop);
+    thread.removeAllListeners();
+    await thread.terminate();
+  }
 }

@@ -7,7 +7,7 @@ import { readJson } from "./json.js";
 import { readParquet } from "./parquet.js";
 import type { RowBatch } from "./row.js";
 
-type Reader = (path: string) => AsyncIterable<RowBatch>;
+type Reader = (path: string, signal: AbortSignal) => AsyncIterable<RowBatch>;
 
 /** By a file name's ending; where a directory holds several kinds, the first kind here is taken. */
 const READERS: Readonly<Record<string, Reader>> = { ".parquet": readParquet, ".jsonl": readJson, ".json": readJson, ".csv": readCsv };
@@ -20,7 +20,7 @@ export async function* readRows(path: string, signal: AbortSignal): AsyncGenerat
   const total = sizes.reduce((sum, size) => sum + size, 0);
   let before = 0;
   for (const [index, file] of files.entries()) {
-    for await (const batch of READERS[kindOf(file)]!(file)) {
+    for await (const batch of READERS[kindOf(file)]!(file, signal)) {
       signal.throwIfAborted();
       yield { ...batch, read: (before + batch.read * sizes[index]!) / Math.max(1, total) };
     }

@@ -221,6 +221,40 @@ test("bad rows are set aside with their reasons; too many stop the stage and nam
   await fails(strict, "bad=3");
 });
 
+test("a row that no tokenizer could take for text is set aside, however deep or torn", async () => {
+  const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
+  const lines = [
+    '{"instruction": "\\ud83d", "output": "x"}',
+    `{"instruction": ${deep}, "output": "x"}`,
+    '{"instruction": {"a": {}}, "output": "x"}',
+  ];
+  const request = await requestFor(
+    fresh("root"),
+    writeModel(fresh("model")),
+    write("rows.jsonl", [...lines, ...alpaca(3).map((row) => JSON.stringify(row))].join("\n")),
+    { testRows: 1, maxRejectShare: 0.5 },
+  );
+  await run(request);
+  assert.deepEqual(await readLines(join(stageDirectory(preprocessDefinition, request), "rejects.jsonl")), [
+    { row: 0, reason: "instruction: half of a surrogate pair is no character" },
+    { row: 1, reason: "instruction: expected text, got a list" },
+    { row: 2, reason: "instruction: expected text, got object" },
+  ]);
+});
+
+test("huge rows make for fewer in a chunk, so that memory stays bounded", async () => {
+  const rows = [{ instruction: "huge", output: "word ".repeat(7 << 20) }, ...alpaca(5000)];
+  const result = await run(
+    await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", rows), { testRows: 1, maxLength: 300 }),
+  );
+  const { index, train } = await tokensOf(result);
+  assert.deepEqual(
+    index.chunks.map((chunk) => chunk.rows),
+    [1, 4096, 904],
+  );
+  assert.equal(train.row(train.count - 1).source, 5000);
+});
+
 test("a model that takes shorter rows than maxLength cuts them at its own length", async () => {
   const rows = [...alpaca(3), { instruction: "long", output: "word ".repeat(400) }];
   const { metrics } = await run(
@@ -295,6 +329,7 @@ test("what the user must mend is said in one message", async () => {
   );
   await fails(await request(write("qa.csv", "question,answer\n"), {}), "columns question, answer");
   await fails(await request(write("none.json", "[]"), {}), "no rows");
+  await fails(await request(write("header.csv", "instruction,input,output\n"), {}), "the dataset has no rows", "header.csv");
   await fails(await request(write("bad.jsonl", "no json\n{"), {}), "not in Alpaca's format", "line 1");
   await fails(await request(rows, { testRows: 5 }), "testRows=5", "rows=5");
   await fails(await request(rows, { testRows: 1000 }), "testRows=1000", "rows=5");
@@ -339,6 +374,6 @@ test("the output's digest is pinned: who changes it on purpose raises the stage'
   );
   assert.deepEqual(
     [preprocessDefinition.version, result.outputs[0]!.sha256],
-    [1, "29e6f3d89bb620ef37eb1125ec8146a2095a7818c045ae9068d721a3719377f9"],
+    [2, "29e6f3d89bb620ef37eb1125ec8146a2095a7818c045ae9068d721a3719377f9"],
   );
 });

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { messageOf, UserError } from "../../../core/errors.js";
 import { readRows } from "../../../infra/dataset/rows.js";
+import { CsvSplitter } from "../../../infra/dataset/csv-splitter.js";
 import { JsonSplitter } from "../../../infra/dataset/json-splitter.js";
 import type { SourceRow } from "../../../infra/dataset/row.js";
 
@@ -73,13 +74,13 @@ test("malformed JSON in an array names line and column", async () => {
   await fails(file("tail.json", '[{"a": 1}]\n]'), "line=2", "nothing after the array");
   await fails(file("html.json", "<html>"), "html.json", "array of rows", '"<"');
   await fails(file("empty.jsonl", ""), "empty");
-  await fails(file("latin.json", Buffer.from('[{"a": "caf\xe9"}]', "latin1")), "latin.json", "line=1");
+  await fails(file("latin.json", Buffer.from('[{"a": "caf\xe9"}]', "latin1")), "latin.json", "line=1", "not UTF-8");
 });
 
 test("a line that is no row is a bad row, and the others are read", async () => {
   const rows = await rowsOf(file("bad.jsonl", '{"a": 1}\n{"a": \n[1, 2]\n"x"\n{"a": 2}'));
   assert.deepEqual(rows[0], { fields: { a: 1 } });
-  assert.match((rows[1] as { problem: string }).problem, /^line 2, column 7: not JSON/);
+  assert.match((rows[1] as { problem: string }).problem, /^line 2, column 7: no JSON object on one line/);
   assert.equal((rows[2] as { problem: string }).problem, "line 3: expected an object, got [1, 2]");
   assert.match((rows[3] as { problem: string }).problem, /^line 4: expected an object/);
   assert.deepEqual(rows[4], { fields: { a: 2 } });
@@ -89,12 +90,62 @@ test("CSV: quotes, line breaks in fields, a byte order mark, rows of the wrong w
   const text = '\uFEFFinstruction,input,output\r\n"Say ""hi"", twice",,"two\nlines"\r\n\r\nshort,row\r\né,日本,🙂\r\n';
   assert.deepEqual(await rowsOf(file("a.csv", text)), [
     { fields: { instruction: 'Say "hi", twice', input: "", output: "two\nlines" } },
-    { problem: "the row that ends in line 5 has 2 fields, the header has 3" },
+    { problem: "line 5: 2 fields, the header has 3" },
     { fields: { instruction: "é", input: "日本", output: "🙂" } },
   ]);
-  await fails(file("quote.csv", 'a,b\n1,"open\n2,3\n'), "quote.csv", "not CSV", "line");
-  await fails(file("latin.csv", Buffer.from("a,b\n1,caf\xe9\n", "latin1")), "latin.csv", "not UTF-8");
+  await fails(file("quote.csv", 'a,b\n1,"open\n2,3\n'), "quote.csv", "ends inside a quoted field", "line=2");
+  await fails(file("latin.csv", Buffer.from("a,b\n1,caf\xe9\n", "latin1")), "latin.csv", "not UTF-8", "line=2");
   await fails(file("empty.csv", ""), "empty");
+  await fails(file("twice.csv", "output,instruction,output\na,b,c\n"), "two columns of one name", "column=output");
+  assert.deepEqual(await rowsOf(file("header.csv", "instruction,input,output\n")), []);
+});
+
+test("CSV: after a stray quote the next lines are read, whatever ends them", async () => {
+  for (const end of ["\n", "\r\n", "\r"]) {
+    const lines = ["a,b", 'say "hi",1', '"x"y,2', '"",', "", '"last ""one""","a', 'b"'];
+    assert.deepEqual(await rowsOf(file("stray.csv", lines.join(end))), [
+      { problem: "line 2: a quote inside a field that does not begin with one" },
+      { problem: "line 3: text after a closing quote" },
+      { fields: { a: "", b: "" } },
+      { fields: { a: 'last "one"', b: `a${end}b` } },
+    ]);
+  }
+});
+
+test("CSV: wherever the stream is cut, the rows are the same", () => {
+  const text = 'a,b\r\n"1 ""x""\r\n",\r\n\r\n"bad"x,\r"\n",é\n,';
+  const read = (...parts: string[]): unknown => {
+    const splitter = new CsvSplitter("f");
+    return [...parts.flatMap((part) => splitter.push(part)), ...splitter.end()];
+  };
+  const whole = read(text) as unknown[];
+  assert.equal(whole.length, 5);
+  for (let cut = 0; cut <= text.length; cut++) assert.deepEqual(read(text.slice(0, cut), text.slice(cut)), whole);
+  assert.deepEqual(read(...text), whole);
+});
+
+test("a file in another encoding is told so", async () => {
+  for (const [name, text] of [
+    ["wide.csv", "instruction,output\na,b\n"],
+    ["wide.json", '[{"instruction": "a"}]'],
+    ["wide.jsonl", '{"instruction": "a"}'],
+  ] as const)
+    for (const mark of ["", "\uFEFF"]) await fails(file(name, Buffer.from(mark + text, "utf16le")), name, "UTF-16", "save it as UTF-8");
+});
+
+test("a damaged Parquet file is read or refused, and nothing is left to end the process later", async () => {
+  const whole = readFileSync(new URL("../../../../test/reference/rows.parquet", import.meta.url));
+  let refused = 0;
+  // a thread is started for each
+  for (let at = 0; at < whole.length; at += 41) {
+    const bytes = Buffer.from(whole);
+    bytes[at]! ^= 1 << (at % 8);
+    await rowsOf(file("damaged.parquet", bytes)).catch((error: unknown) => {
+      assert.ok(error instanceof UserError, (error as Error).stack);
+      refused++;
+    });
+  }
+  assert.ok(refused > 5, `${refused}`);
 });
 
 test("Parquet: rows of several row groups, a leading U+FEFF kept, lists of ids, nulls", async () => {

@@ -1,0 +1,94 @@
+import { isUtf8 } from "node:buffer";
+import { open } from "node:fs/promises";
+import { parquetMetadataAsync, parquetReadObjects, parquetSchema, type AsyncBuffer, type FileMetaData, type RowGroup } from "hyparquet";
+import { compressors } from "hyparquet-compressors";
+import { COLUMNS } from "../../core/data/row-rules.js";
+import { UserError } from "../../core/errors.js";
+import type { RowBatch } from "./row.js";
+
+/** hyparquet's own decoding of strings drops a leading U+FEFF, and takes any bytes for text. */
+const parsers = {
+  stringFromBytes: (bytes: Uint8Array | undefined) =>
+    bytes === undefined || !isUtf8(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"),
+};
+
+/** Rows of a row group that are read at a time, and bytes of fewer large ones: some writers make one group of a million. */
+const SLICE = { rows: 1 << 15, bytes: 64 << 20 };
+
+/** Reads a Parquet file in slices of its row groups, only the columns that matter. */
+export async function* readPages(path: string): AsyncGenerator<RowBatch> {
+  const handle = await open(path, "r");
+  try {
+    const file = bufferOf(handle, (await handle.stat()).size);
+    const metadata = await parquetMetadataAsync(file);
+    const columns = parquetSchema(metadata).children.map((child) => child.element.name);
+    const wanted = COLUMNS.filter((name) => columns.includes(name));
+    const total = Number(metadata.num_rows);
+    if (wanted.length === 0 || total === 0) return void (yield { rows: [], columns, read: 1 });
+    let groupStart = 0;
+    for (const group of metadata.row_groups) {
+      const groupEnd = groupStart + Number(group.num_rows);
+      const size = Math.max(1, Math.min(SLICE.rows, Math.floor((SLICE.bytes * Number(group.num_rows)) / Number(group.total_byte_size))));
+      for (let start = groupStart; start < groupEnd; start += size) {
+        const end = Math.min(groupEnd, start + size);
+        const rows = Array.from({ length: end - start }, (): Record<string, unknown> => ({}));
+        for (const name of wanted)
+          for (const [index, value] of (await readColumn(file, metadata, group, name, start, end)).entries()) rows[index]![name] = value;
+        yield { rows: rows.map((fields) => ({ fields })), columns, read: end / total };
+      }
+      groupStart = groupEnd;
+    }
+    if (groupStart !== total) throw new Error(`expected ${total} rows, got ${groupStart}`);
+  } catch (error) {
+    if (error instanceof UserError || (error as NodeJS.ErrnoException).syscall !== undefined) throw error;
+    throw new UserError("a data file is not a whole Parquet file", { file: path }, { cause: error });
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * A column's values from row `start` to `end`, which lie in one row group. Columns are read one after the other, and a
+ * structure of several not at all: of those that are read together hyparquet lets an error go unheard, which ends the process.
+ */
+async function readColumn(
+  file: AsyncBuffer,
+  metadata: FileMetaData,
+  group: RowGroup,
+  name: string,
+  start: number,
+  end: number,
+): Promise<readonly unknown[]> {
+  const parts = group.columns.filter((chunk) => chunk.meta_data?.path_in_schema[0] === name).length;
+  if (parts > 1) return Array.from({ length: end - start }, () => ({}));
+  const options = { file, metadata, columns: [name], rowStart: start, rowEnd: end, useOffsetIndex: true, compressors, parsers };
+  const rows = await parquetReadObjects(options);
+  if (parts === 0 || rows.length !== end - start)
+    throw new Error(`expected ${end - start} values of ${name} from row ${start} on, got ${rows.length}`);
+  return rows.map((row) => row[name] as unknown);
+}
+
+function bufferOf(handle: Awaited<ReturnType<typeof open>>, byteLength: number): AsyncBuffer {
+  return {
+    byteLength,
+    slice(start, end = byteLength) {
+      const read = readAt(handle, byteLength, start, end);
+      // it may be asked for ahead, and never waited for
+      read.catch(() => undefined);
+      return read;
+    },
+  };
+}
+
+async function readAt(handle: Awaited<ReturnType<typeof open>>, byteLength: number, start: number, end: number): Promise<ArrayBuffer> {
+  // a damaged file may name any place
+  if (!(start >= 0 && start <= end && end <= byteLength))
+    throw new Error(`the file has ${byteLength} bytes, and is asked for ${start} to ${end}`);
+  const bytes = new Uint8Array(end - start);
+  for (let done = 0; done < bytes.length;) {
+    const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done);
+    if (bytesRead === 0) throw new Error(`the file ended at byte ${start + done}`);
+    done += bytesRead;
+  }
+  return bytes.buffer;
+}
