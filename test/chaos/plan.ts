@@ -13,6 +13,7 @@ export type Target =
   | "all workers"
   | "who reads it"
   | "supervisor"
+  | "everything"
   | "temporal"
   | "s3"
   | "hub"
@@ -76,7 +77,7 @@ export interface Fault {
 
 type Blow = Pick<Fault, "kind" | "target">;
 
-const EVERYWHERE: readonly Target[] = ["pipeline", "pipeline", "supervisor", "temporal"];
+const EVERYWHERE: readonly Target[] = ["pipeline", "pipeline", "supervisor", "temporal", "everything"];
 const GPUS: readonly Target[] = ["one GPU worker", "one GPU worker", "two GPU workers", "all GPU workers", "all workers"];
 
 /** Processes that can be struck in a stage; one that is named twice is struck more often. */
@@ -143,6 +144,7 @@ function blowAt(moment: Moment, random: (stream: number) => number): Blow {
   if (share < 0.38) return { kind: "full", target: "disk" };
   if (share < 0.48) return { kind: pick<Kind>(["reset", "cancel", "terminate"], random(5)), target: "run" };
   const target = pick(PROCESSES[stage], random(5));
+  if (target === "everything") return { kind: "kill", target };
   // a stopped supervisor stops nobody else
   if (share < 0.57 && target !== "supervisor") return { kind: "stop", target };
   return { kind: share < 0.7 ? "term" : "kill", target };

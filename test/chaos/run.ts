@@ -140,8 +140,7 @@ async function strikeAll(
   const { view } = scene;
   for (let fault = faults[0]; fault !== undefined && Date.now() < limit; fault = faults[0]) {
     signal.throwIfAborted();
-    if (view.ended) return;
-    const here = view.has(fault.moment);
+    const here = !view.ended && view.has(fault.moment);
     if (!here && !view.isBeyond(MOMENTS[fault.moment])) {
       await sleep(LOOK_MS);
       continue;

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readdirSync, readlinkSync, readSync, statSync, truncateSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf } from "../../core/errors.js";
 import { fillDisk } from "./disk.js";
 import type { HttpTrouble } from "./http-proxy.js";
 import { leftByCancelled } from "./leftovers.js";
@@ -78,23 +79,23 @@ async function strikeRun({ kind, where }: Fault, { machine, view, begin }: Scene
   if (run === undefined) return false;
   const done = async (...args: string[]): Promise<boolean> => {
     // the server may be away just now
-    for (const limit = Date.now() + SEEK_MS; Date.now() < limit && view.running().includes(run); await sleep(500)) {
-      const call = machine.temporal("workflow", ...args, "--workflow-id", run, "--reason", "chaos");
-      if (
-        await call.then(
-          () => true,
-          () => false,
-        )
-      )
+    for (const limit = Date.now() + SEEK_MS; view.running().includes(run); await sleep(500))
+      try {
+        await machine.temporal("workflow", ...args, "--workflow-id", run);
         return true;
-    }
+      } catch (error) {
+        if (Date.now() > limit || /usage:|unknown flag|can only be used/i.test(messageOf(error))) throw error;
+      }
     return false;
   };
-  if (kind === "reset") return done("reset", "--type", (where * 7919) % 1 < 0.5 ? "FirstWorkflowTask" : "LastWorkflowTask");
+  const type = (where * 7919) % 1 < 0.5 ? "FirstWorkflowTask" : "LastWorkflowTask";
+  if (kind === "reset") return done("reset", "--type", type, "--reason", "chaos");
   // the one is waited for, as a user would; the other's activities may still be at work when the next run begins
   if (!(await done(kind))) return false;
   if (kind === "cancel") await untilCancelled(run, machine, view);
   await begin(run);
+  // else it would count as ended
+  for (const limit = Date.now() + SEEK_MS; !view.running().includes(run) && Date.now() < limit;) await sleep(20);
   return true;
 }
 
@@ -107,7 +108,7 @@ async function untilCancelled(run: string, machine: ChaosMachine, view: View): P
 }
 
 async function strikeProcesses(fault: Fault, machine: ChaosMachine, view: View): Promise<boolean> {
-  if (fault.target === "who reads it") return strikeReader(fault, machine);
+  if (fault.target === "who reads it") return strikeReader(fault, machine, view);
   const pids = await targets(fault, machine);
   const starts = pids.map(startOf);
   const signal = { kill: "SIGKILL", term: "SIGTERM", stop: "SIGSTOP" }[fault.kind as "kill" | "term" | "stop"] as NodeJS.Signals;
@@ -131,15 +132,19 @@ async function goOn(pids: readonly number[], starts: readonly (string | null)[])
   for (const [index, pid] of pids.entries()) if (startOf(pid) === starts[index]) send(pid, "SIGCONT");
 }
 
-/** Kills a worker, so that the next attempt reads what the last one has left, and strikes the process that has such a file open. */
-async function strikeReader(fault: Fault, machine: ChaosMachine): Promise<boolean> {
+/**
+ * Kills a worker, so that the next attempt reads what the last one has left, and strikes the process that has such a file
+ * open. Where nobody was caught at it before that attempt's own first checkpoint, once more.
+ */
+async function strikeReader(fault: Fault, machine: ChaosMachine, view: View): Promise<boolean> {
   const what = fault.moment === "a commit is read" ? /\/commits\/\d+\.json$/ : /\/shards\/[^/]*\.safetensors$/;
-  for (const pid of await targets({ ...fault, target: "one GPU worker" }, machine)) send(pid, "SIGKILL");
-  for (const limit = Date.now() + SEEK_MS; Date.now() < limit; await sleep(1)) {
-    const pids = await machine.pids((name) => name === "pipeline" || name.startsWith("gpu-"));
-    for (const until = Date.now() + STARE_MS; Date.now() < until;) {
-      const reader = pids.find((pid) => hasOpen(pid, what));
-      if (reader === undefined) continue;
+  for (const limit = Date.now() + SEEK_MS; Date.now() < limit && !view.isBeyond("train");) {
+    for (const pid of await targets({ ...fault, target: "one GPU worker" }, machine)) send(pid, "SIGKILL");
+    // the last one's end, the attempt, its checkpoint
+    const after = view.commits() + 3;
+    for (; Date.now() < limit && view.commits() < after && !view.isBeyond("train"); await sleep(1)) {
+      const reader = await readerOf(what, machine);
+      if (reader === null) continue;
       const start = startOf(reader);
       const struck = send(reader, fault.kind === "stop" ? "SIGSTOP" : "SIGKILL");
       if (fault.kind === "stop") await goOn([reader], [start]);
@@ -147,6 +152,16 @@ async function strikeReader(fault: Fault, machine: ChaosMachine): Promise<boolea
     }
   }
   return false;
+}
+
+/** A worker that has such a file open, looked for without a break for a while; null: none has. */
+async function readerOf(what: RegExp, machine: ChaosMachine): Promise<number | null> {
+  const pids = await machine.pids((name) => name === "pipeline" || name.startsWith("gpu-"));
+  for (const until = Date.now() + STARE_MS; Date.now() < until;) {
+    const reader = pids.find((pid) => hasOpen(pid, what));
+    if (reader !== undefined) return reader;
+  }
+  return null;
 }
 
 function hasOpen(pid: number, what: RegExp): boolean {
@@ -171,6 +186,7 @@ async function targets({ target, where }: Pick<Fault, "target" | "where">, machi
     "two GPU workers": [...gpus, ...gpus].slice(first, first + 2),
     "all GPU workers": gpus,
     "all workers": [...gpus, ...(await machine.pids((name) => name === "pipeline"))],
+    everything: await machine.pids(() => true),
   };
   return some[target] ?? machine.pids((name) => name === target);
 }

@@ -72,6 +72,11 @@ export class View {
     );
   }
 
+  /** Entries of training's commit log. */
+  commits(): number {
+    return this.files("train", "commits", /^\d+\.json$/).length;
+  }
+
   /** Weights that were downloaded. */
   models(): string[] {
     return this.stage("download").flatMap((directory) =>
@@ -119,7 +124,6 @@ export class View {
 }
 
 const running = (view: View, id: string): boolean => view.activities.includes(id);
-const commits = (view: View): number => view.files("train", "commits", /^\d+\.json$/).length;
 const journalLines = (view: View): number =>
   Math.max(0, ...view.files("publish", "uploads", /./).map((file) => read(file).split("\n").length - 1));
 
@@ -139,12 +143,12 @@ const SIGNS: Readonly<Record<Moment, (view: View) => boolean>> = {
       .join("");
     return view.files("train", "shards", /\.safetensors$/).some((file) => !committed.includes(file.split("/").at(-1)!));
   },
-  "4 commits": (view) => commits(view) >= 4,
+  "4 commits": (view) => view.commits() >= 4,
   // nearer to these is found out by whoever strikes
-  "weights are being updated": (view) => view.weights !== null && commits(view) >= 2,
-  "a commit is read": (view) => commits(view) >= 3,
-  "a checkpoint is read": (view) => commits(view) >= 3,
-  "8 commits": (view) => commits(view) >= 8,
+  "weights are being updated": (view) => view.weights !== null && view.commits() >= 2,
+  "a commit is read": (view) => view.commits() >= 3,
+  "a checkpoint is read": (view) => view.commits() >= 3,
+  "8 commits": (view) => view.commits() >= 8,
   "the model is being written": (view) => running(view, "train-finish") || view.files("train", "model", /\.tmp$/).length > 0,
   "evaluation begins": (view) => running(view, "evaluate"),
   "an item is evaluated": (view) => view.files("evaluate", "", /^journal/).some((file) => sizeOf(file) > 0),

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { leftByMachine } from "../chaos/leftovers.js";
 import { ChaosMachine } from "../chaos/machine.js";
-import { companyOf, describe, MOMENTS, planFaults, type Moment } from "../chaos/plan.js";
-import { runOnce } from "../chaos/run.js";
+import { companyOf, describe, MOMENTS, planFaults, type Fault, type Moment } from "../chaos/plan.js";
+import { runOnce, type Outcome } from "../chaos/run.js";
 
 /** A short run of `npm run chaos`, and the command that repeats it. */
 const [SEED, FAULTS, STAGES] = [487, 4, ["train", "publish"] as const];
@@ -28,17 +28,33 @@ test("a plan is a function of its seed, in the order of a run, and over many see
   const kinds = ["kill", "term", "stop", "cut", "500", "503", "slow", "lost answer", "silence", "flip", "tear", "full"];
   assert.deepEqual(new Set(all.map(({ kind }) => kind)), new Set([...kinds, "reset", "cancel", "terminate"]));
   assert.equal(new Set(all.map(({ moment }) => moment)).size, order.length);
-  assert.equal(new Set(all.map(({ target }) => target)).size, 22);
+  assert.equal(new Set(all.map(({ target }) => target)).size, 23);
   assert.equal(new Set(faults.map((_, seed) => companyOf(seed))).size, 3);
 });
 
+/** What an undisturbed run comes to. */
+let calm: Outcome | undefined;
+const undisturbed = async (): Promise<Outcome> => (calm ??= (await runOnce(machine, "calm", [], () => undefined)).outcomes[0]!);
+
+test(
+  "everything is killed at once in training: started again, the run goes on by itself to the same bytes",
+  { timeout: 580_000 },
+  async (t) => {
+    const { stateDigest, weights } = await undisturbed();
+    const fault: Fault = { kind: "kill", target: "everything", moment: "4 commits", delayMs: 0, where: 0 };
+    const { outcomes, struck } = await runOnce(machine, "all-killed", [fault], (line) => t.diagnostic(line.trim()));
+    assert.deepEqual(struck, [fault]);
+    assert.deepEqual([outcomes[0]!.stateDigest, outcomes[0]!.weights], [stateDigest, weights]);
+    assert.equal(outcomes[0]!.attempts, 2);
+  },
+);
+
 test("a run under faults ends with the bytes of an undisturbed one, and nothing is left", { timeout: 580_000 }, async (t) => {
-  const calm = await runOnce(machine, "calm", [], () => undefined);
+  const { stateDigest, weights } = await undisturbed();
   const faults = planFaults(SEED, FAULTS, STAGES);
   t.diagnostic(`again with: ${AGAIN}`);
   const disturbed = await runOnce(machine, "disturbed", faults, (line) => t.diagnostic(line.trim()));
   assert.ok(disturbed.struck.length >= 2, `struck: ${disturbed.struck.map(describe).join("; ")}; again with: ${AGAIN}`);
-  const { stateDigest, weights } = calm.outcomes[0]!;
   const [outcome] = disturbed.outcomes;
   assert.deepEqual([outcome!.stateDigest, outcome!.weights], [stateDigest, weights]);
   await machine.stop();
