@@ -24,8 +24,11 @@ export function adamwStep(w: Float32Array, m: Float32Array, v: Float32Array, g: 
   const fresh2 = 1 - beta2;
   for (let i = 0; i < w.length; i++) {
     const gradient = g[i]! * gradScale;
-    const first = (m[i] = Math.fround(m[i]! + (gradient - m[i]!) * fresh1));
-    const second = (v[i] = Math.fround(v[i]! * beta2 + gradient * gradient * fresh2));
+    const before = m[i]!;
+    const first = Math.fround(before + (gradient - before) * fresh1);
+    const second = Math.fround(v[i]! * beta2 + gradient * gradient * fresh2);
+    m[i] = first;
+    v[i] = second;
     w[i] = w[i]! * keep - (stepSize * first) / (Math.sqrt(second) + smallest);
   }
 }
