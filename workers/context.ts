@@ -62,9 +62,12 @@ function stopReason(activity: Context): Error {
   return reason instanceof Error ? reason : new CancelledFailure("the activity was cancelled");
 }
 
-/** Heartbeats are JSON: a number that it lacks would break all later ones. */
+/** Heartbeats are JSON, and a number that it lacks would break all later ones; the UI shows them, where six digits are enough. */
 function finite(progress: Progress): Progress {
   return Object.fromEntries(
-    Object.entries(progress).filter(([, value]) => typeof value !== "number" || Number.isFinite(value)),
+    Object.entries(progress).flatMap(([name, value]: [string, unknown]) => {
+      if (typeof value !== "number" || Number.isInteger(value)) return [[name, value]];
+      return Number.isFinite(value) ? [[name, Number(value.toPrecision(6))]] : [];
+    }),
   ) as unknown as Progress;
 }

@@ -84,7 +84,7 @@ export async function trainGang(gang: Gang): Promise<StageResult | null> {
     if (fruitless[verdict] >= LIMITS[verdict]) throw cause;
     gang.note(`attempt ${begun.attempt.generation} ended: ${describeFailure(cause)}`);
     const inARow = fruitless.error + fruitless.lost;
-    if (inARow > 1) await sleep(Math.min(2 ** (inARow - 2), 30) * 1000);
+    if (inARow > 1) await sleep(Math.min(2 ** (inARow - 2), 30) * 1000, { summary: "before the next attempt" });
   }
 }
 
@@ -131,7 +131,7 @@ async function runRanks(
   const all = Promise.all(going.values());
   const patience = scope.run(async () => {
     await oneIsOut;
-    await sleep(SETTLE);
+    await sleep(SETTLE, { summary: "the other workers end by themselves" });
     if (going.size === 0) return;
     const { pausedActivities } = proxyActivities<Pick<PipelineActivities, "pausedActivities">>(GANG_OPTIONS);
     const paused = (await pausedActivities.executeWithOptions({ summary: "whether one of its workers was paused" }, [])).filter((id) =>

@@ -162,7 +162,7 @@ export async function gpuLease(carried?: LeaseState): Promise<void> {
       await continueAsNew<typeof gpuLease>(state());
     }
     if (timeout === undefined) await condition(() => changed);
-    else await condition(() => changed, timeout);
+    else await condition(() => changed, timeout, { summary: "more workers may come" });
   }
 }
 

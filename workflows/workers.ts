@@ -51,7 +51,7 @@ export class LeasedWorkers {
       const left = waited ? MIN_WAIT_MS : Math.max(wish.waitSeconds * 1000, MIN_WAIT_MS);
       const patience = new CancellationScope();
       void patience
-        .run(() => sleep(QUIET_MS))
+        .run(() => sleep(QUIET_MS, { summary: "until it is said who does not answer" }))
         .then(
           () =>
             this.note(`waiting at most ${duration(Math.ceil(left / 1000))} for GPU workers that do not answer: ${[...silent].join(", ")}`),
@@ -78,7 +78,8 @@ export class LeasedWorkers {
     for (let seconds = REPEAT.first; ; seconds = Math.min(seconds * 2, REPEAT.last)) {
       const heard = await this.tell(() => this.lease.signal(acquireSignal, { ...wish, holder: this.holder, token: this.token }));
       if (!heard) this.note("waiting for GPU workers: none has ever registered");
-      if (await condition(() => this.granted !== null, seconds * 1000)) return this.granted!;
+      const summary = "waiting for GPU workers, then the lease is asked again";
+      if (await condition(() => this.granted !== null, seconds * 1000, { summary })) return this.granted!;
     }
   }
 

@@ -25,9 +25,10 @@ export const start: Command = {
     });
     const config = values.config === undefined ? parseRunConfig(null) : await readConfig(values.config);
     const workflowId = values.id ?? `finetune-${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}`;
+    const variables = await temporalVariables(environment);
     // elsewhere the run's own notes tell
     if (!environment.externalTemporal) await tell(config, environment);
-    return withClient(await temporalVariables(environment), async (client) => {
+    return withClient(variables, async (client) => {
       try {
         const staticSummary = `${config.model.source} on ${config.dataset.source}`.slice(0, 200);
         await client.workflow.start(FINETUNE, { taskQueue: TASK_QUEUE, workflowId, args: [config], staticSummary });

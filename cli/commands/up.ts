@@ -7,6 +7,7 @@ import type { Environment } from "../../workers/environment.js";
 import { planMachine, type Machine } from "../machine.js";
 import { Interrupted } from "../interrupt.js";
 import { runMachine } from "../run-machine.js";
+import { explained } from "../system-errors.js";
 
 /** As many GPU workers as a run has shards by default. */
 export const GPU_WORKERS = 8;
@@ -32,7 +33,7 @@ export const up: Command = {
         },
       );
     } catch (error) {
-      if (!(error instanceof Interrupted)) throw error;
+      if (!(error instanceof Interrupted)) throw explained(error, environment.home);
     }
     return 0;
   },
@@ -40,7 +41,7 @@ export const up: Command = {
 
 function announce(machine: Machine, environment: Environment, workers: number): string {
   const { temporal, s3 } = machine;
-  const lines = [`Roslin is up: 1 pipeline worker, ${workers} GPU workers; logs in ${environment.home}/logs`];
+  const lines = [`Roslin is up: 1 pipeline worker, ${workers} GPU worker${workers === 1 ? "" : "s"}; logs in ${environment.home}/logs`];
   if (temporal !== null) lines.push(`  Web UI    ${temporal.uiAddress}`, `  Temporal  ${temporal.address}`);
   else lines.push(`  Temporal  ${environment.variables["TEMPORAL_ADDRESS"] ?? "that of the profile"}`);
   if (s3 !== null) lines.push(`  S3        ${s3.endpoint}, bucket ${environment.bucket}, keys in ${environment.home}/s3-keys.json`);

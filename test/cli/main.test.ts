@@ -61,6 +61,7 @@ test("what the user must mend has exit code 2 and its message on standard error"
     ],
     [["stage", "train", "--config", config("\uFEFF{}"), "--dir", root], /run `roslin stage download` first/],
     [["stage", "train", "--config", config("{}"), "--dir", root, "--workers", "0"], /--workers must be a whole number/],
+    [["start"], /^roslin: no Temporal server runs here/],
     [["up", "--workers", "none"], /--workers must be a whole number/],
     [["demo", "--dataset", join(root, "none.json")], /--dataset names nothing that is there/],
   ];
