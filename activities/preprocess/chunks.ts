@@ -49,8 +49,9 @@ export async function tokenizeChunks(
 /** Only what rules look at goes to a thread. */
 function slim(row: SourceRow): SourceRow {
   if ("problem" in row) return row;
-  const { fields } = row;
-  return { fields: Object.fromEntries(COLUMNS.flatMap((name) => (name in fields ? [[name, shallow(fields[name])]] : []))) };
+  const fields: Record<string, unknown> = {};
+  for (const name of COLUMNS) if (name in row.fields) fields[name] = shallow(row.fields[name]);
+  return { fields };
 }
 
 /** What a rule says of a value, it says of its outermost type: a deep one may be too deep to be sent. */

@@ -4,6 +4,7 @@ import { benchDownload, showDownload } from "../../bench/download.js";
 import { DATASET_JOB, DEFAULT_JOB, SIZES, type Job } from "../../bench/job.js";
 import { PEERS, type PeerName } from "../../bench/pytorch.js";
 import { benchMemory, showMemory } from "../../bench/memory.js";
+import { benchPreprocess, showPreprocess } from "../../bench/preprocess.js";
 import { inDirectory } from "../../bench/run.js";
 import { benchScale, showScale } from "../../bench/scale.js";
 import { benchTrain, showTrain } from "../../bench/train.js";
@@ -11,7 +12,7 @@ import { UserError } from "../../core/errors.js";
 import { wholeNumber, type Command } from "../command.js";
 import { Interrupted, untilInterrupted } from "../interrupt.js";
 
-const KINDS = ["train", "memory", "checkpoint", "scale", "download"] as const;
+const KINDS = ["train", "memory", "checkpoint", "scale", "download", "preprocess"] as const;
 const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length", "rows"] as const satisfies readonly Exclude<
   keyof Job,
   "dataset"
@@ -24,13 +25,15 @@ type Values = Readonly<Partial<Record<(typeof OPTIONS)[number], string>>> & { re
 
 export const bench: Command = {
   name: "bench",
-  summary: "measure this machine: training's speed, its memory, what its checkpoints cost; downloads against curl's",
+  summary:
+    "measure this machine: training's speed, its memory, what its checkpoints cost; downloads against curl's, tokens against Hugging Face's",
   usage: [
     `bench train [--workers N] [--rounds R] [--steps S] [--against PYTHON [--peers ${PEERS.join(",")}]] [JOB]`,
     "              bench memory [--sizes 5,25,77] [--workers 1,2,4,8]",
     "              bench scale [--workers N] [--steps S]: time against layers, width, sequence and batch",
     "              bench checkpoint [--workers N] [--interval STEPS] [--checkpoints N] [JOB]",
     "              bench download [--gib N] [--rounds R] [--against PYTHON with huggingface_hub]: against curl",
+    "              bench preprocess [--rows N] [--workers N] [--rounds R] [--against PYTHON with datasets]: rows a second",
     `JOB: ${JOB_OPTIONS.map((name) => `--${name} ${DEFAULT_JOB[name]}`).join(" ")}`,
     `     --dataset FILE in Alpaca's format, batched as Dolly did: then --length ${DATASET_JOB.length} --rows ${DATASET_JOB.rows}`,
     "PYTHON: one that has torch and transformers; its steps are taken in turn with ours, on the same rows",
@@ -104,6 +107,16 @@ async function measure(
       const options = { gib: number("gib", 1), rounds: number("rounds", 3), python: values.against ?? null };
       const figures = await benchDownload(options, variables, directory, signal, say);
       return { figures, text: showDownload(figures) };
+    }
+    case "preprocess": {
+      const options = {
+        rows: number("rows", 52_002),
+        workers: number("workers", 2),
+        rounds: number("rounds", 5),
+        python: values.against ?? null,
+      };
+      const figures = await benchPreprocess(options, directory, signal, say);
+      return { figures, text: showPreprocess(figures) };
     }
     case "checkpoint": {
       const options = { workers: number("workers", 8), interval: number("interval", 3), count: number("checkpoints", 3) };

@@ -24,7 +24,7 @@ export interface RowBounds {
   readonly positions: number;
 }
 
-const LONE_SURROGATE = /\p{Surrogate}/u;
+const TORN = "half of a surrogate pair is no character";
 
 const rejected = (reason: string): RowOutcome => ({ kind: "rejected", reason });
 
@@ -46,8 +46,9 @@ export function alpacaRule(
     if (typeof instruction !== "string") return rejected(wrongType("instruction", instruction));
     if (typeof output !== "string" && output !== null) return rejected(wrongType("output", output));
     if (typeof input !== "string" && input !== null && input !== undefined) return rejected(wrongType("input", input));
-    const torn = Object.entries({ instruction, input, output }).find(([, text]) => LONE_SURROGATE.test(text ?? ""));
-    if (torn !== undefined) return rejected(`${torn[0]}: half of a surrogate pair is no character`);
+    if (!instruction.isWellFormed()) return rejected(`instruction: ${TORN}`);
+    if (output?.isWellFormed() === false) return rejected(`output: ${TORN}`);
+    if (input?.isWellFormed() === false) return rejected(`input: ${TORN}`);
     if (output === null || EMPTY.test(output)) return { kind: "dropped" };
     const whole = tokenizer.encode(trainingText({ instruction, input: input ?? "", output }));
     const inputIds = whole.slice(0, maxLength);

@@ -32,7 +32,11 @@ export function createTokenizer(json: unknown, where: string): Tokenizer {
 
   const idsOfWord = (word: string): readonly number[] => {
     // a byte that the vocabulary lacks is left out, as the Hugging Face library does
-    const symbols = Array.from(utf8.encode(word), (byte) => idOfByte[byte]).filter((id) => id !== undefined);
+    const symbols: number[] = [];
+    for (const byte of utf8.encode(word)) {
+      const id = idOfByte[byte];
+      if (id !== undefined) symbols.push(id);
+    }
     return mergeWord(symbols, merges);
   };
 

@@ -4,6 +4,9 @@ import { checkEncoding, notUtf8 } from "./encoding.js";
 import { JsonSplitter, type JsonPiece } from "./json-splitter.js";
 import type { RowBatch, SourceRow } from "./row.js";
 
+/** Rows of a batch that say which columns there are. */
+const COLUMNS_OF = 100;
+
 /** Reads an array of rows, or one row a line. A line that is no row is a bad row; in an array nothing after such a place can be trusted. */
 export async function* readJson(path: string): AsyncGenerator<RowBatch> {
   const bytes = statSync(path).size;
@@ -11,7 +14,8 @@ export async function* readJson(path: string): AsyncGenerator<RowBatch> {
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const batchOf = (pieces: readonly JsonPiece[], read: number): RowBatch => {
     const rows = pieces.map((piece) => parse(piece, splitter.lines, text, path));
-    return { rows, columns: [...new Set(rows.flatMap((row) => ("fields" in row ? Object.keys(row.fields) : [])))], read };
+    const columns = new Set(rows.slice(0, COLUMNS_OF).flatMap((row) => ("fields" in row ? Object.keys(row.fields) : [])));
+    return { rows, columns: [...columns], read };
   };
   let done = 0;
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 18 })) {

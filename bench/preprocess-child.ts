@@ -1,0 +1,19 @@
+import { join } from "node:path";
+import { preprocess } from "../activities/preprocess/index.js";
+import { parseRunConfig } from "../core/config/schema.js";
+import { artifactOf } from "../infra/files.js";
+import { preprocessDeps } from "../workers/preprocess-deps.js";
+
+/** The preprocess stage of a bench as a process of its own: DIRECTORY OUTPUT THREADS. Answers with a line of figures. */
+
+const [directory, root, threads] = process.argv.slice(2) as [string, string, string];
+const inputs = [await artifactOf("model", join(directory, "model")), await artifactOf("dataset", join(directory, "rows.jsonl"))];
+const request = { config: parseRunConfig({ preprocess: { testRows: 0 } }), inputs, root };
+const started = performance.now();
+const { metrics } = await preprocess(preprocessDeps(Number(threads)), request, {
+  signal: new AbortController().signal,
+  progress: () => undefined,
+});
+const seconds = (performance.now() - started) / 1000;
+const tokens = metrics["tokens"] as number;
+console.log(JSON.stringify({ seconds, tokens, labels: Math.round((metrics["lossShare"] as number) * tokens) }));
