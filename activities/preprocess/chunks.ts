@@ -31,6 +31,7 @@ export async function tokenizeChunks(
       const rule = chooseRule(first);
       pool = new Pool(
         threads,
+        Math.ceil(first.rows.length / first.read / CHUNK.rows),
         () => startThread(rule),
         (done) => report(done, seen, read),
         context.signal,
@@ -84,13 +85,14 @@ class Pool {
   private readonly signal: AbortSignal;
   private readonly aborted = (): void => this.wake();
 
-  constructor(threads: number, start: () => Worker, moved: (done: number) => void, signal: AbortSignal) {
+  /** `chunks`: as many as there will be, about; further threads are started when they are needed. */
+  constructor(threads: number, chunks: number, start: () => Worker, moved: (done: number) => void, signal: AbortSignal) {
     this.most = threads;
     this.start = start;
     this.moved = moved;
     this.signal = signal;
     signal.addEventListener("abort", this.aborted);
-    this.add();
+    for (let count = 0; count < Math.max(1, Math.min(threads, chunks)); count++) this.add();
   }
 
   /** Hands a chunk to the thread with the least to do, when there is one with room. */

@@ -5,7 +5,8 @@ import { IGNORED } from "./tokens.js";
  * else the token itself. Null when the key isn't there: without it nobody knows where the response starts.
  */
 export function responseLabels(ids: readonly number[], key: readonly number[], padId: number): number[] | null {
-  const start = ids.findIndex((_, at) => key.every((id, offset) => ids[at + offset] === id));
+  let start = ids.indexOf(key[0]!);
+  while (start >= 0 && !key.every((id, offset) => ids[start + offset] === id)) start = ids.indexOf(key[0]!, start + 1);
   if (start < 0) return null;
   return ids.map((id, at) => (at < start + key.length || id === padId ? IGNORED : id));
 }

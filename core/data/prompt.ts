@@ -12,19 +12,25 @@ export interface Instruction {
   readonly input?: string | undefined;
 }
 
-/** The prompt, up to and including the response key: what generation starts from. */
-export function promptOf({ instruction, input = "" }: Instruction): string {
+/** What stands before the instruction: the same text for every row with an input, and for every one without. */
+export function headOf(input: string): string {
   const context = input === "" ? "" : ", paired with an input that provides further context";
-  const section = input === "" ? "" : `### Input:\n${input}\n\n`;
-  return (
-    `Below is an instruction that describes a task${context}. Write a response that appropriately completes the request.\n\n` +
-    `### Instruction:\n${instruction}\n\n${section}${RESPONSE_KEY}`
-  );
+  return `Below is an instruction that describes a task${context}. Write a response that appropriately completes the request.\n\n### Instruction:\n`;
 }
 
-/** The text of a training row. */
-export function trainingText(row: Instruction & { readonly output: string }): string {
-  return `${promptOf(row)}${row.output}\n\n${END_KEY}`;
+/** What stands between the head and the response. */
+function requestOf(instruction: string, input: string): string {
+  return `${instruction}\n\n${input === "" ? "" : `### Input:\n${input}\n\n`}${RESPONSE_KEY}`;
+}
+
+/** The prompt, up to and including the response key: what generation starts from. */
+export function promptOf({ instruction, input = "" }: Instruction): string {
+  return headOf(input) + requestOf(instruction, input);
+}
+
+/** The text of a training row behind its head. */
+export function bodyOf({ instruction, input = "", output }: Instruction & { readonly output: string }): string {
+  return `${requestOf(instruction, input)}${output}\n\n${END_KEY}`;
 }
 
 /** The response within what a model generated after a prompt: what stands before the end key. */

@@ -1,6 +1,6 @@
 import { UserError } from "../errors.js";
 import { responseLabels } from "./mask.js";
-import { RESPONSE_KEY, trainingText } from "./prompt.js";
+import { bodyOf, headOf, RESPONSE_KEY } from "./prompt.js";
 import type { Tokenizer } from "./tokenizer.js";
 import { IGNORED } from "./tokens.js";
 
@@ -42,6 +42,7 @@ export function alpacaRule(
     throw new UserError("the model's tokenizer cannot write the response key: its vocabulary lacks bytes", {
       key: JSON.stringify(RESPONSE_KEY),
     });
+  const encodeRow = rowEncoder(tokenizer);
   return ({ instruction, input, output }) => {
     if (typeof instruction !== "string") return rejected(wrongType("instruction", instruction));
     if (typeof output !== "string" && output !== null) return rejected(wrongType("output", output));
@@ -50,7 +51,7 @@ export function alpacaRule(
     if (output?.isWellFormed() === false) return rejected(`output: ${TORN}`);
     if (input?.isWellFormed() === false) return rejected(`input: ${TORN}`);
     if (output === null || EMPTY.test(output)) return { kind: "dropped" };
-    const whole = tokenizer.encode(trainingText({ instruction, input: input ?? "", output }));
+    const whole = encodeRow({ instruction, input: input ?? "", output });
     const inputIds = whole.slice(0, maxLength);
     const outside = inputIds.find((id) => id >= bounds.vocabulary);
     if (outside !== undefined) return rejected(`token ${outside} is beyond the model's vocabulary of ${bounds.vocabulary}`);
@@ -62,6 +63,20 @@ export function alpacaRule(
         ? `the prompt alone is longer than ${maxLength} tokens: its response is cut away`
         : "the tokenizer joins the response key with what follows it, so where the response starts is unknown",
     );
+  };
+}
+
+/** Encodes a row's text; where the tokens of its head can't depend on what follows, they are made once. */
+function rowEncoder(
+  tokenizer: Tokenizer,
+): (row: { readonly instruction: string; readonly input: string; readonly output: string }) => number[] {
+  const heads = new Map(["", "input"].map((input) => [headOf(input), tokenizer.encode(headOf(input))]));
+  // a head ends with a line feed: before a letter it is a word of its own, unless an added token joins them
+  const isApart = !tokenizer.added.some((token) => token.includes("\n"));
+  return (row) => {
+    const head = headOf(row.input);
+    if (!isApart || !/^[A-Za-z]/.test(row.instruction)) return tokenizer.encode(head + bodyOf(row));
+    return heads.get(head)!.concat(tokenizer.encode(bodyOf(row)));
   };
 }
 

@@ -13,6 +13,8 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>): string;
   /** Decodes ids as they come: each call returns the characters that are whole by now; without an id, what is left over. */
   stream(): (id?: number) => string;
+  /** The added tokens' texts. */
+  readonly added: readonly string[];
   /** Id of an added token or vocabulary entry, by its text. */
   idOf(token: string): number | undefined;
 }
@@ -75,6 +77,7 @@ export function createTokenizer(json: unknown, where: string): Tokenizer {
       return Array.from(ids, (id) => next(id)).join("") + next();
     },
     stream,
+    added: [...added.keys()],
     idOf: (token) => added.get(token) ?? vocabulary.get(token),
   };
 }

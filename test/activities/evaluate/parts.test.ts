@@ -25,6 +25,7 @@ const letters: Tokenizer = {
   decode: (ids) => String.fromCodePoint(...Array.from(ids)),
   stream: () => () => "",
   idOf: () => undefined,
+  added: [],
 };
 
 async function* say(text: string): AsyncGenerator<number> {

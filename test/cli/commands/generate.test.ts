@@ -9,7 +9,7 @@ function pieces(...texts: string[]): { tokens: AsyncGenerator<number>; tokenizer
   const tokens = async function* () {
     for (const id of texts.keys()) yield await Promise.resolve(id);
   };
-  return { tokens: tokens(), tokenizer: { stream, encode: () => [], decode: () => "", idOf: () => undefined } };
+  return { tokens: tokens(), tokenizer: { stream, encode: () => [], decode: () => "", idOf: () => undefined, added: [] } };
 }
 
 async function said(...texts: string[]): Promise<string[]> {
