@@ -1,41 +1,54 @@
 import { createReadStream, statSync } from "node:fs";
+import { Readable } from "node:stream";
+import { CsvError, parse } from "csv-parse";
 import { COLUMNS } from "../../core/data/row-rules.js";
 import { UserError } from "../../core/errors.js";
-import { CsvSplitter, type CsvRecord } from "./csv-splitter.js";
 import { decodeText } from "./encoding.js";
 import type { RowBatch, SourceRow } from "./row.js";
 
-/** Reads a file with a header line, RFC 4180's quotes and UTF-8. A row with a stray quote, too few or too many fields is a bad row. */
+/** Rows that are handed on at a time. */
+const BATCH_ROWS = 1024;
+/** Characters; beyond this a row is no row: a quote is missing. */
+const MAX_ROW = 64 << 20;
+
+/** Reads a file with a header line, RFC 4180's quotes and UTF-8; a quote inside a field is a character, as Python takes it. A row with too few or too many fields is a bad row. */
 export async function* readCsv(path: string): AsyncGenerator<RowBatch> {
   const bytes = Math.max(1, statSync(path).size);
   const source = createReadStream(path, { highWaterMark: 1 << 18 });
-  const splitter = new CsvSplitter(path);
-  let header: readonly string[] | null = null;
-  const batchOf = (records: CsvRecord[], read: number): RowBatch | null => {
-    header ??= records.length === 0 ? null : headerOf(records.shift()!, path);
-    const columns = header;
-    return columns === null ? null : { rows: records.map((record) => rowOf(record, columns)), columns, read };
-  };
-  for await (const text of decodeText(source, path)) {
-    const batch = batchOf(splitter.push(text), source.bytesRead / bytes);
-    if (batch !== null) yield batch;
+  const parser = parse({ info: true, relax_column_count: true, relax_quotes: true, skip_empty_lines: true, max_record_size: MAX_ROW });
+  const text = Readable.from(decodeText(source, path));
+  text.on("error", (error) => parser.destroy(error)).pipe(parser);
+  let header: readonly string[] | undefined;
+  let rows: SourceRow[] = [];
+  try {
+    for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: { lines: number } }>) {
+      if (header === undefined) {
+        header = headerOf(record, path);
+        continue;
+      }
+      rows.push(rowOf(record, header, info.lines));
+      if (rows.length < BATCH_ROWS) continue;
+      yield { rows, columns: header, read: source.bytesRead / bytes };
+      rows = [];
+    }
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error;
+    throw new UserError("a data file is not CSV: is a quote missing?", { file: path }, { cause: error });
+  } finally {
+    source.destroy();
   }
-  const last = batchOf(splitter.end(), 1);
-  if (last === null) throw new UserError("a data file is empty", { file: path });
-  yield last;
+  if (header === undefined) throw new UserError("a data file is empty", { file: path });
+  yield { rows, columns: header, read: 1 };
 }
 
-function headerOf(record: CsvRecord, file: string): readonly string[] {
-  if ("problem" in record) throw new UserError("a data file's header is not CSV", { file, line: record.line, problem: record.problem });
-  const twice = COLUMNS.find((name) => record.fields.indexOf(name) !== record.fields.lastIndexOf(name));
-  if (twice !== undefined)
-    throw new UserError("a data file has two columns of one name: rename one of them", { file, line: record.line, column: twice });
-  return record.fields;
+function headerOf(header: readonly string[], file: string): readonly string[] {
+  const twice = COLUMNS.find((name) => header.indexOf(name) !== header.lastIndexOf(name));
+  if (twice !== undefined) throw new UserError("a data file has two columns of one name: rename one of them", { file, column: twice });
+  return header;
 }
 
-function rowOf(record: CsvRecord, header: readonly string[]): SourceRow {
-  if ("problem" in record) return { problem: `line ${record.line}: ${record.problem}` };
-  const { line, fields } = record;
-  if (fields.length !== header.length) return { problem: `line ${line}: ${fields.length} fields, the header has ${header.length}` };
-  return { fields: Object.fromEntries(header.map((name, at) => [name, fields[at]])) };
+function rowOf(record: readonly string[], header: readonly string[], line: number): SourceRow {
+  if (record.length !== header.length)
+    return { problem: `the row that ends in line ${line} has ${record.length} fields, the header has ${header.length}` };
+  return { fields: Object.fromEntries(header.map((name, at) => [name, record[at]])) };
 }
