@@ -57,7 +57,7 @@ export interface TrainAttempt {
   /** steps that are committed */
   readonly resumeStep: number;
   readonly totalSteps: number;
-  /** checkpoints that were found damaged just now, and why; an earlier version did not say */
+  /** checkpoints that were found damaged just now and why, room that was short; an earlier version did not say */
   readonly setAside?: readonly string[];
 }
 

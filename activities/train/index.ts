@@ -142,6 +142,9 @@ export async function beginTraining(
     layout.segments.reduce((sum, bytes) => sum + bytes, 0),
     directory,
   );
+  // where there is no /dev/shm, as on macOS, a file is nothing to tell of
+  if (sharedIn !== deps.sharedDirectory(0, directory))
+    say("/dev/shm has too little room for the weights that workers share: they lie in a file, which may be slower", true);
   clearAttempts(deps, directory, generation);
   await pruneShards(log, directory, train.keepCheckpoints, generation);
   const sharedPath = join(sharedIn, `${prefix}g${generation}.weights`);

@@ -24,7 +24,7 @@ export interface TrainAttempt {
   /** the file that the workers map, and the socket where they meet; both named by run and generation */
   readonly sharedPath: string;
   readonly socketPath: string;
-  /** what was found damaged when it began, in a sentence each */
+  /** what was found damaged or short when it began, in a sentence each */
   readonly setAside: readonly string[];
 }
 

@@ -208,6 +208,13 @@ test("a last checkpoint that is corrupt before the model is made from it never g
   assert.equal((await trainLocally(trainDeps, request, 1, context())).stateDigest, stateDigest);
 });
 
+test("where /dev/shm is too small the weights lie in a file, and it is said", async (t) => {
+  const { request, context, seen } = await job(t, madeRows(21), UNEVEN);
+  const deps: TrainDeps = { ...trainDeps, sharedDirectory: (bytes, otherwise) => (bytes === 0 ? tmpdir() : otherwise) };
+  await trainLocally(deps, request, 1, context());
+  assert.ok(seen.some(({ note, lasting }) => lasting === true && /too little room.*they lie in a file/.test(note ?? "")));
+});
+
 test("with every checkpoint gone training starts over rather than failing", async (t) => {
   const digest = await undisturbed(t);
   const { request, context, directory } = await stopped(t);
