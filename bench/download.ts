@@ -94,6 +94,8 @@ async function makeRepository(directory: string, sizes: readonly number[]): Prom
     const file = await open(join(directory, `rows-${index}.json`), "w");
     block.writeUInt32LE(index);
     for (let at = 0; at < bytes; at += MIB) await file.write(block);
+    // or the disk would still be busy with it when the first client comes
+    await file.sync();
     await file.close();
   }
 }
