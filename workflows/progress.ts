@@ -80,7 +80,9 @@ function pauseText(pause: "" | "saving" | "paused"): string {
 export function progressMarkdown({ rows, pause }: RunProgress, notes: readonly string[]): string {
   const lines = rows.map((row) => {
     const time = row.seconds === null || row.state === "running" || row.state === "paused" ? "" : duration(row.seconds);
-    return `| ${row.stage} | ${row.state} | ${time} | ${row.note.replaceAll("|", "\\|").replaceAll("\n", " ")} |`;
+    // the UI leaves no room between columns, and breaks a time into lines
+    const [stage, state, seconds] = [row.stage, row.state, time].map((text) => `${text.replaceAll(" ", "\u00a0")}\u00a0\u00a0`);
+    return `| ${stage} | ${state} | ${seconds} | ${row.note.replaceAll("|", "\\|").replaceAll("\n", " ")} |`;
   });
   const table = ["| stage | state | time | |", "| --- | --- | --- | --- |", ...lines].join("\n");
   return [

@@ -61,7 +61,8 @@ test("when a rank fails, the next attempt goes on from the last checkpoint", asy
     }
     return { status: "finished", step: 10 };
   });
-  const result = await (await place.start("retry", quickConfig())).result();
+  // a busy machine's workers may take their time to answer
+  const result = await (await place.start("retry", quickConfig({ workers: { min: 1, waitSeconds: 60 } }))).result();
   assert.equal(result.trainingAttempts, 2);
   assert.deepEqual(log.attempts, [
     { workers: 3, resumeStep: 0 },

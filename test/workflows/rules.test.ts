@@ -73,6 +73,9 @@ test("the table of progress survives what is in its notes", () => {
   ];
   assert.equal(
     progressMarkdown({ rows, pause: "paused" }, ["6 million parameters"]),
-    "**paused**\n\n| stage | state | time | |\n| --- | --- | --- | --- |\n| download | done | 1.3 s | a\\|b c |\n| train | running |  |  |\n\n- 6 million parameters",
+    "**paused**\n\n| stage | state | time | |\n| --- | --- | --- | --- |\n| download__ | done__ | 1.3_s__ | a\\|b c |\n| train__ | running__ | __ |  |\n\n- 6 million parameters".replaceAll(
+      "_",
+      "\u00a0",
+    ),
   );
 });
