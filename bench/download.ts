@@ -18,7 +18,7 @@ const MIB = 2 ** 20;
 const MANY = Array.from({ length: 40 }, (_, index) => (index % 5 === 0 ? 56 : 2) * MIB);
 const WATCH_MS = 50;
 
-/** One client's downloads of one repository. */
+/** One client's downloads of one repository, or its uploads. */
 export interface ClientFigures {
   readonly name: string;
   /** of whole processes, a round each */
@@ -128,8 +128,8 @@ function pythonClient(python: string): Client {
   return { name: "huggingface_hub", places: PLACES, command: (place) => [python, "-c", script, `bench/${place}`] };
 }
 
-/** Runs a process to its end. Throws UserError when it fails. */
-async function timed(
+/** Runs a process to its end; its seconds, and its resident memory at its peak in bytes. Throws UserError when it fails. */
+export async function timed(
   [command, ...args]: readonly [string, ...string[]],
   env: NodeJS.ProcessEnv,
   signal: AbortSignal,
@@ -143,7 +143,7 @@ async function timed(
   try {
     const [code] = (await once(child, "close")) as [number | null];
     const seconds = (performance.now() - started) / 1000;
-    if (code !== 0) throw new UserError("a client's download failed", { command, code, said: said.trim() });
+    if (code !== 0) throw new UserError("a client failed", { command, code, said: said.trim() });
     return { seconds, memory };
   } finally {
     clearInterval(watching);
@@ -155,28 +155,21 @@ async function residentPeak(pid: number | undefined): Promise<number> {
   return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
 }
 
-/** The figures as a table for each repository; `of ours`: the median's ratio to Roslin's. */
+/** The figures as a table for each repository. */
 export function showDownload(figures: readonly DownloadFigures[]): string {
-  return figures
-    .map(({ files, bytes, clients }) => {
-      const own = median(clients[0]!.seconds);
-      const rows = clients.map(({ name, seconds, memory }) => [
-        name,
-        `${short(median(seconds))} s`,
-        `${short(Math.min(...seconds))} to ${short(Math.max(...seconds))} s`,
-        `${megabytes(bytes / median(seconds))} MB/s`,
-        `${short(median(seconds) / own)} x`,
-        name.startsWith("curl") ? "" : `${megabytes(memory)} MB`,
-      ]);
-      const head = [
-        `${files === 1 ? "1 file" : `${files} files`}, ${megabytes(bytes)} MB`,
-        "median",
-        "all",
-        "a second",
-        "of ours",
-        "memory",
-      ];
-      return table([head, ...rows]);
-    })
-    .join("\n\n");
+  return figures.map(({ files, bytes, clients }) => showClients(files === 1 ? "1 file" : `${files} files`, bytes, clients)).join("\n\n");
+}
+
+/** A table of what clients took for the same bytes; `of ours`: the median's ratio to the first one's. */
+export function showClients(what: string, bytes: number, clients: readonly ClientFigures[]): string {
+  const own = median(clients[0]!.seconds);
+  const rows = clients.map(({ name, seconds, memory }) => [
+    name,
+    `${short(median(seconds))} s`,
+    `${short(Math.min(...seconds))} to ${short(Math.max(...seconds))} s`,
+    `${megabytes(bytes / median(seconds))} MB/s`,
+    `${short(median(seconds) / own)} x`,
+    name.startsWith("curl") ? "" : `${megabytes(memory)} MB`,
+  ]);
+  return table([[`${what}, ${megabytes(bytes)} MB`, "median", "all", "a second", "of ours", "memory"], ...rows]);
 }

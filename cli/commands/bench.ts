@@ -6,13 +6,15 @@ import { PEERS, type PeerName } from "../../bench/pytorch.js";
 import { benchMemory, showMemory } from "../../bench/memory.js";
 import { benchPreprocess, showPreprocess } from "../../bench/preprocess.js";
 import { inDirectory } from "../../bench/run.js";
+import { benchPublish, showPublish } from "../../bench/publish.js";
 import { benchScale, showScale } from "../../bench/scale.js";
 import { benchTrain, showTrain } from "../../bench/train.js";
 import { UserError } from "../../core/errors.js";
+import type { Environment } from "../../workers/environment.js";
 import { wholeNumber, type Command } from "../command.js";
 import { Interrupted, untilInterrupted } from "../interrupt.js";
 
-const KINDS = ["train", "memory", "checkpoint", "scale", "download", "preprocess"] as const;
+const KINDS = ["train", "memory", "checkpoint", "scale", "download", "preprocess", "publish"] as const;
 const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length", "rows"] as const satisfies readonly Exclude<
   keyof Job,
   "dataset"
@@ -25,8 +27,7 @@ type Values = Readonly<Partial<Record<(typeof OPTIONS)[number], string>>> & { re
 
 export const bench: Command = {
   name: "bench",
-  summary:
-    "measure this machine: training's speed, its memory, what its checkpoints cost; downloads against curl's, tokens against Hugging Face's",
+  summary: "measure this machine: training's speed, its memory, what its checkpoints cost; downloads, tokens and uploads against others'",
   usage: [
     `bench train [--workers N] [--rounds R] [--steps S] [--against PYTHON [--peers ${PEERS.join(",")}]] [JOB]`,
     "              bench memory [--sizes 5,25,77] [--workers 1,2,4,8]",
@@ -34,6 +35,7 @@ export const bench: Command = {
     "              bench checkpoint [--workers N] [--interval STEPS] [--checkpoints N] [JOB]",
     "              bench download [--gib N] [--rounds R] [--against PYTHON with huggingface_hub]: against curl",
     "              bench preprocess [--rows N] [--workers N] [--rounds R] [--against PYTHON with datasets]: rows a second",
+    "              bench publish [--gib N] [--rounds R] [--against aws,s5cmd]: uploads to a local S3 server, in --dir",
     `JOB: ${JOB_OPTIONS.map((name) => `--${name} ${DEFAULT_JOB[name]}`).join(" ")}`,
     `     --dataset FILE in Alpaca's format, batched as Dolly did: then --length ${DATASET_JOB.length} --rows ${DATASET_JOB.rows}`,
     "PYTHON: one that has torch and transformers; its steps are taken in turn with ours, on the same rows",
@@ -50,8 +52,7 @@ export const bench: Command = {
     const kind = KINDS.find((known) => known === positionals[0]);
     if (kind === undefined || positionals.length > 1)
       throw new UserError("name one bench", { expected: KINDS.join(" "), got: positionals.join(" ") });
-    const work = (signal: AbortSignal) =>
-      inDirectory(values.dir, (directory) => measure(kind, values, directory, environment.variables, signal));
+    const work = (signal: AbortSignal) => inDirectory(values.dir, (directory) => measure(kind, values, directory, environment, signal));
     const report = await untilInterrupted(work).catch((error: unknown) => {
       throw error instanceof Interrupted ? new Error("interrupted, with nothing kept") : error;
     });
@@ -65,7 +66,7 @@ async function measure(
   kind: (typeof KINDS)[number],
   values: Values,
   directory: string,
-  variables: Readonly<Record<string, string | undefined>>,
+  { variables, tools }: Environment,
   signal: AbortSignal,
 ): Promise<{ figures: unknown; text: string }> {
   const number = (name: (typeof OPTIONS)[number], otherwise: number): number =>
@@ -117,6 +118,12 @@ async function measure(
       };
       const figures = await benchPreprocess(options, directory, signal, say);
       return { figures, text: showPreprocess(figures) };
+    }
+    case "publish": {
+      const peers = values.against?.split(",") ?? [];
+      const options = { gib: number("gib", 2), rounds: number("rounds", 3), peers };
+      const figures = await benchPublish(options, variables, tools, directory, signal, say);
+      return { figures, text: showPublish(figures) };
     }
     case "checkpoint": {
       const options = { workers: number("workers", 8), interval: number("interval", 3), count: number("checkpoints", 3) };

@@ -5,6 +5,7 @@ import { openStore, parseS3 } from "./open.js";
 import { setLifecycle } from "./s3-lifecycle.js";
 import { apart, type ObjectOptions } from "./s3-options.js";
 import { s3Client, type S3Settings } from "./s3.js";
+import { readAll } from "./store.js";
 
 /** An object that is written and removed to see whether it can be, and how it is kept. */
 const PROBE = ".roslin-may-write";
@@ -42,8 +43,14 @@ export async function checkTarget(uri: string, settings: S3Settings, wanted: Omi
 async function probe(uri: string, settings: S3Settings, options?: ObjectOptions): Promise<void> {
   const store = openStore(uri, settings, options);
   try {
-    await store.write(PROBE, Buffer.from("a check by roslin\n"));
+    const bytes = Buffer.from("a check by roslin\n");
+    await store.write(PROBE, bytes);
     try {
+      const back = await readAll(store, PROBE);
+      if (back === null || !bytes.equals(back))
+        throw new UserError("a place gives back other bytes than it was given: is it an S3 server? check AWS_ENDPOINT_URL_S3", {
+          target: uri,
+        });
       if (options !== undefined && apart(options).length > 0) await checkKept(uri, settings, options);
     } finally {
       // who may write but not remove leaves it there, and may publish all the same

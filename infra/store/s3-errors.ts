@@ -7,14 +7,10 @@ export interface Call {
 }
 
 /** What an S3 call failed with, in one line that says what to do; UserError where only the user can mend it. */
-export function s3Error(
-  error: unknown,
-  { doing, right }: Call,
-  where: { readonly bucket: string; readonly endpoint: string },
-  key?: string,
-): Error {
+export function s3Error(error: unknown, call: Call, where: { readonly bucket: string; readonly endpoint: string }, key?: string): Error {
   if (!(error instanceof Error)) return new Error(String(error));
   if (error.name === "AbortError" || error instanceof UserError || error instanceof CorruptError) return error;
+  const { doing, right } = (error as { readonly during?: Call }).during ?? call;
   const code = codeOf(error);
   const details = { bucket: where.bucket, key, endpoint: where.endpoint, code };
   if (code === "NoSuchBucket")
@@ -44,15 +40,32 @@ export function s3Error(
       details,
     );
   if (code === "RequestTimeTooSkewed") return new UserError(`${doing} failed: the clock of this machine is wrong; set it`, details);
+  const location = headerOf(error, "location");
+  if (location !== undefined && String(statusOf(error)).startsWith("3"))
+    return new UserError(`${doing} failed: the S3 endpoint leads elsewhere; set AWS_ENDPOINT_URL_S3 to where S3 itself answers`, {
+      ...details,
+      location,
+    });
   if (WRONG_REGION.has(code) || error.message.includes("Region is missing"))
     return new UserError(`${doing} failed: the bucket's region is not the one that was asked; set AWS_REGION`, details, { cause: error });
   if (code === "InvalidBucketName") return new UserError(`${doing} failed: S3 takes no such bucket name`, details);
   if (UNREACHABLE.has(code))
     return new Error(`${doing} failed: the S3 endpoint cannot be reached [endpoint=${where.endpoint}, code=${code}]`, { cause: error });
+  const busy =
+    [500, 502, 503, 504].includes(statusOf(error) ?? 0) || code === "SlowDown"
+      ? ": S3 cannot answer now; try again later, what had arrived is not sent again"
+      : "";
   return new Error(
-    `${doing} failed [bucket=${where.bucket}${key === undefined ? "" : `, key=${key}`}, endpoint=${where.endpoint}, code=${code}]`,
+    `${doing} failed${busy} [bucket=${where.bucket}${key === undefined ? "" : `, key=${key}`}, endpoint=${where.endpoint}, code=${code}]`,
     { cause: error },
   );
+}
+
+/** For `catch`: notes of which call an error came, where its caller words it as that of a larger one. */
+export function during(call: Call): (error: Error) => never {
+  return (error) => {
+    throw Object.assign(error, { during: call });
+  };
 }
 
 const FORBIDDEN = new Set(["AccessDenied", "Forbidden", "403"]);
@@ -82,6 +95,11 @@ function codeOf(error: Error): string {
 /** The server's own sentence; an answer without a body has none. */
 function said({ message }: Error): string | undefined {
   return message === "" || /^Unknown(Error)?$/.test(message) ? undefined : message;
+}
+
+/** A header of the answer to a failed call, where there was one. */
+export function headerOf(error: unknown, name: string): string | undefined {
+  return (error as { readonly $response?: { readonly headers?: Readonly<Record<string, string>> } } | null)?.$response?.headers?.[name];
 }
 
 /** The HTTP status of a failed call, where there was an answer. */

@@ -1,8 +1,11 @@
 import { appendFile, readFile, rm } from "node:fs/promises";
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand, ListPartsCommand, type S3Client } from "@aws-sdk/client-s3";
 import { writeFileAtomic } from "../files.js";
+import { during } from "./s3-errors.js";
 
 /** What a local file says of an upload in parts, so that a killed one goes on, and one that nobody goes on with is removed. */
+
+const LIST = { doing: "listing an upload's parts", right: "s3:ListMultipartUploadParts" };
 
 /** An object by bucket and key. */
 export type Target = { readonly Bucket: string; readonly Key: string };
@@ -80,7 +83,7 @@ async function listParts(
   do {
     const command = new ListPartsCommand({ Bucket, Key, UploadId, ...(marker === undefined ? {} : { PartNumberMarker: marker }) });
     try {
-      const page = await client.send(command, { abortSignal });
+      const page = await client.send(command, { abortSignal }).catch(during(LIST));
       for (const { PartNumber, ETag } of page.Parts ?? []) etags.set(PartNumber!, ETag!);
       marker = page.IsTruncated === true ? page.NextPartNumberMarker : undefined;
     } catch (error) {

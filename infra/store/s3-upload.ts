@@ -19,7 +19,9 @@ import type { FileUpload } from "./store.js";
 
 const MIB = 1 << 20;
 /** Parts sent at once: more hide latency, each costs a part's memory. */
-const PARALLEL = 8;
+const PARALLEL = 6;
+/** MiB of a part: a kill loses those under way, and a server has work with each, so that large files get larger ones. */
+const PART = { least: 8, usual: 32, count: 64 };
 
 /** A part's number and byte range. */
 export interface Part {
@@ -28,9 +30,10 @@ export interface Part {
   readonly end: number;
 }
 
-/** The byte ranges of a file's parts, at least 8 MiB each and at most 10,000 of them: S3's own bound. */
+/** The byte ranges of a file's parts, at least 8 MiB each, 32 from 2 GiB on, and at most 10,000 of them: S3's own bound. */
 export function planParts(size: number): Part[] {
-  const partBytes = Math.max(8, Math.ceil(size / MIB / 10_000)) * MIB;
+  const wanted = Math.min(PART.usual, Math.ceil(size / MIB / PART.count));
+  const partBytes = Math.max(PART.least, wanted, Math.ceil(size / MIB / 10_000)) * MIB;
   return Array.from({ length: Math.ceil(size / partBytes) }, (_, index) => ({
     part: index + 1,
     start: index * partBytes,

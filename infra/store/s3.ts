@@ -9,7 +9,7 @@ import {
   S3Client,
 } from "@aws-sdk/client-s3";
 import { UserError } from "../../core/errors.js";
-import { s3Error, statusOf, type Call } from "./s3-errors.js";
+import { headerOf, s3Error, statusOf, type Call } from "./s3-errors.js";
 import { abortStrays, dropJournal } from "./s3-journal.js";
 import { BUCKET_DECIDES, headersOf, keptAs } from "./s3-options.js";
 import { checksumOf, planParts, uploadFile, type Source } from "./s3-upload.js";
@@ -41,7 +41,17 @@ const IDLE_MS = 60_000;
 /** Names the writer of an object, so that a lost answer to a creation can be told from a lost race. */
 const NONCE = "roslin-nonce";
 
-/** What an error keeps. */
+/** Where a bucket is, when an error says that it is elsewhere. */
+function regionIn(error: unknown): string | null {
+  return [301, 307, 400].includes(statusOf(error) ?? 0) ? (headerOf(error, "x-amz-bucket-region") ?? null) : null;
+}
+
+/** The same error without what S3 sends along with some, such as the session token: whoever logs an error logs its fields. */
+function bared(error: unknown): unknown {
+  for (const field of Object.keys(error as object)) if (!ERROR_FIELDS.has(field)) delete (error as Record<string, unknown>)[field];
+  return error;
+}
+
 const ERROR_FIELDS = new Set(["name", "message", "$fault", "$metadata", "code", "errno", "syscall", "address", "port"]);
 
 /** A client of these settings. */
@@ -49,7 +59,6 @@ export function s3Client(settings: S3Settings): S3Client {
   const client = new S3Client({
     ...settings,
     ...(settings.endpoint === undefined ? {} : { forcePathStyle: true, region: settings.region ?? "us-east-1" }),
-    followRegionRedirects: true,
     requestHandler: { connectionTimeout: 5_000, socketTimeout: IDLE_MS },
   });
   // the signature wants the digest that was sent along as checksum: nothing is digested twice
@@ -62,17 +71,22 @@ export function s3Client(settings: S3Settings): S3Client {
     },
     { step: "build", priority: "low", name: "signedChecksum" },
   );
-  // S3 sends keys and tokens back with some errors, and whoever logs an error logs its fields
   client.middlewareStack.add(
     (next) => async (args) => {
+      const region = await client.config.region();
       try {
         return await next(args);
       } catch (error) {
-        for (const field of Object.keys(error as object)) if (!ERROR_FIELDS.has(field)) delete (error as Record<string, unknown>)[field];
-        throw error;
+        const actual = regionIn(error);
+        if (actual === null || actual === region) throw bared(error);
+        // for good: the SDK's own way, back after every call, fails when calls overlap
+        client.config.region = () => Promise.resolve(actual);
+        return await next(args).catch((again: unknown) => {
+          throw bared(again);
+        });
       }
     },
-    { step: "initialize", priority: "high", name: "bareErrors" },
+    { step: "initialize", priority: "high", name: "followRegion" },
   );
   return client;
 }
@@ -104,7 +118,8 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
       throw s3Error(error, call, where, key === undefined ? undefined : below + key);
     };
 
-  // without the right to list, S3 calls a missing object forbidden; wrong keys are told by the writing that follows
+  // without the right to list, S3 calls a missing object forbidden; an answer to HEAD has no words, so that keys that are
+  // wrong or have expired are told by the writing that follows
   const head = (key: string): Promise<Head | null> =>
     client.send(new HeadObjectCommand({ ...at(key), ChecksumMode: "ENABLED" })).then(
       ({ ContentLength = 0, Metadata = {}, ChecksumSHA256, ETag = "" }) => ({
@@ -113,7 +128,7 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
         checksum: ChecksumSHA256 ?? null,
         etag: ETag,
       }),
-      (error: unknown) => ([403, 404].includes(statusOf(error) ?? 0) ? null : failed(CALLS.look, key)(error)),
+      (error: unknown) => ([400, 403, 404].includes(statusOf(error) ?? 0) ? null : failed(CALLS.look, key)(error)),
     );
 
   /** Whether an object is a file's, kept as it should be: by what the server digested, or, where it keeps no SHA-256, by what was said of it. */

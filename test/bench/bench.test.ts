@@ -4,9 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { showDownload } from "../../bench/download.js";
+import { benchPublish, showPublish } from "../../bench/publish.js";
 import { inDirectory } from "../../bench/run.js";
 import { showScale } from "../../bench/scale.js";
 import { benchTrain, showTrain } from "../../bench/train.js";
+import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 
 const JOB = { width: 16, layers: 2, heads: 2, rotary: 4, vocabulary: 60, length: 12, rows: 1, dataset: null };
 
@@ -48,4 +50,19 @@ test("bench download sets every client's time against ours", () => {
   ]);
   assert.match(text, /^roslin +2\.00 s +1\.00 to 3\.00 s +500 MB\/s +1\.00 x +200 MB$/m);
   assert.match(text, /^curl +1\.00 s +1\.00 to 4\.00 s +1000 MB\/s +0\.50 x$/m);
+});
+
+test("bench publish uploads in a process of its own to a real server, and leaves nothing", async (t) => {
+  const root = await mkdtemp(join(tmpdir(), "bench-"));
+  t.after(() => rm(root, { recursive: true, force: true }));
+  const { tools, variables } = readEnvironment(process.env, CHECKOUT);
+  const signal = new AbortController().signal;
+  const options = { gib: 1 / 64, rounds: 1, peers: [] };
+  const figures = await inDirectory(root, (directory) => benchPublish(options, variables, tools, directory, signal, () => undefined));
+  assert.match(showPublish(figures), /^1 file, 17 MB .*\nroslin +[\d.]+ s +[\d.]+ to [\d.]+ s +\d+ MB\/s +1\.00 x/);
+  assert.deepEqual(await readdir(root), []);
+  await assert.rejects(
+    benchPublish({ ...options, peers: ["rsync"] }, variables, tools, root, signal, () => undefined),
+    /there is no such peer/,
+  );
 });

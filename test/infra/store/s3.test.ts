@@ -39,6 +39,7 @@ test("parts cover a file, and are never more than S3 takes", () => {
     { part: 2, start: 8 * MIB, end: 16 * MIB },
     { part: 3, start: 16 * MIB, end: 20 * MIB },
   ]);
+  assert.deepEqual([planParts(2 ** 30).length, planParts(2 ** 31).length, planParts(2 ** 34).length], [64, 64, 512]);
   assert.ok(planParts(2 ** 42).length <= 10_000);
 });
 

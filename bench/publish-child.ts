@@ -1,0 +1,16 @@
+import { basename, dirname, join } from "node:path";
+import { sha256File } from "../infra/files.js";
+import { openStore } from "../infra/store/open.js";
+
+/**
+ * `node publish-child.js ENDPOINT FILE s3://bucket/key`: digests a file and uploads it as publishing does, in a process of
+ * its own; the keys come by the AWS provider chain.
+ */
+const [endpoint, file, uri] = process.argv.slice(2) as [string, string, string];
+const sha256 = await sha256File(file);
+await openStore(uri.slice(0, uri.lastIndexOf("/")), { endpoint }).putFile(basename(uri), file, {
+  sha256,
+  journal: join(dirname(file), "journal"),
+  onBytes: () => undefined,
+  signal: new AbortController().signal,
+});

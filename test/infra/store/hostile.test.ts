@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { HeadObjectCommand, PutBucketEncryptionCommand } from "@aws-sdk/client-s3";
+import { UserError } from "../../../core/errors.js";
+import { sha256 } from "../../../infra/files.js";
+import { checkTarget } from "../../../infra/store/check.js";
+import { openStore } from "../../../infra/store/open.js";
+import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
+import { s3Client, type S3Settings } from "../../../infra/store/s3.js";
+import { readAll, type ObjectStore } from "../../../infra/store/store.js";
+import { startProxy, type Refusal, type S3Call } from "./proxy.js";
+import { startTestS3 } from "./weed.js";
+
+/** S3 servers as they are on bad days, before a real one: what can be gone on with is, the rest is one line that says what to do. */
+
+const scratch = mkdtempSync(join(tmpdir(), "roslin-hostile-"));
+const path = join(scratch, "file");
+const content = Buffer.alloc(20 << 20, "roslin");
+const WANTED = { ...BUCKET_DECIDES, lifecycle: { abortUploadsAfterDays: null, expireAfterDays: null } };
+let server: Awaited<ReturnType<typeof startTestS3>>;
+before(async () => {
+  server = await startTestS3();
+  writeFileSync(path, content);
+});
+after(async () => {
+  await server.stop();
+  rmSync(scratch, { recursive: true });
+});
+
+let count = 0;
+/** A store behind a proxy that answers as `refuse` likes. */
+async function behind<T>(
+  refuse: (call: S3Call, at: number) => Refusal | null,
+  work: (store: ObjectStore, settings: S3Settings, calls: readonly S3Call[]) => Promise<T>,
+): Promise<T> {
+  let calls = 0;
+  const proxy = await startProxy(server.settings.endpoint, (call) => refuse(call, calls++));
+  const settings = { ...server.settings, endpoint: proxy.endpoint };
+  try {
+    return await work(openStore(`s3://roslin/hostile-${count++}`, settings), settings, proxy.calls);
+  } finally {
+    await proxy.stop();
+  }
+}
+
+const upload = () => ({
+  sha256: sha256(content),
+  journal: join(scratch, `journal-${count++}`),
+  onBytes: () => undefined,
+  signal: new AbortController().signal,
+});
+
+/** Every way to use a store. */
+const USES: readonly ((store: ObjectStore) => Promise<unknown>)[] = [
+  (store) => store.write("k", Buffer.from("x")),
+  (store) => store.create("k", Buffer.from("x")),
+  (store) => store.read("k"),
+  (store) => store.list(""),
+  (store) => store.delete("k"),
+  (store) => store.putFile("k", path, upload()),
+];
+
+/** Refusals that only the user can end, and what they are told. */
+const FINAL: readonly (readonly [Refusal, RegExp])[] = [
+  [{ status: 403, code: "RequestTimeTooSkewed" }, /the clock of this machine is wrong; set it/],
+  [{ status: 400, code: "ExpiredToken" }, /the credentials have expired; renew them/],
+  [{ status: 403, code: "InvalidAccessKeyId" }, /S3 refuses the credentials/],
+  [{ status: 403, code: "AccessDenied" }, /give them the right s3:\w+, see docs\/s3\.md/],
+  [{ status: 404, code: "NoSuchBucket" }, /there is no such bucket; create it/],
+  [{ status: 400, code: "AuthorizationHeaderMalformed" }, /set AWS_REGION/],
+  [{ status: 301, code: "PermanentRedirect" }, /set AWS_REGION/],
+  [
+    { status: 301, code: "Moved", headers: { location: "https://elsewhere.example/path" } },
+    /leads elsewhere; set AWS_ENDPOINT_URL_S3 .*location=https:\/\/elsewhere\.example\/path/,
+  ],
+  [{ status: 302, code: "Found", headers: { location: "/login" } }, /leads elsewhere; set AWS_ENDPOINT_URL_S3 .*location=\/login/],
+  [
+    { status: 307, code: "TemporaryRedirect", headers: { location: "https://elsewhere.example/" } },
+    /leads elsewhere; set AWS_ENDPOINT_URL_S3/,
+  ],
+];
+
+test("what only the user can mend is one line that says how, of every call", async () => {
+  for (const [refusal, message] of FINAL)
+    for (const use of USES)
+      await behind(
+        // a HEAD that is forbidden or finds nothing may only mean that there is no such object
+        ({ method }) => (method === "HEAD" && [403, 404].includes(refusal.status) ? null : refusal),
+        (store) =>
+          assert.rejects(use(store), (error) => {
+            assert.ok(error instanceof UserError, `${refusal.code}: ${String(error)}`);
+            assert.match(error.message, message);
+            assert.ok(!error.message.includes("\n"));
+            return true;
+          }),
+      );
+});
+
+test("a server that is overloaded is asked again, and when it stays so that is said, for time to mend", async () => {
+  for (const code of ["SlowDown", "ServiceUnavailable", "InternalError"]) {
+    const status = code === "InternalError" ? 500 : 503;
+    await behind(
+      (_call, at) => (at % 2 === 0 ? { status, code } : null),
+      async (store) => {
+        assert.equal(await store.putFile("k", path, upload()), true);
+        assert.ok((await readAll(store, "k"))!.length === content.length);
+      },
+    );
+    for (const use of USES)
+      await behind(
+        () => ({ status, code }),
+        (store) =>
+          assert.rejects(
+            use(store),
+            (error) => !(error instanceof UserError) && new RegExp(`S3 cannot answer now; .*code=(${code}|${status})`).test(String(error)),
+          ),
+      );
+  }
+});
+
+test("a clock that is wrong by an hour is the SDK's to correct", async () => {
+  await behind(
+    ({ headers }, at) => {
+      const skewed =
+        at === 0 ? { status: 403, code: "RequestTimeTooSkewed", headers: { date: new Date(Date.now() + 3_600_000).toUTCString() } } : null;
+      if (at === 1)
+        assert.ok(
+          Math.abs(
+            Date.parse(String(headers["x-amz-date"]).replace(/(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/, "$1-$2-$3T$4:$5:$6Z")) - Date.now(),
+          ) > 3_000_000,
+        );
+      return skewed ?? (at === 1 ? { status: 503, code: "SlowDown", headers: { date: new Date().toUTCString() } } : null);
+    },
+    (store) => store.write("k", Buffer.from("x")),
+  );
+});
+
+test("a server that is none of S3's, and takes everything, is found out before anything is published", async () => {
+  const web = createServer((request, response) => {
+    request.resume().on("end", () => response.writeHead(200, { "content-type": "text/html" }).end("<html>Welcome</html>"));
+  });
+  await new Promise<void>((resolve) => void web.listen(0, "127.0.0.1", resolve));
+  const endpoint = `http://127.0.0.1:${(web.address() as AddressInfo).port}`;
+  try {
+    await assert.rejects(
+      checkTarget("s3://roslin/web", { ...server.settings, endpoint }, WANTED),
+      (error) => error instanceof UserError && /gives back other bytes than it was given.*AWS_ENDPOINT_URL_S3/.test(error.message),
+    );
+  } finally {
+    web.closeAllConnections();
+    web.close();
+  }
+});
+
+test("a bucket that encrypts by default is written and read as any other", async () => {
+  const client = s3Client(server.settings);
+  const rule = { ApplyServerSideEncryptionByDefault: { SSEAlgorithm: "AES256" as const } };
+  await client.send(new PutBucketEncryptionCommand({ Bucket: "roslin", ServerSideEncryptionConfiguration: { Rules: [rule] } }));
+  try {
+    const store = openStore("s3://roslin/encrypted", server.settings);
+    assert.equal(await store.putFile("model", path, upload()), true);
+    assert.equal(await store.putFile("model", path, upload()), false, "it is there");
+    assert.deepEqual(await readAll(store, "model"), content);
+    const { ServerSideEncryption } = await client.send(new HeadObjectCommand({ Bucket: "roslin", Key: "encrypted/model" }));
+    assert.equal(ServerSideEncryption, "AES256");
+  } finally {
+    client.destroy();
+  }
+});
