@@ -167,5 +167,5 @@ function diskNote(directory: string, free: number): string {
 async function lastWords({ log }: Service): Promise<string> {
   const lines = (await readFile(log, "utf8").catch(() => "")).split("\n");
   const line = lines.findLast((text) => text.trim() !== "" && !/^(Node\.js v|\s)/.test(text));
-  return line === undefined ? "" : `; its last words: ${line.slice(0, 300)}`;
+  return line === undefined ? "" : `; its last words: ${line.slice(0, 300)}; the rest is in ${log}`;
 }

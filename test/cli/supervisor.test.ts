@@ -90,6 +90,20 @@ test("a server that ends at once is told of with the end of its log, and what wa
   assert.ok(!processes.some(isAlive));
 });
 
+test("of what ends by itself the last words are told, and where its log lies", async () => {
+  const lines: string[] = [];
+  const failing = service("failing", 'setTimeout(() => { console.error("no memory left"); process.exit(3); }, 100)');
+  const supervisor = new Supervisor(
+    [[failing]],
+    async () => {},
+    (line) => lines.push(line),
+  );
+  await supervisor.start(new AbortController().signal);
+  while (lines.length === 0) await sleep(10);
+  await supervisor.stop();
+  assert.match(lines[0]!, /^failing ended \(exit code 3\).*no memory left; the rest is in .*failing\.log$/);
+});
+
 test("a log that has grown too long is kept aside and starts anew", async () => {
   const { boundLog } = await import("../../infra/servers/service.js");
   const log = join(root, "long.log");
