@@ -30,16 +30,10 @@ function activationsOf(engine: Engine, { plan }: HostedRows, layer: number): Act
  * shared buffers, in turn, and are added up by their owners when the next layer has been computed. So nobody waits for who
  * is less than a layer behind; and who has arrived with a layer has added up the one two above it, whose buffer is next.
  */
-export async function blocksBackward(
-  engine: Engine,
-  rows: readonly HostedRows[],
-  batch: MicroBatchPlan,
-  of: MicroBatchOf,
-  embedding: EmbeddingSums,
-): Promise<void> {
-  const { layers } = engine.config;
+export async function blocksBackward(engine: Engine, rows: readonly HostedRows[], batch: MicroBatchPlan, of: MicroBatchOf): Promise<void> {
+  const { config, embedding } = engine;
   let above: { readonly layer: number; readonly arrival: number } | null = null;
-  for (let layer = layers - 1; layer >= 0; layer--) {
+  for (let layer = config.layers - 1; layer >= 0; layer--) {
     for (const row of rows) {
       engine.control.at(row.plan.shard);
       await blockBackward(engine, row, layer, slopesOf(engine, layer, row.plan.shard));
@@ -155,49 +149,4 @@ function reduceFinalNorm(engine: Engine, batch: MicroBatchPlan, of: MicroBatchOf
         of.count,
       );
     });
-}
-
-/** The embedding's gradient travels as the rows that were touched; owners add up those of their words, in the order of shards and positions. */
-export class EmbeddingSums {
-  private readonly sums = new Map<number, Float64Array>();
-
-  /** Gives every hosted row's gradient to all. */
-  share(engine: Engine, rows: readonly HostedRows[]): void {
-    const shared = engine.view(engine.layout.embeddingGradients);
-    for (const { plan, gradient } of rows) shared.set(gradient, plan.firstToken * engine.config.width);
-  }
-
-  /** Adds up what belongs to the hosted owners, when all have shared theirs. */
-  add(engine: Engine, batch: MicroBatchPlan): void {
-    const D = engine.config.width;
-    const shared = engine.view(engine.layout.embeddingGradients);
-    const started = performance.now();
-    const owned = engine.owners.map((owner) => owner.slice("transformer.wte.weight"));
-    const first = owned[0]!.firstRow;
-    const end = owned.at(-1)!.firstRow + owned.at(-1)!.rows;
-    let token = 0;
-    for (const { rows: batchRows } of batch.shards)
-      for (const { inputIds } of batchRows)
-        for (const id of inputIds) {
-          if (id >= first && id < end) this.addRow(id, shared, token * D, D);
-          token++;
-        }
-    engine.spend("reduction", started);
-  }
-
-  private addRow(id: number, gradients: Float32Array, offset: number, D: number): void {
-    let sum = this.sums.get(id);
-    if (sum === undefined) this.sums.set(id, (sum = new Float64Array(D)));
-    for (let i = 0; i < D; i++) sum[i]! += gradients[offset + i]!;
-  }
-
-  /** Rounds the step's sums into the owners' gradients; words that no row has get zero. */
-  finish(engine: Engine): void {
-    const D = engine.config.width;
-    for (const owner of engine.owners) {
-      const { gradient, firstRow, rows } = owner.slice("transformer.wte.weight");
-      gradient.fill(0);
-      for (const [id, sum] of this.sums) if (id >= firstRow && id < firstRow + rows) gradient.set(sum, (id - firstRow) * D);
-    }
-  }
 }

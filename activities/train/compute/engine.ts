@@ -10,6 +10,7 @@ import { sizeOf, sliceOf } from "../../../core/parallel/slices.js";
 import type { createSession, Session } from "../../../infra/onnx/session.js";
 import type { Control, Directive } from "./control.js";
 import type { TimeSpent } from "../types.js";
+import { EmbeddingSums } from "./embedding.js";
 import { Owner } from "./owner.js";
 
 /** What the parts of a step work on: the shared memory, the sessions, and the shards that this worker hosts. */
@@ -35,6 +36,7 @@ export class Engine {
   readonly shards: number;
   readonly hosted: readonly number[];
   readonly owners: readonly Owner[];
+  readonly embedding = new EmbeddingSums();
   /** shards that own a slice of the vocabulary: all, unless it has fewer words */
   readonly headShards: readonly number[];
   readonly sessions: Sessions;

@@ -3,7 +3,7 @@ import { IGNORED } from "../../../core/data/tokens.js";
 import { UserError } from "../../../core/errors.js";
 import { adamwStep } from "../../../core/model/adamw.js";
 import type { MicroBatchPlan, StepPlan } from "../../../core/parallel/plan.js";
-import { blocksBackward, blocksForward, EmbeddingSums } from "./blocks.js";
+import { blocksBackward, blocksForward } from "./blocks.js";
 import type { Engine } from "./engine.js";
 import { head, headToBlocks, shareHidden, type MicroBatchOf } from "./head.js";
 import { allFinite, sumOfSquares } from "./sums.js";
@@ -64,31 +64,25 @@ function isFinite({ loss, norm }: Totals): boolean {
 
 /** Leaves the step's gradient with its owners. `bad`, where given, collects the shards whose loss or gradient isn't finite. */
 async function gradients(engine: Engine, plan: StepPlan, bad: Set<number> | null): Promise<Totals> {
-  const embedding = new EmbeddingSums();
+  engine.embedding.clear();
   let loss = 0;
   for (const [index, batch] of plan.microBatches.entries()) {
     const of: MicroBatchOf = { index, count: plan.microBatches.length, labels: plan.positions };
-    for (const value of await microBatch(engine, batch, of, embedding, bad)) loss += value;
+    for (const value of await microBatch(engine, batch, of, bad)) loss += value;
   }
-  embedding.finish(engine);
+  engine.embedding.finish(engine);
   return { loss: loss / plan.positions, norm: norm(engine) };
 }
 
 /** Returns the loss of each position, the same for every worker. */
-async function microBatch(
-  engine: Engine,
-  batch: MicroBatchPlan,
-  of: MicroBatchOf,
-  embedding: EmbeddingSums,
-  bad: Set<number> | null,
-): Promise<Float64Array> {
+async function microBatch(engine: Engine, batch: MicroBatchPlan, of: MicroBatchOf, bad: Set<number> | null): Promise<Float64Array> {
   const rows = batch.shards.filter(({ shard }) => engine.hosted.includes(shard)).map((plan) => engine.embed(plan));
   await blocksForward(engine, rows);
   await shareHidden(engine, rows);
   engine.barrier();
   const losses = await head(engine, batch, targetsOf(batch), of);
   await headToBlocks(engine, rows);
-  await blocksBackward(engine, rows, batch, of, embedding);
+  await blocksBackward(engine, rows, batch, of);
   if (bad !== null) findBad(engine, batch, losses, bad);
   return losses;
 }
