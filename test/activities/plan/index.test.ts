@@ -60,7 +60,7 @@ test("a run that can work here gets what depends on the place", async () => {
   assert.equal(planned.config.publish.target, "s3://bucket/models");
   assert.equal(planned.host, "here");
   assert.deepEqual(planned.searchAttributes, ["RoslinStage"]);
-  assert.match(planned.notes[0]!, /^6050\.9 million parameters; training takes at least 110\.9 GB of memory/);
+  assert.match(planned.notes[0]!, /^6050\.9 million parameters; training takes at least 117\.3 GB of memory/);
 });
 
 test("a laptop hears all that it lacks, need against have", async () => {
@@ -76,7 +76,7 @@ test("a laptop hears all that it lacks, need against have", async () => {
   await assert.rejects(plan(laptop, config, context), (error: unknown) => {
     assert.ok(error instanceof UserError);
     assert.match(error.message, /^4 things are in the way/);
-    assert.match(error.message, /too little memory.*need=110\.9 GB, have=16\.0 GB/);
+    assert.match(error.message, /too little memory.*need=117\.3 GB, have=16\.0 GB/);
     assert.match(error.message, /too little room.*need=290\.4 GB, have=100\.0 GB/);
     assert.match(error.message, /the bucket does not exist/);
     assert.match(error.message, /too few GPU workers.*need=1, have=0/);
