@@ -66,8 +66,11 @@ async function goAndStop(request: StageRequest, settings: S3Settings & { readonl
     return null;
   });
   const how = { ...context(stop.signal), abandoned: () => abandoned };
-  await assert.rejects(go(request, { ...settings, endpoint: proxy.endpoint }, how), /stopped by the test/);
-  await proxy.stop();
+  try {
+    await assert.rejects(go(request, { ...settings, endpoint: proxy.endpoint }, how), /stopped by the test/);
+  } finally {
+    await proxy.stop();
+  }
 }
 
 const denied: Refusal = { status: 403, code: "AccessDenied" };
