@@ -23,7 +23,7 @@ for (const name of REFERENCES)
     assertClose(metrics["losses"] as number[], expected.training_losses, 1e-5);
     assertClose(metrics["gradientNorms"] as number[], expected.gradient_norms_before_clipping, 1e-5);
     const model = fileURLToPath(outputs[0]!.uri);
-    assertSameTensors(readTensors(join(model, "model.safetensors")), tensors("expected-after-20-steps.safetensors"), 1e-4);
+    assertSameTensors(readTensors(join(model, "model.safetensors")), tensors("expected-after-20-steps.safetensors"), 6e-5);
     assert.equal((JSON.parse(await readFile(join(model, "config.json"), "utf8")) as { use_cache: boolean }).use_cache, true);
     assert.equal((await trainLocally(trainDeps, request, 1, context())).reused, true, "whatever the number of workers");
   });

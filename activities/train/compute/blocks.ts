@@ -46,11 +46,17 @@ export async function blocksBackward(engine: Engine, rows: readonly HostedRows[]
   embedding.add(engine, batch);
 }
 
+/** The shared buffer for a shard's gradients of a layer. */
+function gradientsOf(engine: Engine, layer: number, shard: number): Float32Array {
+  const { blockGradients } = engine.layout;
+  return engine.view(blockGradients[layer % blockGradients.length]![shard]!);
+}
+
 /** Where a shard's gradients of a layer's weights go, by `d.<name>`. */
 function slopesOf(engine: Engine, layer: number, shard: number): Record<string, Tensor> {
   const { config, layout } = engine;
   const prefix = `transformer.h.${layer}.`;
-  const slot = engine.view(layout.blockGradients[layer % layout.blockGradients.length]![shard]!);
+  const slot = gradientsOf(engine, layer, shard);
   return Object.fromEntries(
     blockWeights(config, layer).map(({ name, shape }, index) => {
       const offset = layout.blockOffsets[index]!;
@@ -64,7 +70,7 @@ function reduceBlock(engine: Engine, layer: number, arrival: number, batch: Micr
   const { config, layout } = engine;
   engine.wait(arrival);
   const started = performance.now();
-  const sources = batch.shards.map(({ shard }) => engine.view(layout.blockGradients[layer % layout.blockGradients.length]![shard]!));
+  const sources = batch.shards.map(({ shard }) => gradientsOf(engine, layer, shard));
   for (const owner of engine.owners)
     blockWeights(config, layer).forEach(({ name }, index) => {
       const slice = owner.slice(name);

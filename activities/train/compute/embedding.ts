@@ -14,7 +14,7 @@ export class EmbeddingSums {
 
   /** Forgets a step that is computed once more. */
   clear(): void {
-    this.spare.push(...this.sums.values());
+    for (const sum of this.sums.values()) this.spare.push(sum);
     this.sums.clear();
   }
 
