@@ -2,7 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TokenRow, TokenSplit } from "../core/data/tokens.js";
 import { CorruptError, UserError } from "../core/errors.js";
-import { decodeChunk, parseTokenIndex, TOKEN_INDEX, type TokenIndex } from "../core/format/token-shards.js";
+import { decodeChunk } from "../core/format/token-chunk.js";
+import { parseTokenIndex, TOKEN_INDEX, type TokenIndex } from "../core/format/token-shards.js";
 import { sha256 } from "./files.js";
 
 /** A tokenized dataset, loaded. */

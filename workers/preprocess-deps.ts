@@ -13,7 +13,7 @@ export function preprocessDeps(threads: number | null = null): PreprocessDepende
   return {
     files: { writeFileAtomic, lock, artifactOf },
     readRows,
-    startThread: (input) => new Worker(new URL("tokenize-thread.js", import.meta.url), { workerData: input }),
+    startThread: (directory) => new Worker(new URL("tokenize-thread.js", import.meta.url), { workerData: directory }),
     directoryDigest,
     threads: threads ?? Math.min(MOST_THREADS, availableParallelism()),
   };

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { tokenizeOrders, type TokenizeInput } from "../activities/preprocess/tokenize.js";
+import { tokenizeOrders } from "../activities/preprocess/tokenize.js";
 import { writeFileAtomic } from "../infra/files.js";
 
 /** Entry of a thread of preprocessing. */
-tokenizeOrders({ writeFileAtomic }, workerData as TokenizeInput, parentPort!);
+tokenizeOrders({ writeFileAtomic }, workerData as string, parentPort!);

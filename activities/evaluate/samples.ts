@@ -1,5 +1,5 @@
 import { END_KEY, RESPONSE_KEY, responseIn } from "../../core/data/prompt.js";
-import type { Tokenizer } from "../../core/data/tokenizer.js";
+import type { Decoder } from "../../core/data/tokenizer.js";
 import type { SampleTask } from "./plan.js";
 
 /** New tokens of a sample, at most. */
@@ -19,7 +19,7 @@ export interface Sample {
 }
 
 /** Takes tokens until the end key has been said or there are enough. */
-export async function takeResponse(tokens: AsyncIterable<number>, tokenizer: Tokenizer | null): Promise<number[]> {
+export async function takeResponse(tokens: AsyncIterable<number>, tokenizer: Decoder | null): Promise<number[]> {
   const ids: number[] = [];
   for await (const id of tokens) {
     ids.push(id);
@@ -33,7 +33,7 @@ export function describeSample(
   { row, prompt, expected }: SampleTask,
   base: readonly number[],
   tuned: readonly number[],
-  tokenizer: Tokenizer | null,
+  tokenizer: Decoder | null,
 ): Sample {
   if (tokenizer === null) return { row, prompt, expected, base, tuned };
   const text = tokenizer.decode(prompt);

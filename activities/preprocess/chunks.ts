@@ -4,7 +4,7 @@ import { errorNamed } from "../../core/errors.js";
 import type { RowBatch, SourceRow } from "../../infra/dataset/row.js";
 import type { StageContext } from "../stage.js";
 import type { RuleChoice } from "./rule.js";
-import type { ChunkAnswer, ChunkOrder, MadeChunk } from "./tokenize.js";
+import type { ChunkAnswer, ChunkOrder, MadeChunk, ThreadOrder } from "./tokenize.js";
 
 /** What of the source one file holds at most: what a kill can cost, and what lies in memory, for each thread. Huge rows make for fewer. */
 const CHUNK = { rows: 4096, characters: 32 << 20 };
@@ -13,29 +13,30 @@ const ORDERS = 2;
 const REPORT_MS = 500;
 
 /** Starts a thread that works as `tokenizeOrders` does. */
-export type StartThread = (rule: RuleChoice) => Worker;
+export type StartThread = () => Worker;
 
 /** Makes a chunk file and its record of every few thousand rows of the source, in `threads` threads; chunks that are finished stay. */
 export async function tokenizeChunks(
   batches: AsyncIterable<RowBatch>,
   context: StageContext,
   threads: number,
-  chooseRule: (first: RowBatch) => RuleChoice,
+  chooseRule: (first: RowBatch) => Promise<RuleChoice>,
   startThread: StartThread,
 ): Promise<MadeChunk[]> {
   let pool: Pool | null = null;
   let [seen, read] = [0, 1];
   const report = reporter(context);
   try {
-    const begin = (first: RowBatch): void => {
-      const rule = chooseRule(first);
+    const begin = async (first: RowBatch): Promise<void> => {
+      // threads come up while the tokenizer is read
       pool = new Pool(
         threads,
         Math.ceil(first.rows.length / first.read / CHUNK.rows),
-        () => startThread(rule),
+        startThread,
         (done) => report(done, seen, read),
         context.signal,
       );
+      pool.agree(await chooseRule(first));
     };
     for await (const { read: share, ...order } of chunked(batches, begin)) {
       [seen, read] = [order.first + order.rows.length, share];
@@ -77,6 +78,7 @@ class Pool {
   private readonly hands: { readonly worker: Worker; orders: number }[] = [];
   private readonly made: MadeChunk[] = [];
   private given = 0;
+  private rule: RuleChoice | null = null;
   private failure: Error | null = null;
   private wake: () => void = () => undefined;
   private readonly most: number;
@@ -95,6 +97,12 @@ class Pool {
     for (let count = 0; count < Math.max(1, Math.min(threads, chunks)); count++) this.add();
   }
 
+  /** Tells all threads, and those that will come, how rows become tokens. */
+  agree(rule: RuleChoice): void {
+    this.rule = rule;
+    for (const { worker } of this.hands) tell(worker, { rule });
+  }
+
   /** Hands a chunk to the thread with the least to do, when there is one with room. */
   async give(order: ChunkOrder): Promise<void> {
     for (;;) {
@@ -103,7 +111,7 @@ class Pool {
       if (hand.orders < ORDERS) {
         this.given++;
         hand.orders++;
-        hand.worker.postMessage(order);
+        tell(hand.worker, order);
         return;
       }
       await this.news();
@@ -125,6 +133,7 @@ class Pool {
   private add(): void {
     const hand = { worker: this.start(), orders: 0 };
     this.hands.push(hand);
+    if (this.rule !== null) tell(hand.worker, { rule: this.rule });
     hand.worker.on("message", (answer: ChunkAnswer) => {
       if (answer.kind === "failed") this.failure ??= errorNamed(answer.name, answer.message);
       else {
@@ -153,13 +162,17 @@ class Pool {
   }
 }
 
+function tell(worker: Worker, order: ThreadOrder): void {
+  worker.postMessage(order);
+}
+
 interface SourceChunk extends ChunkOrder {
   /** share of the source read so far */
   readonly read: number;
 }
 
 /** Rows regrouped into chunks that depend on the rows alone, whatever the batches; `begin` sees the first batch that has rows before all. */
-async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatch) => void): AsyncGenerator<SourceChunk> {
+async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatch) => Promise<void>): AsyncGenerator<SourceChunk> {
   let rows: SourceRow[] = [];
   let [number, first, characters] = [0, 0, 0];
   let begun = false;
@@ -167,7 +180,7 @@ async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatc
   for await (const batch of batches) {
     last = batch;
     if (!begun && batch.rows.length > 0) {
-      begin(batch);
+      await begin(batch);
       begun = true;
     }
     for (const row of batch.rows) {
@@ -181,7 +194,7 @@ async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatc
       rows = [];
     }
   }
-  if (!begun) begin(last);
+  if (!begun) await begin(last);
   if (rows.length > 0) yield { number, first, rows, read: 1 };
 }
 

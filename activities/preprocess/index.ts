@@ -8,15 +8,14 @@ import { runStage, type StageContext, type StageDefinition, type StageFiles, typ
 import { tokenizeChunks } from "./chunks.js";
 import { finish } from "./finish.js";
 import { chooseRule, readJson } from "./rule.js";
-import type { TokenizeInput } from "./tokenize.js";
 
 /** What preprocessing is handed. */
 export interface PreprocessDependencies {
   readonly files: StageFiles;
   /** infra's `readRows` */
   readRows(path: string, signal: AbortSignal): AsyncIterable<RowBatch>;
-  /** Starts a thread that works as `tokenizeOrders` does. */
-  startThread(input: TokenizeInput): Worker;
+  /** Starts a thread that works as `tokenizeOrders` does, in the stage's directory. */
+  startThread(directory: string): Worker;
   /** infra's */
   directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
   /** so many threads make tokens; what they make does not depend on it */
@@ -42,9 +41,7 @@ export async function preprocess(dependencies: PreprocessDependencies, request: 
     const { maxLength } = request.config.preprocess;
     const batches = dependencies.readRows(dataset, context.signal);
     const choose = (first: RowBatch) => chooseRule(first, { dataset, maxLength, config, tokenizerFile });
-    const chunks = await tokenizeChunks(batches, context, dependencies.threads, choose, (rule) =>
-      dependencies.startThread({ rule, directory }),
-    );
+    const chunks = await tokenizeChunks(batches, context, dependencies.threads, choose, () => dependencies.startThread(directory));
     const tokenized = chunks.reduce((sum, chunk) => sum + chunk.tokenized, 0);
     const { tokens, stats } = await finish(dependencies, directory, chunks, request);
     const seconds = (performance.now() - started) / 1000;

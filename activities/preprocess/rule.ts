@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { alpacaRule, tokenRule, type RowRule } from "../../core/data/row-rules.js";
+import type { EncoderTables } from "../../core/data/encoder.js";
+import { checkResponseKey } from "../../core/data/row-rules.js";
 import { createTokenizer } from "../../core/data/tokenizer.js";
 import { UserError } from "../../core/errors.js";
 import type { GptjConfig } from "../../core/model/config.js";
@@ -15,7 +16,7 @@ export type RuleChoice =
       readonly padId: number;
       /** tokens at which rows are cut */
       readonly maxLength: number;
-      readonly tokenizerFile: string;
+      readonly tables: EncoderTables;
     };
 
 /** What decides how rows become tokens. */
@@ -26,26 +27,26 @@ export interface RuleSettings {
   readonly tokenizerFile: string;
 }
 
-/** Chooses by the columns of the first rows; UserError naming columns found and expected when they are neither kind. */
-export function chooseRule(first: RowBatch, { dataset, maxLength, config, tokenizerFile }: RuleSettings): RuleChoice {
+/**
+ * Chooses by the columns of the first rows; UserError naming columns found and expected when they are neither kind, and where the
+ * model's tokenizer is missing or of another kind. Rows that are tokens already need none.
+ */
+export async function chooseRule(first: RowBatch, { dataset, maxLength, config, tokenizerFile }: RuleSettings): Promise<RuleChoice> {
   const { vocabulary, positions, eosTokenId: padId } = config;
   const has = (...names: readonly string[]): boolean => names.every((name) => first.columns.includes(name));
   if (has("input_ids", "labels")) return { kind: "tokens", vocabulary, positions };
-  if (has("instruction", "output"))
+  if (has("instruction", "output")) {
+    const tokenizer = createTokenizer(await readJson(tokenizerFile), tokenizerFile);
+    checkResponseKey(tokenizer);
     // a longer row could not be trained on, so a small model cuts earlier
-    return { kind: "alpaca", vocabulary, padId, maxLength: Math.min(maxLength, positions), tokenizerFile };
+    return { kind: "alpaca", vocabulary, padId, maxLength: Math.min(maxLength, positions), tables: tokenizer.tables };
+  }
   const problem = first.rows.flatMap((row) => ("problem" in row ? [row.problem] : []))[0];
   throw new UserError("the dataset is not in Alpaca's format", {
     dataset,
     expected: "columns instruction, output and perhaps input; or input_ids and labels",
     got: first.columns.length > 0 ? `columns ${first.columns.slice(0, 20).join(", ")}` : (problem ?? "no rows"),
   });
-}
-
-/** The rule that was chosen; UserError where the model's tokenizer is missing or of another kind. Rows that are tokens already need none. */
-export async function openRule(choice: RuleChoice): Promise<RowRule> {
-  if (choice.kind === "tokens") return tokenRule(choice);
-  return alpacaRule(createTokenizer(await readJson(choice.tokenizerFile), choice.tokenizerFile), choice, choice.maxLength);
 }
 
 /** Reads a JSON file of the model; UserError where it is missing or none. */

@@ -1,20 +1,17 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { createEncoder } from "../../core/data/encoder.js";
 import { lossTokens } from "../../core/data/mask.js";
-import type { RowRule } from "../../core/data/row-rules.js";
+import { alpacaRule, tokenRule, type RowRule } from "../../core/data/row-rules.js";
 import { messageOf } from "../../core/errors.js";
-import { decodeChunk, encodeChunk } from "../../core/format/token-shards.js";
+import { decodeChunk, encodeChunk } from "../../core/format/token-chunk.js";
 import type { SourceRow } from "../../infra/dataset/row.js";
 import type { StageFiles } from "../stage.js";
-import { openRule, type RuleChoice } from "./rule.js";
+import type { RuleChoice } from "./rule.js";
 
-/** What a tokenizing thread is started with. */
-export interface TokenizeInput {
-  readonly rule: RuleChoice;
-  /** the stage's */
-  readonly directory: string;
-}
+/** What a tokenizing thread is told: first how rows become tokens, then rows. */
+export type ThreadOrder = { readonly rule: RuleChoice } | ChunkOrder;
 
 /** Rows to be made a chunk file of, unless it is there. */
 export interface ChunkOrder {
@@ -60,19 +57,29 @@ export interface ChunkRecord {
 export const DIGEST_BYTES = 16;
 
 interface Port {
-  on(event: "message", heard: (order: ChunkOrder) => void): unknown;
+  on(event: "message", heard: (order: ThreadOrder) => void): unknown;
   postMessage(answer: ChunkAnswer): void;
 }
 
-/** A thread's work: a chunk file and then its record for every order; finished chunks are kept as they are. Several orders may be under way: one is written while the next is computed. */
-export function tokenizeOrders(files: Pick<StageFiles, "writeFileAtomic">, { rule, directory }: TokenizeInput, port: Port): void {
-  const opened = openRule(rule);
-  const failed = (error: unknown): void =>
-    port.postMessage({ kind: "failed", name: error instanceof Error ? error.name : "Error", message: messageOf(error) });
-  opened.catch(failed);
+/**
+ * A thread's work: a chunk file and then its record, in the stage's directory, for every order; finished chunks are kept as they
+ * are. Several orders may be under way: one is written while the next is computed.
+ */
+export function tokenizeOrders(files: Pick<StageFiles, "writeFileAtomic">, directory: string, port: Port): void {
+  let rule: RowRule;
   port.on("message", (order) => {
-    opened.then((ready) => makeChunk(files, directory, ready, order)).then((chunk) => port.postMessage({ kind: "made", chunk }), failed);
+    if ("rule" in order) rule = openRule(order.rule);
+    else
+      makeChunk(files, directory, rule, order).then(
+        (chunk) => port.postMessage({ kind: "made", chunk }),
+        (error: unknown) =>
+          port.postMessage({ kind: "failed", name: error instanceof Error ? error.name : "Error", message: messageOf(error) }),
+      );
   });
+}
+
+function openRule(choice: RuleChoice): RowRule {
+  return choice.kind === "tokens" ? tokenRule(choice) : alpacaRule(createEncoder(choice.tables), choice, choice.maxLength);
 }
 
 async function makeChunk(
@@ -99,20 +106,23 @@ function tokenizeRows(
   first: number,
   rule: RowRule,
 ): { bytes: Uint8Array } & Omit<ChunkRecord, "file" | "sha256" | "bytes"> {
-  const kept = [];
-  const rejects = [];
-  let dropped = 0;
-  let truncated = 0;
-  for (const [index, source] of rows.entries()) {
-    const row = first + index;
-    const outcome = "problem" in source ? ({ kind: "rejected", reason: source.problem } as const) : rule(source.fields);
-    if (outcome.kind === "kept") {
-      kept.push({ source: row, inputIds: outcome.inputIds, labels: outcome.labels });
-      if (outcome.truncated) truncated++;
-    } else if (outcome.kind === "dropped") dropped++;
-    else rejects.push({ row, reason: outcome.reason });
+  let [kept, dropped, truncated] = [0, 0, 0];
+  const rejects: { row: number; reason: string }[] = [];
+  // one row at a time: the next one's tokens take the place of the last one's
+  function* keptRows() {
+    for (const [index, source] of rows.entries()) {
+      const row = first + index;
+      const outcome = "problem" in source ? ({ kind: "rejected", reason: source.problem } as const) : rule(source.fields);
+      if (outcome.kind === "kept") {
+        yield { source: row, inputIds: outcome.inputIds, labels: outcome.labels };
+        kept++;
+        if (outcome.truncated) truncated++;
+      } else if (outcome.kind === "dropped") dropped++;
+      else rejects.push({ row, reason: outcome.reason });
+    }
   }
-  return { bytes: encodeChunk(kept), rows: rows.length, kept: kept.length, dropped, truncated, rejects };
+  const bytes = encodeChunk(keptRows());
+  return { bytes, rows: rows.length, kept, dropped, truncated, rejects };
 }
 
 function measure(bytes: Uint8Array, file: string): Pick<MadeChunk, "lengths" | "losses" | "digests"> {

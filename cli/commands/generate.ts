@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { END_KEY, promptOf } from "../../core/data/prompt.js";
-import { createTokenizer, type Tokenizer } from "../../core/data/tokenizer.js";
+import { createTokenizer, type Decoder } from "../../core/data/tokenizer.js";
 import { UserError } from "../../core/errors.js";
 import { parseGptjConfig } from "../../core/model/config.js";
 import { openInference } from "../../infra/inference/open.js";
@@ -95,7 +95,7 @@ async function* limit(tokens: AsyncIterable<number>, most: number): AsyncGenerat
 }
 
 /** The text of tokens as far as it surely stands before the end key: what might belong to it, or to the blank before it, is held back. */
-export async function* sayable(tokens: AsyncIterable<number>, tokenizer: Tokenizer): AsyncGenerator<string> {
+export async function* sayable(tokens: AsyncIterable<number>, tokenizer: Decoder): AsyncGenerator<string> {
   const next = tokenizer.stream();
   let held = "";
   for await (const token of tokens) {

@@ -1,69 +1,81 @@
 /** Byte-pair merges of one word: always the merge of lowest rank next, the leftmost first. */
 
+/** Numbers that a slot holds: the pair that is joined (-1: the slot is free), the rank of the merge, and the id that it makes. */
+const SLOT = 4;
+
 /** Merges by the pair of ids that they join: an open-addressing table, for a Map keyed by such large numbers is slow. */
 export class MergeTable {
-  private readonly lefts: Int32Array;
-  private readonly rights: Int32Array;
-  private readonly ranks: Int32Array;
+  /** [slots x SLOT] together, for they are asked for together; a power of two of slots */
+  readonly slots: Int32Array;
   private readonly mask: number;
-  /** [merge] id that a merge makes, by rank */
-  readonly results: Int32Array;
+  private merges = 0;
 
-  constructor(merges: readonly (readonly [left: number, right: number, result: number])[]) {
-    const size = 2 ** Math.ceil(Math.log2(Math.max(2, merges.length * 2)));
-    this.mask = size - 1;
-    this.lefts = new Int32Array(size).fill(-1);
-    this.rights = new Int32Array(size);
-    this.ranks = new Int32Array(size);
-    this.results = Int32Array.from(merges, ([, , result]) => result);
-    merges.forEach(([left, right], rank) => {
-      const at = this.slot(left, right);
-      this.lefts[at] = left;
-      this.rights[at] = right;
-      this.ranks[at] = rank;
-    });
+  /** Of a table's slots. */
+  constructor(slots: Int32Array) {
+    this.slots = slots;
+    this.mask = slots.length / SLOT - 1;
+  }
+
+  /** An empty table for up to `most` merges. */
+  static for(most: number): MergeTable {
+    return new MergeTable(new Int32Array(SLOT * 2 ** Math.ceil(Math.log2(Math.max(2, most * 2)))).fill(-1));
+  }
+
+  /** Adds a merge, which ranks behind those that are there. */
+  add(left: number, right: number, result: number): void {
+    this.slots.set([left, right, this.merges++, result], this.slot(left, right));
   }
 
   /** Rank of the merge of two ids; -1 when there is none. */
   rank(left: number, right: number): number {
-    const at = this.slot(left, right);
-    return this.lefts[at] === -1 ? -1 : this.ranks[at]!;
+    return this.slots[this.slot(left, right) + 2]!;
+  }
+
+  /** The id that the merge of two ids makes. */
+  result(left: number, right: number): number {
+    return this.slots[this.slot(left, right) + 3]!;
   }
 
   /** Where the pair is, or would be put. */
   private slot(left: number, right: number): number {
-    let at = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) >>> 7;
-    for (at &= this.mask; this.lefts[at] !== -1 && (this.lefts[at] !== left || this.rights[at] !== right);) at = (at + 1) & this.mask;
-    return at;
+    let slot = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) >>> 7;
+    for (slot &= this.mask; ; slot = (slot + 1) & this.mask) {
+      const known = this.slots[slot * SLOT]!;
+      if (known === -1 || (known === left && this.slots[slot * SLOT + 1] === right)) return slot * SLOT;
+    }
   }
 }
 
 /** Up to this many symbols a plain search for the lowest rank beats a heap. */
 const SHORT = 48;
+/** [SHORT] rank of the merge of each symbol with its right neighbour, or -1. */
+const ranks = new Int32Array(SHORT);
 
-/** The ids of a word after all merges; `symbols` holds the ids of its bytes and is used up. */
-export function mergeWord(symbols: number[], merges: MergeTable): number[] {
-  return symbols.length <= SHORT ? mergeShort(symbols, merges) : mergeLong(symbols, merges);
+/** Merges a word in place: the first `count` of `symbols` are the ids of its bytes, then its ids. Gives how many these are. */
+export function mergeWord(symbols: Int32Array, count: number, merges: MergeTable): number {
+  return count <= SHORT ? mergeShort(symbols, count, merges) : mergeLong(symbols, count, merges);
 }
 
-function mergeShort(symbols: number[], merges: MergeTable): number[] {
-  const ranks: number[] = [];
-  for (let i = 0; i + 1 < symbols.length; i++) ranks.push(merges.rank(symbols[i]!, symbols[i + 1]!));
+function mergeShort(symbols: Int32Array, count: number, merges: MergeTable): number {
+  let last = count - 1;
+  for (let i = 0; i < last; i++) ranks[i] = merges.rank(symbols[i]!, symbols[i + 1]!);
   for (;;) {
     let best = -1;
-    for (let i = 0; i < ranks.length; i++) if (ranks[i]! >= 0 && (best < 0 || ranks[i]! < ranks[best]!)) best = i;
-    if (best < 0) return symbols;
-    symbols[best] = merges.results[ranks[best]!]!;
-    symbols.splice(best + 1, 1);
-    ranks.splice(best, 1);
-    if (best < ranks.length) ranks[best] = merges.rank(symbols[best]!, symbols[best + 1]!);
+    for (let i = 0; i < last; i++) if (ranks[i]! >= 0 && (best < 0 || ranks[i]! < ranks[best]!)) best = i;
+    if (best < 0) return last + 1;
+    symbols[best] = merges.result(symbols[best]!, symbols[best + 1]!);
+    for (let i = best + 1; i < last; i++) {
+      symbols[i] = symbols[i + 1]!;
+      ranks[i - 1] = ranks[i]!;
+    }
+    last--;
+    if (best < last) ranks[best] = merges.rank(symbols[best]!, symbols[best + 1]!);
     if (best > 0) ranks[best - 1] = merges.rank(symbols[best - 1]!, symbols[best]!);
   }
 }
 
 /** The same by a linked list and a heap of candidates, so that a word of a megabyte takes a second, not a day. */
-function mergeLong(symbols: number[], merges: MergeTable): number[] {
-  const count = symbols.length;
+function mergeLong(symbols: Int32Array, count: number, merges: MergeTable): number {
   const next = Int32Array.from({ length: count }, (_, i) => i + 1);
   const before = Int32Array.from({ length: count }, (_, i) => i - 1);
   const heap = new Heap();
@@ -80,7 +92,7 @@ function mergeLong(symbols: number[], merges: MergeTable): number[] {
     const right = next[left]!;
     // a candidate is stale when one of its symbols has merged with another since
     if (symbols[left]! < 0 || right >= count || merges.rank(symbols[left]!, symbols[right]!) !== rank) continue;
-    symbols[left] = merges.results[rank]!;
+    symbols[left] = merges.result(symbols[left]!, symbols[right]!);
     symbols[right] = -1;
     const after = next[right]!;
     next[left] = after;
@@ -88,7 +100,9 @@ function mergeLong(symbols: number[], merges: MergeTable): number[] {
     offer(before[left]!);
     offer(left);
   }
-  return symbols.filter((id) => id >= 0);
+  const merged = symbols.subarray(0, count).filter((id) => id >= 0);
+  symbols.set(merged);
+  return merged.length;
 }
 
 /** A binary heap of numbers, the smallest on top. */

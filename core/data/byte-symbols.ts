@@ -3,10 +3,10 @@
 const printable = (byte: number): boolean => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
 
 /** [256] the character that stands for a byte: itself where it is printable, else one from U+0100 on. */
-export const SYMBOL_OF_BYTE: readonly string[] = Array.from({ length: 256 }, (_, byte) => {
-  const unprintableBefore = Array.from({ length: byte }, (_b, b) => b).filter((b) => !printable(b)).length;
-  return String.fromCharCode(printable(byte) ? byte : 256 + unprintableBefore);
-});
+export const SYMBOL_OF_BYTE: readonly string[] = (() => {
+  let unprintable = 0;
+  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(printable(byte) ? byte : 256 + unprintable++));
+})();
 
 const BYTE_OF_SYMBOL: ReadonlyMap<string, number> = new Map(SYMBOL_OF_BYTE.map((symbol, byte) => [symbol, byte]));
 

@@ -1,14 +1,16 @@
 import { IGNORED } from "./tokens.js";
 
-/**
- * Labels of a row: -100 up to and including the first occurrence of `key`, and wherever the token is `padId`;
- * else the token itself. Null when the key isn't there: without it nobody knows where the response starts.
- */
-export function responseLabels(ids: readonly number[], key: readonly number[], padId: number): number[] | null {
+/** Where the response starts: behind the first occurrence of `key`. Null when the key isn't there: without it nobody knows. */
+export function responseStart(ids: Int32Array, key: readonly number[]): number | null {
   let start = ids.indexOf(key[0]!);
   while (start >= 0 && !key.every((id, offset) => ids[start + offset] === id)) start = ids.indexOf(key[0]!, start + 1);
-  if (start < 0) return null;
-  return ids.map((id, at) => (at < start + key.length || id === padId ? IGNORED : id));
+  return start < 0 ? null : start + key.length;
+}
+
+/** Writes a row's labels: the tokens themselves from `start` on, -100 before it and wherever the token is `padId`. */
+export function maskRow(ids: Int32Array, start: number, padId: number, labels: Int32Array): void {
+  labels.fill(IGNORED, 0, start);
+  for (let at = start; at < ids.length; at++) labels[at] = ids[at] === padId ? IGNORED : ids[at]!;
 }
 
 /** How many tokens of a row are predicted and scored: labels are shifted by one, so the first never is. */

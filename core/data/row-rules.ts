@@ -1,12 +1,19 @@
 import { UserError } from "../errors.js";
-import { responseLabels } from "./mask.js";
+import { IdBuffer } from "./id-buffer.js";
+import { maskRow, responseStart } from "./mask.js";
 import { bodyOf, headOf, RESPONSE_KEY } from "./prompt.js";
+import type { Encoder } from "./encoder.js";
 import type { Tokenizer } from "./tokenizer.js";
 import { IGNORED } from "./tokens.js";
 
-/** What becomes of a row: tokens, nothing (an empty response), or a rejection with its reason. */
+/** What becomes of a row: tokens, which are valid until the rule sees its next row, nothing (an empty response), or a rejection with its reason. */
 export type RowOutcome =
-  | { readonly kind: "kept"; readonly inputIds: readonly number[]; readonly labels: readonly number[]; readonly truncated: boolean }
+  | {
+      readonly kind: "kept";
+      readonly inputIds: ArrayLike<number>;
+      readonly labels: ArrayLike<number>;
+      readonly truncated: boolean;
+    }
   | { readonly kind: "dropped" }
   | { readonly kind: "rejected"; readonly reason: string };
 
@@ -31,18 +38,19 @@ const rejected = (reason: string): RowOutcome => ({ kind: "rejected", reason });
 /** As Python strips: Unicode's white space and four control characters. */
 const EMPTY = /^[\p{White_Space}\x1c-\x1f]*$/u;
 
-/** The rule for Alpaca's rows: instruction, output and perhaps input become Dolly's prompt, cut at `maxLength` tokens. Throws UserError where model and tokenizer don't fit. */
-export function alpacaRule(
-  tokenizer: Tokenizer,
-  bounds: { readonly vocabulary: number; readonly padId: number },
-  maxLength: number,
-): RowRule {
-  const key = tokenizer.encode(RESPONSE_KEY);
-  if (tokenizer.decode(key) !== RESPONSE_KEY)
+/** Throws UserError where a tokenizer cannot write what `alpacaRule` looks for. */
+export function checkResponseKey(tokenizer: Tokenizer): void {
+  if (tokenizer.decode(tokenizer.encode(RESPONSE_KEY)) !== RESPONSE_KEY)
     throw new UserError("the model's tokenizer cannot write the response key: its vocabulary lacks bytes", {
       key: JSON.stringify(RESPONSE_KEY),
     });
-  const encodeRow = rowEncoder(tokenizer);
+}
+
+/** The rule for Alpaca's rows: instruction, output and perhaps input become Dolly's prompt, cut at `maxLength` tokens. */
+export function alpacaRule(encoder: Encoder, bounds: { readonly vocabulary: number; readonly padId: number }, maxLength: number): RowRule {
+  const key = encoder.encode(RESPONSE_KEY);
+  const encodeRow = rowEncoder(encoder);
+  const labels = new Int32Array(maxLength);
   return ({ instruction, input, output }) => {
     if (typeof instruction !== "string") return rejected(wrongType("instruction", instruction));
     if (typeof output !== "string" && output !== null) return rejected(wrongType("output", output));
@@ -52,14 +60,16 @@ export function alpacaRule(
     if (input?.isWellFormed() === false) return rejected(`input: ${TORN}`);
     if (output === null || EMPTY.test(output)) return { kind: "dropped" };
     const whole = encodeRow({ instruction, input: input ?? "", output });
-    const inputIds = whole.slice(0, maxLength);
-    const outside = inputIds.find((id) => id >= bounds.vocabulary);
-    if (outside !== undefined) return rejected(`token ${outside} is beyond the model's vocabulary of ${bounds.vocabulary}`);
-    const labels = responseLabels(inputIds, key, bounds.padId);
-    if (labels !== null) return { kind: "kept", inputIds, labels, truncated: whole.length > maxLength };
-    const cut = responseLabels(whole, key, bounds.padId) !== null;
+    const inputIds = whole.subarray(0, maxLength);
+    for (const id of inputIds)
+      if (id >= bounds.vocabulary) return rejected(`token ${id} is beyond the model's vocabulary of ${bounds.vocabulary}`);
+    const start = responseStart(whole, key);
+    if (start !== null && start <= maxLength) {
+      maskRow(inputIds, start, bounds.padId, labels);
+      return { kind: "kept", inputIds, labels: labels.subarray(0, inputIds.length), truncated: whole.length > maxLength };
+    }
     return rejected(
-      cut
+      start !== null
         ? `the prompt alone is longer than ${maxLength} tokens: its response is cut away`
         : "the tokenizer joins the response key with what follows it, so where the response starts is unknown",
     );
@@ -68,15 +78,21 @@ export function alpacaRule(
 
 /** Encodes a row's text; where the tokens of its head can't depend on what follows, they are made once. */
 function rowEncoder(
-  tokenizer: Tokenizer,
-): (row: { readonly instruction: string; readonly input: string; readonly output: string }) => number[] {
-  const heads = new Map(["", "input"].map((input) => [headOf(input), tokenizer.encode(headOf(input))]));
+  encoder: Encoder,
+): (row: { readonly instruction: string; readonly input: string; readonly output: string }) => Int32Array {
+  const heads = new Map(["", "input"].map((input) => [headOf(input), encoder.encode(headOf(input))]));
   // a head ends with a line feed: before a letter it is a word of its own, unless an added token joins them
-  const isApart = !tokenizer.added.some((token) => token.includes("\n"));
+  const isApart = !encoder.added.some((token) => token.includes("\n"));
+  const ids = new IdBuffer();
   return (row) => {
     const head = headOf(row.input);
-    if (!isApart || !/^[A-Za-z]/.test(row.instruction)) return tokenizer.encode(head + bodyOf(row));
-    return heads.get(head)!.concat(tokenizer.encode(bodyOf(row)));
+    ids.length = 0;
+    if (!isApart || !/^[A-Za-z]/.test(row.instruction)) encoder.append(head + bodyOf(row), ids);
+    else {
+      ids.append(heads.get(head)!);
+      encoder.append(bodyOf(row), ids);
+    }
+    return ids.view();
   };
 }
 

@@ -1,22 +1,23 @@
 import { UserError } from "../errors.js";
-import { MergeTable, mergeWord } from "./bpe.js";
+import { MergeTable } from "./bpe.js";
 import { bytesOfSymbols, SYMBOL_OF_BYTE } from "./byte-symbols.js";
+import { createEncoder, type Encoder, type EncoderTables } from "./encoder.js";
 import { parseTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
-import { WordCache } from "./word-cache.js";
-import { wordEnd } from "./words.js";
 
-/** Byte-level BPE, as GPT-2 and GPT-J have it. */
-export interface Tokenizer {
-  /** Ids of a text; nothing is added at its ends, and added tokens in it, such as <|endoftext|>, are found. */
-  encode(text: string): number[];
+/** The other half: texts of ids. */
+export interface Decoder {
   /** Text of ids; ids without a token say nothing, bytes that are no UTF-8 become U+FFFD. */
   decode(ids: ArrayLike<number>): string;
   /** Decodes ids as they come: each call returns the characters that are whole by now; without an id, what is left over. */
   stream(): (id?: number) => string;
-  /** The added tokens' texts. */
-  readonly added: readonly string[];
+}
+
+/** Byte-level BPE, as GPT-2 and GPT-J have it. */
+export interface Tokenizer extends Encoder, Decoder {
   /** Id of an added token or vocabulary entry, by its text. */
   idOf(token: string): number | undefined;
+  /** What an encoder like this one is made of. */
+  readonly tables: EncoderTables;
 }
 
 /** Makes a tokenizer of a parsed tokenizer.json; UserError when it is of another kind. `where` is the file's name. */
@@ -24,60 +25,26 @@ export function createTokenizer(json: unknown, where: string): Tokenizer {
   const parsed = parseTokenizerJson(json, where);
   const vocabulary = new Map(Object.entries(parsed.model.vocab));
   const added = new Map(parsed.added_tokens.map(({ content, id }) => [content, id]));
-  const merges = mergeTable(parsed, vocabulary, where);
   const unknown = parsed.model.unk_token == null ? undefined : vocabulary.get(parsed.model.unk_token);
-  const idOfByte = SYMBOL_OF_BYTE.map((symbol) => vocabulary.get(symbol) ?? unknown);
+  const tables: EncoderTables = {
+    idOfByte: Int32Array.from(SYMBOL_OF_BYTE, (symbol) => vocabulary.get(symbol) ?? unknown ?? -1),
+    merges: mergeTable(parsed, vocabulary, where).slots,
+    added: [...added],
+  };
   const bytesOf = tokenBytes(vocabulary, added);
-  const separators = separatorPattern([...added.keys()]);
-  const utf8 = new TextEncoder();
-  const cache = new WordCache();
-
-  const idsOfWord = (word: string): readonly number[] => {
-    // a byte that the vocabulary lacks is left out, as the Hugging Face library does
-    const symbols: number[] = [];
-    for (const byte of utf8.encode(word)) {
-      const id = idOfByte[byte];
-      if (id !== undefined) symbols.push(id);
-    }
-    return mergeWord(symbols, merges);
-  };
-
-  let units = new Uint16Array(1 << 12);
-  const addWords = (text: string, ids: number[]): void => {
-    if (text.length > units.length) units = new Uint16Array(text.length * 2);
-    for (let at = 0; at < text.length; at++) units[at] = text.charCodeAt(at);
-    for (let start = 0; start < text.length;) {
-      const end = wordEnd(units, start, text.length);
-      if (!cache.append(units, start, end, ids)) {
-        const made = idsOfWord(text.slice(start, end));
-        cache.add(units, start, end, made);
-        for (const id of made) ids.push(id);
-      }
-      start = end;
-    }
-  };
-
   const stream = (): ((id?: number) => string) => {
     const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-    return (id) => (id === undefined ? decoder.decode() : decoder.decode(bytesOf[id] ?? new Uint8Array(0), { stream: true }));
+    return (id) => (id === undefined ? decoder.decode() : decoder.decode(bytesOf(id), { stream: true }));
   };
 
   return {
-    encode(text) {
-      const ids: number[] = [];
-      for (const part of separators === null ? [text] : text.split(separators)) {
-        const addedId = added.get(part);
-        if (addedId !== undefined) ids.push(addedId);
-        else addWords(part, ids);
-      }
-      return ids;
-    },
+    ...createEncoder(tables),
     decode(ids) {
       const next = stream();
       return Array.from(ids, (id) => next(id)).join("") + next();
     },
     stream,
-    added: [...added.keys()],
+    tables,
     idOf: (token) => added.get(token) ?? vocabulary.get(token),
   };
 }
@@ -89,25 +56,19 @@ function mergeTable({ model }: TokenizerJson, vocabulary: ReadonlyMap<string, nu
       throw new UserError("a merge in tokenizer.json names a token that the vocabulary lacks", { file: where, merge, token });
     return found;
   };
-  return new MergeTable(
-    model.merges.map((merge, index) => {
-      const [left, right] = typeof merge === "string" ? (merge.split(" ") as [string, string]) : merge;
-      return [id(left, index), id(right, index), id(left + right, index)] as const;
-    }),
-  );
+  const table = MergeTable.for(model.merges.length);
+  model.merges.forEach((merge, rank) => {
+    const [left, right] = typeof merge === "string" ? (merge.split(" ") as [string, string]) : merge;
+    table.add(id(left, rank), id(right, rank), id(left + right, rank));
+  });
+  return table;
 }
 
-/** [id] the bytes of each token; holes where no token has the id. */
-function tokenBytes(vocabulary: ReadonlyMap<string, number>, added: ReadonlyMap<string, number>): readonly (Uint8Array | undefined)[] {
-  const bytes: (Uint8Array | undefined)[] = [];
-  for (const [token, id] of vocabulary) bytes[id] = bytesOfSymbols(token);
+/** Bytes of a token by its id; none where no token has it. Made when they are first asked for: who only encodes needs few. */
+function tokenBytes(vocabulary: ReadonlyMap<string, number>, added: ReadonlyMap<string, number>): (id: number) => Uint8Array {
+  const tokens: string[] = [];
+  for (const [token, id] of vocabulary) tokens[id] = token;
+  const bytes: Uint8Array[] = [];
   for (const [token, id] of added) bytes[id] = new TextEncoder().encode(token);
-  return bytes;
-}
-
-/** Finds added tokens, longer ones first; null when there are none. */
-function separatorPattern(tokens: readonly string[]): RegExp | null {
-  if (tokens.length === 0) return null;
-  const longestFirst = [...tokens].sort((a, b) => b.length - a.length);
-  return new RegExp(`(${longestFirst.map((token) => token.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")).join("|")})`);
+  return (id) => (bytes[id] ??= bytesOfSymbols(tokens[id] ?? ""));
 }

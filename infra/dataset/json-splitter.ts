@@ -13,7 +13,7 @@ const MAX_PIECE_BYTES = 64 << 20;
 
 const [NEWLINE, QUOTE, COMMA, OPEN_ARRAY, BACKSLASH, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = Buffer.from(
   '\n",[\\]{}',
-) as unknown as number[];
+) as unknown as readonly [number, number, number, number, number, number, number, number];
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
 /** Cuts a stream of JSON into rows without parsing it whole: the elements of an array, or lines. */
@@ -41,27 +41,27 @@ export class JsonSplitter {
   /** Takes the file's next bytes; returns the rows that they complete. */
   push(chunk: Uint8Array): JsonPiece[] {
     const found: JsonPiece[] = [];
-    let begin = 0;
-    for (let at = 0; at < chunk.length; at++) {
-      const byte = chunk[at]!;
-      if (this.state !== "rows") begin = this.outside(byte, at, begin);
-      else if (this.endsPiece(byte)) {
-        this.hold(chunk.subarray(begin, at));
-        const last = !this.lines && byte === CLOSE_ARRAY;
-        if (last) this.state = "after";
-        // "[]" has no element, "[1,]" has an empty one, which is not JSON
-        if (!this.isBlank() || (!this.lines && !(last && this.pieces === 0))) found.push(this.take());
-        this.heldBytes = this.held.length = 0;
-        begin = at + 1;
+    for (let at = 0; at < chunk.length;) {
+      if (this.state !== "rows") {
+        at = this.outside(chunk, at);
+        continue;
       }
-      this.column++;
-      if (byte === NEWLINE) {
-        this.line++;
-        this.column = 0;
+      const end = this.lines ? chunk.indexOf(NEWLINE, at) : this.elementEnd(chunk, at);
+      if (end < 0) {
+        this.hold(chunk.subarray(at));
+        this.pass(chunk, at, chunk.length);
+        break;
       }
-      if (begin === at + 1) [this.pieceLine, this.pieceColumn] = [this.line, this.column];
+      this.hold(chunk.subarray(at, end));
+      const last = !this.lines && chunk[end] === CLOSE_ARRAY;
+      if (last) this.state = "after";
+      // "[]" has no element, "[1,]" has an empty one, which is not JSON
+      if (!this.isBlank() || (!this.lines && !(last && this.pieces === 0))) found.push(this.take());
+      this.heldBytes = this.held.length = 0;
+      this.pass(chunk, at, end + 1);
+      [this.pieceLine, this.pieceColumn] = [this.line, this.column];
+      at = end + 1;
     }
-    if (this.state === "rows") this.hold(chunk.subarray(begin));
     return found;
   }
 
@@ -73,18 +73,23 @@ export class JsonSplitter {
     throw new UserError("a data file ends inside its array of rows: was it cut?", { file: this.file, line: this.line, rows: this.pieces });
   }
 
-  /** Before the first row and after the last: only the array's brackets and white space may stand there. */
-  private outside(byte: number, at: number, begin: number): number {
+  /** Before the first row and after the last: only the array's brackets and white space may stand there. Gives the place to go on from. */
+  private outside(chunk: Uint8Array, at: number): number {
+    const byte = chunk[at]!;
     const isMark = this.state === "start" && this.line === 1 && this.column < 3 && byte === [0xef, 0xbb, 0xbf][this.column];
-    if (isSpace(byte) || isMark) return begin;
+    if (isSpace(byte) || isMark) {
+      this.pass(chunk, at, at + 1);
+      return at + 1;
+    }
     const isLine = byte === OPEN_OBJECT || this.file.toLowerCase().endsWith(".jsonl");
     if (this.state === "start" && (byte === OPEN_ARRAY || isLine)) {
       this.state = "rows";
       this.lines = byte !== OPEN_ARRAY;
-      [this.pieceLine, this.pieceColumn] = [this.line, this.column];
-      if (this.lines) return at;
       this.depth = 1;
-      return at + 1;
+      const begin = this.lines ? at : at + 1;
+      this.pass(chunk, at, begin);
+      [this.pieceLine, this.pieceColumn] = [this.line, this.column];
+      return begin;
     }
     const expected = this.state === "start" ? "an array of rows, or one row (an object) a line" : "nothing after the array of rows";
     throw new UserError("a data file is not JSON of rows", {
@@ -96,18 +101,36 @@ export class JsonSplitter {
     });
   }
 
-  private endsPiece(byte: number): boolean {
-    if (this.lines) return byte === NEWLINE;
-    if (this.inString) {
-      if (this.escaped) this.escaped = false;
-      else if (byte === BACKSLASH) this.escaped = true;
-      else if (byte === QUOTE) this.inString = false;
-      return false;
+  /** Where the array's element that `at` lies in ends, at the comma or bracket behind it; -1: not in this chunk. */
+  private elementEnd(chunk: Uint8Array, at: number): number {
+    // in variables of the loop's own, for it sees every byte
+    let { depth, inString, escaped } = this;
+    let end = -1;
+    for (; at < chunk.length && end < 0; at++) {
+      const byte = chunk[at]!;
+      if (inString) {
+        if (escaped) escaped = false;
+        else if (byte === QUOTE) inString = false;
+        else if (byte === BACKSLASH) escaped = true;
+      } else if (byte === QUOTE) inString = true;
+      else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) depth++;
+      else if (byte === CLOSE_ARRAY || byte === CLOSE_OBJECT) {
+        if (--depth === 0) end = at;
+      } else if (byte === COMMA && depth === 1) end = at;
     }
-    if (byte === QUOTE) this.inString = true;
-    else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) this.depth++;
-    else if (byte === CLOSE_ARRAY || byte === CLOSE_OBJECT) return --this.depth === 0;
-    return byte === COMMA && this.depth === 1;
+    [this.depth, this.inString, this.escaped] = [depth, inString, escaped];
+    return end;
+  }
+
+  /** Counts lines and columns of the bytes that are done with. */
+  private pass(chunk: Uint8Array, from: number, to: number): void {
+    const passed = chunk.subarray(from, to);
+    let start = -this.column;
+    for (let at = passed.indexOf(NEWLINE); at >= 0; at = passed.indexOf(NEWLINE, at + 1)) {
+      this.line++;
+      start = at + 1;
+    }
+    this.column = passed.length - start;
   }
 
   private hold(bytes: Uint8Array): void {
@@ -128,7 +151,8 @@ export class JsonSplitter {
 
   private take(): JsonPiece {
     this.pieces++;
-    return { bytes: Buffer.concat(this.held), line: this.pieceLine, column: this.pieceColumn };
+    const bytes = this.held.length === 1 ? this.held[0]! : Buffer.concat(this.held);
+    return { bytes, line: this.pieceLine, column: this.pieceColumn };
   }
 }
 

@@ -7,7 +7,7 @@ import { openJournal } from "../../../activities/evaluate/journal.js";
 import { judge, planBatches, planSamples } from "../../../activities/evaluate/plan.js";
 import { describeSample, takeResponse } from "../../../activities/evaluate/samples.js";
 import { promptOf } from "../../../core/data/prompt.js";
-import type { Tokenizer } from "../../../core/data/tokenizer.js";
+import type { Decoder } from "../../../core/data/tokenizer.js";
 import type { TokenSplit } from "../../../core/data/tokens.js";
 
 const split = (...lengths: number[]): TokenSplit => ({
@@ -20,12 +20,10 @@ const split = (...lengths: number[]): TokenSplit => ({
 });
 
 /** One character a token. */
-const letters: Tokenizer = {
+const letters: Decoder & { encode(text: string): number[] } = {
   encode: (text) => [...text].map((letter) => letter.codePointAt(0)!),
   decode: (ids) => String.fromCodePoint(...Array.from(ids)),
   stream: () => () => "",
-  idOf: () => undefined,
-  added: [],
 };
 
 async function* say(text: string): AsyncGenerator<number> {

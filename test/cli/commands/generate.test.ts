@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sayable } from "../../../cli/commands/generate.js";
-import type { Tokenizer } from "../../../core/data/tokenizer.js";
+import type { Decoder } from "../../../core/data/tokenizer.js";
 
 /** Each token is a piece of the text. */
-function pieces(...texts: string[]): { tokens: AsyncGenerator<number>; tokenizer: Tokenizer } {
+function pieces(...texts: string[]): { tokens: AsyncGenerator<number>; tokenizer: Decoder } {
   const stream = () => (id?: number) => (id === undefined ? "" : texts[id]!);
   const tokens = async function* () {
     for (const id of texts.keys()) yield await Promise.resolve(id);
   };
-  return { tokens: tokens(), tokenizer: { stream, encode: () => [], decode: () => "", idOf: () => undefined, added: [] } };
+  return { tokens: tokens(), tokenizer: { stream, decode: () => "" } };
 }
 
 async function said(...texts: string[]): Promise<string[]> {

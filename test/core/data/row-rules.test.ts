@@ -16,7 +16,7 @@ test("a row's tokens are those of its whole text, however its instruction begins
         const outcome = rule({ instruction, input, output: "again" });
         assert.ok(outcome.kind === "kept");
         assert.deepEqual(
-          outcome.inputIds,
+          Array.from(outcome.inputIds),
           tokenizer.encode(`${promptOf({ instruction, input })}again\n\n${END_KEY}`),
           JSON.stringify(start),
         );

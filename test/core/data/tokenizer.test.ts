@@ -45,14 +45,19 @@ test("ids that no token has decode to nothing", () => {
 
 test("long words merge as short ones do", () => {
   const pieces = "abracadabra".repeat(3);
-  const symbols = (text: string): number[] => [...text].map((letter) => letter.charCodeAt(0));
+  const table = MergeTable.for(6);
   const ab = [97, 98, 256] as const;
-  const table = new MergeTable([ab, [256, 114, 257], [97, 257, 258], [257, 97, 259], [97, 97, 260], [260, 260, 261]]);
+  for (const [left, right, result] of [ab, [256, 114, 257], [97, 257, 258], [257, 97, 259], [97, 97, 260], [260, 260, 261]] as const)
+    table.add(left, right, result);
+  const merged = (text: string): number[] => {
+    const symbols = Int32Array.from(text, (letter) => letter.charCodeAt(0));
+    return [...symbols.subarray(0, mergeWord(symbols, text.length, table))];
+  };
   // the same word, once below and once above the length at which the heap takes over
-  const short = mergeWord(symbols(pieces), table);
-  const long = mergeWord(symbols(`${pieces}zzzzzzzzzzzzzzzzzzzzzzzzz`), table);
+  const short = merged(pieces);
+  const long = merged(`${pieces}zzzzzzzzzzzzzzzzzzzzzzzzz`);
   assert.deepEqual(long.slice(0, short.length), short);
-  assert.equal(mergeWord(symbols("a".repeat(101)), table).join(), [...Array<number>(25).fill(261), 97].join());
+  assert.equal(merged("a".repeat(101)).join(), [...Array<number>(25).fill(261), 97].join());
 });
 
 test("a word of half a megabyte takes seconds at most", () => {

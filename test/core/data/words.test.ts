@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { IdBuffer } from "../../../core/data/id-buffer.js";
 import { uniformAt } from "../../../core/data/random.js";
 import { WordCache } from "../../../core/data/word-cache.js";
 import { wordEnd } from "../../../core/data/words.js";
@@ -45,19 +46,19 @@ test("a cache gives back what it was given, and forgets everything rather than g
   const cache = new WordCache();
   const units = (text: string): Uint16Array => Uint16Array.from({ length: text.length }, (_, at) => text.charCodeAt(at));
   const found = (text: string): number[] | null => {
-    const ids: number[] = [];
-    return cache.append(units(`<${text}>`), 1, 1 + text.length, ids) ? ids : null;
+    const ids = new IdBuffer();
+    return cache.append(units(`<${text}>`), 1, 1 + text.length, ids) ? [...ids.view()] : null;
   };
   for (let word = 0; word < 150_000; word++) {
     const text = `w${word}`;
     assert.equal(found(text), null);
-    cache.add(units(text), 0, text.length, [word, word + 1]);
+    cache.add(units(text), 0, text.length, Int32Array.of(word, word + 1, -1), 2);
     assert.deepEqual(found(text), [word, word + 1]);
   }
   assert.equal(found("w5"), null);
   assert.deepEqual(found("w149000"), [149_000, 149_001]);
   assert.equal(found("w"), null);
   const long = "x".repeat(65);
-  cache.add(units(long), 0, long.length, [1]);
+  cache.add(units(long), 0, long.length, Int32Array.of(1), 1);
   assert.equal(found(long), null);
 });
