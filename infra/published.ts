@@ -19,18 +19,15 @@ export interface Published {
 
 /** Opens a published model, or the latest one of a target (with or without /latest.json). Throws UserError when neither is there. */
 export async function openPublished(uri: string, settings: S3Settings): Promise<Published> {
-  const found = await findPublished(uri, settings);
-  if (found === null) throw new UserError("nothing is published there: no manifest.json and no latest.json", { uri: placeOf(uri) });
+  const target = uri.replace(/\/+$/, "").replace(/\/latest(\.json)?$/, "");
+  const found = await findPublished(target, settings);
+  if (found === null) throw new UserError("nothing is published there: no manifest.json and no latest.json", { uri: target });
   return found;
 }
 
-function placeOf(uri: string): string {
-  return uri.replace(/\/+$/, "").replace(/\/latest(\.json)?$/, "");
-}
-
-/** The same, null when neither is there, or is of another make. Throws CorruptError for what is damaged. */
+/** A published model or the latest one of a target, by the place's own address; null when neither is there, or is of another make. Throws CorruptError for what is damaged. */
 export async function findPublished(uri: string, settings: S3Settings): Promise<Published | null> {
-  const place = placeOf(uri);
+  const place = uri.replace(/\/+$/, "");
   const store = await storeAt(place, settings);
   // without the right to list, S3 calls a missing manifest forbidden: latest.json tells
   let forbidden: ForbiddenError | null = null;

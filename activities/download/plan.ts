@@ -40,7 +40,8 @@ export interface Places {
 /** Plans a local source; throws UserError when it isn't there or isn't what it should be. Null: the source is no local one. */
 export async function planLocal(places: Pick<Places, "findPublished">, name: SourceName, source: string): Promise<SourcePlan | null> {
   if (!source.startsWith("file:")) return null;
-  const path = localPath(name, source.replace(/\/latest(\.json)?\/?$/, ""));
+  const named = localPath(name, source);
+  const path = name === "model" && !(await isDirectory(named)) ? named.replace(/\/latest(\.json)?\/?$/, "") : named;
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new UserError(`the ${name}'s source cannot be read`, { path }, { cause: error });
   });
@@ -55,6 +56,10 @@ export async function planLocal(places: Pick<Places, "findPublished">, name: Sou
   const directory = published === null ? path : fileURLToPath(published.uri);
   const there = published === null ? await readdir(path) : published.manifest.files.map((file) => file.name);
   return { kind: "directory", name, directory, paths: selectModelFiles(there, source), published };
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null))?.isDirectory() === true;
 }
 
 function localPath(name: SourceName, source: string): string {
@@ -90,7 +95,7 @@ export async function planRemote(
   let remote: Remote;
   try {
     remote = source.startsWith("s3:")
-      ? await places.buckets.open(source)
+      ? await places.buckets.open(name, source)
       : await places.hub.resolve(parseHubSource(name === "model" ? "models" : "datasets", source), signal, onNote);
   } catch (error) {
     if ((error as Error).name !== "UnreachableError" || kept === null) throw error;

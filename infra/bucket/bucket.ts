@@ -19,23 +19,24 @@ export interface BucketOptions {
 /** Buckets as places that models and datasets come from. */
 export interface Buckets {
   /**
-   * What lies at `s3://bucket/prefix` now: one object, what lies below, or a model that Roslin published, of which
+   * What lies at `s3://bucket/prefix` now: one object, what lies below, or of models one that Roslin published, of which
    * `latest.json` under a target names the last. Throws UserError, CorruptError for a damaged manifest, or UnreachableError.
    */
-  open(source: string): Promise<Remote>;
+  open(name: "model" | "dataset", source: string): Promise<Remote>;
 }
 
 /** Buckets behind these settings; nothing is read from the environment but by the AWS provider chain. */
 export function createBuckets(options: BucketOptions): Buckets {
   return {
-    async open(source) {
+    async open(name, source) {
       const [, bucket, rest] = /^s3:\/\/([^/]+)\/*(.*)$/.exec(source) ?? [];
       if (bucket === undefined) throw new UserError("an S3 source is malformed", { expected: "s3://bucket/prefix", got: source });
-      const prefix = rest!.replace(/\/+$/, "").replace(/(^|\/)latest(\.json)?$/, "");
+      const prefix = rest!.replace(/\/+$/, "");
       const { settings, timing } = options;
       const access = timing === undefined ? { settings, bucket } : { settings, bucket, timing };
       try {
-        return await look(options.cacheDirectory, access, prefix, source);
+        if (name === "model") return await lookForModel(options.cacheDirectory, access, prefix, source);
+        return plainRemote(options.cacheDirectory, access, prefix, await objectsAt(access, prefix, source));
       } catch (error) {
         if (error instanceof UserError || error instanceof CorruptError) throw error;
         throw new UnreachableError(`${source} cannot be looked at: ${messageOf(error)}`, { cause: error });
@@ -44,16 +45,28 @@ export function createBuckets(options: BucketOptions): Buckets {
   };
 }
 
-async function look(cache: string, access: ObjectAccess, prefix: string, source: string): Promise<Remote> {
-  const objects = await listObjects(access, prefix);
-  if (objects.length === 0) throw new UserError("nothing lies there: check the source's bucket and prefix", { source });
-  const uri = `s3://${access.bucket}${prefix === "" ? "" : `/${prefix}`}`;
+async function lookForModel(cache: string, access: ObjectAccess, named: string, source: string): Promise<Remote> {
+  const target = named.replace(/(^|\/)latest(\.json)?$/, "");
+  // a model's own directory may be called so, too
+  const isPlain = target === named || (await listObjects(access, named)).some(({ key }) => key !== named);
+  const prefix = isPlain ? named : target;
+  const objects = await objectsAt(access, prefix, source);
   const names = objects.map(({ key }) => nameBelow(prefix, key));
   if (names.includes("manifest.json") || names.includes("latest.json")) {
-    const published = await findPublished(uri, access.settings);
+    const published = await findPublished(addressOf(access, prefix), access.settings);
     if (published !== null) return publishedRemote(cache, access, published);
   }
-  return plainRemote(cache, access, prefix, uri, objects);
+  return plainRemote(cache, access, prefix, objects);
+}
+
+async function objectsAt(access: ObjectAccess, prefix: string, source: string): Promise<ListedObject[]> {
+  const objects = await listObjects(access, prefix);
+  if (objects.length === 0) throw new UserError("nothing lies there: check the source's bucket and prefix", { source });
+  return objects;
+}
+
+function addressOf({ bucket }: ObjectAccess, prefix: string): string {
+  return `s3://${bucket}${prefix === "" ? "" : `/${prefix}`}`;
 }
 
 /** An object's path below a prefix; of the prefix itself its last part. */
@@ -75,7 +88,8 @@ function publishedRemote(cache: string, access: ObjectAccess, { uri, manifest, s
 }
 
 /** What somebody else put there: its objects' ETags fix the version, and digests are taken where objects tell them. */
-function plainRemote(cache: string, access: ObjectAccess, prefix: string, uri: string, objects: readonly ListedObject[]): Remote {
+function plainRemote(cache: string, access: ObjectAccess, prefix: string, objects: readonly ListedObject[]): Remote {
+  const uri = addressOf(access, prefix);
   const single = objects.find(({ key }) => key === prefix);
   const listed = single === undefined ? objects : [single];
   const keys = new Map(listed.map((object) => [nameBelow(prefix, object.key), object]));

@@ -214,6 +214,24 @@ test("local sources are used where they lie; a changed file is another result", 
   assert.equal(server.requests.length, 0);
 });
 
+test("a dataset called latest.json is that file, and a model's directory may be called latest", async (context) => {
+  const { server, run } = await setUp(context);
+  const model = join(server.work, "latest");
+  await rename(await localModel(server), model);
+  const rows = join(server.work, "latest.json");
+  await writeFile(rows, ROWS);
+  await writeFile(join(server.work, "other.json"), "[]");
+  const config = { model: { source: pathToFileURL(model).href }, dataset: { source: pathToFileURL(rows).href } };
+  const result = await run(config);
+  assert.equal(pathOf(result, "dataset"), rows);
+  assert.deepEqual((await readdir(pathOf(result, "model"))).sort(), ["config.json", "model.safetensors", "tokenizer.json"]);
+  const directory = join(server.work, "sets", "latest");
+  await mkdir(directory, { recursive: true });
+  await rename(rows, join(directory, "rows.json"));
+  const beside = await run({ ...config, dataset: { source: `${pathToFileURL(directory).href}/` } });
+  assert.deepEqual(await readdir(pathOf(beside, "dataset")), ["rows.json"]);
+});
+
 test("a model that has only a torch file comes from the hub and from a directory", async (context) => {
   const tiny = join(import.meta.dirname, "../../../../test/reference/gptj-tiny");
   const files = {

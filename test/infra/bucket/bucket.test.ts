@@ -47,7 +47,7 @@ test("what lies below a prefix comes with its paths, and a second time from the 
   const weights = noise(3 * MIB + 7);
   const source = await put({ "config.json": "{}", "sub/model.safetensors": weights });
   const cache = cacheOf();
-  const remote = await bucketsIn(cache).open(`${source}/`);
+  const remote = await bucketsIn(cache).open("model", `${source}/`);
   assert.deepEqual(remote.origin, { uri: source });
   assert.deepEqual(
     remote.files.map(({ path, bytes }) => [path, bytes]),
@@ -66,7 +66,7 @@ test("what lies below a prefix comes with its paths, and a second time from the 
     ],
   );
   assert.deepEqual(readFileSync(cached[1]!.blob), weights);
-  const again = await (await bucketsIn(cache).open(source)).fetch(remote.files, quiet);
+  const again = await (await bucketsIn(cache).open("model", source)).fetch(remote.files, quiet);
   assert.ok(again.every(({ fetched }) => fetched === 0));
   assert.equal(readdirSync(cache).length, 2, "no partial file, journal or lock is left");
 });
@@ -74,18 +74,18 @@ test("what lies below a prefix comes with its paths, and a second time from the 
 test("one object is a source as well; another version of it is another file", async () => {
   const source = await put({ "rows.jsonl": '{"a": 1}\n', "rows.jsonl.old": "" });
   const cache = cacheOf();
-  const first = await bucketsIn(cache).open(`${source}/rows.jsonl`);
+  const first = await bucketsIn(cache).open("model", `${source}/rows.jsonl`);
   assert.deepEqual(
     first.files.map(({ path }) => path),
     ["rows.jsonl"],
   );
   const [before] = await first.fetch(first.files, quiet);
   await openStore(source, server.settings).write("rows.jsonl", Buffer.from('{"a": 2}\n'));
-  const second = await bucketsIn(cache).open(`${source}/rows.jsonl`);
+  const second = await bucketsIn(cache).open("model", `${source}/rows.jsonl`);
   assert.notEqual(second.version, first.version);
   const [now] = await second.fetch(second.files, quiet);
   assert.deepEqual([readFileSync(before!.blob, "utf8"), readFileSync(now!.blob, "utf8")], ['{"a": 1}\n', '{"a": 2}\n']);
-  const looked = await bucketsIn(cacheOf()).open(`${source}/rows.jsonl`);
+  const looked = await bucketsIn(cacheOf()).open("model", `${source}/rows.jsonl`);
   await openStore(source, server.settings).write("rows.jsonl", Buffer.from('{"a": 3}\n'));
   await assert.rejects(looked.fetch(looked.files, quiet), /UserError: an object changed while it was downloaded: start again/);
 });
@@ -95,14 +95,14 @@ test("cut connections go on from the byte that they reached, and an abandoned do
   const source = await put({ "w.bin": weights });
   const cache = cacheOf();
   const stop = new AbortController();
-  const remote = await bucketsIn(cache).open(source);
+  const remote = await bucketsIn(cache).open("model", source);
   front.cutAfter = 3 * MIB;
   const onBytes = (done: number): void => void (done >= 8 * MIB && stop.abort(new Error("stopped here")));
   await assert.rejects(remote.fetch(remote.files, { ...quiet, signal: stop.signal, onBytes }), /stopped here/);
   const missing = await remote.missing(remote.files);
   assert.ok(missing <= 12 * MIB, String(missing));
   front.asked.length = 0;
-  const [file] = await (await bucketsIn(cache).open(source)).fetch(remote.files, quiet);
+  const [file] = await (await bucketsIn(cache).open("model", source)).fetch(remote.files, quiet);
   front.cutAfter = null;
   assert.deepEqual([file!.sha256, file!.fetched], [sha256(weights), missing]);
   const starts = front.asked.flatMap((line) => /bytes=(\d+)-/.exec(line)?.slice(1).map(Number) ?? []);
@@ -127,14 +127,14 @@ test("a model that Roslin published comes by the digests of its manifest, the la
   await store.write("latest.json", Buffer.from(JSON.stringify({ name: "m-1", manifest: { sha256: sha256(manifest) } })));
   const buckets = bucketsIn(cacheOf());
   for (const source of [target, `${target}/latest`, `${target}/latest.json`, `${target}/m-1`]) {
-    const remote = await buckets.open(source);
+    const remote = await buckets.open("model", source);
     assert.deepEqual(remote.origin, { uri: `${target}/m-1`, manifest: sha256(manifest) });
     assert.deepEqual(
       remote.files.map(({ path }) => path),
       Object.keys(files),
     );
   }
-  const remote = await buckets.open(target);
+  const remote = await buckets.open("model", target);
   const [config] = await remote.fetch(remote.files.slice(0, 1), quiet);
   assert.equal(readFileSync(config!.blob, "utf8"), "{}");
   await store.write("m-1/model.safetensors", Buffer.from("changed"));
@@ -144,7 +144,18 @@ test("a model that Roslin published comes by the digests of its manifest, the la
     return error.name === "UserError";
   });
   await store.write("m-1/manifest.json", Buffer.from(`${manifest}\n`));
-  await assert.rejects(buckets.open(target), /not the one that latest\.json names/);
+  await assert.rejects(buckets.open("model", target), /not the one that latest\.json names/);
+});
+
+test("a dataset called latest is what lies there, and so is a model's directory of that name", async () => {
+  const source = await put({ "latest.json": "[]", "other.json": "[]", "latest/config.json": "{}", "latest/rows.json": "[]" });
+  const buckets = bucketsIn(cacheOf());
+  const filesOf = async (name: "model" | "dataset", from: string): Promise<string[]> =>
+    (await buckets.open(name, from)).files.map(({ path }) => path);
+  assert.deepEqual(await filesOf("dataset", `${source}/latest.json`), ["latest.json"]);
+  assert.deepEqual(await filesOf("dataset", `${source}/latest/`), ["config.json", "rows.json"]);
+  assert.deepEqual(await filesOf("model", `${source}/latest`), ["config.json", "rows.json"]);
+  assert.equal((await filesOf("dataset", source)).length, 4, "rows called latest.json are no pointer to a model");
 });
 
 test("the digest that an object tells is checked: Roslin's own, else the MD5 in its ETag", async () => {
@@ -152,32 +163,32 @@ test("the digest that an object tells is checked: Roslin's own, else the MD5 in 
   const client = s3Client(server.settings);
   const Key = `${source.slice("s3://roslin/".length)}/told.bin`;
   await client.send(new PutObjectCommand({ Bucket: "roslin", Key, Body: "other bytes", Metadata: { sha256: sha256("the bytes") } }));
-  const remote = await bucketsIn(cacheOf()).open(source);
+  const remote = await bucketsIn(cacheOf()).open("model", source);
   const [plain, told] = remote.files;
   assert.equal((await remote.fetch([plain!], quiet))[0]!.sha256, sha256("as it was"));
   await assert.rejects(remote.fetch([told!], quiet), /wrong digest, twice.*told\.bin/);
   await client.send(new CopyObjectCommand({ Bucket: "roslin", Key, CopySource: `roslin/${Key}`, MetadataDirective: "REPLACE" }));
-  const now = await bucketsIn(cacheOf()).open(source);
+  const now = await bucketsIn(cacheOf()).open("model", source);
   assert.equal((await now.fetch(now.files.slice(1), quiet))[0]!.sha256, sha256("other bytes"));
 });
 
 test("what is the user's to mend is said so; what time can mend is not", async () => {
   const buckets = bucketsIn(cacheOf());
-  await assert.rejects(buckets.open("s3://roslin/nothing/here"), /UserError: nothing lies there.*s3:\/\/roslin\/nothing\/here/);
-  await assert.rejects(buckets.open("s3://no-such-bucket-of-ours/x"), /UserError: .*no such bucket/);
+  await assert.rejects(buckets.open("model", "s3://roslin/nothing/here"), /UserError: nothing lies there.*s3:\/\/roslin\/nothing\/here/);
+  await assert.rejects(buckets.open("model", "s3://no-such-bucket-of-ours/x"), /UserError: .*no such bucket/);
   const wrong = { ...settings, credentials: { accessKeyId: "wrong", secretAccessKey: "wrong" } };
   await assert.rejects(
-    createBuckets({ settings: wrong, cacheDirectory: cacheOf() }).open("s3://roslin/x"),
+    createBuckets({ settings: wrong, cacheDirectory: cacheOf() }).open("model", "s3://roslin/x"),
     /UserError: .*refuses the credentials/,
   );
   const nobody = createBuckets({ settings: { ...settings, endpoint: "http://127.0.0.1:9" }, cacheDirectory: cacheOf() });
-  await assert.rejects(nobody.open("s3://roslin/x"), (error: Error) => error.name === "UnreachableError");
+  await assert.rejects(nobody.open("model", "s3://roslin/x"), (error: Error) => error.name === "UnreachableError");
   writeFileSync(join(scratch, "file"), "");
-  const remote = await createBuckets({ settings, cacheDirectory: join(scratch, "file", "below") }).open(await put({ a: "1" }));
+  const remote = await createBuckets({ settings, cacheDirectory: join(scratch, "file", "below") }).open("model", await put({ a: "1" }));
   await assert.rejects(remote.checkSpace(1), /UserError: .*ROSLIN_HOME/);
   await assert.rejects(
     bucketsIn(cacheOf())
-      .open(await put({ a: "1" }))
+      .open("model", await put({ a: "1" }))
       .then((place) => place.checkSpace(1e18)),
     /too little room/,
   );
