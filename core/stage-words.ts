@@ -55,6 +55,7 @@ const SAID: readonly (readonly [name: string, say: (value: never, all: Metrics) 
   ["bytesSent", (amount: number) => `${bytes(amount)} of it sent`],
   ["modelFrom", (uri: string) => `model from ${uri}`],
   ["datasetFrom", (uri: string) => `dataset from ${uri}`],
+  ["datasetFiles", (names: string) => `rows of ${names}`],
 ];
 
 /** A stage's figures for a reader, in one line. */

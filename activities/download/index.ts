@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { someOf } from "../../core/data/data-files.js";
 import { outputNamed, type Progress, type StageResult } from "../../core/stage.js";
 import {
   beginStage,
@@ -11,7 +12,7 @@ import {
   type StageRequest,
 } from "../stage.js";
 import { getSource, type Got } from "./get.js";
-import { describePlan, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "./plan.js";
+import { describePlan, pathsOf, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "./plan.js";
 
 /** What downloading is handed. */
 export interface DownloadDependencies extends Places {
@@ -83,9 +84,16 @@ async function work(
     seconds: (performance.now() - started) / 1000,
     bytes: outputs.reduce((sum, output) => sum + output.bytes, 0),
     bytesFetched: got.reduce((sum, { fetched }) => sum + fetched, 0),
+    ...datasetFiles(plans),
     ...Object.fromEntries(outputs.flatMap(({ name, origin }) => (origin === undefined ? [] : [[`${name}From`, origin.uri]]))),
   };
   return finishStage(dependencies.files, directory, { stage: "download", outputs, metrics });
+}
+
+/** The files of a dataset that has several: which were taken decides what is trained on. */
+function datasetFiles(plans: readonly SourcePlan[]): { readonly datasetFiles?: string } {
+  const names = plans.flatMap((plan) => (plan.name === "dataset" ? pathsOf(plan) : []));
+  return names.length > 1 ? { datasetFiles: someOf(names) } : {};
 }
 
 /** Plans both sources, local ones first: what can be wrong without a network is said without it. */

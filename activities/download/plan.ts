@@ -1,6 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { formatOf, selectDataFiles } from "../../core/data/data-files.js";
 import { UserError } from "../../core/errors.js";
 import { parseHubSource } from "../../core/sources.js";
 import type { Artifact } from "../../core/stage.js";
@@ -8,7 +9,7 @@ import type { Buckets } from "../../infra/bucket/bucket.js";
 import type { Hub } from "../../infra/hub/hub.js";
 import type { Published } from "../../infra/published.js";
 import type { Remote, RemoteFile } from "../../infra/remote/remote.js";
-import { selectDataFiles, selectModelFiles } from "./select.js";
+import { selectModelFiles } from "./select.js";
 
 /** What a run gets from outside. */
 export type SourceName = "model" | "dataset";
@@ -102,13 +103,25 @@ export async function planRemote(
     return { kind: "kept", name, artifact: kept };
   }
   const paths = remote.files.map((file) => file.path);
-  const wanted = new Set(name === "model" ? selectModelFiles(paths, source) : selectDataFiles(paths, source));
+  const isWhole = name === "dataset" && isNamed(paths, source);
+  const wanted = new Set(isWhole ? paths : name === "model" ? selectModelFiles(paths, source) : selectDataFiles(paths, source));
   return { kind: "remote", name, remote, files: remote.files.filter((file) => wanted.has(file.path)) };
+}
+
+/** Whether a source names one data file: that is taken, whatever its name says of splits. */
+function isNamed([path, ...others]: readonly string[], source: string): boolean {
+  return path !== undefined && others.length === 0 && formatOf(path) !== null && source.endsWith(`/${path}`);
 }
 
 /** Name of a source's directory of links: another version gets another one, for a run may still read the old. */
 export function viewName(plan: SourcePlan): string {
   return plan.kind === "remote" ? `${plan.name}-${plan.remote.version}` : plan.name;
+}
+
+/** The files that a plan takes of a directory or a remote place. */
+export function pathsOf(plan: SourcePlan): readonly string[] {
+  if (plan.kind === "directory") return plan.paths;
+  return plan.kind === "remote" ? plan.files.map(({ path }) => path) : [];
 }
 
 /** A few words for people. */

@@ -33,19 +33,3 @@ export function selectModelFiles(paths: readonly string[], where: string): strin
     expected: WEIGHTS.map(([single, index]) => `${single}, or ${index} and its files`).join(", or "),
   });
 }
-
-/** Formats of data, the first that is there wins: a repository often holds the same rows in several. */
-const DATA_FORMATS = [".parquet", ".jsonl", ".json", ".csv"];
-/** JSON files that describe a dataset and hold no rows. */
-const NO_ROWS = /(^|\/)(dataset_infos|dataset_dict|dataset_info|state|config)\.json$/;
-
-/** The data files of a dataset: of one format, and those of the train split where files name their split. */
-export function selectDataFiles(paths: readonly string[], where: string): string[] {
-  const visible = paths.filter((path) => !NO_ROWS.test(path) && !path.split("/").some((part) => part.startsWith(".")));
-  for (const format of DATA_FORMATS) {
-    const files = visible.filter((path) => path.toLowerCase().endsWith(format));
-    const train = files.filter((path) => /(^|[^a-z])train([^a-z]|$)/i.test(path));
-    if (files.length > 0) return (train.length > 0 ? train : files).toSorted();
-  }
-  throw new UserError("a dataset needs a data file", { source: where, expected: DATA_FORMATS.join(", "), files: paths.length });
-}

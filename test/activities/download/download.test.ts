@@ -88,7 +88,9 @@ test("a dataset of several files comes whole, its train split alone", async (con
   const parts = ["train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"];
   for (const [index, part] of parts.entries())
     await writeFile(join(server.root, `datasets/org/d/data/${part}.jsonl`), `{"row": ${index}}\n`);
-  const dataset = pathOf(await run(HUB), "dataset");
+  const result = await run(HUB);
+  const dataset = pathOf(result, "dataset");
+  assert.equal(result.metrics["datasetFiles"], "data/train-00000-of-00002.jsonl data/train-00001-of-00002.jsonl");
   assert.deepEqual(
     await Promise.all((await readdir(join(dataset, "data"))).sort().map((name) => readFile(join(dataset, "data", name), "utf8"))),
     ['{"row": 0}\n', '{"row": 1}\n'],

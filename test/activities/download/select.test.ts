@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { selectDataFiles, selectModelFiles } from "../../../activities/download/select.js";
+import { selectModelFiles } from "../../../activities/download/select.js";
 
 test("of a model, config, tokenizer and safetensors are taken: the single file before the shards", () => {
   const shards = ["model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
@@ -15,13 +15,4 @@ test("torch files are taken where there are no safetensors", () => {
   assert.deepEqual(selectModelFiles(["config.json", "pytorch_model.bin", ...others], "m"), ["config.json", "pytorch_model.bin"]);
   assert.deepEqual(selectModelFiles(["config.json", ...others, ...shards], "m"), ["config.json", ...shards]);
   assert.throws(() => selectModelFiles(["config.json", ...others], "m"), /a model needs weights.*pytorch_model\.bin\.index\.json/);
-});
-
-test("of a dataset, one format and the train split are taken", () => {
-  assert.deepEqual(selectDataFiles(["README.md", "data/train-00000-of-00001-a09b.parquet", "rows.json"], "d"), [
-    "data/train-00000-of-00001-a09b.parquet",
-  ]);
-  assert.deepEqual(selectDataFiles(["test.jsonl", "train.jsonl", "dataset_infos.json"], "d"), ["train.jsonl"]);
-  assert.deepEqual(selectDataFiles(["b.csv", "a.csv", ".hidden/c.csv"], "d"), ["a.csv", "b.csv"]);
-  assert.deepEqual(selectDataFiles(["constraints.json"], "d"), ["constraints.json"]);
 });

@@ -154,8 +154,11 @@ test("of a directory the data files of one kind are read, in order of their name
   put("data/b.jsonl", '{"a": 2}');
   put("data/a.jsonl", '{"a": 1}');
   assert.deepEqual(await rowsOf(join(directory, "hub")), [{ fields: { a: 1 } }, { fields: { a: 2 } }]);
-  put("data/train-00000-of-00001.jsonl", '{"a": 3}');
+  put("data/train-00000-of-00001.json", '{"a": 3}');
   assert.deepEqual(await rowsOf(join(directory, "hub")), [{ fields: { a: 3 } }]);
+  mkdirSync(join(directory, "named"));
+  writeFileSync(join(directory, "named", "test.jsonl"), '{"a": 4}');
+  assert.deepEqual(await rowsOf(join(directory, "named")), [{ fields: { a: 4 } }]);
 });
 
 test("reading stops with the signal's reason, whatever the file", async () => {
@@ -176,5 +179,5 @@ test("what is no dataset is refused by name", async () => {
   await fails(file("rows.xlsx", "x"), "rows.xlsx", ".parquet .jsonl .json .csv");
   await fails(join(directory, "absent.json"), "absent.json", "download");
   mkdirSync(join(directory, "nothing"));
-  await fails(join(directory, "nothing"), "no data file");
+  await fails(join(directory, "nothing"), "needs a data file", "no files");
 });

@@ -1,0 +1,61 @@
+import { UserError } from "../errors.js";
+
+/** Endings of data files; the first that is there wins, for a repository often holds the same rows in several. */
+const FORMATS = [".parquet", ".jsonl", ".json", ".csv"] as const;
+
+/** The ending that tells how a data file is read. */
+export type DataFormat = (typeof FORMATS)[number];
+
+/** The formats for people. */
+export const DATA_FORMATS: string = FORMATS.join(" ");
+
+/** Files that describe a dataset or a package and hold no rows. */
+const NO_ROWS = /(^|\/)(dataset_infos|dataset_dict|dataset_info|state|config|package|package-lock)\.json$/;
+
+/** The format of a file by its name, null where it is no data file. */
+export function formatOf(path: string): DataFormat | null {
+  return FORMATS.find((format) => path.toLowerCase().endsWith(format)) ?? null;
+}
+
+/**
+ * The data files among paths with slashes: of the training split, or of none where no name speaks of one, and of one
+ * format. Throws UserError where there are none to train on. `where` is for people.
+ */
+export function selectDataFiles(paths: readonly string[], where: string): string[] {
+  const data = paths.filter((path) => formatOf(path) !== null && !NO_ROWS.test(path) && !/(^|\/)\./.test(path));
+  if (data.length === 0)
+    throw new UserError("a dataset needs a data file", {
+      source: where,
+      expected: DATA_FORMATS,
+      got: paths.length === 0 ? "no files" : someOf(paths),
+    });
+  const train = data.filter((path) => splitOf(path) === "train");
+  const wanted = train.length > 0 ? train : data.filter((path) => splitOf(path) === null);
+  if (wanted.length === 0)
+    throw new UserError("a dataset has no rows to train on, its files are for tests: rename those that are not, or name one file", {
+      source: where,
+      expected: "a name with train, or without test, validation, dev and eval",
+      got: someOf(data),
+    });
+  const format = FORMATS.find((each) => wanted.some((path) => formatOf(path) === each));
+  return wanted.filter((path) => formatOf(path) === format).toSorted();
+}
+
+/** Which split a path speaks of: its last part that speaks of one, and a part that names both is of training. */
+function splitOf(path: string): "train" | "other" | null {
+  for (const part of path.toLowerCase().split("/").toReversed()) {
+    const words = part.split(/[^a-z]+/);
+    if (words.some((word) => TRAIN.includes(word))) return "train";
+    if (words.some((word) => OTHERS.includes(word))) return "other";
+  }
+  return null;
+}
+
+const TRAIN = ["train", "training"];
+const OTHERS = ["test", "valid", "validation", "dev", "val", "eval"];
+
+/** The first few of many names, for a line of text. */
+export function someOf(paths: readonly string[]): string {
+  const more = paths.length > 5 ? ` and ${paths.length - 5} more` : "";
+  return `${paths.slice(0, 5).join(" ")}${more}`;
+}
