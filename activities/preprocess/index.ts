@@ -25,7 +25,7 @@ export interface PreprocessDependencies {
 /** What the tokens depend on. */
 export const preprocessDefinition: StageDefinition = {
   name: "preprocess",
-  version: 2,
+  version: 3,
   inputs: ["model", "dataset"],
   settings: ({ preprocess }) => preprocess,
 };

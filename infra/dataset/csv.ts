@@ -11,11 +11,23 @@ const BATCH_ROWS = 1024;
 /** Characters; beyond this a row is no row: a quote is missing. */
 const MAX_ROW = 64 << 20;
 
-/** Reads a file with a header line, RFC 4180's quotes and UTF-8; a quote inside a field is a character, as Python takes it. A row with too few or too many fields is a bad row. */
+/**
+ * Reads a file with a header line, RFC 4180's quotes and UTF-8; lines may end in different ways. A quote inside a field
+ * is a character, as Python takes it; so are all of a field that goes on after its closing quote, where Python drops
+ * two. A row with too few or too many fields is a bad row.
+ */
 export async function* readCsv(path: string): AsyncGenerator<RowBatch> {
   const bytes = Math.max(1, statSync(path).size);
   const source = createReadStream(path, { highWaterMark: 1 << 18 });
-  const parser = parse({ info: true, relax_column_count: true, relax_quotes: true, skip_empty_lines: true, max_record_size: MAX_ROW });
+  const parser = parse({
+    info: true,
+    // left to itself the parser takes whatever ends the first line for all
+    record_delimiter: ["\r\n", "\n", "\r"],
+    relax_column_count: true,
+    relax_quotes: true,
+    skip_empty_lines: true,
+    max_record_size: MAX_ROW,
+  });
   const text = Readable.from(decodeText(source, path));
   text.on("error", (error) => parser.destroy(error)).pipe(parser);
   let header: readonly string[] | undefined;

@@ -101,14 +101,32 @@ test("CSV: quotes, line breaks in fields, a byte order mark, rows of the wrong w
 
 test("CSV: a quote inside a field is a character, whatever ends the lines", async () => {
   for (const end of ["\n", "\r\n", "\r"]) {
-    const lines = ["a,b", 'say "hi",1', '"x"y,2', '"",', "", '"last ""one""","a', 'b"'];
+    const lines = ["a,b", 'say "hi",1', '"x"y,2', '"",', "", '"z" ,3', '"last ""one""","a', 'b"'];
     assert.deepEqual(await rowsOf(file("stray.csv", lines.join(end))), [
       { fields: { a: 'say "hi"', b: "1" } },
       { fields: { a: '"x"y', b: "2" } },
       { fields: { a: "", b: "" } },
+      { fields: { a: '"z" ', b: "3" } },
       { fields: { a: 'last "one"', b: `a${end}b` } },
     ]);
   }
+});
+
+test("CSV: lines that end in different ways, wherever the stream is cut", async () => {
+  const rows = [
+    { fields: { instruction: "a", output: "b" } },
+    { fields: { instruction: "c", output: 'd\r\n"e"' } },
+    { fields: { instruction: "f", output: "g" } },
+  ];
+  const ends = ["\n", "\r\n", "\r"];
+  for (const first of ends)
+    for (const others of ends) {
+      const lines = ["instruction,output", 'a,"b"', 'c,"d\r\n""e"""', "f,g", ""];
+      assert.deepEqual(await rowsOf(file("ends.csv", lines.join(others).replace(others, first))), rows);
+    }
+  // a stream brings 256 KiB at a time
+  const half = `instruction,output\n${"a".repeat(2 ** 18 - 22)},b`;
+  assert.deepEqual(await rowsOf(file("cut.csv", `${half}\r\n"c",d\r\n`)), await rowsOf(file("whole.csv", `${half}\n"c",d\n`)));
 });
 
 test("a file in another encoding is told so", async () => {
