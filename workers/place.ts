@@ -1,6 +1,7 @@
 import { lstat, mkdir, readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { finishedDownload } from "../activities/download/index.js";
 import { forecast } from "../activities/forecast.js";
 import type { PlanDependencies } from "../activities/plan/index.js";
 import type { Environment } from "./environment.js";
@@ -28,6 +29,7 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
     checkTarget: (uri, wanted) => checkTarget(uri, s3SettingsOf(environment.variables), wanted),
     gpuWorkers: async () => ((await leaseState(temporal.client))?.workers ?? []).filter((worker) => worker.host === host).length,
     searchAttributes: () => knownAttributes(temporal),
+    downloaded: (config) => finishedDownload(config, stages.root),
     forecast: (config) => forecast(config, stages.root),
   };
 }

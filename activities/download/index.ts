@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import type { RunConfig } from "../../core/config/schema.js";
 import { someOf } from "../../core/data/data-files.js";
-import { outputNamed, type Progress, type StageResult } from "../../core/stage.js";
+import type { Progress, StageResult } from "../../core/stage.js";
 import {
   beginStage,
   finishStage,
   finishedStage,
+  stageDirectory,
   type StageContext,
   type StageDefinition,
   type StageFiles,
@@ -32,6 +34,11 @@ export const downloadDefinition: StageDefinition = {
   inputs: [],
   settings: ({ model, dataset }) => ({ model: sourceIdentity(model.source), dataset: sourceIdentity(dataset.source) }),
 };
+
+/** What the download of a config's sources left below `root` when it finished last; null: it has not finished. */
+export function finishedDownload(config: RunConfig, root: string): Promise<StageResult | null> {
+  return finishedStage(stageDirectory(downloadDefinition, { config, inputs: [], root }));
+}
 
 /** A source as the published chain of digests names it: a local path, which tells of its owner, by its digest. */
 function sourceIdentity(source: string): string {
@@ -111,9 +118,7 @@ async function planSources(
   const plan = async (name: SourceName): Promise<SourcePlan> => {
     const { source } = config[name];
     report({ note: `looking at ${source}` });
-    const before = finished === null ? null : outputNamed(finished.outputs, name);
-    const kept = before?.origin === undefined ? null : before;
-    return local[name] ?? planRemote(places, name, source, kept, signal, (note) => report({ note }));
+    return local[name] ?? planRemote(places, name, source, finished, signal, (note) => report({ note }));
   };
   return [await plan("model"), await plan("dataset")];
 }

@@ -4,7 +4,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { formatOf, selectDataFiles } from "../../core/data/data-files.js";
 import { UserError } from "../../core/errors.js";
 import { parseHubSource } from "../../core/sources.js";
-import type { Artifact } from "../../core/stage.js";
+import type { Artifact, StageResult } from "../../core/stage.js";
 import type { Buckets } from "../../infra/bucket/bucket.js";
 import type { Hub } from "../../infra/hub/hub.js";
 import type { Published } from "../../infra/published.js";
@@ -84,12 +84,12 @@ async function filesBelow(directory: string): Promise<string[]> {
     .map((entry) => relative(directory, join(entry.parentPath, entry.name)).split(sep).join("/"));
 }
 
-/** Plans a source on the hub or in a bucket, at the version that its name means now; where it can't be reached, an earlier download stands in. */
+/** Plans a source on the hub or in a bucket, at the version that its name means now; where it can't be reached, what a finished download brought from there stands in. */
 export async function planRemote(
   places: Pick<Places, "hub" | "buckets">,
   name: SourceName,
   source: string,
-  kept: Artifact | null,
+  finished: StageResult | null,
   signal: AbortSignal,
   onNote?: (note: string) => void,
 ): Promise<SourcePlan> {
@@ -99,7 +99,8 @@ export async function planRemote(
       ? await places.buckets.open(name, source)
       : await places.hub.resolve(parseHubSource(name === "model" ? "models" : "datasets", source), signal, onNote);
   } catch (error) {
-    if ((error as Error).name !== "UnreachableError" || kept === null) throw error;
+    const kept = finished?.outputs.find((output) => output.name === name);
+    if ((error as Error).name !== "UnreachableError" || kept?.origin === undefined) throw error;
     return { kind: "kept", name, artifact: kept };
   }
   const paths = remote.files.map((file) => file.path);

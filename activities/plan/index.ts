@@ -1,13 +1,15 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { parseGptjConfig, type GptjConfig } from "../../core/model/config.js";
 import { runNeeds } from "../../core/resources.js";
+import type { StageResult } from "../../core/stage.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
-import { planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "../download/plan.js";
+import { describePlan, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "../download/plan.js";
 import type { Forecast } from "../forecast.js";
 import type { StageContext } from "../stage.js";
 
@@ -26,6 +28,8 @@ export interface PlanDependencies extends Places {
   gpuWorkers(): Promise<number>;
   /** those of ours that the namespace knows */
   searchAttributes(): Promise<readonly SearchAttributeName[]>;
+  /** what an earlier download of a config's sources left; null: none has finished */
+  downloaded(config: RunConfig): Promise<StageResult | null>;
   /** what a run of a config that names its target would do with each stage */
   forecast(config: RunConfig): Promise<readonly Forecast[]>;
 }
@@ -47,10 +51,18 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     }
   };
   const target = config.publish.target ?? dependencies.defaultTarget;
+  const downloaded = await dependencies.downloaded(config);
+  const look = async (name: SourceName): Promise<SourcePlan> => {
+    const { source } = config[name];
+    say(`looking at ${source}`);
+    const found =
+      (await planLocal(dependencies, name, source)) ?? (await planRemote(dependencies, name, source, downloaded, context.signal));
+    if (found.kind === "kept") notes.push(describePlan(found));
+    return found;
+  };
 
   await check(async () => {
-    say(`looking at ${config.model.source}`);
-    const source = await sourcePlan(dependencies, "model", config.model.source, context.signal);
+    const source = await look("model");
     const needs = runNeeds(await modelConfig(source, context.signal), config.train);
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     notes.push(
@@ -77,10 +89,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
         }).message,
       );
   });
-  await check(async () => {
-    say(`looking at ${config.dataset.source}`);
-    await sourcePlan(dependencies, "dataset", config.dataset.source, context.signal);
-  });
+  await check(async () => void (await look("dataset")));
   await check(async () => {
     say(`looking at ${target}`);
     await dependencies.checkTarget(target, config.publish);
@@ -107,10 +116,6 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   };
 }
 
-async function sourcePlan(places: Places, name: SourceName, source: string, signal: AbortSignal): Promise<SourcePlan> {
-  return (await planLocal(places, name, source)) ?? planRemote(places, name, source, null, signal);
-}
-
 /** The model's config.json, wherever it lies: small enough to be had before anything else. */
 async function modelConfig(source: SourcePlan, signal: AbortSignal): Promise<GptjConfig> {
   let path: string;
@@ -120,9 +125,8 @@ async function modelConfig(source: SourcePlan, signal: AbortSignal): Promise<Gpt
     const [cached] = await source.remote.fetch(file, { signal, onBytes: () => undefined, onNote: () => undefined });
     path = cached!.blob;
     where = `config.json of ${source.remote.title}`;
-  } else if (source.kind === "directory") {
-    path = where = join(source.directory, "config.json");
-  } else throw new Error(`a model's source is a directory or a repository [got=${source.kind}]`);
+  } else if (source.kind === "file") throw new Error("a model's source is a directory or a repository");
+  else path = where = join(source.kind === "kept" ? fileURLToPath(source.artifact.uri) : source.directory, "config.json");
   const text = await readFile(path, "utf8");
   try {
     return parseGptjConfig(JSON.parse(text), where);

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { download, finishedDownload } from "../../../activities/download/index.js";
 import { forecast } from "../../../activities/forecast.js";
 import { plan, type PlanDependencies } from "../../../activities/plan/index.js";
 import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
@@ -11,6 +12,8 @@ import { UserError } from "../../../core/errors.js";
 import { createBuckets } from "../../../infra/bucket/bucket.js";
 import { createHub } from "../../../infra/hub/hub.js";
 import { findPublished } from "../../../infra/published.js";
+import { startTestHub } from "../../infra/hub/harness.js";
+import { dependenciesFor, HUB, requestFor } from "../download/dependencies.js";
 
 const GB = 1e9;
 let directory: string;
@@ -51,6 +54,7 @@ const roomy = (): PlanDependencies => ({
   checkTarget: async () => undefined,
   gpuWorkers: async () => 8,
   searchAttributes: async () => ["RoslinStage"],
+  downloaded: (asked) => finishedDownload(asked, join(directory, "stages")),
   forecast: (asked) => forecast(asked, join(directory, "stages")),
 });
 const context = { signal: new AbortController().signal, progress: () => undefined };
@@ -92,4 +96,25 @@ test("memory that others use just now is worth a note, not a refusal", async () 
 test("what time can mend is thrown as it is", async () => {
   const failing = { ...roomy(), checkTarget: async () => Promise.reject(new Error("connection refused")) };
   await assert.rejects(plan(failing, config, context), /^Error: connection refused$/);
+});
+
+test("with the hub out of reach a run is planned on an earlier download, and without one it waits for the hub", async (test) => {
+  const shape = { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, n_positions: 16, rotary_dim: 4, vocab_size: 32 };
+  const server = await startTestHub({
+    "models/org/m/config.json": JSON.stringify(shape),
+    "models/org/m/model.safetensors": "weights",
+    "datasets/org/d/rows.json": "[]",
+  });
+  test.after(() => server.close());
+  const places = dependenciesFor(server.url, server.work);
+  const request = requestFor({ ...HUB, train: { workers: { waitSeconds: 0 } } }, server.work);
+  const away: PlanDependencies = { ...roomy(), ...places, downloaded: (asked) => finishedDownload(asked, request.root) };
+  server.misbehave = (_, response) => (response.writeHead(503).end(), true);
+  await assert.rejects(plan(away, request.config, context), { name: "UnreachableError" });
+  server.misbehave = () => false;
+  await download({ ...places, checkModel: () => undefined }, request, context);
+  server.misbehave = (_, response) => (response.writeHead(503).end(), true);
+  const { notes } = await plan(away, request.config, context);
+  assert.match(notes.join("\n"), /hf:\/\/org\/m@\w+, downloaded before: its source cannot be reached/);
+  assert.match(notes.join("\n"), /hf:\/\/org\/d@\w+, downloaded before/);
 });
