@@ -106,7 +106,9 @@ export async function planRemote(
   const paths = remote.files.map((file) => file.path);
   const isWhole = name === "dataset" && isNamed(paths, source);
   const wanted = new Set(isWhole ? paths : name === "model" ? selectModelFiles(paths, source) : selectDataFiles(paths, source));
-  return { kind: "remote", name, remote, files: remote.files.filter((file) => wanted.has(file.path)) };
+  // what a place says of a file may be worth nothing: of those that are wanted that is said now
+  const files = remote.files.filter(({ path }) => wanted.has(path)).map(({ path, bytes, digest }) => ({ path, bytes, digest }));
+  return { kind: "remote", name, remote, files };
 }
 
 /** Whether a source names one data file: that is taken, whatever its name says of splits. */

@@ -46,32 +46,45 @@ interface Sibling {
   readonly lfs?: { readonly sha256?: unknown; readonly size?: unknown } | null;
 }
 
-/** The commit and files in the hub's answer; throws where a name would leave its directory or a digest is missing. */
+/**
+ * The commit and files in the hub's answer; throws where it has none. What it says of a file is judged when that file's
+ * size or digest is asked for: one that nobody wants spoils no repository.
+ */
 export function parseRepository(json: unknown): { readonly commit: string; readonly files: readonly RemoteFile[] } {
   const { sha, siblings } = json as { sha?: unknown; siblings?: readonly Sibling[] };
-  const commit = hex(sha, 40, "the commit");
+  if (!isHex(sha, 40)) throw new Error(`the commit has no digest of 40 hex digits, got ${JSON.stringify(sha)}`);
   if (!Array.isArray(siblings)) throw new Error("it lists no files");
-  const files = (siblings as readonly Sibling[]).map((sibling): RemoteFile => {
-    const path = safePath(sibling.rfilename);
-    const bytes = sibling.lfs?.size ?? sibling.size;
-    if (typeof bytes !== "number" || !Number.isSafeInteger(bytes) || bytes < 0) throw new Error(`${path} has no size`);
-    const digest = sibling.lfs
-      ? ({ kind: "sha256", hex: hex(sibling.lfs.sha256, 64, path) } as const)
-      : ({ kind: "git", hex: hex(sibling.blobId, 40, path) } as const);
-    return { path, bytes, digest };
-  });
-  return { commit, files };
+  return { commit: sha, files: (siblings as readonly Sibling[]).map(fileOf) };
 }
 
-function hex(value: unknown, length: number, what: string): string {
-  if (typeof value === "string" && value.length === length && /^[0-9a-f]+$/.test(value)) return value;
-  throw new Error(`${what} has no digest of ${length} hex digits, got ${JSON.stringify(value)}`);
+/** A file whose size and digest throw UserError where its name leaves its directory, or the hub doesn't state them. */
+function fileOf({ rfilename, size, blobId, lfs }: Sibling): RemoteFile {
+  const path = String(rfilename);
+  const stated = <T>(what: string, value: T | null): T => {
+    if (!isSafe(rfilename)) throw new UserError("the name of a file leaves its directory", { got: JSON.stringify(rfilename) });
+    if (value !== null) return value;
+    throw new UserError(`the hub doesn't state a file's ${what}, as some mirrors don't: set HF_ENDPOINT to one that does`, { file: path });
+  };
+  return {
+    path,
+    get bytes() {
+      const bytes = lfs?.size ?? size;
+      return stated("size", typeof bytes === "number" && Number.isSafeInteger(bytes) && bytes >= 0 ? bytes : null);
+    },
+    get digest() {
+      const large = isHex(lfs?.sha256, 64) ? ({ kind: "sha256", hex: lfs.sha256 } as const) : null;
+      const small = isHex(blobId, 40) ? ({ kind: "git", hex: blobId } as const) : null;
+      return stated("digest", lfs ? large : small);
+    },
+  };
 }
 
-/** A path from the hub that stays below the directory it is put in; anything else throws. */
-function safePath(value: unknown): string {
+function isHex(value: unknown, length: number): value is string {
+  return typeof value === "string" && value.length === length && /^[0-9a-f]+$/.test(value);
+}
+
+/** Whether a path from the hub stays below the directory it is put in. */
+function isSafe(value: unknown): boolean {
   const parts = typeof value === "string" ? value.split("/") : [];
-  const safe = parts.length > 0 && parts.every((part) => part !== "" && part !== "." && part !== ".." && !/[\\:\0]/.test(part));
-  if (!safe) throw new Error(`the name of a file leaves its directory: ${JSON.stringify(value)}`);
-  return value as string;
+  return parts.length > 0 && parts.every((part) => part !== "" && part !== "." && part !== ".." && !/[\\\0]/.test(part));
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { appendFile, cp, mkdir, readFile, readdir, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -95,6 +96,22 @@ test("a dataset of several files comes whole, its train split alone", async (con
     await Promise.all((await readdir(join(dataset, "data"))).sort().map((name) => readFile(join(dataset, "data", name), "utf8"))),
     ['{"row": 0}\n', '{"row": 1}\n'],
   );
+});
+
+test("a mirror that states no digests is named with the file that lacks one; a file that nobody wants is passed over", async (context) => {
+  const { server, run } = await setUp(context);
+  const digest = { size: ROWS.length, blobId: createHash("sha1").update(`blob ${ROWS.length}\0${ROWS}`).digest("hex") };
+  let siblings: object[] = [{ rfilename: "rows.json", ...digest }, { rfilename: "README.md" }, { rfilename: "../x", size: 1 }];
+  server.misbehave = (request, response) => {
+    if (request.url!.startsWith("/api/datasets")) response.end(JSON.stringify({ sha: "b".repeat(40), siblings }));
+    else if (request.url!.startsWith("/datasets/")) response.end(ROWS);
+    return response.headersSent;
+  };
+  assert.deepEqual(await readdir(pathOf(await run(HUB), "dataset")), ["rows.json"]);
+  siblings = [{ rfilename: "rows.json" }];
+  await assert.rejects(run(HUB), { name: "UserError", message: /doesn't state a file's size.*file=rows\.json/ });
+  siblings = [{ rfilename: "data//train.json", ...digest }];
+  await assert.rejects(run(HUB), { name: "UserError", message: /leaves its directory.*train\.json/ });
 });
 
 test("too little room on the disk is said before a byte is asked for", async (context) => {

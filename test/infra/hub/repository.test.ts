@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseRepository } from "../../../infra/hub/repository.js";
+import type { RemoteFile } from "../../../infra/remote/remote.js";
 
 const sha = "a".repeat(40);
 const blobId = "b".repeat(40);
@@ -20,14 +21,26 @@ test("size and digest come from LFS for large files, from git for others", () =>
   ]);
 });
 
-for (const rfilename of ["../config.json", "a/../../b", "/etc/passwd", "C:\\x", "c:x", "a//b", "a/./b", "", "a\0b", 7, undefined])
-  test(`the name ${JSON.stringify(rfilename)} is refused`, () => {
-    assert.throws(() => parseRepository({ sha, siblings: [{ rfilename, size: 1, blobId }] }), /leaves its directory/);
+const described = (sibling: object): RemoteFile => parseRepository({ sha, siblings: [sibling] }).files[0]!;
+
+for (const rfilename of ["../config.json", "a/../../b", "/etc/passwd", "C:\\x", "a//b", "a/./b", "", "a\0b", 7, undefined])
+  test(`a file of the name ${JSON.stringify(rfilename)} is refused where it is wanted`, () => {
+    const file = described({ rfilename, size: 1, blobId });
+    assert.throws(() => file.bytes, { name: "UserError", message: /leaves its directory/ });
+    assert.throws(() => file.digest, /leaves its directory/);
   });
 
-test("a description without sizes or digests is refused", () => {
-  assert.throws(() => parseRepository({ sha, siblings: [{ rfilename: "a" }] }), /a has no size/);
-  assert.throws(() => parseRepository({ sha, siblings: [{ rfilename: "a", size: 1 }] }), /a has no digest/);
+test("a file without size or digest is refused by name where it is wanted, and spoils no other", () => {
+  assert.throws(() => described({ rfilename: "a" }).bytes, {
+    name: "UserError",
+    message: /doesn't state a file's size.*HF_ENDPOINT.*file=a/,
+  });
+  assert.throws(() => described({ rfilename: "a", size: 1 }).digest, { name: "UserError", message: /a file's digest.*file=a/ });
+  assert.throws(() => described({ rfilename: "a", size: 1, blobId, lfs: {} }).digest, /a file's digest/);
+  assert.equal(described({ rfilename: "runs/events 12:30.log", size: 1, blobId }).bytes, 1);
+});
+
+test("a description without commit or files is refused", () => {
   assert.throws(() => parseRepository({ sha: "../x", siblings: [] }), /the commit has no digest/);
   assert.throws(() => parseRepository({ sha }), /lists no files/);
 });
