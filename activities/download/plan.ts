@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { formatOf, selectDataFiles } from "../../core/data/data-files.js";
+import { DATA_FORMATS, formatOf, selectDataFiles } from "../../core/data/data-files.js";
 import { UserError } from "../../core/errors.js";
 import { parseHubSource } from "../../core/sources.js";
 import type { Artifact, StageResult } from "../../core/stage.js";
@@ -49,6 +49,8 @@ export async function planLocal(places: Pick<Places, "findPublished">, name: Sou
   if (!info.isDirectory()) {
     if (name === "model")
       throw new UserError("a model's source must be a directory with config.json, weights and tokenizer.json", { path });
+    if (formatOf(path) === null)
+      throw new UserError("a dataset must be a file of one of these kinds", { file: path, expected: DATA_FORMATS });
     return { kind: "file", name, path };
   }
   if (name === "dataset")

@@ -307,6 +307,13 @@ const badSources: [string, (server: TestHub) => Promise<unknown>, RegExp][] = [
     async (server) => ({ dataset: { source: pathToFileURL(await localModel(server, { "notes.txt": "" })).href } }),
     /a dataset needs a data file/,
   ],
+  [
+    "a dataset in a file of another kind",
+    async (server) => ({
+      dataset: { source: pathToFileURL(join(await localModel(server, { "rows.txt": "" }), "rows.txt")).href },
+    }),
+    /one of these kinds.*rows\.txt, expected=\.parquet \.jsonl \.json \.csv/,
+  ],
 ];
 for (const [what, make, expected] of badSources)
   test(`${what} is the user's to mend, said before anything is downloaded`, async (context) => {
