@@ -6,6 +6,7 @@ import type { Published } from "../../infra/published.js";
 import type { FetchEvents } from "../../infra/remote/remote.js";
 import type { DownloadDependencies } from "./index.js";
 import { linkDirectory } from "./links.js";
+import { modelConfig } from "./model-config.js";
 import { viewName, type SourceName, type SourcePlan } from "./plan.js";
 
 /** A source that is there. */
@@ -26,6 +27,9 @@ export async function getSource(
   const view = join(directory, viewName(plan));
   switch (plan.kind) {
     case "remote": {
+      // weights of a model that cannot be trained would come in vain
+      const isNew = name === "model" && (await plan.remote.missing(plan.files)) > 0;
+      const first = isNew ? (await modelConfig(plan, events.signal)).fetched : 0;
       const cached = await plan.remote.fetch(plan.files, events);
       await linkDirectory(
         view,
@@ -36,7 +40,7 @@ export async function getSource(
       const sha256 = dependencies.directoryDigest(cached.map((file) => ({ name: file.path, sha256: file.sha256 })));
       const sum = (of: "bytes" | "fetched"): number => cached.reduce((total, file) => total + file[of], 0);
       const artifact = { name, uri: pathToFileURL(view).href, sha256, bytes: sum("bytes"), origin: plan.remote.origin };
-      return { artifact, fetched: sum("fetched") };
+      return { artifact, fetched: first + sum("fetched") };
     }
     case "kept": {
       const now = await dependencies.files.artifactOf(name, fileURLToPath(plan.artifact.uri), events.signal);

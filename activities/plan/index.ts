@@ -1,14 +1,11 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
-import { parseGptjConfig, type GptjConfig } from "../../core/model/config.js";
 import { runNeeds } from "../../core/resources.js";
 import type { StageResult } from "../../core/stage.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
+import { modelConfig } from "../download/model-config.js";
 import { describePlan, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "../download/plan.js";
 import type { Forecast } from "../forecast.js";
 import type { StageContext } from "../stage.js";
@@ -63,7 +60,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
 
   await check(async () => {
     const source = await look("model");
-    const needs = runNeeds(await modelConfig(source, context.signal), config.train);
+    const needs = runNeeds((await modelConfig(source, context.signal)).config, config.train);
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     notes.push(
       `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${readable(needs.memoryBytes)} of memory, the run ${readable(needs.diskBytes)} of disk`,
@@ -114,26 +111,6 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     searchAttributes: await dependencies.searchAttributes(),
     notes,
   };
-}
-
-/** The model's config.json, wherever it lies: small enough to be had before anything else. */
-async function modelConfig(source: SourcePlan, signal: AbortSignal): Promise<GptjConfig> {
-  let path: string;
-  let where: string;
-  if (source.kind === "remote") {
-    const file = source.files.filter((each) => each.path === "config.json");
-    const [cached] = await source.remote.fetch(file, { signal, onBytes: () => undefined, onNote: () => undefined });
-    path = cached!.blob;
-    where = `config.json of ${source.remote.title}`;
-  } else if (source.kind === "file") throw new Error("a model's source is a directory or a repository");
-  else path = where = join(source.kind === "kept" ? fileURLToPath(source.artifact.uri) : source.directory, "config.json");
-  const text = await readFile(path, "utf8");
-  try {
-    return parseGptjConfig(JSON.parse(text), where);
-  } catch (error) {
-    if (error instanceof UserError) throw error;
-    throw new UserError("a model's config.json is not JSON", { file: where }, { cause: error });
-  }
 }
 
 async function waitForWorkers(

@@ -327,6 +327,13 @@ for (const [what, make, expected] of badSources)
     assert.ok(server.requests.every(({ path }) => !path.includes("/resolve/")));
   });
 
+test("a model that Roslin cannot train is refused before its weights are asked for", async (context) => {
+  const { server, run } = await setUp(context);
+  await writeFile(join(server.root, "models/org/m/config.json"), JSON.stringify({ ...CONFIG, model_type: "gpt_neox" }));
+  await assert.rejects(run(HUB), { name: "UserError", message: /config\.json of org\/m.*expected=gptj, got="gpt_neox"/ });
+  assert.ok(server.requests.every(({ path }) => !path.endsWith("safetensors")));
+});
+
 test("a truncated model file is named with expected and got", async (context) => {
   const { server, run } = await setUp(context);
   const model = await localModel(server);
