@@ -2,6 +2,7 @@ import { closeSync, existsSync, fstatSync, openSync, readFileSync } from "node:f
 import { join } from "node:path";
 import { CorruptError, UserError } from "../core/errors.js";
 import { headerLength, parseHeader, type DType, type TensorEntry } from "../core/format/safetensors.js";
+import { indexedFiles } from "../core/format/weight-index.js";
 import { parseGptjConfig, type GptjConfig } from "../core/model/config.js";
 import { modelWeights } from "../core/model/names.js";
 import { TorchFile } from "./torch-file.js";
@@ -139,18 +140,9 @@ function weightFiles(directory: string): string[] {
   if (found === undefined) throw new UserError("a model directory needs weights", { directory, expected: WEIGHTS.join(" or ") });
   if (!found.endsWith(".json")) return [found];
   const index = join(directory, found);
-  let map: Record<string, unknown>;
-  try {
-    map = (JSON.parse(readFileSync(index, "utf8")) as { weight_map?: Record<string, unknown> }).weight_map ?? {};
-  } catch (error) {
-    throw new UserError("a model's index is not JSON", { file: index }, { cause: error });
-  }
-  const names = [...new Set(Object.values(map))].sort();
-  for (const name of names) {
-    if (typeof name !== "string" || !/^[^/\\]+\.(safetensors|bin)$/.test(name))
-      throw new UserError("an index names what is no weight file in its directory", { file: index, got: String(name) });
+  const names = indexedFiles(readFileSync(index, "utf8"), index);
+  for (const name of names)
     if (!existsSync(join(directory, name)))
       throw new UserError("a file that the model's index names is missing", { file: index, missing: name });
-  }
-  return names as string[];
+  return names;
 }

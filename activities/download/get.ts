@@ -40,7 +40,7 @@ export async function getSource(
       const sha256 = dependencies.directoryDigest(cached.map((file) => ({ name: file.path, sha256: file.sha256 })));
       const sum = (of: "bytes" | "fetched"): number => cached.reduce((total, file) => total + file[of], 0);
       const artifact = { name, uri: pathToFileURL(view).href, sha256, bytes: sum("bytes"), origin: plan.remote.origin };
-      return { artifact, fetched: first + sum("fetched") };
+      return { artifact, fetched: plan.fetched + first + sum("fetched") };
     }
     case "kept": {
       const now = await dependencies.files.artifactOf(name, fileURLToPath(plan.artifact.uri), events.signal);

@@ -1,4 +1,4 @@
-import { readdir, stat } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { DATA_FORMATS, formatOf, selectDataFiles } from "../../core/data/data-files.js";
@@ -9,12 +9,13 @@ import type { Buckets } from "../../infra/bucket/bucket.js";
 import type { Hub } from "../../infra/hub/hub.js";
 import type { Published } from "../../infra/published.js";
 import type { Remote, RemoteFile } from "../../infra/remote/remote.js";
-import { selectModelFiles } from "./select.js";
+import { fetchText } from "./model-config.js";
+import { indexAmong, selectIndexed, selectModelFiles } from "./select.js";
 
 /** What a run gets from outside. */
 export type SourceName = "model" | "dataset";
 
-/** What has to be done for a source, known before a byte is downloaded. */
+/** What has to be done for a source, known before a byte is downloaded but an index of weights. */
 export type SourcePlan =
   /** a single file, used where it lies */
   | { readonly kind: "file"; readonly name: SourceName; readonly path: string }
@@ -26,7 +27,14 @@ export type SourcePlan =
       readonly paths: readonly string[];
       readonly published: Published | null;
     }
-  | { readonly kind: "remote"; readonly name: SourceName; readonly remote: Remote; readonly files: readonly RemoteFile[] }
+  /** `fetched`: bytes over the wire that it took to know this */
+  | {
+      readonly kind: "remote";
+      readonly name: SourceName;
+      readonly remote: Remote;
+      readonly files: readonly RemoteFile[];
+      readonly fetched: number;
+    }
   /** the hub or bucket cannot be asked: what was downloaded from it before */
   | { readonly kind: "kept"; readonly name: SourceName; readonly artifact: Artifact };
 
@@ -58,7 +66,10 @@ export async function planLocal(places: Pick<Places, "findPublished">, name: Sou
   const published = await places.findPublished(pathToFileURL(path).href);
   const directory = published === null ? path : fileURLToPath(published.uri);
   const there = published === null ? await readdir(path) : published.manifest.files.map((file) => file.name);
-  return { kind: "directory", name, directory, paths: selectModelFiles(there, source), published };
+  const selected = selectModelFiles(there, source);
+  const index = indexAmong(selected);
+  const paths = index === undefined ? selected : selectIndexed(selected, index, await readFile(join(directory, index), "utf8"), there);
+  return { kind: "directory", name, directory, paths, published };
 }
 
 async function isDirectory(path: string): Promise<boolean> {
@@ -106,11 +117,18 @@ export async function planRemote(
     return { kind: "kept", name, artifact: kept };
   }
   const paths = remote.files.map((file) => file.path);
-  const isWhole = name === "dataset" && isNamed(paths, source);
-  const wanted = new Set(isWhole ? paths : name === "model" ? selectModelFiles(paths, source) : selectDataFiles(paths, source));
   // what a place says of a file may be worth nothing: of those that are wanted that is said now
-  const files = remote.files.filter(({ path }) => wanted.has(path)).map(({ path, bytes, digest }) => ({ path, bytes, digest }));
-  return { kind: "remote", name, remote, files };
+  const filesOf = (wanted: readonly string[]): RemoteFile[] => {
+    const names = new Set(wanted);
+    return remote.files.filter(({ path }) => names.has(path)).map(({ path, bytes, digest }) => ({ path, bytes, digest }));
+  };
+  const plan = { kind: "remote", name, remote } as const;
+  if (name === "dataset") return { ...plan, files: filesOf(isNamed(paths, source) ? paths : selectDataFiles(paths, source)), fetched: 0 };
+  const selected = selectModelFiles(paths, source);
+  const index = indexAmong(selected);
+  if (index === undefined) return { ...plan, files: filesOf(selected), fetched: 0 };
+  const { text, fetched } = await fetchText(remote, filesOf([index]), index, signal);
+  return { ...plan, files: filesOf(selectIndexed(selected, index, text, paths)), fetched };
 }
 
 /** Whether a source names one data file: that is taken, whatever its name says of splits. */

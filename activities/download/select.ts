@@ -1,4 +1,5 @@
 import { UserError } from "../../core/errors.js";
+import { indexedFiles } from "../../core/format/weight-index.js";
 
 /** Which files of a repository or directory a run needs; pure, over paths with slashes. */
 
@@ -19,6 +20,22 @@ const WEIGHTS: readonly (readonly [single: string, index: string, shard: RegExp]
   ["model.safetensors", "model.safetensors.index.json", /^[^/]+\.safetensors$/],
   ["pytorch_model.bin", "pytorch_model.bin.index.json", /^pytorch_model[^/]*\.bin$/],
 ];
+
+/** The index of the weights among a model's selected files; undefined where they are a single file. */
+export function indexAmong(selected: readonly string[]): string | undefined {
+  return WEIGHTS.map(([, index]) => index).find((index) => selected.includes(index));
+}
+
+/**
+ * Selected files with just those weights that the text of their index names: others hold them in another form. Throws
+ * UserError when one of them is not among `paths`.
+ */
+export function selectIndexed(selected: readonly string[], index: string, text: string, paths: readonly string[]): string[] {
+  const named = indexedFiles(text, index);
+  const missing = named.find((path) => !paths.includes(path));
+  if (missing !== undefined) throw new UserError("a file that the model's index names is missing", { file: index, missing });
+  return [...selected.filter((path) => path.endsWith(".json") || MODEL_COMPANIONS.includes(path)), ...named];
+}
 
 /** Config, tokenizer and weights among a model's files; throws UserError when config or weights are missing. */
 export function selectModelFiles(paths: readonly string[], where: string): string[] {

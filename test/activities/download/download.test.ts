@@ -327,6 +327,33 @@ for (const [what, make, expected] of badSources)
     assert.ok(server.requests.every(({ path }) => !path.includes("/resolve/")));
   });
 
+test("of a model in several files those that its index names come, from the hub and from a directory", async (context) => {
+  const { server, run } = await setUp(context);
+  const shard = "model-00001-of-00001.safetensors";
+  const names = modelWeights(parseGptjConfig(CONFIG, "test")).map(({ name }) => [name, shard]);
+  const { "model.safetensors": whole, ...others } = MODEL;
+  const files = {
+    ...others,
+    [shard]: whole,
+    "consolidated.safetensors": "the same in another form",
+    "model.safetensors.index.json": JSON.stringify({ weight_map: Object.fromEntries(names) }),
+  };
+  await rm(join(server.root, "models/org/m"), { recursive: true });
+  await mkdir(join(server.root, "models/org/m"));
+  for (const [name, bytes] of Object.entries(files)) await writeFile(join(server.root, "models/org/m", name), bytes);
+  const remote = await run(HUB);
+  assert.equal(remote.metrics["bytesFetched"], remote.metrics["bytes"]);
+  const local = await run({ ...HUB, model: { source: pathToFileURL(await localModel(server, files)).href } });
+  for (const result of [remote, local])
+    assert.deepEqual((await readdir(pathOf(result, "model"))).sort(), [
+      "config.json",
+      shard,
+      "model.safetensors.index.json",
+      "tokenizer.json",
+    ]);
+  assert.equal(outputNamed(local.outputs, "model").sha256, outputNamed(remote.outputs, "model").sha256);
+});
+
 test("a model that Roslin cannot train is refused before its weights are asked for", async (context) => {
   const { server, run } = await setUp(context);
   await writeFile(join(server.root, "models/org/m/config.json"), JSON.stringify({ ...CONFIG, model_type: "gpt_neox" }));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { selectModelFiles } from "../../../activities/download/select.js";
+import { selectIndexed, selectModelFiles } from "../../../activities/download/select.js";
 
 test("of a model, config, tokenizer and safetensors are taken: the single file before the shards", () => {
   const shards = ["model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
@@ -15,4 +15,16 @@ test("torch files are taken where there are no safetensors", () => {
   assert.deepEqual(selectModelFiles(["config.json", "pytorch_model.bin", ...others], "m"), ["config.json", "pytorch_model.bin"]);
   assert.deepEqual(selectModelFiles(["config.json", ...others, ...shards], "m"), ["config.json", ...shards]);
   assert.throws(() => selectModelFiles(["config.json", ...others], "m"), /a model needs weights.*pytorch_model\.bin\.index\.json/);
+});
+
+test("of weights with an index those that it names are taken", () => {
+  const index = "model.safetensors.index.json";
+  const shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+  const all = ["config.json", "merges.txt", index, ...shards, "consolidated.safetensors", "model.fp16-00001-of-00002.safetensors"];
+  const text = JSON.stringify({ weight_map: { a: shards[1], b: shards[0], c: shards[0] } });
+  assert.deepEqual(selectIndexed(selectModelFiles(all, "m"), index, text, all), all.slice(0, 5));
+  assert.throws(
+    () => selectIndexed(all.slice(0, 4), index, text, all.slice(0, 4)),
+    /index names is missing.*missing=model-00002-of-00002\.safetensors/,
+  );
 });

@@ -1,0 +1,16 @@
+import { UserError } from "../errors.js";
+
+/** Names of the files that hold a model's weights, as its index says; throws UserError where it is none. `file` is the index's own name. */
+export function indexedFiles(text: string, file: string): string[] {
+  let map: Record<string, unknown> | undefined;
+  try {
+    map = (JSON.parse(text) as { weight_map?: Record<string, unknown> } | null)?.weight_map;
+  } catch (error) {
+    throw new UserError("a model's index is not JSON", { file }, { cause: error });
+  }
+  const names = [...new Set(Object.values(map ?? {}))].sort();
+  for (const name of names)
+    if (typeof name !== "string" || !/^[^/\\]+\.(safetensors|bin)$/.test(name))
+      throw new UserError("an index names what is no weight file in its directory", { file, got: String(name) });
+  return names as string[];
+}
