@@ -131,9 +131,15 @@ async function getSources(
   report: Report,
 ): Promise<Got[]> {
   const total = plans.reduce((sum, plan) => sum + remoteBytes(plan), 0);
-  let missing = 0;
-  // both may lie on one disk
-  for (const plan of plans) if (plan.kind === "remote") await plan.remote.checkSpace((missing += await plan.remote.missing(plan.files)));
+  // what comes from one kind of place goes to one disk
+  const missing = new Map<string, number>();
+  for (const plan of plans) {
+    if (plan.kind !== "remote") continue;
+    const { protocol } = new URL(plan.remote.origin.uri);
+    const bytes = (missing.get(protocol) ?? 0) + (await plan.remote.missing(plan.files));
+    missing.set(protocol, bytes);
+    await plan.remote.checkSpace(bytes);
+  }
   const results: Got[] = [];
   let before = 0;
   for (const plan of plans) {
