@@ -47,22 +47,35 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     tools: join(home, "tools"),
     s3,
     bucket: set("ROSLIN_BUCKET") ?? "roslin",
-    hub: hubSettings(set),
+    hub: hubSettings(variables, set),
     externalTemporal: ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"].some((name) => set(name) !== undefined),
     variables,
   };
 }
 
-function hubSettings(set: (name: string) => string | undefined): HubSettings {
-  const hubHome = set("HF_HOME") ?? join(set("XDG_CACHE_HOME") ?? join(homedir(), ".cache"), "huggingface");
-  const tokenFile = set("HF_TOKEN_PATH") ?? join(hubHome, "token");
-  const stored = existsSync(tokenFile) ? readFileSync(tokenFile, "utf8").trim() : "";
+function hubSettings(variables: Environment["variables"], set: (name: string) => string | undefined): HubSettings {
+  const path = (name: string, otherwise: string): string => resolve(expanded(set(name) ?? otherwise, variables));
+  const hubHome = path("HF_HOME", join(set("XDG_CACHE_HOME") ?? join("~", ".cache"), "huggingface"));
+  const tokenFile = path("HF_TOKEN_PATH", join(hubHome, "token"));
+  const stored = existsSync(tokenFile) ? readFileSync(tokenFile, "utf8") : "";
   return {
     endpoint: (set("HF_ENDPOINT") ?? "https://huggingface.co").replace(/\/+$/, ""),
-    token: set("HF_TOKEN")?.trim() ?? (stored === "" ? null : stored),
-    cacheDirectory: set("HF_HUB_CACHE") ?? join(hubHome, "hub"),
+    token: bareToken(set("HF_TOKEN") ?? set("HUGGING_FACE_HUB_TOKEN") ?? "") ?? bareToken(stored),
+    cacheDirectory: path("HF_HUB_CACHE", set("HUGGINGFACE_HUB_CACHE") ?? join(hubHome, "hub")),
     proxy: proxySettings(set),
   };
+}
+
+/** A path with `~`, `$NAME` and `${NAME}` put in; names that are not set stay. */
+function expanded(path: string, variables: Environment["variables"]): string {
+  return path
+    .replace(/^~(?=\/|$)/, () => variables["HOME"] ?? homedir())
+    .replace(/\$(?:(\w+)|\{([^}]*)\})/g, (all, plain?: string, braced?: string) => variables[plain ?? braced ?? ""] ?? all);
+}
+
+/** A token without what an editor or a paste adds; null where nothing is left. */
+function bareToken(text: string): string | null {
+  return text.replace(/[\r\n]/g, "").trim() || null;
 }
 
 function proxySettings(set: (name: string) => string | undefined): ProxySettings {

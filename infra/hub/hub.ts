@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, readlink, rename, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
+import { UserError } from "../../core/errors.js";
 import type { HubReference } from "../../core/sources.js";
 import { writeFileAtomic } from "../files.js";
 import { bytesPresent } from "../remote/blob.js";
@@ -26,6 +27,10 @@ export function createHub(options: HubOptions): Hub {
   const access = { ...options, endpoint: options.endpoint.replace(/\/+$/, "") };
   return {
     async resolve(reference, signal, onNote) {
+      if (!/^[\x20-\x7e]*$/.test(options.token ?? ""))
+        throw new UserError(
+          "the token for the hub has characters that no token has: correct HF_TOKEN, or the file that HF_TOKEN_PATH names",
+        );
       const repository = await resolveRepository(access, reference, onNote === undefined ? { signal } : { signal, onNote });
       return remoteOf(access, options.cacheDirectory, repository);
     },

@@ -132,3 +132,26 @@ test("the environment is read as Python's hub client and AWS's and Temporal's to
   );
   assert.throws(() => readEnvironment({ ROSLIN_S3: "yes" }, "/checkout"), /ROSLIN_S3 must be local or external/);
 });
+
+test("paths of the hub's cache may begin with ~ and name variables, old names count, and a token is what is left without line ends", () => {
+  const hubOf = (variables: Record<string, string>) => readEnvironment({ HOME: root, ...variables }, "/checkout").hub;
+  const caches: [Record<string, string>, string][] = [
+    [{}, join(root, ".cache", "huggingface", "hub")],
+    [{ HF_HOME: "~/hf" }, join(root, "hf", "hub")],
+    [{ HF_HOME: "$HOME/${USED}$UNSET", USED: "x" }, join(root, "x$UNSET", "hub")],
+    [{ HF_HOME: "~other" }, join(process.cwd(), "~other", "hub")],
+    [{ XDG_CACHE_HOME: "$HOME/c" }, join(root, "c", "huggingface", "hub")],
+    [{ HF_HOME: "/hf", HUGGINGFACE_HUB_CACHE: "~/old" }, join(root, "old")],
+    [{ HF_HUB_CACHE: "~/new", HUGGINGFACE_HUB_CACHE: "/old" }, join(root, "new")],
+  ];
+  for (const [variables, cache] of caches) assert.equal(hubOf(variables).cacheDirectory, cache);
+  writeFileSync(join(root, "token"), "hf_\nstored\n");
+  const tokens: [Record<string, string>, string | null][] = [
+    [{ HUGGING_FACE_HUB_TOKEN: "old" }, "old"],
+    [{ HF_TOKEN: "new", HUGGING_FACE_HUB_TOKEN: "old" }, "new"],
+    [{ HF_TOKEN: " a\r\nb " }, "ab"],
+    [{ HF_TOKEN: " \n" }, null],
+    [{ HF_TOKEN: " ", HF_TOKEN_PATH: "~/token" }, "hf_stored"],
+  ];
+  for (const [variables, token] of tokens) assert.equal(hubOf(variables).token, token);
+});

@@ -264,6 +264,12 @@ test("an address that is none is the user's mistake", async () => {
   await assert.rejects(checkRoom("/dev/null/x", 1, "HF_HOME"), /UserError: .*set HF_HOME/);
 });
 
+test("a token that no header can carry is the user's mistake, and not shown", async (context) => {
+  const { server } = await setUp(context);
+  await assert.rejects(hubOf(server, "hf_a\r\nx-more: 1").resolve(reference, never), /^UserError: .* correct HF_TOKEN, or the file [^:]*$/);
+  assert.equal(server.requests.length, 0);
+});
+
 test("too little room is said before a byte is fetched, with need and have", async (context) => {
   const { hub } = await setUp(context);
   const repository = await hub.resolve(reference, never);
