@@ -6,9 +6,10 @@ import type { HubReference } from "../../core/sources.js";
 import { writeFileAtomic } from "../files.js";
 import { bytesPresent } from "../remote/blob.js";
 import { fetchAll } from "../remote/fetch.js";
+import { loginIn } from "../remote/proxy.js";
 import { checkRoom, type Remote, type RemoteFile } from "../remote/remote.js";
 import type { Watch } from "../remote/retries.js";
-import type { WebAccess } from "../remote/web.js";
+import { withoutSecrets, type WebAccess } from "../remote/web.js";
 import { fileUrl, resolveRepository, type Repository } from "./repository.js";
 
 /** Where the hub is, and where its files are kept: the hub directory of the standard cache. */
@@ -24,17 +25,25 @@ export interface Hub {
 
 /** A hub client; it reads nothing from the environment. */
 export function createHub(options: HubOptions): Hub {
-  const access = { ...options, endpoint: options.endpoint.replace(/\/+$/, "") };
   return {
     async resolve(reference, signal, onNote) {
-      if (!/^[\x20-\x7e]*$/.test(options.token ?? ""))
-        throw new UserError(
-          "the token for the hub has characters that no token has: correct HF_TOKEN, or the file that HF_TOKEN_PATH names",
-        );
+      const access = accessOf(options);
       const repository = await resolveRepository(access, reference, onNote === undefined ? { signal } : { signal, onNote });
       return remoteOf(access, options.cacheDirectory, repository);
     },
   };
+}
+
+/** A password in the hub's address goes into a header: addresses get into messages, and those into histories and logs. */
+function accessOf({ endpoint, ...others }: HubOptions): WebAccess {
+  if (!/^[\x20-\x7e]*$/.test(others.token ?? ""))
+    throw new UserError("the token for the hub has characters that no token has: correct HF_TOKEN, or the file that HF_TOKEN_PATH names");
+  const url = /^https?:\/\/[^/]/.test(endpoint) && URL.canParse(endpoint) ? new URL(endpoint) : null;
+  if (url === null)
+    throw new UserError("the hub's address is no http or https URL: correct HF_ENDPOINT", { got: endpoint.replace(/\/\/.*@/, "//…@") });
+  const login = loginIn(url);
+  const bare = withoutSecrets(endpoint).replace(/\/+$/, "");
+  return login === null ? { ...others, endpoint: bare } : { ...others, endpoint: bare, login };
 }
 
 function remoteOf(access: WebAccess, cache: string, repository: Repository): Remote {

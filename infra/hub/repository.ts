@@ -13,8 +13,6 @@ export interface Repository extends HubReference {
 /** Asks the hub for a revision's commit and files: one request. Throws UserError for wrong names, UnreachableError when it can't be had. */
 export async function resolveRepository(access: WebAccess, reference: HubReference, watch: Watch): Promise<Repository> {
   const { kind, id, revision } = reference;
-  if (!/^https?:\/\/[^/]/.test(access.endpoint))
-    throw new UserError("the hub's address is no http or https URL: correct HF_ENDPOINT", { got: access.endpoint });
   const url = `${access.endpoint}/api/${kind}/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
   const body = await withRetries(
     access.timing ?? TIMING,

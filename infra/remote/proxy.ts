@@ -29,13 +29,27 @@ export function throughProxy(url: URL, settings: ProxySettings): Proxied | null 
   const address = secure ? settings.https : settings.http;
   if (address === null || isExcepted(url, settings.except)) return null;
   const proxy = parseProxy(address);
-  const { username, password } = proxy;
-  const name = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  const headers: Record<string, string> = username === "" ? {} : { "proxy-authorization": `Basic ${Buffer.from(name).toString("base64")}` };
+  const login = loginIn(proxy);
+  const headers: Record<string, string> = login === null ? {} : { "proxy-authorization": login };
   if (!secure) return { options: { host: proxy.hostname, port: portOf(proxy) }, plain: true, headers };
   let agent = tunnels.get(address);
   if (agent === undefined) tunnels.set(address, (agent = tunnelAgent(proxy, headers)));
   return { options: { agent }, plain: false, headers };
+}
+
+/** The header's value for the name and password in a URL; null: there are none. */
+export function loginIn({ username, password }: URL): string | null {
+  if (username === "" && password === "") return null;
+  return `Basic ${Buffer.from(`${decoded(username)}:${decoded(password)}`).toString("base64")}`;
+}
+
+/** Who writes a password into an address may leave its % as they are. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function parseProxy(address: string): URL {

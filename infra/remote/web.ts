@@ -11,6 +11,8 @@ export interface WebAccess {
   /** e.g. https://huggingface.co, without a trailing slash */
   readonly endpoint: string;
   readonly token: string | null;
+  /** authorization for the endpoint itself, instead of the token: a mirror's password */
+  readonly login?: string;
   readonly proxy?: ProxySettings;
   readonly timing?: Timing;
 }
@@ -42,7 +44,7 @@ export async function get(
   const stall = new AbortController();
   const { stallMs } = access.timing ?? TIMING;
   const timer = setTimeout(
-    () => stall.abort(new PassingError(`no byte for ${duration(stallMs / 1000)} from ${withoutQuery(url)}`)),
+    () => stall.abort(new PassingError(`no byte for ${duration(stallMs / 1000)} from ${withoutSecrets(url)}`)),
     stallMs,
   );
   const signal = options.signal === undefined ? stall.signal : AbortSignal.any([options.signal, stall.signal]);
@@ -99,15 +101,16 @@ async function followRedirects(access: WebAccess, first: string, { range, large 
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
     const headers: Record<string, string> = { "accept-encoding": "identity", "user-agent": "roslin" };
     if (range !== undefined) headers["range"] = `bytes=${range.start}-${range.end - 1}`;
-    const known = access.token !== null && url.origin === home;
-    if (known) headers["authorization"] = `Bearer ${access.token}`;
+    const authorization = access.login ?? (access.token === null ? undefined : `Bearer ${access.token}`);
+    const known = authorization !== undefined && url.origin === home;
+    if (known) headers["authorization"] = authorization;
     const response = await send(access, url, headers, large === true, signal);
     const { status } = response;
     const location = response.header("location");
     if (status < 300 || status >= 400 || location === undefined) {
       if (status >= 200 && status < 300) return response;
       response.discard();
-      throw refusal(response, status, first, known);
+      throw refusal(response, access, status, first, known);
     }
     response.discard();
     url = new URL(location, url);
@@ -143,15 +146,16 @@ function asPassing(error: NodeJS.ErrnoException, url: string): Error {
   if (error.syscall === "write" && code !== "EPIPE" && code !== "ECONNRESET") return error;
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code))
     return new UserError("the server's certificate is not trusted: put the authority that signed it into NODE_EXTRA_CA_CERTS", {
-      url: withoutQuery(url),
+      url: withoutSecrets(url),
       code,
     });
-  return new PassingError(`${withoutQuery(url)}: ${messageOf(error)}`, 0, { cause: error });
+  return new PassingError(`${withoutSecrets(url)}: ${messageOf(error)}`, 0, { cause: error });
 }
 
-/** What an answer that is no success means; `known`: a token was sent along. */
-function refusal({ header }: Answer, status: number, url: string, known: boolean): Error {
-  const where = { url: withoutQuery(url), status, reason: header("x-error-message") };
+/** What an answer that is no success means; `known`: the token or password was sent along. */
+function refusal({ header }: Answer, access: WebAccess, status: number, url: string, known: boolean): Error {
+  const given = access.login === undefined ? "the token of HF_TOKEN" : "the password in HF_ENDPOINT";
+  const where = { url: withoutSecrets(url), status, reason: header("x-error-message") };
   const gated = header("x-error-code") === "GatedRepo";
   switch (status) {
     case 401:
@@ -163,7 +167,7 @@ function refusal({ header }: Answer, status: number, url: string, known: boolean
         );
       return new UserError(
         known
-          ? "the hub refuses this: the name is wrong, or the token of HF_TOKEN is not valid or may not read it. Check both"
+          ? `the hub refuses this: the name is wrong, or ${given} is not valid or may not read it. Check both`
           : "the hub refuses this: the name is wrong, or the repository is private. Check the name, or set HF_TOKEN to a token that may read it",
         where,
       );
@@ -194,15 +198,15 @@ function checkRange(response: Answer, range: ByteRange, url: string): void {
   const match = /^bytes (\d+)-(\d+)\/(?:\d+|\*)$/.exec(got ?? "");
   if (response.status === 206 && match !== null && Number(match[1]) === range.start && Number(match[2]) === range.end - 1) return;
   response.discard();
-  if (response.status === 200) throw new NoRangesError(`no ranges of bytes from ${withoutQuery(url)}`);
+  if (response.status === 200) throw new NoRangesError(`no ranges of bytes from ${withoutSecrets(url)}`);
   throw new UserError("the hub, or a proxy before it, does not serve ranges of bytes as asked", {
-    url: withoutQuery(url),
+    url: withoutSecrets(url),
     expected: `206 bytes ${range.start}-${range.end - 1}`,
     got: `${response.status} ${got}`,
   });
 }
 
-/** A URL fit for messages: signatures in a query are secrets. */
-function withoutQuery(url: string): string {
-  return url.split("?")[0]!;
+/** A URL fit for messages: signatures in a query are secrets, and so is a name with its password. */
+export function withoutSecrets(url: string): string {
+  return url.split("?")[0]!.replace(/^(\w+:)?\/\/[^/]*@/, "$1//");
 }

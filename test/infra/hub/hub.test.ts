@@ -150,6 +150,36 @@ test("a mirror may lie below a path, and gets the token there", async (context) 
   );
 });
 
+test("a password in the hub's address goes to the hub alone, and into no message", async (context) => {
+  const { server } = await setUp(context);
+  const expected = `Basic ${Buffer.from("alice:s3cr@t").toString("base64")}`;
+  const endpoint = server.url.replace("//", "//alice:s3cr%40t@");
+  // of a token that Python stored the mirror is told nothing
+  const access = { endpoint, token: "hf_secret", cacheDirectory: join(server.work, "hub"), timing: { stallMs: 2000, retryMs: 1 } };
+  const notes: string[] = [];
+  let trouble = 3;
+  server.misbehave = ({ headers }, response) => {
+    if (trouble-- > 0) response.writeHead(503).end();
+    else if (headers.authorization !== expected) response.writeHead(401).end();
+    return response.headersSent;
+  };
+  const repository = await createHub(access).resolve(reference, never, (note) => void notes.push(note));
+  await repository.fetch(repository.files, { ...quiet, onNote: (note) => void notes.push(note) });
+  assert.deepEqual([...new Set(server.requests.map(({ authorization }) => authorization))], [expected]);
+
+  const failing = async (answer: number, address = endpoint): Promise<void> => {
+    server.misbehave = (_, response) => (response.writeHead(answer).end(), true);
+    await assert.rejects(createHub({ ...access, endpoint: address }).resolve(reference, never), (error: Error) => {
+      notes.push(error.message);
+      return true;
+    });
+  };
+  for (const answer of [401, 404, 503]) await failing(answer);
+  await failing(200, "ftp://alice:s3cr@t@hub");
+  assert.match(notes.join("\n"), /the password in HF_ENDPOINT is not valid/);
+  assert.doesNotMatch(notes.join("\n"), /alice|s3cr/);
+});
+
 test("a wrong byte is fetched once more, then named with both digests and never used", async (context) => {
   const { server, hub } = await setUp(context);
   const bad = Buffer.from(WEIGHTS);
