@@ -32,7 +32,7 @@ export class NoRangesError extends Error {
 
 /**
  * One GET, body and all, handed to `consume` chunk by chunk. Redirects are followed by hand: the token goes to the
- * endpoint's origin only. With `range`, anything but a 206 for exactly these bytes is an error: NoRangesError for all of them. `large`: the bytes are
+ * hub only. With `range`, anything but a 206 for exactly these bytes is an error: NoRangesError for all of them. `large`: the bytes are
  * many, and chunks are used up during the call.
  */
 export async function get(
@@ -96,21 +96,17 @@ interface Wanted {
 }
 
 async function followRedirects(access: WebAccess, first: string, { range, large }: Wanted, signal: AbortSignal): Promise<Answer> {
-  const home = new URL(access.endpoint).origin;
   let url = new URL(first);
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
-    const headers: Record<string, string> = { "accept-encoding": "identity", "user-agent": "roslin" };
+    const headers: Record<string, string> = { "accept-encoding": "identity", "user-agent": "roslin", ...authorization(access, url) };
     if (range !== undefined) headers["range"] = `bytes=${range.start}-${range.end - 1}`;
-    const authorization = access.login ?? (access.token === null ? undefined : `Bearer ${access.token}`);
-    const known = authorization !== undefined && url.origin === home;
-    if (known) headers["authorization"] = authorization;
     const response = await send(access, url, headers, large === true, signal);
     const { status } = response;
     const location = response.header("location");
     if (status < 300 || status >= 400 || location === undefined) {
       if (status >= 200 && status < 300) return response;
       response.discard();
-      throw refusal(response, access, status, first, known);
+      throw refusal(response, access, first, url);
     }
     response.discard();
     url = new URL(location, url);
@@ -118,6 +114,21 @@ async function followRedirects(access: WebAccess, first: string, { range, large 
       throw new UserError("the hub redirects to something that is not the web", { from: first, to: url.protocol });
   }
   throw new UserError("the hub redirects in circles", { url: first, redirects: MAX_REDIRECTS });
+}
+
+function authorization({ endpoint, token, login }: WebAccess, url: URL): { readonly authorization?: string } {
+  if (login !== undefined) return url.origin === new URL(endpoint).origin ? { authorization: login } : {};
+  return token !== null && isHub(url, endpoint) ? { authorization: `Bearer ${token}` } : {};
+}
+
+const HUB = "https://huggingface.co";
+/** Other names of it, which redirect there. */
+const NAMES = new Set(["huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"]);
+
+/** Whether `url` is the endpoint's, or the hub's own where the endpoint is another name of it: elsewhere nobody gets the token. */
+export function isHub(url: URL, endpoint: string): boolean {
+  const { origin, hostname } = new URL(endpoint);
+  return url.origin === origin || (url.origin === HUB && NAMES.has(hostname));
 }
 
 /** Sends one GET; resolves with the head of its answer. */
@@ -152,23 +163,20 @@ function asPassing(error: NodeJS.ErrnoException, url: string): Error {
   return new PassingError(`${withoutSecrets(url)}: ${messageOf(error)}`, 0, { cause: error });
 }
 
-/** What an answer that is no success means; `known`: the token or password was sent along. */
-function refusal({ header }: Answer, access: WebAccess, status: number, url: string, known: boolean): Error {
-  const given = access.login === undefined ? "the token of HF_TOKEN" : "the password in HF_ENDPOINT";
-  const where = { url: withoutSecrets(url), status, reason: header("x-error-message") };
-  const gated = header("x-error-code") === "GatedRepo";
+/** What an answer that is no success means. `first`: what was asked for; `last`: who answered, redirects later. */
+function refusal({ status, header }: Answer, access: WebAccess, first: string, last: URL): Error {
+  const answered = last.origin === new URL(first).origin ? undefined : last.origin;
+  const where = { url: withoutSecrets(first), answered, status, reason: header("x-error-message") };
+  const said = `${answered ?? "the hub"} answered ${status} to ${where.url}`;
+  const code = header("x-error-code");
   switch (status) {
     case 401:
     case 403:
-      if (gated)
-        return new UserError(
-          `the repository is gated: accept its conditions on its page, and set HF_TOKEN to a token of that account${known ? "; the one that is set may not read it" : ""}`,
-          where,
-        );
+      if (isHub(last, access.endpoint)) return new UserError(denial(access, code === "GatedRepo"), where);
+      // a signed address gets too old, and another try gets a new one; what a hub itself says is final
+      if (code === undefined) return new PassingError(access.token === null ? said : `${said}; the token of HF_TOKEN is not sent there`);
       return new UserError(
-        known
-          ? `the hub refuses this: the name is wrong, or ${given} is not valid or may not read it. Check both`
-          : "the hub refuses this: the name is wrong, or the repository is private. Check the name, or set HF_TOKEN to a token that may read it",
+        "the hub redirects to another one, which refuses this without a token, and a token goes to HF_ENDPOINT alone: check the name, or set HF_ENDPOINT to the one that answered",
         where,
       );
     case 404:
@@ -178,12 +186,20 @@ function refusal({ header }: Answer, access: WebAccess, status: number, url: str
     case 408:
     case 425:
     case 429:
-      return new PassingError(`the hub answered ${status} to ${where.url}`, waitAsked(header("retry-after"), header("ratelimit")));
+      return new PassingError(said, waitAsked(header("retry-after"), header("ratelimit")));
     default:
-      if (status >= 500)
-        return new PassingError(`the hub answered ${status} to ${where.url}`, waitAsked(header("retry-after"), header("ratelimit")));
+      if (status >= 500) return new PassingError(said, waitAsked(header("retry-after"), header("ratelimit")));
       return new UserError("the hub gave an answer that makes no sense here", where);
   }
+}
+
+function denial({ token, login }: WebAccess, gated: boolean): string {
+  if (gated)
+    return `the repository is gated: accept its conditions on its page, and set HF_TOKEN to a token of that account${token === null ? "" : "; the one that is set may not read it"}`;
+  if (token === null && login === undefined)
+    return "the hub refuses this: the name is wrong, or the repository is private. Check the name, or set HF_TOKEN to a token that may read it";
+  const given = login === undefined ? "the token of HF_TOKEN" : "the password in HF_ENDPOINT";
+  return `the hub refuses this: the name is wrong, or ${given} is not valid or may not read it. Check both`;
 }
 
 /** Milliseconds that Retry-After (seconds or a date) or RateLimit (`"resolvers";r=0;t=30`) asks us to wait. */

@@ -106,12 +106,12 @@ test("an aborted download is resumed by the next process from its journal", asyn
   assert.equal(server.requests.at(-1)!.range, `bytes=${WEIGHTS.length - missing}-${WEIGHTS.length - 1}`);
 });
 
-test("the token goes to the endpoint's origin only, and each redirect is followed", async (context) => {
+test("the token goes to the endpoint's origin only, each redirect is followed, and an address that got too old is asked for anew", async (context) => {
   const { server } = await setUp(context);
   const seen: (string | undefined)[] = [];
   const cdn = createServer((request, response) => {
-    seen.push(request.headers.authorization);
-    response.end(request.url === "/signed?secret=1" ? WEIGHTS : "");
+    if (seen.push(request.headers.authorization) === 1) response.writeHead(403).end();
+    else response.end(request.url === "/signed?secret=1" ? WEIGHTS : "");
   });
   await new Promise<void>((resolve) => cdn.listen(0, "127.0.0.1", resolve));
   context.after(() => cdn.close());
@@ -127,9 +127,9 @@ test("the token goes to the endpoint's origin only, and each redirect is followe
   await repository.fetch(repository.files.slice(1, 2), quiet);
   assert.deepEqual(
     server.requests.map(({ authorization }) => authorization),
-    ["Bearer hf_secret", "Bearer hf_secret", "Bearer hf_secret"],
+    Array.from({ length: 5 }, () => "Bearer hf_secret"),
   );
-  assert.deepEqual(seen, [undefined]);
+  assert.deepEqual(seen, [undefined, undefined]);
   server.misbehave = (_, response) => (response.writeHead(302, { location: "file:///etc/passwd" }).end(), true);
   await assert.rejects(repository.fetch(repository.files.slice(0, 1), quiet), /UserError: .*not the web.*to=file:/);
 });

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { test, type TestContext } from "node:test";
-import { get, type WebAccess } from "../../../infra/remote/web.js";
+import { PassingError } from "../../../infra/remote/retries.js";
+import { get, isHub, type WebAccess } from "../../../infra/remote/web.js";
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -43,6 +44,50 @@ test("what is not found, private, gated or refused says what to do, and never th
   assert.match(await refused(null, 401, gated), /gated: accept its conditions.*set HF_TOKEN.*reason=Ask for access/);
   assert.match(await refused("hf_token", 403, gated), /gated.*the one that is set may not read it/);
   assert.match(await refused(null, 404, {}), /no such repository, revision or file/);
+});
+
+test("who refuses what the hub redirects to is named: a store may take the next signed address, another hub wants HF_ENDPOINT", async (context) => {
+  let answer: [number, Record<string, string>] = [403, {}];
+  const seen: (string | undefined)[] = [];
+  const other = await serve(context, (incoming, response) => {
+    seen.push(incoming.headers.authorization);
+    response.writeHead(...answer).end();
+  });
+  const location = `${other}/x?signature=secret`;
+  const endpoint = await serve(context, (_, response) => response.writeHead(302, { location }).end());
+  const refused = async (token: string | null): Promise<Error> => {
+    try {
+      await ask({ endpoint, token, timing }, `${endpoint}/x`);
+      throw new Error("it was not refused");
+    } catch (error) {
+      return error as Error;
+    }
+  };
+  const passing = await refused("hf_token");
+  assert.ok(passing instanceof PassingError, String(passing));
+  assert.equal(passing.message, `${other} answered 403 to ${endpoint}/x; the token of HF_TOKEN is not sent there`);
+  assert.equal((await refused(null)).message, `${other} answered 403 to ${endpoint}/x`);
+  answer = [401, { "x-error-code": "RepoNotFound" }];
+  const final = await refused("hf_token");
+  assert.equal(final.name, "UserError");
+  assert.match(
+    final.message,
+    new RegExp(`a token goes to HF_ENDPOINT alone.*set HF_ENDPOINT.*url=${endpoint}/x, answered=${other}, status=401`),
+  );
+  answer = [503, {}];
+  assert.equal((await refused(null)).message, `${other} answered 503 to ${endpoint}/x`);
+  assert.deepEqual([...new Set(seen)], [undefined]);
+});
+
+test("the token goes to the endpoint, and to the hub where the endpoint is another name of it", () => {
+  const is = (endpoint: string, url: string): boolean => isHub(new URL(url), endpoint);
+  for (const name of ["https://hf.co", "http://huggingface.co", "https://www.huggingface.co", "https://huggingface.co"])
+    assert.ok(is(name, "https://huggingface.co/api"), name);
+  assert.ok(is("http://mirror.test:8080/hub", "http://mirror.test:8080/x"));
+  for (const url of ["https://hf.co.evil.test/", "http://huggingface.co/", "https://cdn.huggingface.co/", "https://huggingface.co:444/"])
+    assert.ok(!is("https://hf.co", url), url);
+  assert.ok(!is("https://mirror.test", "https://huggingface.co/"));
+  assert.ok(!is("https://nothf.co", "https://huggingface.co/"));
 });
 
 test("a proxy is asked for the whole address of an http hub, with its own name and password", async (context) => {
