@@ -1,6 +1,6 @@
 import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, type S3Client } from "@aws-sdk/client-s3";
 import { messageOf, UserError } from "../../core/errors.js";
-import { PassingError, type Timing } from "../remote/retries.js";
+import { isOfDisk, PassingError, type Timing } from "../remote/retries.js";
 import type { ByteRange } from "../remote/web.js";
 import { s3Error, statusOf } from "../store/s3-errors.js";
 import { s3Client, type S3Settings } from "../store/s3.js";
@@ -92,7 +92,7 @@ export async function readObject(
     const { Body } = await clientOf(access).send(new GetObjectCommand({ Bucket: access.bucket, Key: key, ...Range, ...IfMatch }));
     for await (const chunk of Body as AsyncIterable<Uint8Array>) consume(chunk);
   } catch (error) {
-    if (error instanceof UserError) throw error;
+    if (error instanceof UserError || isOfDisk(error)) throw error;
     const where = { source: `s3://${access.bucket}/${key}` };
     if (statusOf(error) === 412) throw new UserError("an object changed while it was downloaded: start again", where);
     if (statusOf(error) === 404) throw new UserError("an object is gone", where);

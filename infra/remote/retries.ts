@@ -29,6 +29,12 @@ export class UnreachableError extends Error {
   override readonly name = "UnreachableError";
 }
 
+/** Whether an error is that of the disk that bytes are written to: no other try at reading them mends it. */
+export function isOfDisk(error: unknown): boolean {
+  const { syscall, code } = error as NodeJS.ErrnoException;
+  return syscall === "write" && code !== "EPIPE" && code !== "ECONNRESET";
+}
+
 /** Who hears how a request goes. */
 export interface Watch {
   readonly signal: AbortSignal;

@@ -187,9 +187,9 @@ async function obey(order: Order): Promise<void> {
 
 port.on("message", (order: Order) => {
   obey(order).catch((error: unknown) => {
-    const full = (error as NodeJS.ErrnoException).code === "ENOSPC" && "transfer" in order;
+    const full = ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "") && "transfer" in order;
     const thrown = full
-      ? new NoRoomError("the disk is full: make room and start again, what was fetched is kept", {
+      ? new NoRoomError("the disk is full, or your quota of it: make room and start again, what was fetched is kept", {
           file: order.transfer.part,
           need: order.transfer.bytes,
         })

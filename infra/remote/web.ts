@@ -3,7 +3,7 @@ import { request as requestHttps } from "node:https";
 import { messageOf, UserError } from "../../core/errors.js";
 import { duration } from "../../core/units.js";
 import { throughProxy, type ProxySettings } from "./proxy.js";
-import { PassingError, TIMING, type Timing } from "./retries.js";
+import { isOfDisk, PassingError, TIMING, type Timing } from "./retries.js";
 import { ask, type Answer } from "./wire.js";
 
 /** Where files are on the web, and who asks. */
@@ -153,8 +153,7 @@ async function send(access: WebAccess, url: URL, headers: Record<string, string>
 /** Certificates that nobody trusts stay so; everything else about a connection may mend itself. */
 function asPassing(error: NodeJS.ErrnoException, url: string): Error {
   const code = error.code ?? "";
-  // of the disk that the bytes are written to
-  if (error.syscall === "write" && code !== "EPIPE" && code !== "ECONNRESET") return error;
+  if (isOfDisk(error)) return error;
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code))
     return new UserError("the server's certificate is not trusted: put the authority that signed it into NODE_EXTRA_CA_CERTS", {
       url: withoutSecrets(url),

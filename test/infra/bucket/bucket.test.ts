@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { CopyObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import { createBuckets, type Buckets } from "../../../infra/bucket/bucket.js";
+import { readObject } from "../../../infra/bucket/objects.js";
 import { sha256 } from "../../../infra/files.js";
 import { openStore } from "../../../infra/store/open.js";
 import { s3Client, type S3Settings } from "../../../infra/store/s3.js";
@@ -170,6 +171,17 @@ test("the digest that an object tells is checked: Roslin's own, else the MD5 in 
   await client.send(new CopyObjectCommand({ Bucket: "roslin", Key, CopySource: `roslin/${Key}`, MetadataDirective: "REPLACE" }));
   const now = await bucketsIn(cacheOf()).open("model", source);
   assert.equal((await now.fetch(now.files.slice(1), quiet))[0]!.sha256, sha256("other bytes"));
+});
+
+test("a full disk, or quota, that an object is written to is not taken for a server that fails", async () => {
+  const key = `${(await put({ a: "bytes" })).slice("s3://roslin/".length)}/a`;
+  for (const code of ["ENOSPC", "EDQUOT"]) {
+    const full = Object.assign(new Error(`${code}: write`), { code, syscall: "write" });
+    const write = (): never => {
+      throw full;
+    };
+    await assert.rejects(readObject({ access: { settings, bucket: "roslin" }, key, etag: null }, null, write), (error) => error === full);
+  }
 });
 
 test("what is the user's to mend is said so; what time can mend is not", async () => {
