@@ -13,8 +13,8 @@ export interface SpareObject {
   readonly bytes: number;
 }
 
-/** What lies beside a blob while it is fetched, and when it came with another digest. */
-const BESIDE = /\.(part|part\.journal|part\.lock|bad)$/;
+/** What lies beside a blob while it is fetched, when it came with another digest, and as long as it is there: its own. */
+const BESIDE = /\.(part|part\.journal|part\.lock|bad|sha256)$/;
 
 /**
  * The objects in `cache` that no directory links to, but for those of `garbage`; none as long as one of these runs has yet
@@ -42,12 +42,16 @@ export async function findSpareObjects(
           .catch(() => undefined);
     }
   }
+  const isUsed = async (blob: string): Promise<boolean> => {
+    const { nlink, ino } = (await stat(blob).catch(() => null)) ?? { nlink: 0, ino: 0 };
+    return nlink - (going.get(ino) ?? 0) > 1 || pointed.has(blob);
+  };
   const spare = new Map<string, { files: string[]; bytes: number }>();
   for (const name of await readdir(cache).catch(() => [])) {
     const path = join(cache, name);
     const blob = path.replace(BESIDE, "");
-    const { nlink, ino, size, blocks } = await stat(path);
-    if (path === blob && (nlink - (going.get(ino) ?? 0) > 1 || pointed.has(path))) continue;
+    const { size, blocks } = await stat(path);
+    if ((path === blob || path.endsWith(".sha256")) && (await isUsed(blob))) continue;
     const entry = spare.get(blob) ?? { files: [], bytes: 0 };
     // half a file is as long as the whole, with holes
     spare.set(blob, { files: [...entry.files, path], bytes: entry.bytes + (path === blob ? size : Math.min(size, blocks * 512)) });

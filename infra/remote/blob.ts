@@ -3,7 +3,7 @@ import { uptime } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../../core/errors.js";
-import { syncDirectory } from "../files.js";
+import { syncDirectory, writeFileAtomic } from "../files.js";
 import { lock } from "../lock.js";
 import type { Crew, Digesting } from "./crew.js";
 import { bytesDone, bytesInOrder, journalLine, planSegments, type Segment } from "./segments.js";
@@ -22,7 +22,7 @@ export interface WantedBlob {
   readonly blob: string;
   readonly bytes: number;
   readonly source: Source;
-  /** what its bytes must have; null: nothing is stated of them but their number */
+  /** what its bytes must have; null: nothing is stated of them but their number, and later that they have not changed */
   readonly digest: { readonly kind: "sha256" | "git" | "md5"; readonly hex: string } | null;
 }
 
@@ -37,6 +37,8 @@ export interface BlobEvents {
 /** Names beside a blob; never `.incomplete`, to which other clients append. */
 const partOf = (blob: string): string => `${blob}.part`;
 const journalOf = (blob: string): string => `${blob}.part.journal`;
+/** Of bytes that nobody states a digest of: the sha256 that they had when they came. */
+const digestOf = (blob: string): string => `${blob}.sha256`;
 
 /**
  * Makes sure that a cache holds a file's bytes, digest checked, and gives their sha256. What an earlier try left is gone
@@ -63,6 +65,7 @@ export async function fetchBlob(
       const part = await fetchPart(crew, wanted, events);
       fetched += part.fetched;
       if (typeof part.digested === "string") {
+        if (wanted.digest === null) await writeFileAtomic(digestOf(blob), part.digested);
         await rename(partOf(blob), blob);
         await syncDirectory(dirname(blob));
         await rm(journalOf(blob), { force: true });
@@ -183,19 +186,26 @@ async function sizeOf(path: string): Promise<number | null> {
   }
 }
 
-/** The sha256 of a file that has the right digest; `wrong`: the digest it has instead; null: there is no file. */
+/** The sha256 of a file that has the right digest; `wrong`: the digest it has instead; null: there is no file, or nothing to tell its bytes by. */
 async function matches(
   crew: Crew,
-  { name, blob, bytes: expected, digest }: WantedBlob,
+  { name, blob, bytes: expected, digest: stated }: WantedBlob,
   events: BlobEvents,
 ): Promise<string | { readonly wrong: string } | null> {
   const bytes = await sizeOf(blob);
   if (bytes === null) return null;
+  const digest = stated ?? (await keptDigest(blob));
+  if (digest === null) return null;
   if (bytes !== expected) return { wrong: `${bytes} bytes instead of ${expected}` };
   events.onNote(`checking ${name}`);
   const digesting = crew.digest(digestJob(blob, bytes, digest), (done) => events.onBytes(done));
   digesting.upTo(bytes);
   return await judged(digesting, digest);
+}
+
+async function keptDigest(blob: string): Promise<WantedBlob["digest"]> {
+  const hex = await readFile(digestOf(blob), "utf8").catch(() => null);
+  return hex === null ? null : { kind: "sha256", hex };
 }
 
 function digestJob(path: string, bytes: number, digest: WantedBlob["digest"]): DigestJob {

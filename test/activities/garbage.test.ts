@@ -121,6 +121,8 @@ test("what came from buckets goes when no directory that stays links to it, but 
   linkSync(put("shared"), join(oldDownload!, "shared.bin"));
   linkSync(put("old", 2000), join(oldDownload!, "model.bin"));
   symlinkSync(put("pointed"), join(keptDownload!, "rows.json"));
+  put("linked.sha256", 64);
+  put("old.sha256", 64);
   put("unlinked");
   put("half.part");
   put("half.part.journal", 10);
@@ -130,7 +132,7 @@ test("what came from buckets goes when no directory that stays links to it, but 
   const names = spare.map(({ blob, bytes }) => [basename(blob), bytes]);
   assert.deepEqual(names, [
     ["half", 1010],
-    ["old", 2000],
+    ["old", 2064],
     ["unlinked", 1000],
     ["whole", 1000],
   ]);
@@ -140,7 +142,16 @@ test("what came from buckets goes when no directory that stays links to it, but 
   assert.match((await removeSpareObject({ lock }, root, half!, async () => [fetching]))!, /has begun since/);
   assert.match((await removeSpareObject({ lock }, root, linked!, async () => [kept]))!, /in use/);
   assert.equal(await removeSpareObject({ lock }, root, half!, async () => [kept]), null);
-  assert.deepEqual(readdirSync(cache).sort(), ["linked", "old", "pointed", "shared", "unlinked", "whole.bad"]);
+  assert.deepEqual(readdirSync(cache).sort(), [
+    "linked",
+    "linked.sha256",
+    "old",
+    "old.sha256",
+    "pointed",
+    "shared",
+    "unlinked",
+    "whole.bad",
+  ]);
 });
 
 test("a removal that was killed is finished by the next", async () => {

@@ -3,10 +3,17 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { CopyObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
+import {
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateMultipartUploadCommand,
+  PutObjectCommand,
+  UploadPartCommand,
+} from "@aws-sdk/client-s3";
 import { createBuckets, type Buckets } from "../../../infra/bucket/bucket.js";
 import { readObject } from "../../../infra/bucket/objects.js";
 import { sha256 } from "../../../infra/files.js";
+import type { CachedFile } from "../../../infra/remote/remote.js";
 import { openStore } from "../../../infra/store/open.js";
 import { s3Client, type S3Settings } from "../../../infra/store/s3.js";
 import { noise } from "../hub/harness.js";
@@ -171,6 +178,26 @@ test("the digest that an object tells is checked: Roslin's own, else the MD5 in 
   await client.send(new CopyObjectCommand({ Bucket: "roslin", Key, CopySource: `roslin/${Key}`, MetadataDirective: "REPLACE" }));
   const now = await bucketsIn(cacheOf()).open("model", source);
   assert.equal((await now.fetch(now.files.slice(1), quiet))[0]!.sha256, sha256("other bytes"));
+});
+
+test("an object in parts, of which no digest is told, is fetched anew when its copy is not what came", async () => {
+  const source = await put({});
+  const at = { Bucket: "roslin", Key: `${source.slice("s3://roslin/".length)}/parts.bin` };
+  const client = s3Client(server.settings);
+  const { UploadId } = await client.send(new CreateMultipartUploadCommand(at));
+  const { ETag } = await client.send(new UploadPartCommand({ ...at, UploadId, PartNumber: 1, Body: "the bytes" }));
+  await client.send(new CompleteMultipartUploadCommand({ ...at, UploadId, MultipartUpload: { Parts: [{ PartNumber: 1, ETag }] } }));
+  const remote = await bucketsIn(cacheOf()).open(source);
+  const fetchIt = async (): Promise<CachedFile> => (await remote.fetch(remote.files, quiet))[0]!;
+  const first = await fetchIt();
+  const { blob } = first;
+  assert.deepEqual([first.fetched, first.sha256], [9, sha256("the bytes")]);
+  assert.deepEqual(await fetchIt(), { ...first, fetched: 0 });
+  writeFileSync(blob, "the byteX");
+  assert.deepEqual(await fetchIt(), first);
+  assert.deepEqual([readFileSync(blob, "utf8"), readFileSync(`${blob}.bad`, "utf8")], ["the bytes", "the byteX"]);
+  rmSync(`${blob}.sha256`);
+  assert.equal((await fetchIt()).fetched, 9, "what nothing tells of is not used");
 });
 
 test("a full disk, or quota, that an object is written to is not taken for a server that fails", async () => {
