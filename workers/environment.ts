@@ -30,6 +30,8 @@ export interface HubSettings {
   readonly token: string | null;
   /** where models and datasets are cached, as `<HF_HOME>/hub` */
   readonly cacheDirectory: string;
+  /** HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE: only what is cached may be used */
+  readonly offline: boolean;
   /** HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in either case */
   readonly proxy: ProxySettings;
 }
@@ -62,6 +64,7 @@ function hubSettings(variables: Environment["variables"], set: (name: string) =>
     endpoint: (set("HF_ENDPOINT") ?? "https://huggingface.co").replace(/\/+$/, ""),
     token: bareToken(set("HF_TOKEN") ?? set("HUGGING_FACE_HUB_TOKEN") ?? "") ?? bareToken(stored),
     cacheDirectory: path("HF_HUB_CACHE", set("HUGGINGFACE_HUB_CACHE") ?? join(hubHome, "hub")),
+    offline: /^(1|on|yes|true)$/i.test(set("HF_HUB_OFFLINE") ?? set("TRANSFORMERS_OFFLINE") ?? ""),
     proxy: proxySettings(set),
   };
 }

@@ -1,15 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, readlink, rename, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { UserError } from "../../core/errors.js";
+import { messageOf, UserError } from "../../core/errors.js";
 import type { HubReference } from "../../core/sources.js";
-import { writeFileAtomic } from "../files.js";
 import { bytesPresent } from "../remote/blob.js";
 import { fetchAll } from "../remote/fetch.js";
 import { loginIn } from "../remote/proxy.js";
 import { checkRoom, type Remote, type RemoteFile } from "../remote/remote.js";
-import type { Watch } from "../remote/retries.js";
+import { UnreachableError, type Watch } from "../remote/retries.js";
 import { withoutSecrets, type WebAccess } from "../remote/web.js";
+import { cachedRepository, folderOf, noteCommit, noteFiles } from "./cached.js";
 import { fileUrl, resolveRepository, type Repository } from "./repository.js";
 
 /** Where the hub is, and where its files are kept: the hub directory of the standard cache. */
@@ -19,7 +19,7 @@ export interface HubOptions extends WebAccess {
 
 /** A hub that speaks the Hugging Face protocol, through a cache that Python's clients read as well. */
 export interface Hub {
-  /** The commit and files that a reference means now. Throws UserError, or UnreachableError. */
+  /** The commit and files that a reference means now, or meant when they were cached where the hub cannot be reached. Throws UserError, or UnreachableError. */
   resolve(reference: HubReference, signal: AbortSignal, onNote?: Watch["onNote"]): Promise<Remote>;
 }
 
@@ -28,8 +28,17 @@ export function createHub(options: HubOptions): Hub {
   return {
     async resolve(reference, signal, onNote) {
       const access = accessOf(options);
-      const repository = await resolveRepository(access, reference, onNote === undefined ? { signal } : { signal, onNote });
-      return remoteOf(access, options.cacheDirectory, repository);
+      try {
+        const repository = await resolveRepository(access, reference, onNote === undefined ? { signal } : { signal, onNote });
+        return remoteOf(access, options.cacheDirectory, repository, false);
+      } catch (error) {
+        if (!(error instanceof UnreachableError)) throw error;
+        // who works offline means what is there; a hub that is out of reach comes back, and then the rest can be had
+        const cached = await cachedRepository(folderOf(options.cacheDirectory, reference), reference, options.offline === true);
+        if (cached === null) throw error;
+        onNote?.(`${messageOf(error)}; going on with what the cache has`);
+        return remoteOf(access, options.cacheDirectory, cached, true);
+      }
     },
   };
 }
@@ -46,13 +55,15 @@ function accessOf({ endpoint, ...others }: HubOptions): WebAccess {
   return login === null ? { ...others, endpoint: bare } : { ...others, endpoint: bare, login };
 }
 
-function remoteOf(access: WebAccess, cache: string, repository: Repository): Remote {
-  const { kind, id, commit } = repository;
-  const folder = join(cache, `${kind}--${id.replaceAll("/", "--")}`);
+/** `isCached`: the repository is as the cache knows it, which may be less than all of it. */
+function remoteOf(access: WebAccess, cache: string, repository: Repository, isCached: boolean): Remote {
+  const { id, commit } = repository;
+  const folder = folderOf(cache, repository);
   const blobOf = (file: RemoteFile): string => join(folder, "blobs", file.digest.hex);
+  const said = isCached ? " from the cache, for its source cannot be reached" : "";
   return {
     origin: { uri: `hf://${id}@${commit}` },
-    title: `${id} at ${commit.slice(0, 12)}`,
+    title: `${id} at ${commit.slice(0, 12)}${said}`,
     version: commit.slice(0, 12),
     files: repository.files,
     async missing(files) {
@@ -69,8 +80,10 @@ function remoteOf(access: WebAccess, cache: string, repository: Repository): Rem
         source: { kind: "web", access, address: fileUrl(access, repository, file.path) } as const,
         digest: file.digest as { readonly kind: "sha256" | "git"; readonly hex: string },
       }));
-      const cached = await fetchAll(wanted, events, (index) => linkSnapshot(folder, commit, files[index]!.path, blobOf(files[index]!)));
-      if (repository.revision !== commit) await writeFileAtomic(join(folder, "refs", repository.revision), commit);
+      if (!isCached) await noteFiles(folder, repository);
+      const noted = { ...events, onNote: (note: string) => events.onNote(`${note}${said}`) };
+      const cached = await fetchAll(wanted, noted, (index) => linkSnapshot(folder, commit, files[index]!.path, blobOf(files[index]!)));
+      if (!isCached) await noteCommit(folder, repository);
       return cached;
     },
   };

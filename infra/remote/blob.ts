@@ -50,6 +50,12 @@ export async function fetchBlob(
   events: BlobEvents,
 ): Promise<{ readonly sha256: string; readonly fetched: number }> {
   const { name, blob } = wanted;
+  const found = await matches(crew, wanted, events);
+  // what is there needs no lock, which a cache that others fill would not allow
+  if (typeof found === "string") {
+    events.onBytes(wanted.bytes);
+    return { sha256: found, fetched: 0 };
+  }
   await mkdir(dirname(blob), { recursive: true });
   const unlock = await lock(`${blob}.part.lock`, events.signal, (holder) => events.onNote(`waiting for ${holder}, which fetches ${name}`));
   try {

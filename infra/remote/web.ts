@@ -3,7 +3,7 @@ import { request as requestHttps } from "node:https";
 import { messageOf, UserError } from "../../core/errors.js";
 import { duration } from "../../core/units.js";
 import { throughProxy, type ProxySettings } from "./proxy.js";
-import { isOfDisk, PassingError, TIMING, type Timing } from "./retries.js";
+import { isOfDisk, PassingError, TIMING, UnreachableError, type Timing } from "./retries.js";
 import { ask, type Answer } from "./wire.js";
 
 /** Where files are on the web, and who asks. */
@@ -15,6 +15,8 @@ export interface WebAccess {
   readonly login?: string;
   readonly proxy?: ProxySettings;
   readonly timing?: Timing;
+  /** true: nothing may be asked for */
+  readonly offline?: boolean;
 }
 
 const MAX_REDIRECTS = 10;
@@ -41,6 +43,8 @@ export async function get(
   options: Wanted & { readonly signal?: AbortSignal },
   consume: (chunk: Buffer) => void,
 ): Promise<void> {
+  if (access.offline === true)
+    throw new UnreachableError(`${withoutSecrets(url)} is not asked for: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set`);
   const stall = new AbortController();
   const { stallMs } = access.timing ?? TIMING;
   const timer = setTimeout(

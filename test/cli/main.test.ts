@@ -117,6 +117,7 @@ test("the environment is read as Python's hub client and AWS's and Temporal's to
     endpoint: "https://huggingface.co",
     token: null,
     cacheDirectory: join(root, "none", "hub"),
+    offline: false,
     proxy: { https: null, http: null, except: "" },
   });
   const proxied = { HTTPS_PROXY: "http://a:1", https_proxy: "http://b:2", ALL_PROXY: "http://c:3", NO_PROXY: "d,e" };
@@ -133,7 +134,7 @@ test("the environment is read as Python's hub client and AWS's and Temporal's to
   assert.throws(() => readEnvironment({ ROSLIN_S3: "yes" }, "/checkout"), /ROSLIN_S3 must be local or external/);
 });
 
-test("paths of the hub's cache may begin with ~ and name variables, old names count, and a token is what is left without line ends", () => {
+test("paths of the hub's cache may begin with ~ and name variables, old names count, tokens lose line ends, and offline is what Python takes for it", () => {
   const hubOf = (variables: Record<string, string>) => readEnvironment({ HOME: root, ...variables }, "/checkout").hub;
   const caches: [Record<string, string>, string][] = [
     [{}, join(root, ".cache", "huggingface", "hub")],
@@ -154,4 +155,12 @@ test("paths of the hub's cache may begin with ~ and name variables, old names co
     [{ HF_TOKEN: " ", HF_TOKEN_PATH: "~/token" }, "hf_stored"],
   ];
   for (const [variables, token] of tokens) assert.equal(hubOf(variables).token, token);
+  const offline = [{ HF_HUB_OFFLINE: "1" }, { HF_HUB_OFFLINE: "true" }, { TRANSFORMERS_OFFLINE: "Yes" }].map((variables) =>
+    hubOf(variables),
+  );
+  const online = [{ HF_HUB_OFFLINE: "0", TRANSFORMERS_OFFLINE: "1" }, { HF_HUB_OFFLINE: "y" }].map((variables) => hubOf(variables));
+  assert.deepEqual(
+    [...offline, ...online].map((hub) => hub.offline),
+    [true, true, true, false, false],
+  );
 });

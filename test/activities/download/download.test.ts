@@ -201,7 +201,7 @@ test("after kill -9 the bytes that had come are not asked for again", async (con
   assert.ok(!later.some(({ path }) => path.endsWith("config.json")));
 });
 
-test("with the hub out of reach an earlier download is used, and that is said", async (context) => {
+test("with the hub out of reach the cache is used, without that an earlier download, and both are said", async (context) => {
   const { server, run, notes } = await setUp(context);
   const first = await run(HUB);
   server.misbehave = (_, response) => (response.writeHead(503).end(), true);
@@ -210,6 +210,10 @@ test("with the hub out of reach an earlier download is used, and that is said", 
     notes.some((note) => note.includes("its source cannot be reached")),
     notes.join("\n"),
   );
+  await rm(join(server.work, "hub"), { recursive: true });
+  notes.length = 0;
+  assert.deepEqual(await run(HUB), { ...first, reused: true });
+  assert.match(notes.at(-1)!, /, downloaded before: its source cannot be reached$/);
   await rename(join(pathOf(first, "dataset"), "data", "rows.json"), join(pathOf(first, "dataset"), "data", "other.json"));
   await assert.rejects(run(HUB), /cannot be reached, and what was downloaded before has changed/);
 });

@@ -169,7 +169,8 @@ test("a password in the hub's address goes to the hub alone, and into no message
 
   const failing = async (answer: number, address = endpoint): Promise<void> => {
     server.misbehave = (_, response) => (response.writeHead(answer).end(), true);
-    await assert.rejects(createHub({ ...access, endpoint: address }).resolve(reference, never), (error: Error) => {
+    const cacheDirectory = join(server.work, "none");
+    await assert.rejects(createHub({ ...access, endpoint: address, cacheDirectory }).resolve(reference, never), (error: Error) => {
       notes.push(error.message);
       return true;
     });
