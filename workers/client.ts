@@ -17,11 +17,14 @@ export async function withClient<T>(
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
   const { connectionOptions, namespace } = temporalSettings(variables);
+  const { address = "localhost:7233" } = connectionOptions;
+  // it would ask the proxy that https_proxy names for a server on this machine, too
+  const direct = /^(localhost|127\.0\.0\.1|\[::1\]):/.test(address) ? { channelArgs: { "grpc.enable_http_proxy": 0 } } : {};
   let connection: Connection;
   try {
-    connection = await Connection.connect(connectionOptions);
+    connection = await Connection.connect({ ...connectionOptions, ...direct });
   } catch (error) {
-    throw new UserError(`Temporal does not answer: ${messageOf(error)}`, { address: connectionOptions.address ?? "localhost:7233" });
+    throw new UserError(`Temporal does not answer: ${messageOf(error)}`, { address });
   }
   try {
     return await work(new Client({ connection, namespace }));

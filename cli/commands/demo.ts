@@ -77,8 +77,13 @@ async function demoEnvironment(environment: Environment): Promise<Environment> {
   await mkdir(home, { recursive: true });
   // so that `up` in this home finds them, too
   if (!existsSync(join(home, "tools"))) await symlink("../tools", join(home, "tools"));
-  const own = Object.entries(environment.variables).filter(([name]) => !/^(AWS_|HF_|ROSLIN_|TEMPORAL_(?!CLI_PATH$))/.test(name));
-  return { ...environment, home, s3: "local", bucket: "roslin", externalTemporal: false, variables: Object.fromEntries(own) };
+  const own = Object.entries(environment.variables).filter(
+    ([name]) => !/^(AWS_|HF_|HUGGING|TRANSFORMERS_OFFLINE$|ROSLIN_|TEMPORAL_(?!CLI_PATH$))/.test(name),
+  );
+  // a proxy has no way to the demo's own hub; what has to be fetched may need it
+  const except = [environment.hub.proxy.except, "127.0.0.1", "localhost"].filter((host) => host !== "").join(",");
+  const variables = { ...Object.fromEntries(own), NO_PROXY: except, no_proxy: except };
+  return { ...environment, home, s3: "local", bucket: "roslin", externalTemporal: false, variables };
 }
 
 /** Makes the hub's files, and puts the demo's hub in front of the usual machine. */

@@ -16,9 +16,11 @@ after(() => rmSync(root, { recursive: true }));
 mkdirSync(home);
 symlinkSync(readEnvironment(process.env, CHECKOUT).tools, join(home, "tools"));
 
+const proxy = "http://127.0.0.1:9";
 // a user's settings for other servers: the demo must not go near them
 const variables = {
   ...process.env,
+  ...{ HTTP_PROXY: proxy, HTTPS_PROXY: proxy, http_proxy: proxy, https_proxy: proxy, NO_PROXY: "company.test" },
   ROSLIN_HOME: home,
   ROSLIN_S3: "external",
   ROSLIN_BUCKET: "another",
@@ -27,6 +29,8 @@ const variables = {
   AWS_PROFILE: "none",
   HF_ENDPOINT: "http://127.0.0.1:9",
   HF_TOKEN: "secret",
+  HUGGINGFACE_HUB_CACHE: "/nowhere",
+  TRANSFORMERS_OFFLINE: "1",
   TEMPORAL_ADDRESS: "127.0.0.1:9",
   TEMPORAL_PROFILE: "none",
 };

@@ -187,7 +187,7 @@ test("an object in parts, of which no digest is told, is fetched anew when its c
   const { UploadId } = await client.send(new CreateMultipartUploadCommand(at));
   const { ETag } = await client.send(new UploadPartCommand({ ...at, UploadId, PartNumber: 1, Body: "the bytes" }));
   await client.send(new CompleteMultipartUploadCommand({ ...at, UploadId, MultipartUpload: { Parts: [{ PartNumber: 1, ETag }] } }));
-  const remote = await bucketsIn(cacheOf()).open(source);
+  const remote = await bucketsIn(cacheOf()).open("dataset", source);
   const fetchIt = async (): Promise<CachedFile> => (await remote.fetch(remote.files, quiet))[0]!;
   const first = await fetchIt();
   const { blob } = first;
