@@ -14,16 +14,22 @@ export function folderOf(cache: string, { kind, id }: HubReference): string {
 }
 
 /** Notes which files a commit has, before they come, and only once; in the form that Python's client reads and writes. */
-export async function noteFiles(folder: string, { commit, files }: Repository): Promise<void> {
-  const path = listingOf(folder, commit);
+export async function noteFiles(folder: string, repository: Repository): Promise<void> {
+  const path = listingOf(folder, repository.commit);
   if ((await stat(path).catch(() => null)) !== null) return;
-  const listed = files.map(({ path: name, bytes, digest: { kind, hex } }) => [
-    name,
+  // a cache that others fill may not be ours to write to, and needs not be while everything is there; a hub that leaves out
+  // what a file is gets no list
+  try {
+    await writeFileAtomic(path, listing(repository));
+  } catch {}
+}
+
+function listing({ files }: Repository): string {
+  const listed = files.map(({ path, bytes, digest: { kind, hex } }) => [
+    path,
     kind === "git" ? { size: bytes, blob_id: hex } : { size: bytes, blob_id: pointerId(hex, bytes), lfs_sha256: hex, lfs_size: bytes },
   ]);
-  const text = JSON.stringify({ format_version: 1, files: Object.fromEntries(listed) as unknown }, null, 1);
-  // a cache that others fill may not be ours to write to, and needs not be while everything is there
-  await writeFileAtomic(path, text).catch(() => undefined);
+  return JSON.stringify({ format_version: 1, files: Object.fromEntries(listed) as unknown }, null, 1);
 }
 
 /** Notes which commit a branch or tag is, unless the cache knows. */

@@ -98,7 +98,7 @@ test("what time can mend is thrown as it is", async () => {
   await assert.rejects(plan(failing, config, context), /^Error: connection refused$/);
 });
 
-test("with the hub out of reach a run is planned on an earlier download, and without one it waits for the hub", async (test) => {
+test("with the hub out of reach a run is planned on the cache or an earlier download, and without them it waits for the hub", async (test) => {
   const shape = { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, n_positions: 16, rotary_dim: 4, vocab_size: 32 };
   const server = await startTestHub({
     "models/org/m/config.json": JSON.stringify(shape),
@@ -114,6 +114,8 @@ test("with the hub out of reach a run is planned on an earlier download, and wit
   server.misbehave = () => false;
   await download({ ...places, checkModel: () => undefined }, request, context);
   server.misbehave = (_, response) => (response.writeHead(503).end(), true);
+  await plan(away, request.config, context);
+  await rm(join(server.work, "hub"), { recursive: true });
   const { notes } = await plan(away, request.config, context);
   assert.match(notes.join("\n"), /hf:\/\/org\/m@\w+, downloaded before: its source cannot be reached/);
   assert.match(notes.join("\n"), /hf:\/\/org\/d@\w+, downloaded before/);
