@@ -23,6 +23,8 @@ import {
   type RunProgress,
 } from "../../workflows/contract.js";
 
+const ROSLIN = join(CHECKOUT, "bin", "roslin.js");
+
 /** A run on the machine. */
 export type Run = WorkflowHandle<(input: unknown) => Promise<FinetuneResult>>;
 
@@ -223,6 +225,21 @@ export async function rowOf(run: WorkflowHandle, name: StageName): Promise<strin
 /** What training came to. */
 export function trained(result: FinetuneResult): StageResult {
   return result.stages.find(({ stage }) => stage === "train")!;
+}
+
+/** Digest of the weights and optimizer state that a config comes to when nobody disturbs it: by one worker, without Temporal. */
+export async function undisturbedDigest(config: unknown): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "roslin-undisturbed-"));
+  try {
+    const file = join(directory, "run.json");
+    await writeFile(file, JSON.stringify(config));
+    let said = "";
+    for (const stage of ["download", "preprocess", "train"])
+      said = (await promisify(execFile)(process.execPath, [ROSLIN, "stage", stage, "--config", file, "--dir", directory, "--json"])).stdout;
+    return (JSON.parse(said) as StageResult).stateDigest!;
+  } finally {
+    await rm(directory, { recursive: true });
+  }
 }
 
 /** Digest of a run's weights and optimizer state. */

@@ -3,7 +3,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WorkflowFailedError } from "@temporalio/client";
 import { SIGNALS, type FinetuneResult } from "../../workflows/contract.js";
-import { digestOf, progressOf, rowOf, startMachine, until, type Machine, type Run } from "./machine.js";
+import { digestOf, progressOf, rowOf, startMachine, undisturbedDigest, until, type Machine, type Run } from "./machine.js";
 
 /** Pauses, cancel and reset by the stock CLI, of runs on eight real worker processes. */
 
@@ -23,14 +23,13 @@ const configOf = (epochs: number): unknown => ({ ...machine.config, train: { ...
 const digests = new Map<number, string>();
 /** The state's digest of a run that nobody disturbs. */
 async function undisturbed(epochs: number = EPOCHS.once): Promise<string> {
-  const digest = digests.get(epochs) ?? digestOf(await (await machine.start(`calm-${epochs}`, configOf(epochs))).result());
+  const digest = digests.get(epochs) ?? (await undisturbedDigest(configOf(epochs)));
   digests.set(epochs, digest);
   return digest;
 }
 
 /** Starts a run and waits until it has trained for two checkpoints. */
 async function training(id: string, epochs: number = EPOCHS.once): Promise<Run> {
-  await undisturbed(epochs);
   const run = await machine.start(id, configOf(epochs));
   await checkpoints(2);
   return run;
