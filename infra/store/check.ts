@@ -1,14 +1,24 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { GetObjectTaggingCommand, HeadObjectCommand } from "@aws-sdk/client-s3";
 import type { RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { openStore, parseS3 } from "./open.js";
+import { s3Error } from "./s3-errors.js";
 import { setLifecycle } from "./s3-lifecycle.js";
 import { apart, type ObjectOptions } from "./s3-options.js";
 import { s3Client, type S3Settings } from "./s3.js";
-import { readAll } from "./store.js";
+import { readAll, type ObjectStore } from "./store.js";
 
-/** An object that is written and removed to see whether it can be, and how it is kept. */
+/**
+ * An object that is written and removed to see whether it can be, and how it is kept. One name for every run: a policy can
+ * name it, and what a killed process leaves the next run removes, which could not find one of another name, for it may not
+ * list. So runs remove and replace each other's, and only what several tries agree on is said of the server.
+ */
 const PROBE = ".roslin-may-write";
+const BYTES = Buffer.from("a check by roslin\n");
+const TRIES = 10;
+/** Milliseconds, times the tries so far, that a wait stays below: by chance, so that runs get out of each other's way. */
+const WAIT_MS = 100;
 
 /**
  * Makes sure that objects can be written below `uri`, and are kept there as `wanted` says; sets the bucket's lifecycle
@@ -42,26 +52,38 @@ export async function checkTarget(uri: string, settings: S3Settings, wanted: Omi
 
 async function probe(uri: string, settings: S3Settings, options?: ObjectOptions): Promise<void> {
   const store = openStore(uri, settings, options);
+  const write = (): Promise<void> =>
+    store.write(PROBE, BYTES).catch((error: unknown) => {
+      const { code } = error as NodeJS.ErrnoException;
+      if (uri.startsWith("file:") && ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"].includes(code ?? ""))
+        throw new UserError("nothing can be published there: this process may not write", { target: uri, code }, { cause: error });
+      throw error;
+    });
+  await write();
   try {
-    const bytes = Buffer.from("a check by roslin\n");
-    await store.write(PROBE, bytes);
-    try {
-      const back = await readAll(store, PROBE);
-      if (back === null || !bytes.equals(back))
-        throw new UserError("a place gives back other bytes than it was given: is it an S3 server? check AWS_ENDPOINT_URL_S3", {
-          target: uri,
-        });
-      if (options !== undefined && apart(options).length > 0) await checkKept(uri, settings, options);
-    } finally {
-      // who may write but not remove leaves it there, and may publish all the same
-      await store.delete(PROBE).catch(() => undefined);
+    for (let tried = 1; ; tried++) {
+      try {
+        return await judge(store, uri, settings, options);
+      } catch (error) {
+        if (tried === TRIES) throw error;
+      }
+      await sleep(Math.random() * WAIT_MS * tried);
+      await write();
     }
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (uri.startsWith("file:") && ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"].includes(code ?? ""))
-      throw new UserError("nothing can be published there: this process may not write", { target: uri, code }, { cause: error });
-    throw error;
+  } finally {
+    // who may write but not remove leaves it there, and may publish all the same
+    await store.delete(PROBE).catch(() => undefined);
   }
+}
+
+/** Throws unless the object that was just written is there, kept as it should be; another run that tries its own in between looks like a server that lacks something. */
+async function judge(store: ObjectStore, uri: string, settings: S3Settings, options?: ObjectOptions): Promise<void> {
+  const back = await readAll(store, PROBE);
+  if (back === null || !BYTES.equals(back))
+    throw new UserError("a place gives back other bytes than it was given: is it an S3 server? check AWS_ENDPOINT_URL_S3", {
+      target: uri,
+    });
+  if (options !== undefined && apart(options).length > 0) await checkKept(uri, settings, options);
 }
 
 /** Some servers take what they don't know and leave it out. */
@@ -70,7 +92,12 @@ async function checkKept(uri: string, settings: S3Settings, { encryption, storag
   const { bucket: Bucket, prefix } = parseS3(uri);
   const object = { Bucket, Key: prefix === "" ? PROBE : `${prefix}/${PROBE}` };
   try {
-    const { ServerSideEncryption = null, StorageClass = "STANDARD" } = await client.send(new HeadObjectCommand(object));
+    const { ServerSideEncryption = null, StorageClass = "STANDARD" } = await client
+      .send(new HeadObjectCommand(object))
+      .catch((error: unknown) => {
+        const where = { bucket: Bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
+        throw s3Error(error, { doing: "looking at an object", right: "s3:GetObject" }, where, object.Key);
+      });
     const ignored = (field: string, expected: string, got: string): UserError =>
       new UserError(`the server ignores publish.${field}`, { expected, got });
     if (encryption !== null && ServerSideEncryption !== encryption)

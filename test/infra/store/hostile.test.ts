@@ -157,6 +157,40 @@ test("a server that is none of S3's, and takes everything, is found out before a
   }
 });
 
+/** Checks a target while another run removes the object that is tried, before each of the first `times` calls that look at it. */
+async function checkDisturbed(times: number, hide: boolean, wanted: Parameters<typeof checkTarget>[2] = WANTED): Promise<void> {
+  const target = `s3://roslin/disturbed-${count++}`;
+  const other = openStore(target, server.settings);
+  let left = times;
+  const proxy = await startProxy(
+    server.settings.endpoint,
+    async ({ right }) => {
+      if (right === "s3:GetObject" && left-- > 0) await other.delete(".roslin-may-write");
+      return null;
+    },
+    ({ right }, status) => (hide && right === "s3:GetObject" && status === 404 ? { status: 403, code: "AccessDenied" } : null),
+  );
+  try {
+    await checkTarget(target, { ...server.settings, endpoint: proxy.endpoint }, wanted);
+    assert.deepEqual(await other.list(""), []);
+  } finally {
+    await proxy.stop();
+  }
+}
+
+test("another run that removes the object which is tried does not end this one, with and without the right to list", async () => {
+  for (const hide of [false, true])
+    for (const wanted of [WANTED, { ...WANTED, storageClass: "STANDARD_IA" as const, tags: { team: "sheep" } }])
+      await checkDisturbed(3, hide, wanted);
+  await assert.rejects(checkDisturbed(Infinity, true), /give them the right s3:GetObject/);
+});
+
+test("runs that check one target at the same moment, kept in different ways, all pass", async () => {
+  const ways = [WANTED, { ...WANTED, tags: { team: "sheep" } }, { ...WANTED, storageClass: "STANDARD_IA" as const }];
+  for (let round = 0; round < 5; round++)
+    await Promise.all(ways.map((wanted) => checkTarget("s3://roslin/same-moment", server.settings, wanted)));
+});
+
 test("a bucket that encrypts by default is written and read as any other", async () => {
   const client = s3Client(server.settings);
   const rule = { ApplyServerSideEncryptionByDefault: { SSEAlgorithm: "AES256" as const } };
