@@ -84,6 +84,12 @@ async function judge(store: ObjectStore, uri: string, settings: S3Settings, opti
       target: uri,
     });
   if (options !== undefined && apart(options).length > 0) await checkKept(uri, settings, options);
+  // nothing else keeps two runs from undoing each other's latest.json
+  if (await store.create(PROBE, BYTES))
+    throw new UserError(
+      "a server writes over an object that it was told to leave alone: publishing needs conditional writes (If-None-Match, If-Match); update the server, or publish to another",
+      { target: uri },
+    );
 }
 
 /** Some servers take what they don't know and leave it out. */

@@ -51,6 +51,7 @@ export function s3Error(error: unknown, call: Call, where: { readonly bucket: st
   if (code === "InvalidBucketName") return new UserError(`${doing} failed: S3 takes no such bucket name`, details);
   if (UNREACHABLE.has(code))
     return new Error(`${doing} failed: the S3 endpoint cannot be reached [endpoint=${where.endpoint}, code=${code}]`, { cause: error });
+  if (statusOf(error) === 501) return new UserError(`${doing} failed: this S3 server cannot do that; publish to another`, details);
   const busy =
     [500, 502, 503, 504].includes(statusOf(error) ?? 0) || code === "SlowDown"
       ? ": S3 cannot answer now; try again later, what had arrived is not sent again"

@@ -14,6 +14,7 @@ import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
 import { s3Client, type S3Settings } from "../../../infra/store/s3.js";
 import { readAll, type ObjectStore } from "../../../infra/store/store.js";
 import { startProxy, type Refusal, type S3Call } from "./proxy.js";
+import { signedAnew } from "./resign.js";
 import { startTestS3 } from "./weed.js";
 
 /** S3 servers as they are on bad days, before a real one: what can be gone on with is, the rest is one line that says what to do. */
@@ -189,6 +190,33 @@ test("runs that check one target at the same moment, kept in different ways, all
   const ways = [WANTED, { ...WANTED, tags: { team: "sheep" } }, { ...WANTED, storageClass: "STANDARD_IA" as const }];
   for (let round = 0; round < 5; round++)
     await Promise.all(ways.map((wanted) => checkTarget("s3://roslin/same-moment", server.settings, wanted)));
+});
+
+test("a server that ignores conditions, or cannot keep them, is found out before anything is published", async () => {
+  const { secretAccessKey } = server.settings.credentials!;
+  const ignoring = await startProxy(
+    server.settings.endpoint,
+    () => null,
+    () => null,
+    (method, path, { "if-none-match": _condition, ...headers }) => signedAnew(method, path, headers, secretAccessKey),
+  );
+  const lacking = await startProxy(server.settings.endpoint, ({ headers }) =>
+    headers["if-none-match"] === undefined ? null : { status: 501, code: "NotImplemented" },
+  );
+  try {
+    for (const [{ endpoint }, message] of [
+      [ignoring, /writes over an object that it was told to leave alone: publishing needs conditional writes.*target=s3:\/\/roslin\/cond/],
+      [lacking, /writing an object under a condition failed: this S3 server cannot do that/],
+    ] as const)
+      for (const wanted of [WANTED, { ...WANTED, tags: { team: "sheep" } }])
+        await assert.rejects(
+          checkTarget("s3://roslin/cond", { ...server.settings, endpoint }, wanted),
+          (error) => error instanceof UserError && message.test(error.message),
+        );
+  } finally {
+    await ignoring.stop();
+    await lacking.stop();
+  }
 });
 
 test("a bucket that encrypts by default is written and read as any other", async () => {

@@ -3,9 +3,15 @@ import type { IncomingHttpHeaders } from "node:http";
 
 /** The headers of a call without its session token, which SeaweedFS knows nothing of, and signed anew. */
 export function withoutToken(method: string, path: string, headers: IncomingHttpHeaders, secretAccessKey: string): IncomingHttpHeaders {
-  const { "x-amz-security-token": _token, authorization = "", ...others } = headers;
+  const { "x-amz-security-token": _token, ...others } = headers;
+  return signedAnew(method, path, others, secretAccessKey);
+}
+
+/** The headers of a call of which some were taken away, signed anew. */
+export function signedAnew(method: string, path: string, headers: IncomingHttpHeaders, secretAccessKey: string): IncomingHttpHeaders {
+  const { authorization = "", ...others } = headers;
   const [, scope, names] = /Credential=[^/]+\/([^,]+), ?SignedHeaders=([^,]+)/.exec(authorization) ?? [];
-  const signed = names!.split(";").filter((name) => name !== "x-amz-security-token");
+  const signed = names!.split(";").filter((name) => others[name] !== undefined);
   const [pathname, query = ""] = path.split("?");
   const canonical = [
     method,
