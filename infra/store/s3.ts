@@ -7,11 +7,13 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
+  type GetObjectCommandOutput,
 } from "@aws-sdk/client-s3";
 import { UserError } from "../../core/errors.js";
 import { headerOf, s3Error, statusOf, type Call } from "./s3-errors.js";
 import { abortStrays, dropJournal } from "./s3-journal.js";
 import { BUCKET_DECIDES, headersOf, keptAs } from "./s3-options.js";
+import { readOn } from "./s3-read.js";
 import { checksumOf, planParts, uploadFile, type Source } from "./s3-upload.js";
 import type { FileUpload, ObjectStore } from "./store.js";
 
@@ -157,10 +159,18 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
   return {
     uri: `s3://${bucket}${prefix === "" ? "" : `/${prefix}`}`,
     async read(key, range) {
-      const Range = range === undefined ? {} : { Range: `bytes=${range.start}-${range.end - 1}` };
+      const ask = (start: number, IfMatch?: string): Promise<GetObjectCommandOutput> => {
+        const part = range !== undefined || IfMatch !== undefined;
+        const Range = part ? { Range: `bytes=${start}-${range === undefined ? "" : range.end - 1}` } : {};
+        return client.send(new GetObjectCommand({ ...at(key), ...Range, ...(IfMatch === undefined ? {} : { IfMatch }) }));
+      };
+      const worded = (error: unknown): Error =>
+        [404, 412].includes(statusOf(error) ?? 0)
+          ? new UserError("an object changed, or was removed, while it was read: start again", { bucket, key: below + key })
+          : s3Error(error, CALLS.read, where, below + key);
+      const start = range?.start ?? 0;
       try {
-        const { Body } = await client.send(new GetObjectCommand({ ...at(key), ...Range }));
-        return Body as AsyncIterable<Uint8Array>;
+        return readOn(await ask(start), start, ask, worded);
       } catch (error) {
         if ((error as Error).name === "NoSuchKey") return null;
         return failed(CALLS.read, key)(error);

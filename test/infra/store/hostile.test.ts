@@ -13,6 +13,7 @@ import { openStore } from "../../../infra/store/open.js";
 import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
 import { s3Client, type S3Settings } from "../../../infra/store/s3.js";
 import { readAll, type ObjectStore } from "../../../infra/store/store.js";
+import { startFront } from "../bucket/front.js";
 import { startProxy, type Refusal, type S3Call } from "./proxy.js";
 import { signedAnew } from "./resign.js";
 import { startTestS3 } from "./weed.js";
@@ -216,6 +217,35 @@ test("a server that ignores conditions, or cannot keep them, is found out before
   } finally {
     await ignoring.stop();
     await lacking.stop();
+  }
+});
+
+test("a read whose connection is cut goes on with the rest of the same object, and never of another", async () => {
+  const target = `s3://roslin/cut-${count++}`;
+  const store = openStore(target, server.settings);
+  await store.write("k", content);
+  const front = await startFront(server.settings.endpoint);
+  const settings = { ...server.settings, endpoint: front.url };
+  try {
+    const cut = openStore(target, settings);
+    front.cutAfter = 9 << 20;
+    assert.ok(content.equals((await readAll(cut, "k"))!));
+    assert.equal(front.asked.length, 3);
+    assert.match(front.asked[1]!, /bytes=\d+-$/);
+    const parts: Uint8Array[] = [];
+    for await (const chunk of (await cut.read("k", { start: 5, end: (12 << 20) + 5 }))!) parts.push(chunk);
+    assert.ok(content.subarray(5, (12 << 20) + 5).equals(Buffer.concat(parts)));
+
+    const chunks = (await cut.read("k"))!;
+    await store.write("k", Buffer.alloc(content.length));
+    await assert.rejects(
+      async () => {
+        for await (const chunk of chunks) assert.ok(chunk.length > 0);
+      },
+      (error) => error instanceof UserError && /an object changed, or was removed, while it was read.*key=cut-\d+\/k/.test(error.message),
+    );
+  } finally {
+    await front.close();
   }
 });
 
