@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { selectModelFiles } from "../../activities/download/select.js";
 import { finishedStage } from "../../activities/stage.js";
-import { CorruptError, messageOf, UserError } from "../../core/errors.js";
+import { CorruptError, ForbiddenError, messageOf, UserError } from "../../core/errors.js";
 import { checkChain, MANIFEST, parseManifest, type Link, type Manifest } from "../../core/format/manifest.js";
 import { outputNamed, STAGES, type StageResult } from "../../core/stage.js";
 import { artifactOf, directoryDigest, sha256 } from "../../infra/files.js";
@@ -91,13 +91,18 @@ async function checkBase(
 export async function checkPublished({ uri, store, manifest }: Published, signal: AbortSignal): Promise<Link[]> {
   const links: Link[] = [];
   for (const { name, sha256: expected, bytes } of manifest.files) {
-    const got = await digestPublished(store, name, signal);
-    const problem =
-      got === null
-        ? "it is gone"
-        : got.sha256 === expected
-          ? null
-          : `expected ${expected} of ${bytes} bytes, got ${got.sha256} of ${got.bytes}`;
+    const problem = await digestPublished(store, name, signal).then(
+      (got) => {
+        if (got === null) return "it is gone";
+        return got.sha256 === expected ? null : `expected ${expected} of ${bytes} bytes, got ${got.sha256} of ${got.bytes}`;
+      },
+      (error: unknown) => {
+        // without the right to list, S3 calls a missing object forbidden
+        if (error instanceof ForbiddenError) return "it is gone, or may not be read";
+        if (error instanceof CorruptError) return error.message;
+        throw error;
+      },
+    );
     links.push({ link: `${uri}/${name}`, problem });
   }
   return [...links, ...checkChain(manifest, { sha256, directoryDigest })];

@@ -18,6 +18,8 @@ import { readAll, type ObjectStore } from "../../../infra/store/store.js";
 import { CHECKOUT, readEnvironment, type Environment } from "../../../workers/environment.js";
 import { dependenciesFor } from "../../activities/download/dependencies.js";
 import { finishedRun, publishDependencies } from "../../activities/publish/run.js";
+import { startFront } from "../../infra/bucket/front.js";
+import { startProxy, type Refusal, type S3Call } from "../../infra/store/proxy.js";
 import { startTestS3 } from "../../infra/store/weed.js";
 
 /** Every link of a chain in a real bucket, three models deep, damaged in every way: verify names it, and no other. */
@@ -75,12 +77,12 @@ async function descendant(place: string): Promise<StageRequest> {
 }
 
 /** Calls `roslin verify`; the links that it calls broken, or the message with which it gave up. */
-async function broken(run: string): Promise<string[] | string> {
+async function broken(run: string, place = environment): Promise<string[] | string> {
   const lines: string[] = [];
   const { log } = console;
   console.log = (line: string) => void lines.push(line);
   try {
-    await verify.run([run], environment);
+    await verify.run([run], place);
     return [];
   } catch (error) {
     assert.ok(error instanceof Error);
@@ -153,6 +155,30 @@ for (const generation of [2, 1, 0])
       assert.deepEqual(new Set(await damaged([key, other], swap, () => broken(TARGET))), new Set(both), `swapped ${name} and ${next}`);
     }
   });
+
+test("without the right to list, each file that is gone is named all the same, and a cut connection is none", async () => {
+  const { endpoint } = server.settings;
+  const hide = ({ right }: S3Call, status: number): Refusal | null =>
+    right === "s3:GetObject" && status === 404 ? { status: 403, code: "AccessDenied" } : null;
+  const proxy = await startProxy(endpoint, () => null, hide);
+  const front = await startFront(endpoint);
+  const through = (url: string): Environment => readEnvironment({ ...variables, AWS_ENDPOINT_URL_S3: url }, CHECKOUT);
+  try {
+    const names = ["config.json", "onnx/model.onnx"].map((name) => `${models[1]}/${name}`);
+    const remove = async (): Promise<unknown> => Promise.all(names.map((name) => store.delete(name)));
+    const got = await damaged(names, remove, () => broken(TARGET, through(proxy.endpoint)));
+    assert.deepEqual(
+      got,
+      names.map((name) => `${TARGET}/${name}`),
+    );
+    front.cutAfter = 100_000;
+    assert.deepEqual(await broken(uri(0), through(front.url)), []);
+    assert.ok(front.asked.some((line) => /model\.safetensors bytes=\d+-$/.test(line)));
+  } finally {
+    await proxy.stop();
+    await front.close();
+  }
+});
 
 test("a manifest that is changed, gone or another's is named, as the base of the next model or of latest.json", async () => {
   for (const generation of [1, 0]) {
