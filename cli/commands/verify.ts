@@ -28,15 +28,22 @@ export const verify: Command = {
       throw new UserError("name one run: the address of a published model, or the stages' --dir");
     const links = await untilInterrupted((signal) => check(run, environment, signal));
     const broken = links.filter(({ problem }) => problem !== null);
-    for (const { link, problem } of links) console.log(problem === null ? `ok      ${link}` : `BROKEN  ${link}: ${problem}`);
+    for (const { link, problem, overtaken } of links) {
+      if (problem !== null) console.log(`BROKEN  ${link}: ${problem}`);
+      else console.log(overtaken === true ? `past    ${link}: not kept here any more, for a later run has other data` : `ok      ${link}`);
+    }
     if (broken.length > 0) throw new CorruptError(`${broken.length} of ${links.length} links are broken, the first: ${broken[0]!.link}`);
-    console.log(`all ${links.length} links hold`);
+    const past = links.filter(({ overtaken }) => overtaken === true).length;
+    console.log(past === 0 ? `all ${links.length} links hold` : `all ${links.length - past} links that are kept here hold`);
     return 0;
   },
 };
 
+/** A link as it was found; `overtaken`: there is nothing left to check it against, and nothing is wrong with that. */
+type Checked = Link & { readonly overtaken?: boolean };
+
 /** Every link of a run, checked. */
-async function check(run: string, environment: Environment, signal: AbortSignal): Promise<Link[]> {
+async function check(run: string, environment: Environment, signal: AbortSignal): Promise<Checked[]> {
   const isAddress = /^(s3|file):\/\//.test(run);
   const directory = resolve(run);
   if (!isAddress && !existsSync(directory)) throw new UserError("there is no such directory", { directory });
@@ -109,9 +116,9 @@ export async function checkPublished({ uri, store, manifest }: Published, signal
 }
 
 /** Every finished stage below a directory: its outputs as they are now, and what the published manifests say of them. */
-async function checkStages(root: string, environment: Environment, signal: AbortSignal): Promise<Link[]> {
+async function checkStages(root: string, environment: Environment, signal: AbortSignal): Promise<Checked[]> {
   const stages = await stagesIn(root);
-  const links: Link[] = [];
+  const links: Checked[] = [];
   for (const { directory, result } of stages) {
     if (result.stage === "publish") {
       const manifest = parseManifest(await readFile(join(directory, MANIFEST), "utf8"), join(directory, MANIFEST));
@@ -133,13 +140,19 @@ async function checkStages(root: string, environment: Environment, signal: Abort
   return links;
 }
 
-/** What a manifest's chain says that a stage gave, against what the stage recorded. */
-function recorded(manifest: Manifest, stages: readonly Finished[]): Link[] {
+/**
+ * What a manifest's chain says that a stage gave, against what the stage recorded. A download's directory is that of its
+ * sources' addresses: when they hold something else, as every week, its next record takes the place of the one before.
+ */
+function recorded(manifest: Manifest, stages: readonly Finished[]): Checked[] {
   return manifest.chain.flatMap(({ stage, key, outputs }) => {
     const own = stages.find(({ directory, result }) => result.stage === stage && basename(directory) === key.slice(0, 16));
     return outputs.map(({ name, sha256: expected }) => {
+      const link = `${stage}'s record of ${name}`;
       const got = own?.result.outputs.find((output) => output.name === name)?.sha256;
-      return { link: `${stage}'s record of ${name}`, problem: got === expected ? null : `expected ${expected}, got ${got ?? "none"}` };
+      if (got === expected) return { link, problem: null };
+      if (stage === "download" && got !== undefined) return { link, problem: null, overtaken: true };
+      return { link, problem: `expected ${expected}, got ${got ?? "none"}` };
     });
   });
 }

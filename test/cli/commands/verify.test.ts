@@ -1,18 +1,23 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { download } from "../../../activities/download/index.js";
+import { evaluateDefinition } from "../../../activities/evaluate/index.js";
+import { preprocessDefinition } from "../../../activities/preprocess/index.js";
 import { publish } from "../../../activities/publish/index.js";
+import { finishStage, stageDirectory, type StageRequest } from "../../../activities/stage.js";
+import { trainDefinition } from "../../../activities/train/index.js";
 import { verify } from "../../../cli/commands/verify.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { CorruptError, UserError } from "../../../core/errors.js";
 import { checkChain } from "../../../core/format/manifest.js";
 import { outputNamed } from "../../../core/stage.js";
-import { directoryDigest, sha256 } from "../../../infra/files.js";
+import { artifactOf, directoryDigest, sha256, writeFileAtomic } from "../../../infra/files.js";
+import { lock } from "../../../infra/lock.js";
 import { openPublished } from "../../../infra/published.js";
 import { dependenciesFor } from "../../activities/download/dependencies.js";
 import { finishedRun, publishDependencies } from "../../activities/publish/run.js";
@@ -40,6 +45,51 @@ test("the stages of a run hold, each output and what the manifest says of it, un
   assert.equal(await verify.run([stages], environment), 0);
   appendFileSync(join(place, "rows.json"), " ");
   await assert.rejects(verify.run([stages], environment), /1 of \d+ links are broken, the first: download's output dataset/);
+});
+
+/** The whole run of `request` again with the rows that are there now, whose later stages leave what those of the tests' run left. */
+async function retrained(request: StageRequest, place: string): Promise<void> {
+  const sources = {
+    model: { source: pathToFileURL(join(place, "base")).href },
+    dataset: { source: pathToFileURL(join(place, "rows.json")).href },
+  };
+  const config = parseRunConfig({ ...request.config, ...sources });
+  const context = { signal: new AbortController().signal, progress: () => undefined };
+  const downloaded = await download(dependenciesFor("http://127.0.0.1:9", place), { ...request, config, inputs: [] }, context);
+  const inputs = request.inputs.map((input) => downloaded.outputs.find(({ name }) => name === input.name) ?? input);
+  const again = { ...request, config, inputs };
+  const output = (name: string) => outputNamed(inputs, name);
+  for (const [definition, outputs] of [
+    [preprocessDefinition, [output("tokens")]],
+    [trainDefinition, [{ ...output("tuned"), name: "model" }]],
+    [evaluateDefinition, [output("report")]],
+  ] as const) {
+    const directory = stageDirectory(definition, again);
+    mkdirSync(directory, { recursive: true });
+    await finishStage({ writeFileAtomic, lock, artifactOf }, directory, { stage: definition.name, outputs, metrics: { seconds: 1 } });
+  }
+  await publish(publishDependencies(), again, context);
+}
+
+test("of the runs of a schedule each model holds, whose rows have changed since too", async () => {
+  const place = mkdtempSync(join(root, "weekly-"));
+  const request = await finishedRun(place, pathToFileURL(join(place, "target")).href);
+  rmSync(request.root, { recursive: true });
+  const lines: string[] = [];
+  const { log } = console;
+  console.log = (line: string) => void lines.push(line);
+  try {
+    for (const rows of ["[]", '[{"instruction":"next week"}]']) {
+      writeFileSync(join(place, "rows.json"), rows);
+      await retrained(request, place);
+      assert.equal(await verify.run([request.root], environment), 0, lines.join("\n"));
+    }
+  } finally {
+    console.log = log;
+  }
+  const past = lines.filter((line) => line.startsWith("past"));
+  assert.deepEqual(past, ["past    download's record of dataset: not kept here any more, for a later run has other data"]);
+  assert.match(lines.at(-1)!, /^all \d+ links that are kept here hold$/);
 });
 
 test("a stage's record that the manifest contradicts is named", async () => {
