@@ -6,7 +6,10 @@ import { parseS3 } from "./open.js";
 import { s3Error, statusOf } from "./s3-errors.js";
 import { s3Client, type S3Settings } from "./s3.js";
 
-/** Gives the bucket a lifecycle rule for everything below a target, beside the rules that it has; nothing is sent when it is there. */
+/**
+ * Gives the bucket a lifecycle rule for everything below a target, beside the rules that it has; nothing is sent when it is
+ * there. S3 has only all rules at once, and no condition for writing them.
+ */
 export async function setLifecycle(uri: string, settings: S3Settings, lifecycle: RunConfig["publish"]["lifecycle"]): Promise<void> {
   const client = s3Client(settings);
   const { bucket: Bucket, prefix } = parseS3(uri);
@@ -14,15 +17,18 @@ export async function setLifecycle(uri: string, settings: S3Settings, lifecycle:
   const rule = ruleOf(prefix, lifecycle);
   try {
     const before = await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket })).then(
-      ({ Rules = [] }) => Rules,
+      ({ Rules = [], TransitionDefaultMinimumObjectSize: least }) => ({ Rules, least }),
       (error: Error) => {
-        if (error.name === "NoSuchLifecycleConfiguration") return [];
+        if (error.name === "NoSuchLifecycleConfiguration") return { Rules: [], least: undefined };
         throw s3Error(error, { doing: "reading the bucket's lifecycle", right: "s3:GetLifecycleConfiguration" }, where);
       },
     );
-    if (before.some((each) => isDeepStrictEqual(each, rule))) return;
-    const Rules = [...before.filter(({ ID }) => ID !== rule.ID), rule];
-    await client.send(new PutBucketLifecycleConfigurationCommand({ Bucket, LifecycleConfiguration: { Rules } })).catch((error: unknown) => {
+    if (before.Rules.some((each) => isDeepStrictEqual(each, rule))) return;
+    const Rules = [...before.Rules.filter(({ ID }) => ID !== rule.ID).map(filtered), rule];
+    // what is left out goes back to S3's default
+    const kept = before.least === undefined ? {} : { TransitionDefaultMinimumObjectSize: before.least };
+    const command = new PutBucketLifecycleConfigurationCommand({ Bucket, ...kept, LifecycleConfiguration: { Rules } });
+    await client.send(command).catch((error: unknown) => {
       if ([400, 405, 501].includes(statusOf(error) ?? 0))
         throw new UserError(
           "this S3 server does not take the lifecycle rule that publish.lifecycle asks for: remove it, and clear old uploads by the server's own means",
@@ -36,12 +42,22 @@ export async function setLifecycle(uri: string, settings: S3Settings, lifecycle:
   }
 }
 
+/** The same rule with its prefix in a filter: S3 refuses those of the old form beside those of the new. */
+function filtered({ Prefix, ...rule }: LifecycleRule): LifecycleRule {
+  return Prefix === undefined ? rule : { ...rule, Filter: { Prefix } };
+}
+
 function ruleOf(prefix: string, { abortUploadsAfterDays, expireAfterDays }: RunConfig["publish"]["lifecycle"]): LifecycleRule {
   return {
     ID: `roslin ${prefix}`.trim().slice(0, 255),
     Status: "Enabled",
     Filter: { Prefix: prefix === "" ? "" : `${prefix}/` },
-    ...(expireAfterDays === null ? {} : { Expiration: { Days: expireAfterDays } }),
+    ...(expireAfterDays === null ? {} : expiration(expireAfterDays)),
     ...(abortUploadsAfterDays === null ? {} : { AbortIncompleteMultipartUpload: { DaysAfterInitiation: abortUploadsAfterDays } }),
   };
+}
+
+/** In a bucket with versions the first alone would only hide what has expired, and keep it for ever. */
+function expiration(days: number): Pick<LifecycleRule, "Expiration" | "NoncurrentVersionExpiration"> {
+  return { Expiration: { Days: days }, NoncurrentVersionExpiration: { NoncurrentDays: days } };
 }
