@@ -28,6 +28,11 @@ export interface S3Settings {
 /** The settings that environment variables name; without keys among them, or with a profile, those are left to the provider chain. Throws UserError for an address that is none. */
 export function s3SettingsOf(variables: Readonly<Record<string, string | undefined>>): S3Settings {
   const endpoint = variables["AWS_ENDPOINT_URL_S3"] || variables["AWS_ENDPOINT_URL"];
+  // the address goes into errors, logs and history
+  if (endpoint?.includes("@"))
+    throw new UserError(
+      "S3's address holds a name or a password: take out of AWS_ENDPOINT_URL_S3 what stands before the @, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    );
   if (endpoint && !/^https?:\/\/[^/]/.test(endpoint))
     throw new UserError("S3's address is no http or https URL: correct AWS_ENDPOINT_URL_S3", { got: endpoint });
   const region = variables["AWS_REGION"] || variables["AWS_DEFAULT_REGION"];

@@ -213,3 +213,18 @@ test("an address that is no URL is the user's to correct", () => {
       (error: Error) => error instanceof UserError && error.message.includes(`[got=${endpoint}]`),
     );
 });
+
+test("an address with a password is refused without a word of it", () => {
+  for (const endpoint of [
+    "http://user:TOPSECRET@127.0.0.1:1",
+    "https://TOPSECRET@host",
+    "user:TOPSECRET@host:9000",
+    "http:///u:TOPSECRET@host",
+  ])
+    for (const name of ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+      assert.throws(
+        () => s3SettingsOf({ [name]: endpoint }),
+        (error: Error) =>
+          error instanceof UserError && /holds a name or a password/.test(error.message) && !/TOPSECRET/.test(error.message),
+      );
+});
