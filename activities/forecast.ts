@@ -15,6 +15,12 @@ export interface Forecast {
   readonly directory: string | null;
 }
 
+/** What a forecast doesn't look at, and a run does. */
+const LOOKED_AT: { readonly [stage in StageName]?: string } = {
+  download: "; what the sources hold is looked at again",
+  publish: "; what lies at the target is looked at again",
+};
+
 /** Which stages a run of this config would reuse below `root`, and why it would run the others. The config names its target. */
 export async function forecast(config: RunConfig, root: string): Promise<Forecast[]> {
   const results: StageResult[] = [];
@@ -34,8 +40,7 @@ export async function forecast(config: RunConfig, root: string): Promise<Forecas
       continue;
     }
     results.push(finished);
-    const again = stage === "download" ? "; what the sources hold is looked at again" : "";
-    const why = `the same settings, inputs and code as before, when it took ${duration(finished.metrics.seconds)}${again}`;
+    const why = `the same settings, inputs and code as before, when it took ${duration(finished.metrics.seconds)}${LOOKED_AT[stage] ?? ""}`;
     forecasts.push({ stage, reused: true, why, directory });
   }
   return forecasts;

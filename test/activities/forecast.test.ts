@@ -108,6 +108,8 @@ test("it says why: what changed, what was begun, what waits for what", async () 
     "the same settings, inputs and code as before, when it took 1 min 15 s; what the sources hold is looked at again",
   );
   assert.equal(begun[3]!.why, "it has not run here yet");
+  await finish(base, join(root, "all"));
+  assert.match((await forecast(base, join(root, "all")))[4]!.why, /the same settings.*; what lies at the target is looked at again$/);
   const faster = await forecast(withField("train.learningRate", 2e-5), place);
   assert.equal(faster[2]!.why, "learningRate is 0.00002, was 0.00001");
   assert.equal(faster[3]!.why, "after train, unless that leaves what it left before");
