@@ -1,4 +1,5 @@
 import { appendFile, readFile, rm } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand, ListPartsCommand, type S3Client } from "@aws-sdk/client-s3";
 import { writeFileAtomic } from "../files.js";
 import { during } from "./s3-errors.js";
@@ -66,24 +67,41 @@ function parse<T>(line: string): T | null {
   }
 }
 
-async function abortUpload(client: S3Client, { Bucket, Key, uploadId: UploadId }: Header): Promise<void> {
-  await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId })).catch((error: Error) => {
-    if (error.name !== "NoSuchUpload" && error.name !== "NoSuchBucket") throw error;
-  });
+/** Times that an upload is aborted: a part that was under way may arrive after the first, and is kept and paid for. */
+const ABORTS = 5;
+/** Milliseconds, times the tries so far, that such a part is given to arrive. */
+const WAIT_MS = 200;
+
+async function abortUpload(client: S3Client, { Bucket, Key, uploadId: UploadId }: Target & { readonly uploadId: string }): Promise<void> {
+  for (let tried = 1; ; tried++) {
+    const known = await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId })).then(
+      () => true,
+      (error: Error) => {
+        if (error.name === "NoSuchUpload" || error.name === "NoSuchBucket") return false;
+        throw error;
+      },
+    );
+    if (!known) return;
+    // who may not list parts leaves it at that
+    const left = await listParts(client, { Bucket, Key, uploadId: UploadId }).catch(() => null);
+    if (left === null || left.size === 0) return;
+    if (tried === ABORTS) throw new Error(`an upload still has parts after it was aborted ${ABORTS} times [bucket=${Bucket}, key=${Key}]`);
+    await sleep(WAIT_MS * tried);
+  }
 }
 
 /** ETags of the parts that the server has, by number; null when it no longer knows the upload. */
 async function listParts(
   client: S3Client,
-  { Bucket, Key, uploadId: UploadId }: Header,
-  abortSignal: AbortSignal,
+  { Bucket, Key, uploadId: UploadId }: Target & { readonly uploadId: string },
+  abortSignal?: AbortSignal,
 ): Promise<Map<number, string> | null> {
   const etags = new Map<number, string>();
   let marker: string | undefined;
   do {
     const command = new ListPartsCommand({ Bucket, Key, UploadId, ...(marker === undefined ? {} : { PartNumberMarker: marker }) });
     try {
-      const page = await client.send(command, { abortSignal }).catch(during(LIST));
+      const page = await client.send(command, abortSignal === undefined ? {} : { abortSignal }).catch(during(LIST));
       for (const { PartNumber, ETag } of page.Parts ?? []) etags.set(PartNumber!, ETag!);
       marker = page.IsTruncated === true ? page.NextPartNumberMarker : undefined;
     } catch (error) {
@@ -101,5 +119,5 @@ async function listParts(
 export async function abortStrays(client: S3Client, target: Target): Promise<void> {
   const listed = await client.send(new ListMultipartUploadsCommand({ Bucket: target.Bucket, Prefix: target.Key })).catch(() => null);
   for (const { Key, UploadId } of listed?.Uploads ?? [])
-    if (Key === target.Key) await client.send(new AbortMultipartUploadCommand({ ...target, UploadId })).catch(() => undefined);
+    if (Key === target.Key) await abortUpload(client, { ...target, uploadId: UploadId! }).catch(() => undefined);
 }

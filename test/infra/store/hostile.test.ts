@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { HeadObjectCommand, PutBucketEncryptionCommand } from "@aws-sdk/client-s3";
-import { UserError } from "../../../core/errors.js";
+import { HeadObjectCommand, ListMultipartUploadsCommand, PutBucketEncryptionCommand } from "@aws-sdk/client-s3";
+import { messageOf, UserError } from "../../../core/errors.js";
 import { sha256 } from "../../../infra/files.js";
 import { checkTarget } from "../../../infra/store/check.js";
 import { openStore } from "../../../infra/store/open.js";
@@ -157,6 +157,44 @@ test("a server that is none of S3's, and takes everything, is found out before a
     web.closeAllConnections();
     web.close();
   }
+});
+
+/** Begins an upload, and drops it where the first `lost` calls to abort it do nothing; what then becomes of it. */
+async function dropped(
+  lost: number,
+  mayList: boolean,
+): Promise<{ readonly aborts: number; readonly left: number; readonly error: unknown }> {
+  let aborts = 0;
+  let listable = true;
+  const refuse = ({ right }: S3Call): Refusal | null => {
+    if (right === "s3:ListMultipartUploadParts" && !listable) return { status: 403, code: "AccessDenied" };
+    return right === "s3:AbortMultipartUpload" && ++aborts <= lost ? { status: 204, code: "" } : null;
+  };
+  return await behind(refuse, async (store, settings) => {
+    const stop = new AbortController();
+    const begun = { ...upload(), onBytes: () => stop.abort(new Error("stop")), signal: stop.signal };
+    await assert.rejects(store.putFile("k", path, begun), /stop/);
+    listable = mayList;
+    const error = await store.discard(begun.journal).then(
+      () => null,
+      (reason: unknown) => reason,
+    );
+    const client = s3Client(settings);
+    const { Uploads = [] } = await client.send(
+      new ListMultipartUploadsCommand({ Bucket: "roslin", Prefix: store.uri.slice("s3://roslin/".length) }),
+    );
+    client.destroy();
+    return { aborts, left: Uploads.length, error };
+  });
+}
+
+test("an upload is aborted again while parts of it are left, as far as they may be listed", async () => {
+  assert.deepEqual(await dropped(0, true), { aborts: 1, left: 0, error: null });
+  assert.deepEqual(await dropped(2, true), { aborts: 3, left: 0, error: null });
+  assert.deepEqual(await dropped(2, false), { aborts: 1, left: 1, error: null });
+  const { aborts, error } = await dropped(Infinity, true);
+  assert.equal(aborts, 5);
+  assert.match(messageOf(error), /removing an unfinished upload failed.*still has parts after it was aborted 5 times/);
 });
 
 /** Checks a target while another run removes the object that is tried, before each of the first `times` calls that look at it. */
