@@ -10,6 +10,7 @@ import { findTool, TEMPORAL, WEED, type Tool } from "../../infra/servers/tools.j
 import { answers } from "../../infra/servers/ports.js";
 import type { Command } from "../command.js";
 import type { Environment } from "../../workers/environment.js";
+import { s3SettingsOf } from "../../infra/store/s3.js";
 import { toolPlaces } from "../machine.js";
 import { bytes } from "../../core/units.js";
 import { runningState } from "../state.js";
@@ -121,10 +122,13 @@ async function servers(environment: Environment): Promise<Finding> {
 
 function credentials({ variables }: Environment): Finding {
   const named = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"].filter(
-    (name) => (variables[name] ?? "") !== "",
+    (variable) => (variables[variable] ?? "") !== "",
   );
-  return {
-    name: "external S3",
-    found: `${variables["AWS_ENDPOINT_URL_S3"] ?? "Amazon's"}, keys from ${named.length === 0 ? "the AWS configuration or the instance" : named.join(", ")}`,
-  };
+  const name = "external S3";
+  try {
+    const { endpoint = "Amazon's" } = s3SettingsOf(variables);
+    return { name, found: `${endpoint}, keys from ${named.length === 0 ? "the AWS configuration or the instance" : named.join(", ")}` };
+  } catch (error) {
+    return { name, found: "an address that cannot be used", remedy: messageOf(error) };
+  }
 }
