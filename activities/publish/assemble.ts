@@ -2,7 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ChangedInputError } from "../../core/errors.js";
-import { MANIFEST, REPORT, type Manifest } from "../../core/format/manifest.js";
+import { CARD, MANIFEST, REPORT, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
 import { parameterCount } from "../../core/model/names.js";
 import { outputNamed, type Artifact, type StageResult } from "../../core/stage.js";
@@ -64,7 +64,7 @@ export async function assemble(
   // of the same inputs, settings and code comes the same name
   const name = `${modelName(request)}-${dependencies.sha256(JSON.stringify([publishDefinition.version, chain])).slice(0, 12)}`;
   const story = tellStory(name, request, model, trained, evaluation);
-  await write("README.md", modelCard(story));
+  await write(CARD, modelCard(story));
   await write("report.html", reportPage(story));
 
   say("digesting");

@@ -15,6 +15,7 @@ import {
   type StageFiles,
   type StageRequest,
 } from "../stage.js";
+import { adopt } from "./adopt.js";
 import { assemble, ONNX } from "./assemble.js";
 import { moveLatest } from "./latest.js";
 import { upload } from "./upload.js";
@@ -60,12 +61,16 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
   await forgetIfGone(store, request);
   return await runStage(dependencies.files, publishDefinition, request, context, async (directory) => {
     const started = performance.now();
-    const { manifest, paths, evaluation } = await assemble(dependencies, request, directory, context);
+    const { manifest: made, paths, evaluation } = await assemble(dependencies, request, directory, context);
+    const sayAt =
+      (done: number) =>
+      (note: string): void =>
+        context.progress({ stage: "publish", done, total: done, unit: "bytes", note, lasting: true });
+    const manifest = await adopt(dependencies, store, made, directory, sayAt(0));
     const { sent, bytes } = await upload(store, manifest, paths, directory, dependencies.sha256, context);
     const names = [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => `${manifest.name}/${name}`);
     await dependencies.files.writeFileAtomic(join(directory, SEALS), JSON.stringify(await sealsOf(store, names)));
-    const say = (note: string): void =>
-      context.progress({ stage: "publish", done: bytes, total: bytes, unit: "bytes", note, lasting: true });
+    const say = sayAt(bytes);
     const latest = evaluation.gate.passed && (await moveLatest(dependencies, store, target, manifest.name, say));
     if (!evaluation.gate.passed) say("the gate was not passed: latest.json stays");
     // published now, and as large as the model

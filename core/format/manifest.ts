@@ -6,6 +6,10 @@ import { STAGES } from "../stage.js";
 
 /** Name of the manifest among the published files. */
 export const MANIFEST = "manifest.json";
+/** Name of the model card among the published files. */
+export const CARD = "README.md";
+/** Name of the evaluation's report among the published files. */
+export const REPORT = "evaluation.json";
 
 const digest = z.string().regex(/^[0-9a-f]{64}$/);
 const named = z.object({ name: z.string(), sha256: digest });
@@ -97,6 +101,3 @@ export function checkChain(manifest: Manifest, digests: Digests): Link[] {
   check(`published ${REPORT}`, known.get("report"), published.get(REPORT));
   return links;
 }
-
-/** Name of the evaluation's report among the published files. */
-export const REPORT = "evaluation.json";

@@ -11,6 +11,7 @@ import { UserError } from "../../../core/errors.js";
 import { checkChain, parseManifest } from "../../../core/format/manifest.js";
 import { directoryDigest, sha256, sha256File } from "../../../infra/files.js";
 import { ModelFiles } from "../../../infra/model-files.js";
+import { openPublished } from "../../../infra/published.js";
 import { openStore } from "../../../infra/store/open.js";
 import { readAll } from "../../../infra/store/store.js";
 import { startTestS3 } from "../../infra/store/weed.js";
@@ -147,6 +148,48 @@ test("what somebody removed from the store is published again", async () => {
   assert.equal(again.reused, false);
   assert.equal(again.outputs[0]!.sha256, first.outputs[0]!.sha256);
   assert.ok((again.metrics["bytesSent"] as number) < 10_000);
+});
+
+/** A second training that came to the same, but took another time. */
+const twin = (target: string): ReturnType<typeof finishedRun> => finishedRun(newRoot(), target, true, {}, { wallSeconds: 21 });
+
+test("a second training that came to the same leaves what is published as it is, and sends what is missing there again", async () => {
+  const target = "s3://roslin/twins";
+  const store = openStore(target, server.settings);
+  const dependencies = publishDependencies(server.settings);
+  const first = await publish(dependencies, await finishedRun(newRoot(), target), context());
+  const key = (name: string): string => `${String(first.metrics["version"])}/${name}`;
+  const read = (name: string): Promise<Uint8Array | null> => readAll(store, key(name));
+  const before = [await read("manifest.json"), await read("README.md"), await readAll(store, "latest.json")];
+  const now = async (): Promise<(Uint8Array | null)[]> => [
+    await read("manifest.json"),
+    await read("README.md"),
+    await readAll(store, "latest.json"),
+  ];
+  const second = await publish(dependencies, await twin(target), context());
+  assert.deepEqual([second.metrics["version"], second.metrics["bytesSent"]], [first.metrics["version"], 0]);
+  assert.deepEqual(second.outputs, first.outputs);
+  assert.deepEqual(await now(), before);
+
+  await store.delete(key("model.safetensors"));
+  await store.write(key("report.html"), Buffer.from("damaged"));
+  await publish(dependencies, await twin(target), context());
+  assert.deepEqual(await now(), before);
+  for (const { name, sha256: digest } of first.outputs.slice(1)) assert.equal(sha256((await read(name))!), digest, name);
+});
+
+test("a card that is lost is the one thing that gives a published model another manifest, which is whole, and said", async () => {
+  const target = "s3://roslin/lost-card";
+  const store = openStore(target, server.settings);
+  const dependencies = publishDependencies(server.settings);
+  const first = await publish(dependencies, await finishedRun(newRoot(), target), context());
+  await store.write(`${String(first.metrics["version"])}/README.md`, Buffer.from("damaged"));
+  const notes: string[] = [];
+  await publish(dependencies, await twin(target), { ...context(), progress: ({ note }) => void notes.push(note ?? "") });
+  assert.ok(notes.some((note) => /the card of .* is gone or damaged/.test(note)));
+  const { manifest, uri } = await openPublished(target, server.settings);
+  assert.equal(uri, first.outputs[0]!.uri);
+  for (const { name, sha256: digest } of manifest.files) assert.equal(sha256((await readAll(store, `${manifest.name}/${name}`))!), digest);
 });
 
 test("a missing bucket is said before anything is written, and an aborted publishing leaves no manifest", async () => {

@@ -139,6 +139,17 @@ test("the chain of a model that was tuned from a published one reaches through t
   await assert.rejects(verify.run([next], environment), new RegExp(`the first: base model ${uri}`));
 });
 
+test("a descendant holds after a second training came to the same as its base", async () => {
+  const { target, uri } = await published();
+  const next = await descendant(target);
+  const manifest = readFileSync(join(fileURLToPath(uri), "manifest.json"));
+  const request = await finishedRun(mkdtempSync(join(root, "twin-")), target, true, {}, { wallSeconds: 21 });
+  const context = { signal: new AbortController().signal, progress: () => undefined };
+  assert.equal(outputNamed((await publish(publishDependencies(), request, context)).outputs, "published").uri, uri);
+  assert.deepEqual(readFileSync(join(fileURLToPath(uri), "manifest.json")), manifest);
+  assert.equal(await verify.run([next], environment), 0);
+});
+
 test("a published model with a changed file is no base", async () => {
   const { target, uri } = await published();
   const model = join(fileURLToPath(uri), "model.safetensors");
