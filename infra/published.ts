@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CorruptError, ForbiddenError, UserError } from "../core/errors.js";
+import { parseLatest } from "../core/format/latest.js";
 import { MANIFEST, parseManifest, type Manifest } from "../core/format/manifest.js";
 import { placeFile, sha256, sha256File } from "./files.js";
 import { fileStoreAt } from "./store/files.js";
@@ -41,13 +42,14 @@ export async function findPublished(uri: string, settings: S3Settings): Promise<
     throw forbidden ?? error;
   });
   if (pointer === null) return null;
-  const { name, manifest } = parsePointer(pointer, place);
+  const { name, manifest } = parseLatest(Buffer.from(pointer).toString(), place);
   const latest = `${place}/${name}`;
   const there = await storeAt(latest, settings);
   const bytes = await readAll(there, MANIFEST);
   if (bytes === null) throw new CorruptError("the model that latest.json names has no manifest", { uri: latest });
-  if (sha256(bytes) !== manifest)
-    throw new CorruptError("a manifest is not the one that latest.json names", { uri: latest, expected: manifest, got: sha256(bytes) });
+  const expected = manifest.sha256;
+  if (sha256(bytes) !== expected)
+    throw new CorruptError("a manifest is not the one that latest.json names", { uri: latest, expected, got: sha256(bytes) });
   return opened(latest, there, bytes);
 }
 
@@ -67,19 +69,6 @@ function isOther(bytes: Uint8Array): boolean {
   } catch {
     return false;
   }
-}
-
-function parsePointer(bytes: Uint8Array, place: string): { readonly name: string; readonly manifest: string } {
-  let pointer: { name?: unknown; manifest?: { sha256?: unknown } } | null;
-  try {
-    pointer = JSON.parse(Buffer.from(bytes).toString()) as typeof pointer;
-  } catch (error) {
-    throw new CorruptError("latest.json is not JSON", { uri: place }, { cause: error });
-  }
-  const name = pointer?.name;
-  if (typeof name !== "string" || name.includes("/") || name.startsWith("."))
-    throw new CorruptError("latest.json names no model", { uri: place, got: String(name) });
-  return { name, manifest: String(pointer?.manifest?.sha256) };
 }
 
 /** Digest and size of a published file as it is now; null when it is gone. */

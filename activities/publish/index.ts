@@ -17,7 +17,7 @@ import {
 } from "../stage.js";
 import { adopt } from "./adopt.js";
 import { assemble, ONNX } from "./assemble.js";
-import { moveLatest } from "./latest.js";
+import { moveLatest, readLatest } from "./latest.js";
 import { upload } from "./upload.js";
 
 /** What publishing is handed. */
@@ -62,6 +62,8 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
   return await runStage(dependencies.files, publishDefinition, request, context, async (directory) => {
     const started = performance.now();
     const { manifest: made, paths, evaluation } = await assemble(dependencies, request, directory, context);
+    // one that cannot be moved is said before hours of uploading
+    if (evaluation.gate.passed) await readLatest(dependencies, store);
     const sayAt =
       (done: number) =>
       (note: string): void =>

@@ -11,6 +11,9 @@ export const CARD = "README.md";
 /** Name of the evaluation's report among the published files. */
 export const REPORT = "evaluation.json";
 
+/** What a published model may be called: a single part of a path. */
+export const PUBLISHED_NAME: RegExp = /^[\w-][\w.-]*$/;
+
 const digest = z.string().regex(/^[0-9a-f]{64}$/);
 const named = z.object({ name: z.string(), sha256: digest });
 const file = named.extend({ bytes: z.int().min(0) });
@@ -19,7 +22,7 @@ const schema = z.object({
   format: z.literal("roslin-manifest"),
   version: z.literal(1),
   /** of the published model: the directory's name under the target, and where it is kept on a machine that fetches it */
-  name: z.string().regex(/^[\w-][\w.-]*$/),
+  name: z.string().regex(PUBLISHED_NAME),
   files: z.array(file),
   /** one entry for each stage, in order: its key is the digest of [stage, version, settings, inputs], so it commits to them */
   chain: z.array(

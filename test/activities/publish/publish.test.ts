@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { publish, publishDefinition } from "../../../activities/publish/index.js";
-import type { Latest } from "../../../activities/publish/latest.js";
 import type { StageContext } from "../../../activities/stage.js";
 import { UserError } from "../../../core/errors.js";
+import type { Latest } from "../../../core/format/latest.js";
 import { checkChain, parseManifest } from "../../../core/format/manifest.js";
 import { directoryDigest, sha256, sha256File } from "../../../infra/files.js";
 import { ModelFiles } from "../../../infra/model-files.js";
@@ -106,6 +106,36 @@ test("a second model takes over latest.json and names the first", async () => {
   );
   const latest = JSON.parse(Buffer.from((await readAll(openStore(target, {}), "latest.json"))!).toString()) as Latest;
   assert.deepEqual([latest.name, latest.previous], [second.metrics["version"], first.metrics["version"]]);
+});
+
+test("a latest.json that cannot be moved is said with its address before anything is sent; one that a hand wrote can be", async () => {
+  const place = newRoot();
+  const target = pathToFileURL(place).href;
+  const request = await finishedRun(newRoot(), target);
+  const store = openStore(target, {});
+  const manifest = { sha256: "0".repeat(64) };
+  for (const text of ["not json", "null", "{}", '{"name":"model"}', JSON.stringify({ name: "model", manifest, superseded: [null] })]) {
+    await store.write("latest.json", Buffer.from(text));
+    await assert.rejects(
+      publish(publishDependencies(), request, context()),
+      (error: Error) =>
+        error instanceof UserError &&
+        /latest\.json .*mend it, or remove it/.test(error.message) &&
+        [target, 'expected={"name"', `got=${text.slice(0, 80)}`].every((part) => error.message.includes(part)),
+      text,
+    );
+    assert.deepEqual(
+      (await store.list("")).map(({ key }) => key),
+      ["latest.json"],
+    );
+    const failing = await finishedRun(newRoot(), target, false);
+    assert.equal((await publish(publishDependencies(), failing, context())).metrics["latest"], false);
+    rmSync(join(place, String((await publish(publishDependencies(), failing, context())).metrics["version"])), { recursive: true });
+  }
+  await store.write("latest.json", Buffer.from(JSON.stringify({ name: "by-hand", manifest })));
+  assert.equal((await publish(publishDependencies(), request, context())).metrics["latest"], true);
+  const { previous, superseded } = JSON.parse(readFileSync(join(place, "latest.json"), "utf8")) as Latest;
+  assert.deepEqual([previous, superseded], ["by-hand", ["by-hand"]]);
 });
 
 test("what lies in a directory is published once, and again where it was damaged", async () => {
