@@ -73,7 +73,7 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
     const names = [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => `${manifest.name}/${name}`);
     await dependencies.files.writeFileAtomic(join(directory, SEALS), JSON.stringify(await sealsOf(store, names)));
     const say = sayAt(bytes);
-    const latest = evaluation.gate.passed && (await moveLatest(dependencies, store, target, manifest.name, say));
+    const latest = evaluation.gate.passed && (await moveLatest(dependencies, store, target, manifest.name, wanted, say));
     if (!evaluation.gate.passed) say("the gate was not passed: latest.json stays");
     // published now, and as large as the model
     await rm(join(directory, ONNX), { recursive: true });

@@ -1,3 +1,4 @@
+import type { RunConfig } from "../../core/config/schema.js";
 import { CorruptError, ForbiddenError, UserError } from "../../core/errors.js";
 import { LATEST, parseLatest, type Latest } from "../../core/format/latest.js";
 import { MANIFEST } from "../../core/format/manifest.js";
@@ -6,6 +7,8 @@ import type { PublishDependencies } from "./index.js";
 
 /** Tries that lose against other runs before something else must be wrong. */
 const TRIES = 10;
+
+type Wanted = RunConfig["publish"];
 
 /** A pointer as it is now. */
 interface Pointer {
@@ -33,19 +36,27 @@ export async function readLatest({ readAll }: Pick<PublishDependencies, "readAll
   }
 }
 
+/** Stands for what is asked of a bucket beyond its own ways, without telling tags or keys; undefined: nothing. */
+function keptAs({ encryption, kmsKeyId, storageClass, tags }: Wanted, sha256: PublishDependencies["sha256"]): string | undefined {
+  const asked = JSON.stringify([encryption, kmsKeyId, storageClass, tags]);
+  return asked === "[null,null,null,{}]" ? undefined : sha256(asked).slice(0, 16);
+}
+
 /**
- * Lets `latest.json` name a model whose manifest is published; false: it has named it before and moved on. Of several runs
- * the last one wins, having seen the others.
+ * Lets `latest.json` name a model whose manifest is published, and be kept as is wanted; false: it has named it before and
+ * moved on. Of several runs the last one wins, having seen the others.
  */
 export async function moveLatest(
   dependencies: Pick<PublishDependencies, "readAll" | "sha256">,
   store: ObjectStore,
   target: string,
   name: string,
+  wanted: Wanted,
   say: (note: string) => void,
 ): Promise<boolean> {
   const { readAll, sha256 } = dependencies;
   const manifest = { uri: `${target}/${name}/${MANIFEST}`, sha256: sha256((await readAll(store, `${name}/${MANIFEST}`))!) };
+  const kept = keptAs(wanted, sha256);
   for (let tried = 0; tried < TRIES; tried++) {
     const { bytes: before, latest: old, unreadable } = await readLatest(dependencies, store);
     // one that an earlier version wrote knows the one before it
@@ -55,12 +66,13 @@ export async function moveLatest(
       return false;
     }
     const isNamed = old?.name === name;
-    if (isNamed && old.manifest.sha256 === manifest.sha256) return true;
+    if (isNamed && old.manifest.sha256 === manifest.sha256 && old.kept === kept) return true;
     const latest: Latest = {
       name,
       manifest,
       previous: old === null || isNamed ? (old?.previous ?? null) : old.name,
       superseded: old === null || isNamed ? superseded : [...superseded, old.name],
+      kept,
     };
     if (await store.replace(LATEST, Buffer.from(`${JSON.stringify(latest, null, 1)}\n`), before)) return true;
     if (unreadable !== null) throw unreadable;

@@ -68,6 +68,8 @@ const schema = z
       tags: z
         .record(z.string().min(1).max(128), z.string().max(256))
         .refine((tags) => Object.keys(tags).length <= 10, "S3 takes 10 tags at most")
+        // in one order, so that the same ones in another are no other wish
+        .transform((tags) => Object.fromEntries(Object.entries(tags).sort(([a], [b]) => (a < b ? -1 : 1))))
         .default({}),
       /** the bucket's rule for everything below the target; all null: the bucket's rules are left alone */
       lifecycle: section({

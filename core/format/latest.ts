@@ -13,6 +13,8 @@ const schema = z.object({
   previous: z.string().nullable().optional(),
   /** all that it ever named, the first one first: it never goes back to one of them */
   superseded: z.array(z.string()).optional(),
+  /** stands for how the bucket was asked to keep it; absent: as the bucket has it */
+  kept: z.string().optional(),
 });
 
 /** What `latest.json` under a target says. */

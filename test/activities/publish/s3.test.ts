@@ -21,6 +21,7 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { publish } from "../../../activities/publish/index.js";
+import { parseRunConfig } from "../../../core/config/schema.js";
 import { CHECKOUT } from "../../../workers/environment.js";
 import type { StageContext, StageRequest } from "../../../activities/stage.js";
 import { ForbiddenError, UserError } from "../../../core/errors.js";
@@ -252,6 +253,35 @@ test("objects are kept as the configuration says, and sent again when it changes
   const plain = await go({ ...request, config: { ...request.config, publish: { ...request.config.publish, tags: {} } } });
   assert.equal(plain.metrics["bytesSent"], plain.metrics["bytes"], "all is kept in another way");
   assert.equal(plain.metrics["version"], result.metrics["version"]);
+});
+
+test("latest.json is written anew when it is to be kept in another way, and not when tags only come in another order", async () => {
+  const request = await bigRun("s3://roslin/kept-latest");
+  const look = async (): Promise<(string | undefined)[]> => {
+    const object = { Bucket: "roslin", Key: "kept-latest/latest.json" };
+    const { StorageClass, ServerSideEncryption, ETag } = await client.send(new HeadObjectCommand(object));
+    const { TagSet } = await client.send(new GetObjectTaggingCommand(object));
+    const tags = TagSet!.map(({ Key, Value }) => `${Key}=${Value}`).sort();
+    return [ETag, StorageClass, ServerSideEncryption, tags.join(" ")];
+  };
+  const kept = async (settings: object, reused = false): Promise<(string | undefined)[]> => {
+    const config = parseRunConfig({ ...request.config, publish: { target: "s3://roslin/kept-latest", ...settings } });
+    const result = await go({ ...request, config });
+    assert.deepEqual([result.reused, result.metrics["latest"]], [reused, true]);
+    return await look();
+  };
+  const name = async (): Promise<string> => (await openPublished("s3://roslin/kept-latest", server.settings)).manifest.name;
+  await kept({});
+  const model = await name();
+  const settings = { encryption: "AES256", storageClass: "STANDARD_IA" };
+  const [written, ...ways] = await kept({ ...settings, tags: { a: "1", b: "2" } });
+  assert.deepEqual(ways, ["STANDARD_IA", "AES256", "a=1 b=2"]);
+  assert.deepEqual(await kept({ ...settings, tags: { b: "2", a: "1" } }, true), [written, ...ways]);
+  rmSync(join(request.root, "publish"), { recursive: true });
+  assert.deepEqual(await kept({ ...settings, tags: { a: "1", b: "2" } }), [written, ...ways]);
+  assert.deepEqual((await kept({ ...settings, tags: { a: "2" } })).slice(1), ["STANDARD_IA", "AES256", "a=2"]);
+  assert.equal((await kept({})).at(-1), "");
+  assert.equal(await name(), model);
 });
 
 test("a setting that the server doesn't know is named, before anything is sent", async () => {

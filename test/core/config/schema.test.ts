@@ -12,6 +12,14 @@ test("no input, null and {} mean Dolly's own run", () => {
   assert.deepEqual(parseRunConfig(JSON.parse(JSON.stringify(config))), config, "what was filled in is an input again");
 });
 
+test("the same tags in another order are the same wish", () => {
+  const [one, other] = [
+    { a: "1", b: "2" },
+    { b: "2", a: "1" },
+  ].map((tags) => JSON.stringify(parseRunConfig({ publish: { tags } })));
+  assert.equal(one, other);
+});
+
 const wrong: [unknown, RegExp][] = [
   [{ modle: {} }, /unknown field modle; did you mean model\?/],
   [{ train: { learningrate: 1 } }, /unknown field train\.learningrate; did you mean train\.learningRate\?/],
