@@ -2,10 +2,10 @@ import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ChangedInputError } from "../../core/errors.js";
-import { CARD, MANIFEST, REPORT, type Manifest } from "../../core/format/manifest.js";
+import { CARD, MANIFEST, nameDigits, REPORT, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
 import { parameterCount } from "../../core/model/names.js";
-import { outputNamed, type Artifact, type StageResult } from "../../core/stage.js";
+import { outputNamed, type Artifact, type Origin, type StageResult } from "../../core/stage.js";
 import { downloadDefinition } from "../download/index.js";
 import { evaluateDefinition, type Evaluation } from "../evaluate/index.js";
 import { preprocessDefinition } from "../preprocess/index.js";
@@ -61,8 +61,9 @@ export async function assemble(
   const results = await Promise.all(EARLIER.map((definition) => finishedStage(stageDirectory(definition, request))));
   const chain = EARLIER.map((definition, index) => chainEntry(definition, request, results[index]!));
   const trained = results[EARLIER.indexOf(trainDefinition)] ?? null;
+  const made = { publishVersion: publishDefinition.version, chain, fingerprint: fingerprintOf(trained) };
   // of the same inputs, settings and code comes the same name
-  const name = `${modelName(request)}-${dependencies.sha256(JSON.stringify([publishDefinition.version, chain])).slice(0, 12)}`;
+  const name = `${modelName(request)}-${nameDigits(made, dependencies)}`;
   const story = tellStory(name, request, model, trained, evaluation);
   await write(CARD, modelCard(story));
   await write("report.html", reportPage(story));
@@ -77,10 +78,9 @@ export async function assemble(
     version: 1,
     name,
     files,
-    chain,
+    ...made,
     tuned: tuned.map(({ name, sha256 }) => ({ name, sha256 })),
     amended: extra === null ? [] : ["config.json"],
-    fingerprint: story.fingerprint,
   };
   await dependencies.files.writeFileAtomic(join(directory, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
   return { manifest, paths, evaluation };
@@ -126,7 +126,7 @@ function chainEntry(definition: StageDefinition, request: StageRequest, result: 
   };
   const outputs = handedOn[definition.name]!.map((name) => {
     const { sha256, bytes, origin } = outputNamed(request.inputs, name);
-    return { name: name === "tuned" ? "model" : name, sha256, bytes, ...(origin === undefined ? {} : { origin }) };
+    return { name: name === "tuned" ? "model" : name, sha256, bytes, ...(origin === undefined ? {} : { origin: plain(origin) }) };
   });
   const settings = definition.settings(request.config);
   const { name: stage, version } = definition;
@@ -139,6 +139,16 @@ function chainEntry(definition: StageDefinition, request: StageRequest, result: 
     outputs,
     ...(result?.stateDigest === undefined ? {} : { stateDigest: result.stateDigest }),
   };
+}
+
+/** With its fields in the order in which a manifest is read: the model's name is a digest of their text. */
+function plain({ uri, manifest }: Origin): Origin {
+  return { uri, ...(manifest === undefined ? {} : { manifest }) };
+}
+
+/** What training's bytes depend on besides inputs and settings; null: it ran on several kinds of machine, or didn't say. */
+function fingerprintOf(trained: StageResult | null): Manifest["fingerprint"] {
+  return trained?.metrics["oneKindOfMachine"] === true ? (trained.metrics["fingerprint"] as Record<string, unknown>) : null;
 }
 
 /** The base model's name, as a part of a path. */
@@ -159,7 +169,6 @@ function tellStory(
   evaluation: Evaluation,
 ): Story {
   const { metrics } = trained ?? {};
-  const oneKind = metrics?.["oneKindOfMachine"] === true;
   return {
     title,
     config: request.config,
@@ -170,7 +179,7 @@ function tellStory(
     evaluation,
     licence: licenceOf(request.config.dataset.source),
     stateDigest: trained?.stateDigest ?? null,
-    fingerprint: oneKind ? (metrics["fingerprint"] as Record<string, unknown>) : null,
+    fingerprint: fingerprintOf(trained),
     ledger: (metrics?.["ledger"] as Story["ledger"] | undefined) ?? null,
     digests: Object.fromEntries(
       ["model", "dataset", "tokens", "tuned"].map((name) => [

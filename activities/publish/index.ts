@@ -41,7 +41,7 @@ export interface PublishDependencies {
 /** What is published depends on every earlier output, and on where it goes. */
 export const publishDefinition: StageDefinition = {
   name: "publish",
-  version: 4,
+  version: 5,
   inputs: ["model", "dataset", "tokens", "tuned", "report"],
   // the tuned model is checked file by file while it is read
   reads: ["report"],

@@ -112,7 +112,7 @@ export async function checkPublished({ uri, store, manifest }: Published, signal
     );
     links.push({ link: `${uri}/${name}`, problem });
   }
-  return [...links, ...checkChain(manifest, { sha256, directoryDigest })];
+  return [...links, ...checkChain(manifest, { sha256, directoryDigest }, basename(uri))];
 }
 
 /** Every finished stage below a directory: its outputs as they are now, and what the published manifests say of them. */

@@ -23,6 +23,8 @@ const schema = z.object({
   version: z.literal(1),
   /** of the published model: the directory's name under the target, and where it is kept on a machine that fetches it */
   name: z.string().regex(PUBLISHED_NAME),
+  /** of the publish stage; absent in older ones, whose name tells of nothing that is here */
+  publishVersion: z.int().optional(),
   files: z.array(file),
   /** one entry for each stage, in order: its key is the digest of [stage, version, settings, inputs], so it commits to them */
   chain: z.array(
@@ -82,8 +84,19 @@ export function keyOf(
   return digests.sha256(JSON.stringify([stage, version, settings, inputs.map(({ name, sha256 }) => [name, sha256])]));
 }
 
-/** Walks the chain within a manifest: keys against settings and inputs, inputs against earlier outputs, published files against the last ones. */
-export function checkChain(manifest: Manifest, digests: Digests): Link[] {
+/** The digits that end a published model's name: a digest of all that it was made of. */
+export function nameDigits(
+  { publishVersion, chain, fingerprint }: Pick<Manifest, "publishVersion" | "chain" | "fingerprint">,
+  digests: Pick<Digests, "sha256">,
+): string {
+  return digests.sha256(JSON.stringify([publishVersion, chain, fingerprint])).slice(0, 12);
+}
+
+/**
+ * Walks the chain within a manifest: keys against settings and inputs, inputs against earlier outputs, published files against
+ * the last ones, and all of it against the model's name, its own and that of the directory where it lies, unless somebody gave that a name of his own.
+ */
+export function checkChain(manifest: Manifest, digests: Digests, directory = manifest.name): Link[] {
   const known = new Map<string, string>();
   const links: Link[] = [];
   const check = (link: string, expected: string | undefined, got: string | undefined): void => {
@@ -102,5 +115,10 @@ export function checkChain(manifest: Manifest, digests: Digests): Link[] {
   for (const { name, sha256 } of manifest.tuned)
     if (!manifest.amended.includes(name)) check(`published ${name}`, sha256, published.get(name));
   check(`published ${REPORT}`, known.get("report"), published.get(REPORT));
+  if (manifest.publishVersion !== undefined) {
+    const expected = nameDigits(manifest, digests);
+    const [own, called] = [manifest.name, directory].map((name) => /-([0-9a-f]{12})$/.exec(name)?.[1]);
+    check("the model's name", expected, own === expected ? (called ?? expected) : own);
+  }
   return links;
 }

@@ -11,8 +11,9 @@ import type { StageRequest } from "../../../activities/stage.js";
 import { verify } from "../../../cli/commands/verify.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { CorruptError } from "../../../core/errors.js";
-import { MANIFEST, type Manifest } from "../../../core/format/manifest.js";
+import { keyOf, MANIFEST, nameDigits, type Manifest } from "../../../core/format/manifest.js";
 import { outputNamed } from "../../../core/stage.js";
+import { sha256 } from "../../../infra/files.js";
 import { openStore } from "../../../infra/store/open.js";
 import { readAll, type ObjectStore } from "../../../infra/store/store.js";
 import { CHECKOUT, readEnvironment, type Environment } from "../../../workers/environment.js";
@@ -260,32 +261,65 @@ test("a latest.json that is changed or gone is named", async () => {
   );
 });
 
-/** What the chain within a manifest says of rows, base weights, tokens, settings and evaluation, and which link breaks with it. */
-const CHAIN: readonly (readonly [what: string, change: (manifest: Manifest) => void, links: readonly string[]])[] = [
-  ["rows", ({ chain }) => void (chain[0]!.outputs[1]!.sha256 = "0".repeat(64)), ["preprocess's input dataset"]],
+const zeros = "0".repeat(64);
+
+/** What the chain within a manifest says, and which link breaks when it says something else, besides the model's name. */
+const CHAIN: readonly (readonly [what: string, change: (manifest: Manifest) => void, links?: readonly string[]])[] = [
+  ["rows", ({ chain }) => void (chain[0]!.outputs[1]!.sha256 = zeros), ["preprocess's input dataset"]],
   [
     "base weights",
-    ({ chain }) => void (chain[0]!.outputs[0]!.sha256 = "0".repeat(64)),
+    ({ chain }) => void (chain[0]!.outputs[0]!.sha256 = zeros),
     [`base model`, "preprocess's input model", "train's input model", "evaluate's input model"],
   ],
-  ["tokens", ({ chain }) => void (chain[1]!.outputs[0]!.sha256 = "0".repeat(64)), ["train's input tokens", "evaluate's input tokens"]],
+  ["tokens", ({ chain }) => void (chain[1]!.outputs[0]!.sha256 = zeros), ["train's input tokens", "evaluate's input tokens"]],
   ["settings", ({ chain }) => void (chain[2]!.settings = {}), ["train's settings"]],
-  ["tuned weights", ({ chain }) => void (chain[2]!.outputs[0]!.sha256 = "0".repeat(64)), ["evaluate's input tuned", "the trained model"]],
-  ["evaluation", ({ chain }) => void (chain[3]!.outputs[0]!.sha256 = "0".repeat(64)), ["published evaluation.json"]],
+  ["tuned weights", ({ chain }) => void (chain[2]!.outputs[0]!.sha256 = zeros), ["evaluate's input tuned", "the trained model"]],
+  ["evaluation", ({ chain }) => void (chain[3]!.outputs[0]!.sha256 = zeros), ["published evaluation.json"]],
+  ["where rows came from", ({ chain }) => void (chain[0]!.outputs[1]!.origin = { uri: "hf://nobody/rows" })],
+  ["where the base came from", ({ chain }) => void (chain[0]!.outputs[0]!.origin = { uri: "hf://nobody/base" })],
+  ["weights and optimizer state", ({ chain }) => void (chain[2]!.stateDigest = zeros)],
+  ...([0, 1, 2, 3] as const).map(
+    (stage) => [`the size of what stage ${stage} left`, ({ chain }: Manifest) => void chain[stage]!.outputs[0]!.bytes++] as const,
+  ),
+  ["the kind of machine", (manifest) => void (manifest.fingerprint = { node: "v0" })],
+  ["the version that published it", (manifest) => void manifest.publishVersion!--],
+  [
+    "rows, wherever they are named",
+    ({ chain }) => {
+      chain[0]!.outputs[1]!.sha256 = zeros;
+      chain[1]!.inputs.find(({ name }) => name === "dataset")!.sha256 = zeros;
+    },
+    ["preprocess's settings"],
+  ],
+  ["the name", (manifest) => void (manifest.name = manifest.name.replace(/.{12}$/, "0123456789ab"))],
 ];
 
-test("what a manifest says of rows, base weights, tokens, settings and evaluation is checked", async () => {
+test("everything that a chain says is checked, by its links or by the model's name, though keys and name are made to fit", async () => {
   const key = `${models[2]}/${MANIFEST}`;
-  for (const [what, change, links] of CHAIN) {
-    const edit = async ([bytes]: readonly Uint8Array[]): Promise<void> => {
-      const manifest = JSON.parse(Buffer.from(bytes!).toString()) as Manifest;
-      change(manifest);
-      await store.write(key, Buffer.from(JSON.stringify(manifest)));
-    };
-    const got = await damaged([key], edit, () => broken(uri(2)));
-    const expected = links.map((link) => (link === "base model" ? `base model ${uri(1)}` : link));
-    assert.deepEqual(new Set(got), new Set(expected), what);
-  }
+  for (const [what, change, links = []] of CHAIN)
+    for (const fitted of ["nothing", "keys", "keys and name"]) {
+      const edit = async ([bytes]: readonly Uint8Array[]): Promise<void> => {
+        const manifest = JSON.parse(Buffer.from(bytes!).toString()) as Manifest;
+        change(manifest);
+        if (fitted !== "nothing") for (const entry of manifest.chain) entry.key = keyOf(entry, { sha256 });
+        if (fitted === "keys and name") manifest.name = manifest.name.replace(/.{12}$/, nameDigits(manifest, { sha256 }));
+        await store.write(key, Buffer.from(JSON.stringify(manifest)));
+      };
+      if (what === "the name" && fitted === "keys and name") continue;
+      const got = await damaged([key], edit, () => broken(uri(2)));
+      const left = links.filter((link) => fitted === "nothing" || !link.endsWith("settings"));
+      const expected = [...left, "the model's name"].map((link) => (link === "base model" ? `base model ${uri(1)}` : link));
+      assert.deepEqual(new Set(got), new Set(expected), `${what}; made to fit: ${fitted}`);
+    }
+});
+
+test("an older manifest, which doesn't say what its name is made of, is checked but for its name", async () => {
+  const key = `${models[2]}/${MANIFEST}`;
+  const age = async ([bytes]: readonly Uint8Array[]): Promise<void> => {
+    const { publishVersion: _, ...old } = JSON.parse(Buffer.from(bytes!).toString()) as Manifest;
+    await store.write(key, Buffer.from(JSON.stringify({ ...old, fingerprint: null })));
+  };
+  assert.deepEqual(await damaged([key], age, () => broken(uri(2))), []);
 });
 
 test("of a run's stages each output is named that was changed or is gone: base weights, rows, tokens, tuned weights, report", async () => {

@@ -179,6 +179,7 @@ test("every broken link of a chain is told from the sound ones", async () => {
   const { manifest } = await openPublished(uri, {});
   const digests = { sha256, directoryDigest };
   assert.ok(checkChain(manifest, digests).every(({ problem }) => problem === null));
+  assert.ok(checkChain(manifest, digests, "a-copy-of-it").every(({ problem }) => problem === null));
   const brokenBy = (change: (copy: typeof manifest) => void): string[] => {
     const copy = structuredClone(manifest);
     change(copy);
@@ -187,15 +188,15 @@ test("every broken link of a chain is told from the sound ones", async () => {
   const other = sha256("another");
   assert.deepEqual(
     brokenBy(({ chain }) => void (chain[2]!.settings = { learningRate: 1 })),
-    ["train's settings"],
+    ["train's settings", "the model's name"],
   );
   assert.deepEqual(
     brokenBy(({ chain }) => void (chain[0]!.outputs[1]!.sha256 = other)),
-    ["preprocess's input dataset"],
+    ["preprocess's input dataset", "the model's name"],
   );
   assert.deepEqual(
     brokenBy(({ chain }) => void (chain[2]!.outputs[0]!.sha256 = other)),
-    ["evaluate's input tuned", "the trained model"],
+    ["evaluate's input tuned", "the trained model", "the model's name"],
   );
   assert.deepEqual(
     brokenBy(({ files }) => void (files.find(({ name }) => name === "config.json")!.sha256 = other)),
