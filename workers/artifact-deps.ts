@@ -2,6 +2,7 @@ import type { EvaluateDependencies } from "../activities/evaluate/index.js";
 import type { PublishDependencies } from "../activities/publish/index.js";
 import type { RunConfig } from "../core/config/schema.js";
 import type { Environment } from "./environment.js";
+import { EXPORT_LIMITS } from "../core/model/export.js";
 import { artifactOf, directoryDigest, listFiles, sha256, sha256File, writeFileAtomic } from "../infra/files.js";
 import { openInference } from "../infra/inference/open.js";
 import { lock } from "../infra/lock.js";
@@ -35,6 +36,7 @@ export function publishDeps(settings: S3Settings, target: string): PublishDepend
     checkTarget: (uri, wanted) => checkTarget(uri, settings, wanted),
     readAll,
     openModel: (directory) => new ModelFiles(directory),
+    exportLimits: EXPORT_LIMITS,
     sha256,
     sha256File,
     listFiles,

@@ -52,7 +52,7 @@ export async function assemble(
 
   say("writing the ONNX export");
   const model = dependencies.openModel(inputPath(request, "tuned"));
-  const plan = planExport(model.config);
+  const plan = planExport(model.config, dependencies.exportLimits);
   const names = await exportOnnx(model, plan, join(directory, ONNX), context.signal).finally(() => model.close());
   for (const name of names) paths.set(`${ONNX}/${name}`, join(directory, ONNX, name));
   const extra = externalDataConfig(plan);

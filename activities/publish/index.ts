@@ -2,6 +2,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { RunConfig } from "../../core/config/schema.js";
 import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
+import type { ExportLimits } from "../../core/model/export.js";
 import type { Artifact, StageResult } from "../../core/stage.js";
 import type { ModelFiles } from "../../infra/model-files.js";
 import type { ObjectStore } from "../../infra/store/store.js";
@@ -32,6 +33,7 @@ export interface PublishDependencies {
   /** infra's `readAll` */
   readAll(store: ObjectStore, key: string): Promise<Uint8Array | null>;
   openModel(directory: string): ModelFiles;
+  readonly exportLimits: ExportLimits;
   sha256(bytes: Uint8Array | string): string;
   sha256File(path: string, signal?: AbortSignal): Promise<string>;
   listFiles(directory: string): Promise<string[]>;

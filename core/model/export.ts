@@ -8,7 +8,13 @@ import { elements, modelWeights, type WeightSpec } from "./names.js";
 const FILE = "model.onnx";
 
 /** How many bytes of weights may lie in the model file, which is made in memory, and in a data file, which transformers.js reads into one buffer. */
-const LIMITS = { inline: 256 * 2 ** 20, data: 1.9e9 } as const;
+export interface ExportLimits {
+  readonly inline: number;
+  readonly data: number;
+}
+
+/** Those of a real export. */
+export const EXPORT_LIMITS: ExportLimits = { inline: 256 * 2 ** 20, data: 1.9e9 };
 
 /** A file of weights beside an ONNX model: fp32, one weight after the other. */
 export interface DataFile {
@@ -28,7 +34,7 @@ export interface ExportPlan {
 }
 
 /** Plans the export of a model as `model.onnx`, with `model.onnx_data`, `model.onnx_data_1`, … where it is large. */
-export function planExport(config: GptjConfig, limits: { readonly inline: number; readonly data: number } = LIMITS): ExportPlan {
+export function planExport(config: GptjConfig, limits: ExportLimits): ExportPlan {
   const weights = modelWeights(config);
   const bytesOf = ({ shape }: WeightSpec): number => 4 * elements(shape);
   const places = new Map<string, Exclude<Bytes, Uint8Array>>();

@@ -297,15 +297,17 @@ const CHAIN: readonly (readonly [what: string, change: (manifest: Manifest) => v
 test("everything that a chain says is checked, by its links or by the model's name, though keys and name are made to fit", async () => {
   const key = `${models[2]}/${MANIFEST}`;
   for (const [what, change, links = []] of CHAIN)
-    for (const fitted of ["nothing", "keys", "keys and name"]) {
+    for (const fitted of ["nothing", "keys and name"]) {
       const edit = async ([bytes]: readonly Uint8Array[]): Promise<void> => {
         const manifest = JSON.parse(Buffer.from(bytes!).toString()) as Manifest;
         change(manifest);
-        if (fitted !== "nothing") for (const entry of manifest.chain) entry.key = keyOf(entry, { sha256 });
-        if (fitted === "keys and name") manifest.name = manifest.name.replace(/.{12}$/, nameDigits(manifest, { sha256 }));
+        if (fitted !== "nothing") {
+          for (const entry of manifest.chain) entry.key = keyOf(entry, { sha256 });
+          manifest.name = manifest.name.replace(/.{12}$/, nameDigits(manifest, { sha256 }));
+        }
         await store.write(key, Buffer.from(JSON.stringify(manifest)));
       };
-      if (what === "the name" && fitted === "keys and name") continue;
+      if (what === "the name" && fitted !== "nothing") continue;
       const got = await damaged([key], edit, () => broken(uri(2)));
       const left = links.filter((link) => fitted === "nothing" || !link.endsWith("settings"));
       const expected = [...left, "the model's name"].map((link) => (link === "base model" ? `base model ${uri(1)}` : link));
@@ -320,6 +322,23 @@ test("an older manifest, which doesn't say what its name is made of, is checked 
     await store.write(key, Buffer.from(JSON.stringify({ ...old, fingerprint: null })));
   };
   assert.deepEqual(await damaged([key], age, () => broken(uri(2))), []);
+});
+
+test("a weight file beside the ONNX model is named that was changed, cut or removed", async () => {
+  const target = "s3://roslin/large";
+  const dependencies = { ...publishDependencies(server.settings), exportLimits: { inline: 0, data: 1e9 } };
+  const { metrics, outputs } = await publish(dependencies, await finishedRun(join(root, "large"), target), context);
+  assert.ok(outputs.some(({ name }) => name === "onnx/model.onnx_data"));
+  assert.deepEqual(await broken(target), []);
+  const large = openStore(target, server.settings);
+  const key = `${String(metrics["version"])}/onnx/model.onnx_data`;
+  const bytes = (await readAll(large, key))!;
+  for (const change of [() => large.write(key, flipped(bytes)), () => large.write(key, bytes.subarray(0, 100)), () => large.delete(key)]) {
+    await change();
+    assert.deepEqual(await broken(target), [`${target}/${key}`]);
+  }
+  const whole = await publish(dependencies, await finishedRun(join(root, "large"), target), context);
+  assert.deepEqual([whole.metrics["bytesSent"], await broken(target)], [bytes.length, []]);
 });
 
 test("of a run's stages each output is named that was changed or is gone: base weights, rows, tokens, tuned weights, report", async () => {
