@@ -12,10 +12,11 @@ import { preprocessDefinition } from "../preprocess/index.js";
 import { finishedStage, stageDirectory, stageKey, type StageContext, type StageDefinition, type StageRequest } from "../stage.js";
 import { trainDefinition } from "../train/index.js";
 import { modelCard } from "./card.js";
+import { descentOf } from "./descent.js";
 import { publishDefinition, type PublishDependencies } from "./index.js";
 import { exportOnnx, externalDataConfig } from "./onnx.js";
 import { reportPage } from "./report-page.js";
-import { licenceOf, type Story } from "./story.js";
+import type { Descent, Story } from "./story.js";
 
 /** What is published: the manifest, and where each of its files lies on this machine. */
 export interface Assembly {
@@ -44,6 +45,7 @@ export async function assemble(
     await dependencies.files.writeFileAtomic(paths.get(name)!, text);
   };
 
+  const descent = await descentOf(dependencies, request);
   say("checking the tuned model");
   const tuned = await tunedFiles(dependencies, outputNamed(request.inputs, "tuned"), context.signal);
   for (const { name, path } of tuned) paths.set(name, path);
@@ -61,10 +63,10 @@ export async function assemble(
   const results = await Promise.all(EARLIER.map((definition) => finishedStage(stageDirectory(definition, request))));
   const chain = EARLIER.map((definition, index) => chainEntry(definition, request, results[index]!));
   const trained = results[EARLIER.indexOf(trainDefinition)] ?? null;
-  const made = { publishVersion: publishDefinition.version, chain, fingerprint: fingerprintOf(trained) };
+  const made = { publishVersion: publishDefinition.version, chain, fingerprint: fingerprintOf(trained), ...descent };
   // of the same inputs, settings and code comes the same name
   const name = `${modelName(request)}-${nameDigits(made, dependencies)}`;
-  const story = tellStory(name, request, model, trained, evaluation);
+  const story = tellStory(name, request, model, trained, evaluation, descent);
   await write(CARD, modelCard(story));
   await write("report.html", reportPage(story));
 
@@ -151,8 +153,10 @@ function fingerprintOf(trained: StageResult | null): Manifest["fingerprint"] {
   return trained?.metrics["oneKindOfMachine"] === true ? (trained.metrics["fingerprint"] as Record<string, unknown>) : null;
 }
 
-/** The base model's name, as a part of a path. */
+/** The base model's name, as a part of a path; of one that Roslin published without its digits. */
 function modelName(request: StageRequest): string {
+  const { origin } = outputNamed(request.inputs, "model");
+  if (origin?.manifest !== undefined) return basename(origin.uri).replace(/-[0-9a-f]{12}$/, "");
   const source = request.config.model.source.replace(/@[^@/]*$/, "");
   return (
     basename(source)
@@ -167,6 +171,7 @@ function tellStory(
   { config: model }: { config: Story["model"] },
   trained: StageResult | null,
   evaluation: Evaluation,
+  descent: Descent,
 ): Story {
   const { metrics } = trained ?? {};
   return {
@@ -177,7 +182,7 @@ function tellStory(
     losses: (metrics?.["losses"] as number[] | undefined) ?? [],
     tokens: (metrics?.["tokens"] as number | undefined) ?? null,
     evaluation,
-    licence: licenceOf(request.config.dataset.source),
+    descent,
     stateDigest: trained?.stateDigest ?? null,
     fingerprint: fingerprintOf(trained),
     ledger: (metrics?.["ledger"] as Story["ledger"] | undefined) ?? null,

@@ -2,11 +2,11 @@ import { promptOf } from "../../core/data/prompt.js";
 import { count, duration } from "../../core/units.js";
 import type { Sample } from "../evaluate/index.js";
 import { isProved, proofLine, timeLine } from "../train/ledger-words.js";
-import { facts, longestRow, sourceName, type Story } from "./story.js";
+import { consequenceOf, facts, hubId, longestRow, sourceName, type Story } from "./story.js";
 
 /** README.md of a published model: where it comes from, what it can do, what may be done with it. */
 export function modelCard(story: Story): string {
-  const { title, config, evaluation, licence } = story;
+  const { title, config, evaluation, descent } = story;
   const samples = evaluation.samples.length === 0 ? "No row was held out to ask about." : evaluation.samples.map(sampleText).join("\n");
   return `${frontMatter(story)}
 # ${title}
@@ -16,7 +16,7 @@ Base: \`${sourceName(config.model.source)}\`. Data: \`${sourceName(config.datase
 
 ## Licence
 
-${licence.consequence}
+${consequenceOf(descent.licence)}
 
 ## Use
 
@@ -64,13 +64,11 @@ ${proof(story)}
 `;
 }
 
-function frontMatter({ config, licence }: Story): string {
-  const hubId = (source: string): string | null => /^hf:\/\/([^@]+)/.exec(source)?.[1] ?? null;
-  const base = hubId(config.model.source);
+function frontMatter({ config, descent: { licence, baseModel } }: Story): string {
   const data = hubId(config.dataset.source);
   const lines = [
-    `license: ${licence.id}`,
-    ...(base === null ? [] : [`base_model: ${base}`]),
+    `license: ${licence}`,
+    ...(baseModel === null ? [] : [`base_model: ${baseModel}`]),
     ...(data === null ? [] : ["datasets:", `- ${data}`]),
     "library_name: transformers",
     "pipeline_tag: text-generation",

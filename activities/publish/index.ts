@@ -43,7 +43,7 @@ export interface PublishDependencies {
 /** What is published depends on every earlier output, and on where it goes. */
 export const publishDefinition: StageDefinition = {
   name: "publish",
-  version: 5,
+  version: 6,
   inputs: ["model", "dataset", "tokens", "tuned", "report"],
   // the tuned model is checked file by file while it is read
   reads: ["report"],

@@ -1,11 +1,11 @@
 import { count } from "../../core/units.js";
 import type { Sample } from "../evaluate/index.js";
 import { lossChart } from "./loss-chart.js";
-import { facts, gateWords, type Story } from "./story.js";
+import { consequenceOf, facts, gateWords, type Story } from "./story.js";
 
 /** report.html: a run on one page that needs nothing beside it. */
 export function reportPage(story: Story): string {
-  const { title, evaluation, losses, licence } = story;
+  const { title, evaluation, losses, descent } = story;
   const { perplexity, gate, samples } = evaluation;
   const figure = (name: string, value: string): string => `<div class="figure"><b>${escape(value)}</b><span>${escape(name)}</span></div>`;
   const number = (value: number | null | undefined, digits: number): string => (value == null ? "–" : value.toFixed(digits));
@@ -47,7 +47,7 @@ ${facts(story)
   .map(([name, value]) => `<tr><th>${escape(name)}</th><td>${escape(value)}</td></tr>`)
   .join("\n")}
 </table>
-<p class="note">${escape(licence.consequence.replaceAll("**", ""))}</p>
+<p class="note">${escape(consequenceOf(descent.licence).replaceAll("**", ""))}</p>
 </section>
 </main>
 </body>

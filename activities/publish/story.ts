@@ -15,7 +15,7 @@ export interface Story {
   /** tokens trained on; null where training didn't say */
   readonly tokens: number | null;
   readonly evaluation: Evaluation;
-  readonly licence: Licence;
+  readonly descent: Descent;
   readonly stateDigest: string | null;
   readonly fingerprint: Readonly<Record<string, unknown>> | null;
   /** training's own records; null where it left none */
@@ -24,26 +24,34 @@ export interface Story {
   readonly digests: Readonly<Record<string, string>>;
 }
 
-/** What may be done with the model, as its data allows. */
-export interface Licence {
-  /** the hub's identifier */
-  readonly id: string;
-  readonly consequence: string;
+/** What a published model hands on to those that are tuned from it, as its manifest has it. */
+export interface Descent {
+  /** of all that it and its bases were tuned on, as the hub calls it */
+  readonly licence: string;
+  /** the repository on the hub that it or its bases began with; null: it began elsewhere */
+  readonly baseModel: string | null;
 }
 
-/** The licence that a dataset's source leaves: Alpaca and what derives from it is for research only. */
-export function licenceOf(datasetSource: string): Licence {
-  if (/alpaca/i.test(datasetSource))
-    return {
-      id: "cc-by-nc-4.0",
-      consequence:
-        "The data is Stanford Alpaca or derives from it, which is CC BY-NC 4.0: **this model is for research only, not for commercial use.**",
-    };
-  return {
-    id: "other",
-    consequence:
-      "Check the licence of your data: it decides what this model may be used for, together with the licence of the base model. (Data that derives from Stanford Alpaca is CC BY-NC 4.0: for research only.)",
-  };
+/** The hub's name for data of which nobody said under what licence it is. */
+export const UNKNOWN = "unknown";
+
+const RESEARCH_ONLY = "cc-by-nc-4.0";
+
+/** The licence that a dataset's source leaves, as the hub calls it: Alpaca and what derives from it is for research only. */
+export function licenceOf(datasetSource: string): string {
+  return /alpaca/i.test(datasetSource) ? RESEARCH_ONLY : UNKNOWN;
+}
+
+/** What may be done with a model, as the licence of all that it and its base were tuned on allows. */
+export function consequenceOf(licence: string): string {
+  return licence === RESEARCH_ONLY
+    ? "What this model or its base was tuned on is Stanford Alpaca or derives from it, which is CC BY-NC 4.0: **this model is for research only, not for commercial use.**"
+    : "Check the licence of your data: it decides what this model may be used for, together with the licence of the base model. (Data that derives from Stanford Alpaca is CC BY-NC 4.0: for research only.)";
+}
+
+/** The repository on the hub that a source names; null: it is elsewhere. */
+export function hubId(source: string): string | null {
+  return /^hf:\/\/([^@]+)/.exec(source)?.[1] ?? null;
 }
 
 /** A source as others may read it: where a local file lies is nobody's business. */

@@ -108,7 +108,9 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
       const { makeStages } = await import("../../workers/stages.js");
       const { withS3 } = await import("../with-s3.js");
       if (call.name === "evaluate") return makeStages(environment).evaluate(request, context);
-      return withS3(environment, config.publish.target, (reachable) => makeStages(reachable).publish(request, context));
+      // of a base that was published in a bucket, the licence is in its manifest
+      const place = config.model.source.startsWith("s3:") ? config.model.source : config.publish.target;
+      return withS3(environment, place, (reachable) => makeStages(reachable).publish(request, context));
     }
   }
 }

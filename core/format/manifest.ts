@@ -44,6 +44,10 @@ const schema = z.object({
   amended: z.array(z.string()),
   /** what the weights' bytes depend on besides inputs and settings; null: training ran on several kinds of machine, or didn't say */
   fingerprint: z.record(z.string(), z.unknown()).nullable(),
+  /** of all that it and its bases were tuned on, as the hub calls it; absent in older ones */
+  licence: z.string().optional(),
+  /** the repository on the hub that it or its bases began with; null: it began elsewhere */
+  baseModel: z.string().nullable().optional(),
 });
 
 /** The manifest of a published model. */
@@ -86,10 +90,16 @@ export function keyOf(
 
 /** The digits that end a published model's name: a digest of all that it was made of. */
 export function nameDigits(
-  { publishVersion, chain, fingerprint }: Pick<Manifest, "publishVersion" | "chain" | "fingerprint">,
+  {
+    publishVersion,
+    chain,
+    fingerprint,
+    licence,
+    baseModel,
+  }: Pick<Manifest, "publishVersion" | "chain" | "fingerprint" | "licence" | "baseModel">,
   digests: Pick<Digests, "sha256">,
 ): string {
-  return digests.sha256(JSON.stringify([publishVersion, chain, fingerprint])).slice(0, 12);
+  return digests.sha256(JSON.stringify([publishVersion, chain, fingerprint, licence, baseModel])).slice(0, 12);
 }
 
 /**

@@ -125,6 +125,7 @@ test("the whole chain holds, from the latest model down to the first", async () 
   assert.equal(new Set(models).size, 3);
   assert.deepEqual(await broken(TARGET), []);
   assert.deepEqual(await broken(uri(2)), []);
+  assert.match(Buffer.from((await readAll(store, `${models[2]}/README.md`))!).toString(), /^license: cc-by-nc-4\.0$/m, "the first one's");
 });
 
 for (const generation of [2, 1, 0])

@@ -1,0 +1,45 @@
+import { UserError } from "../../core/errors.js";
+import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
+import { outputNamed } from "../../core/stage.js";
+import type { StageRequest } from "../stage.js";
+import type { PublishDependencies } from "./index.js";
+import { hubId, licenceOf, UNKNOWN, type Descent } from "./story.js";
+
+/** The descent of a run's model: what its own sources say, else what its base says, where Roslin published that. */
+export async function descentOf(dependencies: PublishDependencies, request: StageRequest): Promise<Descent> {
+  const { model, dataset } = request.config;
+  const base = await readBase(dependencies, request);
+  return fromSources(model.source, dataset.source, base === null ? null : handedOn(base));
+}
+
+function fromSources(model: string, dataset: string, inherited: Descent | null): Descent {
+  const licence = licenceOf(dataset);
+  return {
+    licence: licence === UNKNOWN ? (inherited?.licence ?? UNKNOWN) : licence,
+    baseModel: hubId(model) ?? inherited?.baseModel ?? null,
+  };
+}
+
+function handedOn({ licence, baseModel = null, chain }: Manifest): Descent {
+  if (licence !== undefined) return { licence, baseModel };
+  // an older one has the sources in its chain, unless they were local
+  const settings = chain.find(({ stage }) => stage === "download")?.settings as Readonly<Record<string, unknown>> | undefined;
+  return fromSources(String(settings?.["model"]), String(settings?.["dataset"]), null);
+}
+
+/** The manifest of the published model that this one was tuned from; null: its base is none. UserError: it is there no more. */
+async function readBase({ openStore, readAll, sha256 }: PublishDependencies, { config, inputs }: StageRequest): Promise<Manifest | null> {
+  const { origin } = outputNamed(inputs, "model");
+  if (origin?.manifest === undefined) return null;
+  // the name alone of one on this machine: it lies where the source says, or below
+  const source = config.model.source.replace(/\/+$/, "").replace(/\/latest(\.json)?$/, "");
+  const places = origin.uri.includes("://") ? [origin.uri] : [source, `${source}/${origin.uri}`];
+  for (const place of places) {
+    const bytes = await readAll(openStore(place, config.publish), MANIFEST);
+    if (bytes !== null && sha256(bytes) === origin.manifest) return parseManifest(Buffer.from(bytes).toString(), `${place}/${MANIFEST}`);
+  }
+  throw new UserError(
+    "the manifest of the published model that this one was tuned from is gone, or another, and its licence with it: publish that model again, then start this run again",
+    { uri: places.at(-1), expected: origin.manifest },
+  );
+}
