@@ -1,5 +1,5 @@
 import { basename, dirname, join } from "node:path";
-import { sha256File } from "../infra/files.js";
+import { digestFile } from "../infra/store/file-digest.js";
 import { openStore } from "../infra/store/open.js";
 
 /**
@@ -7,9 +7,8 @@ import { openStore } from "../infra/store/open.js";
  * its own; the keys come by the AWS provider chain.
  */
 const [endpoint, file, uri] = process.argv.slice(2) as [string, string, string];
-const sha256 = await sha256File(file);
 await openStore(uri.slice(0, uri.lastIndexOf("/")), { endpoint }).putFile(basename(uri), file, {
-  sha256,
+  digest: await digestFile(file),
   journal: join(dirname(file), "journal"),
   onBytes: () => undefined,
   signal: new AbortController().signal,

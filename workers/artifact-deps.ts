@@ -3,11 +3,12 @@ import type { PublishDependencies } from "../activities/publish/index.js";
 import type { RunConfig } from "../core/config/schema.js";
 import type { Environment } from "./environment.js";
 import { EXPORT_LIMITS } from "../core/model/export.js";
-import { artifactOf, directoryDigest, listFiles, sha256, sha256File, writeFileAtomic } from "../infra/files.js";
+import { artifactOf, directoryDigest, listFiles, sha256, writeFileAtomic } from "../infra/files.js";
 import { openInference } from "../infra/inference/open.js";
 import { lock } from "../infra/lock.js";
 import { ModelFiles } from "../infra/model-files.js";
 import { checkTarget } from "../infra/store/check.js";
+import { digestFile } from "../infra/store/file-digest.js";
 import { openStore } from "../infra/store/open.js";
 import type { S3Settings } from "../infra/store/s3.js";
 import { readAll } from "../infra/store/store.js";
@@ -38,7 +39,7 @@ export function publishDeps(settings: S3Settings, target: string): PublishDepend
     openModel: (directory) => new ModelFiles(directory),
     exportLimits: EXPORT_LIMITS,
     sha256,
-    sha256File,
+    digestFile,
     listFiles,
     directoryDigest,
   };

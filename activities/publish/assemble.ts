@@ -1,4 +1,4 @@
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ChangedInputError } from "../../core/errors.js";
@@ -6,6 +6,7 @@ import { CARD, MANIFEST, nameDigits, REPORT, type Manifest } from "../../core/fo
 import { planExport } from "../../core/model/export.js";
 import { parameterCount } from "../../core/model/names.js";
 import { outputNamed, type Artifact, type Origin, type StageResult } from "../../core/stage.js";
+import type { FileDigest } from "../../infra/store/file-digest.js";
 import { downloadDefinition } from "../download/index.js";
 import { evaluateDefinition, type Evaluation } from "../evaluate/index.js";
 import { preprocessDefinition } from "../preprocess/index.js";
@@ -18,10 +19,11 @@ import { exportOnnx, externalDataConfig } from "./onnx.js";
 import { reportPage } from "./report-page.js";
 import type { Descent, Story } from "./story.js";
 
-/** What is published: the manifest, and where each of its files lies on this machine. */
+/** What is published: the manifest, where each of its files lies on this machine, and their digests by the hex of the whole's. */
 export interface Assembly {
   readonly manifest: Manifest;
   readonly paths: ReadonlyMap<string, string>;
+  readonly digests: ReadonlyMap<string, FileDigest>;
   readonly evaluation: Evaluation;
 }
 
@@ -38,7 +40,6 @@ export async function assemble(
   context: StageContext,
 ): Promise<Assembly> {
   const say = (note: string): void => context.progress({ stage: "publish", done: 0, total: 0, unit: "bytes", note });
-  const digest = (path: string): Promise<string> => dependencies.sha256File(path, context.signal);
   const paths = new Map<string, string>();
   const write = async (name: string, text: string): Promise<void> => {
     paths.set(name, join(directory, name));
@@ -71,10 +72,14 @@ export async function assemble(
   await write("report.html", reportPage(story));
 
   say("digesting");
-  const known = new Map(tuned.map(({ path, sha256 }) => [path, sha256]));
+  const known = new Map(tuned.map(({ path, digest }) => [path, digest]));
+  const digests = new Map<string, FileDigest>();
   const files = [];
-  for (const [name, path] of [...paths].sort(([a], [b]) => (a < b ? -1 : 1)))
-    files.push({ name, sha256: known.get(path) ?? (await digest(path)), bytes: (await stat(path)).size });
+  for (const [name, path] of [...paths].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const digest = known.get(path) ?? (await dependencies.digestFile(path, context.signal));
+    digests.set(digest.sha256, digest);
+    files.push({ name, sha256: digest.sha256, bytes: digest.bytes });
+  }
   const manifest: Manifest = {
     format: "roslin-manifest",
     version: 1,
@@ -85,7 +90,7 @@ export async function assemble(
     amended: extra === null ? [] : ["config.json"],
   };
   await dependencies.files.writeFileAtomic(join(directory, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
-  return { manifest, paths, evaluation };
+  return { manifest, paths, digests, evaluation };
 }
 
 function inputPath(request: StageRequest, name: string): string {
@@ -97,12 +102,13 @@ async function tunedFiles(
   dependencies: PublishDependencies,
   tuned: Artifact,
   signal: AbortSignal,
-): Promise<{ name: string; path: string; sha256: string }[]> {
+): Promise<{ name: string; path: string; sha256: string; digest: FileDigest }[]> {
   const directory = fileURLToPath(tuned.uri);
   const files = [];
   for (const name of await dependencies.listFiles(directory)) {
     const path = join(directory, name);
-    files.push({ name, path, sha256: await dependencies.sha256File(path, signal) });
+    const digest = await dependencies.digestFile(path, signal);
+    files.push({ name, path, sha256: digest.sha256, digest });
   }
   const got = dependencies.directoryDigest(files);
   if (got !== tuned.sha256)

@@ -5,6 +5,7 @@ import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
 import type { ExportLimits } from "../../core/model/export.js";
 import type { Artifact, StageResult } from "../../core/stage.js";
 import type { ModelFiles } from "../../infra/model-files.js";
+import type { FileDigest } from "../../infra/store/file-digest.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import {
   finishedStage,
@@ -35,7 +36,7 @@ export interface PublishDependencies {
   openModel(directory: string): ModelFiles;
   readonly exportLimits: ExportLimits;
   sha256(bytes: Uint8Array | string): string;
-  sha256File(path: string, signal?: AbortSignal): Promise<string>;
+  digestFile(path: string, signal?: AbortSignal): Promise<FileDigest>;
   listFiles(directory: string): Promise<string[]>;
   directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
 }
@@ -63,7 +64,8 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
   await forgetIfGone(store, request);
   return await runStage(dependencies.files, publishDefinition, request, context, async (directory) => {
     const started = performance.now();
-    const { manifest: made, paths, evaluation } = await assemble(dependencies, request, directory, context);
+    const assembly = await assemble(dependencies, request, directory, context);
+    const { manifest: made, evaluation } = assembly;
     // one that cannot be moved is said before hours of uploading
     if (evaluation.gate.passed) await readLatest(dependencies, store);
     const sayAt =
@@ -71,7 +73,7 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
       (note: string): void =>
         context.progress({ stage: "publish", done, total: done, unit: "bytes", note, lasting: true });
     const manifest = await adopt(dependencies, store, made, directory, sayAt(0));
-    const { sent, bytes } = await upload(store, manifest, paths, directory, dependencies.sha256, context);
+    const { sent, bytes } = await upload(dependencies, store, { ...assembly, manifest }, directory, context);
     const names = [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => `${manifest.name}/${name}`);
     await dependencies.files.writeFileAtomic(join(directory, SEALS), JSON.stringify(await sealsOf(store, names)));
     const say = sayAt(bytes);

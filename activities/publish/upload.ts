@@ -1,20 +1,21 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../../core/errors.js";
-import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
+import { MANIFEST } from "../../core/format/manifest.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import type { StageContext } from "../stage.js";
+import type { Assembly } from "./assemble.js";
+import type { PublishDependencies } from "./index.js";
 
 /** Milliseconds between words of progress while nothing arrives: a part of a slow upload may take a while. */
 const REPORT_MS = 1000;
 
 /** Sends every file that isn't there with its digest, and the manifest last: what has a manifest is whole. */
 export async function upload(
+  { sha256, digestFile }: Pick<PublishDependencies, "sha256" | "digestFile">,
   store: ObjectStore,
-  manifest: Manifest,
-  paths: ReadonlyMap<string, string>,
+  { manifest, paths, digests }: Pick<Assembly, "manifest" | "paths" | "digests">,
   directory: string,
-  sha256: (text: string) => string,
   context: StageContext,
 ): Promise<{ readonly bytes: number; readonly sent: number }> {
   const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
@@ -27,21 +28,17 @@ export async function upload(
   const ticking = setInterval(report, REPORT_MS);
   try {
     // one after the other, the manifest last
-    const own = { name: MANIFEST, sha256: sha256(await readFile(join(directory, MANIFEST), "utf8")), bytes: 0 };
-    for (const file of [...manifest.files, own]) {
+    for (const file of [...manifest.files, { name: MANIFEST, sha256: null, bytes: 0 }]) {
       note = file.name;
       report();
       const before = done;
       const key = `${manifest.name}/${file.name}`;
       const journal = join(journals, sha256(`${store.uri}/${key}`).slice(0, 16));
       const onBytes = (more: number): void => void (done += more);
-      const send = (): Promise<boolean> =>
-        store.putFile(key, paths.get(file.name) ?? join(directory, MANIFEST), {
-          sha256: file.sha256,
-          journal,
-          onBytes,
-          signal: context.signal,
-        });
+      const path = paths.get(file.name) ?? join(directory, MANIFEST);
+      // of the manifest, and of a card that was published before, nobody has made one yet
+      const digest = digests.get(file.sha256 ?? "") ?? (await digestFile(path, context.signal));
+      const send = (): Promise<boolean> => store.putFile(key, path, { digest, journal, onBytes, signal: context.signal });
       if (await orDiscard(store, journal, context, send)) sent += file.bytes;
       done = before + file.bytes;
     }

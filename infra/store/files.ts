@@ -76,7 +76,7 @@ export function fileStore(directory: string): ObjectStore {
     async putFile(key, path, upload) {
       const { size } = await stat(path);
       const there = await stat(pathOf(key)).catch(absent);
-      if (there?.isFile() === true && there.size === size && (await sha256File(pathOf(key), upload.signal)) === upload.sha256) {
+      if (there?.isFile() === true && there.size === size && (await sha256File(pathOf(key), upload.signal)) === upload.digest.sha256) {
         upload.onBytes(size);
         return false;
       }
@@ -133,7 +133,7 @@ async function sync(path: string): Promise<void> {
   }
 }
 
-async function copy(path: string, temporary: string, { sha256: expected, onBytes, signal }: FileUpload): Promise<void> {
+async function copy(path: string, temporary: string, { digest: { sha256: expected }, onBytes, signal }: FileUpload): Promise<void> {
   const hash = createHash("sha256");
   const counted = async function* (chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     for await (const chunk of chunks) {

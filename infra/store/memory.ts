@@ -31,7 +31,7 @@ export function memoryStore(uri = "memory://"): ObjectStore {
       const bytes = await readFile(path, { signal: upload.signal });
       upload.onBytes(bytes.length);
       const there = objects.get(key);
-      if (there !== undefined && sha256(there) === upload.sha256) return false;
+      if (there !== undefined && sha256(there) === upload.digest.sha256) return false;
       objects.set(key, bytes);
       return true;
     },

@@ -10,11 +10,12 @@ import {
   type GetObjectCommandOutput,
 } from "@aws-sdk/client-s3";
 import { UserError } from "../../core/errors.js";
+import { checksumOf, planParts } from "./file-digest.js";
 import { headerOf, s3Error, statusOf, type Call } from "./s3-errors.js";
 import { abortStrays, dropJournal } from "./s3-journal.js";
 import { BUCKET_DECIDES, headersOf, keptAs } from "./s3-options.js";
 import { readOn } from "./s3-read.js";
-import { checksumOf, planParts, uploadFile, type Source } from "./s3-upload.js";
+import { uploadFile, type Source } from "./s3-upload.js";
 import type { FileUpload, ObjectStore } from "./store.js";
 
 /** How to reach S3; what is left out comes from the AWS provider chain. */
@@ -139,10 +140,10 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
     );
 
   /** Whether an object is a file's, kept as it should be: by what the server digested, or, where it keeps no SHA-256, by what was said of it. */
-  const isThere = async (key: string, source: Source, upload: FileUpload): Promise<boolean> => {
+  const isThere = async (key: string, source: Source, { digest }: FileUpload): Promise<boolean> => {
     const there = await head(key);
     if (there?.bytes !== source.size || there.metadata["roslin-kept"] !== keptAs(options)["roslin-kept"]) return false;
-    return there.checksum === null ? there.metadata["sha256"] === upload.sha256 : there.checksum === (await checksumOf(source, upload));
+    return there.checksum === null ? there.metadata["sha256"] === digest.sha256 : there.checksum === checksumOf(digest);
   };
 
   /** Writes under a condition; false when it didn't hold. */

@@ -1,3 +1,5 @@
+import type { FileDigest } from "./file-digest.js";
+
 /** A port over bytes under slash-separated keys: files, S3 or memory behind it. */
 export interface ObjectStore {
   /** `file:///dir` or `s3://bucket/prefix`: where keys are relative to. */
@@ -24,8 +26,8 @@ export interface ObjectStore {
 
 /** What a large upload needs besides its bytes. */
 export interface FileUpload {
-  /** of the whole file, in hex */
-  readonly sha256: string;
+  /** of the file as it is to arrive */
+  readonly digest: FileDigest;
   /** a local file that says which parts have arrived: after a kill the upload goes on from there */
   readonly journal: string;
   /** hears how many bytes more have arrived, those of an earlier attempt too */

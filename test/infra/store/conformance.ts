@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { sha256 } from "../../../infra/files.js";
+import { digestFile } from "../../../infra/store/file-digest.js";
 import { readAll, type ObjectStore } from "../../../infra/store/store.js";
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
@@ -104,7 +105,7 @@ export function storeConformance(name: string, open: () => Promise<ObjectStore>)
           await writeFile(path, content);
           let heard = 0;
           const upload = {
-            sha256: sha256(content),
+            digest: await digestFile(path),
             journal: join(directory, "journal"),
             onBytes: (n: number) => void (heard += n),
             signal: new AbortController().signal,

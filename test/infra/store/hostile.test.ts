@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { HeadObjectCommand, ListMultipartUploadsCommand, PutBucketEncryptionCommand } from "@aws-sdk/client-s3";
 import { messageOf, UserError } from "../../../core/errors.js";
-import { sha256 } from "../../../infra/files.js";
+import { digestFile, type FileDigest } from "../../../infra/store/file-digest.js";
 import { checkTarget } from "../../../infra/store/check.js";
 import { openStore } from "../../../infra/store/open.js";
 import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
@@ -25,9 +25,11 @@ const path = join(scratch, "file");
 const content = Buffer.alloc(20 << 20, "roslin");
 const WANTED = { ...BUCKET_DECIDES, lifecycle: { abortUploadsAfterDays: null, expireAfterDays: null } };
 let server: Awaited<ReturnType<typeof startTestS3>>;
+let digest: FileDigest;
 before(async () => {
   server = await startTestS3();
   writeFileSync(path, content);
+  digest = await digestFile(path);
 });
 after(async () => {
   await server.stop();
@@ -51,7 +53,7 @@ async function behind<T>(
 }
 
 const upload = () => ({
-  sha256: sha256(content),
+  digest,
   journal: join(scratch, `journal-${count++}`),
   onBytes: () => undefined,
   signal: new AbortController().signal,

@@ -10,7 +10,7 @@ import { CreateMultipartUploadCommand, ListMultipartUploadsCommand, S3Client } f
 import { UserError } from "../../../core/errors.js";
 import { sha256, sha256File } from "../../../infra/files.js";
 import { openStore } from "../../../infra/store/open.js";
-import { planParts } from "../../../infra/store/s3-upload.js";
+import { digestFile, planParts } from "../../../infra/store/file-digest.js";
 import { s3SettingsOf, type S3Settings } from "../../../infra/store/s3.js";
 import type { ObjectStore } from "../../../infra/store/store.js";
 import { storeConformance } from "./conformance.js";
@@ -64,7 +64,7 @@ test("an aborted upload goes on with the parts that had arrived", async () => {
   const store = newStore();
   const { path, content } = bigFile(6);
   const journal = join(scratch, "journal-abort");
-  const upload = { sha256: sha256(content), journal };
+  const upload = { digest: await digestFile(path), journal };
   const stop = new AbortController();
   const reason = new Error("stopped by the test");
   let arrived = 0;
@@ -80,7 +80,7 @@ test("an aborted upload goes on with the parts that had arrived", async () => {
     heard.reduce((sum, bytes) => sum + bytes),
     content.length,
   );
-  assert.equal(await digestOf(store, "model"), upload.sha256);
+  assert.equal(await digestOf(store, "model"), upload.digest.sha256);
   assert.equal(existsSync(journal), false);
 });
 
@@ -88,8 +88,7 @@ test("an upload whose process was killed goes on with the parts that had arrived
   const store = newStore();
   const { path, content } = bigFile(6);
   const journal = join(scratch, "journal-kill");
-  const digest = sha256(content);
-  const argument = JSON.stringify({ uri: store.uri, settings, key: "model", path, sha256: digest, journal });
+  const argument = JSON.stringify({ uri: store.uri, settings, key: "model", path, journal });
   const child = spawn(process.execPath, ["--no-warnings", fileURLToPath(new URL("upload-child.js", import.meta.url)), argument], {
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -99,7 +98,7 @@ test("an upload whose process was killed goes on with the parts that had arrived
   const first = Number(/bytes (\d+)/.exec(line.toString())![1]);
   const heard: number[] = [];
   await store.putFile("model", path, {
-    sha256: digest,
+    digest: await digestFile(path),
     journal,
     onBytes: (bytes) => void heard.push(bytes),
     signal: new AbortController().signal,
@@ -109,14 +108,14 @@ test("an upload whose process was killed goes on with the parts that had arrived
     heard.reduce((sum, bytes) => sum + bytes),
     content.length,
   );
-  assert.equal(await digestOf(store, "model"), digest);
+  assert.equal(await digestOf(store, "model"), sha256(content));
 });
 
 test("bytes that changed between digest and upload are never published, not even those that an earlier try had sent", async () => {
   const store = newStore();
   const { path, content } = bigFile(2);
   const journal = join(scratch, "journal-changed");
-  const upload = { sha256: sha256(content), journal };
+  const upload = { digest: await digestFile(path), journal };
   const flipped = Buffer.from(content);
   flipped[5]! ^= 1;
   writeFileSync(path, flipped);
@@ -132,21 +131,21 @@ test("bytes that changed between digest and upload are never published, not even
   await assert.rejects(store.putFile("model", path, { ...upload, onBytes: () => again.abort(new Error("stop")), signal: again.signal }));
   writeFileSync(path, content);
   await store.putFile("model", path, go).catch(() => store.putFile("model", path, go));
-  assert.equal(await digestOf(store, "model"), upload.sha256);
+  assert.equal(await digestOf(store, "model"), upload.digest.sha256);
   writeFileSync(path, "small and changed");
   await assert.rejects(store.putFile("small", path, go), /a file changed/);
 });
 
 test("an upload that was begun and never journalled is gone when the object is whole", async () => {
   const store = newStore();
-  const { path, content } = bigFile(2);
+  const { path } = bigFile(2);
   const { endpoint, region, credentials } = settings;
   const client = new S3Client({ endpoint, region: region!, credentials: credentials!, forcePathStyle: true });
   const Key = `${store.uri.slice("s3://roslin/".length)}/model`;
   const pending = async (): Promise<number> =>
     (await client.send(new ListMultipartUploadsCommand({ Bucket: "roslin", Prefix: Key }))).Uploads?.length ?? 0;
   const upload = {
-    sha256: sha256(content),
+    digest: await digestFile(path),
     journal: join(scratch, "journal-stray"),
     onBytes: () => undefined,
     signal: new AbortController().signal,
@@ -174,7 +173,7 @@ test("a journal of another file's upload, or of one that the server forgot, is n
     await store.delete("model");
     assert.equal(
       await store.putFile("model", path, {
-        sha256: sha256(content),
+        digest: await digestFile(path),
         journal,
         onBytes: () => undefined,
         signal: new AbortController().signal,

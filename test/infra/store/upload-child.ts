@@ -1,11 +1,12 @@
 import { writeSync } from "node:fs";
+import { digestFile } from "../../../infra/store/file-digest.js";
 import { openStore } from "../../../infra/store/open.js";
 import type { S3Settings } from "../../../infra/store/s3.js";
 
 /** Uploads a file in a process of its own, to be killed: prints "bytes N" when the first part has arrived, and then stands still. */
-const { uri, settings, key, path, sha256, journal } = JSON.parse(process.argv[2]!) as Record<string, string> & { settings: S3Settings };
+const { uri, settings, key, path, journal } = JSON.parse(process.argv[2]!) as Record<string, string> & { settings: S3Settings };
 await openStore(uri!, settings).putFile(key!, path!, {
-  sha256: sha256!,
+  digest: await digestFile(path!),
   journal: journal!,
   onBytes: (bytes) => {
     writeSync(1, `bytes ${bytes}\n`);
