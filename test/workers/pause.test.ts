@@ -16,7 +16,7 @@ after(() => machine?.stop());
 const long = { timeout: 480_000 };
 
 /** Steps enough to be paused three times in, or once. */
-const EPOCHS = { thrice: 20, once: 8 };
+const EPOCHS = { thrice: 12, once: 8 };
 
 const configOf = (epochs: number): unknown => ({ ...machine.config, train: { ...machine.config.train, shards: 8, epochs } });
 
