@@ -61,6 +61,7 @@ export async function startPlace(): Promise<Place> {
   const client = new Client({ connection });
   const stops = new Set<() => Promise<void>>();
   const registered: GpuWorker[] = [];
+  const staying: Promise<void>[] = [];
   let leaving = new AbortController();
   let bundle: WorkflowBundleWithSourceMap | undefined;
 
@@ -119,7 +120,7 @@ export async function startPlace(): Promise<Place> {
       await register(client, worker);
       registered.push(worker);
       // a busy machine answers late, and its workers are taken for dead
-      void stayRegistered({ client, worker, signal: leaving.signal, busy: () => busy > 0, seen: () => undefined });
+      staying.push(stayRegistered({ client, worker, signal: leaving.signal, busy: () => busy > 0, seen: () => undefined }));
     },
     start: (id, input) =>
       client.workflow.start<(input?: unknown) => Promise<FinetuneResult>>(FINETUNE, {
@@ -130,6 +131,8 @@ export async function startPlace(): Promise<Place> {
     async clear() {
       leaving.abort();
       leaving = new AbortController();
+      // a query that is under way when the connection closes would be tried again on it, which throws where nobody can catch it
+      await Promise.all(staying.splice(0));
       for (const worker of registered.splice(0)) await client.workflow.getHandle(LEASE_ID).signal(SIGNALS.deregister, worker);
       // the pipeline's last: it answers for the lease, and a task lost to a worker that goes is missed for ten seconds
       for (const stop of [...stops].reverse()) await stop();
