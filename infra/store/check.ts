@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { GetObjectTaggingCommand, HeadObjectCommand } from "@aws-sdk/client-s3";
+import { GetObjectTaggingCommand, HeadObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import type { RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
+import { sha256 } from "../files.js";
 import { openStore, parseS3 } from "./open.js";
-import { s3Error } from "./s3-errors.js";
+import { s3Error, statusOf, type Call } from "./s3-errors.js";
 import { setLifecycle } from "./s3-lifecycle.js";
-import { apart, type ObjectOptions } from "./s3-options.js";
+import { apart, BUCKET_DECIDES, headersOf, type ObjectOptions } from "./s3-options.js";
 import { s3Client, type S3Settings } from "./s3.js";
 import { readAll, type ObjectStore } from "./store.js";
 
@@ -90,20 +91,46 @@ async function judge(store: ObjectStore, uri: string, settings: S3Settings, opti
       "a server writes over an object that it was told to leave alone: publishing needs conditional writes (If-None-Match, If-Match); update the server, or publish to another",
       { target: uri },
     );
+  if (!uri.startsWith("file:")) await checkDigests(uri, settings, options);
+}
+
+/** A client, and the probe as its calls name it; `failed` words what they throw. */
+function probeIn(uri: string, settings: S3Settings) {
+  const client = s3Client(settings);
+  const { bucket: Bucket, prefix } = parseS3(uri);
+  const object = { Bucket, Key: prefix === "" ? PROBE : `${prefix}/${PROBE}` };
+  const failed = (call: Call, error: unknown): never => {
+    throw s3Error(error, call, { bucket: Bucket, endpoint: settings.endpoint ?? "amazonaws.com" }, object.Key);
+  };
+  return { client, object, failed };
+}
+
+/** Uploads are not read again: what arrives broken is found by the server alone, which has to compare digests. */
+async function checkDigests(uri: string, settings: S3Settings, options = BUCKET_DECIDES): Promise<void> {
+  const { client, object, failed } = probeIn(uri, settings);
+  const ChecksumSHA256 = Buffer.from(sha256("other bytes"), "hex").toString("base64");
+  try {
+    await client.send(new PutObjectCommand({ ...object, ...headersOf(options), Body: BYTES, ChecksumSHA256 }));
+  } catch (error) {
+    // 403: the signature covers the digest, and some servers say that it is wrong
+    if ([400, 403].includes(statusOf(error) ?? 0)) return;
+    failed({ doing: "writing an object with a wrong digest", right: "s3:PutObject" }, error);
+  } finally {
+    client.destroy();
+  }
+  throw new UserError(
+    "a server takes bytes that do not have the SHA-256 which was sent along: what breaks on the way would be published; update the server, or publish to another",
+    { target: uri },
+  );
 }
 
 /** Some servers take what they don't know and leave it out. */
 async function checkKept(uri: string, settings: S3Settings, { encryption, storageClass, tags }: ObjectOptions): Promise<void> {
-  const client = s3Client(settings);
-  const { bucket: Bucket, prefix } = parseS3(uri);
-  const object = { Bucket, Key: prefix === "" ? PROBE : `${prefix}/${PROBE}` };
+  const { client, object, failed } = probeIn(uri, settings);
   try {
     const { ServerSideEncryption = null, StorageClass = "STANDARD" } = await client
       .send(new HeadObjectCommand(object))
-      .catch((error: unknown) => {
-        const where = { bucket: Bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
-        throw s3Error(error, { doing: "looking at an object", right: "s3:GetObject" }, where, object.Key);
-      });
+      .catch((error: unknown) => failed({ doing: "looking at an object", right: "s3:GetObject" }, error));
     const ignored = (field: string, expected: string, got: string): UserError =>
       new UserError(`the server ignores publish.${field}`, { expected, got });
     if (encryption !== null && ServerSideEncryption !== encryption)

@@ -260,6 +260,26 @@ test("a server that ignores conditions, or cannot keep them, is found out before
   }
 });
 
+test("a server that compares no digests is found out before anything is published", async () => {
+  const { secretAccessKey } = server.settings.credentials!;
+  const ignoring = await startProxy(
+    server.settings.endpoint,
+    () => null,
+    () => null,
+    (method, path, { "x-amz-checksum-sha256": _checksum, "x-amz-sdk-checksum-algorithm": _kind, ...headers }) =>
+      signedAnew(method, path, method === "PUT" ? { ...headers, "x-amz-content-sha256": "UNSIGNED-PAYLOAD" } : headers, secretAccessKey),
+  );
+  try {
+    await assert.rejects(
+      checkTarget("s3://roslin/digests", { ...server.settings, endpoint: ignoring.endpoint }, WANTED),
+      (error) =>
+        error instanceof UserError && /do not have the SHA-256 which was sent along.*target=s3:\/\/roslin\/digests/.test(error.message),
+    );
+  } finally {
+    await ignoring.stop();
+  }
+});
+
 test("a read whose connection is cut goes on with the rest of the same object, and never of another", async () => {
   const target = `s3://roslin/cut-${count++}`;
   const store = openStore(target, server.settings);
