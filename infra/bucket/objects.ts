@@ -80,17 +80,17 @@ export async function digestOfObject(access: ObjectAccess, key: string): Promise
   return plain && /^[0-9a-f]{32}$/.test(bare(ETag)) ? { kind: "md5", hex: bare(ETag) } : null;
 }
 
-/** One GET of an object, or of a range of it, handed to `consume` chunk by chunk. What time can mend is a PassingError. */
+/** One GET of an object, or of a range of it, handed to `consume` chunk by chunk, the next one when its promise has resolved. What time can mend is a PassingError. */
 export async function readObject(
   { access, key, etag }: { readonly access: ObjectAccess; readonly key: string; readonly etag: string | null },
   range: ByteRange | null,
-  consume: (chunk: Uint8Array) => void,
+  consume: (chunk: Uint8Array) => void | Promise<void>,
 ): Promise<void> {
   const Range = range === null ? {} : { Range: `bytes=${range.start}-${range.end - 1}` };
   const IfMatch = etag === null ? {} : { IfMatch: `"${etag}"` };
   try {
     const { Body } = await clientOf(access).send(new GetObjectCommand({ Bucket: access.bucket, Key: key, ...Range, ...IfMatch }));
-    for await (const chunk of Body as AsyncIterable<Uint8Array>) consume(chunk);
+    for await (const chunk of Body as AsyncIterable<Uint8Array>) await consume(chunk);
   } catch (error) {
     if (error instanceof UserError || isOfDisk(error)) throw error;
     const where = { source: `s3://${access.bucket}/${key}` };

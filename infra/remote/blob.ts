@@ -5,12 +5,22 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../../core/errors.js";
 import { syncDirectory, writeFileAtomic } from "../files.js";
 import { lock } from "../lock.js";
+import type { Piece, Progress } from "./block.js";
 import type { Crew, Digesting } from "./crew.js";
-import { bytesDone, bytesInOrder, journalLine, planSegments, type Segment } from "./segments.js";
+import { bytesDone, bytesInOrder, journalLine, planSegments, reach, takeRun, type Segment } from "./segments.js";
 import type { DigestJob, Source } from "./thread.js";
 
-/** Requests under way at a time, of one file. */
+/** Requests under way at a time, of one file, at most. */
 const PARALLEL = 8;
+/**
+ * It begins with one, of which all comes in order and is digested from memory. Where that brings less than 250 MB/s for
+ * some ticks, which no line does that is near, there are twice as many, and so on.
+ */
+const TICK_MS = 100;
+const ENOUGH_A_TICK = 25e6;
+const SLOW_TICKS = 3;
+/** Segments that one request brings at most, if it is the only one. */
+const LONGEST_RUN = 16;
 /** Milliseconds between two times that what came is forced to disk: it counts even after a power cut, and little is left at the end. */
 const SYNC_MS = 200;
 
@@ -120,30 +130,40 @@ async function fetchPart(
   try {
     await file.truncate(bytes);
     const digesting = crew.digest(digestJob(partOf(blob), bytes, digest));
-    const moved = (): void => {
-      digesting.upTo(bytesInOrder(segments));
+    const moved = (piece: Piece | null = null): void => {
+      digesting.upTo(bytesInOrder(segments), piece);
       events.onBytes(bytesDone(segments));
     };
     moved();
     let waiting = segments.filter((segment) => segment.start + segment.done < segment.end);
-    const bringNext = async (): Promise<void> => {
-      for (let segment = waiting.shift(); segment !== undefined; segment = waiting.shift()) {
-        const own = segment;
-        const onDone = (done: number): void => {
-          own.done = done;
-          moved();
-        };
-        const job = { source, bytes, segment: own, part: partOf(blob), journal: journalOf(blob) };
-        await crew.transfer(job, onDone, (note) => events.onNote(note));
-      }
+    let run = 1;
+    const bring = (alone: boolean): Promise<void> | null => {
+      if (waiting.length === 0) return null;
+      const own = takeRun(waiting, alone ? run : 1);
+      run = Math.min(2 * run, LONGEST_RUN);
+      const inOrder = bytesInOrder(segments) === own[0]!.start + own[0]!.done;
+      const onDone = ({ upTo, piece }: Progress): void => {
+        reach(own, upTo);
+        moved(piece);
+      };
+      const job = { source, bytes, segments: own, inOrder, part: partOf(blob), journal: journalOf(blob) };
+      return crew.transfer(job, onDone, (note) => events.onNote(note));
     };
-    await Promise.all(Array.from({ length: PARALLEL }, bringNext)).catch((error: unknown) => {
+    let seen = before;
+    let slowTicks = 0;
+    const wanted = (running: number): number => {
+      const done = bytesDone(segments);
+      slowTicks = done - seen < ENOUGH_A_TICK ? slowTicks + 1 : 0;
+      seen = done;
+      return slowTicks >= SLOW_TICKS ? Math.min(2 * running, PARALLEL) : running;
+    };
+    await asMany(bring, wanted).catch((error: unknown) => {
       if ((error as Error).name !== "NoRangesError") throw error;
       events.onNote(`${name}: the server knows no ranges of bytes, so it comes in one stream, from its start`);
       const whole = { index: 0, start: 0, end: bytes, done: bytesInOrder(segments) };
       segments.splice(0, segments.length, whole);
       waiting = [whole];
-      return bringNext();
+      return bring(true);
     });
     // on disk before it gets its name: others than us use the cache without digesting
     const [digested] = await Promise.all([judged(digesting, digest), file.datasync()]);
@@ -153,6 +173,40 @@ async function fetchPart(
     await journal.close();
     await file.close();
   }
+}
+
+/** Does `work` until it gives null, at first one at a time, then as many as `wanted` says every now and then of those that run. */
+function asMany(work: (alone: boolean) => Promise<void> | null, wanted: (running: number) => number): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    let running = 0;
+    let atMost = 1;
+    const begin = (): void => {
+      while (running < atMost) {
+        const doing = work(running === 0);
+        if (doing === null) break;
+        running++;
+        doing.then(
+          () => {
+            running--;
+            begin();
+          },
+          (error: Error) => {
+            atMost = 0;
+            clearInterval(ticking);
+            reject(error);
+          },
+        );
+      }
+      if (running > 0) return;
+      clearInterval(ticking);
+      resolve();
+    };
+    const ticking = setInterval(() => {
+      atMost = wanted(running);
+      begin();
+    }, TICK_MS);
+    begin();
+  });
 }
 
 /** Forces what came to disk again and again, and notes it: a power cut costs little, and little is left to force at the end. */

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { errorNamed } from "../../core/errors.js";
+import type { Piece, Progress } from "./block.js";
 import type { DigestJob, Digests, Order, TransferJob, Word } from "./thread.js";
 
 /** Threads that a download shares, at most; they start when they have something to do. */
@@ -23,8 +24,8 @@ interface Job {
 
 /** A digest that is being made. */
 export interface Digesting {
-  /** So many bytes of the file are there. */
-  upTo(bytes: number): void;
+  /** So many bytes of the file are there, `piece` of them in memory. */
+  upTo(bytes: number, piece?: Piece | null): void;
   /** Resolves when all of the file was digested. */
   readonly result: Promise<Digests>;
 }
@@ -42,23 +43,23 @@ export class Crew {
     signal.addEventListener("abort", this.stop, { once: true });
   }
 
-  /** Brings a segment; `onDone` hears how many of its bytes are there. */
-  async transfer(job: TransferJob, onDone: (done: number) => void, onNote: (note: string) => void): Promise<void> {
+  /** Brings segments; `onDone` hears how far it has come. */
+  async transfer(job: TransferJob, onDone: (how: Progress) => void, onNote: (note: string) => void): Promise<void> {
     await this.give({ transfer: job }, 1, job.part, (word) => {
-      if ("done" in word) onDone(word.done);
+      if ("piece" in word) onDone(word);
       if ("note" in word) onNote(word.note);
     }).result;
   }
 
   /** Digests a file, as far as `upTo` says that it is there; `onDone` hears how far, for one that is whole. */
-  digest(job: DigestJob, onDone: (done: number) => void = () => undefined): Digesting {
+  digest(job: DigestJob, onDone: (upTo: number) => void = () => undefined): Digesting {
     const { tell, result } = this.give({ digest: job }, DIGEST_LOAD, null, (word) => {
-      if ("done" in word) onDone(word.done);
+      if ("upTo" in word) onDone(word.upTo);
     });
     const digests = result.then((made) => made!);
     // who gives up on a file doesn't wait for its digest
     digests.catch(() => undefined);
-    return { upTo: (bytes) => tell({ upTo: bytes }), result: digests };
+    return { upTo: (bytes, piece = null) => tell({ upTo: bytes, piece }), result: digests };
   }
 
   /** Ends the threads. */
@@ -79,7 +80,10 @@ export class Crew {
     load: number,
     part: string | null,
     heard: (word: Word) => void,
-  ): { readonly tell: (more: { readonly upTo: number }) => void; readonly result: Promise<Digests | null> } {
+  ): {
+    readonly tell: (more: { readonly upTo: number; readonly piece: Piece | null }) => void;
+    readonly result: Promise<Digests | null>;
+  } {
     this.signal.throwIfAborted();
     const id = this.next++;
     const hand = this.writerOf(part) ?? this.freest();

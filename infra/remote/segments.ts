@@ -40,6 +40,22 @@ export function journalLine(segment: Pick<Segment, "index" | "done">, synced = f
   return `${segment.index} ${segment.done}${synced ? " synced" : ""}\n`;
 }
 
+/** Notes that the bytes of consecutive segments are there up to `upTo`; gives those of which more are there than before. */
+export function reach(segments: readonly Segment[], upTo: number): Segment[] {
+  return segments.filter((segment) => {
+    const done = Math.min(upTo, segment.end) - segment.start;
+    const more = done > segment.done;
+    if (more) segment.done = done;
+    return more;
+  });
+}
+
+/** Takes segments off `waiting` that one request can bring: the first, and of those that follow it, and of which nothing is there, as many as there may be. */
+export function takeRun(waiting: Segment[], atMost: number): Segment[] {
+  const follows = waiting.findIndex(({ index, done }, at) => at > 0 && (index !== waiting[0]!.index + at || done > 0));
+  return waiting.splice(0, Math.min(atMost, follows < 0 ? waiting.length : follows));
+}
+
 /** Bytes of all segments that are there. */
 export function bytesDone(segments: readonly Segment[]): number {
   return segments.reduce((sum, segment) => sum + segment.done, 0);

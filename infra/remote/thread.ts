@@ -2,10 +2,11 @@ import { createHash, type Hash } from "node:crypto";
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
 import { parentPort } from "node:worker_threads";
-import { messageOf, NoRoomError, UserError } from "../../core/errors.js";
+import { messageOf, NoRoomError } from "../../core/errors.js";
 import type { ObjectAccess } from "../bucket/objects.js";
+import { BlockWriter, pages, PartFile, release, type Piece, type Progress } from "./block.js";
 import { PassingError, TIMING, withRetries } from "./retries.js";
-import { journalLine, type Segment } from "./segments.js";
+import { journalLine, reach, type Segment } from "./segments.js";
 import { get, NoRangesError, type ByteRange, type WebAccess } from "./web.js";
 
 /**
@@ -25,12 +26,14 @@ export type Source =
       readonly etag: string | null;
     };
 
-/** Brings what is missing of a segment into a partial file. */
+/** Brings what is missing of consecutive segments into a partial file, with one request. */
 export interface TransferJob {
   readonly source: Source;
   /** of the whole file */
   readonly bytes: number;
-  readonly segment: Segment;
+  readonly segments: readonly Segment[];
+  /** whether all of the file before them is there */
+  readonly inOrder: boolean;
   readonly part: string;
   readonly journal: string;
 }
@@ -43,15 +46,16 @@ export interface DigestJob {
   readonly also: "git" | "md5" | null;
 }
 
-/** What a thread is told; `upTo`: so many bytes of the file that `id` digests are there. */
+/** What a thread is told; `upTo`: so many bytes of the file that `id` digests are there, `piece` of them in memory. */
 export type Order = { readonly id: number } & (
   | { readonly transfer: TransferJob }
   | { readonly digest: DigestJob }
-  | { readonly upTo: number }
+  | { readonly upTo: number; readonly piece: Piece | null }
 );
-/** What a thread says. */
+/** What a thread says; `upTo` without more: of a digest. */
 export type Word = { readonly id: number } & (
-  | { readonly done: number }
+  | { readonly upTo: number }
+  | Progress
   | { readonly note: string }
   | { readonly finished: Digests | null }
   | { readonly failed: { readonly name: string; readonly message: string } }
@@ -62,9 +66,6 @@ export interface Digests {
   readonly also: string | null;
 }
 
-/** Bytes, or milliseconds, of a segment after which its progress is noted. */
-const NOTE_BYTES = 2 ** 20;
-const NOTE_MS = 50;
 const SLICE = 2 ** 18;
 /** Slices that are digested before orders are heard. */
 const SLICES_A_TURN = 2;
@@ -75,75 +76,72 @@ const followers = new Map<number, Follower>();
 const never = new AbortController().signal;
 
 async function transfer(id: number, job: TransferJob): Promise<void> {
-  const part = openSync(job.part, "r+");
+  const part = new PartFile(job.part);
   const journal = openSync(job.journal, "a");
   try {
     await bring(id, job, part, journal);
   } finally {
-    closeSync(part);
+    part.close();
     closeSync(journal);
   }
 }
 
-async function bring(id: number, { source, bytes, segment }: TransferJob, part: number, journal: number): Promise<void> {
-  const length = segment.end - segment.start;
-  let noted = segment.done;
-  let notedAt = -Infinity;
-  const note = (): void => {
-    if (segment.done === noted) return;
-    writeSync(journal, journalLine(segment));
-    say({ id, done: segment.done });
-    noted = segment.done;
-    notedAt = performance.now();
+async function bring(id: number, { source, bytes, segments, inOrder }: TransferJob, part: PartFile, journal: number): Promise<void> {
+  const first = segments[0]!;
+  const { end } = segments.at(-1)!;
+  let at = first.start + first.done;
+  const note = (progress: Progress): void => {
+    const { upTo } = progress;
+    at = upTo;
+    writeSync(
+      journal,
+      reach(segments, upTo)
+        .map((segment) => journalLine(segment))
+        .join(""),
+    );
+    say({ id, ...progress });
   };
+  const whole = first.start === 0 && end === bytes;
   let ranges = true;
-  let skip = 0;
-  const consume = (sent: Uint8Array): void => {
-    const chunk = sent.subarray(Math.min(skip, sent.length));
-    skip -= sent.length - chunk.length;
-    if (segment.done + chunk.length > length)
-      throw new UserError("the server sent more bytes than it said", { source: source.address, expected: length });
-    for (let at = 0; at < chunk.length;) at += writeSync(part, chunk, at, chunk.length - at, segment.start + segment.done + at);
-    segment.done += chunk.length;
-    if (segment.done - noted >= NOTE_BYTES || performance.now() - notedAt >= NOTE_MS) note();
-  };
   const attempt = async (): Promise<void> => {
     // a whole file is asked for without a range: not every server knows them. Of such a one all has to come again
-    const range = length === bytes && (segment.done === 0 || !ranges) ? null : { start: segment.start + segment.done, end: segment.end };
-    skip = range === null ? segment.done : 0;
+    const range = whole && (at === 0 || !ranges) ? null : { start: at, end };
+    const writer = new BlockWriter(part, { start: at, end, skip: range === null ? at : 0, inOrder }, note);
     try {
-      await read(source, range, consume);
+      await read(source, range, writer);
     } catch (error) {
-      if (!(error instanceof NoRangesError) || length < bytes) throw error;
+      if (!(error instanceof NoRangesError) || !whole) throw error;
       ranges = false;
-      return attempt();
+      return await attempt();
     } finally {
-      note();
+      await writer.end();
     }
-    if (segment.done < length) throw new PassingError(`the answer ended early: ${segment.done} of ${length} bytes of ${source.address}`);
+    if (at < end) throw new PassingError(`the answer ended early: ${at - first.start} of ${end - first.start} bytes of ${source.address}`);
   };
   const watch = { signal: never, onNote: (text: string) => say({ id, note: text }) };
-  await withRetries(source.access.timing ?? TIMING, watch, () => segment.done, attempt);
+  await withRetries(source.access.timing ?? TIMING, watch, () => at, attempt);
 }
 
-async function read(source: Source, range: ByteRange | null, consume: (chunk: Uint8Array) => void): Promise<void> {
+async function read(source: Source, range: ByteRange | null, writer: BlockWriter): Promise<void> {
+  const consume = (chunk: Uint8Array): Promise<void> | undefined => writer.take(chunk, source.address);
   if (source.kind === "web")
-    return await get(source.access, source.address, range === null ? { large: true } : { range, large: true }, consume);
+    return await get(source.access, source.address, range === null ? { room: writer.room } : { range, room: writer.room }, consume);
   // the SDK takes long to load, and most downloads need none
   const { readObject } = await import("../bucket/objects.js");
   await readObject(source, range, consume);
 }
 
-/** Digests a file as far as it is there, a few slices at a time. */
+/** Digests a file as far as it is there, a few slices at a time: from memory where it came in order, else from the file. */
 class Follower {
   private readonly id: number;
   private readonly job: DigestJob;
   private readonly sha256 = createHash("sha256");
   private readonly also: Hash | null;
-  private readonly slice = Buffer.alloc(SLICE);
+  private readonly slice = pages(SLICE);
   private readonly file: number;
   private at = 0;
   private upTo = 0;
+  private readonly pieces: Piece[] = [];
   private running = false;
 
   constructor(id: number, job: DigestJob) {
@@ -154,18 +152,20 @@ class Follower {
     if (job.also === "git") this.also!.update(`blob ${job.bytes}\0`);
   }
 
-  async follow(upTo: number): Promise<void> {
+  async follow(upTo: number, piece: Piece | null): Promise<void> {
     this.upTo = upTo;
+    if (piece !== null) this.pieces.push(piece);
     if (this.running) return;
     this.running = true;
     for (let slices = 1; this.at < this.upTo; slices++) {
-      const length = readSync(this.file, this.slice, 0, Math.min(SLICE, this.upTo - this.at), this.at);
-      if (length === 0) throw new Error(`a file ended while it was digested [file=${this.job.path}, at=${this.at}]`);
-      this.sha256.update(this.slice.subarray(0, length));
-      this.also?.update(this.slice.subarray(0, length));
-      this.at += length;
+      const piece = this.pieces[0]?.start === this.at ? this.pieces.shift()! : null;
+      const bytes = piece?.bytes ?? this.read(Math.min(SLICE, (this.pieces[0]?.start ?? this.upTo) - this.at));
+      this.sha256.update(bytes);
+      this.also?.update(bytes);
+      this.at += bytes.length;
+      if (piece !== null) release(piece);
       if (slices % SLICES_A_TURN === 0) {
-        say({ id: this.id, done: this.at });
+        say({ id: this.id, upTo: this.at });
         await turn();
       }
     }
@@ -175,6 +175,12 @@ class Follower {
     followers.delete(this.id);
     say({ id: this.id, finished: { sha256: this.sha256.digest("hex"), also: this.also?.digest("hex") ?? null } });
   }
+
+  private read(bytes: number): Uint8Array {
+    const length = readSync(this.file, this.slice, 0, bytes, this.at);
+    if (length === 0) throw new Error(`a file ended while it was digested [file=${this.job.path}, at=${this.at}]`);
+    return this.slice.subarray(0, length);
+  }
 }
 
 async function obey(order: Order): Promise<void> {
@@ -182,7 +188,7 @@ async function obey(order: Order): Promise<void> {
     await transfer(order.id, order.transfer);
     say({ id: order.id, finished: null });
   } else if ("digest" in order) followers.set(order.id, new Follower(order.id, order.digest));
-  else await followers.get(order.id)?.follow(order.upTo);
+  else await followers.get(order.id)?.follow(order.upTo, order.piece);
 }
 
 port.on("message", (order: Order) => {

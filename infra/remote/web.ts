@@ -4,7 +4,7 @@ import { messageOf, UserError } from "../../core/errors.js";
 import { duration } from "../../core/units.js";
 import { throughProxy, type ProxySettings } from "./proxy.js";
 import { isOfDisk, PassingError, TIMING, UnreachableError, type Timing } from "./retries.js";
-import { ask, type Answer } from "./wire.js";
+import { ask, type Answer, type Consume, type Room } from "./wire.js";
 
 /** Where files are on the web, and who asks. */
 export interface WebAccess {
@@ -34,14 +34,14 @@ export class NoRangesError extends Error {
 
 /**
  * One GET, body and all, handed to `consume` chunk by chunk. Redirects are followed by hand: the token goes to the
- * hub only. With `range`, anything but a 206 for exactly these bytes is an error: NoRangesError for all of them. `large`: the bytes are
- * many, and chunks are used up during the call.
+ * hub only. With `range`, anything but a 206 for exactly these bytes is an error: NoRangesError for all of them. `room`: the
+ * bytes are many, and best received where it says. `consume` may give a promise: nothing more comes before it has resolved.
  */
 export async function get(
   access: WebAccess,
   url: string,
   options: Wanted & { readonly signal?: AbortSignal },
-  consume: (chunk: Buffer) => void,
+  consume: Consume,
 ): Promise<void> {
   if (access.offline === true)
     throw new UnreachableError(`${withoutSecrets(url)} is not asked for: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set`);
@@ -57,8 +57,8 @@ export async function get(
     if (options.range !== undefined) checkRange(response, options.range, url);
     await response.drain((chunk) => {
       timer.refresh();
-      consume(chunk);
-    });
+      return consume(chunk);
+    }, options.room);
   } catch (error) {
     if (options.signal?.aborted === true) throw options.signal.reason;
     if (stall.signal.aborted) throw stall.signal.reason;
@@ -72,14 +72,20 @@ export async function get(
 
 /** An answer of Node's own client. */
 function answerOf(response: IncomingMessage): Answer {
-  const drain = (consume: (chunk: Buffer) => void): Promise<void> =>
+  const drain = (consume: Consume): Promise<void> =>
     new Promise((resolve, reject) => {
+      const refuse = (error: Error): void => {
+        reject(error);
+        response.destroy();
+      };
       response.on("data", (chunk: Buffer) => {
         try {
-          consume(chunk);
+          const busy = consume(chunk);
+          if (!(busy instanceof Promise)) return;
+          response.pause();
+          busy.then(() => response.resume(), refuse);
         } catch (error) {
-          reject(error);
-          response.destroy();
+          refuse(error as Error);
         }
       });
       response.on("end", resolve).on("error", reject);
@@ -96,15 +102,15 @@ function answerOf(response: IncomingMessage): Answer {
 
 interface Wanted {
   readonly range?: ByteRange;
-  readonly large?: boolean;
+  readonly room?: Room;
 }
 
-async function followRedirects(access: WebAccess, first: string, { range, large }: Wanted, signal: AbortSignal): Promise<Answer> {
+async function followRedirects(access: WebAccess, first: string, { range, room }: Wanted, signal: AbortSignal): Promise<Answer> {
   let url = new URL(first);
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
     const headers: Record<string, string> = { "accept-encoding": "identity", "user-agent": "roslin", ...authorization(access, url) };
     if (range !== undefined) headers["range"] = `bytes=${range.start}-${range.end - 1}`;
-    const response = await send(access, url, headers, large === true, signal);
+    const response = await send(access, url, headers, room !== undefined, signal);
     const { status } = response;
     const location = response.header("location");
     if (status < 300 || status >= 400 || location === undefined) {

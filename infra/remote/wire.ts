@@ -10,14 +10,22 @@ export interface Answer {
   readonly status: number;
   /** A header by its name in lower case. */
   header(name: string): string | undefined;
-  /** Hands the body on, piece by piece; a piece is valid during the call only. Rejects when it ends early. */
-  drain(consume: (chunk: Buffer) => void): Promise<void>;
+  /**
+   * Hands the body on, chunk by chunk; a chunk is valid during the call only, and until the promise resolves that the
+   * call may give. It lies where `room` asked for it, if that was possible. Rejects when the body ends early.
+   */
+  drain(consume: Consume, room?: Room): Promise<void>;
   /** Lets the body go unread. */
   discard(): void;
 }
 
-/** Bytes that are read at a time. */
-const BUFFER_BYTES = 1 << 18;
+/** Takes a chunk; nothing more comes before its promise has resolved. */
+export type Consume = (chunk: Buffer) => void | Promise<void>;
+/** Where the next bytes are best received; null: anywhere. */
+export type Room = () => Uint8Array | null;
+
+/** Bytes that are read at a time where nobody gives room. */
+const BUFFER_BYTES = 1 << 16;
 const MAX_HEAD_BYTES = 1 << 16;
 /** Milliseconds after which a connection that nobody uses is closed. */
 const IDLE_MS = 4000;
@@ -50,14 +58,17 @@ class Wire {
   private head = Buffer.alloc(0);
   private left = 0;
   private keep = true;
-  private consume: ((chunk: Buffer) => void) | null = null;
+  private room: Room | null = null;
+  private consume: Consume | null = null;
   private settle: { resolve(): void; reject(error: Error): void } | null = null;
 
   constructor(url: URL) {
     this.host = url.host;
     const callback = (length: number, buffer: Uint8Array): boolean => this.take(Buffer.from(buffer.buffer, buffer.byteOffset, length));
+    const own = Buffer.alloc(BUFFER_BYTES);
+    const buffer = (): Uint8Array => this.room?.() ?? own;
     const host = url.hostname.replace(/^\[|\]$/g, "");
-    this.socket = connect({ host, port: Number(url.port || 80), onread: { buffer: Buffer.alloc(BUFFER_BYTES), callback } });
+    this.socket = connect({ host, port: Number(url.port || 80), onread: { buffer, callback } });
     this.socket.on("error", (error) => this.fail(error)).on("close", () => this.fail(new Error("the connection was closed")));
     this.socket.on("timeout", () => this.socket.destroy());
   }
@@ -93,11 +104,20 @@ class Wire {
     try {
       this.left -= chunk.length;
       if (this.left < 0) throw new Error("more bytes came than the answer announced");
-      this.consume(chunk);
+      const busy = this.consume(chunk);
+      if (!(busy instanceof Promise)) return this.goesOn();
+      busy.then(
+        () => this.goesOn() && this.socket.resume(),
+        (error: Error) => this.fail(error),
+      );
     } catch (error) {
       this.fail(error as Error);
-      return false;
     }
+    return false;
+  }
+
+  /** Whether more of the body is to come. */
+  private goesOn(): boolean {
     if (this.left > 0) return true;
     this.release();
     return false;
@@ -122,9 +142,10 @@ class Wire {
     return {
       status,
       header: (name) => headers.get(name),
-      drain: async (consume) => {
+      drain: async (consume, room) => {
         try {
           this.consume = consume;
+          this.room = room ?? null;
           const ended = this.waited();
           if (rest.length === 0 && this.left === 0) this.release();
           else if (rest.length === 0 || this.take(rest)) this.socket.resume();
@@ -142,7 +163,7 @@ class Wire {
 
   /** The body is over: the connection waits for the next request. */
   private release(): void {
-    this.consume = null;
+    this.consume = this.room = null;
     if (this.keep && !this.socket.destroyed) {
       this.socket.setTimeout(IDLE_MS);
       idle.set(this.host, [...(idle.get(this.host) ?? []), this]);
@@ -151,6 +172,7 @@ class Wire {
   }
 
   private fail(error: Error): void {
+    this.room = null;
     this.socket.destroy();
     idle.set(
       this.host,

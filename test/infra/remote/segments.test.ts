@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bytesDone, bytesInOrder, journalLine, planSegments } from "../../../infra/remote/segments.js";
+import { bytesDone, bytesInOrder, journalLine, planSegments, reach, takeRun } from "../../../infra/remote/segments.js";
 
 const MIB = 2 ** 20;
 
@@ -17,7 +17,7 @@ test("a file is cut into segments of 16 MiB, the last one smaller", () => {
   assert.deepEqual(planSegments(0, "", false), []);
 });
 
-test("GPT-J's 24 GB take 361 requests", () => {
+test("GPT-J's 24 GB take 361 requests at most", () => {
   assert.equal(planSegments(24_207_819_307, "", false).length, 361);
 });
 
@@ -37,6 +37,22 @@ test("after a restart of the machine only what was forced to disk counts", () =>
   assert.deepEqual(done(false), [200, 5, 0]);
   assert.deepEqual(done(true), [50, 5, 0]);
   assert.equal(journalLine({ index: 3, done: 7 }, true), "3 7 synced\n");
+});
+
+test("what one request brings is noted in each of its segments", () => {
+  const segments = planSegments(40 * MIB, `0 100\n`, false);
+  const gained = (upTo: number): number[] => reach(segments, upTo).map(({ index }) => index);
+  assert.deepEqual([gained(100), gained(101), gained(33 * MIB), gained(33 * MIB)], [[], [0], [0, 1, 2], []]);
+  assert.deepEqual(
+    segments.map(({ done }) => done),
+    [16 * MIB, 16 * MIB, MIB],
+  );
+});
+
+test("one request brings segments that follow each other, up to the first of which something is there", () => {
+  const waiting = planSegments(16 * 9 * MIB, `0 5\n5 7\n`, false).filter(({ index }) => index !== 7);
+  const taken = (atMost: number): number[] => takeRun(waiting, atMost).map(({ index }) => index);
+  assert.deepEqual([taken(2), taken(8), taken(1), taken(8), taken(8), taken(8)], [[0, 1], [2, 3, 4], [5], [6], [8], []]);
 });
 
 test("what can be digested already ends at the first gap", () => {

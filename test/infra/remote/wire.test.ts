@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ask } from "../../../infra/remote/wire.js";
 
 const never = new AbortController().signal;
@@ -57,6 +58,33 @@ test("a body that ends early, or goes on beyond what was announced, is an error"
   await assert.rejects(bodyOf(url), /more bytes came/);
   const cut = await serve(context, []);
   await assert.rejects(bodyOf(cut.url), /closed/);
+});
+
+test("a body is received where it is wanted, and waits while somebody is busy with a chunk", async (context) => {
+  const length = 300_000;
+  const { url } = await serve(context, [ok("x".repeat(length)), ok("next")]);
+  const body = new Uint8Array(new SharedArrayBuffer(length));
+  let [at, inPlace, busy] = [0, 0, false];
+  const room = (): Uint8Array | null => (at % 2 === 0 && at < length ? body.subarray(at, at + 5_001) : null);
+  await (await ask(url, { a: "b" }, never))!.drain(async (chunk) => {
+    assert.equal(busy, false);
+    busy = true;
+    if (chunk.buffer === body.buffer && chunk.byteOffset === at) inPlace++;
+    else body.set(chunk, at);
+    at += chunk.length;
+    await sleep(1);
+    busy = false;
+  }, room);
+  assert.ok(inPlace > 0 && body.every((byte) => byte === "x".charCodeAt(0)));
+  assert.equal(await bodyOf(url), "next");
+});
+
+test("whoever cannot take a chunk ends the answer", async (context) => {
+  const { url } = await serve(context, [ok("body")]);
+  await assert.rejects(
+    (await ask(url, { a: "b" }, never))!.drain(() => Promise.reject(new Error("full"))),
+    { message: "full" },
+  );
 });
 
 test("a refusal is told by its status; an answer in chunks is left to Node's client", async (context) => {
