@@ -145,7 +145,7 @@ export function isHub(url: URL, endpoint: string): boolean {
 async function send(access: WebAccess, url: URL, headers: Record<string, string>, large: boolean, signal: AbortSignal): Promise<Answer> {
   const secure = url.protocol === "https:";
   const proxied = access.proxy === undefined ? null : throughProxy(url, access.proxy);
-  if (large && !secure && proxied === null) {
+  if (large && proxied === null) {
     const answer = await ask(url, headers, signal);
     if (answer !== null) return answer;
   }

@@ -1,8 +1,9 @@
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
+import { connect as connectSecurely } from "node:tls";
 
 /**
- * GET over plain http with as little work for each byte as there can be: Node's own client hands bodies on in small
- * pieces, at twice the cost of receiving and writing them. Mirrors and hubs on one's own network are read so.
+ * GET with as little work for each byte as there can be: Node's own client hands bodies on in small pieces, at twice the
+ * cost of receiving and writing them.
  */
 
 /** An answer whose body has not been read. */
@@ -37,7 +38,7 @@ export async function ask(url: URL, headers: Readonly<Record<string, string>>, s
   const lines = [`GET ${url.pathname}${url.search} HTTP/1.1`, `host: ${url.host}`];
   for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
   const text = `${lines.join("\r\n")}\r\n\r\n`;
-  const kept = idle.get(url.host)?.pop();
+  const kept = idle.get(url.origin)?.pop();
   if (kept !== undefined) {
     try {
       return await kept.ask(text, signal);
@@ -53,22 +54,31 @@ export async function ask(url: URL, headers: Readonly<Record<string, string>>, s
 class Wire {
   /** whether the answer to the last request has begun */
   heard = false;
-  private readonly host: string;
+  private readonly origin: string;
   private readonly socket: Socket;
   private head = Buffer.alloc(0);
   private left = 0;
   private keep = true;
   private room: Room | null = null;
   private consume: Consume | null = null;
+  private inBody = false;
+  /** whether a chunk is somebody's who is not done with it */
+  private busy = false;
+  /** what came while nobody took it: TLS hands on all that it has decrypted, paused or not */
+  private pending: Buffer[] = [];
   private settle: { resolve(): void; reject(error: Error): void } | null = null;
 
   constructor(url: URL) {
-    this.host = url.host;
+    this.origin = url.origin;
     const callback = (length: number, buffer: Uint8Array): boolean => this.take(Buffer.from(buffer.buffer, buffer.byteOffset, length));
     const own = Buffer.alloc(BUFFER_BYTES);
-    const buffer = (): Uint8Array => this.room?.() ?? own;
+    const buffer = (): Uint8Array => (this.busy ? Buffer.allocUnsafe(BUFFER_BYTES) : (this.room?.() ?? own));
     const host = url.hostname.replace(/^\[|\]$/g, "");
-    this.socket = connect({ host, port: Number(url.port || 80), onread: { buffer, callback } });
+    const secure = url.protocol === "https:";
+    const place = { host, port: Number(url.port || (secure ? 443 : 80)), onread: { buffer, callback } };
+    this.socket = secure
+      ? connectSecurely({ ...place, servername: isIP(host) === 0 ? host : "", ALPNProtocols: ["http/1.1"] })
+      : connect(place);
     this.socket.on("error", (error) => this.fail(error)).on("close", () => this.fail(new Error("the connection was closed")));
     this.socket.on("timeout", () => this.socket.destroy());
   }
@@ -79,8 +89,9 @@ class Wire {
     signal.addEventListener("abort", abort, { once: true });
     const over = (): void => signal.removeEventListener("abort", abort);
     try {
-      this.heard = false;
+      this.heard = this.inBody = this.busy = false;
       this.head = Buffer.alloc(0);
+      this.pending = [];
       this.socket.setTimeout(0).resume();
       const begun = this.waited();
       this.socket.write(text);
@@ -95,32 +106,54 @@ class Wire {
   /** What arrived: of the head until it is whole, then of the body. False: nothing more until somebody wants it. */
   private take(chunk: Buffer): boolean {
     this.heard = true;
-    if (this.consume === null) {
-      this.head = Buffer.concat([this.head, chunk]);
-      if (this.head.indexOf("\r\n\r\n") < 0 && this.head.length < MAX_HEAD_BYTES) return true;
-      this.settled()?.resolve();
-      return false;
-    }
-    try {
-      this.left -= chunk.length;
-      if (this.left < 0) throw new Error("more bytes came than the answer announced");
-      const busy = this.consume(chunk);
-      if (!(busy instanceof Promise)) return this.goesOn();
-      busy.then(
-        () => this.goesOn() && this.socket.resume(),
-        (error: Error) => this.fail(error),
-      );
-    } catch (error) {
-      this.fail(error as Error);
-    }
+    if (!this.inBody) return this.takeHead(chunk);
+    if (this.consume !== null && !this.busy) return this.pass(chunk);
+    this.pending.push(Buffer.from(chunk));
     return false;
   }
 
-  /** Whether more of the body is to come. */
-  private goesOn(): boolean {
-    if (this.left > 0) return true;
+  private takeHead(chunk: Buffer): boolean {
+    this.head = Buffer.concat([this.head, chunk]);
+    const end = this.head.indexOf("\r\n\r\n");
+    if (end < 0 && this.head.length < MAX_HEAD_BYTES) return true;
+    this.inBody = true;
+    const rest = this.head.subarray(end + 4);
+    if (rest.length > 0) this.pending.push(Buffer.from(rest));
+    this.settled()?.resolve();
+    return false;
+  }
+
+  /** Hands a chunk on; says whether more of the body can be handed on at once. */
+  private pass(chunk: Buffer): boolean {
+    try {
+      this.left -= chunk.length;
+      if (this.left < 0) throw new Error("more bytes came than the answer announced");
+      const busy = this.consume!(chunk);
+      if (busy instanceof Promise) {
+        this.busy = true;
+        busy.then(
+          () => {
+            this.busy = false;
+            this.goOn();
+          },
+          (error: Error) => this.fail(error),
+        );
+        return false;
+      }
+    } catch (error) {
+      this.fail(error as Error);
+      return false;
+    }
+    if (this.left > 0 || this.pending.length > 0) return true;
     this.release();
     return false;
+  }
+
+  /** Hands on what waits, and lets more come. */
+  private goOn(): void {
+    while (this.pending.length > 0) if (!this.pass(this.pending.shift()!)) return;
+    if (this.left > 0) this.socket.resume();
+    else this.release();
   }
 
   private answer(over: () => void): Answer | null {
@@ -136,7 +169,6 @@ class Wire {
       this.socket.destroy();
       return null;
     }
-    const rest = Buffer.from(this.head.subarray(end + 4));
     this.left = Number(length);
     this.keep = headers.get("connection")?.toLowerCase() !== "close";
     return {
@@ -147,8 +179,7 @@ class Wire {
           this.consume = consume;
           this.room = room ?? null;
           const ended = this.waited();
-          if (rest.length === 0 && this.left === 0) this.release();
-          else if (rest.length === 0 || this.take(rest)) this.socket.resume();
+          this.goOn();
           await ended;
         } finally {
           over();
@@ -166,17 +197,18 @@ class Wire {
     this.consume = this.room = null;
     if (this.keep && !this.socket.destroyed) {
       this.socket.setTimeout(IDLE_MS);
-      idle.set(this.host, [...(idle.get(this.host) ?? []), this]);
+      idle.set(this.origin, [...(idle.get(this.origin) ?? []), this]);
     } else this.socket.destroy();
     this.settled()?.resolve();
   }
 
   private fail(error: Error): void {
-    this.room = null;
+    this.consume = this.room = null;
+    this.pending = [];
     this.socket.destroy();
     idle.set(
-      this.host,
-      (idle.get(this.host) ?? []).filter((wire) => wire !== this),
+      this.origin,
+      (idle.get(this.origin) ?? []).filter((wire) => wire !== this),
     );
     this.settled()?.reject(error);
   }

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createHash, randomFillSync } from "node:crypto";
+import { mkdir, mkdtemp, readdir, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseQuestion, parseRange, startHubServer, type HubServer } from "../../../infra/hub-server/server.js";
 
 const BYTES = Buffer.from("0123456789");
@@ -23,6 +24,12 @@ after(async () => {
   await server.close();
   await rm(root, { recursive: true, force: true });
 });
+
+/** How often this process has a file open. */
+async function opened(path: string): Promise<number> {
+  const links = await Promise.all((await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")));
+  return links.filter((target) => target === path).length;
+}
 
 const ask = (path: string, init: RequestInit = {}): Promise<Response> => fetch(server.url + path, init);
 
@@ -71,6 +78,22 @@ test("files come whole or in ranges, with their digests in headers", async () =>
     [200, "2", `"${sha1("blob 2\0{}")}"`, ""],
   );
   assert.match(head.headers.get("x-repo-commit")!, /^[0-9a-f]{40}$/);
+});
+
+test("a file of many chunks comes whole; of one whose reader goes away nothing stays open", async () => {
+  const bytes = randomFillSync(Buffer.alloc(5 * 2 ** 20 + 7));
+  const path = join(root, "models/org/m/large.bin");
+  await writeFile(path, bytes);
+  const got = Buffer.from(await (await ask("/org/m/resolve/main/large.bin")).arrayBuffer());
+  assert.ok(got.equals(bytes));
+  const part = await ask("/org/m/resolve/main/large.bin", { headers: { range: "bytes=1000001-" } });
+  assert.ok(Buffer.from(await part.arrayBuffer()).equals(bytes.subarray(1_000_001)));
+  const body = (await ask("/org/m/resolve/main/large.bin")).body!.getReader();
+  await body.read();
+  assert.equal(await opened(path), 1);
+  await body.cancel();
+  while ((await opened(path)) > 0) await sleep(5);
+  await rm(path);
 });
 
 test("nothing outside of a repository is served", async () => {
