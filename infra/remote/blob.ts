@@ -106,13 +106,15 @@ export async function fetchBlob(
 /** How many bytes of a file need not be fetched again. */
 export async function bytesPresent(blob: string, bytes: number): Promise<number> {
   if ((await sizeOf(blob)) === bytes) return bytes;
-  return bytesDone(await startSegments(blob, bytes));
+  return bytesDone((await startSegments(blob, bytes)).segments);
 }
 
-async function startSegments(blob: string, bytes: number): Promise<Segment[]> {
+/** The segments of a file, and whether the machine was restarted since something was noted of them. */
+async function startSegments(blob: string, bytes: number): Promise<{ readonly segments: Segment[]; readonly restarted: boolean }> {
   const noted = (await sizeOf(partOf(blob))) === bytes ? await stat(journalOf(blob)).catch(() => null) : null;
   const journal = noted === null ? "" : await readFile(journalOf(blob), "utf8");
-  return planSegments(bytes, journal, (noted?.mtimeMs ?? 0) < Date.now() - uptime() * 1000);
+  const restarted = (noted?.mtimeMs ?? 0) < Date.now() - uptime() * 1000;
+  return { segments: planSegments(bytes, journal, restarted), restarted };
 }
 
 /** Fetches what is missing of the partial file and digests it all the while; gives the bytes that came over the wire. */
@@ -121,9 +123,11 @@ async function fetchPart(
   { name, blob, bytes, source, digest }: WantedBlob,
   events: BlobEvents,
 ): Promise<{ readonly fetched: number; readonly digested: string | { readonly wrong: string } }> {
-  const segments = await startSegments(blob, bytes);
+  const { segments, restarted } = await startSegments(blob, bytes);
   const before = bytesDone(segments);
   if (before === 0) await rm(journalOf(blob), { force: true });
+  // what was noted and did not reach the disk must not count the next time either
+  else if (restarted) await writeFileAtomic(journalOf(blob), segments.map((segment) => journalLine(segment, true)).join(""));
   const file = await open(partOf(blob), before === 0 ? "w+" : "r+");
   const journal = await open(journalOf(blob), "a");
   const syncing = keepSynced(file, journal, segments);
@@ -157,7 +161,7 @@ async function fetchPart(
       seen = done;
       return slowTicks >= SLOW_TICKS ? Math.min(2 * running, PARALLEL) : running;
     };
-    await asMany(bring, wanted).catch((error: unknown) => {
+    const transfers = asMany(bring, wanted).catch((error: unknown) => {
       if ((error as Error).name !== "NoRangesError") throw error;
       events.onNote(`${name}: the server knows no ranges of bytes, so it comes in one stream, from its start`);
       const whole = { index: 0, start: 0, end: bytes, done: bytesInOrder(segments) };
@@ -165,6 +169,8 @@ async function fetchPart(
       waiting = [whole];
       return bring(true);
     });
+    // without the digest the blocks that it holds come never back, and transfers wait for them
+    await Promise.race([transfers, digesting.result.then(() => transfers)]);
     // on disk before it gets its name: others than us use the cache without digesting
     const [digested] = await Promise.all([judged(digesting, digest), file.datasync()]);
     return { fetched: bytesDone(segments) - before, digested };
@@ -180,6 +186,7 @@ function asMany(work: (alone: boolean) => Promise<void> | null, wanted: (running
   return new Promise<void>((resolve, reject) => {
     let running = 0;
     let atMost = 1;
+    let failure: Error | null = null;
     const begin = (): void => {
       while (running < atMost) {
         const doing = work(running === 0);
@@ -191,18 +198,21 @@ function asMany(work: (alone: boolean) => Promise<void> | null, wanted: (running
             begin();
           },
           (error: Error) => {
+            running--;
             atMost = 0;
-            clearInterval(ticking);
-            reject(error);
+            failure ??= error;
+            begin();
           },
         );
       }
-      if (running > 0) return;
+      // who goes on without ranges must be the only one that writes
+      if (running > 0 && (failure === null || failure.name === "NoRangesError")) return;
       clearInterval(ticking);
-      resolve();
+      if (failure === null) resolve();
+      else reject(failure);
     };
     const ticking = setInterval(() => {
-      atMost = wanted(running);
+      if (failure === null) atMost = wanted(running);
       begin();
     }, TICK_MS);
     begin();

@@ -70,7 +70,7 @@ export class PartFile {
       return (await writeAt(this.direct, bytes, 0, bytes.length, start)).bytesWritten;
     } catch (error) {
       // a file system may take the flag and refuse the write
-      if ((error as NodeJS.ErrnoException).code !== "EINVAL") throw error;
+      if (!["EINVAL", "ENOTSUP", "EOPNOTSUPP"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
       closeSync(this.direct);
       this.direct = null;
       return 0;
@@ -84,8 +84,7 @@ function openDirect(path: string): number | null {
   if (O_DIRECT === undefined) return null;
   try {
     return openSync(path, constants.O_WRONLY | O_DIRECT);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EINVAL") throw error;
+  } catch {
     return null;
   }
 }

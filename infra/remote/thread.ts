@@ -104,6 +104,8 @@ async function bring(id: number, { source, bytes, segments, inOrder }: TransferJ
   const whole = first.start === 0 && end === bytes;
   let ranges = true;
   const attempt = async (): Promise<void> => {
+    // what failed may have failed after the last byte
+    if (at === end) return;
     // a whole file is asked for without a range: not every server knows them. Of such a one all has to come again
     const range = whole && (at === 0 || !ranges) ? null : { start: at, end };
     const writer = new BlockWriter(part, { start: at, end, skip: range === null ? at : 0, inOrder }, note);

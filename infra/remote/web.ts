@@ -47,17 +47,25 @@ export async function get(
     throw new UnreachableError(`${withoutSecrets(url)} is not asked for: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set`);
   const stall = new AbortController();
   const { stallMs } = access.timing ?? TIMING;
-  const timer = setTimeout(
-    () => stall.abort(new PassingError(`no byte for ${duration(stallMs / 1000)} from ${withoutSecrets(url)}`)),
-    stallMs,
-  );
+  // it is not the server's fault while we are the ones who don't read
+  let busy = false;
+  const timer = setTimeout(() => {
+    if (busy) timer.refresh();
+    else stall.abort(new PassingError(`no byte for ${duration(stallMs / 1000)} from ${withoutSecrets(url)}`));
+  }, stallMs);
   const signal = options.signal === undefined ? stall.signal : AbortSignal.any([options.signal, stall.signal]);
   try {
     const response = await followRedirects(access, url, options, signal);
     if (options.range !== undefined) checkRange(response, options.range, url);
     await response.drain((chunk) => {
       timer.refresh();
-      return consume(chunk);
+      const taken = consume(chunk);
+      if (!(taken instanceof Promise)) return undefined;
+      busy = true;
+      return taken.finally(() => {
+        busy = false;
+        timer.refresh();
+      });
     }, options.room);
   } catch (error) {
     if (options.signal?.aborted === true) throw options.signal.reason;
@@ -74,22 +82,25 @@ export async function get(
 function answerOf(response: IncomingMessage): Answer {
   const drain = (consume: Consume): Promise<void> =>
     new Promise((resolve, reject) => {
+      let busy = Promise.resolve();
       const refuse = (error: Error): void => {
         reject(error);
         response.destroy();
       };
       response.on("data", (chunk: Buffer) => {
         try {
-          const busy = consume(chunk);
-          if (!(busy instanceof Promise)) return;
+          const taken = consume(chunk);
+          if (!(taken instanceof Promise)) return;
           response.pause();
+          busy = taken;
           busy.then(() => response.resume(), refuse);
         } catch (error) {
           refuse(error as Error);
         }
       });
-      response.on("end", resolve).on("error", reject);
-      response.on("close", () => reject(new Error("the connection was closed")));
+      // the end is told although the last chunk is still somebody's
+      response.on("end", () => void busy.then(resolve, refuse)).on("error", reject);
+      response.on("close", () => response.readableEnded || reject(new Error("the connection was closed")));
     });
   response.on("error", () => undefined);
   return {

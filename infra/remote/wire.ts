@@ -79,7 +79,7 @@ class Wire {
     this.socket = secure
       ? connectSecurely({ ...place, servername: isIP(host) === 0 ? host : "", ALPNProtocols: ["http/1.1"] })
       : connect(place);
-    this.socket.on("error", (error) => this.fail(error)).on("close", () => this.fail(new Error("the connection was closed")));
+    this.socket.on("error", (error) => this.fail(error)).on("close", () => this.closed());
     this.socket.on("timeout", () => this.socket.destroy());
   }
 
@@ -152,8 +152,14 @@ class Wire {
   /** Hands on what waits, and lets more come. */
   private goOn(): void {
     while (this.pending.length > 0) if (!this.pass(this.pending.shift()!)) return;
-    if (this.left > 0) this.socket.resume();
-    else this.release();
+    if (this.left === 0) this.release();
+    else if (this.socket.destroyed) this.closed();
+    else this.socket.resume();
+  }
+
+  /** The connection is gone; what it had brought is still handed on. */
+  private closed(): void {
+    if (!this.busy) this.fail(new Error("the connection was closed"));
   }
 
   private answer(over: () => void): Answer | null {

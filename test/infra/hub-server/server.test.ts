@@ -81,7 +81,7 @@ test("files come whole or in ranges, with their digests in headers", async () =>
 });
 
 test("a file of many chunks comes whole; of one whose reader goes away nothing stays open", async () => {
-  const bytes = randomFillSync(Buffer.alloc(5 * 2 ** 20 + 7));
+  const bytes = randomFillSync(Buffer.alloc(32 * 2 ** 20 + 7));
   const path = join(root, "models/org/m/large.bin");
   await writeFile(path, bytes);
   const got = Buffer.from(await (await ask("/org/m/resolve/main/large.bin")).arrayBuffer());

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { PassingError } from "../../../infra/remote/retries.js";
 import { get, isHub, type WebAccess } from "../../../infra/remote/web.js";
 
@@ -77,6 +78,18 @@ test("who refuses what the hub redirects to is named: a store may take the next 
   answer = [503, {}];
   assert.equal((await refused(null)).message, `${other} answered 503 to ${endpoint}/x`);
   assert.deepEqual([...new Set(seen)], [undefined]);
+});
+
+test("a server is not blamed for time that whoever takes its bytes needs", async (context) => {
+  const endpoint = await serve(context, (_request, response) => void response.end("x".repeat(100)));
+  for (const room of [{}, { room: () => null }]) {
+    let got = 0;
+    await get({ endpoint, token: null, timing: { stallMs: 50, retryMs: 1 } }, `${endpoint}/x`, room, async (chunk) => {
+      await sleep(200);
+      got += chunk.length;
+    });
+    assert.equal(got, 100);
+  }
 });
 
 test("the token goes to the endpoint, and to the hub where the endpoint is another name of it", () => {
