@@ -19,6 +19,8 @@ const PARALLEL = 8;
 const TICK_MS = 100;
 const ENOUGH_A_TICK = 25e6;
 const SLOW_TICKS = 3;
+/** Bytes that the digest may be behind what still counts as coming in order: what an earlier process fetched is read first. */
+const NEAR = 2 ** 26;
 /** Segments that one request brings at most, if it is the only one. */
 const LONGEST_RUN = 16;
 /** Milliseconds between two times that what came is forced to disk: it counts even after a power cut, and little is left at the end. */
@@ -133,7 +135,8 @@ async function fetchPart(
   const syncing = keepSynced(file, journal, segments);
   try {
     await file.truncate(bytes);
-    const digesting = crew.digest(digestJob(partOf(blob), bytes, digest));
+    let digested = 0;
+    const digesting = crew.digest(digestJob(partOf(blob), bytes, digest), (upTo) => (digested = upTo));
     const moved = (piece: Piece | null = null): void => {
       digesting.upTo(bytesInOrder(segments), piece);
       events.onBytes(bytesDone(segments));
@@ -145,7 +148,8 @@ async function fetchPart(
       if (waiting.length === 0) return null;
       const own = takeRun(waiting, alone ? run : 1);
       run = Math.min(2 * run, LONGEST_RUN);
-      const inOrder = bytesInOrder(segments) === own[0]!.start + own[0]!.done;
+      const start = own[0]!.start + own[0]!.done;
+      const inOrder = bytesInOrder(segments) === start && start - digested < NEAR;
       const onDone = ({ upTo, piece }: Progress): void => {
         reach(own, upTo);
         moved(piece);
@@ -172,8 +176,8 @@ async function fetchPart(
     // without the digest the blocks that it holds come never back, and transfers wait for them
     await Promise.race([transfers, digesting.result.then(() => transfers)]);
     // on disk before it gets its name: others than us use the cache without digesting
-    const [digested] = await Promise.all([judged(digesting, digest), file.datasync()]);
-    return { fetched: bytesDone(segments) - before, digested };
+    const [judgement] = await Promise.all([judged(digesting, digest), file.datasync()]);
+    return { fetched: bytesDone(segments) - before, digested: judgement };
   } finally {
     await syncing.stop();
     await journal.close();

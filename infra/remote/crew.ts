@@ -51,7 +51,7 @@ export class Crew {
     }).result;
   }
 
-  /** Digests a file, as far as `upTo` says that it is there; `onDone` hears how far, for one that is whole. */
+  /** Digests a file, as far as `upTo` says that it is there; `onDone` hears how far. */
   digest(job: DigestJob, onDone: (upTo: number) => void = () => undefined): Digesting {
     const { tell, result } = this.give({ digest: job }, DIGEST_LOAD, null, (word) => {
       if ("upTo" in word) onDone(word.upTo);

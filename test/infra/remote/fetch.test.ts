@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { bytesPresent, fetchBlob, type WantedBlob } from "../../../infra/remote/blob.js";
 import type { Crew } from "../../../infra/remote/crew.js";
 import { fetchAll } from "../../../infra/remote/fetch.js";
+import type { TransferJob } from "../../../infra/remote/thread.js";
 
 const MIB = 2 ** 20;
 
@@ -104,6 +105,32 @@ test("a server that ceases to know ranges is asked for all of it once, after tho
   assert.equal(cached!.sha256, wanted.hex);
   assert.ok(served.atOnce > 1);
   assert.deepEqual(notes, ["file", "file: the server knows no ranges of bytes, so it comes in one stream, from its start"]);
+});
+
+test("blocks wait for the digest only where it is near: what was fetched before has to be read first", async (context) => {
+  const file = Buffer.alloc(200 * MIB);
+  for (const [digested, inOrder] of [
+    [0, false],
+    [90 * MIB, true],
+  ] as const) {
+    const wanted = await wantedFrom(context, "http://127.0.0.1:9", file);
+    await writeFile(`${wanted.blob}.part`, "");
+    await truncate(`${wanted.blob}.part`, file.length);
+    await writeFile(`${wanted.blob}.part.journal`, Array.from({ length: 6 }, (_, index) => `${index} ${16 * MIB}\n`).join(""));
+    const jobs: TransferJob[] = [];
+    const crew: Pick<Crew, "digest" | "transfer"> = {
+      digest: (_job, onDone) => ({ upTo: () => onDone!(digested), result: new Promise(() => undefined) }),
+      transfer: (job) => {
+        jobs.push(job);
+        return Promise.reject(new Error("enough"));
+      },
+    };
+    await assert.rejects(fetchBlob(crew as Crew, wanted, quiet), { message: "enough" });
+    assert.deepEqual(
+      jobs.map((job) => [job.segments[0]!.index, job.inOrder]),
+      [[6, inOrder]],
+    );
+  }
 });
 
 test("a connection that breaks after the last byte costs next to nothing", async (context) => {
