@@ -172,6 +172,7 @@ class Follower {
       }
     }
     this.running = false;
+    say({ id: this.id, upTo: this.at });
     if (this.at < this.job.bytes) return;
     closeSync(this.file);
     followers.delete(this.id);

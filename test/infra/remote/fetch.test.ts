@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { bytesPresent, fetchBlob, type WantedBlob } from "../../../infra/remote/blob.js";
-import type { Crew } from "../../../infra/remote/crew.js";
+import { Crew } from "../../../infra/remote/crew.js";
 import { fetchAll } from "../../../infra/remote/fetch.js";
 import type { TransferJob } from "../../../infra/remote/thread.js";
 
@@ -131,6 +131,21 @@ test("blocks wait for the digest only where it is near: what was fetched before 
       [[6, inOrder]],
     );
   }
+});
+
+test("a digest tells how far it is whenever it has come to the end of what is there", async (context) => {
+  const file = numbered(MIB);
+  const { blob, bytes, hex } = await wantedFrom(context, "http://127.0.0.1:9", file);
+  await writeFile(blob, file);
+  const crew = new Crew(quiet.signal);
+  const heard: number[] = [];
+  const digesting = crew.digest({ path: blob, bytes, also: null }, (upTo) => heard.push(upTo));
+  for (const upTo of [1000, 200_000, bytes]) {
+    digesting.upTo(upTo);
+    while (heard.at(-1) !== upTo) await sleep(1);
+  }
+  assert.equal((await digesting.result).sha256, hex);
+  await crew.close();
 });
 
 test("a connection that breaks after the last byte costs next to nothing", async (context) => {
