@@ -160,12 +160,12 @@ class Follower {
     if (this.running) return;
     this.running = true;
     for (let slices = 1; this.at < this.upTo; slices++) {
-      const piece = this.pieces[0]?.start === this.at ? this.pieces.shift()! : null;
-      const bytes = piece?.bytes ?? this.read(Math.min(SLICE, (this.pieces[0]?.start ?? this.upTo) - this.at));
+      const next = this.pieces[0]?.start === this.at ? this.pieces.shift()! : null;
+      const bytes = next?.bytes ?? this.read(Math.min(SLICE, (this.pieces[0]?.start ?? this.upTo) - this.at));
       this.sha256.update(bytes);
       this.also?.update(bytes);
       this.at += bytes.length;
-      if (piece !== null) release(piece);
+      if (next !== null) release(next);
       if (slices % SLICES_A_TURN === 0) {
         say({ id: this.id, upTo: this.at });
         await turn();

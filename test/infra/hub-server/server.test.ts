@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, randomFillSync } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,8 +26,9 @@ after(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-/** How often this process has a file open. */
-async function opened(path: string): Promise<number> {
+/** How often this process has a file open; null where the system doesn't tell. */
+async function opened(path: string): Promise<number | null> {
+  if (!existsSync("/proc/self/fd")) return null;
   const links = await Promise.all((await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")));
   return links.filter((target) => target === path).length;
 }
@@ -90,9 +92,9 @@ test("a file of many chunks comes whole; of one whose reader goes away nothing s
   assert.ok(Buffer.from(await part.arrayBuffer()).equals(bytes.subarray(1_000_001)));
   const body = (await ask("/org/m/resolve/main/large.bin")).body!.getReader();
   await body.read();
-  assert.equal(await opened(path), 1);
+  assert.ok([1, null].includes(await opened(path)));
   await body.cancel();
-  while ((await opened(path)) > 0) await sleep(5);
+  while (((await opened(path)) ?? 0) > 0) await sleep(5);
   await rm(path);
 });
 
