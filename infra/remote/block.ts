@@ -4,14 +4,14 @@ import { UserError } from "../../core/errors.js";
 
 /** Bytes that are written at a time: an order to a disk that costs little beside them. */
 const BLOCK_BYTES = 2 ** 21;
-/** Blocks of one stretch: one is filled while one is written and one digested. */
-const BLOCKS = 3;
+/** Blocks of one stretch: one is filled while one is written and one digested, and two more so that none of these waits for another's hiccup. */
+const BLOCKS = 5;
 /** Milliseconds that what came over a slow line waits for the rest of its block. */
 const WAIT_MS = 50;
 
 const writeAt = promisify(write);
 
-/** Bytes of a file that are written and still lie in memory, which two threads share: until `release` they stay as they are. */
+/** Bytes of a file that are being written and lie in memory, which two threads share: until `release` they stay as they are. */
 export interface Piece {
   /** of its first byte, in the file */
   readonly start: number;
@@ -24,7 +24,7 @@ export interface Piece {
 export interface Progress {
   /** the file has its bytes up to here */
   readonly upTo: number;
-  /** what of them lies in memory */
+  /** what begins to be written, in memory */
   readonly piece: Piece | null;
 }
 
@@ -115,7 +115,7 @@ export class BlockWriter {
   private readonly file: PartFile;
   private readonly until: number;
   private readonly inOrder: boolean;
-  private readonly onWritten: (progress: Progress) => void;
+  private readonly onProgress: (progress: Progress) => void;
   /** in the order in which they were used */
   private readonly blocks = spare.splice(0, BLOCKS);
   /** what is filled; null: all of them are in use */
@@ -127,6 +127,8 @@ export class BlockWriter {
   private at: number;
   /** up to where they are written, or soon will be */
   private ordered: number;
+  /** up to where they are written */
+  private written: number;
   private orderedAt = performance.now();
   private skip: number;
 
@@ -138,14 +140,14 @@ export class BlockWriter {
   constructor(
     file: PartFile,
     { start, end, skip, inOrder }: { readonly start: number; readonly end: number; readonly skip: number; readonly inOrder: boolean },
-    onWritten: (progress: Progress) => void,
+    onProgress: (progress: Progress) => void,
   ) {
     this.file = file;
     this.until = end;
-    this.at = this.ordered = start;
+    this.at = this.ordered = this.written = start;
     this.skip = skip;
     this.inOrder = inOrder;
-    this.onWritten = onWritten;
+    this.onProgress = onProgress;
     this.block = this.freeBlock();
   }
 
@@ -207,8 +209,8 @@ export class BlockWriter {
       try {
         await before;
         await this.file.write(bytes, start, whole);
-        if (whole) Atomics.store(block.held, 0, 1);
-        this.onWritten({ upTo: end, piece: whole ? { start, bytes, held: block.held } : null });
+        this.written = end;
+        this.onProgress({ upTo: end, piece: null });
       } catch (error) {
         this.failure ??= error as Error;
         throw error;
@@ -216,6 +218,10 @@ export class BlockWriter {
         block.writes--;
       }
     };
+    if (whole) {
+      Atomics.store(block.held, 0, 1);
+      this.onProgress({ upTo: this.written, piece: { start, bytes, held: block.held } });
+    }
     block.writes++;
     block.written = this.writing = write(this.writing);
     // heard by whoever takes or ends

@@ -24,7 +24,7 @@ interface Job {
 
 /** A digest that is being made. */
 export interface Digesting {
-  /** So many bytes of the file are there, `piece` of them in memory. */
+  /** So many bytes of the file are there; `piece`: and these are in memory. */
   upTo(bytes: number, piece?: Piece | null): void;
   /** Resolves when all of the file was digested. */
   readonly result: Promise<Digests>;

@@ -46,7 +46,7 @@ export interface DigestJob {
   readonly also: "git" | "md5" | null;
 }
 
-/** What a thread is told; `upTo`: so many bytes of the file that `id` digests are there, `piece` of them in memory. */
+/** What a thread is told; `upTo`: so many bytes of the file that `id` digests are there; `piece`: and these are in memory. */
 export type Order = { readonly id: number } & (
   | { readonly transfer: TransferJob }
   | { readonly digest: DigestJob }
@@ -159,7 +159,7 @@ class Follower {
     if (piece !== null) this.pieces.push(piece);
     if (this.running) return;
     this.running = true;
-    for (let slices = 1; this.at < this.upTo; slices++) {
+    for (let slices = 1; this.at < this.upTo || this.pieces[0]?.start === this.at; slices++) {
       const next = this.pieces[0]?.start === this.at ? this.pieces.shift()! : null;
       const bytes = next?.bytes ?? this.read(Math.min(SLICE, (this.pieces[0]?.start ?? this.upTo) - this.at));
       this.sha256.update(bytes);
