@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import { choosePorts, S3_PORTS, TEMPORAL_PORTS } from "../infra/servers/ports.js";
+import { writeFileAtomic } from "../infra/files.js";
 import { s3Server } from "../infra/servers/s3.js";
 import { temporalServer } from "../infra/servers/temporal.js";
 import type { Service } from "../infra/servers/service.js";
 import { getTool, TEMPORAL, WEED, type ToolPlaces } from "../infra/servers/tools.js";
 import { MALLOC_SETTINGS } from "../workers/local.js";
 import { SEARCH_ATTRIBUTES } from "../workflows/contract.js";
-import type { Environment } from "../workers/environment.js";
+import { hostFile, type Environment } from "../workers/environment.js";
 import { serverVariables, type UpState } from "./state.js";
 import type { Groups } from "./supervisor.js";
 
@@ -33,7 +34,8 @@ export async function planMachine(
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<Machine> {
-  const { home, variables, bucket } = environment;
+  const { home, variables, bucket, host } = environment;
+  await writeFileAtomic(hostFile(home), host);
   const places = toolPlaces(environment);
   const temporalBinary = environment.externalTemporal ? null : await getTool(TEMPORAL, places, say, signal);
   const temporal =
@@ -65,7 +67,7 @@ export async function planMachine(
   return { ...where, groups: [...servers, workers], variables: forWorkers, temporalBinary };
 }
 
-/** A worker process. It computes, so it gets malloc's settings; it saves when it is stopped, which may take a while. */
+/** A worker process. It computes, so it gets malloc's settings; it saves when it is stopped. */
 function workerService(
   environment: Environment,
   name: string,
@@ -78,6 +80,7 @@ function workerService(
     args: ["--enable-source-maps", join(environment.checkout, "dist", "workers", file)],
     variables: { ...variables, ...MALLOC_SETTINGS },
     log: join(environment.home, "logs", `${name}.log`),
-    graceMs: 60_000,
+    // a step of a model of 6B takes two minutes, and its checkpoint one
+    graceMs: 300_000,
   };
 }

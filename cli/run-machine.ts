@@ -55,7 +55,7 @@ export async function runMachine<T>(
       try {
         return await body(machine, signal);
       } finally {
-        say("stopping; workers save first, which may take a minute: a second Ctrl-C ends everything at once");
+        say("stopping; workers end their step and save first, minutes with a large model: a second Ctrl-C ends everything at once");
         await supervisor.stop();
       }
     }, kill);

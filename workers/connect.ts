@@ -41,13 +41,13 @@ export async function connectTemporal(variables: Readonly<Record<string, string 
 const GOODBYE_MS = 2000;
 
 /**
- * Asks a worker to stop: it takes nothing new, cancels what it does, and its `run` resolves when all has been saved and
- * Temporal knows. Where nobody answers the process ends soon after all has been saved.
+ * Asks a process' workers to stop: they take nothing new, cancel what they do, and their `run` resolves when all has been
+ * saved and Temporal knows. Where nobody answers the process ends soon after all has been saved.
  */
-export async function stopWorker(worker: Worker): Promise<void> {
-  if (worker.getState() === "INITIALIZED") process.exit(0);
-  if (worker.getState() === "RUNNING") worker.shutdown();
+export async function stopWorkers(workers: readonly Worker[]): Promise<void> {
+  if (workers.some((worker) => worker.getState() === "INITIALIZED")) process.exit(0);
+  for (const worker of workers) if (worker.getState() === "RUNNING") worker.shutdown();
   for (let saved = Date.now(); Date.now() - saved < GOODBYE_MS; await sleep(50))
-    if (worker.getStatus().numInFlightActivities > 0) saved = Date.now();
+    if (workers.some((worker) => worker.getStatus().numInFlightActivities > 0)) saved = Date.now();
   process.exit(0);
 }

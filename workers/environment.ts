@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { homedir, hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../core/errors.js";
@@ -11,6 +11,8 @@ export interface Environment {
   readonly checkout: string;
   /** ROSLIN_HOME, absolute: everything local lies below it */
   readonly home: string;
+  /** this machine's name among those that share a Temporal server: ROSLIN_HOST, or what the system said at the first `up` */
+  readonly host: string;
   /** where fetched servers are kept */
   readonly tools: string;
   /** "external": the AWS provider chain and AWS_ENDPOINT_URL_S3; "local": the server that `up` starts */
@@ -46,6 +48,7 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
   return {
     checkout,
     home,
+    host: set("ROSLIN_HOST") ?? keptHost(home) ?? hostname(),
     tools: join(home, "tools"),
     s3,
     bucket: set("ROSLIN_BUCKET") ?? "roslin",
@@ -53,6 +56,13 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     externalTemporal: ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"].some((name) => set(name) !== undefined),
     variables,
   };
+}
+
+/** Where `up` keeps a home's host: laptops and containers change their names, and runs under way wait for the one they know. */
+export const hostFile = (home: string): string => join(home, "host");
+
+function keptHost(home: string): string | null {
+  return existsSync(hostFile(home)) ? readFileSync(hostFile(home), "utf8") : null;
 }
 
 function hubSettings(variables: Environment["variables"], set: (name: string) => string | undefined): HubSettings {

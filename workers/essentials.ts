@@ -1,8 +1,18 @@
+import type { StageRequest } from "../activities/stage.js";
+import { parseRunConfig } from "../core/config/schema.js";
 import type { StageResult } from "../core/stage.js";
+import type { StageInput } from "../workflows/contract.js";
+
+/** What passes between Temporal's history and the stages. */
 
 /** Lists longer than this stay in the stage's directory. */
 const SHORT = 12;
 const TEXT = 2000;
+
+/** What a stage is asked for. A run that was planned before an upgrade knows nothing of the fields that came with it: they have their defaults. */
+export function requestOf(input: StageInput, root: string): StageRequest {
+  return { ...input, config: parseRunConfig(input.config), root };
+}
 
 /** A stage's result without what would swell Temporal's history: of long lists of numbers their ends remain. */
 export function essentials(result: StageResult): StageResult {

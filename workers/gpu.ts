@@ -1,10 +1,9 @@
-import { hostname } from "node:os";
 import { Worker } from "@temporalio/worker";
 import type { TrainAttempt } from "../activities/train/index.js";
 import { CHECKOUT, readEnvironment } from "./environment.js";
 import { UserError } from "../core/errors.js";
 import { gpuQueue, type GpuActivities, type GpuWorker, type LeaseState } from "../workflows/contract.js";
-import { connectTemporal, stopWorker } from "./connect.js";
+import { connectTemporal, stopWorkers } from "./connect.js";
 import { inActivity } from "./context.js";
 import { deregister, leaseState, stayRegistered } from "./lease.js";
 import { pausable } from "./pause.js";
@@ -27,8 +26,8 @@ async function main(): Promise<void> {
   const slot = wholeNumber("ROSLIN_SLOT");
   const name = `gpu-${slot}`;
   const self: GpuWorker = {
-    queue: gpuQueue(hostname(), slot),
-    host: hostname(),
+    queue: gpuQueue(environment.host, slot),
+    host: environment.host,
     slot,
     of: wholeNumber("ROSLIN_SLOTS", slot + 1),
     started: Date.now(),
@@ -76,7 +75,7 @@ async function main(): Promise<void> {
     if (stopping.signal.aborted) return;
     stopping.abort();
     // first the goodbye: the run that loses this worker looks at once for others
-    void deregister(client, self, 1000).then(() => stopWorker(worker));
+    void deregister(client, self, 1000).then(() => stopWorkers([worker]));
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, stop);
   // not waited for at the end: it may be asking a lease for which nobody answers any more

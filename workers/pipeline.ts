@@ -2,12 +2,13 @@ import { existsSync } from "node:fs";
 import { Worker } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment, type Environment } from "./environment.js";
 import { plan } from "../activities/plan/index.js";
+import type { StageRequest } from "../activities/stage.js";
 import { UserError } from "../core/errors.js";
-import { TASK_QUEUE, type PipelineActivities } from "../workflows/contract.js";
+import { stageQueue, TASK_QUEUE, type PipelineActivities, type StageInput } from "../workflows/contract.js";
 import { BUNDLE, bundleWorkflows } from "./bundle.js";
-import { connectTemporal, stopWorker, type Temporal } from "./connect.js";
+import { connectTemporal, stopWorkers, type Temporal } from "./connect.js";
 import { inActivity } from "./context.js";
-import { essentials } from "./essentials.js";
+import { essentials, requestOf } from "./essentials.js";
 import { awaitIdle } from "./lease.js";
 import { pausedActivities } from "./pause.js";
 import { planDependencies } from "./place.js";
@@ -15,28 +16,29 @@ import { endOrphans, workerIdentity } from "./predecessor.js";
 import { makeStages, type Stages } from "./stages.js";
 import { clearUploads } from "./uploads.js";
 
-/** The pipeline worker: workflows, and every activity but training's ranks, on the queue `roslin`. */
+/** The pipeline worker: workflows on the queue `roslin`, and every activity but training's ranks there and on its host's own. */
 
 const NAME = "pipeline";
 
 function pipelineActivities(environment: Environment, temporal: Temporal, stages: Stages): PipelineActivities {
   const root = stages.root;
+  const request = (input: StageInput): StageRequest => requestOf(input, root);
   return {
     plan: (config) => inActivity((context) => plan(planDependencies(environment, temporal, stages), config, context)),
-    download: (input) => inActivity(async (context) => essentials(await stages.download({ ...input, root }, context))),
-    preprocess: (input) => inActivity(async (context) => essentials(await stages.preprocess({ ...input, root }, context))),
+    download: (input) => inActivity(async (context) => essentials(await stages.download(request(input), context))),
+    preprocess: (input) => inActivity(async (context) => essentials(await stages.preprocess(request(input), context))),
     beginTraining: ({ workers, ...input }) =>
       inActivity(async (context) => {
-        const begun = await stages.beginTraining({ ...input, root }, workers, context);
+        const begun = await stages.beginTraining(request(input), workers, context);
         return "finished" in begun ? { finished: essentials(begun.finished) } : begun;
       }),
     finishTraining: (input) =>
       inActivity(async (context) => {
-        const result = await stages.finishTraining({ ...input, root }, context);
+        const result = await stages.finishTraining(request(input), context);
         return result === null ? null : essentials(result);
       }),
-    evaluate: (input) => inActivity(async (context) => essentials(await stages.evaluate({ ...input, root }, context))),
-    publish: (input) => inActivity(async (context) => essentials(await stages.publish({ ...input, root }, context))),
+    evaluate: (input) => inActivity(async (context) => essentials(await stages.evaluate(request(input), context))),
+    publish: (input) => inActivity(async (context) => essentials(await stages.publish(request(input), context))),
     awaitIdle: (holder) => awaitIdle(temporal.client, holder),
     pausedActivities: () => pausedActivities(temporal.client),
   };
@@ -46,23 +48,29 @@ async function main(): Promise<void> {
   const environment = readEnvironment(process.env, CHECKOUT);
   const temporal = await connectTemporal(environment.variables);
   const stages = makeStages(environment);
-  const worker = await Worker.create({
+  const options = {
     connection: temporal.connection,
     namespace: temporal.namespace,
     identity: workerIdentity(NAME, environment.home),
-    taskQueue: TASK_QUEUE,
-    workflowBundle: existsSync(BUNDLE) ? { codePath: BUNDLE } : await bundleWorkflows(),
     activities: { ...pipelineActivities(environment, temporal, stages) },
     maxConcurrentActivityTaskExecutions: 20,
     maxHeartbeatThrottleInterval: "2 seconds",
-    // what a killed worker had in its cache is given to the next one soon
-    stickyQueueScheduleToStartTimeout: "2 seconds",
-  });
+  } as const;
+  const workers = [
+    await Worker.create({
+      ...options,
+      taskQueue: TASK_QUEUE,
+      workflowBundle: existsSync(BUNDLE) ? { codePath: BUNDLE } : await bundleWorkflows(),
+      // what a killed worker had in its cache is given to the next one soon
+      stickyQueueScheduleToStartTimeout: "2 seconds",
+    }),
+    await Worker.create({ ...options, taskQueue: stageQueue(environment.host) }),
+  ];
   const stop = new AbortController();
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void stopWorker(worker));
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void stopWorkers(workers));
   void endOrphans(temporal.client, NAME, environment.home);
   void clearUploads(environment, temporal.client, stages.root, stop.signal);
-  await worker.run();
+  await Promise.all(workers.map((worker) => worker.run()));
   stop.abort();
   await temporal.connection.close();
 }

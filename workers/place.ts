@@ -1,5 +1,4 @@
 import { lstat, mkdir, readdir } from "node:fs/promises";
-import { hostname } from "node:os";
 import { join } from "node:path";
 import { finishedDownload } from "../activities/download/index.js";
 import { forecast } from "../activities/forecast.js";
@@ -16,7 +15,7 @@ import type { Stages } from "./stages.js";
 
 /** What planning a run asks of this machine, its servers and Temporal. */
 export function planDependencies(environment: Environment, temporal: Temporal, stages: Pick<Stages, "places" | "root">): PlanDependencies {
-  const host = hostname();
+  const { host } = environment;
   return {
     ...stages.places,
     host,

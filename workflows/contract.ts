@@ -6,7 +6,7 @@ import type { Artifact, Progress, StageResult } from "../core/stage.js";
  * every payload stays below 64 KB.
  */
 
-/** Where workflow tasks and every activity but training's ranks are polled for. */
+/** Where workflow tasks, and activities that any machine may do, are polled for. */
 export const TASK_QUEUE = "roslin";
 /** The workflow that fine-tunes; its one argument is a RunConfig with every field optional. */
 export const FINETUNE = "finetune";
@@ -14,6 +14,11 @@ export const FINETUNE = "finetune";
 export const LEASE = "gpuLease";
 /** Its workflow id. */
 export const LEASE_ID = "roslin-gpu-lease";
+
+/** The queue of a host's stages: what one leaves on a disk, the next one finds on this host only. */
+export function stageQueue(host: string): string {
+  return `roslin-stages-${host}`;
+}
 
 /** The queue of one GPU worker; it survives the process. */
 export function gpuQueue(host: string, slot: number): string {
@@ -35,7 +40,7 @@ export type SearchAttributeName = keyof typeof SEARCH_ATTRIBUTES;
 export interface Plan {
   /** the config with everything filled in that depends on the place: publish.target */
   readonly config: RunConfig;
-  /** the host of the pipeline worker; its GPU workers train */
+  /** the host of the worker that planned; all stages run there, and its GPU workers train */
   readonly host: string;
   readonly searchAttributes: readonly SearchAttributeName[];
   /** what is worth knowing and stops nothing */
@@ -77,7 +82,7 @@ export interface Holder {
   readonly firstRunId: string;
 }
 
-/** Activities on the queue `roslin`. StageResults come without long lists: see `essentials`. */
+/** Activities of the pipeline worker: the stages' on their host's queue, the others on `roslin`. StageResults come without long lists: see `essentials`. */
 export interface PipelineActivities {
   plan(config: RunConfig): Promise<Plan>;
   download(input: StageInput): Promise<StageResult>;

@@ -24,6 +24,7 @@ import {
   type SearchAttributeName,
   type StageInput,
   type StageRow,
+  stageQueue,
 } from "./contract.js";
 import { describeFailure, stageFailure } from "./failures.js";
 import { trainGang } from "./gang.js";
@@ -90,7 +91,9 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
     }
   };
   const simple = (name: "download" | "preprocess" | "evaluate" | "publish", summary: string): Promise<void> =>
-    stage(name, (stageInput) => activities[name].executeWithOptions({ activityId: name, summary }, [stageInput]));
+    stage(name, (stageInput) =>
+      activities[name].executeWithOptions({ activityId: name, summary, taskQueue: stageQueue(plan.host) }, [stageInput]),
+    );
 
   const train = async (stageInput: StageInput): Promise<StageResult> => {
     let release = true;

@@ -8,7 +8,15 @@ import {
   workflowInfo,
 } from "@temporalio/workflow";
 import type { StageResult } from "../core/stage.js";
-import type { GpuActivities, GpuWorker, PipelineActivities, RankResult, StageInput, TrainAttempt } from "./contract.js";
+import {
+  stageQueue,
+  type GpuActivities,
+  type GpuWorker,
+  type PipelineActivities,
+  type RankResult,
+  type StageInput,
+  type TrainAttempt,
+} from "./contract.js";
 import { describeFailure, judge, rootCause, type Verdict } from "./failures.js";
 import { GANG_OPTIONS, HEARTBEAT } from "./options.js";
 import type { LeasedWorkers } from "./workers.js";
@@ -49,7 +57,7 @@ export async function trainGang(gang: Gang): Promise<StageResult | null> {
       waitSeconds: wish.waitSeconds,
     });
     enough = workers.length;
-    const { beginTraining, finishTraining } = proxyActivities<PipelineActivities>(GANG_OPTIONS);
+    const { beginTraining, finishTraining } = proxyActivities<PipelineActivities>({ ...GANG_OPTIONS, taskQueue: stageQueue(gang.host) });
     const begun = await beginTraining.executeWithOptions(
       { activityId: `train-begin-${tally.attempts + 1}`, summary: `the next attempt, on ${workers.length} workers` },
       [{ ...gang.input, workers: workers.length }],

@@ -7,8 +7,8 @@ import type { Command } from "../command.js";
 import { clearLeftovers, HomeTakenError, lockHome } from "../run-machine.js";
 import { readState, stateFile, type UpState } from "../state.js";
 
-/** Workers may take a minute to save, the servers ten seconds each. */
-const LIMIT_MS = 90_000;
+/** Workers may take five minutes to end their step and save, the servers ten seconds each. */
+const LIMIT_MS = 330_000;
 
 /** `roslin down`: stops what `up` started or left. */
 export const down: Command = {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { StageResult } from "../../core/stage.js";
-import { essentials } from "../../workers/essentials.js";
+import { parseRunConfig } from "../../core/config/schema.js";
+import { essentials, requestOf } from "../../workers/essentials.js";
 
 test("of long lists the ends remain, and nothing that JSON lacks", () => {
   const losses = Array.from({ length: 800 }, (_, step) => 5 - step / 200);
@@ -19,4 +20,11 @@ test("of long lists the ends remain, and nothing that JSON lacks", () => {
   assert.equal((metrics["nested"] as { words: string[] }).words.length, 12);
   const { metrics: _all, ...same } = result;
   assert.deepEqual(rest, same);
+});
+
+test("a config that was recorded before a field came has its default", () => {
+  const { lifecycle, tags, ...older } = parseRunConfig({}).publish;
+  const config = { ...parseRunConfig({}), publish: { ...older, target: "s3://bucket/models" } } as ReturnType<typeof parseRunConfig>;
+  const request = requestOf({ config, inputs: [] }, "/root");
+  assert.deepEqual(request, { config: { ...config, publish: { ...config.publish, lifecycle, tags } }, inputs: [], root: "/root" });
 });

@@ -197,3 +197,22 @@ test("progress goes out as heartbeats; work in which nothing moves is stopped an
   });
   assert.equal((await run.result()).stages.length, 5);
 });
+
+test("all stages go to the machine that planned: another one in the namespace has not what they leave", async () => {
+  await place.pipeline();
+  await place.gpu(0, 1, () => Promise.resolve({ status: "finished", step: 4 }));
+  const run = await place.start("at-home", quickConfig());
+  await run.result();
+  const scheduled = (await run.fetchHistory()).events!.flatMap((event) => event.activityTaskScheduledEventAttributes ?? []);
+  assert.deepEqual(
+    scheduled.map(({ activityType, taskQueue }) => [activityType!.name, taskQueue!.name]),
+    [
+      ["plan", "roslin"],
+      ...["download", "preprocess"].map((name) => [name, "roslin-stages-test-host"]),
+      ["ping", "roslin-gpu-test-host-0"],
+      ["beginTraining", "roslin-stages-test-host"],
+      ["trainRank", "roslin-gpu-test-host-0"],
+      ...["finishTraining", "evaluate", "publish"].map((name) => [name, "roslin-stages-test-host"]),
+    ],
+  );
+});

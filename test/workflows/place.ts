@@ -16,6 +16,7 @@ import {
   LEASE_ID,
   SEARCH_ATTRIBUTES,
   SIGNALS,
+  stageQueue,
   TASK_QUEUE,
   type FinetuneResult,
   type GpuActivities,
@@ -82,17 +83,21 @@ export async function startPlace(): Promise<Place> {
     directory,
     async pipeline(activities = {}) {
       bundle ??= await bundleWorkflows();
-      return run(
-        await Worker.create({
-          connection: native,
-          taskQueue: TASK_QUEUE,
-          workflowBundle: bundle,
-          activities: { ...fakeActivities(client), ...activities },
-          stickyQueueScheduleToStartTimeout: "1 second",
-          maxHeartbeatThrottleInterval: "200 milliseconds",
-          shutdownForceTime: "5 seconds",
-        }),
-      );
+      const options = {
+        connection: native,
+        activities: { ...fakeActivities(client), ...activities },
+        maxHeartbeatThrottleInterval: "200 milliseconds",
+        shutdownForceTime: "5 seconds",
+      } as const;
+      const workflows = {
+        ...options,
+        taskQueue: TASK_QUEUE,
+        workflowBundle: bundle,
+        stickyQueueScheduleToStartTimeout: "1 second",
+      } as const;
+      const stages = { ...options, taskQueue: stageQueue(HOST) };
+      const stopBoth = [run(await Worker.create(workflows)), run(await Worker.create(stages))];
+      return async () => void (await Promise.all(stopBoth.map((stop) => stop())));
     },
     async gpu(slot, of, trainRank) {
       const queue = gpuQueue(HOST, slot);
