@@ -4,8 +4,16 @@ import { lstat, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { RunConfig } from "../core/config/schema.js";
 import { STAGES, type StageName } from "../core/stage.js";
+import { DEFINITIONS } from "./definitions.js";
 import { forecast } from "./forecast.js";
-import type { StageFiles } from "./stage.js";
+import { stageDirectory, type StageFiles, type StageRequest } from "./stage.js";
+
+/** A run whose work is kept; its configs name their targets. */
+export interface KeptRun {
+  readonly config: RunConfig;
+  /** what its stages have been given so far; null unless it runs */
+  readonly begun: readonly Pick<StageRequest, "config" | "inputs">[] | null;
+}
 
 /** A stage's directory that no run needs. */
 export interface Garbage {
@@ -18,9 +26,9 @@ export interface Garbage {
 /** What begins the name of a directory that is being removed; no key begins with it. */
 const REMOVED = ".removed-";
 
-/** The stages' directories below `root` that none of these runs would reuse or go on in; the configs name their targets. */
-export async function findGarbage(root: string, configs: readonly RunConfig[]): Promise<Garbage[]> {
-  const needed = await neededBy(root, configs);
+/** The stages' directories below `root` that none of these runs works in, would reuse or go on in. */
+export async function findGarbage(root: string, runs: readonly KeptRun[]): Promise<Garbage[]> {
+  const needed = await neededBy(root, runs);
   const found: Garbage[] = [];
   for (const stage of STAGES)
     for (const key of await readdir(join(root, stage)).catch(() => [])) {
@@ -30,25 +38,34 @@ export async function findGarbage(root: string, configs: readonly RunConfig[]): 
   return found;
 }
 
-async function neededBy(root: string, configs: readonly RunConfig[]): Promise<Set<string>> {
-  const forecasts = await Promise.all(configs.map((config) => forecast(config, root)));
-  return new Set(forecasts.flat().flatMap(({ directory }) => (directory === null ? [] : [directory])));
+async function neededBy(root: string, runs: readonly KeptRun[]): Promise<Set<string>> {
+  const forecasts = await Promise.all(runs.map(({ config }) => forecast(config, root)));
+  const expected = forecasts.flat().flatMap(({ directory }) => (directory === null ? [] : [directory]));
+  // a forecast follows what the sources left last, which may be another run's by now: one that runs stays with its own
+  const begun = runs
+    .flatMap((run) => run.begun ?? [])
+    .flatMap(({ config, inputs }) => {
+      const names = new Set(inputs.map(({ name }) => name));
+      const possible = STAGES.filter((stage) => DEFINITIONS[stage].inputs.every((name) => names.has(name)));
+      return possible.map((stage) => stageDirectory(DEFINITIONS[stage], { config, inputs, root }));
+    });
+  return new Set([...expected, ...begun]);
 }
 
 /**
- * Removes a directory unless somebody works in it, or a run that `configs` now names needs it; says why when it stays.
+ * Removes a directory unless somebody works in it, or a run that `runs` now names needs it; says why when it stays.
  * `discard` removes what the journals of its unfinished uploads tell of.
  */
 export async function removeGarbage(
   { lock }: Pick<StageFiles, "lock">,
   root: string,
   { directory }: Garbage,
-  configs: () => Promise<readonly RunConfig[]>,
+  runs: () => Promise<readonly KeptRun[]>,
   discard: (journal: string) => Promise<void>,
 ): Promise<string | null> {
   return await tryLock(lock, join(directory, "lock"), async () => {
     // a run that has begun since waits for the lock, or is among these
-    if ((await neededBy(root, await configs())).has(directory)) return "a run that has begun since needs it";
+    if ((await neededBy(root, await runs())).has(directory)) return "a run that has begun since needs it";
     for (const journal of await journalsIn(directory)) await discard(journal);
     // whoever comes meanwhile finds nothing, rather than half of it
     const removed = join(root, `${REMOVED}${randomUUID()}`);
@@ -58,11 +75,11 @@ export async function removeGarbage(
   });
 }
 
-/** Lets `discard` remove the unfinished uploads with which none of the runs that `configs` names will go on. */
+/** Lets `discard` remove the unfinished uploads with which none of the runs that `runs` names will go on. */
 export async function discardUploads(
   { lock }: Pick<StageFiles, "lock">,
   root: string,
-  configs: () => Promise<readonly RunConfig[]>,
+  runs: () => Promise<readonly KeptRun[]>,
   discard: (journal: string) => Promise<void>,
 ): Promise<void> {
   const publishing = join(root, "publish" satisfies StageName);
@@ -70,8 +87,7 @@ export async function discardUploads(
     const directory = join(publishing, key);
     if ((await journalsIn(directory)).length === 0) continue;
     await tryLock(lock, join(directory, "lock"), async () => {
-      if (!(await neededBy(root, await configs())).has(directory))
-        for (const journal of await journalsIn(directory)) await discard(journal);
+      if (!(await neededBy(root, await runs())).has(directory)) for (const journal of await journalsIn(directory)) await discard(journal);
       return null;
     });
   }

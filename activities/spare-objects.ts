@@ -1,8 +1,7 @@
 import { lstat, readdir, readlink, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import type { RunConfig } from "../core/config/schema.js";
 import { forecast } from "./forecast.js";
-import { tryLock, type Garbage } from "./garbage.js";
+import { tryLock, type Garbage, type KeptRun } from "./garbage.js";
 import type { StageFiles } from "./stage.js";
 
 /** What was fetched from a bucket and no download has a link to any more, with what lies beside it half fetched or damaged. */
@@ -18,15 +17,15 @@ const BESIDE = /\.(part|part\.journal|part\.lock|bad|sha256)$/;
 
 /**
  * The objects in `cache` that no directory links to, but for those of `garbage`; none as long as one of these runs has yet
- * to fetch something from a bucket, which may be among them. The configs name their targets.
+ * to fetch something from a bucket, which may be among them.
  */
 export async function findSpareObjects(
   cache: string,
   root: string,
   garbage: readonly Garbage[],
-  configs: readonly RunConfig[],
+  runs: readonly KeptRun[],
 ): Promise<SpareObject[]> {
-  if (await isFetching(root, configs)) return [];
+  if (await isFetching(root, runs)) return [];
   const goes = new Set(garbage.map(({ directory }) => directory));
   // links are counted by the file system; only a cache on another disk has symbolic ones
   const going = new Map<number, number>();
@@ -59,15 +58,15 @@ export async function findSpareObjects(
   return [...spare].map(([blob, { files, bytes }]) => ({ blob, files: files.sort(), bytes })).sort((a, b) => (a.blob < b.blob ? -1 : 1));
 }
 
-/** Removes an object unless somebody fetches it, links to it by now, or a run that `configs` now names may; says why when it stays. */
+/** Removes an object unless somebody fetches it, links to it by now, or a run that `runs` now names may; says why when it stays. */
 export async function removeSpareObject(
   { lock }: Pick<StageFiles, "lock">,
   root: string,
   { blob, files }: SpareObject,
-  configs: () => Promise<readonly RunConfig[]>,
+  runs: () => Promise<readonly KeptRun[]>,
 ): Promise<string | null> {
   return await tryLock(lock, `${blob}.part.lock`, async () => {
-    if (await isFetching(root, await configs())) return "a run that has begun since may need it";
+    if (await isFetching(root, await runs())) return "a run that has begun since may need it";
     if (((await stat(blob).catch(() => null))?.nlink ?? 1) > 1) return "it is in use";
     for (const path of files) await rm(path, { force: true });
     return null;
@@ -75,9 +74,9 @@ export async function removeSpareObject(
 }
 
 /** Whether a run has yet to bring something from a bucket. */
-async function isFetching(root: string, configs: readonly RunConfig[]): Promise<boolean> {
-  const fromBuckets = configs.filter(({ model, dataset }) => [model, dataset].some(({ source }) => source.startsWith("s3:")));
-  const forecasts = await Promise.all(fromBuckets.map((config) => forecast(config, root)));
+async function isFetching(root: string, runs: readonly KeptRun[]): Promise<boolean> {
+  const fromBuckets = runs.filter(({ config: { model, dataset } }) => [model, dataset].some(({ source }) => source.startsWith("s3:")));
+  const forecasts = await Promise.all(fromBuckets.map(({ config }) => forecast(config, root)));
   return forecasts.some(([download]) => !download!.reused);
 }
 

@@ -1,57 +1,79 @@
-import type { Client } from "@temporalio/client";
-import { arrayFromPayloads, defaultPayloadConverter } from "@temporalio/common";
-import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
+import type { Client, WorkflowExecutionInfo } from "@temporalio/client";
+import { arrayFromPayloads, defaultPayloadConverter, type Payload } from "@temporalio/common";
+import type { KeptRun } from "../activities/garbage.js";
+import { parseRunConfig } from "../core/config/schema.js";
 import { ConfigError } from "../core/errors.js";
-import { FINETUNE } from "../workflows/contract.js";
+import { inputsFrom } from "../core/stage.js";
+import { FINETUNE, type PipelineActivities, type StageInput } from "../workflows/contract.js";
+import type { Carried } from "../workflows/finetune.js";
+import { withTarget } from "./artifact-deps.js";
+import type { Environment } from "./environment.js";
 
 /**
- * Configs of the runs whose work may be needed again: those that run, those that ended before they were done, the last one
- * that was done, from which the next one begins, and those that schedules start.
+ * The runs whose work may be needed again: those that run, those that ended before they were done, the last one that was
+ * done, from which the next one begins, and those that schedules start.
  */
-export async function runsThatMayGoOn(client: Client): Promise<RunConfig[]> {
-  const configs: RunConfig[] = [];
+export async function runsThatMayGoOn(client: Client, environment: Environment): Promise<KeptRun[]> {
+  const runs: KeptRun[] = [];
   let done = false;
   for await (const run of client.workflow.list({ query: `WorkflowType = '${FINETUNE}'` })) {
     const { name } = run.status;
     if (name === "CONTINUED_AS_NEW" || (name === "COMPLETED" && done)) continue;
     done ||= name === "COMPLETED";
-    add(configs, await inputOf(client, run.workflowId, run.runId));
+    runs.push(...(await keptRun(client, run, environment)));
   }
   for await (const { scheduleId } of client.schedule.list()) {
     const { action } = await client.schedule.getHandle(scheduleId).describe();
-    if (action.type === "startWorkflow" && action.workflowType === FINETUNE) add(configs, action.args?.[0]);
+    if (action.type === "startWorkflow" && action.workflowType === FINETUNE) runs.push(...runOf(action.args?.[0], null, environment));
   }
-  return configs;
+  return runs;
 }
 
 /** Hours for which a failed run's upload waits for the next try of the same, such as after its credentials were renewed. */
 const UPLOAD_WAITS_HOURS = 24;
 
-/** Configs of the runs that will go on with what they have half uploaded: those that run, and those that failed not long ago. */
-export async function runsThatUpload(client: Client): Promise<RunConfig[]> {
+/** The runs that will go on with what they have half uploaded: those that run, and those that failed not long ago. */
+export async function runsThatUpload(client: Client, environment: Environment): Promise<KeptRun[]> {
   const since = new Date(Date.now() - UPLOAD_WAITS_HOURS * 3_600_000).toISOString();
   const query = `WorkflowType = '${FINETUNE}' AND (ExecutionStatus = 'Running' OR (ExecutionStatus = 'Failed' AND CloseTime > '${since}'))`;
-  const configs: RunConfig[] = [];
-  for await (const run of client.workflow.list({ query })) add(configs, await inputOf(client, run.workflowId, run.runId));
-  return configs;
+  const runs: KeptRun[] = [];
+  for await (const run of client.workflow.list({ query })) runs.push(...(await keptRun(client, run, environment)));
+  return runs;
 }
 
-/** A run whose input is wrong never had any work. */
-function add(configs: RunConfig[], input: unknown): void {
+/** The activities that are given what the earlier stages left, one of each stage. */
+const GIVEN: readonly string[] = ["download", "preprocess", "beginTraining", "evaluate", "publish"] satisfies (keyof PipelineActivities)[];
+
+/** A run as its history tells of it; nothing where its input is wrong. */
+async function keptRun(client: Client, { workflowId, runId, status }: WorkflowExecutionInfo, environment: Environment): Promise<KeptRun[]> {
+  if (status.name !== "RUNNING") {
+    const { history } = await client.workflowService.getWorkflowExecutionHistory({
+      namespace: client.options.namespace,
+      execution: { workflowId, runId },
+      maximumPageSize: 1,
+    });
+    return runOf(decoded(history?.events?.[0]?.workflowExecutionStartedEventAttributes?.input)[0], null, environment);
+  }
+  const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+  const [input, carried] = decoded(history.events?.[0]?.workflowExecutionStartedEventAttributes?.input) as [unknown, Carried?];
+  const before = carried === undefined ? [] : [{ config: carried.plan.config, inputs: inputsFrom(carried.results) }];
+  const given = (history.events ?? []).flatMap(({ activityTaskScheduledEventAttributes: scheduled }) =>
+    GIVEN.includes(scheduled?.activityType?.name ?? "") ? [decoded(scheduled!.input)[0] as StageInput] : [],
+  );
+  return runOf(input, [...before, ...given], environment);
+}
+
+function runOf(input: unknown, begun: KeptRun["begun"], environment: Environment): KeptRun[] {
   try {
-    configs.push(parseRunConfig(input));
+    const named = begun?.map(({ config, inputs }) => ({ config: withTarget(config, environment), inputs })) ?? null;
+    return [{ config: withTarget(parseRunConfig(input), environment), begun: named }];
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
+    // it never had any work
+    if (error instanceof ConfigError) return [];
+    throw error;
   }
 }
 
-/** A run's argument, from the first event of its history. */
-async function inputOf(client: Client, workflowId: string, runId: string): Promise<unknown> {
-  const { history } = await client.workflowService.getWorkflowExecutionHistory({
-    namespace: client.options.namespace,
-    execution: { workflowId, runId },
-    maximumPageSize: 1,
-  });
-  const payloads = history?.events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads;
-  return arrayFromPayloads(defaultPayloadConverter, payloads)?.[0];
+function decoded(payloads: { readonly payloads?: Payload[] | null } | null | undefined): unknown[] {
+  return arrayFromPayloads(defaultPayloadConverter, payloads?.payloads) ?? [];
 }

@@ -5,7 +5,6 @@ import { messageOf } from "../core/errors.js";
 import { lock } from "../infra/lock.js";
 import { openStore } from "../infra/store/open.js";
 import { s3SettingsOf } from "../infra/store/s3.js";
-import { withTarget } from "./artifact-deps.js";
 import type { Environment } from "./environment.js";
 import { runsThatUpload } from "./runs.js";
 
@@ -22,8 +21,8 @@ export async function clearUploads(environment: Environment, client: Client, roo
   let said = "";
   while (!signal.aborted) {
     try {
-      const configs = async () => (await runsThatUpload(client)).map((config) => withTarget(config, environment));
-      await discardUploads({ lock }, root, configs, (journal) => bucket.discard(journal));
+      const runs = () => runsThatUpload(client, environment);
+      await discardUploads({ lock }, root, runs, (journal) => bucket.discard(journal));
       said = "";
     } catch (error) {
       const why = messageOf(error);

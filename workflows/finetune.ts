@@ -48,7 +48,7 @@ class Repair extends Error {}
 export const progressQuery = defineQuery<RunProgress>(QUERIES.progress);
 
 /** What a run takes along when its history has grown long. */
-interface Carried {
+export interface Carried {
   readonly plan: Plan;
   readonly results: readonly StageResult[];
   readonly rows: readonly StageRow[];

@@ -1,9 +1,8 @@
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
-import { findGarbage, finishRemovals, removeGarbage, sizeBelow } from "../../activities/garbage.js";
+import { findGarbage, finishRemovals, removeGarbage, sizeBelow, type KeptRun } from "../../activities/garbage.js";
 import { findSpareObjects, removeSpareObject } from "../../activities/spare-objects.js";
-import type { RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { bytes } from "../../core/units.js";
 import { lock } from "../../infra/lock.js";
@@ -29,22 +28,18 @@ export const gc: Command = {
       args: [...args],
       options: { yes: { type: "boolean" }, dir: { type: "string" }, config: { type: "string", multiple: true } },
     });
-    const files = await Promise.all((values.config ?? []).map((file) => readConfig(file)));
+    const files = (await Promise.all((values.config ?? []).map((file) => readConfig(file)))).map((config): KeptRun => ({
+      config: withTarget(config, environment),
+      begun: null,
+    }));
     if (values.dir !== undefined) {
       if (values.dir === "" || files.length === 0)
         throw new UserError("gc --dir needs the directory, and --config for every run whose work is to be kept");
-      return await collect(
-        resolve(values.dir),
-        null,
-        async () => files.map((config) => withTarget(config, environment)),
-        values.yes,
-        environment,
-      );
+      return await collect(resolve(values.dir), null, async () => files, values.yes, environment);
     }
     return await withClient(await temporalVariables(environment), (client) => {
-      const configs = async (): Promise<RunConfig[]> =>
-        [...files, ...(await runsThatMayGoOn(client))].map((config) => withTarget(config, environment));
-      return collect(join(environment.home, "stages"), join(environment.home, "objects"), configs, values.yes, environment);
+      const runs = async (): Promise<KeptRun[]> => [...files, ...(await runsThatMayGoOn(client, environment))];
+      return collect(join(environment.home, "stages"), join(environment.home, "objects"), runs, values.yes, environment);
     });
   },
 };
@@ -53,23 +48,23 @@ export const gc: Command = {
 async function collect(
   root: string,
   cache: string | null,
-  configs: () => Promise<RunConfig[]>,
+  keptRuns: () => Promise<KeptRun[]>,
   yes: boolean | undefined,
   environment: Environment,
 ): Promise<number> {
   await finishRemovals(root);
-  const runs = await configs();
+  const runs = await keptRuns();
   const garbage = await findGarbage(root, runs);
   const spare = cache === null ? [] : await findSpareObjects(cache, root, garbage, runs);
   const all: Removal[] = [
     ...garbage.map((each): Removal => {
-      const remove = () => removeGarbage({ lock }, root, each, configs, (journal) => discard(journal, environment));
+      const remove = () => removeGarbage({ lock }, root, each, keptRuns, (journal) => discard(journal, environment));
       return { path: each.directory, bytes: each.bytes, remove };
     }),
     ...spare.map((each): Removal => ({
       path: each.blob,
       bytes: each.bytes,
-      remove: () => removeSpareObject({ lock }, root, each, configs),
+      remove: () => removeSpareObject({ lock }, root, each, keptRuns),
     })),
   ];
   const kept = `what ${runs.length === 1 ? "1 run needs" : `${runs.length} runs need`} is kept`;

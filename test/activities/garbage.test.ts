@@ -3,20 +3,24 @@ import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, syml
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, test } from "node:test";
-import { discardUploads, findGarbage, finishRemovals, removeGarbage, type Garbage } from "../../activities/garbage.js";
+import { discardUploads, findGarbage, finishRemovals, removeGarbage, type Garbage, type KeptRun } from "../../activities/garbage.js";
 import { findSpareObjects, removeSpareObject } from "../../activities/spare-objects.js";
+import { DEFINITIONS } from "../../activities/definitions.js";
+import { beginStage, finishedStage, finishStage } from "../../activities/stage.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
-import { STAGES } from "../../core/stage.js";
+import { inputsFrom, STAGES } from "../../core/stage.js";
+import { sha256 } from "../../infra/files.js";
 import { lock } from "../../infra/lock.js";
 import { gc } from "../../cli/commands/gc.js";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
-import { finish } from "./made-stages.js";
+import { files, finish } from "./made-stages.js";
 
 const place = mkdtempSync(join(tmpdir(), "roslin-garbage-"));
 after(() => rmSync(place, { recursive: true }));
 let roots = 0;
 const newRoot = (): string => join(place, `stages-${roots++}`);
 const run = (train: object): RunConfig => parseRunConfig({ train, publish: { target: "s3://bucket/models" } });
+const over = (...configs: readonly RunConfig[]): KeptRun[] => configs.map((config) => ({ config, begun: null }));
 const discard = async (): Promise<void> => undefined;
 
 test("what a run would reuse or go on in is kept, the rest is found with its size", async () => {
@@ -25,14 +29,41 @@ test("what a run would reuse or go on in is kept, the rest is found with its siz
   await finish(kept, root, "train");
   const [, , train, evaluate, publish] = await finish(run({ seed: 2 }), root);
   writeFileSync(join(train!, "shard"), Buffer.alloc(1_000_000));
-  const found = await findGarbage(root, [kept]);
+  const found = await findGarbage(root, over(kept));
   assert.deepEqual(
     found.map(({ directory }) => directory),
     [train, evaluate, publish],
   );
   assert.ok(found[0]!.bytes >= 1_000_000);
-  assert.deepEqual(await findGarbage(root, [kept, run({ seed: 2 })]), []);
+  assert.deepEqual(await findGarbage(root, over(kept, run({ seed: 2 }))), []);
   assert.equal((await findGarbage(root, [])).length, 6);
+});
+
+test("what runs stays, though another run of the same sources, which hold something else by now, has left another record", async () => {
+  const root = newRoot();
+  const config = run({ seed: 1 });
+  const directories = await finish(config, root, "evaluate");
+  const inputs = inputsFrom(await Promise.all(directories.map(async (directory) => (await finishedStage(directory))!)));
+  const publishing = await beginStage(files, DEFINITIONS.publish, { config, inputs, root });
+  mkdirSync(join(publishing, "uploads"));
+  writeFileSync(join(publishing, "uploads", "abc"), "{}");
+  const [download, ...later] = [...directories, publishing];
+  const outputs = inputs.slice(0, 2).map((output) => ({ ...output, sha256: sha256(`another ${output.name}`) }));
+  await finishStage(files, download, { stage: "download", outputs, metrics: { seconds: 75 } });
+  const running: KeptRun = {
+    config,
+    begun: [
+      { config, inputs: [] },
+      { config, inputs },
+    ],
+  };
+  assert.deepEqual(await findGarbage(root, [running]), []);
+  const none = (): Promise<void> => Promise.reject(new Error("it goes on with its upload"));
+  await discardUploads({ lock }, root, async () => [running], none);
+  assert.deepEqual(
+    (await findGarbage(root, over(config))).map(({ directory }) => directory),
+    later,
+  );
 });
 
 test("a directory in which somebody works stays, and so does one that a run needs which began meanwhile", async () => {
@@ -42,7 +73,7 @@ test("a directory in which somebody works stays, and so does one that a run need
   const unlock = await lock(join(directory!, "lock"), new AbortController().signal, () => undefined);
   assert.match((await removeGarbage({ lock }, root, garbage, async () => [], discard))!, new RegExp(`process ${process.pid} works in it`));
   await unlock();
-  assert.match((await removeGarbage({ lock }, root, garbage, async () => [run({})], discard))!, /has begun since needs it/);
+  assert.match((await removeGarbage({ lock }, root, garbage, async () => over(run({})), discard))!, /has begun since needs it/);
   assert.ok(existsSync(join(directory!, "stage.json")));
   assert.equal(await removeGarbage({ lock }, root, garbage, async () => [], discard), null);
   assert.equal(existsSync(directory!), false);
@@ -78,7 +109,7 @@ test("uploads that a removed stage had begun are removed from the bucket first; 
 
 test("uploads are removed that no run goes on with, and in which nobody works", async () => {
   const root = newRoot();
-  const [needed, busy, over] = await Promise.all(
+  const [needed, busy, left] = await Promise.all(
     [1, 2, 3].map(async (seed) => {
       const directory = (await finish(run({ seed }), root)).at(-1)!;
       mkdirSync(join(directory, "uploads"));
@@ -92,14 +123,14 @@ test("uploads are removed that no run goes on with, and in which nobody works", 
     discardUploads(
       { lock },
       root,
-      async () => [run({ seed: 1 })],
+      async () => over(run({ seed: 1 })),
       async (journal) => void seen.push(journal),
     );
   await look();
-  assert.deepEqual(seen, [join(over!, "uploads", "abc")]);
+  assert.deepEqual(seen, [join(left!, "uploads", "abc")]);
   await unlock();
   await look();
-  assert.deepEqual(new Set(seen), new Set([over, busy].map((directory) => join(directory!, "uploads", "abc"))));
+  assert.deepEqual(new Set(seen), new Set([left, busy].map((directory) => join(directory!, "uploads", "abc"))));
   assert.ok(existsSync(join(needed!, "uploads", "abc")));
   await discardUploads({ lock }, join(root, "none"), () => Promise.reject(new Error("asked without need")), discard);
 });
@@ -127,8 +158,8 @@ test("what came from buckets goes when no directory that stays links to it, but 
   put("half.part");
   put("half.part.journal", 10);
   put("whole.bad");
-  const garbage = await findGarbage(root, [kept]);
-  const spare = await findSpareObjects(cache, root, garbage, [kept]);
+  const garbage = await findGarbage(root, over(kept));
+  const spare = await findSpareObjects(cache, root, garbage, over(kept));
   const names = spare.map(({ blob, bytes }) => [basename(blob), bytes]);
   assert.deepEqual(names, [
     ["half", 1010],
@@ -137,11 +168,11 @@ test("what came from buckets goes when no directory that stays links to it, but 
     ["whole", 1000],
   ]);
   const fetching = parseRunConfig({ ...kept, dataset: { source: "s3://bucket/rows.json" } });
-  assert.deepEqual(await findSpareObjects(cache, root, garbage, [kept, fetching]), []);
+  assert.deepEqual(await findSpareObjects(cache, root, garbage, over(kept, fetching)), []);
   const [half, linked] = spare;
-  assert.match((await removeSpareObject({ lock }, root, half!, async () => [fetching]))!, /has begun since/);
-  assert.match((await removeSpareObject({ lock }, root, linked!, async () => [kept]))!, /in use/);
-  assert.equal(await removeSpareObject({ lock }, root, half!, async () => [kept]), null);
+  assert.match((await removeSpareObject({ lock }, root, half!, async () => over(fetching)))!, /has begun since/);
+  assert.match((await removeSpareObject({ lock }, root, linked!, async () => over(kept)))!, /in use/);
+  assert.equal(await removeSpareObject({ lock }, root, half!, async () => over(kept)), null);
   assert.deepEqual(readdirSync(cache).sort(), [
     "linked",
     "linked.sha256",

@@ -4,12 +4,13 @@ import { dirname, join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gc } from "../../../cli/commands/gc.js";
-import { outputNamed } from "../../../core/stage.js";
+import { parseRunConfig } from "../../../core/config/schema.js";
+import { outputNamed, STAGES } from "../../../core/stage.js";
 import { openStore } from "../../../infra/store/open.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
-import type { FinetuneResult } from "../../../workflows/contract.js";
+import { FINETUNE, type FinetuneResult } from "../../../workflows/contract.js";
 import { startTestS3 } from "../../infra/store/weed.js";
-import { startMachine, until, type Machine } from "../../workers/machine.js";
+import { rowOf, startMachine, until, type Machine, type Run } from "../../workers/machine.js";
 
 let server: Awaited<ReturnType<typeof startTestS3>>;
 let machine: Machine;
@@ -31,11 +32,11 @@ after(async () => {
   await server?.stop();
 });
 
-/** A quick run's settings, its rows in a bucket: other rows for another name. */
-async function configOf(rows: string, steps = 3): Promise<object> {
+/** A quick run's settings, its rows in a bucket: other rows for another name, unless `more` of them says otherwise. */
+async function configOf(rows: string, steps = 3, more = rows.length): Promise<object> {
   const store = openStore(`s3://roslin/${rows}`, server.settings);
   const [first, ...others] = JSON.parse(readFileSync(join(machine.home, "rows.json"), "utf8")) as unknown[];
-  await store.write("rows.json", Buffer.from(JSON.stringify([...others, ...Array<unknown>(rows.length).fill(first)])));
+  await store.write("rows.json", Buffer.from(JSON.stringify([...others, ...Array<unknown>(more).fill(first)])));
   const train = { ...machine.config.train, epochs: 2000, maxSteps: steps };
   return { ...machine.config, dataset: { source: `s3://roslin/${rows}/rows.json` }, train };
 }
@@ -51,6 +52,14 @@ function placesOf({ stages }: FinetuneResult): { directories: string[]; object: 
   const text = readFileSync(existsSync(join(rows, "rows.json")) ? join(rows, "rows.json") : rows);
   const object = readdirSync(objects).find((name) => readFileSync(join(objects, name)).equals(text))!;
   return { directories: ["download", "preprocess", "train", "evaluate"].map(directory), object: join(objects, object) };
+}
+
+/** All stages' directories. */
+function directories(): string[] {
+  const root = join(machine.home, "stages");
+  return STAGES.flatMap((stage) =>
+    existsSync(join(root, stage)) ? readdirSync(join(root, stage)).map((key) => join(root, stage, key)) : [],
+  );
 }
 
 /** Calls `roslin gc`; what it printed. */
@@ -110,3 +119,46 @@ test("beside a run and a schedule, what they and the last run need stays, the re
     [true, true, true, true, true],
   );
 });
+
+test(
+  "of a run that trains everything stays, though its rows were changed and another run has taken those",
+  { timeout: 240_000 },
+  async (t) => {
+    const others = new Set(directories());
+    const config = await configOf("changing", 100_000);
+    const commits = await machine.commits();
+    const running = await machine.goOn("rows-of-old", config);
+    await until(async () => (await machine.commits()) > commits);
+    const own = directories().filter((directory) => !others.has(directory));
+    assert.equal(own.length, 3);
+    const results = own.slice(0, 2).map((directory) => JSON.parse(readFileSync(join(directory, "stage.json"), "utf8")) as unknown);
+    const second = await machine.goOn("rows-of-now", await configOf("changing", 100_000, 100));
+    await until(async () => (await rowOf(second, "train")).startsWith("running"));
+    await collect(t, "--yes");
+    const gone = (): string[] => own.filter((directory) => !existsSync(directory));
+    assert.deepEqual(gone(), []);
+
+    const cancel = async (run: Run): Promise<void> => {
+      await machine.temporal("workflow", "cancel", "--workflow-id", run.workflowId);
+      await assert.rejects(run.result());
+    };
+    await cancel(second);
+    await cancel(running);
+    const listed = (status: string): Promise<void> =>
+      until(async () => (await machine.client.workflow.count(`WorkflowId = 'continued' AND ExecutionStatus = '${status}'`)).count === 1);
+    // one that continues as new takes along what it knows
+    const continued = {
+      taskQueue: "nobody",
+      workflowId: "continued",
+      args: [config, { plan: { config: parseRunConfig(config) }, results }],
+    };
+    await machine.client.workflow.start(FINETUNE, continued);
+    await listed("Running");
+    await collect(t, "--yes");
+    assert.deepEqual(gone(), []);
+    await machine.temporal("workflow", "terminate", "--workflow-id", "continued");
+    await listed("Terminated");
+    await collect(t, "--yes");
+    assert.deepEqual(gone(), own.slice(1), "it would begin with the new rows");
+  },
+);
