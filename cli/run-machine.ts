@@ -1,12 +1,14 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { clearAttempts } from "../activities/train/index.js";
-import { UserError } from "../core/errors.js";
+import { messageOf, UserError } from "../core/errors.js";
 import { lock, processStart } from "../infra/lock.js";
 import { atFreePorts, isAlive, stopProcess } from "../infra/servers/service.js";
+import { withClient } from "../workers/client.js";
 import { trainDeps } from "../workers/train-deps.js";
 import { untilInterrupted } from "./interrupt.js";
 import type { Machine } from "./machine.js";
+import { rememberRuns } from "./retention.js";
 import { readState, stateFile, writeState } from "./state.js";
 import { Supervisor, type Supervised } from "./supervisor.js";
 
@@ -53,6 +55,10 @@ export async function runMachine<T>(
         return { machine: planned, supervisor: keeper };
       }, say);
       try {
+        if (machine.temporal !== null)
+          await withClient(machine.variables, rememberRuns).catch((error: unknown) =>
+            say(`how long Temporal remembers runs could not be set, the next start tries again: ${messageOf(error)}`),
+          );
         return await body(machine, signal);
       } finally {
         say("stopping; workers end their step and save first, minutes with a large model: a second Ctrl-C ends everything at once");

@@ -35,7 +35,7 @@ const UPLOAD_WAITS_HOURS = 24;
 /** The runs that will go on with what they have half uploaded: those that run, and those that failed not long ago. */
 export async function runsThatUpload(client: Client, environment: Environment): Promise<KeptRun[]> {
   const since = new Date(Date.now() - UPLOAD_WAITS_HOURS * 3_600_000).toISOString();
-  const query = `WorkflowType = '${FINETUNE}' AND (ExecutionStatus = 'Running' OR (ExecutionStatus = 'Failed' AND CloseTime > '${since}'))`;
+  const query = `WorkflowType = '${FINETUNE}' AND (CloseTime IS NULL OR (ExecutionStatus = 'Failed' AND CloseTime > '${since}'))`;
   const runs: KeptRun[] = [];
   for await (const run of client.workflow.list({ query })) runs.push(...(await keptRun(client, run, environment)));
   return runs;
@@ -45,8 +45,12 @@ export async function runsThatUpload(client: Client, environment: Environment): 
 const GIVEN: readonly string[] = ["download", "preprocess", "beginTraining", "evaluate", "publish"] satisfies (keyof PipelineActivities)[];
 
 /** A run as its history tells of it; nothing where its input is wrong. */
-async function keptRun(client: Client, { workflowId, runId, status }: WorkflowExecutionInfo, environment: Environment): Promise<KeptRun[]> {
-  if (status.name !== "RUNNING") {
+async function keptRun(
+  client: Client,
+  { workflowId, runId, closeTime }: WorkflowExecutionInfo,
+  environment: Environment,
+): Promise<KeptRun[]> {
+  if (closeTime !== undefined) {
     const { history } = await client.workflowService.getWorkflowExecutionHistory({
       namespace: client.options.namespace,
       execution: { workflowId, runId },

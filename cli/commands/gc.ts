@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { findGarbage, finishRemovals, removeGarbage, sizeBelow, type KeptRun } from "../../activities/garbage.js";
 import { findSpareObjects, removeSpareObject } from "../../activities/spare-objects.js";
 import { messageOf, UserError } from "../../core/errors.js";
-import { bytes } from "../../core/units.js";
+import { bytes, duration } from "../../core/units.js";
 import { lock } from "../../infra/lock.js";
 import { openStore } from "../../infra/store/open.js";
 import { s3SettingsOf } from "../../infra/store/s3.js";
@@ -13,6 +13,7 @@ import { withClient } from "../../workers/client.js";
 import type { Environment } from "../../workers/environment.js";
 import { runsThatMayGoOn } from "../../workers/runs.js";
 import type { Command } from "../command.js";
+import { retentionOf } from "../retention.js";
 import { temporalVariables } from "../state.js";
 import { withS3 } from "../with-s3.js";
 import { readConfig } from "./stage.js";
@@ -37,9 +38,11 @@ export const gc: Command = {
         throw new UserError("gc --dir needs the directory, and --config for every run whose work is to be kept");
       return await collect(resolve(values.dir), null, async () => files, values.yes, environment);
     }
-    return await withClient(await temporalVariables(environment), (client) => {
+    return await withClient(await temporalVariables(environment), async (client) => {
+      const known = duration(await retentionOf(client));
+      console.log(`Temporal remembers runs for ${known} after they end; what only older ones need is not kept`);
       const runs = async (): Promise<KeptRun[]> => [...files, ...(await runsThatMayGoOn(client, environment))];
-      return collect(join(environment.home, "stages"), join(environment.home, "objects"), runs, values.yes, environment);
+      return await collect(join(environment.home, "stages"), join(environment.home, "objects"), runs, values.yes, environment);
     });
   },
 };
