@@ -51,11 +51,13 @@ async function check(run: string, environment: Environment, signal: AbortSignal)
   return await checkAddress(isAddress ? run : pathToFileURL(directory).href, environment, signal);
 }
 
-async function checkAddress(uri: string, environment: Environment, signal: AbortSignal): Promise<Link[]> {
+/** A model and those that it was tuned from; the walk ends where an earlier one has been, of whose addresses `seen` holds. */
+async function checkAddress(uri: string, environment: Environment, signal: AbortSignal, seen = new Set<string>()): Promise<Link[]> {
   return await withS3(environment, uri, async ({ variables }) => {
     const settings = s3SettingsOf(variables);
     const links: Link[] = [];
-    for (let published: Published | null = await openPublished(uri, settings); published !== null;) {
+    for (let published: Published | null = await openPublished(uri, settings); published !== null && !seen.has(published.uri);) {
+      seen.add(published.uri);
       links.push(...(await checkPublished(published, signal)));
       const base = await checkBase(published, settings);
       if (base !== null) links.push(base.link);
@@ -119,11 +121,13 @@ export async function checkPublished({ uri, store, manifest }: Published, signal
 async function checkStages(root: string, environment: Environment, signal: AbortSignal): Promise<Checked[]> {
   const stages = await stagesIn(root);
   const links: Checked[] = [];
+  // every generation's bases are those of the one before it, too: each is read once
+  const seen = new Set<string>();
   for (const { directory, result } of stages) {
     if (result.stage === "publish") {
       const manifest = parseManifest(await readFile(join(directory, MANIFEST), "utf8"), join(directory, MANIFEST));
       const { uri } = outputNamed(result.outputs, "published");
-      const published = checkAddress(uri, environment, signal).catch((error: unknown): Link[] => [
+      const published = checkAddress(uri, environment, signal, seen).catch((error: unknown): Link[] => [
         { link: uri, problem: messageOf(error) },
       ]);
       links.push(...recorded(manifest, stages), ...(await published));

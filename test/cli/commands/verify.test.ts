@@ -47,12 +47,9 @@ test("the stages of a run hold, each output and what the manifest says of it, un
   await assert.rejects(verify.run([stages], environment), /1 of \d+ links are broken, the first: download's output dataset/);
 });
 
-/** The whole run of `request` again with the rows that are there now, whose later stages leave what those of the tests' run left. */
-async function retrained(request: StageRequest, place: string): Promise<void> {
-  const sources = {
-    model: { source: pathToFileURL(join(place, "base")).href },
-    dataset: { source: pathToFileURL(join(place, "rows.json")).href },
-  };
+/** The whole run of `request` again from other sources, whose later stages leave what those of the tests' run left; resolves to what it published. */
+async function retrained(request: StageRequest, place: string, model: string, rows: string): Promise<string> {
+  const sources = { model: { source: model }, dataset: { source: pathToFileURL(rows).href } };
   const config = parseRunConfig({ ...request.config, ...sources });
   const context = { signal: new AbortController().signal, progress: () => undefined };
   const downloaded = await download(dependenciesFor("http://127.0.0.1:9", place), { ...request, config, inputs: [] }, context);
@@ -68,24 +65,31 @@ async function retrained(request: StageRequest, place: string): Promise<void> {
     mkdirSync(directory, { recursive: true });
     await finishStage({ writeFileAtomic, lock, artifactOf }, directory, { stage: definition.name, outputs, metrics: { seconds: 1 } });
   }
-  await publish(publishDependencies(), again, context);
+  return outputNamed((await publish(publishDependencies(), again, context)).outputs, "published").uri;
+}
+
+/** What `roslin verify` prints of a run that holds. */
+async function saidOf(run: string): Promise<string[]> {
+  const lines: string[] = [];
+  const { log } = console;
+  console.log = (line: string) => void lines.push(line);
+  try {
+    assert.equal(await verify.run([run], environment), 0, lines.join("\n"));
+  } finally {
+    console.log = log;
+  }
+  return lines;
 }
 
 test("of the runs of a schedule each model holds, whose rows have changed since too", async () => {
   const place = mkdtempSync(join(root, "weekly-"));
   const request = await finishedRun(place, pathToFileURL(join(place, "target")).href);
   rmSync(request.root, { recursive: true });
-  const lines: string[] = [];
-  const { log } = console;
-  console.log = (line: string) => void lines.push(line);
-  try {
-    for (const rows of ["[]", '[{"instruction":"next week"}]']) {
-      writeFileSync(join(place, "rows.json"), rows);
-      await retrained(request, place);
-      assert.equal(await verify.run([request.root], environment), 0, lines.join("\n"));
-    }
-  } finally {
-    console.log = log;
+  let lines: string[] = [];
+  for (const rows of ["[]", '[{"instruction":"next week"}]']) {
+    writeFileSync(join(place, "rows.json"), rows);
+    await retrained(request, place, pathToFileURL(join(place, "base")).href, join(place, "rows.json"));
+    lines = await saidOf(request.root);
   }
   const past = lines.filter((line) => line.startsWith("past"));
   assert.deepEqual(past, ["past    download's record of dataset: not kept here any more, for a later run has other data"]);
@@ -137,6 +141,25 @@ test("the chain of a model that was tuned from a published one reaches through t
   await assert.rejects(verify.run([next], environment), new RegExp(`the first: base model ${uri}`));
   rmSync(fileURLToPath(uri), { recursive: true });
   await assert.rejects(verify.run([next], environment), new RegExp(`the first: base model ${uri}`));
+});
+
+test("of generations whose stages lie together each file is read once, and each link to a base is checked", async () => {
+  const place = mkdtempSync(join(root, "generations-"));
+  const target = pathToFileURL(join(place, "target")).href;
+  const request = await finishedRun(place, target);
+  rmSync(request.root, { recursive: true });
+  const uris: string[] = [];
+  for (let generation = 0; generation < 4; generation++) {
+    const rows = join(place, `rows-${generation}.json`);
+    writeFileSync(rows, `[${generation}]`);
+    const model = generation === 0 ? pathToFileURL(join(place, "base")).href : `${target}/latest.json`;
+    uris.push(await retrained(request, place, model, rows));
+  }
+  const lines = await saidOf(request.root);
+  for (const uri of uris) assert.equal(lines.filter((line) => line.endsWith(`${uri}/model.safetensors`)).length, 1);
+  for (const base of uris.slice(0, -1)) assert.equal(lines.filter((line) => line === `ok      base model ${base}`).length, 1);
+  appendFileSync(join(fileURLToPath(uris[0]!), "evaluation.json"), " ");
+  await assert.rejects(verify.run([request.root], environment), new RegExp(`1 of .* broken, the first: ${uris[0]}/evaluation.json`));
 });
 
 test("a descendant holds after a second training came to the same as its base", async () => {
