@@ -11,8 +11,13 @@ import { s3Client, type S3Settings } from "./s3.js";
  * there. S3 has only all rules at once, and no condition for writing them.
  */
 export async function setLifecycle(uri: string, settings: S3Settings, lifecycle: RunConfig["publish"]["lifecycle"]): Promise<void> {
-  const client = s3Client(settings);
   const { bucket: Bucket, prefix } = parseS3(uri);
+  if (prefix === "" && lifecycle.expireAfterDays !== null)
+    throw new UserError(
+      "publish.lifecycle.expireAfterDays at a bucket's root would remove everything in the bucket, whoever put it there: publish below a prefix",
+      { expected: `s3://${Bucket}/prefix`, got: uri },
+    );
+  const client = s3Client(settings);
   const where = { bucket: Bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
   const rule = ruleOf(prefix, lifecycle);
   try {

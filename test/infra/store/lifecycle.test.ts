@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
+import { UserError } from "../../../core/errors.js";
 import { setLifecycle } from "../../../infra/store/s3-lifecycle.js";
 
 /** What Amazon's S3 keeps of a bucket's rules, which the tests' server does not. */
@@ -9,8 +10,13 @@ const LEAST = "x-amz-transition-default-minimum-object-size";
 const OLD = `<Rule><ID>old</ID><Prefix>logs/</Prefix><Status>Enabled</Status><Expiration><Days>3</Days></Expiration></Rule>`;
 const NEW = `<Rule><ID>new</ID><Filter><And><Prefix>tmp/</Prefix><Tag><Key>a</Key><Value>b</Value></Tag></And></Filter><Status>Disabled</Status><Expiration><Days>4</Days></Expiration></Rule>`;
 
-/** Sets a lifecycle of 7 and 30 days in a bucket with these rules; the header and the rules that are sent, null: nothing is. */
-async function set(rules: string, headers: Record<string, string> = {}): Promise<{ least: unknown; rules: string[] } | null> {
+/** Sets a lifecycle of 7 days and so many in a bucket with these rules; the header and the rules that are sent, null: nothing is. */
+async function set(
+  rules: string,
+  headers: Record<string, string> = {},
+  target = "s3://bucket/models",
+  expireAfterDays: number | null = 30,
+): Promise<{ least: unknown; rules: string[] } | null> {
   let sent: Awaited<ReturnType<typeof set>> = null;
   const server = createServer((request, response) => {
     let body = "";
@@ -28,7 +34,7 @@ async function set(rules: string, headers: Record<string, string> = {}): Promise
   try {
     const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const settings = { endpoint, credentials: { accessKeyId: "a", secretAccessKey: "b" } };
-    await setLifecycle("s3://bucket/models", settings, { abortUploadsAfterDays: 7, expireAfterDays: 30 });
+    await setLifecycle(target, settings, { abortUploadsAfterDays: 7, expireAfterDays });
   } finally {
     server.closeAllConnections();
     server.close();
@@ -55,4 +61,12 @@ test("what expires is gone from a bucket with versions too, and a rule that is t
   assert.match(own!, /<NoncurrentVersionExpiration><NoncurrentDays>30<\/NoncurrentDays><\/NoncurrentVersionExpiration>/);
   assert.match(own!, /<DaysAfterInitiation>7<\/DaysAfterInitiation>/);
   assert.equal(await set(OLD + own!), null);
+});
+
+test("what others keep in a bucket is not let expire: at its root that is refused, and nothing is sent", async () => {
+  for (const target of ["s3://bucket", "s3://bucket/"])
+    await assert.rejects(set("", {}, target), (error) => error instanceof UserError && /publish below a prefix/.test(error.message));
+  const [rule] = (await set("", {}, "s3://bucket", null))!.rules;
+  assert.match(rule!, /<DaysAfterInitiation>7</);
+  assert.doesNotMatch(rule!, /Expiration/);
 });
