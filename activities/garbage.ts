@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
 import type { Stats } from "node:fs";
-import { lstat, readdir, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { lstat, readdir, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { RunConfig } from "../core/config/schema.js";
 import { STAGES, type StageName } from "../core/stage.js";
 import { DEFINITIONS } from "./definitions.js";
+import { isView } from "./download/plan.js";
 import { forecast } from "./forecast.js";
-import { stageDirectory, type StageFiles, type StageRequest } from "./stage.js";
+import { finishedStage, RESULT, stageDirectory, type StageFiles, type StageRequest } from "./stage.js";
 
 /** A run whose work is kept; its configs name their targets. */
 export interface KeptRun {
@@ -15,7 +17,7 @@ export interface KeptRun {
   readonly begun: readonly Pick<StageRequest, "config" | "inputs">[] | null;
 }
 
-/** A stage's directory that no run needs. */
+/** A stage's directory that no run needs, or one within a download's. */
 export interface Garbage {
   readonly stage: StageName;
   readonly directory: string;
@@ -26,16 +28,40 @@ export interface Garbage {
 /** What begins the name of a directory that is being removed; no key begins with it. */
 const REMOVED = ".removed-";
 
-/** The stages' directories below `root` that none of these runs works in, would reuse or go on in. */
+/**
+ * The stages' directories below `root` that none of these runs works in, would reuse or go on in; of a download's that is
+ * kept those of links to what its sources held before.
+ */
 export async function findGarbage(root: string, runs: readonly KeptRun[]): Promise<Garbage[]> {
+  return await Promise.all((await unneededBy(root, runs)).map(async (each) => ({ ...each, bytes: await bytesBelow(each.directory) })));
+}
+
+async function unneededBy(root: string, runs: readonly KeptRun[]): Promise<Omit<Garbage, "bytes">[]> {
   const needed = await neededBy(root, runs);
-  const found: Garbage[] = [];
+  const running = runs.filter(({ begun }) => begun !== null);
+  // whoever runs reads what the sources held when it began, at any time until it is done
+  const read = new Set(running.map(({ config }) => stageDirectory(DEFINITIONS.download, { config, inputs: [], root })));
+  const found: Omit<Garbage, "bytes">[] = [];
   for (const stage of STAGES)
     for (const key of await readdir(join(root, stage)).catch(() => [])) {
       const directory = join(root, stage, key);
-      if (!needed.has(directory)) found.push({ stage, directory, bytes: await bytesBelow(directory) });
+      if (!needed.has(directory)) found.push({ stage, directory });
+      else if (stage === "download" && !read.has(directory))
+        found.push(...(await pastViews(directory)).map((view) => ({ stage, directory: view })));
     }
   return found;
+}
+
+/** A finished download's directories of links that its result does not name; those that are newer a run has begun that may go on. */
+async function pastViews(directory: string): Promise<string[]> {
+  const finished = await finishedStage(directory);
+  if (finished === null) return [];
+  const named = new Set(finished.outputs.map(({ uri }) => uri));
+  const { mtimeMs } = await stat(join(directory, RESULT));
+  const past: string[] = [];
+  for (const view of (await readdir(directory)).filter(isView).map((name) => join(directory, name)))
+    if (!named.has(pathToFileURL(view).href) && (await stat(view)).mtimeMs < mtimeMs) past.push(view);
+  return past;
 }
 
 async function neededBy(root: string, runs: readonly KeptRun[]): Promise<Set<string>> {
@@ -63,9 +89,10 @@ export async function removeGarbage(
   runs: () => Promise<readonly KeptRun[]>,
   discard: (journal: string) => Promise<void>,
 ): Promise<string | null> {
-  return await tryLock(lock, join(directory, "lock"), async () => {
+  const locked = isView(basename(directory)) ? dirname(directory) : directory;
+  return await tryLock(lock, join(locked, "lock"), async () => {
     // a run that has begun since waits for the lock, or is among these
-    if ((await neededBy(root, await runs())).has(directory)) return "a run that has begun since needs it";
+    if (!(await unneededBy(root, await runs())).some((each) => each.directory === directory)) return "a run that has begun since needs it";
     for (const journal of await journalsIn(directory)) await discard(journal);
     // whoever comes meanwhile finds nothing, rather than half of it
     const removed = join(root, `${REMOVED}${randomUUID()}`);

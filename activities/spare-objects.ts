@@ -1,5 +1,5 @@
 import { lstat, readdir, readlink, rm, stat } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve, sep } from "node:path";
 import { forecast } from "./forecast.js";
 import { tryLock, type Garbage, type KeptRun } from "./garbage.js";
 import type { StageFiles } from "./stage.js";
@@ -34,7 +34,8 @@ export async function findSpareObjects(
     const directory = join(root, "download", key);
     for (const path of await filesBelow(directory)) {
       const { ino } = await lstat(path);
-      if (goes.has(directory)) going.set(ino, (going.get(ino) ?? 0) + 1);
+      if (goes.has(directory) || goes.has(join(directory, relative(directory, path).split(sep)[0]!)))
+        going.set(ino, (going.get(ino) ?? 0) + 1);
       else
         await readlink(path)
           .then((target) => pointed.add(resolve(dirname(path), target)))
@@ -77,7 +78,12 @@ export async function removeSpareObject(
 async function isFetching(root: string, runs: readonly KeptRun[]): Promise<boolean> {
   const fromBuckets = runs.filter(({ config: { model, dataset } }) => [model, dataset].some(({ source }) => source.startsWith("s3:")));
   const forecasts = await Promise.all(fromBuckets.map(({ config }) => forecast(config, root)));
-  return forecasts.some(([download]) => !download!.reused);
+  return fromBuckets.some(isDownloading) || forecasts.some(([download]) => !download!.reused);
+}
+
+/** Whether a run has begun no later stage yet: it may bring something else than an earlier download left. */
+function isDownloading({ begun }: KeptRun): boolean {
+  return begun !== null && (begun.at(-1)?.inputs ?? []).length === 0;
 }
 
 async function filesBelow(directory: string): Promise<string[]> {

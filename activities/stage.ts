@@ -72,7 +72,8 @@ export function stageDirectory(definition: StageDefinition, request: StageReques
   return join(request.root, definition.name, stageKey(definition, request).slice(0, 16));
 }
 
-const RESULT = "stage.json";
+/** Name of the file in a stage's directory that says what it left. */
+export const RESULT = "stage.json";
 /** Name of the file in a stage's directory that says what its key is the digest of. */
 export const WANTED = "wanted.json";
 

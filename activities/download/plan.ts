@@ -141,6 +141,11 @@ export function viewName(plan: SourcePlan): string {
   return plan.kind === "remote" ? `${plan.name}-${plan.remote.version}` : plan.name;
 }
 
+/** Whether a name is that of a remote source's directory of links at one version, whole or half made. */
+export function isView(name: string): boolean {
+  return /^(model|dataset)-[0-9a-f]{12}(\.tmp)?$/.test(name);
+}
+
 /** The files that a plan takes of a directory or a remote place. */
 export function pathsOf(plan: SourcePlan): readonly string[] {
   if (plan.kind === "directory") return plan.paths;

@@ -36,7 +36,9 @@ export const gc: Command = {
     if (values.dir !== undefined) {
       if (values.dir === "" || files.length === 0)
         throw new UserError("gc --dir needs the directory, and --config for every run whose work is to be kept");
-      return await collect(resolve(values.dir), null, async () => files, values.yes, environment);
+      // nobody knows whether they run
+      const runs = files.map((run): KeptRun => ({ ...run, begun: [] }));
+      return await collect(resolve(values.dir), null, async () => runs, values.yes, environment);
     }
     return await withClient(await temporalVariables(environment), async (client) => {
       const known = duration(await retentionOf(client));

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { discardUploads, findGarbage, finishRemovals, removeGarbage, type Garbage, type KeptRun } from "../../activities/garbage.js";
 import { findSpareObjects, removeSpareObject } from "../../activities/spare-objects.js";
 import { DEFINITIONS } from "../../activities/definitions.js";
@@ -183,6 +184,51 @@ test("what came from buckets goes when no directory that stays links to it, but 
     "unlinked",
     "whole.bad",
   ]);
+});
+
+test("what a download's sources held before goes, with the objects that only it links to, unless a run has them", async () => {
+  const root = newRoot();
+  const cache = join(place, `objects-${roots}`);
+  mkdirSync(cache);
+  const config = parseRunConfig({ ...run({}), model: { source: "s3://bucket/models" } });
+  const [directory] = await finish(config, root, "download");
+  const view = (name: string, at: number): string => {
+    const path = join(directory!, name);
+    mkdirSync(path);
+    writeFileSync(join(cache, name), Buffer.alloc(1000));
+    linkSync(join(cache, name), join(path, "model.safetensors"));
+    utimesSync(path, at, at);
+    return path;
+  };
+  const past = [view("dataset-0123456789ab", 1), view("model-0123456789ab", 1), view("model-ba9876543210.tmp", 1)];
+  const now = view("model-abcdefabcdef", 2);
+  const fetchedSince = view("dataset-abcdefabcdef", Date.now() / 1000 + 60);
+  mkdirSync(join(directory!, "model"));
+  const result = (await finishedStage(directory!))!;
+  const outputs = result.outputs.map((output) => (output.name === "model" ? { ...output, uri: pathToFileURL(now).href } : output));
+  await finishStage(files, directory!, { ...result, outputs });
+
+  const garbage = await findGarbage(root, over(config));
+  assert.deepEqual(new Set(garbage.map((each) => each.directory)), new Set(past));
+  const spare = await findSpareObjects(cache, root, garbage, over(config));
+  assert.deepEqual(
+    spare.map(({ blob }) => blob),
+    past.map((path) => join(cache, basename(path))),
+  );
+  const reading: KeptRun = { config, begun: [{ config, inputs: result.outputs }] };
+  assert.deepEqual(await findGarbage(root, [reading]), []);
+  assert.deepEqual(await findSpareObjects(cache, root, garbage, [{ config, begun: [] }]), [], "it may be fetching");
+  assert.match((await removeGarbage({ lock }, root, garbage[0]!, async () => [reading], discard))!, /has begun since needs it/);
+  const unlock = await lock(join(directory!, "lock"), new AbortController().signal, () => undefined);
+  assert.match((await removeGarbage({ lock }, root, garbage[0]!, async () => over(config), discard))!, /works in it/);
+  await unlock();
+  for (const each of garbage) assert.equal(await removeGarbage({ lock }, root, each, async () => over(config), discard), null);
+  for (const each of spare) assert.equal(await removeSpareObject({ lock }, root, each, async () => over(config)), null);
+  assert.deepEqual(readdirSync(cache).sort(), [basename(fetchedSince), basename(now)]);
+  assert.deepEqual(await findGarbage(root, over(config)), []);
+  rmSync(join(directory!, "stage.json"));
+  utimesSync(now, 1, 1);
+  assert.deepEqual(await findGarbage(root, over(config)), [], "a download that has not finished goes on with what it has");
 });
 
 test("a removal that was killed is finished by the next", async () => {
