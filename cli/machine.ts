@@ -56,7 +56,11 @@ export async function planMachine(
     temporal: temporal === null ? null : { address: temporal.address, uiAddress: temporal.uiAddress },
     s3: s3?.access ?? null,
   };
-  const forWorkers = { ...serverVariables(environment, where), ROSLIN_HOME: home, ROSLIN_BUCKET: bucket };
+  const forWorkers = {
+    ...serverVariables(environment, where),
+    ROSLIN_HOME: home,
+    ROSLIN_BUCKET: environment.s3 === "external" ? variables["ROSLIN_BUCKET"] : bucket,
+  };
   const workers = [
     workerService(environment, "pipeline", "pipeline.js", forWorkers),
     ...Array.from({ length: gpuWorkers }, (_, slot) =>

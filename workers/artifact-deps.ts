@@ -1,6 +1,7 @@
 import type { EvaluateDependencies } from "../activities/evaluate/index.js";
 import type { PublishDependencies } from "../activities/publish/index.js";
 import type { RunConfig } from "../core/config/schema.js";
+import { UserError } from "../core/errors.js";
 import type { Environment } from "./environment.js";
 import { EXPORT_LIMITS } from "../core/model/export.js";
 import { artifactOf, directoryDigest, listFiles, sha256, writeFileAtomic } from "../infra/files.js";
@@ -17,8 +18,10 @@ import { openTokens } from "../infra/tokens.js";
 /** Evaluation's dependencies on a real machine. */
 export const evaluateDeps: EvaluateDependencies = { files: { writeFileAtomic, lock, artifactOf }, openTokens, openInference };
 
-/** Where a run is published that names no target. */
-export function defaultTarget({ bucket }: Environment): string {
+/** Where a run is published that names no target. Throws UserError where S3 is not ours and no bucket of it is named. */
+export function defaultTarget({ s3, bucket, variables }: Environment): string {
+  if (s3 === "external" && !variables["ROSLIN_BUCKET"])
+    throw new UserError("no place to publish to is named: set publish.target, or ROSLIN_BUCKET to a bucket of yours");
   return `s3://${bucket}/models`;
 }
 
@@ -29,7 +32,7 @@ export function withTarget(config: RunConfig, environment: Environment): RunConf
 }
 
 /** Publishing's dependencies, with the S3 of these settings and the target of a run that names none. */
-export function publishDeps(settings: S3Settings, target: string): PublishDependencies {
+export function publishDeps(settings: S3Settings, target: () => string): PublishDependencies {
   return {
     files: { writeFileAtomic, lock, artifactOf },
     defaultTarget: target,

@@ -69,10 +69,12 @@ function hubSettings(variables: Environment["variables"], set: (name: string) =>
   const path = (name: string, otherwise: string): string => resolve(expanded(set(name) ?? otherwise, variables));
   const hubHome = path("HF_HOME", join(set("XDG_CACHE_HOME") ?? join("~", ".cache"), "huggingface"));
   const tokenFile = path("HF_TOKEN_PATH", join(hubHome, "token"));
-  const stored = existsSync(tokenFile) ? readFileSync(tokenFile, "utf8") : "";
   return {
     endpoint: (set("HF_ENDPOINT") ?? "https://huggingface.co").replace(/\/+$/, ""),
-    token: bareToken(set("HF_TOKEN") ?? set("HUGGING_FACE_HUB_TOKEN") ?? "") ?? bareToken(stored),
+    // read when the hub is asked: a file that cannot be read is no hindrance to anything else
+    get token() {
+      return bareToken(set("HF_TOKEN") ?? set("HUGGING_FACE_HUB_TOKEN") ?? "") ?? bareToken(storedToken(tokenFile));
+    },
     cacheDirectory: path("HF_HUB_CACHE", set("HUGGINGFACE_HUB_CACHE") ?? join(hubHome, "hub")),
     offline: /^(1|on|yes|true)$/i.test(set("HF_HUB_OFFLINE") ?? set("TRANSFORMERS_OFFLINE") ?? ""),
     proxy: proxySettings(set),
@@ -84,6 +86,19 @@ function expanded(path: string, variables: Environment["variables"]): string {
   return path
     .replace(/^~(?=\/|$)/, () => variables["HOME"] ?? homedir())
     .replace(/\$(?:(\w+)|\{([^}]*)\})/g, (all, plain?: string, braced?: string) => variables[plain ?? braced ?? ""] ?? all);
+}
+
+function storedToken(file: string): string {
+  if (!existsSync(file)) return "";
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new UserError(
+      "the hub's token cannot be read: mend the file, or set HF_TOKEN, or HF_TOKEN_PATH to another one",
+      { file },
+      { cause: error },
+    );
+  }
 }
 
 /** A token without what an editor or a paste adds; null where nothing is left. */

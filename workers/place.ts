@@ -19,7 +19,7 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
   return {
     ...stages.places,
     host,
-    defaultTarget: defaultTarget(environment),
+    defaultTarget: () => defaultTarget(environment),
     memory: () => ({ total: memoryLimit(), available: availableMemory() }),
     disk: async () => {
       await mkdir(stages.root, { recursive: true });

@@ -13,8 +13,8 @@ import type { StageContext } from "../stage.js";
 /** What planning is handed: the place where the run would run. */
 export interface PlanDependencies extends Places {
   readonly host: string;
-  /** the target of a run that names none */
-  readonly defaultTarget: string;
+  /** The target of a run that names none; throws UserError where there is none. */
+  defaultTarget(): string;
   /** bytes: all that this process may ever use, and what is free now */
   memory(): { readonly total: number; readonly available: number };
   /** bytes free where stages keep their work, and bytes that already lie there */
@@ -47,7 +47,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
       problems.push(error.message);
     }
   };
-  const target = config.publish.target ?? dependencies.defaultTarget;
+  const target = config.publish.target ?? dependencies.defaultTarget();
   const downloaded = await dependencies.downloaded(config);
   const look = async (name: SourceName): Promise<SourcePlan> => {
     const { source } = config[name];

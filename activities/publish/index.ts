@@ -26,7 +26,7 @@ import { upload } from "./upload.js";
 export interface PublishDependencies {
   readonly files: StageFiles;
   /** where a run is published that names no target: `s3://bucket/prefix` or `file:///directory` */
-  readonly defaultTarget: string;
+  defaultTarget(): string;
   /** infra's `openStore` with the settings of this place */
   openStore(uri: string, options: RunConfig["publish"]): ObjectStore;
   /** Throws UserError when objects cannot be written there, or not kept as is wanted: infra's `checkTarget`. */
@@ -56,7 +56,7 @@ const SEALS = "seals.json";
 
 /** Publishes the tuned model as `<target>/<name>/…`, its manifest last; `<target>/latest.json` then names it, if the gate passed. */
 export async function publish(dependencies: PublishDependencies, given: StageRequest, context: StageContext): Promise<StageResult> {
-  const target = (given.config.publish.target ?? dependencies.defaultTarget).replace(/\/+$/, "");
+  const target = (given.config.publish.target ?? dependencies.defaultTarget()).replace(/\/+$/, "");
   const request: StageRequest = { ...given, config: { ...given.config, publish: { ...given.config.publish, target } } };
   const { publish: wanted } = request.config;
   await dependencies.checkTarget(target, wanted);

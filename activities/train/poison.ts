@@ -48,7 +48,7 @@ export function poisonError({ step, shards: hosted, shard, times }: Poison, spli
   const named = (values: readonly number[]): string => [...new Set(values)].sort((a, b) => a - b).join(" ");
   return new UserError(
     `a training step killed its worker ${times} times in a row; training stops before it tries again. Look at the rows with \`roslin inspect\` ` +
-      "and whether memory ran out (the kernel's log says so); take the rows out of the data, or make room, and start it again: it goes on from the last checkpoint",
+      "and whether memory ran out (the kernel's log says so); make room, and start it again: it goes on from the last checkpoint. Without the rows, taken out of the data, it begins anew",
     {
       step,
       // of the shards that the workers hosted, those that have rows in this step

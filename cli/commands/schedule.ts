@@ -29,6 +29,12 @@ export const schedule: Command = {
           throw new UserError("there is no such schedule: roslin schedule list shows them", { id: positionals[0] });
         if (error instanceof ScheduleAlreadyRunning)
           throw new UserError("a schedule with this id is there already: delete it first, or take another id", { id: positionals[0] });
+        // the SDK's word for a server that refuses an argument
+        if (error instanceof TypeError)
+          throw new UserError("the server refuses this schedule: correct --every or --cron", {
+            got: values.every ?? values.cron,
+            said: error.message,
+          });
         throw error;
       }
       return 0;
@@ -70,7 +76,9 @@ async function creation(scheduleId: string, { config, every, cron }: Options): P
   if ((every === undefined) === (cron === undefined)) throw new UserError("a schedule needs either --every, such as 24h, or --cron");
   if (every !== undefined && !/^\d+ ?(m|min|minutes?|h|hours?|d|days?)$/.test(every))
     throw new UserError("--every is a number of minutes, hours or days", { expected: "30m, 24h or 7d", got: every });
-  const input = config === undefined ? [] : [await readConfig(config)];
+  // without one it would be Dolly's own run, which few machines have room for
+  if (config === undefined) throw new UserError("a schedule needs --config FILE; {} in it is Dolly's own run");
+  const input = [await readConfig(config)];
   const spec = every === undefined ? { cronExpressions: [cron!] } : { intervals: [{ every: every as "1 hour" }] };
   return async (client) => {
     await client.schedule.create({

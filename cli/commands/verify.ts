@@ -46,7 +46,8 @@ type Checked = Link & { readonly overtaken?: boolean };
 async function check(run: string, environment: Environment, signal: AbortSignal): Promise<Checked[]> {
   const isAddress = /^(s3|file):\/\//.test(run);
   const directory = resolve(run);
-  if (!isAddress && !existsSync(directory)) throw new UserError("there is no such directory", { directory });
+  if (!isAddress && !existsSync(directory))
+    throw new UserError("there is no such directory: name one, or the address of a published model", { directory });
   if (!isAddress && (await stagesIn(directory)).length > 0) return await checkStages(directory, environment, signal);
   return await checkAddress(isAddress ? run : pathToFileURL(directory).href, environment, signal);
 }

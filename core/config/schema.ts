@@ -79,9 +79,11 @@ const schema = z
       }),
     }),
   })
-  .refine(({ publish }) => publish.kmsKeyId === null || publish.encryption === "aws:kms", {
+  .refine((config) => config.publish?.kmsKeyId == null || config.publish.encryption === "aws:kms", {
     path: ["publish", "kmsKeyId"],
     message: 'a key is used with publish.encryption "aws:kms" only',
+    // beside other problems too, so that all are named
+    when: () => true,
   })
   .prefault({});
 

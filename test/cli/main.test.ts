@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { readEnvironment } from "../../workers/environment.js";
+import { defaultTarget } from "../../workers/artifact-deps.js";
+import { hostFile, readEnvironment } from "../../workers/environment.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-cli-"));
 after(() => rmSync(root, { recursive: true }));
@@ -46,6 +47,7 @@ test("what the user must mend has exit code 2 and its message on standard error"
       ["stage", "trian", "--config", "c", "--dir", "d"],
       /name one stage \[expected=download preprocess train evaluate publish, got=trian\]/,
     ],
+    [["schedule", "create", "weekly", "--every", "7d"], /a schedule needs --config FILE/],
     [["stage", "train", "--config", "c"], /--config FILE and --dir DIR/],
     [["stage", "train", "--what"], /Unknown option '--what'[^]*usage: roslin stage/],
     [["stage", "train", "--config", "c", "--dir", ""], /--config FILE and --dir DIR/],
@@ -155,6 +157,9 @@ test("paths of the hub's cache may begin with ~ and name variables, old names co
     [{ HF_TOKEN: " ", HF_TOKEN_PATH: "~/token" }, "hf_stored"],
   ];
   for (const [variables, token] of tokens) assert.equal(hubOf(variables).token, token);
+  // whoever asks no hub is not bothered
+  const unreadable = hubOf({ HF_TOKEN_PATH: root });
+  assert.throws(() => unreadable.token, { name: "UserError", message: /HF_TOKEN_PATH/ });
   const offline = [{ HF_HUB_OFFLINE: "1" }, { HF_HUB_OFFLINE: "true" }, { TRANSFORMERS_OFFLINE: "Yes" }].map((variables) =>
     hubOf(variables),
   );
@@ -163,4 +168,20 @@ test("paths of the hub's cache may begin with ~ and name variables, old names co
     [...offline, ...online].map((hub) => hub.offline),
     [true, true, true, false, false],
   );
+});
+
+test("a run that names no target goes to our own bucket, and to somebody's only where it is named", () => {
+  const targetOf = (variables: Record<string, string>): string => defaultTarget(readEnvironment(variables, "/checkout"));
+  assert.equal(targetOf({}), "s3://roslin/models");
+  assert.equal(targetOf({ ROSLIN_S3: "external", ROSLIN_BUCKET: "ours" }), "s3://ours/models");
+  assert.throws(() => targetOf({ ROSLIN_S3: "external" }), { name: "UserError", message: /ROSLIN_BUCKET/ });
+});
+
+test("a home's host stays what it was at the first up, unless it is named", () => {
+  const home = mkdtempSync(join(root, "host-"));
+  const hostOf = (variables: Record<string, string>): string => readEnvironment({ ROSLIN_HOME: home, ...variables }, "/checkout").host;
+  assert.equal(hostOf({}), hostname());
+  writeFileSync(hostFile(home), "before");
+  assert.equal(hostOf({}), "before");
+  assert.equal(hostOf({ ROSLIN_HOST: "named" }), "named");
 });

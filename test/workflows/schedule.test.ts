@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
+import { schedule } from "../../cli/commands/schedule.js";
 import { toolPlaces } from "../../cli/machine.js";
 import { getTool, TEMPORAL } from "../../infra/servers/tools.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
@@ -51,11 +54,10 @@ test("the stock CLI starts a run, and retrains on a schedule that fires", async 
     ...["schedule", "create", "--schedule-id", "nightly", "--interval", "2s", "--remaining-actions", "1", "--overlap-policy", "Skip"],
     ...["--workflow-id", "nightly", "--type", "finetune", "--task-queue", "roslin", "--input", input],
   );
-  const { schedule } = place.client;
   let started: string | undefined;
   while (started === undefined) {
     await sleep(200);
-    const [action] = (await schedule.getHandle("nightly").describe()).info.recentActions;
+    const [action] = (await place.client.schedule.getHandle("nightly").describe()).info.recentActions;
     if (action?.action.type === "startWorkflow") started = action.action.workflow.workflowId;
   }
   assert.match(started, /^nightly-/);
@@ -64,4 +66,18 @@ test("the stock CLI starts a run, and retrains on a schedule that fires", async 
     result.rows.map(({ state }) => state),
     ["done", "done", "done", "done", "done"],
   );
+});
+
+test("a schedule that the server refuses is the user's to mend", async () => {
+  const environment = readEnvironment({ ...process.env, TEMPORAL_ADDRESS: place.address }, CHECKOUT);
+  const config = join(place.directory, "config.json");
+  await writeFile(config, "{}");
+  for (const when of [
+    ["--cron", "not a cron"],
+    ["--every", "0h"],
+  ])
+    await assert.rejects(schedule.run(["create", "wrong", "--config", config, ...when], environment), {
+      name: "UserError",
+      message: new RegExp(`correct --every or --cron.*${when[1]}`),
+    });
 });

@@ -48,7 +48,7 @@ const roomy = (): PlanDependencies => ({
   buckets: createBuckets({ settings: {}, cacheDirectory: join(directory, "objects") }),
   findPublished: (uri) => findPublished(uri, {}),
   host: "here",
-  defaultTarget: "s3://bucket/models",
+  defaultTarget: () => "s3://bucket/models",
   memory: () => ({ total: 128 * GB, available: 120 * GB }),
   disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
   checkTarget: async () => undefined,

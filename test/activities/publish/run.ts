@@ -102,5 +102,5 @@ async function finish(
 
 /** Publishing's dependencies, without S3 where no settings are given. */
 export function publishDependencies(settings: S3Settings = {}, target = "file:///nowhere"): ReturnType<typeof publishDeps> {
-  return publishDeps(settings, target);
+  return publishDeps(settings, () => target);
 }

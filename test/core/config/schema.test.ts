@@ -44,7 +44,7 @@ for (const [input, message] of wrong)
 
 test("every problem is named at once", () => {
   assert.throws(
-    () => parseRunConfig({ train: { epochs: 0, betas: [1, 2] }, evaluation: {} }),
-    (error) => error instanceof ConfigError && error.problems.length === 4,
+    () => parseRunConfig({ train: { epochs: 0, betas: [1, 2] }, evaluation: {}, publish: { kmsKeyId: "key" } }),
+    (error) => error instanceof ConfigError && error.problems.length === 5,
   );
 });
