@@ -1,14 +1,16 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { CorruptError, ForbiddenError } from "../../core/errors.js";
-import { CARD, MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
+import { CARD, MANIFEST, manifestText, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import type { PublishDependencies } from "./index.js";
 
 /**
- * The manifest to publish: of a training that came to the same before, elsewhere or in a lost directory, the published one with
- * its card, for models that were tuned from it name that manifest's digest. Only the cards differ, in what befell the runs.
- * Both then lie in the stage's directory, and what else is missing there is sent again under them.
+ * The manifest to publish, and the bytes of a card that was sent for it: of runs that came to the same, here or elsewhere, at
+ * once or one after the other, all publish the first one's card, and so one manifest, for `latest.json` and models that were
+ * tuned from it name its digest. Only the cards differ, in what befell the runs. Both then lie in the stage's directory, and
+ * what else is missing is sent again under them.
  */
 export async function adopt(
   { files, readAll, sha256 }: Pick<PublishDependencies, "files" | "readAll" | "sha256">,
@@ -16,7 +18,7 @@ export async function adopt(
   made: Manifest,
   directory: string,
   say: (note: string) => void,
-): Promise<Manifest> {
+): Promise<{ readonly manifest: Manifest; readonly claimed: number }> {
   // without the right to list, S3 calls a missing object forbidden
   const read = (name: string): Promise<Uint8Array | null> =>
     readAll(store, `${made.name}/${name}`).catch((error: unknown) => {
@@ -25,21 +27,29 @@ export async function adopt(
     });
   const bytes = await read(MANIFEST);
   const there = bytes === null ? null : parsed(bytes, `${store.uri}/${made.name}/${MANIFEST}`);
-  if (there === null || !isDeepStrictEqual(withoutCard(there), withoutCard(made))) return made;
-  const digest = cardDigest(there);
-  if (digest !== cardDigest(made)) {
-    const card = await read(CARD);
-    if (card === null || sha256(card) !== digest) {
-      say(
-        `the card of ${made.name} is gone or damaged, so that it gets this run's, and another manifest: what was tuned from it before no longer verifies`,
-      );
-      return made;
-    }
-    say(`${made.name} is published already: it keeps its card, which tells of the run that came first`);
-    await files.writeFileAtomic(join(directory, CARD), card);
+  if (there === null) {
+    // no manifest names a card yet: the first one to lie there is everybody's, for others may be about to publish the same
+    const own = await readFile(join(directory, CARD));
+    if (await store.create(`${made.name}/${CARD}`, own)) return { manifest: made, claimed: own.length };
+  } else if (!isDeepStrictEqual(withoutCard(there), withoutCard(made))) return { manifest: made, claimed: 0 };
+  else if (cardDigest(there) === cardDigest(made)) {
+    await files.writeFileAtomic(join(directory, MANIFEST), bytes!);
+    return { manifest: there, claimed: 0 };
   }
-  await files.writeFileAtomic(join(directory, MANIFEST), bytes!);
-  return there;
+  const card = await read(CARD);
+  if (card === null || (there !== null && sha256(card) !== cardDigest(there))) {
+    say(
+      `the card of ${made.name} is gone or damaged, so that it gets this run's, and another manifest: what was tuned from it before no longer verifies`,
+    );
+    return { manifest: made, claimed: 0 };
+  }
+  // after a kill it may be this run's own
+  if (sha256(card) !== cardDigest(made))
+    say(`${made.name} is published already, or at this moment: it keeps its card, which tells of the run that came first`);
+  const manifest = there ?? withCard(made, { sha256: sha256(card), bytes: card.length });
+  await files.writeFileAtomic(join(directory, CARD), card);
+  await files.writeFileAtomic(join(directory, MANIFEST), there === null ? manifestText(manifest) : bytes!);
+  return { manifest, claimed: 0 };
 }
 
 /** Null: it is damaged, so that it says nothing that could stand. */
@@ -50,6 +60,10 @@ function parsed(bytes: Uint8Array, where: string): Manifest | null {
     if (error instanceof CorruptError) return null;
     throw error;
   }
+}
+
+function withCard(manifest: Manifest, card: { readonly sha256: string; readonly bytes: number }): Manifest {
+  return { ...manifest, files: manifest.files.map((file) => (file.name === CARD ? { ...file, ...card } : file)) };
 }
 
 function withoutCard(manifest: Manifest): Manifest {

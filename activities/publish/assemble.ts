@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ChangedInputError } from "../../core/errors.js";
-import { CARD, MANIFEST, nameDigits, REPORT, type Manifest } from "../../core/format/manifest.js";
+import { CARD, MANIFEST, manifestText, nameDigits, REPORT, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
 import { parameterCount } from "../../core/model/names.js";
 import { outputNamed, type Artifact, type Origin, type StageResult } from "../../core/stage.js";
@@ -89,7 +89,7 @@ export async function assemble(
     tuned: tuned.map(({ name, sha256 }) => ({ name, sha256 })),
     amended: extra === null ? [] : ["config.json"],
   };
-  await dependencies.files.writeFileAtomic(join(directory, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
+  await dependencies.files.writeFileAtomic(join(directory, MANIFEST), manifestText(manifest));
   return { manifest, paths, digests, evaluation };
 }
 

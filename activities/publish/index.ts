@@ -72,7 +72,7 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
       (done: number) =>
       (note: string): void =>
         context.progress({ stage: "publish", done, total: done, unit: "bytes", note, lasting: true });
-    const manifest = await adopt(dependencies, store, made, directory, sayAt(0));
+    const { manifest, claimed } = await adopt(dependencies, store, made, directory, sayAt(0));
     const { sent, bytes } = await upload(dependencies, store, { ...assembly, manifest }, directory, context);
     const names = [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => `${manifest.name}/${name}`);
     await dependencies.files.writeFileAtomic(join(directory, SEALS), JSON.stringify(await sealsOf(store, names)));
@@ -89,7 +89,7 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
       gate: evaluation.gate,
       objects: manifest.files.length + 1,
       bytes,
-      bytesSent: sent,
+      bytesSent: claimed + sent,
     };
     return { outputs: outputsOf(target, manifest, dependencies), metrics };
   });

@@ -68,6 +68,11 @@ export function parseManifest(text: string, where: string): Manifest {
   return manifest;
 }
 
+/** A manifest as it is published: equal ones are the same bytes. */
+export function manifestText(manifest: Manifest): string {
+  return `${JSON.stringify(manifest, null, 1)}\n`;
+}
+
 /** A link of the chain, and what is wrong with it; null: nothing. */
 export interface Link {
   readonly link: string;

@@ -10,6 +10,7 @@ import {
   type GetObjectCommandOutput,
 } from "@aws-sdk/client-s3";
 import { UserError } from "../../core/errors.js";
+import { sha256 } from "../files.js";
 import { checksumOf, planParts } from "./file-digest.js";
 import { headerOf, s3Error, statusOf, type Call } from "./s3-errors.js";
 import { abortStrays, dropJournal } from "./s3-journal.js";
@@ -149,7 +150,11 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
   /** Writes under a condition; false when it didn't hold. */
   const writeIf = async (key: string, bytes: Uint8Array, condition: { IfNoneMatch: string } | { IfMatch: string }): Promise<boolean> => {
     const nonce = randomUUID();
-    const command = new PutObjectCommand({ ...at(key), ...headersOf(options), ...condition, Body: bytes, Metadata: { [NONCE]: nonce } });
+    const hex = sha256(bytes);
+    // with all that `isThere` looks for: who uploads the same bytes later sends nothing
+    const Metadata = { sha256: hex, ...keptAs(options), [NONCE]: nonce };
+    const ChecksumSHA256 = Buffer.from(hex, "hex").toString("base64");
+    const command = new PutObjectCommand({ ...at(key), ...headersOf(options), ...condition, Body: bytes, ChecksumSHA256, Metadata });
     try {
       await client.send(command);
       return true;

@@ -208,6 +208,50 @@ test("a second training that came to the same leaves what is published as it is,
   for (const { name, sha256: digest } of first.outputs.slice(1)) assert.equal(sha256((await read(name))!), digest, name);
 });
 
+test("a card without a manifest stays: a kill may have come between, and another training may be about to publish the same", async () => {
+  const target = "s3://roslin/between";
+  const store = openStore(target, server.settings);
+  const dependencies = publishDependencies(server.settings);
+  const first = await publish(dependencies, await finishedRun(newRoot(), target), context());
+  const manifest = `${String(first.metrics["version"])}/manifest.json`;
+  const before = await readAll(store, manifest);
+  for (const left of [null, Buffer.from("damaged")]) {
+    await (left === null ? store.delete(manifest) : store.write(manifest, left));
+    assert.deepEqual((await publish(dependencies, await twin(target), context())).outputs, first.outputs);
+    assert.deepEqual(await readAll(store, manifest), before);
+  }
+});
+
+test("trainings that came to the same, and publish it for the first time at once, publish one card and one manifest", async () => {
+  for (const [target, settings] of [
+    ["s3://roslin/at-once", server.settings],
+    [pathToFileURL(join(newRoot(), "target")).href, {}],
+  ] as const) {
+    const real = publishDependencies(settings);
+    // nobody goes on before both have seen that no manifest is there
+    let seen = 0;
+    let go = (): void => undefined;
+    const both = new Promise<void>((resolve) => (go = resolve));
+    const dependencies: typeof real = {
+      ...real,
+      async readAll(store, key) {
+        const bytes = await real.readAll(store, key);
+        if (key.endsWith("/manifest.json")) {
+          if (++seen === 2) go();
+          await both;
+        }
+        return bytes;
+      },
+    };
+    const requests = [await finishedRun(newRoot(), target), await twin(target)];
+    const [one, other] = await Promise.all(requests.map((request) => publish(dependencies, request, context())));
+    assert.deepEqual(one!.outputs, other!.outputs);
+    assert.deepEqual([one!.metrics["latest"], other!.metrics["latest"]], [true, true]);
+    const { manifest, store } = await openPublished(target, settings);
+    for (const { name, sha256: digest } of manifest.files) assert.equal(sha256((await readAll(store, name))!), digest, name);
+  }
+});
+
 test("a card that is lost is the one thing that gives a published model another manifest, which is whole, and said", async () => {
   const target = "s3://roslin/lost-card";
   const store = openStore(target, server.settings);

@@ -119,6 +119,9 @@ export function storeConformance(name: string, open: () => Promise<ObjectStore>)
         assert.deepEqual(await put(other), { sent: true, heard: content.length });
         assert.equal(sha256((await readAll(store, "big/file.bin"))!), sha256(other));
         assert.deepEqual(await put(Buffer.alloc(0)), { sent: true, heard: 0 });
+        await store.delete("big/file.bin");
+        await store.create("big/file.bin", content);
+        assert.deepEqual(await put(content), { sent: false, heard: content.length });
       } finally {
         await rm(directory, { recursive: true });
       }

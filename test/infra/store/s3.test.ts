@@ -11,6 +11,7 @@ import { UserError } from "../../../core/errors.js";
 import { sha256, sha256File } from "../../../infra/files.js";
 import { openStore } from "../../../infra/store/open.js";
 import { digestFile, planParts } from "../../../infra/store/file-digest.js";
+import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
 import { s3SettingsOf, type S3Settings } from "../../../infra/store/s3.js";
 import type { ObjectStore } from "../../../infra/store/store.js";
 import { storeConformance } from "./conformance.js";
@@ -31,6 +32,8 @@ after(async () => {
 const newStore = (): ObjectStore => openStore(`s3://roslin/test-${count++}`, settings);
 
 storeConformance("S3", () => Promise.resolve(newStore()));
+const kept = { ...BUCKET_DECIDES, storageClass: "STANDARD_IA", tags: { flock: "roslin" } } as const;
+storeConformance("S3, as it is told to keep objects,", () => Promise.resolve(openStore(`s3://roslin/test-${count++}`, settings, kept)));
 
 test("parts cover a file, and are never more than S3 takes", () => {
   const MIB = 1 << 20;
