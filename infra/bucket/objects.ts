@@ -1,9 +1,9 @@
-import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, type S3Client } from "@aws-sdk/client-s3";
+import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { messageOf, UserError } from "../../core/errors.js";
 import { isOfDisk, PassingError, type Timing } from "../remote/retries.js";
 import type { ByteRange } from "../remote/web.js";
 import { s3Error, statusOf } from "../store/s3-errors.js";
-import { s3Client, type S3Settings } from "../store/s3.js";
+import { clientOf, type S3Settings } from "../store/s3.js";
 
 /** Objects of a bucket as a download reads them: listed with their versions, and read in ranges of one version. */
 export interface ObjectAccess {
@@ -26,15 +26,6 @@ export interface ObjectDigest {
   readonly hex: string;
 }
 
-const clients = new Map<string, S3Client>();
-
-function clientOf({ settings }: ObjectAccess): S3Client {
-  const name = JSON.stringify(settings);
-  let client = clients.get(name);
-  if (client === undefined) clients.set(name, (client = s3Client(settings)));
-  return client;
-}
-
 const bare = (etag: string | undefined): string => (etag ?? "").replaceAll('"', "");
 
 function worded(access: ObjectAccess, error: unknown, doing: string, key?: string): Error {
@@ -47,7 +38,7 @@ export async function listObjects(access: ObjectAccess, prefix: string): Promise
   const found: ListedObject[] = [];
   let token: string | undefined;
   do {
-    const page = await clientOf(access)
+    const page = await clientOf(access.settings, access.bucket)
       .send(
         new ListObjectsV2Command({ Bucket: access.bucket, Prefix: prefix, ...(token === undefined ? {} : { ContinuationToken: token }) }),
       )
@@ -66,7 +57,10 @@ export async function listObjects(access: ObjectAccess, prefix: string): Promise
 
 /** The digest that can be told of an object's bytes: the sha256 that Roslin or the server keeps beside it, else the MD5 that an ETag is; null: none. */
 export async function digestOfObject(access: ObjectAccess, key: string): Promise<ObjectDigest | null> {
-  const { Metadata, ETag, ChecksumSHA256, ChecksumType, ServerSideEncryption, SSECustomerAlgorithm } = await clientOf(access)
+  const { Metadata, ETag, ChecksumSHA256, ChecksumType, ServerSideEncryption, SSECustomerAlgorithm } = await clientOf(
+    access.settings,
+    access.bucket,
+  )
     .send(new HeadObjectCommand({ Bucket: access.bucket, Key: key, ChecksumMode: "ENABLED" }))
     .catch((error: unknown) => {
       throw worded(access, error, "looking at a source", key);
@@ -89,7 +83,9 @@ export async function readObject(
   const Range = range === null ? {} : { Range: `bytes=${range.start}-${range.end - 1}` };
   const IfMatch = etag === null ? {} : { IfMatch: `"${etag}"` };
   try {
-    const { Body } = await clientOf(access).send(new GetObjectCommand({ Bucket: access.bucket, Key: key, ...Range, ...IfMatch }));
+    const { Body } = await clientOf(access.settings, access.bucket).send(
+      new GetObjectCommand({ Bucket: access.bucket, Key: key, ...Range, ...IfMatch }),
+    );
     for await (const chunk of Body as AsyncIterable<Uint8Array>) await consume(chunk);
   } catch (error) {
     if (error instanceof UserError || isOfDisk(error)) throw error;

@@ -7,7 +7,7 @@ import { openStore, parseS3 } from "./open.js";
 import { s3Error, statusOf, type Call } from "./s3-errors.js";
 import { setLifecycle } from "./s3-lifecycle.js";
 import { apart, BUCKET_DECIDES, headersOf, type ObjectOptions } from "./s3-options.js";
-import { s3Client, type S3Settings } from "./s3.js";
+import { clientOf, type S3Settings } from "./s3.js";
 import { readAll, type ObjectStore } from "./store.js";
 
 /**
@@ -94,10 +94,10 @@ async function judge(store: ObjectStore, uri: string, settings: S3Settings, opti
   if (!uri.startsWith("file:")) await checkDigests(uri, settings, options);
 }
 
-/** A client, and the probe as its calls name it; `failed` words what they throw. */
+/** The bucket's client, and the probe as its calls name it; `failed` words what they throw. */
 function probeIn(uri: string, settings: S3Settings) {
-  const client = s3Client(settings);
   const { bucket: Bucket, prefix } = parseS3(uri);
+  const client = clientOf(settings, Bucket);
   const object = { Bucket, Key: prefix === "" ? PROBE : `${prefix}/${PROBE}` };
   const failed = (call: Call, error: unknown): never => {
     throw s3Error(error, call, { bucket: Bucket, endpoint: settings.endpoint ?? "amazonaws.com" }, object.Key);
@@ -115,8 +115,6 @@ async function checkDigests(uri: string, settings: S3Settings, options = BUCKET_
     // 403: the signature covers the digest, and some servers say that it is wrong
     if ([400, 403].includes(statusOf(error) ?? 0)) return;
     failed({ doing: "writing an object with a wrong digest", right: "s3:PutObject" }, error);
-  } finally {
-    client.destroy();
   }
   throw new UserError(
     "a server takes bytes that do not have the SHA-256 which was sent along: what breaks on the way would be published; update the server, or publish to another",
@@ -127,22 +125,18 @@ async function checkDigests(uri: string, settings: S3Settings, options = BUCKET_
 /** Some servers take what they don't know and leave it out. */
 async function checkKept(uri: string, settings: S3Settings, { encryption, storageClass, tags }: ObjectOptions): Promise<void> {
   const { client, object, failed } = probeIn(uri, settings);
-  try {
-    const { ServerSideEncryption = null, StorageClass = "STANDARD" } = await client
-      .send(new HeadObjectCommand(object))
-      .catch((error: unknown) => failed({ doing: "looking at an object", right: "s3:GetObject" }, error));
-    const ignored = (field: string, expected: string, got: string): UserError =>
-      new UserError(`the server ignores publish.${field}`, { expected, got });
-    if (encryption !== null && ServerSideEncryption !== encryption)
-      throw ignored("encryption", encryption, ServerSideEncryption ?? "no encryption");
-    if (storageClass !== null && StorageClass !== storageClass) throw ignored("storageClass", storageClass, StorageClass);
-    if (Object.keys(tags).length === 0) return;
-    // whoever may tag but not read tags tags all the same
-    const kept = await client.send(new GetObjectTaggingCommand(object)).catch(() => null);
-    const text = (set: Readonly<Record<string, string>>): string => JSON.stringify(Object.entries(set).sort());
-    const got = Object.fromEntries((kept?.TagSet ?? []).map(({ Key, Value }) => [Key!, Value!]));
-    if (kept !== null && text(got) !== text(tags)) throw ignored("tags", text(tags), text(got));
-  } finally {
-    client.destroy();
-  }
+  const { ServerSideEncryption = null, StorageClass = "STANDARD" } = await client
+    .send(new HeadObjectCommand(object))
+    .catch((error: unknown) => failed({ doing: "looking at an object", right: "s3:GetObject" }, error));
+  const ignored = (field: string, expected: string, got: string): UserError =>
+    new UserError(`the server ignores publish.${field}`, { expected, got });
+  if (encryption !== null && ServerSideEncryption !== encryption)
+    throw ignored("encryption", encryption, ServerSideEncryption ?? "no encryption");
+  if (storageClass !== null && StorageClass !== storageClass) throw ignored("storageClass", storageClass, StorageClass);
+  if (Object.keys(tags).length === 0) return;
+  // whoever may tag but not read tags tags all the same
+  const kept = await client.send(new GetObjectTaggingCommand(object)).catch(() => null);
+  const text = (set: Readonly<Record<string, string>>): string => JSON.stringify(Object.entries(set).sort());
+  const got = Object.fromEntries((kept?.TagSet ?? []).map(({ Key, Value }) => [Key!, Value!]));
+  if (kept !== null && text(got) !== text(tags)) throw ignored("tags", text(tags), text(got));
 }

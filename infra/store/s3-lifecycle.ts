@@ -4,7 +4,7 @@ import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { parseS3 } from "./open.js";
 import { s3Error, statusOf } from "./s3-errors.js";
-import { s3Client, type S3Settings } from "./s3.js";
+import { clientOf, type S3Settings } from "./s3.js";
 
 /**
  * Gives the bucket a lifecycle rule for everything below a target, beside the rules that it has; nothing is sent when it is
@@ -17,34 +17,30 @@ export async function setLifecycle(uri: string, settings: S3Settings, lifecycle:
       "publish.lifecycle.expireAfterDays at a bucket's root would remove everything in the bucket, whoever put it there: publish below a prefix",
       { expected: `s3://${Bucket}/prefix`, got: uri },
     );
-  const client = s3Client(settings);
+  const client = clientOf(settings, Bucket);
   const where = { bucket: Bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
   const rule = ruleOf(prefix, lifecycle);
-  try {
-    const before = await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket })).then(
-      ({ Rules = [], TransitionDefaultMinimumObjectSize: least }) => ({ Rules, least }),
-      (error: Error) => {
-        if (error.name === "NoSuchLifecycleConfiguration") return { Rules: [], least: undefined };
-        throw s3Error(error, { doing: "reading the bucket's lifecycle", right: "s3:GetLifecycleConfiguration" }, where);
-      },
-    );
-    if (before.Rules.some((each) => isDeepStrictEqual(each, rule))) return;
-    const Rules = [...before.Rules.filter(({ ID }) => ID !== rule.ID).map(filtered), rule];
-    // what is left out goes back to S3's default
-    const kept = before.least === undefined ? {} : { TransitionDefaultMinimumObjectSize: before.least };
-    const command = new PutBucketLifecycleConfigurationCommand({ Bucket, ...kept, LifecycleConfiguration: { Rules } });
-    await client.send(command).catch((error: unknown) => {
-      if ([400, 405, 501].includes(statusOf(error) ?? 0))
-        throw new UserError(
-          "this S3 server does not take the lifecycle rule that publish.lifecycle asks for: remove it, and clear old uploads by the server's own means",
-          where,
-          { cause: error },
-        );
-      throw s3Error(error, { doing: "setting the bucket's lifecycle", right: "s3:PutLifecycleConfiguration" }, where);
-    });
-  } finally {
-    client.destroy();
-  }
+  const before = await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket })).then(
+    ({ Rules = [], TransitionDefaultMinimumObjectSize: least }) => ({ Rules, least }),
+    (error: Error) => {
+      if (error.name === "NoSuchLifecycleConfiguration") return { Rules: [], least: undefined };
+      throw s3Error(error, { doing: "reading the bucket's lifecycle", right: "s3:GetLifecycleConfiguration" }, where);
+    },
+  );
+  if (before.Rules.some((each) => isDeepStrictEqual(each, rule))) return;
+  const Rules = [...before.Rules.filter(({ ID }) => ID !== rule.ID).map(filtered), rule];
+  // what is left out goes back to S3's default
+  const kept = before.least === undefined ? {} : { TransitionDefaultMinimumObjectSize: before.least };
+  const command = new PutBucketLifecycleConfigurationCommand({ Bucket, ...kept, LifecycleConfiguration: { Rules } });
+  await client.send(command).catch((error: unknown) => {
+    if ([400, 405, 501].includes(statusOf(error) ?? 0))
+      throw new UserError(
+        "this S3 server does not take the lifecycle rule that publish.lifecycle asks for: remove it, and clear old uploads by the server's own means",
+        where,
+        { cause: error },
+      );
+    throw s3Error(error, { doing: "setting the bucket's lifecycle", right: "s3:PutLifecycleConfiguration" }, where);
+  });
 }
 
 /** The same rule with its prefix in a filter: S3 refuses those of the old form beside those of the new. */

@@ -100,6 +100,19 @@ export function s3Client(settings: S3Settings): S3Client {
   return client;
 }
 
+const clients = new Map<string, S3Client>();
+
+/**
+ * The client for one bucket, whose region it has learnt, that everybody with these settings uses: credentials are loaded, and
+ * connections made, once.
+ */
+export function clientOf(settings: S3Settings, bucket: string): S3Client {
+  const name = JSON.stringify([settings, bucket]);
+  let client = clients.get(name);
+  if (client === undefined) clients.set(name, (client = s3Client(settings)));
+  return client;
+}
+
 /** The calls that a store makes, with the rights that they need. */
 const CALLS = {
   look: { doing: "looking at an object", right: "s3:GetObject" },
@@ -117,7 +130,7 @@ const TRIES = 3;
 
 /** A store in a bucket, below a prefix ("" for none), that keeps objects as `options` say; errors as `s3Error` words them. */
 export function s3Store(bucket: string, prefix: string, settings: S3Settings, options = BUCKET_DECIDES): ObjectStore {
-  const client = s3Client(settings);
+  const client = clientOf(settings, bucket);
   const where = { bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
   const below = prefix === "" ? "" : `${prefix}/`;
   const at = (key: string): { Bucket: string; Key: string } => ({ Bucket: bucket, Key: below + key });
