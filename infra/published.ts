@@ -19,17 +19,17 @@ export interface Published {
 }
 
 /** Opens a published model, or the latest one of a target (with or without /latest.json). Throws UserError when neither is there. */
-export async function openPublished(uri: string, settings: S3Settings): Promise<Published> {
+export async function openPublished(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<Published> {
   const target = uri.replace(/\/+$/, "").replace(/\/latest(\.json)?$/, "");
-  const found = await findPublished(target, settings);
+  const found = await findPublished(target, settings, signal);
   if (found === null) throw new UserError("nothing is published there: no manifest.json and no latest.json", { uri: target });
   return found;
 }
 
 /** A published model or the latest one of a target, by the place's own address; null when neither is there, or is of another make. Throws CorruptError for what is damaged. */
-export async function findPublished(uri: string, settings: S3Settings): Promise<Published | null> {
+export async function findPublished(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<Published | null> {
   const place = uri.replace(/\/+$/, "");
-  const store = await storeAt(place, settings);
+  const store = await storeAt(place, settings, signal);
   // without the right to list, S3 calls a missing manifest forbidden: latest.json tells
   let forbidden: ForbiddenError | null = null;
   const own = await readAll(store, MANIFEST).catch((error: unknown) => {
@@ -44,7 +44,7 @@ export async function findPublished(uri: string, settings: S3Settings): Promise<
   if (pointer === null) return null;
   const { name, manifest } = parseLatest(Buffer.from(pointer).toString(), place);
   const latest = `${place}/${name}`;
-  const there = await storeAt(latest, settings);
+  const there = await storeAt(latest, settings, signal);
   const bytes = await readAll(there, MANIFEST);
   if (bytes === null) throw new CorruptError("the model that latest.json names has no manifest", { uri: latest });
   const expected = manifest.sha256;
@@ -54,8 +54,8 @@ export async function findPublished(uri: string, settings: S3Settings): Promise<
 }
 
 /** Local ones are opened without loading S3's SDK. */
-async function storeAt(uri: string, settings: S3Settings): Promise<ObjectStore> {
-  return uri.startsWith("file:") ? fileStoreAt(uri) : (await import("./store/open.js")).openStore(uri, settings);
+async function storeAt(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<ObjectStore> {
+  return uri.startsWith("file:") ? fileStoreAt(uri) : (await import("./store/open.js")).openStore(uri, settings, undefined, signal);
 }
 
 function opened(uri: string, store: ObjectStore, bytes: Uint8Array): Published {

@@ -36,8 +36,8 @@ export function publishDeps(settings: S3Settings, target: () => string): Publish
   return {
     files: { writeFileAtomic, lock, artifactOf },
     defaultTarget: target,
-    openStore: (uri, options) => openStore(uri, settings, options),
-    checkTarget: (uri, wanted) => checkTarget(uri, settings, wanted),
+    openStore: (uri, options, signal) => openStore(uri, settings, options, signal),
+    checkTarget: (uri, wanted, signal) => checkTarget(uri, settings, wanted, signal),
     readAll,
     openModel: (directory) => new ModelFiles(directory),
     exportLimits: EXPORT_LIMITS,

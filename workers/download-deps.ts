@@ -14,9 +14,9 @@ export function placesOf(environment: Environment): Places {
   return {
     hub: createHub(environment.hub),
     buckets: {
-      open: async (name, source) => {
+      open: async (name, source, signal) => {
         const { createBuckets } = await import("../infra/bucket/bucket.js");
-        return createBuckets({ settings: await s3(), cacheDirectory: join(environment.home, "objects") }).open(name, source);
+        return createBuckets({ settings: await s3(), cacheDirectory: join(environment.home, "objects") }).open(name, source, signal);
       },
     },
     findPublished: async (uri) => findPublished(uri, uri.startsWith("file:") ? {} : await s3()),

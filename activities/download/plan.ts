@@ -109,7 +109,7 @@ export async function planRemote(
   let remote: Remote;
   try {
     remote = source.startsWith("s3:")
-      ? await places.buckets.open(name, source)
+      ? await places.buckets.open(name, source, signal)
       : await places.hub.resolve(parseHubSource(name === "model" ? "models" : "datasets", source), signal, onNote);
   } catch (error) {
     const kept = finished?.outputs.find((output) => output.name === name);

@@ -20,7 +20,7 @@ export interface PlanDependencies extends Places {
   /** bytes free where stages keep their work, and bytes that already lie there */
   disk(): Promise<{ readonly free: number; readonly used: number; readonly directory: string }>;
   /** Throws UserError when objects cannot be written there, or kept as is wanted. */
-  checkTarget(uri: string, wanted: RunConfig["publish"]): Promise<void>;
+  checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<void>;
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
   /** those of ours that the namespace knows */
@@ -89,7 +89,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   await check(async () => void (await look("dataset")));
   await check(async () => {
     say(`looking at ${target}`);
-    await dependencies.checkTarget(target, config.publish);
+    await dependencies.checkTarget(target, config.publish, context.signal);
   });
   await check(() => waitForWorkers(dependencies, config, context.signal, say));
   if (problems.length > 0)

@@ -46,7 +46,7 @@ export async function assemble(
     await dependencies.files.writeFileAtomic(paths.get(name)!, text);
   };
 
-  const descent = await descentOf(dependencies, request);
+  const descent = await descentOf(dependencies, request, context.signal);
   say("checking the tuned model");
   const tuned = await tunedFiles(dependencies, outputNamed(request.inputs, "tuned"), context.signal);
   for (const { name, path } of tuned) paths.set(name, path);

@@ -6,9 +6,9 @@ import type { PublishDependencies } from "./index.js";
 import { hubId, licenceOf, UNKNOWN, type Descent } from "./story.js";
 
 /** The descent of a run's model: what its own sources say, else what its base says, where Roslin published that. */
-export async function descentOf(dependencies: PublishDependencies, request: StageRequest): Promise<Descent> {
+export async function descentOf(dependencies: PublishDependencies, request: StageRequest, signal: AbortSignal): Promise<Descent> {
   const { model, dataset } = request.config;
-  const base = await readBase(dependencies, request);
+  const base = await readBase(dependencies, request, signal);
   return fromSources(model.source, dataset.source, base === null ? null : handedOn(base));
 }
 
@@ -28,14 +28,18 @@ function handedOn({ licence, baseModel = null, chain }: Manifest): Descent {
 }
 
 /** The manifest of the published model that this one was tuned from; null: its base is none. UserError: it is there no more. */
-async function readBase({ openStore, readAll, sha256 }: PublishDependencies, { config, inputs }: StageRequest): Promise<Manifest | null> {
+async function readBase(
+  { openStore, readAll, sha256 }: PublishDependencies,
+  { config, inputs }: StageRequest,
+  signal: AbortSignal,
+): Promise<Manifest | null> {
   const { origin } = outputNamed(inputs, "model");
   if (origin?.manifest === undefined) return null;
   // the name alone of one on this machine: it lies where the source says, or below
   const source = config.model.source.replace(/\/+$/, "").replace(/\/latest(\.json)?$/, "");
   const places = origin.uri.includes("://") ? [origin.uri] : [source, `${source}/${origin.uri}`];
   for (const place of places) {
-    const bytes = await readAll(openStore(place, config.publish), MANIFEST);
+    const bytes = await readAll(openStore(place, config.publish, signal), MANIFEST);
     if (bytes !== null && sha256(bytes) === origin.manifest) return parseManifest(Buffer.from(bytes).toString(), `${place}/${MANIFEST}`);
   }
   throw new UserError(

@@ -28,9 +28,9 @@ export interface PublishDependencies {
   /** where a run is published that names no target: `s3://bucket/prefix` or `file:///directory` */
   defaultTarget(): string;
   /** infra's `openStore` with the settings of this place */
-  openStore(uri: string, options: RunConfig["publish"]): ObjectStore;
+  openStore(uri: string, options: RunConfig["publish"], signal: AbortSignal): ObjectStore;
   /** Throws UserError when objects cannot be written there, or not kept as is wanted: infra's `checkTarget`. */
-  checkTarget(uri: string, wanted: RunConfig["publish"]): Promise<void>;
+  checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<void>;
   /** infra's `readAll` */
   readAll(store: ObjectStore, key: string): Promise<Uint8Array | null>;
   openModel(directory: string): ModelFiles;
@@ -59,8 +59,8 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
   const target = (given.config.publish.target ?? dependencies.defaultTarget()).replace(/\/+$/, "");
   const request: StageRequest = { ...given, config: { ...given.config, publish: { ...given.config.publish, target } } };
   const { publish: wanted } = request.config;
-  await dependencies.checkTarget(target, wanted);
-  const store = dependencies.openStore(target, wanted);
+  await dependencies.checkTarget(target, wanted, context.signal);
+  const store = dependencies.openStore(target, wanted, context.signal);
   await forgetIfGone(store, request);
   return await runStage(dependencies.files, publishDefinition, request, context, async (directory) => {
     const started = performance.now();

@@ -40,7 +40,7 @@ export const generate: Command = {
 async function locate(model: string, environment: Environment, signal: AbortSignal): Promise<string> {
   if (!/^(s3|file):\/\//.test(model)) return resolve(model);
   return await withS3(environment, model, async ({ variables }) => {
-    const published = await openPublished(model, s3SettingsOf(variables));
+    const published = await openPublished(model, s3SettingsOf(variables), signal);
     const directory = join(environment.home, "published", published.manifest.name);
     await fetchPublished(
       published,

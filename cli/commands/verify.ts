@@ -57,10 +57,10 @@ async function checkAddress(uri: string, environment: Environment, signal: Abort
   return await withS3(environment, uri, async ({ variables }) => {
     const settings = s3SettingsOf(variables);
     const links: Link[] = [];
-    for (let published: Published | null = await openPublished(uri, settings); published !== null && !seen.has(published.uri);) {
+    for (let published: Published | null = await openPublished(uri, settings, signal); published !== null && !seen.has(published.uri);) {
       seen.add(published.uri);
       links.push(...(await checkPublished(published, signal)));
-      const base = await checkBase(published, settings);
+      const base = await checkBase(published, settings, signal);
       if (base !== null) links.push(base.link);
       published = base?.published ?? null;
     }
@@ -72,6 +72,7 @@ async function checkAddress(uri: string, environment: Environment, signal: Abort
 async function checkBase(
   { uri, manifest }: Published,
   settings: S3Settings,
+  signal: AbortSignal,
 ): Promise<{ readonly link: Link; readonly published: Published | null } | null> {
   const model = manifest.chain.flatMap(({ stage, outputs }) => (stage === "download" ? outputs : [])).find(({ name }) => name === "model");
   const origin = model?.origin;
@@ -80,7 +81,7 @@ async function checkBase(
   const place = origin.uri.includes("://") ? origin.uri : `${uri.replace(/\/[^/]*$/, "")}/${origin.uri}`;
   const link = `base model ${place}`;
   try {
-    const published = await openPublished(place, settings);
+    const published = await openPublished(place, settings, signal);
     const { manifest: base, sha256: got } = published;
     if (got !== origin.manifest)
       return { link: { link, problem: `expected a manifest of ${origin.manifest}, got ${got}` }, published: null };

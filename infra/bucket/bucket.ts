@@ -22,22 +22,23 @@ export interface Buckets {
    * What lies at `s3://bucket/prefix` now: one object, what lies below, or of models one that Roslin published, of which
    * `latest.json` under a target names the last. Throws UserError, CorruptError for a damaged manifest, or UnreachableError.
    */
-  open(name: "model" | "dataset", source: string): Promise<Remote>;
+  open(name: "model" | "dataset", source: string, signal: AbortSignal): Promise<Remote>;
 }
 
 /** Buckets behind these settings; nothing is read from the environment but by the AWS provider chain. */
 export function createBuckets(options: BucketOptions): Buckets {
   return {
-    async open(name, source) {
+    async open(name, source, signal) {
       const [, bucket, rest] = /^s3:\/\/([^/]+)\/*(.*)$/.exec(source) ?? [];
       if (bucket === undefined) throw new UserError("an S3 source is malformed", { expected: "s3://bucket/prefix", got: source });
       const prefix = rest!.replace(/\/+$/, "");
       const { settings, timing } = options;
       const access = timing === undefined ? { settings, bucket } : { settings, bucket, timing };
       try {
-        if (name === "model") return await lookForModel(options.cacheDirectory, access, prefix, source);
-        return plainRemote(options.cacheDirectory, access, prefix, await objectsAt(access, prefix, source));
+        if (name === "model") return await lookForModel(options.cacheDirectory, access, prefix, source, signal);
+        return plainRemote(options.cacheDirectory, access, prefix, await objectsAt(access, prefix, source, signal));
       } catch (error) {
+        signal.throwIfAborted();
         if (error instanceof UserError || error instanceof CorruptError) throw error;
         throw new UnreachableError(`${source} cannot be looked at: ${messageOf(error)}`, { cause: error });
       }
@@ -45,22 +46,22 @@ export function createBuckets(options: BucketOptions): Buckets {
   };
 }
 
-async function lookForModel(cache: string, access: ObjectAccess, named: string, source: string): Promise<Remote> {
+async function lookForModel(cache: string, access: ObjectAccess, named: string, source: string, signal: AbortSignal): Promise<Remote> {
   const target = named.replace(/(^|\/)latest(\.json)?$/, "");
   // a model's own directory may be called so, too
-  const isPlain = target === named || (await listObjects(access, named)).some(({ key }) => key !== named);
+  const isPlain = target === named || (await listObjects(access, named, signal)).some(({ key }) => key !== named);
   const prefix = isPlain ? named : target;
-  const objects = await objectsAt(access, prefix, source);
+  const objects = await objectsAt(access, prefix, source, signal);
   const names = objects.map(({ key }) => nameBelow(prefix, key));
   if (names.includes("manifest.json") || names.includes("latest.json")) {
-    const published = await findPublished(addressOf(access, prefix), access.settings);
+    const published = await findPublished(addressOf(access, prefix), access.settings, signal);
     if (published !== null) return publishedRemote(cache, access, published);
   }
   return plainRemote(cache, access, prefix, objects);
 }
 
-async function objectsAt(access: ObjectAccess, prefix: string, source: string): Promise<ListedObject[]> {
-  const objects = await listObjects(access, prefix);
+async function objectsAt(access: ObjectAccess, prefix: string, source: string, signal: AbortSignal): Promise<ListedObject[]> {
+  const objects = await listObjects(access, prefix, signal);
   if (objects.length === 0) throw new UserError("nothing lies there: check the source's bucket and prefix", { source });
   return objects;
 }
@@ -98,10 +99,10 @@ function plainRemote(cache: string, access: ObjectAccess, prefix: string, object
   const files = [...keys].map(([path, { bytes, etag }]): RemoteFile => ({ path, bytes, digest: { kind: "etag", hex: etag } }));
   const blobOf = ({ path, bytes, digest }: RemoteFile): string =>
     join(cache, `etag-${hash(`${access.bucket}\0${keys.get(path)!.key}\0${digest.hex}\0${bytes}`).slice(0, 40)}`);
-  const wanted = async (file: RemoteFile): Promise<WantedBlob> => {
+  const wanted = async (file: RemoteFile, signal: AbortSignal): Promise<WantedBlob> => {
     const { key, etag } = keys.get(file.path)!;
     const source = { kind: "bucket", access, address: `s3://${access.bucket}/${key}`, key, etag } as const;
-    return { name: file.path, blob: blobOf(file), bytes: file.bytes, source, digest: await digestOfObject(access, key) };
+    return { name: file.path, blob: blobOf(file), bytes: file.bytes, source, digest: await digestOfObject(access, key, signal) };
   };
   const version = hash(listed.map(({ key, etag }) => `${key}\0${etag}\n`).join("")).slice(0, 12);
   return remoteOf(cache, { origin: { uri }, version, files }, blobOf, wanted);
@@ -111,7 +112,7 @@ function remoteOf(
   cache: string,
   place: Pick<Remote, "origin" | "version" | "files">,
   blobOf: (file: RemoteFile) => string,
-  wanted: (file: RemoteFile) => Promise<WantedBlob>,
+  wanted: (file: RemoteFile, signal: AbortSignal) => Promise<WantedBlob>,
 ): Remote {
   return {
     ...place,
@@ -122,7 +123,7 @@ function remoteOf(
       return bytes;
     },
     checkSpace: (bytes) => checkRoom(cache, bytes, "ROSLIN_HOME"),
-    fetch: async (files, events) => fetchAll(await Promise.all(files.map(wanted)), events),
+    fetch: async (files, events) => fetchAll(await Promise.all(files.map((file) => wanted(file, events.signal))), events),
   };
 }
 

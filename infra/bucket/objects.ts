@@ -34,13 +34,14 @@ function worded(access: ObjectAccess, error: unknown, doing: string, key?: strin
 }
 
 /** Every object whose key is `prefix` or lies below it ("" for all). Errors as `s3Error` words them. */
-export async function listObjects(access: ObjectAccess, prefix: string): Promise<ListedObject[]> {
+export async function listObjects(access: ObjectAccess, prefix: string, abortSignal: AbortSignal): Promise<ListedObject[]> {
   const found: ListedObject[] = [];
   let token: string | undefined;
   do {
     const page = await clientOf(access.settings, access.bucket)
       .send(
         new ListObjectsV2Command({ Bucket: access.bucket, Prefix: prefix, ...(token === undefined ? {} : { ContinuationToken: token }) }),
+        { abortSignal },
       )
       .catch((error: unknown) => {
         throw worded(access, error, "listing a source");
@@ -56,12 +57,12 @@ export async function listObjects(access: ObjectAccess, prefix: string): Promise
 }
 
 /** The digest that can be told of an object's bytes: the sha256 that Roslin or the server keeps beside it, else the MD5 that an ETag is; null: none. */
-export async function digestOfObject(access: ObjectAccess, key: string): Promise<ObjectDigest | null> {
+export async function digestOfObject(access: ObjectAccess, key: string, abortSignal: AbortSignal): Promise<ObjectDigest | null> {
   const { Metadata, ETag, ChecksumSHA256, ChecksumType, ServerSideEncryption, SSECustomerAlgorithm } = await clientOf(
     access.settings,
     access.bucket,
   )
-    .send(new HeadObjectCommand({ Bucket: access.bucket, Key: key, ChecksumMode: "ENABLED" }))
+    .send(new HeadObjectCommand({ Bucket: access.bucket, Key: key, ChecksumMode: "ENABLED" }), { abortSignal })
     .catch((error: unknown) => {
       throw worded(access, error, "looking at a source", key);
     });

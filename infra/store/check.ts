@@ -12,7 +12,7 @@ import { readAll, type ObjectStore } from "./store.js";
 
 /**
  * An object that is written and removed to see whether it can be, and how it is kept. One name for every run: a policy can
- * name it, and what a killed process leaves the next run removes, which could not find one of another name, for it may not
+ * name it, and what a killed or cancelled run leaves the next one removes, which could not find one of another name, for it may not
  * list. So runs remove and replace each other's, and only what several tries agree on is said of the server.
  */
 const PROBE = ".roslin-may-write";
@@ -25,34 +25,40 @@ const WAIT_MS = 100;
  * Makes sure that objects can be written below `uri`, and are kept there as `wanted` says; sets the bucket's lifecycle
  * rule where it asks for one. UserError says what is in the way, such as a missing bucket.
  */
-export async function checkTarget(uri: string, settings: S3Settings, wanted: Omit<RunConfig["publish"], "target">): Promise<void> {
+export async function checkTarget(
+  uri: string,
+  settings: S3Settings,
+  wanted: Omit<RunConfig["publish"], "target">,
+  signal: AbortSignal,
+): Promise<void> {
   const fields = apart(wanted);
   const days = Object.values(wanted.lifecycle).some((value) => value !== null);
   if (uri.startsWith("file:")) {
     const asked = [...fields.map(([field]) => field), ...(days ? ["publish.lifecycle"] : [])].join(" and ");
     if (asked !== "") throw new UserError(`a directory has nothing like ${asked}: remove it, or publish to a bucket`, { target: uri });
-    return await probe(uri, settings);
+    return await probe(uri, settings, signal);
   }
   try {
-    await probe(uri, settings, wanted);
+    await probe(uri, settings, signal, wanted);
   } catch (error) {
     if (fields.length === 0) throw error;
     // whoever may write nothing at all hears that first
-    await probe(uri, settings);
+    await probe(uri, settings, signal);
     const refused: string[] = [];
     for (const [field, only] of fields)
-      await probe(uri, settings, only).catch((reason: unknown) => void refused.push(`${field}: ${messageOf(reason)}`));
+      await probe(uri, settings, signal, only).catch((reason: unknown) => void refused.push(`${field}: ${messageOf(reason)}`));
+    signal.throwIfAborted();
     if (refused.length === 0) throw error;
     throw new UserError(
       `this S3 server takes objects, but does not keep them as ${refused.length === 1 ? "a setting asks" : "settings ask"}; remove what it lacks, or publish elsewhere:\n${refused.map((each) => `  - ${each}`).join("\n")}`,
       { target: uri },
     );
   }
-  if (days) await setLifecycle(uri, settings, wanted.lifecycle);
+  if (days) await setLifecycle(uri, settings, wanted.lifecycle, signal);
 }
 
-async function probe(uri: string, settings: S3Settings, options?: ObjectOptions): Promise<void> {
-  const store = openStore(uri, settings, options);
+async function probe(uri: string, settings: S3Settings, signal: AbortSignal, options?: ObjectOptions): Promise<void> {
+  const store = openStore(uri, settings, options, signal);
   const write = (): Promise<void> =>
     store.write(PROBE, BYTES).catch((error: unknown) => {
       const { code } = error as NodeJS.ErrnoException;
@@ -64,11 +70,11 @@ async function probe(uri: string, settings: S3Settings, options?: ObjectOptions)
   try {
     for (let tried = 1; ; tried++) {
       try {
-        return await judge(store, uri, settings, options);
+        return await judge(store, uri, settings, signal, options);
       } catch (error) {
         if (tried === TRIES) throw error;
       }
-      await sleep(Math.random() * WAIT_MS * tried);
+      await sleep(Math.random() * WAIT_MS * tried, undefined, { signal });
       await write();
     }
   } finally {
@@ -78,20 +84,26 @@ async function probe(uri: string, settings: S3Settings, options?: ObjectOptions)
 }
 
 /** Throws unless the object that was just written is there, kept as it should be; another run that tries its own in between looks like a server that lacks something. */
-async function judge(store: ObjectStore, uri: string, settings: S3Settings, options?: ObjectOptions): Promise<void> {
+async function judge(
+  store: ObjectStore,
+  uri: string,
+  settings: S3Settings,
+  abortSignal: AbortSignal,
+  options?: ObjectOptions,
+): Promise<void> {
   const back = await readAll(store, PROBE);
   if (back === null || !BYTES.equals(back))
     throw new UserError("a place gives back other bytes than it was given: is it an S3 server? check AWS_ENDPOINT_URL_S3", {
       target: uri,
     });
-  if (options !== undefined && apart(options).length > 0) await checkKept(uri, settings, options);
+  if (options !== undefined && apart(options).length > 0) await checkKept(uri, settings, abortSignal, options);
   // nothing else keeps two runs from undoing each other's latest.json
   if (await store.create(PROBE, BYTES))
     throw new UserError(
       "a server writes over an object that it was told to leave alone: publishing needs conditional writes (If-None-Match, If-Match); update the server, or publish to another",
       { target: uri },
     );
-  if (!uri.startsWith("file:")) await checkDigests(uri, settings, options);
+  if (!uri.startsWith("file:")) await checkDigests(uri, settings, abortSignal, options);
 }
 
 /** The bucket's client, and the probe as its calls name it; `failed` words what they throw. */
@@ -106,11 +118,11 @@ function probeIn(uri: string, settings: S3Settings) {
 }
 
 /** Uploads are not read again: what arrives broken is found by the server alone, which has to compare digests. */
-async function checkDigests(uri: string, settings: S3Settings, options = BUCKET_DECIDES): Promise<void> {
+async function checkDigests(uri: string, settings: S3Settings, abortSignal: AbortSignal, options = BUCKET_DECIDES): Promise<void> {
   const { client, object, failed } = probeIn(uri, settings);
   const ChecksumSHA256 = Buffer.from(sha256("other bytes"), "hex").toString("base64");
   try {
-    await client.send(new PutObjectCommand({ ...object, ...headersOf(options), Body: BYTES, ChecksumSHA256 }));
+    await client.send(new PutObjectCommand({ ...object, ...headersOf(options), Body: BYTES, ChecksumSHA256 }), { abortSignal });
   } catch (error) {
     // 403: the signature covers the digest, and some servers say that it is wrong
     if ([400, 403].includes(statusOf(error) ?? 0)) return;
@@ -123,10 +135,15 @@ async function checkDigests(uri: string, settings: S3Settings, options = BUCKET_
 }
 
 /** Some servers take what they don't know and leave it out. */
-async function checkKept(uri: string, settings: S3Settings, { encryption, storageClass, tags }: ObjectOptions): Promise<void> {
+async function checkKept(
+  uri: string,
+  settings: S3Settings,
+  abortSignal: AbortSignal,
+  { encryption, storageClass, tags }: ObjectOptions,
+): Promise<void> {
   const { client, object, failed } = probeIn(uri, settings);
   const { ServerSideEncryption = null, StorageClass = "STANDARD" } = await client
-    .send(new HeadObjectCommand(object))
+    .send(new HeadObjectCommand(object), { abortSignal })
     .catch((error: unknown) => failed({ doing: "looking at an object", right: "s3:GetObject" }, error));
   const ignored = (field: string, expected: string, got: string): UserError =>
     new UserError(`the server ignores publish.${field}`, { expected, got });
@@ -135,7 +152,7 @@ async function checkKept(uri: string, settings: S3Settings, { encryption, storag
   if (storageClass !== null && StorageClass !== storageClass) throw ignored("storageClass", storageClass, StorageClass);
   if (Object.keys(tags).length === 0) return;
   // whoever may tag but not read tags tags all the same
-  const kept = await client.send(new GetObjectTaggingCommand(object)).catch(() => null);
+  const kept = await client.send(new GetObjectTaggingCommand(object), { abortSignal }).catch(() => null);
   const text = (set: Readonly<Record<string, string>>): string => JSON.stringify(Object.entries(set).sort());
   const got = Object.fromEntries((kept?.TagSet ?? []).map(({ Key, Value }) => [Key!, Value!]));
   if (kept !== null && text(got) !== text(tags)) throw ignored("tags", text(tags), text(got));

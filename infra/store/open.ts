@@ -4,11 +4,11 @@ import type { ObjectOptions } from "./s3-options.js";
 import { s3Store, type S3Settings } from "./s3.js";
 import type { ObjectStore } from "./store.js";
 
-/** The store that a `file:///directory` or `s3://bucket/prefix` names, and how a bucket is to keep what is written. Throws UserError for anything else. */
-export function openStore(uri: string, settings: S3Settings, options?: ObjectOptions): ObjectStore {
+/** The store that a `file:///directory` or `s3://bucket/prefix` names, and how a bucket is to keep what is written; no call to a bucket outlasts the signal. Throws UserError for anything else. */
+export function openStore(uri: string, settings: S3Settings, options?: ObjectOptions, signal?: AbortSignal): ObjectStore {
   if (uri.startsWith("file://")) return fileStoreAt(uri);
   const { bucket, prefix } = parseS3(uri);
-  return s3Store(bucket, prefix, settings, options);
+  return s3Store(bucket, prefix, settings, options, signal);
 }
 
 /** Bucket and prefix ("" for none) of `s3://bucket/prefix`. Throws UserError for anything else. */

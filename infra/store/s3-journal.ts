@@ -47,9 +47,9 @@ export async function readJournal(
 }
 
 /** Removes the upload that a journal tells of, and the journal; where S3 doesn't let it, both stay for the next try. */
-export async function dropJournal(client: S3Client, journal: string): Promise<void> {
+export async function dropJournal(client: S3Client, journal: string, signal?: AbortSignal): Promise<void> {
   const { header } = await parseJournal(journal);
-  if (header !== null) await abortUpload(client, header);
+  if (header !== null) await abortUpload(client, header, signal);
   await rm(journal, { force: true });
 }
 
@@ -72,9 +72,13 @@ const ABORTS = 5;
 /** Milliseconds, times the tries so far, that such a part is given to arrive. */
 const WAIT_MS = 200;
 
-async function abortUpload(client: S3Client, { Bucket, Key, uploadId: UploadId }: Target & { readonly uploadId: string }): Promise<void> {
+async function abortUpload(
+  client: S3Client,
+  { Bucket, Key, uploadId: UploadId }: Target & { readonly uploadId: string },
+  signal = new AbortController().signal,
+): Promise<void> {
   for (let tried = 1; ; tried++) {
-    const known = await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId })).then(
+    const known = await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }), { abortSignal: signal }).then(
       () => true,
       (error: Error) => {
         if (error.name === "NoSuchUpload" || error.name === "NoSuchBucket") return false;
@@ -83,10 +87,10 @@ async function abortUpload(client: S3Client, { Bucket, Key, uploadId: UploadId }
     );
     if (!known) return;
     // who may not list parts leaves it at that
-    const left = await listParts(client, { Bucket, Key, uploadId: UploadId }).catch(() => null);
+    const left = await listParts(client, { Bucket, Key, uploadId: UploadId }, signal).catch(() => null);
     if (left === null || left.size === 0) return;
     if (tried === ABORTS) throw new Error(`an upload still has parts after it was aborted ${ABORTS} times [bucket=${Bucket}, key=${Key}]`);
-    await sleep(WAIT_MS * tried);
+    await sleep(WAIT_MS * tried, undefined, { signal });
   }
 }
 
@@ -94,14 +98,14 @@ async function abortUpload(client: S3Client, { Bucket, Key, uploadId: UploadId }
 async function listParts(
   client: S3Client,
   { Bucket, Key, uploadId: UploadId }: Target & { readonly uploadId: string },
-  abortSignal?: AbortSignal,
+  abortSignal: AbortSignal,
 ): Promise<Map<number, string> | null> {
   const etags = new Map<number, string>();
   let marker: string | undefined;
   do {
     const command = new ListPartsCommand({ Bucket, Key, UploadId, ...(marker === undefined ? {} : { PartNumberMarker: marker }) });
     try {
-      const page = await client.send(command, abortSignal === undefined ? {} : { abortSignal }).catch(during(LIST));
+      const page = await client.send(command, { abortSignal }).catch(during(LIST));
       for (const { PartNumber, ETag } of page.Parts ?? []) etags.set(PartNumber!, ETag!);
       marker = page.IsTruncated === true ? page.NextPartNumberMarker : undefined;
     } catch (error) {
@@ -116,8 +120,9 @@ async function listParts(
  * Removes what else was begun for an object that is whole now, such as an upload whose process was killed before it was
  * journalled. Where uploads may not be listed, a lifecycle rule has to.
  */
-export async function abortStrays(client: S3Client, target: Target): Promise<void> {
-  const listed = await client.send(new ListMultipartUploadsCommand({ Bucket: target.Bucket, Prefix: target.Key })).catch(() => null);
+export async function abortStrays(client: S3Client, target: Target, abortSignal: AbortSignal): Promise<void> {
+  const command = new ListMultipartUploadsCommand({ Bucket: target.Bucket, Prefix: target.Key });
+  const listed = await client.send(command, { abortSignal }).catch(() => null);
   for (const { Key, UploadId } of listed?.Uploads ?? [])
-    if (Key === target.Key) await abortUpload(client, { ...target, uploadId: UploadId! }).catch(() => undefined);
+    if (Key === target.Key) await abortUpload(client, { ...target, uploadId: UploadId! }, abortSignal).catch(() => undefined);
 }

@@ -10,7 +10,12 @@ import { clientOf, type S3Settings } from "./s3.js";
  * Gives the bucket a lifecycle rule for everything below a target, beside the rules that it has; nothing is sent when it is
  * there. S3 has only all rules at once, and no condition for writing them.
  */
-export async function setLifecycle(uri: string, settings: S3Settings, lifecycle: RunConfig["publish"]["lifecycle"]): Promise<void> {
+export async function setLifecycle(
+  uri: string,
+  settings: S3Settings,
+  lifecycle: RunConfig["publish"]["lifecycle"],
+  abortSignal: AbortSignal,
+): Promise<void> {
   const { bucket: Bucket, prefix } = parseS3(uri);
   if (prefix === "" && lifecycle.expireAfterDays !== null)
     throw new UserError(
@@ -20,7 +25,7 @@ export async function setLifecycle(uri: string, settings: S3Settings, lifecycle:
   const client = clientOf(settings, Bucket);
   const where = { bucket: Bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
   const rule = ruleOf(prefix, lifecycle);
-  const before = await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket })).then(
+  const before = await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket }), { abortSignal }).then(
     ({ Rules = [], TransitionDefaultMinimumObjectSize: least }) => ({ Rules, least }),
     (error: Error) => {
       if (error.name === "NoSuchLifecycleConfiguration") return { Rules: [], least: undefined };
@@ -32,7 +37,7 @@ export async function setLifecycle(uri: string, settings: S3Settings, lifecycle:
   // what is left out goes back to S3's default
   const kept = before.least === undefined ? {} : { TransitionDefaultMinimumObjectSize: before.least };
   const command = new PutBucketLifecycleConfigurationCommand({ Bucket, ...kept, LifecycleConfiguration: { Rules } });
-  await client.send(command).catch((error: unknown) => {
+  await client.send(command, { abortSignal }).catch((error: unknown) => {
     if ([400, 405, 501].includes(statusOf(error) ?? 0))
       throw new UserError(
         "this S3 server does not take the lifecycle rule that publish.lifecycle asks for: remove it, and clear old uploads by the server's own means",

@@ -5,9 +5,6 @@ import { PassingError, TIMING, withRetries } from "../remote/retries.js";
 /** Asks for an object's bytes from the `start`th on, of the version with that ETag. */
 export type Ask = (start: number, etag: string | undefined) => Promise<GetObjectCommandOutput>;
 
-/** Nobody hears of the waits, or cuts them short: they are bounded. */
-const WATCH = { signal: new AbortController().signal };
-
 /**
  * The bytes of an answer whose first one is the object's `start`th; where its body breaks off, the rest is asked for.
  * Throws UnreachableError when nothing more comes, UserError when the object is another by then.
@@ -17,6 +14,7 @@ export async function* readOn(
   start: number,
   ask: Ask,
   worded: (error: unknown) => Error,
+  signal: AbortSignal,
   timing = TIMING,
 ): AsyncGenerator<Uint8Array> {
   const end = start + (first.ContentLength ?? Infinity);
@@ -36,7 +34,7 @@ export async function* readOn(
   };
   try {
     for (;;) {
-      const chunk = await withRetries(timing, WATCH, () => at, next);
+      const chunk = await withRetries(timing, { signal }, () => at, next);
       if (chunk.done === true) return;
       at += chunk.value.length;
       yield chunk.value;

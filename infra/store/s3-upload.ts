@@ -51,7 +51,7 @@ export async function uploadFile(
   let uploadId = begun?.header.uploadId;
   if (begun?.header.what !== wanted) {
     // another file's upload: nobody will go on with it
-    await dropJournal(client, upload.journal).catch(() => undefined);
+    await dropJournal(client, upload.journal, signal).catch(() => undefined);
     const command = new CreateMultipartUploadCommand({ ...target, ...headersOf(options), ChecksumAlgorithm: "SHA256", Metadata });
     ({ UploadId: uploadId } = await client.send(command, { abortSignal: signal }));
     await beginJournal(upload.journal, { ...target, uploadId: uploadId!, what: wanted });
@@ -59,14 +59,14 @@ export async function uploadFile(
   const earlier = new Map(begun?.header.what === wanted ? begun.sent.map((each) => [each.part, each]) : []);
   const sent = await sendParts(client, { ...target, UploadId: uploadId! }, source, upload, parts, earlier).catch(async (error: Error) => {
     if (!isOther(error)) throw error;
-    await dropJournal(client, upload.journal).catch(() => undefined);
+    await dropJournal(client, upload.journal, signal).catch(() => undefined);
     throw changed();
   });
   const Parts = sent.map(({ part, etag, sha256: ChecksumSHA256 }) => ({ PartNumber: part, ETag: etag, ChecksumSHA256 }));
   const command = new CompleteMultipartUploadCommand({ ...target, UploadId: uploadId, MultipartUpload: { Parts } });
   await client.send(command, { abortSignal: signal });
-  await abortStrays(client, target);
-  await dropJournal(client, upload.journal).catch(() => undefined);
+  await abortStrays(client, target, signal);
+  await dropJournal(client, upload.journal, signal).catch(() => undefined);
 }
 
 /** Whether the server says that bytes are not those of which the digest went along. */

@@ -128,8 +128,14 @@ const CALLS = {
 /** Times that an upload begins anew because another run removed it, having published the same object. */
 const TRIES = 3;
 
-/** A store in a bucket, below a prefix ("" for none), that keeps objects as `options` say; errors as `s3Error` words them. */
-export function s3Store(bucket: string, prefix: string, settings: S3Settings, options = BUCKET_DECIDES): ObjectStore {
+/** A store in a bucket, below a prefix ("" for none), that keeps objects as `options` say, until the signal; errors as `s3Error` words them. */
+export function s3Store(
+  bucket: string,
+  prefix: string,
+  settings: S3Settings,
+  options = BUCKET_DECIDES,
+  abortSignal = new AbortController().signal,
+): ObjectStore {
   const client = clientOf(settings, bucket);
   const where = { bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
   const below = prefix === "" ? "" : `${prefix}/`;
@@ -137,13 +143,14 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
   const failed =
     (call: Call, key?: string) =>
     (error: unknown): never => {
+      abortSignal.throwIfAborted();
       throw s3Error(error, call, where, key === undefined ? undefined : below + key);
     };
 
   // without the right to list, S3 calls a missing object forbidden; an answer to HEAD has no words, so that keys that are
   // wrong or have expired are told by the writing that follows
   const head = (key: string): Promise<Head | null> =>
-    client.send(new HeadObjectCommand({ ...at(key), ChecksumMode: "ENABLED" })).then(
+    client.send(new HeadObjectCommand({ ...at(key), ChecksumMode: "ENABLED" }), { abortSignal }).then(
       ({ ContentLength = 0, Metadata = {}, ChecksumSHA256, ETag = "" }) => ({
         bytes: ContentLength,
         metadata: Metadata,
@@ -169,7 +176,7 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
     const ChecksumSHA256 = Buffer.from(hex, "hex").toString("base64");
     const command = new PutObjectCommand({ ...at(key), ...headersOf(options), ...condition, Body: bytes, ChecksumSHA256, Metadata });
     try {
-      await client.send(command);
+      await client.send(command, { abortSignal });
       return true;
     } catch (error) {
       // an answer may be lost and the SDK's own retry then finds our object there: the nonce tells
@@ -186,7 +193,7 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
       const ask = (start: number, IfMatch?: string): Promise<GetObjectCommandOutput> => {
         const part = range !== undefined || IfMatch !== undefined;
         const Range = part ? { Range: `bytes=${start}-${range === undefined ? "" : range.end - 1}` } : {};
-        return client.send(new GetObjectCommand({ ...at(key), ...Range, ...(IfMatch === undefined ? {} : { IfMatch }) }));
+        return client.send(new GetObjectCommand({ ...at(key), ...Range, ...(IfMatch === undefined ? {} : { IfMatch }) }), { abortSignal });
       };
       const worded = (error: unknown): Error =>
         [404, 412].includes(statusOf(error) ?? 0)
@@ -194,20 +201,21 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
           : s3Error(error, CALLS.read, where, below + key);
       const start = range?.start ?? 0;
       try {
-        return readOn(await ask(start), start, ask, worded);
+        return readOn(await ask(start), start, ask, worded, abortSignal);
       } catch (error) {
         if ((error as Error).name === "NoSuchKey") return null;
         return failed(CALLS.read, key)(error);
       }
     },
     async write(key, bytes) {
-      await client.send(new PutObjectCommand({ ...at(key), ...headersOf(options), Body: bytes })).catch(failed(CALLS.write, key));
+      const command = new PutObjectCommand({ ...at(key), ...headersOf(options), Body: bytes });
+      await client.send(command, { abortSignal }).catch(failed(CALLS.write, key));
     },
     create: (key, bytes) => writeIf(key, bytes, { IfNoneMatch: "*" }),
     async replace(key, bytes, before) {
       if (before === null) return writeIf(key, bytes, { IfNoneMatch: "*" });
       try {
-        const { Body, ETag } = await client.send(new GetObjectCommand(at(key)));
+        const { Body, ETag } = await client.send(new GetObjectCommand(at(key)), { abortSignal });
         if (Buffer.compare(await Body!.transformToByteArray(), before) !== 0) return false;
         return await writeIf(key, bytes, { IfMatch: ETag! });
       } catch (error) {
@@ -220,8 +228,8 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
       for (let tried = 1; ; tried++) {
         if (await isThere(key, source, upload)) {
           upload.onBytes(source.size);
-          await dropJournal(client, upload.journal).catch(() => undefined);
-          if (planParts(source.size).length > 1) await abortStrays(client, at(key));
+          await dropJournal(client, upload.journal, upload.signal).catch(() => undefined);
+          if (planParts(source.size).length > 1) await abortStrays(client, at(key), upload.signal);
           return false;
         }
         try {
@@ -233,6 +241,7 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
         }
       }
     },
+    // hears no signal: what was stopped is removed all the same
     discard: (journal) => dropJournal(client, journal).catch(failed(CALLS.discard)),
     async seal(key) {
       const there = await head(key);
@@ -247,14 +256,14 @@ export function s3Store(bucket: string, prefix: string, settings: S3Settings, op
           Prefix: below + prefix,
           ...(token === undefined ? {} : { ContinuationToken: token }),
         });
-        const page = await client.send(command).catch(failed(CALLS.list));
+        const page = await client.send(command, { abortSignal }).catch(failed(CALLS.list));
         for (const { Key, Size } of page.Contents ?? []) found.push({ key: Key!.slice(below.length), bytes: Size ?? 0 });
         token = page.NextContinuationToken;
       } while (token !== undefined);
       return found.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
     },
     async delete(key) {
-      await client.send(new DeleteObjectCommand(at(key))).catch(failed(CALLS.delete, key));
+      await client.send(new DeleteObjectCommand(at(key)), { abortSignal }).catch(failed(CALLS.delete, key));
     },
   };
 }

@@ -362,7 +362,7 @@ test("several runs that publish to one place at once all end, latest.json names 
   assert.equal(results[0]!.metrics["version"], results[3]!.metrics["version"]);
   const read = async (): Promise<{ name: string; superseded: string[] }> => {
     const { manifest } = await openPublished(target, server.settings);
-    const store = publishDependencies(server.settings).openStore(target, twin.config.publish);
+    const store = publishDependencies(server.settings).openStore(target, twin.config.publish, context().signal);
     const latest = JSON.parse(Buffer.from((await publishDependencies().readAll(store, "latest.json"))!).toString()) as Awaited<
       ReturnType<typeof read>
     >;

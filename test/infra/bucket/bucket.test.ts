@@ -55,7 +55,7 @@ test("what lies below a prefix comes with its paths, and a second time from the 
   const weights = noise(3 * MIB + 7);
   const source = await put({ "config.json": "{}", "sub/model.safetensors": weights });
   const cache = cacheOf();
-  const remote = await bucketsIn(cache).open("model", `${source}/`);
+  const remote = await bucketsIn(cache).open("model", `${source}/`, never);
   assert.deepEqual(remote.origin, { uri: source });
   assert.deepEqual(
     remote.files.map(({ path, bytes }) => [path, bytes]),
@@ -74,7 +74,7 @@ test("what lies below a prefix comes with its paths, and a second time from the 
     ],
   );
   assert.deepEqual(readFileSync(cached[1]!.blob), weights);
-  const again = await (await bucketsIn(cache).open("model", source)).fetch(remote.files, quiet);
+  const again = await (await bucketsIn(cache).open("model", source, never)).fetch(remote.files, quiet);
   assert.ok(again.every(({ fetched }) => fetched === 0));
   assert.equal(readdirSync(cache).length, 2, "no partial file, journal or lock is left");
 });
@@ -82,18 +82,18 @@ test("what lies below a prefix comes with its paths, and a second time from the 
 test("one object is a source as well; another version of it is another file", async () => {
   const source = await put({ "rows.jsonl": '{"a": 1}\n', "rows.jsonl.old": "" });
   const cache = cacheOf();
-  const first = await bucketsIn(cache).open("model", `${source}/rows.jsonl`);
+  const first = await bucketsIn(cache).open("model", `${source}/rows.jsonl`, never);
   assert.deepEqual(
     first.files.map(({ path }) => path),
     ["rows.jsonl"],
   );
   const [before] = await first.fetch(first.files, quiet);
   await openStore(source, server.settings).write("rows.jsonl", Buffer.from('{"a": 2}\n'));
-  const second = await bucketsIn(cache).open("model", `${source}/rows.jsonl`);
+  const second = await bucketsIn(cache).open("model", `${source}/rows.jsonl`, never);
   assert.notEqual(second.version, first.version);
   const [now] = await second.fetch(second.files, quiet);
   assert.deepEqual([readFileSync(before!.blob, "utf8"), readFileSync(now!.blob, "utf8")], ['{"a": 1}\n', '{"a": 2}\n']);
-  const looked = await bucketsIn(cacheOf()).open("model", `${source}/rows.jsonl`);
+  const looked = await bucketsIn(cacheOf()).open("model", `${source}/rows.jsonl`, never);
   await openStore(source, server.settings).write("rows.jsonl", Buffer.from('{"a": 3}\n'));
   await assert.rejects(looked.fetch(looked.files, quiet), /UserError: an object changed while it was downloaded: start again/);
 });
@@ -103,14 +103,14 @@ test("cut connections go on from the byte that they reached, and an abandoned do
   const source = await put({ "w.bin": weights });
   const cache = cacheOf();
   const stop = new AbortController();
-  const remote = await bucketsIn(cache).open("model", source);
+  const remote = await bucketsIn(cache).open("model", source, never);
   front.cutAfter = 3 * MIB;
   const onBytes = (done: number): void => void (done >= 8 * MIB && stop.abort(new Error("stopped here")));
   await assert.rejects(remote.fetch(remote.files, { ...quiet, signal: stop.signal, onBytes }), /stopped here/);
   const missing = await remote.missing(remote.files);
   assert.ok(missing <= 12 * MIB, String(missing));
   front.asked.length = 0;
-  const [file] = await (await bucketsIn(cache).open("model", source)).fetch(remote.files, quiet);
+  const [file] = await (await bucketsIn(cache).open("model", source, never)).fetch(remote.files, quiet);
   front.cutAfter = null;
   assert.deepEqual([file!.sha256, file!.fetched], [sha256(weights), missing]);
   const starts = front.asked.flatMap((line) => /bytes=(\d+)-/.exec(line)?.slice(1).map(Number) ?? []);
@@ -135,14 +135,14 @@ test("a model that Roslin published comes by the digests of its manifest, the la
   await store.write("latest.json", Buffer.from(JSON.stringify({ name: "m-1", manifest: { sha256: sha256(manifest) } })));
   const buckets = bucketsIn(cacheOf());
   for (const source of [target, `${target}/latest`, `${target}/latest.json`, `${target}/m-1`]) {
-    const remote = await buckets.open("model", source);
+    const remote = await buckets.open("model", source, never);
     assert.deepEqual(remote.origin, { uri: `${target}/m-1`, manifest: sha256(manifest) });
     assert.deepEqual(
       remote.files.map(({ path }) => path),
       Object.keys(files),
     );
   }
-  const remote = await buckets.open("model", target);
+  const remote = await buckets.open("model", target, never);
   const [config] = await remote.fetch(remote.files.slice(0, 1), quiet);
   assert.equal(readFileSync(config!.blob, "utf8"), "{}");
   await store.write("m-1/model.safetensors", Buffer.from("changed"));
@@ -152,14 +152,14 @@ test("a model that Roslin published comes by the digests of its manifest, the la
     return error.name === "UserError";
   });
   await store.write("m-1/manifest.json", Buffer.from(`${manifest}\n`));
-  await assert.rejects(buckets.open("model", target), /not the one that latest\.json names/);
+  await assert.rejects(buckets.open("model", target, never), /not the one that latest\.json names/);
 });
 
 test("a dataset called latest is what lies there, and so is a model's directory of that name", async () => {
   const source = await put({ "latest.json": "[]", "other.json": "[]", "latest/config.json": "{}", "latest/rows.json": "[]" });
   const buckets = bucketsIn(cacheOf());
   const filesOf = async (name: "model" | "dataset", from: string): Promise<string[]> =>
-    (await buckets.open(name, from)).files.map(({ path }) => path);
+    (await buckets.open(name, from, never)).files.map(({ path }) => path);
   assert.deepEqual(await filesOf("dataset", `${source}/latest.json`), ["latest.json"]);
   assert.deepEqual(await filesOf("dataset", `${source}/latest/`), ["config.json", "rows.json"]);
   assert.deepEqual(await filesOf("model", `${source}/latest`), ["config.json", "rows.json"]);
@@ -171,12 +171,12 @@ test("the digest that an object tells is checked: Roslin's own, else the MD5 in 
   const client = s3Client(server.settings);
   const Key = `${source.slice("s3://roslin/".length)}/told.bin`;
   await client.send(new PutObjectCommand({ Bucket: "roslin", Key, Body: "other bytes", Metadata: { sha256: sha256("the bytes") } }));
-  const remote = await bucketsIn(cacheOf()).open("model", source);
+  const remote = await bucketsIn(cacheOf()).open("model", source, never);
   const [plain, told] = remote.files;
   assert.equal((await remote.fetch([plain!], quiet))[0]!.sha256, sha256("as it was"));
   await assert.rejects(remote.fetch([told!], quiet), /wrong digest, twice.*told\.bin/);
   await client.send(new CopyObjectCommand({ Bucket: "roslin", Key, CopySource: `roslin/${Key}`, MetadataDirective: "REPLACE" }));
-  const now = await bucketsIn(cacheOf()).open("model", source);
+  const now = await bucketsIn(cacheOf()).open("model", source, never);
   assert.equal((await now.fetch(now.files.slice(1), quiet))[0]!.sha256, sha256("other bytes"));
 });
 
@@ -187,7 +187,7 @@ test("an object in parts, of which no digest is told, is fetched anew when its c
   const { UploadId } = await client.send(new CreateMultipartUploadCommand(at));
   const { ETag } = await client.send(new UploadPartCommand({ ...at, UploadId, PartNumber: 1, Body: "the bytes" }));
   await client.send(new CompleteMultipartUploadCommand({ ...at, UploadId, MultipartUpload: { Parts: [{ PartNumber: 1, ETag }] } }));
-  const remote = await bucketsIn(cacheOf()).open("dataset", source);
+  const remote = await bucketsIn(cacheOf()).open("dataset", source, never);
   const fetchIt = async (): Promise<CachedFile> => (await remote.fetch(remote.files, quiet))[0]!;
   const first = await fetchIt();
   const { blob } = first;
@@ -213,21 +213,28 @@ test("a full disk, or quota, that an object is written to is not taken for a ser
 
 test("what is the user's to mend is said so; what time can mend is not", async () => {
   const buckets = bucketsIn(cacheOf());
-  await assert.rejects(buckets.open("model", "s3://roslin/nothing/here"), /UserError: nothing lies there.*s3:\/\/roslin\/nothing\/here/);
-  await assert.rejects(buckets.open("model", "s3://no-such-bucket-of-ours/x"), /UserError: .*no such bucket/);
+  await assert.rejects(
+    buckets.open("model", "s3://roslin/nothing/here", never),
+    /UserError: nothing lies there.*s3:\/\/roslin\/nothing\/here/,
+  );
+  await assert.rejects(buckets.open("model", "s3://no-such-bucket-of-ours/x", never), /UserError: .*no such bucket/);
   const wrong = { ...settings, credentials: { accessKeyId: "wrong", secretAccessKey: "wrong" } };
   await assert.rejects(
-    createBuckets({ settings: wrong, cacheDirectory: cacheOf() }).open("model", "s3://roslin/x"),
+    createBuckets({ settings: wrong, cacheDirectory: cacheOf() }).open("model", "s3://roslin/x", never),
     /UserError: .*refuses the credentials/,
   );
   const nobody = createBuckets({ settings: { ...settings, endpoint: "http://127.0.0.1:9" }, cacheDirectory: cacheOf() });
-  await assert.rejects(nobody.open("model", "s3://roslin/x"), (error: Error) => error.name === "UnreachableError");
+  await assert.rejects(nobody.open("model", "s3://roslin/x", never), (error: Error) => error.name === "UnreachableError");
   writeFileSync(join(scratch, "file"), "");
-  const remote = await createBuckets({ settings, cacheDirectory: join(scratch, "file", "below") }).open("model", await put({ a: "1" }));
+  const remote = await createBuckets({ settings, cacheDirectory: join(scratch, "file", "below") }).open(
+    "model",
+    await put({ a: "1" }),
+    never,
+  );
   await assert.rejects(remote.checkSpace(1), /UserError: .*ROSLIN_HOME/);
   await assert.rejects(
     bucketsIn(cacheOf())
-      .open("model", await put({ a: "1" }))
+      .open("model", await put({ a: "1" }), never)
       .then((place) => place.checkSpace(1e18)),
     /too little room/,
   );

@@ -24,6 +24,7 @@ const scratch = mkdtempSync(join(tmpdir(), "roslin-hostile-"));
 const path = join(scratch, "file");
 const content = Buffer.alloc(20 << 20, "roslin");
 const WANTED = { ...BUCKET_DECIDES, lifecycle: { abortUploadsAfterDays: null, expireAfterDays: null } };
+const never = new AbortController().signal;
 let server: Awaited<ReturnType<typeof startTestS3>>;
 let digest: FileDigest;
 before(async () => {
@@ -152,7 +153,7 @@ test("a server that is none of S3's, and takes everything, is found out before a
   const endpoint = `http://127.0.0.1:${(web.address() as AddressInfo).port}`;
   try {
     await assert.rejects(
-      checkTarget("s3://roslin/web", { ...server.settings, endpoint }, WANTED),
+      checkTarget("s3://roslin/web", { ...server.settings, endpoint }, WANTED, never),
       (error) => error instanceof UserError && /gives back other bytes than it was given.*AWS_ENDPOINT_URL_S3/.test(error.message),
     );
   } finally {
@@ -213,7 +214,7 @@ async function checkDisturbed(times: number, hide: boolean, wanted: Parameters<t
     ({ right }, status) => (hide && right === "s3:GetObject" && status === 404 ? { status: 403, code: "AccessDenied" } : null),
   );
   try {
-    await checkTarget(target, { ...server.settings, endpoint: proxy.endpoint }, wanted);
+    await checkTarget(target, { ...server.settings, endpoint: proxy.endpoint }, wanted, never);
     assert.deepEqual(await other.list(""), []);
   } finally {
     await proxy.stop();
@@ -230,7 +231,7 @@ test("another run that removes the object which is tried does not end this one, 
 test("runs that check one target at the same moment, kept in different ways, all pass", async () => {
   const ways = [WANTED, { ...WANTED, tags: { team: "sheep" } }, { ...WANTED, storageClass: "STANDARD_IA" as const }];
   for (let round = 0; round < 5; round++)
-    await Promise.all(ways.map((wanted) => checkTarget("s3://roslin/same-moment", server.settings, wanted)));
+    await Promise.all(ways.map((wanted) => checkTarget("s3://roslin/same-moment", server.settings, wanted, never)));
 });
 
 test("a server that ignores conditions, or cannot keep them, is found out before anything is published", async () => {
@@ -251,7 +252,7 @@ test("a server that ignores conditions, or cannot keep them, is found out before
     ] as const)
       for (const wanted of [WANTED, { ...WANTED, tags: { team: "sheep" } }])
         await assert.rejects(
-          checkTarget("s3://roslin/cond", { ...server.settings, endpoint }, wanted),
+          checkTarget("s3://roslin/cond", { ...server.settings, endpoint }, wanted, never),
           (error) => error instanceof UserError && message.test(error.message),
         );
   } finally {
@@ -271,7 +272,7 @@ test("a server that compares no digests is found out before anything is publishe
   );
   try {
     await assert.rejects(
-      checkTarget("s3://roslin/digests", { ...server.settings, endpoint: ignoring.endpoint }, WANTED),
+      checkTarget("s3://roslin/digests", { ...server.settings, endpoint: ignoring.endpoint }, WANTED, never),
       (error) =>
         error instanceof UserError && /do not have the SHA-256 which was sent along.*target=s3:\/\/roslin\/digests/.test(error.message),
     );

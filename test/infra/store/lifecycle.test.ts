@@ -34,7 +34,7 @@ async function set(
   try {
     const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const settings = { endpoint, credentials: { accessKeyId: "a", secretAccessKey: "b" } };
-    await setLifecycle(target, settings, { abortUploadsAfterDays: 7, expireAfterDays });
+    await setLifecycle(target, settings, { abortUploadsAfterDays: 7, expireAfterDays }, new AbortController().signal);
   } finally {
     server.closeAllConnections();
     server.close();

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Readable } from "node:stream";
 import { test } from "node:test";
 import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { CorruptError, UserError } from "../../../core/errors.js";
@@ -16,7 +17,7 @@ function answer(start: number, count: number, reason: string | null = "aborted",
     if (reason !== null) throw new Error(reason);
   }
   return {
-    Body: body() as unknown as NonNullable<GetObjectCommandOutput["Body"]>,
+    Body: Readable.from(body()) as unknown as NonNullable<GetObjectCommandOutput["Body"]>,
     ContentLength: CONTENT.length - start,
     ETag: "e",
     $metadata: { httpStatusCode },
@@ -26,7 +27,7 @@ function answer(start: number, count: number, reason: string | null = "aborted",
 /** What is read when the first answer is cut after five bytes. */
 async function readAfterCut(ask: Ask, first = answer(0, 5, "aborted", 200)): Promise<string> {
   const parts: Uint8Array[] = [];
-  for await (const chunk of readOn(first, 0, ask, worded, TIMING)) parts.push(chunk);
+  for await (const chunk of readOn(first, 0, ask, worded, new AbortController().signal, TIMING)) parts.push(chunk);
   return Buffer.concat(parts).toString();
 }
 
@@ -59,6 +60,16 @@ test("a server from which no byte more comes is given up, in words", async () =>
   assert.equal(asked, 6);
 });
 
+test("who is told to stop does not wait for the next try", async () => {
+  const stop = new AbortController();
+  const failing = (error: unknown): Error => {
+    setImmediate(() => stop.abort());
+    return worded(error);
+  };
+  const reading = readOn(answer(0, 0), 0, () => assert.fail("asked again"), failing, stop.signal, { ...TIMING, retryMs: 300_000 });
+  await assert.rejects(reading.next(), { name: "AbortError" });
+});
+
 test("bytes that all came and are not what the server's checksum says are no cut connection", async () => {
   const nobody: Ask = () => assert.fail("asked again");
   await assert.rejects(
@@ -84,7 +95,7 @@ test("who wants no more lets the rest go", async () => {
     }
   }
   const first = { ...answer(0, 0), Body: body() as unknown as NonNullable<GetObjectCommandOutput["Body"]> };
-  const reading = readOn(first, 0, () => assert.fail("asked again"), worded, TIMING);
+  const reading = readOn(first, 0, () => assert.fail("asked again"), worded, new AbortController().signal, TIMING);
   assert.deepEqual((await reading.next()).value, CONTENT);
   await reading.return(undefined);
   assert.equal(over, true);
