@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
 import { PassingError, TIMING, withRetries } from "../remote/retries.js";
@@ -48,6 +49,8 @@ export async function* readOn(
 /** An answer that is a part, as was asked, and not the whole again. */
 function partial(answer: GetObjectCommandOutput): GetObjectCommandOutput {
   if (answer.$metadata.httpStatusCode === 206) return answer;
+  // nobody reads it, and nobody would hear its error when the connection is given up
+  (answer.Body as Readable).destroy();
   throw new UserError("the S3 server, or a proxy before it, does not serve ranges of bytes", { got: answer.$metadata.httpStatusCode });
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -309,6 +310,31 @@ test("a read whose connection is cut goes on with the rest of the same object, a
     await front.close();
   }
 });
+
+test(
+  "a server that knows no ranges is said when a connection is cut, and what it sends instead is let go",
+  { timeout: 120_000 },
+  async () => {
+    const asked: ServerResponse[] = [];
+    const web = createServer((_request, response) => {
+      asked.push(response);
+      response.writeHead(200, { "content-length": 20, etag: '"e"', "x-amz-checksum-crc32": "AAAAAA==" });
+      response.write("ten bytes.", () => asked.length === 1 && response.destroy());
+    });
+    await new Promise<void>((resolve) => void web.listen(0, "127.0.0.1", resolve));
+    const endpoint = `http://127.0.0.1:${(web.address() as AddressInfo).port}`;
+    try {
+      await assert.rejects(
+        readAll(openStore("s3://roslin", { ...server.settings, endpoint }), "k"),
+        (error) => error instanceof UserError && /does not serve ranges of bytes/.test(error.message),
+      );
+      if (!asked[1]!.closed) await once(asked[1]!, "close");
+    } finally {
+      web.closeAllConnections();
+      web.close();
+    }
+  },
+);
 
 test("a bucket that encrypts by default is written and read as any other", async () => {
   const client = s3Client(server.settings);
