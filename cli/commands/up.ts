@@ -49,12 +49,12 @@ function announce(machine: Machine, environment: Environment, workers: number): 
   return lines.join("\n");
 }
 
-/** The stock CLI's line that starts a run, as it can be pasted. */
+/** The stock CLI's line that starts a run, as it can be pasted where a `run.json` lies. */
 function startLine({ temporal, temporalBinary }: Machine, environment: Environment): string {
   const onPath = (environment.variables["PATH"] ?? "").split(":").some((directory) => `${directory}/temporal` === temporalBinary);
   const program = temporalBinary === null || onPath ? "temporal" : quoted(temporalBinary);
   const address = temporal === null ? "" : ` --address ${temporal.address}`;
-  return `${program}${address} workflow start --type finetune --task-queue roslin --input '{"model": {"source": "file:///…"}, "dataset": {"source": "file:///…"}}'`;
+  return `${program}${address} workflow start --type finetune --task-queue roslin --input-file run.json`;
 }
 
 function quoted(path: string): string {
