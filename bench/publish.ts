@@ -58,7 +58,7 @@ export async function benchPublish(
     for (const [index, { name, command }] of clients.entries()) {
       const home = join(root, "server");
       await mkdir(home);
-      const server = await startS3({ home, tools, bucket: BUCKET, variables });
+      const server = await startS3({ home, tools, bucket: BUCKET, variables, signal });
       try {
         const own = Object.entries(variables).filter(([variable]) => !variable.startsWith("AWS_"));
         const env = {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { clearAttempts } from "../activities/train/index.js";
 import { messageOf, UserError } from "../core/errors.js";
 import { lock, processStart } from "../infra/lock.js";
-import { atFreePorts, isAlive, stopProcess } from "../infra/servers/service.js";
+import { atFreePorts, isAlive, signalGroup, stopProcess } from "../infra/servers/service.js";
 import { withClient } from "../workers/client.js";
 import { trainDeps } from "../workers/train-deps.js";
 import { untilInterrupted } from "./interrupt.js";
@@ -36,7 +36,7 @@ export async function runMachine<T>(
   }
   let processes: readonly Supervised[] = [];
   const kill = (): void => {
-    for (const id of processes) if (isAlive(id)) process.kill(-id.pid, "SIGKILL");
+    for (const id of processes) signalGroup(id, "SIGKILL");
   };
   try {
     return await untilInterrupted(async (signal) => {

@@ -12,6 +12,7 @@ const LOOK_MS = 300;
 export async function withS3<T>(
   environment: Environment,
   target: string | null,
+  signal: AbortSignal,
   work: (environment: Environment) => Promise<T>,
 ): Promise<T> {
   if (environment.s3 === "external" || target?.startsWith("file:") === true) return work(environment);
@@ -30,11 +31,11 @@ export async function withS3<T>(
       return null;
     });
     if (unlock === null) {
-      await sleep(LOOK_MS);
+      await sleep(LOOK_MS, undefined, { signal });
       continue;
     }
     try {
-      const server = await startS3({ home, tools, bucket, variables, say });
+      const server = await startS3({ home, tools, bucket, variables, signal, say });
       try {
         return await work(reach(server));
       } finally {

@@ -13,6 +13,7 @@ import { withClient } from "../../workers/client.js";
 import type { Environment } from "../../workers/environment.js";
 import { runsThatMayGoOn } from "../../workers/runs.js";
 import type { Command } from "../command.js";
+import { untilInterrupted } from "../interrupt.js";
 import { retentionOf } from "../retention.js";
 import { temporalVariables } from "../state.js";
 import { withS3 } from "../with-s3.js";
@@ -63,7 +64,8 @@ async function collect(
   const spare = cache === null ? [] : await findSpareObjects(cache, root, garbage, runs);
   const all: Removal[] = [
     ...garbage.map((each): Removal => {
-      const remove = () => removeGarbage({ lock }, root, each, keptRuns, (journal) => discard(journal, environment));
+      const remove = (signal: AbortSignal) =>
+        removeGarbage({ lock }, root, each, keptRuns, (journal) => discard(journal, environment, signal));
       return { path: each.directory, bytes: each.bytes, remove };
     }),
     ...spare.map((each): Removal => ({
@@ -90,7 +92,7 @@ async function collect(
 interface Removal {
   readonly path: string;
   readonly bytes: number;
-  remove(): Promise<string | null>;
+  remove(signal: AbortSignal): Promise<string | null>;
 }
 
 function counted(count: number, one: string, several: string): string {
@@ -104,11 +106,14 @@ async function remove(all: readonly Removal[], what: string, kept: string, yes: 
     return;
   }
   let freed = 0;
-  for (const each of all) {
-    const stays = await each.remove().catch(messageOf);
-    if (stays === null) freed += each.bytes;
-    else console.log(`stays: ${each.path}: ${stays}`);
-  }
+  await untilInterrupted(async (signal) => {
+    for (const each of all) {
+      const stays = await each.remove(signal).catch(messageOf);
+      signal.throwIfAborted();
+      if (stays === null) freed += each.bytes;
+      else console.log(`stays: ${each.path}: ${stays}`);
+    }
+  });
   console.log(`removed ${bytes(freed)}; ${kept}`);
 }
 
@@ -137,7 +142,7 @@ async function agreed(question: string): Promise<boolean> {
 }
 
 /** The journal itself says in which bucket its upload is. */
-async function discard(journal: string, environment: Environment): Promise<void> {
+async function discard(journal: string, environment: Environment, signal: AbortSignal): Promise<void> {
   const bucket = `s3://${environment.bucket}`;
-  await withS3(environment, bucket, ({ variables }) => openStore(bucket, s3SettingsOf(variables)).discard(journal));
+  await withS3(environment, bucket, signal, ({ variables }) => openStore(bucket, s3SettingsOf(variables)).discard(journal));
 }

@@ -39,7 +39,7 @@ export const generate: Command = {
 /** The directory with the model's files; those of a published one are brought here first. */
 async function locate(model: string, environment: Environment, signal: AbortSignal): Promise<string> {
   if (!/^(s3|file):\/\//.test(model)) return resolve(model);
-  return await withS3(environment, model, async ({ variables }) => {
+  return await withS3(environment, model, signal, async ({ variables }) => {
     const published = await openPublished(model, s3SettingsOf(variables), signal);
     const directory = join(environment.home, "published", published.manifest.name);
     await fetchPublished(

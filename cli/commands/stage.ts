@@ -91,7 +91,7 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
       const source = [config.model.source, config.dataset.source].find((each) => each.startsWith("s3:"));
       if (source === undefined) return download(downloadDeps(placesOf(environment)), request, context);
       const { withS3 } = await import("../with-s3.js");
-      return withS3(environment, source, (reachable) => download(downloadDeps(placesOf(reachable)), request, context));
+      return withS3(environment, source, context.signal, (reachable) => download(downloadDeps(placesOf(reachable)), request, context));
     }
     case "preprocess": {
       const { preprocess } = await import("../../activities/preprocess/index.js");
@@ -110,7 +110,7 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
       if (call.name === "evaluate") return makeStages(environment).evaluate(request, context);
       // of a base that was published in a bucket, the licence is in its manifest
       const place = config.model.source.startsWith("s3:") ? config.model.source : config.publish.target;
-      return withS3(environment, place, (reachable) => makeStages(reachable).publish(request, context));
+      return withS3(environment, place, context.signal, (reachable) => makeStages(reachable).publish(request, context));
     }
   }
 }

@@ -54,7 +54,7 @@ async function check(run: string, environment: Environment, signal: AbortSignal)
 
 /** A model and those that it was tuned from; the walk ends where an earlier one has been, of whose addresses `seen` holds. */
 async function checkAddress(uri: string, environment: Environment, signal: AbortSignal, seen = new Set<string>()): Promise<Link[]> {
-  return await withS3(environment, uri, async ({ variables }) => {
+  return await withS3(environment, uri, signal, async ({ variables }) => {
     const settings = s3SettingsOf(variables);
     const links: Link[] = [];
     for (let published: Published | null = await openPublished(uri, settings, signal); published !== null && !seen.has(published.uri);) {

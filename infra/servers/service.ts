@@ -155,7 +155,7 @@ export function isAlive({ pid, start }: ProcessId): boolean {
 }
 
 /** Signals a process and its children; a foreign process that got its pid is let alone. */
-function signalGroup(id: ProcessId, signal: NodeJS.Signals): void {
+export function signalGroup(id: ProcessId, signal: NodeJS.Signals): void {
   if (!isAlive(id)) return;
   try {
     process.kill(-id.pid, signal);

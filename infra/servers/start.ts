@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { choosePorts, S3_PORTS, TEMPORAL_PORTS } from "./ports.js";
 import { s3Server, type S3Access } from "./s3.js";
-import { atFreePorts, launch, stopAll, untilReady, type Service } from "./service.js";
+import { atFreePorts, launch, signalGroup, stopAll, untilReady, type Service } from "./service.js";
 import { temporalServer } from "./temporal.js";
 import { getTool, TEMPORAL, WEED } from "./tools.js";
 
@@ -12,6 +12,8 @@ export interface StartOptions {
   /** where fetched binaries are kept; default: `<home>/tools` */
   readonly tools?: string;
   readonly variables: Readonly<Record<string, string | undefined>>;
+  /** ends the start, not the server */
+  readonly signal: AbortSignal;
   readonly say?: (line: string) => void;
 }
 
@@ -20,20 +22,20 @@ export async function startTemporal(
   options: StartOptions & { readonly searchAttributes: Readonly<Record<string, string>> },
 ): Promise<{ readonly address: string; readonly uiAddress: string; stop(): Promise<void> }> {
   const { say = () => {} } = options;
-  const binary = await getTool(TEMPORAL, places(options), say, new AbortController().signal);
+  const binary = await getTool(TEMPORAL, places(options), say, options.signal);
   return atFreePorts(async () => {
     const { service, address, uiAddress } = temporalServer({ ...options, binary, ports: await choosePorts(options.home, TEMPORAL_PORTS) });
-    return { address, uiAddress, stop: await start(service) };
+    return { address, uiAddress, stop: await start(service, options.signal) };
   }, say);
 }
 
 /** Starts S3 on free ports, data and keys in the home; resolves when it answers and the bucket is there. */
 export async function startS3(options: StartOptions & { readonly bucket: string }): Promise<S3Access & { stop(): Promise<void> }> {
   const { say = () => {} } = options;
-  const binary = await getTool(WEED, places(options), say, new AbortController().signal);
+  const binary = await getTool(WEED, places(options), say, options.signal);
   return atFreePorts(async () => {
     const { service, access } = s3Server({ ...options, binary, ports: await choosePorts(options.home, S3_PORTS) });
-    return { ...access, stop: await start(service) };
+    return { ...access, stop: await start(service, options.signal) };
   }, say);
 }
 
@@ -41,11 +43,17 @@ function places(options: StartOptions): { readonly directory: string; readonly v
   return { directory: options.tools ?? join(options.home, "tools"), variables: options.variables };
 }
 
-async function start(service: Service): Promise<() => Promise<void>> {
+async function start(service: Service, signal: AbortSignal): Promise<() => Promise<void>> {
   const running = await launch(service);
-  const stop = (): Promise<void> => stopAll([running]);
+  // nobody else knows of it: where this process ends without stopping it, as at a second Ctrl-C, it would run for ever
+  const kill = (): void => signalGroup(running.id, "SIGKILL");
+  process.once("exit", kill);
+  const stop = async (): Promise<void> => {
+    await stopAll([running]);
+    process.off("exit", kill);
+  };
   try {
-    await untilReady(running, new AbortController().signal);
+    await untilReady(running, signal);
   } catch (error) {
     await stop();
     throw error;

@@ -56,7 +56,8 @@ export async function startPlace(): Promise<Place> {
   Runtime.install({ logger: new DefaultLogger("ERROR"), shutdownSignals: [] });
   const directory = await mkdtemp(join(tmpdir(), "roslin-workflows-"));
   const tools = join(readEnvironment(process.env, CHECKOUT).home, "tools");
-  const server = await startTemporal({ home: directory, tools, variables: process.env, searchAttributes: SEARCH_ATTRIBUTES });
+  const { signal } = new AbortController();
+  const server = await startTemporal({ home: directory, tools, variables: process.env, signal, searchAttributes: SEARCH_ATTRIBUTES });
   const connection = await Connection.connect({ address: server.address });
   const native = await NativeConnection.connect({ address: server.address });
   const client = new Client({ connection });

@@ -18,7 +18,7 @@ import { readAll } from "../../../infra/store/store.js";
 const home = mkdtempSync(join(tmpdir(), "roslin-servers-"));
 after(() => rmSync(home, { recursive: true }));
 const { tools, variables } = readEnvironment(process.env, CHECKOUT);
-const options = { home, tools, variables };
+const options = { home, tools, variables, signal: new AbortController().signal };
 
 test("ports are the preferred ones if free, and the same ones again as long as they are free", async () => {
   const elsewhere = join(home, "ports");

@@ -9,7 +9,7 @@ import type { S3Settings } from "../../../infra/store/s3.js";
 export async function startTestS3(): Promise<{ readonly settings: S3Settings & { readonly endpoint: string }; stop(): Promise<void> }> {
   const home = mkdtempSync(join(tmpdir(), "roslin-s3-"));
   const tools = join(readEnvironment(process.env, CHECKOUT).home, "tools");
-  const server = await startS3({ home, tools, bucket: "roslin", variables: process.env });
+  const server = await startS3({ home, tools, bucket: "roslin", variables: process.env, signal: new AbortController().signal });
   const { endpoint, region, accessKeyId, secretAccessKey } = server;
   return {
     settings: { endpoint, region, credentials: { accessKeyId, secretAccessKey } },
