@@ -65,7 +65,7 @@ export async function follow(client: Client, workflowId: string, view: ProgressV
     });
     if (description !== null && description.status.name !== "RUNNING" && description.status.name !== "CONTINUED_AS_NEW") break;
     const { progress, failures } = lookAt(description?.raw.pendingActivities ?? []);
-    const told = await progressOf(handle);
+    const told = await progressOf(client, handle);
     for (const line of [...failures, ...endedStages(told?.rows ?? [])]) once(line);
     if (told !== null && told.pause !== pause && told.pause !== "") view.line(told.pause);
     pause = told?.pause ?? pause;
@@ -82,9 +82,12 @@ export async function follow(client: Client, workflowId: string, view: ProgressV
   }
 }
 
-/** How far the workflow itself says it is; null while no worker answers for it. */
-async function progressOf(handle: WorkflowHandle): Promise<RunProgress | null> {
-  return Promise.race([handle.query<RunProgress>(QUERIES.progress), sleep(QUERY_MS, null, { ref: false })]).catch(() => null);
+/**
+ * How far the workflow itself says it is; null while no worker answers for it. Nothing is asked any more when this
+ * resolves: a question that a closed connection tries again ends the process.
+ */
+async function progressOf(client: Client, handle: WorkflowHandle): Promise<RunProgress | null> {
+  return client.withDeadline(Date.now() + QUERY_MS, () => handle.query<RunProgress>(QUERIES.progress)).catch(() => null);
 }
 
 /** One line for each stage that has ended: some are over before they say how far they are. */
