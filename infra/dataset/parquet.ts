@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { errorNamed, UserError } from "../../core/errors.js";
+import { messagesOf } from "../threads.js";
 import type { ParquetAnswer } from "./parquet-thread.js";
 import type { RowBatch } from "./row.js";
 
@@ -12,33 +13,27 @@ export async function* readParquet(path: string, signal: AbortSignal): AsyncGene
     workerData: path,
     resourceLimits: { maxOldGenerationSizeMb: MOST.megabytes },
   });
-  const stop = (): void => void thread.terminate();
-  signal.addEventListener("abort", stop, { once: true });
+  const heard = messagesOf<ParquetAnswer>(thread, signal, "its pages have no end");
   const ask = async (): Promise<ParquetAnswer> => {
-    const late = setTimeout(stop, MOST.milliseconds);
+    const late = setTimeout(() => void thread.terminate(), MOST.milliseconds);
     try {
-      return await new Promise((resolve, reject) => {
-        const fail = (cause: Error): void => reject(new UserError("a data file is not a whole Parquet file", { file: path }, { cause }));
-        thread.removeAllListeners();
-        thread.once("message", resolve).once("error", fail);
-        thread.once("exit", () => (signal.aborted ? reject(signal.reason as Error) : fail(new Error("its pages have no end"))));
-        thread.postMessage("next");
-      });
+      thread.postMessage("next");
+      return await heard();
+    } catch (error) {
+      signal.throwIfAborted();
+      throw new UserError("a data file is not a whole Parquet file", { file: path }, { cause: error });
     } finally {
       clearTimeout(late);
     }
   };
   try {
     for (;;) {
-      signal.throwIfAborted();
       const answer = await ask();
       if (answer.kind === "end") return;
       if (answer.kind === "failed") throw errorNamed(answer.name, answer.message);
       yield answer.batch;
     }
   } finally {
-    signal.removeEventListener("abort", stop);
-    thread.removeAllListeners();
     await thread.terminate();
   }
 }

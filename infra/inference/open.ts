@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { errorNamed } from "../../core/errors.js";
 import type { TokenRow } from "../../core/data/tokens.js";
+import { messagesOf } from "../threads.js";
 import type { Score } from "./model.js";
 import type { Answer, Question } from "./thread.js";
 
@@ -20,8 +21,7 @@ export async function openInference(directory: string, signal: AbortSignal): Pro
   const worker = new Worker(new URL("thread.js", import.meta.url), {
     workerData: { directory, threads: availableParallelism(), stopping },
   });
-  // a thread that dies between calls is heard of by the next one
-  worker.on("error", () => undefined);
+  const next = messagesOf<Answer>(worker, signal, "the thread of a model ended");
   const closed = new AbortController();
   const ended = new Promise((resolve) => void worker.once("exit", resolve));
   // the thread ends by itself, between two weights or two answers: one that is terminated inside a native call may take the process along
@@ -36,30 +36,15 @@ export async function openInference(directory: string, signal: AbortSignal): Pro
     stop();
     await ended;
   };
-  const heard = (): Promise<Answer> =>
-    new Promise((resolve, reject) => {
-      const off = (): void => {
-        worker.off("message", message).off("error", error).off("exit", exit);
-        signal.removeEventListener("abort", exit);
-      };
-      const message = (answer: Answer): void => {
-        off();
-        if ("error" in answer) reject(errorNamed(answer.error.name, answer.error.message));
-        else resolve(answer);
-      };
-      const error = (thrown: Error): void => {
-        off();
-        reject(thrown);
-      };
-      const exit = (): void => error(signal.aborted ? (signal.reason as Error) : new Error("the thread of a model ended"));
-      worker.on("message", message).on("error", error).on("exit", exit);
-      signal.addEventListener("abort", exit);
-    });
+  const heard = async (): Promise<Answer> => {
+    const answer = await next();
+    if ("error" in answer) throw errorNamed(answer.error.name, answer.error.message);
+    return answer;
+  };
   const ask = async <T extends Answer>(question: Question): Promise<T> => {
     signal.throwIfAborted();
-    const answer = heard();
     worker.postMessage(question);
-    return (await answer) as T;
+    return (await heard()) as T;
   };
 
   try {

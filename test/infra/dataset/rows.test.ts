@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import type { Worker } from "node:worker_threads";
 import { messageOf, UserError } from "../../../core/errors.js";
 import { readRows } from "../../../infra/dataset/rows.js";
 import { JsonSplitter } from "../../../infra/dataset/json-splitter.js";
@@ -151,6 +153,16 @@ test("a damaged Parquet file is read or refused, and nothing is left to end the 
     });
   }
   assert.ok(refused > 5, `${refused}`);
+});
+
+test("a thread that ends between two looks at a Parquet file is heard of at the next", { timeout: 30_000 }, async () => {
+  const started = once(process, "worker") as Promise<[Worker]>;
+  const parquet = new URL("../../../../test/reference/rows.parquet", import.meta.url).pathname;
+  const batches = readRows(parquet, new AbortController().signal);
+  assert.equal((await batches.next()).done, false);
+  const [thread] = await started;
+  await thread.terminate();
+  await assert.rejects(batches.next(), { name: "UserError", message: /not a whole Parquet file.*rows\.parquet/ });
 });
 
 test("Parquet: rows of several row groups, a leading U+FEFF kept, lists of ids, nulls", async () => {

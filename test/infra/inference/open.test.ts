@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { Worker } from "node:worker_threads";
 import { UserError } from "../../../core/errors.js";
 import { openInference } from "../../../infra/inference/open.js";
 import { REFERENCE, reference } from "../../core/model/reference.js";
@@ -49,5 +51,15 @@ test("an aborted signal ends a model's work with its reason", async () => {
   stop.abort(reason);
   await assert.rejects(work, reason);
   await assert.rejects(model.score(rows), reason);
+  await model.close();
+});
+
+test("a model whose thread ended between two calls fails the next one", { timeout: 30_000 }, async () => {
+  const started = once(process, "worker") as Promise<[Worker]>;
+  const model = await openInference(directory, new AbortController().signal);
+  const [thread] = await started;
+  thread.postMessage({ stop: true });
+  await once(thread, "exit");
+  await assert.rejects(model.score(rows), { message: "the thread of a model ended" });
   await model.close();
 });
