@@ -142,12 +142,7 @@ async function fetchPart(
       events.onBytes(bytesDone(segments));
     };
     moved();
-    let waiting = segments.filter((segment) => segment.start + segment.done < segment.end);
-    let run = 1;
-    const bring = (alone: boolean): Promise<void> | null => {
-      if (waiting.length === 0) return null;
-      const own = takeRun(waiting, alone ? run : 1);
-      run = Math.min(2 * run, LONGEST_RUN);
+    const move = (own: readonly Segment[]): Promise<void> => {
       const start = own[0]!.start + own[0]!.done;
       const inOrder = bytesInOrder(segments) === start && start - digested < NEAR;
       const onDone = ({ upTo, piece }: Progress): void => {
@@ -157,6 +152,18 @@ async function fetchPart(
       const job = { source, bytes, segments: own, inOrder, part: partOf(blob), journal: journalOf(blob) };
       return crew.transfer(job, onDone, (note) => events.onNote(note));
     };
+    const waiting = segments.filter((segment) => segment.start + segment.done < segment.end);
+    let run = 1;
+    let ranges = true;
+    const bring = (alone: boolean): Promise<void> | null => {
+      if (!ranges || waiting.length === 0) return null;
+      const own = takeRun(waiting, alone ? run : 1);
+      run = Math.min(2 * run, LONGEST_RUN);
+      return move(own).catch((error: unknown) => {
+        if ((error as Error).name !== "NoRangesError") throw error;
+        ranges = false;
+      });
+    };
     let seen = before;
     let slowTicks = 0;
     const wanted = (running: number): number => {
@@ -165,13 +172,12 @@ async function fetchPart(
       seen = done;
       return slowTicks >= SLOW_TICKS ? Math.min(2 * running, PARALLEL) : running;
     };
-    const transfers = asMany(bring, wanted).catch((error: unknown) => {
-      if ((error as Error).name !== "NoRangesError") throw error;
+    const transfers = asMany(bring, wanted).then(() => {
+      if (ranges) return undefined;
       events.onNote(`${name}: the server knows no ranges of bytes, so it comes in one stream, from its start`);
       const whole = { index: 0, start: 0, end: bytes, done: bytesInOrder(segments) };
       segments.splice(0, segments.length, whole);
-      waiting = [whole];
-      return bring(true);
+      return move([whole]);
     });
     // without the digest the blocks that it holds come never back, and transfers wait for them
     await Promise.race([transfers, digesting.result.then(() => transfers)]);
@@ -190,33 +196,27 @@ function asMany(work: (alone: boolean) => Promise<void> | null, wanted: (running
   return new Promise<void>((resolve, reject) => {
     let running = 0;
     let atMost = 1;
-    let failure: Error | null = null;
     const begin = (): void => {
       while (running < atMost) {
         const doing = work(running === 0);
         if (doing === null) break;
         running++;
-        doing.then(
-          () => {
-            running--;
-            begin();
-          },
-          (error: Error) => {
-            running--;
-            atMost = 0;
-            failure ??= error;
-            begin();
-          },
-        );
+        doing.then(() => {
+          running--;
+          begin();
+        }, fail);
       }
-      // who goes on without ranges must be the only one that writes
-      if (running > 0 && (failure === null || failure.name === "NoRangesError")) return;
+      if (running > 0) return;
       clearInterval(ticking);
-      if (failure === null) resolve();
-      else reject(failure);
+      resolve();
+    };
+    const fail = (error: Error): void => {
+      atMost = 0;
+      clearInterval(ticking);
+      reject(error);
     };
     const ticking = setInterval(() => {
-      if (failure === null) atMost = wanted(running);
+      atMost = wanted(running);
       begin();
     }, TICK_MS);
     begin();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm, truncate, utimes, writeFile } from "node:fs/promises";
-import { createServer, type ServerResponse } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -53,13 +53,18 @@ async function serve(context: TestContext, file: Buffer, { pause, ranges = Infin
     else response.end();
   };
   const server = createServer((request, response) => void answer(request.headers.range, response));
+  const served = { url: await listening(context, server), atOnce: 0, sent: 0 };
+  return served;
+}
+
+/** A server's address, where it listens from now on until the test is over. */
+async function listening(context: TestContext, server: Server): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   context.after(() => {
     server.closeAllConnections();
     server.close();
   });
-  const served = { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, atOnce: 0, sent: 0 };
-  return served;
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 function numbered(bytes: number): Buffer {
@@ -105,6 +110,22 @@ test("a server that ceases to know ranges is asked for all of it once, after tho
   assert.equal(cached!.sha256, wanted.hex);
   assert.ok(served.atOnce > 1);
   assert.deepEqual(notes, ["file", "file: the server knows no ranges of bytes, so it comes in one stream, from its start"]);
+});
+
+test("a server that ceases to know ranges hides no other failure: that ends the download at once", async (context) => {
+  const file = numbered(60 * MIB + 3);
+  const held: ServerResponse[] = [];
+  const server = createServer((_, response) => {
+    held.push(response);
+    const [first, second, third] = held;
+    // nobody waits for the first one, which never ends
+    if (response === first) first.writeHead(206, { "content-range": `bytes 0-${16 * MIB - 1}/${file.length}` }).write("x");
+    if (response !== third) return;
+    second!.on("close", () => third.writeHead(404).end());
+    second!.writeHead(200, { "content-length": file.length }).flushHeaders();
+  });
+  const wanted = await wantedFrom(context, await listening(context, server), file);
+  await assert.rejects(fetchAll([wanted], quiet), { name: "UserError", message: /no such repository, revision or file/ });
 });
 
 test("blocks wait for the digest only where it is near: what was fetched before has to be read first", async (context) => {
