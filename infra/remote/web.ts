@@ -80,33 +80,13 @@ export async function get(
 
 /** An answer of Node's own client. */
 function answerOf(response: IncomingMessage): Answer {
-  const drain = (consume: Consume): Promise<void> =>
-    new Promise((resolve, reject) => {
-      let busy = Promise.resolve();
-      const refuse = (error: Error): void => {
-        reject(error);
-        response.destroy();
-      };
-      response.on("data", (chunk: Buffer) => {
-        try {
-          const taken = consume(chunk);
-          if (!(taken instanceof Promise)) return;
-          response.pause();
-          busy = taken;
-          busy.then(() => response.resume(), refuse);
-        } catch (error) {
-          refuse(error as Error);
-        }
-      });
-      // the end is told although the last chunk is still somebody's
-      response.on("end", () => void busy.then(resolve, refuse)).on("error", reject);
-      response.on("close", () => response.readableEnded || reject(new Error("the connection was closed")));
-    });
   response.on("error", () => undefined);
   return {
     status: response.statusCode ?? 0,
     header: (name) => response.headers[name]?.toString(),
-    drain,
+    drain: async (consume) => {
+      for await (const chunk of response as AsyncIterable<Buffer>) await consume(chunk);
+    },
     discard: () => void response.destroy(),
   };
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { test, type TestContext } from "node:test";
@@ -90,6 +91,23 @@ test("a server is not blamed for time that whoever takes its bytes needs", async
     });
     assert.equal(got, 100);
   }
+});
+
+test("whoever cannot take a chunk ends the answer, whichever client reads it", async (context) => {
+  let closed = Promise.resolve<unknown>(null);
+  const endpoint = await serve(context, (_request, response) => {
+    closed = once(response, "close");
+    response.writeHead(200, { "content-length": 100 }).write("x");
+  });
+  const full = new Error("full");
+  const refuse = (): never => {
+    throw full;
+  };
+  for (const room of [{}, { room: () => null }])
+    for (const consume of [refuse, () => Promise.reject(full)]) {
+      await assert.rejects(get({ endpoint, token: null, timing }, `${endpoint}/x`, room, consume), { cause: full });
+      await closed;
+    }
 });
 
 test("the token goes to the endpoint, and to the hub where the endpoint is another name of it", () => {
