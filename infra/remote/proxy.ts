@@ -14,7 +14,7 @@ export interface ProxySettings {
 
 /** How a request goes by a proxy. */
 export interface Proxied {
-  readonly options: RequestOptions;
+  readonly options: RequestOptions & Pick<Partial<TunnelOptions>, "until">;
   /** true: the proxy is asked for the whole address; false: it opens a tunnel */
   readonly plain: boolean;
   /** for the proxy */
@@ -23,8 +23,8 @@ export interface Proxied {
 
 const tunnels = new Map<string, Agent>();
 
-/** The way to `url` by the proxy that is set for it; null: the direct one. Throws UserError for an address that is none. */
-export function throughProxy(url: URL, settings: ProxySettings): Proxied | null {
+/** The way to `url`, until `signal` aborts, by the proxy that is set for it; null: the direct one. Throws UserError for an address that is none. */
+export function throughProxy(url: URL, settings: ProxySettings, signal: AbortSignal): Proxied | null {
   const secure = url.protocol === "https:";
   const address = secure ? settings.https : settings.http;
   if (address === null || isExcepted(url, settings.except)) return null;
@@ -34,7 +34,7 @@ export function throughProxy(url: URL, settings: ProxySettings): Proxied | null 
   if (!secure) return { options: { host: proxy.hostname, port: portOf(proxy) }, plain: true, headers };
   let agent = tunnels.get(address);
   if (agent === undefined) tunnels.set(address, (agent = tunnelAgent(proxy, headers)));
-  return { options: { agent }, plain: false, headers };
+  return { options: { agent, until: signal }, plain: false, headers };
 }
 
 /** The header's value for the name and password in a URL; null: there are none. */
@@ -78,7 +78,7 @@ function isExcepted({ hostname, host }: URL, except: string): boolean {
 /** TLS inside tunnels that the proxy opens on CONNECT. */
 function tunnelAgent(proxy: URL, headers: Readonly<Record<string, string>>): Agent {
   const agent = new SecureAgent({ keepAlive: true });
-  const open = ({ host, port, servername }: TunnelOptions, opened: (error: Error | null, stream?: Duplex) => void): undefined => {
+  const open = ({ host, port, servername, until }: TunnelOptions, opened: (error: Error | null, stream?: Duplex) => void): undefined => {
     const to = `${host}:${port}`;
     const asked = request({
       host: proxy.hostname,
@@ -87,6 +87,7 @@ function tunnelAgent(proxy: URL, headers: Readonly<Record<string, string>>): Age
       path: to,
       headers: { host: to, ...headers },
       agent: false,
+      signal: until,
     });
     asked.on("connect", (answer, socket) => {
       if (answer.statusCode === 200) return opened(null, connect({ socket, servername: servername ?? host }));
@@ -103,4 +104,6 @@ interface TunnelOptions {
   readonly host: string;
   readonly port: number;
   readonly servername?: string;
+  /** ends the wait for the proxy: the request's own signal is not handed to agents */
+  readonly until: AbortSignal;
 }

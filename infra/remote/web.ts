@@ -135,7 +135,7 @@ export function isHub(url: URL, endpoint: string): boolean {
 /** Sends one GET; resolves with the head of its answer. */
 async function send(access: WebAccess, url: URL, headers: Record<string, string>, large: boolean, signal: AbortSignal): Promise<Answer> {
   const secure = url.protocol === "https:";
-  const proxied = access.proxy === undefined ? null : throughProxy(url, access.proxy);
+  const proxied = access.proxy === undefined ? null : throughProxy(url, access.proxy, signal);
   if (large && proxied === null) {
     const answer = await ask(url, headers, signal);
     if (answer !== null) return answer;

@@ -154,3 +154,22 @@ test("to an https hub a tunnel is opened; the proxy's refusal is named", async (
   const wrong = { ...access, proxy: { http: null, https: "socks5://u:secret@h:1", except: "" } };
   await assert.rejects(ask(wrong, "https://hub.test/api"), /UserError: a proxy's address must be http:\/\/host:port.*socks5:\/\/…@h:1/);
 });
+
+test("a proxy that does not answer CONNECT is left with the request", { timeout: 30_000 }, async (context) => {
+  let left = Promise.resolve<unknown>(null);
+  const prepare = (server: Server): void => {
+    server.on("connect", (_incoming: IncomingMessage, socket: Socket) => {
+      context.after(() => socket.destroy());
+      left = once(socket.resume(), "end");
+    });
+  };
+  const https = await serve(context, () => undefined, prepare);
+  const access = {
+    endpoint: "https://hub.test",
+    token: null,
+    timing: { stallMs: 500, retryMs: 1 },
+    proxy: { http: null, https, except: "" },
+  };
+  await assert.rejects(ask(access, "https://hub.test/api"), /no byte for 0\.5 s from https:\/\/hub\.test\/api/);
+  await left;
+});
