@@ -118,17 +118,21 @@ export async function planRemote(
   }
   const paths = remote.files.map((file) => file.path);
   // what a place says of a file may be worth nothing: of those that are wanted that is said now
-  const filesOf = (wanted: readonly string[]): RemoteFile[] => {
+  const filesOf = (wanted: readonly string[]): Promise<readonly RemoteFile[]> => {
     const names = new Set(wanted);
-    return remote.files.filter(({ path }) => names.has(path)).map(({ path, bytes, digest }) => ({ path, bytes, digest }));
+    return remote.stated(
+      remote.files.filter(({ path }) => names.has(path)),
+      signal,
+    );
   };
   const plan = { kind: "remote", name, remote } as const;
-  if (name === "dataset") return { ...plan, files: filesOf(isNamed(paths, source) ? paths : selectDataFiles(paths, source)), fetched: 0 };
+  if (name === "dataset")
+    return { ...plan, files: await filesOf(isNamed(paths, source) ? paths : selectDataFiles(paths, source)), fetched: 0 };
   const selected = selectModelFiles(paths, source);
   const index = indexAmong(selected);
-  if (index === undefined) return { ...plan, files: filesOf(selected), fetched: 0 };
-  const { text, fetched } = await fetchText(remote, filesOf([index]), index, signal);
-  return { ...plan, files: filesOf(selectIndexed(selected, index, text, paths)), fetched };
+  if (index === undefined) return { ...plan, files: await filesOf(selected), fetched: 0 };
+  const { text, fetched } = await fetchText(remote, await filesOf([index]), index, signal);
+  return { ...plan, files: await filesOf(selectIndexed(selected, index, text, paths)), fetched };
 }
 
 /** Whether a source names one data file: that is taken, whatever its name says of splits. */

@@ -117,6 +117,7 @@ function remoteOf(
   return {
     ...place,
     title: place.origin.uri,
+    stated: (files) => Promise.resolve(files),
     async missing(files) {
       let bytes = 0;
       for (const file of files) bytes += file.bytes - (await bytesPresent(blobOf(file), file.bytes));

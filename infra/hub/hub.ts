@@ -10,7 +10,7 @@ import { checkRoom, type Remote, type RemoteFile } from "../remote/remote.js";
 import { UnreachableError, type Watch } from "../remote/retries.js";
 import { withoutSecrets, type WebAccess } from "../remote/web.js";
 import { cachedRepository, folderOf, noteCommit, noteFiles } from "./cached.js";
-import { fileUrl, resolveRepository, type Repository } from "./repository.js";
+import { fileUrl, resolveRepository, statedFile, type Repository } from "./repository.js";
 
 /** Where the hub is, and where its files are kept: the hub directory of the standard cache. */
 export interface HubOptions extends WebAccess {
@@ -66,6 +66,11 @@ function remoteOf(access: WebAccess, cache: string, repository: Repository, isCa
     title: `${id} at ${commit.slice(0, 12)}${said}`,
     version: commit.slice(0, 12),
     files: repository.files,
+    async stated(files, signal) {
+      const stated: RemoteFile[] = [];
+      for (const file of files) stated.push(await statedFile(access, repository, file, signal));
+      return stated;
+    },
     async missing(files) {
       let bytes = 0;
       for (const file of files) bytes += file.bytes - (await bytesPresent(blobOf(file), file.bytes));

@@ -37,6 +37,31 @@ export function fileUrl(access: WebAccess, repository: Repository, path: string)
   return `${access.endpoint}${prefix}/${repository.id}/resolve/${repository.commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
 }
 
+/**
+ * A file with its size and digest: those of the repository's description, else, for some mirrors have nothing there, of
+ * the headers that Python's client goes by. Throws UserError where neither states them.
+ */
+export async function statedFile(access: WebAccess, repository: Repository, file: RemoteFile, signal: AbortSignal): Promise<RemoteFile> {
+  const { path } = file;
+  try {
+    return { path, bytes: file.bytes, digest: file.digest };
+  } catch (error) {
+    if (!isSafe(path)) throw error;
+    const url = fileUrl(access, repository, path);
+    const header = await withRetries(
+      access.timing ?? TIMING,
+      { signal },
+      () => 0,
+      () => get(access, url, { head: true, signal }, () => undefined),
+    );
+    const hex = (header("x-linked-etag") ?? header("etag") ?? "").replace(/^W\/|"/g, "");
+    // the length of an answer that leads elsewhere is its own
+    const size = header("x-linked-size") ?? (header("location") === undefined ? header("content-length") : undefined);
+    if (!/^\d{1,15}$/.test(size ?? "") || !(isHex(hex, 64) || isHex(hex, 40))) throw error;
+    return { path, bytes: Number(size), digest: { kind: hex.length === 64 ? "sha256" : "git", hex } };
+  }
+}
+
 interface Sibling {
   readonly rfilename?: unknown;
   readonly size?: unknown;
@@ -57,9 +82,9 @@ export function parseRepository(json: unknown): { readonly commit: string; reado
 
 /** A file whose size and digest throw UserError where its name leaves its directory, or the hub doesn't state them. */
 function fileOf({ rfilename, size, blobId, lfs }: Sibling): RemoteFile {
-  const path = String(rfilename);
+  const path = typeof rfilename === "string" ? rfilename : "";
   const stated = <T>(what: string, value: T | null): T => {
-    if (!isSafe(rfilename)) throw new UserError("the name of a file leaves its directory", { got: JSON.stringify(rfilename) });
+    if (!isSafe(path)) throw new UserError("the name of a file leaves its directory", { got: JSON.stringify(rfilename) });
     if (value !== null) return value;
     throw new UserError(`the hub doesn't state a file's ${what}, as some mirrors don't: set HF_ENDPOINT to one that does`, { file: path });
   };
@@ -82,7 +107,6 @@ function isHex(value: unknown, length: number): value is string {
 }
 
 /** Whether a path from the hub stays below the directory it is put in. */
-function isSafe(value: unknown): boolean {
-  const parts = typeof value === "string" ? value.split("/") : [];
-  return parts.length > 0 && parts.every((part) => part !== "" && part !== "." && part !== ".." && !/[\\\0]/.test(part));
+function isSafe(path: string): boolean {
+  return path.split("/").every((part) => part !== "" && part !== "." && part !== ".." && !/[\\\0]/.test(part));
 }

@@ -45,6 +45,8 @@ export interface Remote {
   /** tells one version from another, short enough for a directory's name */
   readonly version: string;
   readonly files: readonly RemoteFile[];
+  /** These files with what the place says of each, asked for one by one where `files` has it not. Throws UserError where it says nothing. */
+  stated(files: readonly RemoteFile[], signal: AbortSignal): Promise<readonly RemoteFile[]>;
   /** Bytes that `fetch` would bring over the wire. */
   missing(files: readonly RemoteFile[]): Promise<number>;
   /** Throws NoRoomError when the cache's disk has no room for so many bytes. */

@@ -126,8 +126,10 @@ async function bring(id: number, { source, bytes, segments, inOrder }: TransferJ
 
 async function read(source: Source, range: ByteRange | null, writer: BlockWriter): Promise<void> {
   const consume = (chunk: Uint8Array): Promise<void> | undefined => writer.take(chunk, source.address);
-  if (source.kind === "web")
-    return await get(source.access, source.address, range === null ? { room: writer.room } : { range, room: writer.room }, consume);
+  if (source.kind === "web") {
+    await get(source.access, source.address, range === null ? { room: writer.room } : { range, room: writer.room }, consume);
+    return;
+  }
   // the SDK takes long to load, and most downloads need none
   const { readObject } = await import("../bucket/objects.js");
   await readObject(source, range, consume);

@@ -33,16 +33,17 @@ export class NoRangesError extends Error {
 }
 
 /**
- * One GET, body and all, handed to `consume` chunk by chunk. Redirects are followed by hand: the token goes to the
- * hub only. With `range`, anything but a 206 for exactly these bytes is an error: NoRangesError for all of them. `room`: the
- * bytes are many, and best received where it says. `consume` may give a promise: nothing more comes before it has resolved.
+ * One GET, body and all, handed to `consume` chunk by chunk; gives what reads the answer's headers. Redirects are
+ * followed by hand: the token goes to the hub only. With `range`, anything but a 206 for exactly these bytes is an error:
+ * NoRangesError for all of them. `room`: the bytes are many, and best received where it says. `consume` may give a
+ * promise: nothing more comes before it has resolved.
  */
 export async function get(
   access: WebAccess,
   url: string,
   options: Wanted & { readonly signal?: AbortSignal },
   consume: Consume,
-): Promise<void> {
+): Promise<Answer["header"]> {
   if (access.offline === true)
     throw new UnreachableError(`${withoutSecrets(url)} is not asked for: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set`);
   const stall = new AbortController();
@@ -67,6 +68,7 @@ export async function get(
         timer.refresh();
       });
     }, options.room);
+    return response.header;
   } catch (error) {
     if (options.signal?.aborted === true) throw options.signal.reason;
     if (stall.signal.aborted) throw stall.signal.reason;
@@ -94,14 +96,16 @@ function answerOf(response: IncomingMessage): Answer {
 interface Wanted {
   readonly range?: ByteRange;
   readonly room?: Room;
+  /** HEAD instead of GET; who leads away from the hub is not followed, for that address may be signed for GET alone */
+  readonly head?: true;
 }
 
-async function followRedirects(access: WebAccess, first: string, { range, room }: Wanted, signal: AbortSignal): Promise<Answer> {
+async function followRedirects(access: WebAccess, first: string, wanted: Wanted, signal: AbortSignal): Promise<Answer> {
   let url = new URL(first);
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
     const headers: Record<string, string> = { "accept-encoding": "identity", "user-agent": "roslin", ...authorization(access, url) };
-    if (range !== undefined) headers["range"] = `bytes=${range.start}-${range.end - 1}`;
-    const response = await send(access, url, headers, room !== undefined, signal);
+    if (wanted.range !== undefined) headers["range"] = `bytes=${wanted.range.start}-${wanted.range.end - 1}`;
+    const response = await send(access, url, headers, wanted, signal);
     const { status } = response;
     const location = response.header("location");
     if (status < 300 || status >= 400 || location === undefined) {
@@ -109,8 +113,9 @@ async function followRedirects(access: WebAccess, first: string, { range, room }
       response.discard();
       throw refusal(response, access, first, url);
     }
-    response.discard();
     url = new URL(location, url);
+    if (wanted.head === true && !isHub(url, access.endpoint)) return response;
+    response.discard();
     if (url.protocol !== "https:" && url.protocol !== "http:")
       throw new UserError("the hub redirects to something that is not the web", { from: first, to: url.protocol });
   }
@@ -132,16 +137,16 @@ export function isHub(url: URL, endpoint: string): boolean {
   return url.origin === origin || (url.origin === HUB && NAMES.has(hostname));
 }
 
-/** Sends one GET; resolves with the head of its answer. */
-async function send(access: WebAccess, url: URL, headers: Record<string, string>, large: boolean, signal: AbortSignal): Promise<Answer> {
+/** Sends one request; resolves with the head of its answer. */
+async function send(access: WebAccess, url: URL, headers: Record<string, string>, wanted: Wanted, signal: AbortSignal): Promise<Answer> {
   const secure = url.protocol === "https:";
   const proxied = access.proxy === undefined ? null : throughProxy(url, access.proxy, signal);
-  if (large && proxied === null) {
+  if (wanted.room !== undefined && proxied === null) {
     const answer = await ask(url, headers, signal);
     if (answer !== null) return answer;
   }
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const options = { headers, signal, ...proxied?.options };
+    const options = { method: wanted.head === true ? "HEAD" : "GET", headers, signal, ...proxied?.options };
     const request =
       proxied?.plain === true
         ? requestHttp({ ...options, path: url.href, headers: { ...headers, host: url.host, ...proxied.headers } })

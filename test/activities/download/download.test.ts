@@ -98,18 +98,24 @@ test("a dataset of several files comes whole, its train split alone", async (con
   );
 });
 
-test("a mirror that states no digests is named with the file that lacks one; a file that nobody wants is passed over", async (context) => {
+test("a mirror that lists no digests is asked for each; who states them nowhere is named with the file, and one that nobody wants passed over", async (context) => {
   const { server, run } = await setUp(context);
   const digest = { size: ROWS.length, blobId: createHash("sha1").update(`blob ${ROWS.length}\0${ROWS}`).digest("hex") };
   let siblings: object[] = [{ rfilename: "rows.json", ...digest }, { rfilename: "README.md" }, { rfilename: "../x", size: 1 }];
+  let headers = {};
   server.misbehave = (request, response) => {
     if (request.url!.startsWith("/api/datasets")) response.end(JSON.stringify({ sha: "b".repeat(40), siblings }));
-    else if (request.url!.startsWith("/datasets/")) response.end(ROWS);
+    else if (request.url!.startsWith("/datasets/")) response.writeHead(200, { ...headers, "content-length": ROWS.length }).end(ROWS);
     return response.headersSent;
   };
   assert.deepEqual(await readdir(pathOf(await run(HUB), "dataset")), ["rows.json"]);
-  siblings = [{ rfilename: "rows.json" }];
-  await assert.rejects(run(HUB), { name: "UserError", message: /doesn't state a file's size.*file=rows\.json/ });
+  siblings = [{ rfilename: "train.json" }, { rfilename: "README.md" }];
+  for (const etag of [undefined, '"5d41402abc4b2a76b9719d911017c592"', '"5d41-402abc4b"']) {
+    headers = etag === undefined ? {} : { etag };
+    await assert.rejects(run(HUB), { name: "UserError", message: /doesn't state a file's size.*file=train\.json/ });
+  }
+  headers = { etag: `"${digest.blobId}"` };
+  assert.deepEqual(await readdir(pathOf(await run(HUB), "dataset")), ["train.json"]);
   siblings = [{ rfilename: "data//train.json", ...digest }];
   await assert.rejects(run(HUB), { name: "UserError", message: /leaves its directory.*train\.json/ });
 });

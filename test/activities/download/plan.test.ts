@@ -13,6 +13,7 @@ function bucketOf(...paths: string[]): Parameters<typeof planRemote>[0] {
     title: "x",
     version: "v",
     files,
+    stated: async (files) => files,
     missing: async () => 0,
     checkSpace: async () => undefined,
     fetch: async () => [],

@@ -18,6 +18,7 @@ test("room is needed where the bytes will lie: on the hub's disk for both source
       title: uri,
       version: "v",
       files: ["config.json", "model.safetensors", "rows.json"].map((path) => ({ path, bytes: 1, digest: { kind: "etag", hex: "e" } })),
+      stated: async (files) => files,
       missing: async () => missing,
       checkSpace: async (bytes) => void checks.push(`${uri} ${bytes}`),
       fetch: () => Promise.reject(new Error("enough")),

@@ -134,6 +134,39 @@ test("the token goes to the endpoint's origin only, each redirect is followed, a
   await assert.rejects(repository.fetch(repository.files.slice(0, 1), quiet), /UserError: .*not the web.*to=file:/);
 });
 
+test("what a mirror's description leaves out is asked of each file, and neither asked nor the token shown where it leads elsewhere", async (context) => {
+  const { server } = await setUp(context);
+  const hub = hubOf(server, "hf_secret");
+  const described = await hub.resolve(reference, never);
+  const seen: (string | undefined)[][] = [];
+  const cdn = createServer((request, response) => {
+    seen.push([request.method, request.headers.authorization]);
+    response.end(WEIGHTS);
+  });
+  await new Promise<void>((resolve) => cdn.listen(0, "127.0.0.1", resolve));
+  context.after(() => cdn.close());
+  const location = `http://127.0.0.1:${(cdn.address() as AddressInfo).port}/signed`;
+  const large = { "x-linked-etag": `"${sha256(WEIGHTS)}"`, "x-linked-size": WEIGHTS.length, etag: '"0"', location };
+  server.misbehave = (request, response) => {
+    const siblings = described.files.map(({ path }) => ({ rfilename: path }));
+    if (request.url!.startsWith("/api/")) response.end(JSON.stringify({ sha: commitOf(described), siblings }));
+    if (request.url!.endsWith("model.safetensors")) response.writeHead(302, large).end();
+    if (request.url!.endsWith("empty.txt"))
+      response.writeHead(200, { etag: 'W/"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"', "content-length": 0 }).end();
+    // the same file at another path of the same mirror
+    if (request.url!.startsWith("/moved/")) request.url = request.url!.slice("/moved".length);
+    else if (request.url!.endsWith("config.json")) response.writeHead(307, { location: `/moved${request.url}` }).end();
+    return response.headersSent;
+  };
+  const mirror = await hub.resolve(reference, never);
+  assert.throws(() => mirror.files[0]!.bytes, /doesn't state/);
+  const stated = await mirror.stated(mirror.files, never);
+  assert.deepEqual(stated, await described.stated(described.files, never));
+  assert.equal((await mirror.fetch(stated, quiet))[1]!.sha256, sha256(WEIGHTS));
+  assert.deepEqual(seen, [["GET", undefined]]);
+  assert.ok(server.requests.every(({ authorization }) => authorization === "Bearer hf_secret"));
+});
+
 test("a mirror may lie below a path, and gets the token there", async (context) => {
   const { server } = await setUp(context);
   server.misbehave = (request, response) => {
