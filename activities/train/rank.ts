@@ -48,6 +48,11 @@ export type ToHub =
   | { readonly kind: "stop" }
   | { readonly kind: "failed"; readonly name: string; readonly message: string };
 
+/** From a worker to the hub, and from the hub to all, every second in which something moved or it waited for another. */
+interface Alive {
+  readonly kind: "alive";
+}
+
 /** From the hub to all. */
 export type ToAll =
   | { readonly kind: "ready" }
@@ -58,6 +63,11 @@ export type ToAll =
 /** How long workers wait for each other at the start of an attempt. */
 const JOIN_MS = 60_000;
 const HEARTBEAT_MS = 1000;
+/**
+ * Beats after which a worker of which nothing was heard is given up, once all were asked to stop: its process is frozen, or a
+ * graph hangs. One graph of the largest model takes half of that, with the longest rows and on a slow machine.
+ */
+const SILENT_BEATS = 60;
 
 /** One worker's work. */
 export interface RankWork {
@@ -92,6 +102,8 @@ class Rank {
   private done: RankOutcome | null = null;
   /** at a barrier, for the memory to be made, or for the last commit */
   private waiting = true;
+  /** beats of this worker since each of those that it hears was heard; a clock would count the time for which it was frozen itself */
+  private readonly silent = new Map<number, number>();
   private lastStep: { step: number; record: StepRecord; barrier: number } | null = null;
   private whereabouts: WhereaboutsFile | null = null;
   private finish!: (outcome: RankOutcome) => void;
@@ -141,8 +153,8 @@ class Rank {
         signal: this.context.signal,
       };
       this.group = await deps.joinGroup(options, {
-        message: (from, message) => this.hear(from, message as ToHub | ToAll),
-        lost: (lost) => this.lost(lost),
+        message: (from, message) => this.hear(from, message as ToHub | ToAll | Alive),
+        lost: (lost) => this.lost(lost, "is gone"),
       });
       this.context.signal.addEventListener("abort", stop);
       if (this.context.signal.aborted) stop();
@@ -216,7 +228,9 @@ class Rank {
   }
 
   /** Messages over the sockets; the hub's own come the same way. */
-  private hear(from: number, message: ToHub | ToAll): void {
+  private hear(from: number, message: ToHub | ToAll | Alive): void {
+    this.silent.set(from, 0);
+    if (message.kind === "alive") return;
     if (message.kind === "ready") this.startThread();
     else if (message.kind === "release") {
       this.waiting = false;
@@ -282,8 +296,8 @@ class Rank {
     this.over(error.name, messageOf(error));
   }
 
-  private lost(worker: number): void {
-    const message = `worker ${worker} of ${this.attempt.workers} is gone`;
+  private lost(worker: number, how: string): void {
+    const message = `worker ${worker} of ${this.attempt.workers} ${how}`;
     if (this.hub !== null) this.hub.end("PeerLostError", message);
     this.over("PeerLostError", message);
     // what a killed first worker made and did not get to unname
@@ -301,12 +315,30 @@ class Rank {
     if (this.done !== null && this.committed >= this.done.step) this.finish(this.done);
   }
 
+  private sayAlive(): void {
+    const alive: Alive = { kind: "alive" };
+    if (this.hub === null) this.group.toHub(alive);
+    else this.group.toAll(alive);
+  }
+
+  /** Asked to stop, this worker does not wait for ever for one that does not come any more and whose socket stays open. */
+  private missPeers(): void {
+    for (let peer = 0; peer < (this.hub === null ? 1 : this.attempt.workers); peer++) {
+      if (peer === this.worker) continue;
+      const beats = (this.silent.get(peer) ?? 0) + 1;
+      this.silent.set(peer, beats);
+      if (beats > SILENT_BEATS && this.context.signal.aborted) this.lost(peer, `has not been heard of for ${beats} s`);
+    }
+  }
+
   /** Says that work goes on, as long as something moves or this worker waits for another. */
   private startHeartbeat(): NodeJS.Timeout {
     let seen = -1;
     return setInterval(() => {
+      this.missPeers();
       const moved = this.control.moved() + this.written;
       if (moved === seen && !this.waiting) return;
+      this.sayAlive();
       const stalled = moved === seen;
       seen = moved;
       const { attempt, lastStep } = this;
