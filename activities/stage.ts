@@ -21,8 +21,6 @@ export interface StageContext {
   /** aborted on cancel, pause and shutdown: save, then throw its reason */
   readonly signal: AbortSignal;
   progress(progress: Progress): void;
-  /** true: the run was cancelled, so that nobody will go on with what is half done */
-  abandoned?(): boolean;
 }
 
 /** What decides whether a stage has to run again. */

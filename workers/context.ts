@@ -36,7 +36,6 @@ export async function inActivity<T>(work: (context: StageContext) => Promise<T>,
         last = finite(progress);
         activity.heartbeat(last);
       },
-      abandoned: () => activity.cancellationDetails?.cancelRequested === true,
     });
   } catch (error) {
     // whatever an aborted operation threw, this is why

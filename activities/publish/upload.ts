@@ -54,8 +54,7 @@ async function orDiscard<T>(store: ObjectStore, journal: string, context: StageC
     return await send();
   } catch (error) {
     // what may be refused to us now, such as after credentials expired, is removed or gone on with by the next run
-    if ((error instanceof UserError && !context.signal.aborted) || context.abandoned?.() === true)
-      await store.discard(journal).catch(() => undefined);
+    if (error instanceof UserError && !context.signal.aborted) await store.discard(journal).catch(() => undefined);
     throw error;
   }
 }

@@ -11,7 +11,8 @@ import { CHECKOUT } from "../../workers/environment.js";
 import { s3Client } from "../../infra/store/s3.js";
 import { startProxy, type Refusal, type S3Call } from "../infra/store/proxy.js";
 import { startTestS3 } from "../infra/store/weed.js";
-import { startMachine, until, type Machine, type Run } from "./machine.js";
+import { SIGNALS } from "../../workflows/contract.js";
+import { progressOf, startMachine, until, type Machine, type Run } from "./machine.js";
 
 /** What a run has half uploaded goes when the run is over, however it ended; while it may go on, it stays. */
 
@@ -94,6 +95,29 @@ test("a killed worker's upload is gone on with; when the run is terminated meanw
   await machine.temporal("workflow", "terminate", "--workflow-id", "both");
   machine.kill("pipeline");
   await until(async () => (await uploads()) === 0);
+});
+
+test("a paused run keeps what it has uploaded, and goes on with it; of a cancelled run nothing stays", { timeout: 240_000 }, async () => {
+  trouble = stuck;
+  const run = await start("paused");
+  await firstPartSent();
+  const before = await journals();
+  await run.signal(SIGNALS.pause);
+  await until(async () => (await progressOf(run)).pause.startsWith("paused"));
+  assert.deepEqual([await journals(), await uploads()], [before, 1]);
+  proxy.calls.length = 0;
+  trouble = () => null;
+  await run.signal(SIGNALS.resume);
+  await run.result();
+  assert.ok(!proxy.calls.some((call) => isPart(call, "1")), "the part that had arrived is not sent again");
+
+  trouble = stuck;
+  const other = await start("cancelled");
+  await firstPartSent();
+  await other.cancel();
+  await assert.rejects(other.result(), WorkflowFailedError);
+  await until(async () => (await uploads()) === 0);
+  await until(async () => (await journals()).length === 0);
 });
 
 test("a failed run whose credentials had expired is gone on with, what is terminated then is removed", { timeout: 240_000 }, async () => {
