@@ -8,23 +8,33 @@ import { duration } from "../core/units.js";
 /** How often what is known is sent; the worker lets one of two seconds through. */
 const BEAT_MS = 1000;
 
-/** Work that has not moved for so long has hung: it is stopped, and tried again. */
-const STALL_MS = 15 * 60_000;
+/**
+ * Work that has not moved for `stallMs` has hung: it is stopped, and tried again. Where it has not stopped `settleMs` later,
+ * its process ends: it would hold its locks and, of a GPU worker, the only place for ever.
+ */
+const HUNG = { stallMs: 15 * 60_000, settleMs: 60_000 };
 
 /**
  * Runs a stage inside a Temporal activity: progress goes out as heartbeats, and cancel, pause and shutdown come in as
  * an aborted signal. Between two words of progress the last one is repeated, since one step may take minutes.
  */
-export async function inActivity<T>(work: (context: StageContext) => Promise<T>, stallMs: number = STALL_MS): Promise<T> {
+export async function inActivity<T>(work: (context: StageContext) => Promise<T>, hung: Partial<typeof HUNG> = {}): Promise<T> {
+  const { stallMs, settleMs } = { ...HUNG, ...hung };
   const activity = Context.current();
   const controller = new AbortController();
   let last: Progress | undefined = activity.info.heartbeatDetails as Progress | undefined;
-  let movedAt = Date.now();
+  /** milliseconds of beats without movement: by a clock, a machine that slept would have hung */
+  let still = 0;
   const stop = (): void => controller.abort(stopReason(activity));
   activity.cancellationSignal.addEventListener("abort", stop, { once: true });
   if (activity.cancellationSignal.aborted) stop();
   const beat = setInterval(() => {
-    if (Date.now() - movedAt <= stallMs) return activity.heartbeat(last);
+    still += BEAT_MS;
+    if (still > stallMs + settleMs) {
+      console.error(`${activity.info.activityId} has hung, and does not stop: this worker ends, and another goes on from what is saved`);
+      process.exit(1);
+    }
+    if (still <= stallMs) return activity.heartbeat(last);
     controller.abort(ApplicationFailure.retryable(`nothing has moved for ${duration(stallMs / 1000)}`, "Stalled"));
   }, BEAT_MS);
   activity.heartbeat(last);
@@ -32,7 +42,7 @@ export async function inActivity<T>(work: (context: StageContext) => Promise<T>,
     return await work({
       signal: controller.signal,
       progress: (progress) => {
-        movedAt = Date.now();
+        still = 0;
         last = finite(progress);
         activity.heartbeat(last);
       },

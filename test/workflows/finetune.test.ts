@@ -178,11 +178,14 @@ test("progress goes out as heartbeats; work in which nothing moves is stopped an
   await place.pipeline({
     beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
     evaluate: () =>
-      inActivity(async (context) => {
-        if (++attempts > 1) return resultOf("evaluate", ["report"]);
-        context.progress({ stage: "evaluate", done: 3, total: 9, unit: "items", loss: Number.NaN });
-        return new Promise<never>((_, reject) => context.signal.addEventListener("abort", () => reject(new Error("stopped"))));
-      }, 1500),
+      inActivity(
+        async (context) => {
+          if (++attempts > 1) return resultOf("evaluate", ["report"]);
+          context.progress({ stage: "evaluate", done: 3, total: 9, unit: "items", loss: Number.NaN });
+          return new Promise<never>((_, reject) => context.signal.addEventListener("abort", () => reject(new Error("stopped"))));
+        },
+        { stallMs: 1500 },
+      ),
   });
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const run = await place.start("stalled", quickConfig());

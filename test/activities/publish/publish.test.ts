@@ -287,6 +287,29 @@ test("a missing bucket is said before anything is written, and an aborted publis
   assert.equal((await publish(publishDependencies(server.settings), aborted, context())).metrics["latest"], true);
 });
 
+test("while nothing arrives nothing is said, so that an upload that hangs is stopped", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  const dependencies = publishDependencies();
+  let said = 0;
+  let saidInVain = 0;
+  const openTarget: typeof dependencies.openStore = (...place) => {
+    const store = dependencies.openStore(...place);
+    return {
+      ...store,
+      putFile(...file) {
+        const before = said;
+        t.mock.timers.tick(60_000);
+        saidInVain += said - before;
+        return store.putFile(...file);
+      },
+    };
+  };
+  const request = await finishedRun(newRoot(), pathToFileURL(newRoot()).href);
+  await publish({ ...dependencies, openStore: openTarget }, request, { ...context(), progress: () => void said++ });
+  assert.ok(said > 0);
+  assert.equal(saidInVain, 0);
+});
+
 test("a tuned model that was changed since training is not published", async () => {
   const request = await finishedRun(newRoot(), pathToFileURL(join(newRoot(), "target")).href);
   writeFileSync(join(fileURLToPath(request.inputs.find(({ name }) => name === "tuned")!.uri), "generation_config.json"), "{}");
