@@ -22,6 +22,11 @@ export function judge(error: unknown): Verdict {
   return LOST.includes(cause.type ?? "") ? "lost" : "error";
 }
 
+/** Whether an activity has used up its attempts, and the last one was lost with its worker. */
+export function wasOnlyLost(error: unknown): boolean {
+  return error instanceof ActivityFailure && error.retryState === "MAXIMUM_ATTEMPTS_REACHED" && judge(error) === "lost";
+}
+
 const WEIGHT: Readonly<Record<Verdict, number>> = { fatal: 0, error: 1, lost: 2 };
 
 /** The failure that the others follow from: a worker that failed takes its peers with it. */

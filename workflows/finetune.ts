@@ -26,7 +26,7 @@ import {
   type StageRow,
   stageQueue,
 } from "./contract.js";
-import { describeFailure, stageFailure } from "./failures.js";
+import { describeFailure, stageFailure, wasOnlyLost } from "./failures.js";
 import { trainGang } from "./gang.js";
 import { STAGE_OPTIONS } from "./options.js";
 import { Pauses } from "./pause.js";
@@ -91,9 +91,16 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
     }
   };
   const simple = (name: "download" | "preprocess" | "evaluate" | "publish", summary: string): Promise<void> =>
-    stage(name, (stageInput) =>
-      activities[name].executeWithOptions({ activityId: name, summary, taskQueue: stageQueue(plan.host) }, [stageInput]),
-    );
+    stage(name, async (stageInput) => {
+      for (;;)
+        try {
+          return await activities[name].executeWithOptions({ activityId: name, summary, taskQueue: stageQueue(plan.host) }, [stageInput]);
+        } catch (error) {
+          // attempts are counted for work that fails; a worker may go away as often as it likes
+          if (!wasOnlyLost(error)) throw error;
+          table.start(name, `goes on: ${describeFailure(error)}`);
+        }
+    });
 
   const train = async (stageInput: StageInput): Promise<StageResult> => {
     let release = true;

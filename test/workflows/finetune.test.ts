@@ -134,6 +134,20 @@ test("what the user must mend ends the run at the first attempt; anything else i
   assert.deepEqual({ downloads, evaluations }, { downloads: 3, evaluations: 1 });
 });
 
+test("a stage goes on however often its worker goes away", async () => {
+  let downloads = 0;
+  await place.pipeline({
+    download: async () => {
+      if (++downloads > 21) return resultOf("download", ["model", "dataset"]);
+      throw ApplicationFailure.create({ message: "the worker was stopped", type: "WorkerShutdown", nextRetryDelay: "10 milliseconds" });
+    },
+    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+  });
+  await place.gpu(0, 1, () => assert.fail("training is finished already"));
+  assert.equal((await (await place.start("evenings", quickConfig())).result()).stages.length, 5);
+  assert.equal(downloads, 22);
+});
+
 test("a cancelled run waits until its stage has stopped writing", async () => {
   let stopped = false;
   await place.pipeline({

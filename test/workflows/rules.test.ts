@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ActivityFailure, ApplicationFailure, CancelledFailure, TimeoutFailure } from "@temporalio/common";
 import type { GpuWorker, LeaseRequest } from "../../workflows/contract.js";
-import { describeFailure, judge, rootCause, stageFailure } from "../../workflows/failures.js";
+import { describeFailure, judge, rootCause, stageFailure, wasOnlyLost } from "../../workflows/failures.js";
 import { eligible } from "../../workflows/lease.js";
 import { progressMarkdown } from "../../workflows/progress.js";
 
@@ -44,6 +44,21 @@ test("a failure is judged by whether time or another attempt can mend it", () =>
   assert.equal(judge(failed("PeerLostError", "worker 3 is gone")), "lost");
   assert.equal(judge(activity(new TimeoutFailure("timed out", undefined, "HEARTBEAT"))), "lost");
   assert.equal(judge(activity(new CancelledFailure("cancelled"))), "lost");
+});
+
+test("attempts that are used up end a stage when its work failed, not when its worker went away", () => {
+  assert.ok(wasOnlyLost(failed("WorkerShutdown", "the worker was stopped")));
+  assert.ok(wasOnlyLost(activity(new TimeoutFailure("timed out", undefined, "HEARTBEAT"))));
+  assert.ok(!wasOnlyLost(failed("Error", "out of luck")));
+  const cancelled = new ActivityFailure(
+    "Activity task failed",
+    "publish",
+    "publish",
+    "CANCEL_REQUESTED",
+    "1@here",
+    new CancelledFailure("cancelled"),
+  );
+  assert.ok(!wasOnlyLost(cancelled));
 });
 
 test("of a gang's failures that one counts from which the others follow", () => {
