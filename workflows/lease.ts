@@ -6,6 +6,7 @@ import {
   defineSignal,
   getExternalWorkflowHandle,
   isCancellation,
+  patched,
   proxyActivities,
   setCurrentDetails,
   setHandler,
@@ -154,7 +155,10 @@ export async function gpuLease(carried?: LeaseState): Promise<void> {
       const note = noteFor(waiter.request, workers.values(), holder);
       if (waiter.told === note) continue;
       waiter.told = note;
-      if (!(await tell(waiter.request, { workers: null, note }))) free(waiter.request.holder);
+      if (await tell(waiter.request, { workers: null, note })) continue;
+      free(waiter.request.holder);
+      // the workers may be for who is behind it; a lease of an earlier version slept here
+      if (patched("whoIsBehind")) changed = true;
     }
     setCurrentDetails(leaseMarkdown(state()));
     if (workflowInfo().continueAsNewSuggested) {

@@ -6,9 +6,11 @@ import { WorkflowFailedError, type WorkflowHandle } from "@temporalio/client";
 import { ApplicationFailure } from "@temporalio/common";
 import { PeerLostError, UserError } from "../../core/errors.js";
 import {
+  FINETUNE,
   LEASE_ID,
   QUERIES,
   SIGNALS,
+  TASK_QUEUE,
   gpuQueue,
   type GpuActivities,
   type LeaseState,
@@ -245,6 +247,44 @@ test("a holder that is terminated, fails or is reset to before training gives it
   await next.result();
   open();
   await place.client.workflow.getHandle("reset").terminate("enough");
+});
+
+test("a run that ended while it waited does not keep the workers from who is behind it", async () => {
+  await place.pipeline();
+  let running = 0;
+  await startGpus(1, () => async () => {
+    running++;
+    return untilAborted();
+  });
+  const holds = await place.start("holds", quickConfig());
+  while (running === 0 || (await holder()) !== "holds") await sleep(50);
+  // they wait in the row without asking again
+  const paused = (id: string): Promise<WorkflowHandle> =>
+    place.client.workflow.signalWithStart(FINETUNE, {
+      taskQueue: TASK_QUEUE,
+      workflowId: id,
+      args: [quickConfig()],
+      signal: SIGNALS.pause,
+      signalArgs: [],
+    });
+  const [ended, behind] = [await paused("ended"), await paused("behind")];
+  const lease = place.client.workflow.getHandle(LEASE_ID);
+  for (const [run, min] of [
+    [ended, 2],
+    [behind, 1],
+  ] as const) {
+    const { runId } = await run.describe();
+    const own = { workflowId: run.workflowId, firstRunId: runId };
+    await lease.signal(SIGNALS.acquire, { holder: own, token: run.workflowId, host: HOST, min, max: 4, enough: 4, waitSeconds: 0 });
+  }
+  const waiting = async (): Promise<string[]> =>
+    (await ask<LeaseState>(lease, QUERIES.lease)).waiting.map(({ holder: { workflowId } }) => workflowId);
+  while ((await waiting()).join() !== "ended,behind") await sleep(50);
+  await ended.terminate();
+  await holds.terminate();
+  // it gets them, and, as it does not train, gives them back
+  while ((await waiting()).length > 0 || (await holder()) !== null) await sleep(50);
+  await behind.terminate();
 });
 
 test("a lease that was ended begins anew with the next worker, and waiting runs find it", async () => {
