@@ -13,8 +13,11 @@ import { duration } from "../core/units.js";
 import { LEASE_ID, type GpuActivities, type GpuWorker, type Holder, type LeaseNews, type LeaseRequest } from "./contract.js";
 import { acquireSignal, deregisterSignal, newsSignal, releaseSignal } from "./lease.js";
 
-/** Seconds after which a wish is told to the lease again, should it have been ended and begun anew meanwhile. */
-const REPEAT = { first: 5, last: 300 };
+/**
+ * Seconds after which a wish is told to the lease again, should it have been ended and begun anew meanwhile. Each time leaves
+ * a dozen events, and a history of 50,000 ends its run: so a run may wait for half a year.
+ */
+const REPEAT = { first: 5, last: 3600 };
 
 /** Milliseconds that a worker which is there may take to answer. */
 const MIN_WAIT_MS = 5000;
