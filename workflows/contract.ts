@@ -161,7 +161,7 @@ export const SIGNALS = {
 export const QUERIES = { progress: "progress", lease: "lease" } as const;
 
 /** Where a stage is in a run. */
-export type StageState = "to do" | "running" | "paused" | "done" | "reused" | "failed";
+export type StageState = "to do" | "running" | "paused" | "done" | "reused" | "failed" | "cancelled";
 
 /** One line of the table of a run's progress. */
 export interface StageRow {

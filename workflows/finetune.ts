@@ -80,6 +80,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
       results.push(result);
       table.end(name, result.reused ? "reused" : "done", metricWords(result.metrics));
     } catch (error) {
+      if (isCancellation(error)) table.end(name, "cancelled", "");
       if (isCancellation(error) || !(error instanceof ActivityFailure || error instanceof ApplicationFailure)) throw error;
       const failure = stageFailure(name, error);
       if (failure.type === CHANGED && ++repairs <= REPAIRS) {

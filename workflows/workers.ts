@@ -87,7 +87,8 @@ export class LeasedWorkers {
   }
 
   private hear(news: LeaseNews): void {
-    if (news.token !== this.token) return;
+    // a wish that was told again crosses the grant, and is answered as if it waited
+    if (news.token !== this.token || this.granted !== null) return;
     this.granted = news.workers;
     if (news.note !== "") this.note(news.note);
   }

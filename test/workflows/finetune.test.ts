@@ -166,6 +166,8 @@ test("a cancelled run waits until its stage has stopped writing", async () => {
   await assert.rejects(run.result(), WorkflowFailedError);
   assert.equal((await run.describe()).status.name, "CANCELLED");
   assert.ok(stopped);
+  const { rows } = await ask<RunProgress>(run, QUERIES.progress);
+  assert.equal(rows.find(({ stage }) => stage === "preprocess")!.state, "cancelled");
 });
 
 test("the pipeline worker may go in the middle of a stage: another goes on", async () => {

@@ -3,7 +3,7 @@ import { after, afterEach, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Context } from "@temporalio/activity";
 import { WorkflowFailedError, type WorkflowHandle } from "@temporalio/client";
-import { ApplicationFailure } from "@temporalio/common";
+import { ApplicationFailure, defaultPayloadConverter } from "@temporalio/common";
 import { PeerLostError, UserError } from "../../core/errors.js";
 import {
   FINETUNE,
@@ -13,6 +13,8 @@ import {
   TASK_QUEUE,
   gpuQueue,
   type GpuActivities,
+  type LeaseNews,
+  type LeaseRequest,
   type LeaseState,
   type RunProgress,
   type StageInput,
@@ -285,6 +287,27 @@ test("a run that ended while it waited does not keep the workers from who is beh
   // it gets them, and, as it does not train, gives them back
   while ((await waiting()).length > 0 || (await holder()) !== null) await sleep(50);
   await behind.terminate();
+});
+
+test("news that cross the grant do not say of a run that trains that it waits", async () => {
+  await place.pipeline();
+  let running = 0;
+  await startGpus(1, () => async () => {
+    running++;
+    return untilAborted();
+  });
+  const run = await place.start("crossed", quickConfig());
+  while (running === 0) await sleep(50);
+  const { events } = await run.fetchHistory();
+  const asked = events!.find(
+    ({ signalExternalWorkflowExecutionInitiatedEventAttributes: sent }) => sent?.signalName === (SIGNALS.acquire as string),
+  )!.signalExternalWorkflowExecutionInitiatedEventAttributes!;
+  const { token } = defaultPayloadConverter.fromPayload<LeaseRequest>(asked.input!.payloads![0]!);
+  const late: LeaseNews = { token, workers: null, note: "waiting for GPU workers" };
+  await run.signal(SIGNALS.leaseNews, late);
+  const { rows } = await ask<RunProgress>(run, QUERIES.progress);
+  assert.equal(rows.find(({ stage }) => stage === "train")!.note, "attempt 1 on 1 worker: 4 steps");
+  await run.terminate();
 });
 
 test("a lease that was ended begins anew with the next worker, and waiting runs find it", async () => {
