@@ -48,8 +48,8 @@ export async function trainLocally(deps: TrainDeps, request: StageRequest, worke
       fruitless = begun.attempt.resumeStep > lastStep ? 0 : fruitless + 1;
       lastStep = begun.attempt.resumeStep;
       const lost = await runAttempt(begun.attempt, context);
+      context.signal.throwIfAborted();
       if (lost === null) {
-        context.signal.throwIfAborted();
         const result = await finishTraining(deps, request, context);
         if (result !== null) return result;
       } else await noteAttempt(deps, request);

@@ -35,6 +35,8 @@ export class Hub {
   private lastArrival: Extract<ToHub, { kind: "arrive" }> | null = null;
   private steps: StepRecord[] = [];
   private stopping = false;
+  /** the workers fill their memory, and have computed nothing yet */
+  private loading = false;
   private ended = false;
   private parent: number | null;
   private savedStep: number;
@@ -62,13 +64,22 @@ export class Hub {
   }
 
   hear(from: number, message: Exclude<ToHub, { kind: "failed" }>): void {
-    if (message.kind === "stop") this.stopping = true;
-    else if (message.kind === "shard") this.collect(message);
+    if (message.kind === "stop") {
+      this.stopping = true;
+      this.endUnlessBegun();
+    } else if (message.kind === "shard") this.collect(message);
     else {
       this.arrived.add(from);
       if (from === 0) this.lastArrival = message;
       if (this.arrived.size === this.attempt.workers) this.release(message.index);
     }
+  }
+
+  /** There is memory for the workers to fill: they are told so, unless the attempt is over. */
+  load(): void {
+    this.loading = true;
+    this.endUnlessBegun();
+    if (!this.ended) this.toAll({ kind: "ready" });
   }
 
   /** Workers that have not arrived at the barrier where others wait. */
@@ -98,9 +109,15 @@ export class Hub {
     this.stepsFile.close();
   }
 
+  /** A stop finds nothing to save yet: a step and a checkpoint of a large model take minutes. */
+  private endUnlessBegun(): void {
+    if (this.stopping && this.loading) this.end("PeerLostError", "asked to stop before the first step; there is nothing to save");
+  }
+
   private release(index: number): void {
     const { step, record } = this.lastArrival!;
     this.arrived = new Set();
+    this.loading = false;
     const directive = step === undefined ? "go" : this.decide(step, record!);
     this.toAll({ kind: "release", index, directive });
   }

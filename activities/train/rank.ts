@@ -193,7 +193,7 @@ class Rank {
         attempt.sharedPath,
         segments.reduce((sum, bytes) => sum + bytes, 0),
       );
-      this.group.toAll({ kind: "ready" } satisfies ToAll);
+      hub.load();
     } catch (error) {
       hub.end((error as Error).name, messageOf(error));
     }

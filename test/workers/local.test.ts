@@ -8,7 +8,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { stageDirectory } from "../../activities/stage.js";
 import { checkpoints } from "../../activities/train/checkpoint.js";
-import { attemptPrefix, finishTraining, trainDefinition, type TrainDeps } from "../../activities/train/index.js";
+import {
+  attemptPrefix,
+  beginTraining,
+  finishTraining,
+  runRank,
+  trainDefinition,
+  type RankDeps,
+  type TrainDeps,
+} from "../../activities/train/index.js";
 import { openLog } from "../../activities/train/log.js";
 import { NON_RETRYABLE, NoRoomError, UserError } from "../../core/errors.js";
 import { outputNamed } from "../../core/stage.js";
@@ -16,7 +24,7 @@ import { artifactOf } from "../../infra/files.js";
 import { fileStore } from "../../infra/store/files.js";
 import type { Ledger } from "../../activities/train/ledger.js";
 import { trainLocally } from "../../workers/local.js";
-import { trainDeps } from "../../workers/train-deps.js";
+import { rankDeps, trainDeps } from "../../workers/train-deps.js";
 import { childrenOf } from "./children.js";
 import { job, madeRows, type Job } from "./tiny.js";
 
@@ -124,6 +132,28 @@ test("a stop saves, and the next call goes on from there with another number of 
   assert.equal((await trainLocally(trainDeps, request, 5, context())).stateDigest, digest);
   assert.ok(readdirSync(commits).length > entries);
   assert.deepEqual(readdirSync(model).sort(), ["config.json", "generation_config.json", "model.safetensors"]);
+  assertNothingLeft(made);
+});
+
+test("a stop while the workers load ends the attempt at once, with nothing saved", async (t) => {
+  const made = await job(t, madeRows(21), UNEVEN);
+  const { request, context } = made;
+  const directory = stageDirectory(trainDefinition, request);
+  const begun = await beginTraining(trainDeps, request, 1, context());
+  assert.ok("attempt" in begun);
+  const stop = new AbortController();
+  const deps: RankDeps = {
+    ...rankDeps,
+    startCompute(input) {
+      stop.abort(new Error("enough for today"));
+      return rankDeps.startCompute(input);
+    },
+  };
+  await assert.rejects(runRank(deps, { attempt: begun.attempt, worker: 0 }, context(stop.signal)), /asked to stop before the first step/);
+  assert.deepEqual(
+    (await openLog(fileStore(directory))).entries.map(({ kind }) => kind),
+    ["attempt"],
+  );
   assertNothingLeft(made);
 });
 
