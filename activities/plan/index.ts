@@ -6,7 +6,7 @@ import type { StageResult } from "../../core/stage.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
 import { modelConfig } from "../download/model-config.js";
-import { describePlan, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "../download/plan.js";
+import { describePlan, pathsOf, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "../download/plan.js";
 import type { Forecast } from "../forecast.js";
 import type { StageContext } from "../stage.js";
 
@@ -85,6 +85,9 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
           have: readable(disk.free),
         }).message,
       );
+    // of a model that was downloaded before and cannot be asked for the paths are not known
+    if (source.kind !== "kept" && !pathsOf(source).includes("tokenizer.json"))
+      notes.push("the model has no tokenizer.json: only rows that have input_ids and labels can be trained on");
   });
   await check(async () => void (await look("dataset")));
   await check(async () => {

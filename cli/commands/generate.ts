@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { END_KEY, promptOf } from "../../core/data/prompt.js";
 import { createTokenizer, type Decoder } from "../../core/data/tokenizer.js";
@@ -37,8 +39,11 @@ export const generate: Command = {
 };
 
 /** The directory with the model's files; those of a published one are brought here first. */
-async function locate(model: string, environment: Environment, signal: AbortSignal): Promise<string> {
-  if (!/^(s3|file):\/\//.test(model)) return resolve(model);
+async function locate(named: string, environment: Environment, signal: AbortSignal): Promise<string> {
+  const isAddress = /^(s3|file):\/\//.test(named);
+  // a directory that runs publish to has models in it, and says which is the latest
+  if (!isAddress && !existsSync(join(named, "latest.json"))) return resolve(named);
+  const model = isAddress ? named : pathToFileURL(resolve(named)).href;
   return await withS3(environment, model, signal, async ({ variables }) => {
     const published = await openPublished(model, s3SettingsOf(variables), signal);
     const directory = join(environment.home, "published", published.manifest.name);

@@ -143,6 +143,8 @@ async function checkStages(root: string, environment: Environment, signal: Abort
       links.push({ link: `${result.stage}'s output ${name} (${uri})`, problem });
     }
   }
+  // what could not be read because of an interruption is not broken
+  signal.throwIfAborted();
   return links;
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -184,4 +184,11 @@ test("a home's host stays what it was at the first up, unless it is named", () =
   writeFileSync(hostFile(home), "before");
   assert.equal(hostOf({}), "before");
   assert.equal(hostOf({ ROSLIN_HOST: "named" }), "named");
+});
+
+test("a directory that runs publish to stands for the model that its latest.json names", () => {
+  const target = join(root, "published");
+  mkdirSync(target);
+  writeFileSync(join(target, "latest.json"), "{}");
+  assert.match(roslin("generate", target, "--prompt", "?").err, /latest\.json/);
 });

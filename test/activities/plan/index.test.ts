@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -91,6 +91,14 @@ test("a laptop hears all that it lacks, need against have", async () => {
 test("memory that others use just now is worth a note, not a refusal", async () => {
   const planned = await plan({ ...roomy(), memory: () => ({ total: 128 * GB, available: 20 * GB }) }, config, context);
   assert.match(planned.notes[1]!, /memory is short now: 20\.0 GB free of 128\.0 GB/);
+});
+
+test("that a model has no tokenizer is said before its weights come", async () => {
+  const bare = await mkdtemp(join(directory, "bare-"));
+  for (const name of ["config.json", "model.safetensors"]) await copyFile(join(directory, name), join(bare, name));
+  const ask = async (source: string): Promise<string> => (await plan(roomy(), { ...config, model: { source } }, context)).notes.join("\n");
+  assert.match(await ask(pathToFileURL(bare).href), /no tokenizer\.json: only rows that have input_ids and labels/);
+  assert.doesNotMatch(await ask(config.model.source), /tokenizer/);
 });
 
 test("what time can mend is thrown as it is", async () => {
