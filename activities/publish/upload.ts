@@ -7,6 +7,12 @@ import type { StageContext } from "../stage.js";
 import type { Assembly } from "./assemble.js";
 import type { PublishDependencies } from "./index.js";
 
+/**
+ * Milliseconds between words of progress, whether or not something arrives: parts of 32 MiB over a slow line take longer
+ * than work may stand still, and a request in which no byte moves ends by itself after a minute.
+ */
+const REPORT_MS = 1000;
+
 /** Sends every file that isn't there with its digest, and the manifest last: what has a manifest is whole. */
 export async function upload(
   { sha256, digestFile }: Pick<PublishDependencies, "sha256" | "digestFile">,
@@ -21,25 +27,26 @@ export async function upload(
   let done = 0;
   let sent = 0;
   let note = "";
-  // only what arrives counts: an upload that hangs is seen by its silence
   const report = (): void => context.progress({ stage: "publish", done: Math.min(done, bytes), total: bytes, unit: "bytes", note });
-  // one after the other, the manifest last
-  for (const file of [...manifest.files, { name: MANIFEST, sha256: null, bytes: 0 }]) {
-    note = file.name;
-    report();
-    const before = done;
-    const key = `${manifest.name}/${file.name}`;
-    const journal = join(journals, sha256(`${store.uri}/${key}`).slice(0, 16));
-    const onBytes = (more: number): void => {
-      done += more;
+  const ticking = setInterval(report, REPORT_MS);
+  try {
+    // one after the other, the manifest last
+    for (const file of [...manifest.files, { name: MANIFEST, sha256: null, bytes: 0 }]) {
+      note = file.name;
       report();
-    };
-    const path = paths.get(file.name) ?? join(directory, MANIFEST);
-    // of the manifest, and of a card that was published before, nobody has made one yet
-    const digest = digests.get(file.sha256 ?? "") ?? (await digestFile(path, context.signal));
-    const send = (): Promise<boolean> => store.putFile(key, path, { digest, journal, onBytes, signal: context.signal });
-    if (await orDiscard(store, journal, context, send)) sent += file.bytes;
-    done = before + file.bytes;
+      const before = done;
+      const key = `${manifest.name}/${file.name}`;
+      const journal = join(journals, sha256(`${store.uri}/${key}`).slice(0, 16));
+      const onBytes = (more: number): void => void (done += more);
+      const path = paths.get(file.name) ?? join(directory, MANIFEST);
+      // of the manifest, and of a card that was published before, nobody has made one yet
+      const digest = digests.get(file.sha256 ?? "") ?? (await digestFile(path, context.signal));
+      const send = (): Promise<boolean> => store.putFile(key, path, { digest, journal, onBytes, signal: context.signal });
+      if (await orDiscard(store, journal, context, send)) sent += file.bytes;
+      done = before + file.bytes;
+    }
+  } finally {
+    clearInterval(ticking);
   }
   return { bytes, sent };
 }

@@ -48,7 +48,7 @@ export type ToHub =
   | { readonly kind: "stop" }
   | { readonly kind: "failed"; readonly name: string; readonly message: string };
 
-/** From a worker to the hub, and from the hub to all, every second in which something moved or it waited for another. */
+/** From a worker to the hub, and from the hub to all, every second: its process lives, whatever its graph or its disk does. */
 interface Alive {
   readonly kind: "alive";
 }
@@ -64,8 +64,8 @@ export type ToAll =
 const JOIN_MS = 60_000;
 const HEARTBEAT_MS = 1000;
 /**
- * Beats after which a worker of which nothing was heard is given up, once all were asked to stop: its process is frozen, or a
- * graph hangs. One graph of the largest model takes half of that, with the longest rows and on a slow machine.
+ * Beats after which a worker of which nothing was heard is given up, once all were asked to stop: its process is frozen, for
+ * one that lives says so every second, however long a graph or the saving of a checkpoint takes.
  */
 const SILENT_BEATS = 60;
 
@@ -336,9 +336,9 @@ class Rank {
     let seen = -1;
     return setInterval(() => {
       this.missPeers();
+      this.sayAlive();
       const moved = this.control.moved() + this.written;
       if (moved === seen && !this.waiting) return;
-      this.sayAlive();
       const stalled = moved === seen;
       seen = moved;
       const { attempt, lastStep } = this;

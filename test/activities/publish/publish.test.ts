@@ -287,11 +287,11 @@ test("a missing bucket is said before anything is written, and an aborted publis
   assert.equal((await publish(publishDependencies(server.settings), aborted, context())).metrics["latest"], true);
 });
 
-test("while nothing arrives nothing is said, so that an upload that hangs is stopped", async (t) => {
+test("an upload over a slow line is not taken for one that hangs", async (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] });
   const dependencies = publishDependencies();
   let said = 0;
-  let saidInVain = 0;
+  const saidMeanwhile: number[] = [];
   const openTarget: typeof dependencies.openStore = (...place) => {
     const store = dependencies.openStore(...place);
     return {
@@ -299,15 +299,14 @@ test("while nothing arrives nothing is said, so that an upload that hangs is sto
       putFile(...file) {
         const before = said;
         t.mock.timers.tick(60_000);
-        saidInVain += said - before;
+        saidMeanwhile.push(said - before);
         return store.putFile(...file);
       },
     };
   };
   const request = await finishedRun(newRoot(), pathToFileURL(newRoot()).href);
   await publish({ ...dependencies, openStore: openTarget }, request, { ...context(), progress: () => void said++ });
-  assert.ok(said > 0);
-  assert.equal(saidInVain, 0);
+  assert.ok(saidMeanwhile.length > 5 && saidMeanwhile.every((words) => words === 60), `${saidMeanwhile}`);
 });
 
 test("a tuned model that was changed since training is not published", async () => {
