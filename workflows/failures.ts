@@ -6,6 +6,8 @@ export type Verdict = "fatal" | "error" | "lost";
 
 /** Failures that say that a process went away, not that something is wrong with the work. */
 const LOST: readonly string[] = ["PeerLostError", "WorkerShutdown", "WorkerKilled", "RankEnded", "ActivityPause", "ActivityReset"];
+/** Those of them that somebody asked for. */
+const ASKED: readonly string[] = ["WorkerShutdown", "ActivityPause", "ActivityReset"];
 
 /** The failure below an activity's wrapper, which says nothing itself. */
 export function causeOf(error: unknown): unknown {
@@ -22,9 +24,11 @@ export function judge(error: unknown): Verdict {
   return LOST.includes(cause.type ?? "") ? "lost" : "error";
 }
 
-/** Whether an activity has used up its attempts, and the last one was lost with its worker. */
-export function wasOnlyLost(error: unknown): boolean {
-  return error instanceof ActivityFailure && error.retryState === "MAXIMUM_ATTEMPTS_REACHED" && judge(error) === "lost";
+/** Whether an activity has used up its attempts, and somebody asked the last one to stop. A worker that dies is another thing: the work may kill it every time. */
+export function wasAskedToStop(error: unknown): boolean {
+  const cause = causeOf(error);
+  const usedUp = error instanceof ActivityFailure && error.retryState === "MAXIMUM_ATTEMPTS_REACHED";
+  return usedUp && cause instanceof ApplicationFailure && ASKED.includes(cause.type ?? "");
 }
 
 const WEIGHT: Readonly<Record<Verdict, number>> = { fatal: 0, error: 1, lost: 2 };

@@ -26,7 +26,7 @@ import {
   type StageRow,
   stageQueue,
 } from "./contract.js";
-import { describeFailure, stageFailure, wasOnlyLost } from "./failures.js";
+import { describeFailure, stageFailure, wasAskedToStop } from "./failures.js";
 import { trainGang } from "./gang.js";
 import { STAGE_OPTIONS } from "./options.js";
 import { Pauses } from "./pause.js";
@@ -97,8 +97,8 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
         try {
           return await activities[name].executeWithOptions({ activityId: name, summary, taskQueue: stageQueue(plan.host) }, [stageInput]);
         } catch (error) {
-          // attempts are counted for work that fails; a worker may go away as often as it likes
-          if (!wasOnlyLost(error)) throw error;
+          // attempts are counted for work that fails; a worker may be stopped as often as one likes
+          if (!wasAskedToStop(error)) throw error;
           table.start(name, `goes on: ${describeFailure(error)}`);
         }
     });

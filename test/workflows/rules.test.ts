@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ActivityFailure, ApplicationFailure, CancelledFailure, TimeoutFailure } from "@temporalio/common";
 import type { GpuWorker, LeaseRequest } from "../../workflows/contract.js";
-import { describeFailure, judge, rootCause, stageFailure, wasOnlyLost } from "../../workflows/failures.js";
+import { describeFailure, judge, rootCause, stageFailure, wasAskedToStop } from "../../workflows/failures.js";
 import { eligible } from "../../workflows/lease.js";
 import { progressMarkdown } from "../../workflows/progress.js";
 
@@ -46,10 +46,11 @@ test("a failure is judged by whether time or another attempt can mend it", () =>
   assert.equal(judge(activity(new CancelledFailure("cancelled"))), "lost");
 });
 
-test("attempts that are used up end a stage when its work failed, not when its worker went away", () => {
-  assert.ok(wasOnlyLost(failed("WorkerShutdown", "the worker was stopped")));
-  assert.ok(wasOnlyLost(activity(new TimeoutFailure("timed out", undefined, "HEARTBEAT"))));
-  assert.ok(!wasOnlyLost(failed("Error", "out of luck")));
+test("attempts that are used up end a stage when its work failed or killed its worker, not when that was asked to stop", () => {
+  assert.ok(wasAskedToStop(failed("WorkerShutdown", "the worker was stopped")));
+  assert.ok(!wasAskedToStop(activity(new TimeoutFailure("timed out", undefined, "HEARTBEAT"))));
+  assert.ok(!wasAskedToStop(failed("WorkerKilled", "its process is gone")));
+  assert.ok(!wasAskedToStop(failed("Error", "out of luck")));
   const cancelled = new ActivityFailure(
     "Activity task failed",
     "publish",
@@ -58,7 +59,7 @@ test("attempts that are used up end a stage when its work failed, not when its w
     "1@here",
     new CancelledFailure("cancelled"),
   );
-  assert.ok(!wasOnlyLost(cancelled));
+  assert.ok(!wasAskedToStop(cancelled));
 });
 
 test("of a gang's failures that one counts from which the others follow", () => {
