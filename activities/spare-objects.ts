@@ -1,5 +1,5 @@
 import { lstat, readdir, readlink, rm, stat } from "node:fs/promises";
-import { dirname, join, relative, resolve, sep } from "node:path";
+import { dirname, join, resolve, sep } from "node:path";
 import { forecast } from "./forecast.js";
 import { tryLock, type Garbage, type KeptRun } from "./garbage.js";
 import type { StageFiles } from "./stage.js";
@@ -26,7 +26,7 @@ export async function findSpareObjects(
   runs: readonly KeptRun[],
 ): Promise<SpareObject[]> {
   if (await isFetching(root, runs)) return [];
-  const goes = new Set(garbage.map(({ directory }) => directory));
+  const goes = (path: string): boolean => garbage.some((each) => path.startsWith(each.directory + sep));
   // links are counted by the file system; only a cache on another disk has symbolic ones
   const going = new Map<number, number>();
   const pointed = new Set<string>();
@@ -34,8 +34,7 @@ export async function findSpareObjects(
     const directory = join(root, "download", key);
     for (const path of await filesBelow(directory)) {
       const { ino } = await lstat(path);
-      if (goes.has(directory) || goes.has(join(directory, relative(directory, path).split(sep)[0]!)))
-        going.set(ino, (going.get(ino) ?? 0) + 1);
+      if (goes(path)) going.set(ino, (going.get(ino) ?? 0) + 1);
       else
         await readlink(path)
           .then((target) => pointed.add(resolve(dirname(path), target)))

@@ -33,7 +33,7 @@ export class NoRangesError extends Error {
 }
 
 /**
- * One GET, body and all, handed to `consume` chunk by chunk; gives what reads the answer's headers. Redirects are
+ * One GET, or with `head` one HEAD, body and all, handed to `consume` chunk by chunk; gives what reads the answer's headers. Redirects are
  * followed by hand: the token goes to the hub only. With `range`, anything but a 206 for exactly these bytes is an error:
  * NoRangesError for all of them. `room`: the bytes are many, and best received where it says. `consume` may give a
  * promise: nothing more comes before it has resolved.

@@ -55,6 +55,16 @@ const untilAborted = async (): Promise<never> => {
   return Context.current().cancelled.finally(() => clearInterval(beat));
 };
 
+/** Starts a GPU worker that trains until it is told to stop; says whether it has begun. */
+async function startTireless(): Promise<() => boolean> {
+  let begun = false;
+  await startGpus(1, () => () => {
+    begun = true;
+    return untilAborted();
+  });
+  return () => begun;
+}
+
 test("when a rank fails, the next attempt goes on from the last checkpoint", async () => {
   const log = fakeLog();
   await place.pipeline({ beginTraining: log.begin });
@@ -253,13 +263,9 @@ test("a holder that is terminated, fails or is reset to before training gives it
 
 test("a run that ended while it waited does not keep the workers from who is behind it", async () => {
   await place.pipeline();
-  let running = 0;
-  await startGpus(1, () => async () => {
-    running++;
-    return untilAborted();
-  });
+  const begun = await startTireless();
   const holds = await place.start("holds", quickConfig());
-  while (running === 0 || (await holder()) !== "holds") await sleep(50);
+  while (!begun() || (await holder()) !== "holds") await sleep(50);
   // they wait in the row without asking again
   const paused = (id: string): Promise<WorkflowHandle> =>
     place.client.workflow.signalWithStart(FINETUNE, {
@@ -291,13 +297,9 @@ test("a run that ended while it waited does not keep the workers from who is beh
 
 test("news that cross the grant do not say of a run that trains that it waits", async () => {
   await place.pipeline();
-  let running = 0;
-  await startGpus(1, () => async () => {
-    running++;
-    return untilAborted();
-  });
+  const begun = await startTireless();
   const run = await place.start("crossed", quickConfig());
-  while (running === 0) await sleep(50);
+  while (!begun()) await sleep(50);
   const { events } = await run.fetchHistory();
   const asked = events!.find(
     ({ signalExternalWorkflowExecutionInitiatedEventAttributes: sent }) => sent?.signalName === (SIGNALS.acquire as string),
