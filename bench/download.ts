@@ -54,7 +54,7 @@ export async function benchDownload(
   const files = { one: [options.gib * 1024 * MIB], many: MANY };
   for (const place of PLACES) await makeRepository(join(root, "hub/datasets/bench", place), files[place]);
   const [model] = await makeInputs({ ...SIZES["5"]!, layers: 1 }, 1, root, signal);
-  const hub = spawn(process.execPath, [join(import.meta.dirname, "../infra/hub-server/main.js"), join(root, "hub"), "0"], {
+  const hub = spawn(process.execPath, [join(import.meta.dirname, "../demo/hub/main.js"), join(root, "hub"), "0"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   try {

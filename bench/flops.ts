@@ -1,8 +1,8 @@
-import type { GptjConfig } from "../core/model/config.js";
-import { modelPrograms } from "../core/model/graphs.js";
-import type { Node, Program, Value } from "../core/onnx/graph.js";
-import type { Dimension } from "../core/onnx/tensor.js";
-import type { StepPlan } from "../core/parallel/plan.js";
+import type { GptjConfig } from "../core/model/gptj/config.js";
+import { modelPrograms } from "../core/model/gptj/training.js";
+import type { Node, Program, Value } from "../core/graph/graph.js";
+import type { Dimension } from "../core/graph/tensor.js";
+import type { StepPlan } from "../core/training/step-plan.js";
 
 /** Arithmetic counted from shapes: two operations for each multiplication in a matrix product, nothing for the rest. */
 

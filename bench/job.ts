@@ -1,5 +1,5 @@
 import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
-import { parseGptjConfig, type GptjConfig } from "../core/model/config.js";
+import { parseGptjConfig, type GptjConfig } from "../core/model/gptj/config.js";
 
 /** What a bench trains: a model's shape, and its rows. */
 export interface Job {

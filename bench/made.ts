@@ -1,14 +1,14 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { preprocess } from "../activities/preprocess/index.js";
-import { outputNamed, type Artifact } from "../core/stage.js";
-import { uniformAt } from "../core/data/random.js";
+import { preprocess } from "../activities/preprocess/preprocess.js";
+import { outputNamed, type Artifact } from "../core/stages/stage.js";
+import { uniformAt } from "../core/rows/random.js";
 import { encodeChunk } from "../core/format/token-chunk.js";
 import { TOKEN_INDEX } from "../core/format/token-shards.js";
-import { elements, modelWeights } from "../core/model/names.js";
+import { elements, modelWeights } from "../core/model/gptj/parameters.js";
 import { gptjTokenizer } from "../demo/tokenizer.js";
-import { artifactOf, sha256 } from "../infra/files.js";
-import { writeSafetensors } from "../infra/safetensors-writer.js";
+import { artifactOf, sha256 } from "../infra/disk/files.js";
+import { writeSafetensors } from "../infra/weights/safetensors-writer.js";
 import { preprocessDeps } from "../workers/preprocess-deps.js";
 import { configJson, modelOf, settings, type Job } from "./job.js";
 

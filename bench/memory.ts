@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../core/errors.js";
-import type { GptjConfig } from "../core/model/config.js";
-import { parameterCount } from "../core/model/names.js";
-import { sharedLayout, type Capacity } from "../core/parallel/layout.js";
+import type { GptjConfig } from "../core/model/gptj/config.js";
+import { parameterCount } from "../core/model/gptj/parameters.js";
+import { sharedLayout, type Capacity } from "../engines/onnx/layout.js";
 import { megabytes, short, table } from "./figures.js";
 import { makeInputs } from "./made.js";
 import { modelOf, settings, SIZES } from "./job.js";

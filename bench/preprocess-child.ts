@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { preprocess } from "../activities/preprocess/index.js";
+import { preprocess } from "../activities/preprocess/preprocess.js";
 import { parseRunConfig } from "../core/config/schema.js";
-import { artifactOf } from "../infra/files.js";
+import { artifactOf } from "../infra/disk/files.js";
 import { preprocessDeps } from "../workers/preprocess-deps.js";
 
 /** The preprocess stage of a bench as a process of its own: DIRECTORY OUTPUT THREADS. Answers with a line of figures. */

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { uniformAt } from "../core/data/random.js";
+import { uniformAt } from "../core/rows/random.js";
 import { UserError } from "../core/errors.js";
 import { bytes, count, rate } from "../core/units.js";
 import { gptjTokenizer } from "../demo/tokenizer.js";

@@ -1,7 +1,7 @@
-import { GraphBuilder } from "../core/onnx/graph.js";
-import { encode } from "../core/onnx/lower.js";
-import { floats } from "../core/onnx/tensor.js";
-import { createSession } from "../infra/onnx/session.js";
+import { GraphBuilder } from "../core/graph/graph.js";
+import { encode } from "../core/graph/lower.js";
+import { floats } from "../core/graph/tensor.js";
+import { createSession } from "../engines/onnx/session/session.js";
 import type { Product } from "./product.js";
 
 /** A process that multiplies matrices with one thread: says "ready", waits for any message, then tells its operations a second. */

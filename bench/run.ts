@@ -1,15 +1,15 @@
 import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { checkpoints, history } from "../activities/train/checkpoint.js";
-import { trainDefinition } from "../activities/train/index.js";
-import { openLog } from "../activities/train/log.js";
-import type { StepRecord } from "../activities/train/types.js";
-import { stageDirectory } from "../activities/stage.js";
+import { checkpoints, history } from "../activities/train/log/checkpoint.js";
+import { trainDefinition } from "../activities/train/run/begin.js";
+import { openLog } from "../activities/train/log/commit-log.js";
+import type { StepRecord } from "../activities/train/log/entries.js";
+import { stageDirectory } from "../activities/common/stage.js";
 import type { RunConfig } from "../core/config/schema.js";
-import type { Artifact, Progress } from "../core/stage.js";
-import { fileStore } from "../infra/store/files.js";
-import { trainLocally } from "../workers/local.js";
+import type { Artifact, Progress } from "../core/stages/stage.js";
+import { fileStore } from "../infra/store/file-store.js";
+import { trainLocally } from "../workers/local-training.js";
 import { trainDeps } from "../workers/train-deps.js";
 
 /** Training as users run it: the same worker processes, the same checkpoints. */

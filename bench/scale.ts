@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
-import { planStep } from "../core/parallel/plan.js";
-import { outputNamed } from "../core/stage.js";
-import { openTokens } from "../infra/tokens.js";
+import { planStep } from "../core/training/step-plan.js";
+import { outputNamed } from "../core/stages/stage.js";
+import { openTokens } from "../infra/dataset/tokens.js";
 import { median, short, table } from "./figures.js";
 import { stepFlops } from "./flops.js";
 import { modelOf, settings, type Job } from "./job.js";

@@ -1,10 +1,10 @@
 import { fileURLToPath } from "node:url";
-import type { StepRecord, TimeSpent } from "../activities/train/types.js";
+import type { StepRecord, TimeSpent } from "../activities/train/log/entries.js";
 import { UserError } from "../core/errors.js";
-import { parameterCount } from "../core/model/names.js";
-import { capacityOf, planStep, type StepPlan } from "../core/parallel/plan.js";
-import { outputNamed } from "../core/stage.js";
-import { openTokens } from "../infra/tokens.js";
+import { parameterCount } from "../core/model/gptj/parameters.js";
+import { capacityOf, planStep, type StepPlan } from "../core/training/step-plan.js";
+import { outputNamed } from "../core/stages/stage.js";
+import { openTokens } from "../infra/dataset/tokens.js";
 import { bytes as readable } from "../core/units.js";
 import { median, percent, short } from "./figures.js";
 import { stepFlops } from "./flops.js";

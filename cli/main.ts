@@ -2,9 +2,9 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { messageOf, UserError } from "../core/errors.js";
 import { nearest } from "../core/config/nearest.js";
-import type { Command } from "./command.js";
+import type { Command } from "./shell/command.js";
 import { CHECKOUT, readEnvironment } from "../workers/environment.js";
-import { explained } from "./system-errors.js";
+import { explained } from "./shell/system-errors.js";
 
 /** Loaded on demand: a command pays at start only for what it uses. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {

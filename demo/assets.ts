@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { sha256, sha256File, writeFileAtomic } from "../infra/files.js";
+import { sha256, sha256File, writeFileAtomic } from "../infra/disk/files.js";
 import { demoRows } from "./dataset.js";
 import { DEMO_CONFIG, demoWeights } from "./model.js";
 import { gptjTokenizer, TOKENIZER_CONFIG } from "./tokenizer.js";

@@ -1,4 +1,4 @@
-import { permutation } from "../core/data/random.js";
+import { permutation } from "../core/rows/random.js";
 import { ANIMALS, CAPITALS, COLOURS, DAYS, NAMES, NUMBERS, OPPOSITES, WORKPLACES } from "./facts.js";
 
 /** A row in Alpaca's format. */

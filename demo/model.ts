@@ -1,6 +1,6 @@
 import { layoutFile } from "../core/format/safetensors.js";
-import { parseGptjConfig } from "../core/model/config.js";
-import { elements, modelWeights, type WeightSpec } from "../core/model/names.js";
+import { parseGptjConfig } from "../core/model/gptj/config.js";
+import { elements, modelWeights, type WeightSpec } from "../core/model/gptj/parameters.js";
 
 /** The demo's model: GPT-J's architecture and vocabulary, small enough to be trained while one looks on. */
 export const DEMO_CONFIG = {

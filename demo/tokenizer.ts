@@ -1,5 +1,5 @@
 import gpt2 from "js-tiktoken/ranks/gpt2";
-import { gptjTokenizerJson } from "../core/data/gpt2-vocabulary.js";
+import { gptjTokenizerJson } from "../core/text/gpt2-vocabulary.js";
 
 /** GPT-J's tokenizer.json: 50,257 tokens of GPT-2 and 143 extra ones, rebuilt from the ranks that js-tiktoken ships. */
 export function gptjTokenizer(): Record<string, unknown> {

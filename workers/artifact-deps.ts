@@ -1,19 +1,19 @@
-import type { EvaluateDependencies } from "../activities/evaluate/index.js";
-import type { PublishDependencies } from "../activities/publish/index.js";
+import type { EvaluateDependencies } from "../activities/evaluate/evaluate.js";
+import type { PublishDependencies } from "../activities/publish/publish.js";
 import type { RunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
 import type { Environment } from "./environment.js";
 import { EXPORT_LIMITS } from "../core/model/export.js";
-import { artifactOf, directoryDigest, listFiles, sha256, writeFileAtomic } from "../infra/files.js";
-import { openInference } from "../infra/inference/open.js";
-import { lock } from "../infra/lock.js";
-import { ModelFiles } from "../infra/model-files.js";
+import { artifactOf, directoryDigest, listFiles, sha256, writeFileAtomic } from "../infra/disk/files.js";
+import { openInference } from "../engines/onnx/inference/open.js";
+import { lock } from "../infra/disk/lock.js";
+import { ModelFiles } from "../infra/weights/model-files.js";
 import { checkTarget } from "../infra/store/check.js";
 import { digestFile } from "../infra/store/file-digest.js";
 import { openStore } from "../infra/store/open.js";
-import type { S3Settings } from "../infra/store/s3.js";
+import type { S3Settings } from "../infra/store/s3-store.js";
 import { readAll } from "../infra/store/store.js";
-import { openTokens } from "../infra/tokens.js";
+import { openTokens } from "../infra/dataset/tokens.js";
 
 /** Evaluation's dependencies on a real machine. */
 export const evaluateDeps: EvaluateDependencies = { files: { writeFileAtomic, lock, artifactOf }, openTokens, openInference };

@@ -1,21 +1,21 @@
 import { join } from "node:path";
-import type { DownloadDependencies } from "../activities/download/index.js";
-import type { Places } from "../activities/download/plan.js";
-import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../infra/files.js";
-import { createHub } from "../infra/hub/hub.js";
-import { lock } from "../infra/lock.js";
-import { ModelFiles } from "../infra/model-files.js";
-import { findPublished } from "../infra/published.js";
+import type { DownloadDependencies } from "../activities/download/download.js";
+import type { Places } from "../activities/download/source-plan.js";
+import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../infra/disk/files.js";
+import { createHub } from "../infra/sources/hub/hub.js";
+import { lock } from "../infra/disk/lock.js";
+import { ModelFiles } from "../infra/weights/model-files.js";
+import { findPublished } from "../infra/sources/published.js";
 import type { Environment } from "./environment.js";
 
 /** Where models and datasets come from. S3's SDK is loaded when a source is there: it takes as long as a small download. */
 export function placesOf(environment: Environment): Places {
-  const s3 = async () => (await import("../infra/store/s3.js")).s3SettingsOf(environment.variables);
+  const s3 = async () => (await import("../infra/store/s3-store.js")).s3SettingsOf(environment.variables);
   return {
     hub: createHub(environment.hub),
     buckets: {
       open: async (name, source, signal) => {
-        const { createBuckets } = await import("../infra/bucket/bucket.js");
+        const { createBuckets } = await import("../infra/sources/bucket.js");
         return createBuckets({ settings: await s3(), cacheDirectory: join(environment.home, "objects") }).open(name, source, signal);
       },
     },

@@ -3,7 +3,7 @@ import { homedir, hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../core/errors.js";
-import type { ProxySettings } from "../infra/remote/proxy.js";
+import type { ProxySettings } from "../infra/http/proxy.js";
 
 /** Everything that commands and workers take from the environment, read in this one place. */
 export interface Environment {

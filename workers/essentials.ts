@@ -1,6 +1,6 @@
-import type { StageRequest } from "../activities/stage.js";
+import type { StageRequest } from "../activities/common/stage.js";
 import { parseRunConfig } from "../core/config/schema.js";
-import type { StageResult } from "../core/stage.js";
+import type { StageResult } from "../core/stages/stage.js";
 import type { StageInput } from "../workflows/contract.js";
 
 /** What passes between Temporal's history and the stages. */

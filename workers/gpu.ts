@@ -1,12 +1,12 @@
 import { Worker } from "@temporalio/worker";
-import type { TrainAttempt } from "../activities/train/index.js";
+import type { TrainAttempt } from "../activities/train/run/begin.js";
 import { CHECKOUT, readEnvironment } from "./environment.js";
 import { UserError } from "../core/errors.js";
 import { gpuQueue, type GpuActivities, type GpuWorker, type LeaseState } from "../workflows/contract.js";
 import { connectTemporal, stopWorkers } from "./connect.js";
 import { inActivity } from "./context.js";
-import { deregister, leaseState, stayRegistered } from "./lease.js";
-import { pausable } from "./pause.js";
+import { deregister, leaseState, stayRegistered } from "./lease-client.js";
+import { pausable } from "./pausable.js";
 import { endOrphans, workerIdentity } from "./predecessor.js";
 import { makeStages } from "./stages.js";
 

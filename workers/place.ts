@@ -1,16 +1,16 @@
 import { lstat, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { finishedDownload } from "../activities/download/index.js";
-import { forecast } from "../activities/forecast.js";
-import type { PlanDependencies } from "../activities/plan/index.js";
+import { finishedDownload } from "../activities/download/download.js";
+import { forecast } from "../activities/forecast/forecast.js";
+import type { PlanDependencies } from "../activities/plan/plan-run.js";
 import type { Environment } from "./environment.js";
-import { availableMemory, freeDisk, memoryLimit } from "../infra/machine.js";
+import { availableMemory, freeDisk, memoryLimit } from "../infra/process/machine.js";
 import { checkTarget } from "../infra/store/check.js";
-import { s3SettingsOf } from "../infra/store/s3.js";
+import { s3SettingsOf } from "../infra/store/s3-store.js";
 import { SEARCH_ATTRIBUTES, type SearchAttributeName } from "../workflows/contract.js";
 import { defaultTarget } from "./artifact-deps.js";
 import type { Temporal } from "./connect.js";
-import { leaseState } from "./lease.js";
+import { leaseState } from "./lease-client.js";
 import type { Stages } from "./stages.js";
 
 /** What planning a run asks of this machine, its servers and Temporal. */

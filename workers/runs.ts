@@ -1,9 +1,9 @@
 import type { Client, WorkflowExecutionInfo } from "@temporalio/client";
 import { arrayFromPayloads, defaultPayloadConverter, type Payload } from "@temporalio/common";
-import type { KeptRun } from "../activities/garbage.js";
+import type { KeptRun } from "../activities/cleanup/garbage.js";
 import { parseRunConfig } from "../core/config/schema.js";
 import { ConfigError } from "../core/errors.js";
-import { inputsFrom } from "../core/stage.js";
+import { inputsFrom } from "../core/stages/stage.js";
 import { FINETUNE, type PipelineActivities, type StageInput } from "../workflows/contract.js";
 import type { Carried } from "../workflows/finetune.js";
 import { withTarget } from "./artifact-deps.js";

@@ -1,10 +1,10 @@
 import { join } from "node:path";
-import { download } from "../activities/download/index.js";
-import type { Places } from "../activities/download/plan.js";
-import { evaluate } from "../activities/evaluate/index.js";
-import { preprocess } from "../activities/preprocess/index.js";
-import { publish } from "../activities/publish/index.js";
-import type { StageContext, StageRequest } from "../activities/stage.js";
+import { download } from "../activities/download/download.js";
+import type { Places } from "../activities/download/source-plan.js";
+import { evaluate } from "../activities/evaluate/evaluate.js";
+import { preprocess } from "../activities/preprocess/preprocess.js";
+import { publish } from "../activities/publish/publish.js";
+import type { StageContext, StageRequest } from "../activities/common/stage.js";
 import {
   beginTraining,
   finishTraining,
@@ -13,10 +13,10 @@ import {
   type RankOutcome,
   type RankWork,
   type TrainAttempt,
-} from "../activities/train/index.js";
+} from "../activities/train/run/begin.js";
 import type { Environment } from "./environment.js";
-import type { StageResult } from "../core/stage.js";
-import { s3SettingsOf } from "../infra/store/s3.js";
+import type { StageResult } from "../core/stages/stage.js";
+import { s3SettingsOf } from "../infra/store/s3-store.js";
 import { defaultTarget, evaluateDeps, publishDeps } from "./artifact-deps.js";
 import { downloadDeps, placesOf } from "./download-deps.js";
 import { preprocessDeps } from "./preprocess-deps.js";

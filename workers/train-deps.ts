@@ -1,16 +1,16 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import type { RankDeps, TrainDeps } from "../activities/train/index.js";
-import { artifactOf, sha256File, writeFileAtomic } from "../infra/files.js";
-import { joinGroup } from "../infra/group.js";
-import { lock, processStart } from "../infra/lock.js";
-import { availableMemory, fingerprint, freeDisk, sharedDirectory, socketDirectory } from "../infra/machine.js";
-import { ModelFiles, SafetensorsFile } from "../infra/model-files.js";
-import { clearShared, createShared } from "../infra/shared-memory.js";
-import { writeSafetensors } from "../infra/safetensors-writer.js";
-import { fileStore } from "../infra/store/files.js";
-import { openTokens } from "../infra/tokens.js";
+import type { RankDeps, TrainDeps } from "../activities/train/run/begin.js";
+import { artifactOf, sha256File, writeFileAtomic } from "../infra/disk/files.js";
+import { joinGroup } from "../infra/process/group.js";
+import { lock, processStart } from "../infra/disk/lock.js";
+import { availableMemory, fingerprint, freeDisk, sharedDirectory, socketDirectory } from "../infra/process/machine.js";
+import { ModelFiles, SafetensorsFile } from "../infra/weights/model-files.js";
+import { clearShared, createShared } from "../engines/onnx/shared-memory.js";
+import { writeSafetensors } from "../infra/weights/safetensors-writer.js";
+import { fileStore } from "../infra/store/file-store.js";
+import { openTokens } from "../infra/dataset/tokens.js";
 
 /** Training's dependencies on a real machine. */
 export const trainDeps: TrainDeps = {
@@ -37,7 +37,7 @@ export const rankDeps: RankDeps = {
   joinGroup,
   createShared,
   removeFile: (path) => rmSync(path, { force: true }),
-  startCompute: (input) => new Worker(join(import.meta.dirname, "compute-thread.js"), { workerData: input }),
+  startCompute: (input) => new Worker(join(import.meta.dirname, "../engines/onnx/compute-thread.js"), { workerData: input }),
   openStore: fileStore,
   writeSafetensors,
   modelConfig: (directory) => {

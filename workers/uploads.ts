@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "@temporalio/client";
-import { discardUploads } from "../activities/garbage.js";
+import { discardUploads } from "../activities/cleanup/garbage.js";
 import { messageOf } from "../core/errors.js";
-import { lock } from "../infra/lock.js";
+import { lock } from "../infra/disk/lock.js";
 import { openStore } from "../infra/store/open.js";
-import { s3SettingsOf } from "../infra/store/s3.js";
+import { s3SettingsOf } from "../infra/store/s3-store.js";
 import type { Environment } from "./environment.js";
 import { runsThatUpload } from "./runs.js";
 

@@ -1,5 +1,5 @@
 import type { RunConfig } from "../core/config/schema.js";
-import type { Artifact, Progress, StageResult } from "../core/stage.js";
+import type { Artifact, Progress, StageResult } from "../core/stages/stage.js";
 
 /**
  * The names and shapes in which workflows, workers and clients speak of each other. Only references travel:

@@ -12,8 +12,8 @@ import {
 } from "@temporalio/workflow";
 import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
 import { ConfigError } from "../core/errors.js";
-import { inputsFrom, type StageName, type StageResult } from "../core/stage.js";
-import { gateWord, metricWords } from "../core/stage-words.js";
+import { inputsFrom, type StageName, type StageResult } from "../core/stages/stage.js";
+import { gateWord, metricWords } from "../core/stages/words.js";
 import {
   QUERIES,
   SEARCH_ATTRIBUTES,
@@ -30,8 +30,8 @@ import { describeFailure, stageFailure, wasAskedToStop } from "./failures.js";
 import { trainGang } from "./gang.js";
 import { STAGE_OPTIONS } from "./options.js";
 import { Pauses } from "./pause.js";
-import { ProgressTable } from "./progress.js";
-import { LeasedWorkers } from "./workers.js";
+import { ProgressTable } from "./progress-table.js";
+import { LeasedWorkers } from "./leased-workers.js";
 
 const activities = proxyActivities<PipelineActivities>(STAGE_OPTIONS);
 

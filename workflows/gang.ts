@@ -7,7 +7,7 @@ import {
   sleep,
   workflowInfo,
 } from "@temporalio/workflow";
-import type { StageResult } from "../core/stage.js";
+import type { StageResult } from "../core/stages/stage.js";
 import {
   stageQueue,
   type GpuActivities,
@@ -19,7 +19,7 @@ import {
 } from "./contract.js";
 import { describeFailure, judge, rootCause, type Verdict } from "./failures.js";
 import { GANG_OPTIONS, HEARTBEAT } from "./options.js";
-import type { LeasedWorkers } from "./workers.js";
+import type { LeasedWorkers } from "./leased-workers.js";
 
 /** How many attempts in a row may end without a new checkpoint. A killed process is no sign of a mistake; an error is. */
 const LIMITS: Readonly<Record<Verdict, number>> = { fatal: 1, error: 3, lost: 20 };

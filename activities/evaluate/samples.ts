@@ -1,6 +1,6 @@
-import { END_KEY, RESPONSE_KEY, responseIn } from "../../core/data/prompt.js";
-import type { Decoder } from "../../core/data/tokenizer.js";
-import type { SampleTask } from "./plan.js";
+import { END_KEY, RESPONSE_KEY, responseIn } from "../../core/text/prompt.js";
+import type { Decoder } from "../../core/text/tokenizer.js";
+import type { SampleTask } from "./items.js";
 
 /** New tokens of a sample, at most. */
 const MAX_NEW_TOKENS = 128;

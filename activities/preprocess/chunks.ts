@@ -1,8 +1,8 @@
 import type { Worker } from "node:worker_threads";
-import { COLUMNS } from "../../core/data/row-rules.js";
+import { COLUMNS } from "../../core/rows/row-rules.js";
 import { errorNamed } from "../../core/errors.js";
 import type { RowBatch, SourceRow } from "../../infra/dataset/row.js";
-import type { StageContext } from "../stage.js";
+import type { StageContext } from "../common/stage.js";
 import type { RuleChoice } from "./rule.js";
 import type { ChunkAnswer, ChunkOrder, MadeChunk, ThreadOrder } from "./tokenize.js";
 

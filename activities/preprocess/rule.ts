@@ -1,10 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
-import type { EncoderTables } from "../../core/data/encoder.js";
-import { checkResponseKey } from "../../core/data/row-rules.js";
-import { createTokenizer } from "../../core/data/tokenizer.js";
+import type { EncoderTables } from "../../core/text/encoder.js";
+import { checkResponseKey } from "../../core/rows/row-rules.js";
+import { createTokenizer } from "../../core/text/tokenizer.js";
 import { UserError } from "../../core/errors.js";
-import type { GptjConfig } from "../../core/model/config.js";
+import type { GptjConfig } from "../../core/model/gptj/config.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 
 /** How rows become tokens, in words that go to a thread. */

@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createEncoder } from "../../core/data/encoder.js";
-import { lossTokens } from "../../core/data/mask.js";
-import { alpacaRule, tokenRule, type RowRule } from "../../core/data/row-rules.js";
+import { createEncoder } from "../../core/text/encoder.js";
+import { lossTokens } from "../../core/rows/labels.js";
+import { alpacaRule, tokenRule, type RowRule } from "../../core/rows/row-rules.js";
 import { messageOf } from "../../core/errors.js";
 import { decodeChunk, encodeChunk } from "../../core/format/token-chunk.js";
 import type { SourceRow } from "../../infra/dataset/row.js";
-import type { StageFiles } from "../stage.js";
+import type { StageFiles } from "../common/stage.js";
 import type { RuleChoice } from "./rule.js";
 
 /** What a tokenizing thread is told: first how rows become tokens, then rows. */

@@ -4,20 +4,20 @@ import { fileURLToPath } from "node:url";
 import { ChangedInputError } from "../../core/errors.js";
 import { CARD, MANIFEST, manifestText, nameDigits, REPORT, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
-import { parameterCount } from "../../core/model/names.js";
-import { outputNamed, type Artifact, type Origin, type StageResult } from "../../core/stage.js";
+import { parameterCount } from "../../core/model/gptj/parameters.js";
+import { outputNamed, type Artifact, type Origin, type StageResult } from "../../core/stages/stage.js";
 import type { FileDigest } from "../../infra/store/file-digest.js";
-import { downloadDefinition } from "../download/index.js";
-import { evaluateDefinition, type Evaluation } from "../evaluate/index.js";
-import { preprocessDefinition } from "../preprocess/index.js";
-import { finishedStage, stageDirectory, stageKey, type StageContext, type StageDefinition, type StageRequest } from "../stage.js";
-import { trainDefinition } from "../train/index.js";
-import { modelCard } from "./card.js";
+import { downloadDefinition } from "../download/download.js";
+import { evaluateDefinition, type Evaluation } from "../evaluate/evaluate.js";
+import { preprocessDefinition } from "../preprocess/preprocess.js";
+import { finishedStage, stageDirectory, stageKey, type StageContext, type StageDefinition, type StageRequest } from "../common/stage.js";
+import { trainDefinition } from "../train/run/begin.js";
+import { modelCard } from "../report/card.js";
 import { descentOf } from "./descent.js";
-import { publishDefinition, type PublishDependencies } from "./index.js";
+import { publishDefinition, type PublishDependencies } from "./publish.js";
 import { exportOnnx, externalDataConfig } from "./onnx.js";
-import { reportPage } from "./report-page.js";
-import type { Descent, Story } from "./story.js";
+import { reportPage } from "../report/report-page.js";
+import type { Descent, Story } from "../report/story.js";
 
 /** What is published: the manifest, where each of its files lies on this machine, and their digests by the hex of the whole's. */
 export interface Assembly {

@@ -2,8 +2,8 @@ import { mkdir, open, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
 import { exportGraph, type ExportPlan } from "../../core/model/export.js";
-import { elements, type WeightSpec } from "../../core/model/names.js";
-import type { ModelFiles } from "../../infra/model-files.js";
+import { elements, type WeightSpec } from "../../core/model/gptj/parameters.js";
+import type { ModelFiles } from "../../infra/weights/model-files.js";
 
 /** Elements read and written at a time. */
 const SLICE = 1 << 21;

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { UserError } from "../../core/errors.js";
 import { MANIFEST } from "../../core/format/manifest.js";
 import type { ObjectStore } from "../../infra/store/store.js";
-import type { StageContext } from "../stage.js";
+import type { StageContext } from "../common/stage.js";
 import type { Assembly } from "./assemble.js";
-import type { PublishDependencies } from "./index.js";
+import type { PublishDependencies } from "./publish.js";
 
 /**
  * Milliseconds between words of progress, whether or not something arrives: parts of 32 MiB over a slow line take longer

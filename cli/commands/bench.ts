@@ -11,8 +11,8 @@ import { benchScale, showScale } from "../../bench/scale.js";
 import { benchTrain, showTrain } from "../../bench/train.js";
 import { UserError } from "../../core/errors.js";
 import type { Environment } from "../../workers/environment.js";
-import { wholeNumber, type Command } from "../command.js";
-import { Interrupted, untilInterrupted } from "../interrupt.js";
+import { wholeNumber, type Command } from "../shell/command.js";
+import { Interrupted, untilInterrupted } from "../shell/interrupt.js";
 
 const KINDS = ["train", "memory", "checkpoint", "scale", "download", "preprocess", "publish"] as const;
 const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length", "rows"] as const satisfies readonly Exclude<

@@ -2,8 +2,8 @@ import { parseArgs } from "node:util";
 import { WorkflowNotFoundError } from "@temporalio/client";
 import { UserError } from "../../core/errors.js";
 import { withClient } from "../../workers/client.js";
-import { onlyId, type Command } from "../command.js";
-import { temporalVariables } from "../state.js";
+import { onlyId, type Command } from "../shell/command.js";
+import { temporalVariables } from "../machine/state.js";
 
 /** `roslin cancel`: asks a run to save and end. */
 export const cancel: Command = {

@@ -5,21 +5,21 @@ import { parseArgs } from "node:util";
 import type { Client } from "@temporalio/client";
 import type { RunConfig } from "../../core/config/schema.js";
 import { makeDemoAssets } from "../../demo/assets.js";
-import { sha256, writeFileAtomic } from "../../infra/files.js";
+import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import { choosePorts } from "../../infra/servers/ports.js";
 import { httpStatus, type Service } from "../../infra/servers/service.js";
 import { openStore } from "../../infra/store/open.js";
-import { s3SettingsOf } from "../../infra/store/s3.js";
+import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
-import type { Command } from "../command.js";
-import { demoRunConfig } from "../demo-config.js";
-import { demoSummary } from "../demo-summary.js";
+import type { Command } from "../shell/command.js";
+import { demoRunConfig } from "./demo-config.js";
+import { demoSummary } from "../show/demo-summary.js";
 import type { Environment } from "../../workers/environment.js";
-import { follow } from "../follow.js";
-import { planMachine, type Machine } from "../machine.js";
-import { progressView } from "../progress.js";
-import { runMachine } from "../run-machine.js";
+import { follow } from "../show/follow.js";
+import { planMachine, type Machine } from "../machine/machine.js";
+import { progressView } from "../show/progress-bars.js";
+import { runMachine } from "../machine/run-machine.js";
 import { GPU_WORKERS } from "./up.js";
 
 const say = (line: string): void => console.error(`roslin: ${line}`);
@@ -97,7 +97,7 @@ async function planDemo(environment: Environment, signal: AbortSignal): Promise<
   const hub: Service = {
     name: "hub",
     command: process.execPath,
-    args: [join(environment.checkout, "dist", "infra", "hub-server", "main.js"), root, `${port}`],
+    args: [join(environment.checkout, "dist", "demo", "hub", "main.js"), root, `${port}`],
     variables: environment.variables,
     log: join(home, "logs", "hub.log"),
     graceMs: 5000,

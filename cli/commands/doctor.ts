@@ -5,15 +5,15 @@ import { dirname } from "node:path";
 import { existsSync } from "node:fs";
 import { parseArgs, promisify } from "node:util";
 import { messageOf } from "../../core/errors.js";
-import { memoryLimit } from "../../infra/machine.js";
+import { memoryLimit } from "../../infra/process/machine.js";
 import { findTool, TEMPORAL, WEED, type Tool } from "../../infra/servers/tools.js";
 import { answers } from "../../infra/servers/ports.js";
-import type { Command } from "../command.js";
+import type { Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
-import { s3SettingsOf } from "../../infra/store/s3.js";
-import { toolPlaces } from "../machine.js";
+import { s3SettingsOf } from "../../infra/store/s3-store.js";
+import { toolPlaces } from "../machine/machine.js";
 import { bytes } from "../../core/units.js";
-import { runningState } from "../state.js";
+import { runningState } from "../machine/state.js";
 
 /** One requirement: what was found, and what to do when it is not met. */
 interface Finding {

@@ -3,9 +3,9 @@ import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { isAlive } from "../../infra/servers/service.js";
-import type { Command } from "../command.js";
-import { clearLeftovers, HomeTakenError, lockHome } from "../run-machine.js";
-import { readState, stateFile, type UpState } from "../state.js";
+import type { Command } from "../shell/command.js";
+import { clearLeftovers, HomeTakenError, lockHome } from "../machine/run-machine.js";
+import { readState, stateFile, type UpState } from "../machine/state.js";
 
 /** Workers may take five minutes to end their step and save, the servers ten seconds each. */
 const LIMIT_MS = 330_000;

@@ -1,22 +1,22 @@
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
-import { findGarbage, finishRemovals, removeGarbage, sizeBelow, type KeptRun } from "../../activities/garbage.js";
-import { findSpareObjects, removeSpareObject } from "../../activities/spare-objects.js";
+import { findGarbage, finishRemovals, removeGarbage, sizeBelow, type KeptRun } from "../../activities/cleanup/garbage.js";
+import { findSpareObjects, removeSpareObject } from "../../activities/cleanup/spare-objects.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { bytes, duration } from "../../core/units.js";
-import { lock } from "../../infra/lock.js";
+import { lock } from "../../infra/disk/lock.js";
 import { openStore } from "../../infra/store/open.js";
-import { s3SettingsOf } from "../../infra/store/s3.js";
+import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import { withTarget } from "../../workers/artifact-deps.js";
 import { withClient } from "../../workers/client.js";
 import type { Environment } from "../../workers/environment.js";
 import { runsThatMayGoOn } from "../../workers/runs.js";
-import type { Command } from "../command.js";
-import { untilInterrupted } from "../interrupt.js";
-import { retentionOf } from "../retention.js";
-import { temporalVariables } from "../state.js";
-import { withS3 } from "../with-s3.js";
+import type { Command } from "../shell/command.js";
+import { untilInterrupted } from "../shell/interrupt.js";
+import { retentionOf } from "../machine/retention.js";
+import { temporalVariables } from "../machine/state.js";
+import { withS3 } from "../machine/with-s3.js";
 import { readConfig } from "./stage.js";
 
 /** `roslin gc`: the stages' directories, and what came from buckets, that no run needs. */

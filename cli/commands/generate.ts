@@ -3,17 +3,17 @@ import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { END_KEY, promptOf } from "../../core/data/prompt.js";
-import { createTokenizer, type Decoder } from "../../core/data/tokenizer.js";
+import { END_KEY, promptOf } from "../../core/text/prompt.js";
+import { createTokenizer, type Decoder } from "../../core/text/tokenizer.js";
 import { UserError } from "../../core/errors.js";
-import { parseGptjConfig } from "../../core/model/config.js";
-import { openInference } from "../../infra/inference/open.js";
-import { fetchPublished, openPublished } from "../../infra/published.js";
-import { s3SettingsOf } from "../../infra/store/s3.js";
-import { wholeNumber, type Command } from "../command.js";
+import { parseGptjConfig } from "../../core/model/gptj/config.js";
+import { openInference } from "../../engines/onnx/inference/open.js";
+import { fetchPublished, openPublished } from "../../infra/sources/published.js";
+import { s3SettingsOf } from "../../infra/store/s3-store.js";
+import { wholeNumber, type Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
-import { untilInterrupted } from "../interrupt.js";
-import { withS3 } from "../with-s3.js";
+import { untilInterrupted } from "../shell/interrupt.js";
+import { withS3 } from "../machine/with-s3.js";
 
 /** `roslin generate`: a model's answer to an instruction. */
 export const generate: Command = {

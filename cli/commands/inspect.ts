@@ -2,13 +2,13 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { createTokenizer, type Tokenizer } from "../../core/data/tokenizer.js";
-import { IGNORED, type TokenRow } from "../../core/data/tokens.js";
+import { createTokenizer, type Tokenizer } from "../../core/text/tokenizer.js";
+import { IGNORED, type TokenRow } from "../../core/rows/token-rows.js";
 import { UserError } from "../../core/errors.js";
-import { outputNamed, type StageName, type StageResult } from "../../core/stage.js";
+import { outputNamed, type StageName, type StageResult } from "../../core/stages/stage.js";
 import { count } from "../../core/units.js";
-import { openTokens } from "../../infra/tokens.js";
-import type { Command } from "../command.js";
+import { openTokens } from "../../infra/dataset/tokens.js";
+import type { Command } from "../shell/command.js";
 
 /** Rows shown to a reader who didn't say how many; --json prints all. */
 const SHOWN = 10;

@@ -1,8 +1,8 @@
 import { parseArgs } from "node:util";
 import { FINETUNE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
-import { wholeNumber, type Command } from "../command.js";
-import { temporalVariables } from "../state.js";
+import { wholeNumber, type Command } from "../shell/command.js";
+import { temporalVariables } from "../machine/state.js";
 
 /** Runs shown when nobody asks for more. */
 const LIMIT = 20;

@@ -1,18 +1,18 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import type { StageContext, StageRequest } from "../../activities/stage.js";
+import type { StageContext, StageRequest } from "../../activities/common/stage.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
-import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stage.js";
-import { goodputLines } from "../goodput.js";
-import { wholeNumber, type Command } from "../command.js";
+import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
+import { goodputLines } from "../show/goodput.js";
+import { wholeNumber, type Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
-import { metricWords } from "../../core/stage-words.js";
+import { metricWords } from "../../core/stages/words.js";
 import { duration } from "../../core/units.js";
-import { progressView } from "../progress.js";
-import { explained } from "../system-errors.js";
-import { untilInterrupted } from "../interrupt.js";
+import { progressView } from "../show/progress-bars.js";
+import { explained } from "../shell/system-errors.js";
+import { untilInterrupted } from "../shell/interrupt.js";
 
 /** `roslin stage`: one stage, without Temporal. */
 export const stage: Command = {
@@ -23,7 +23,7 @@ export const stage: Command = {
     const call = await parseCall(args);
     // downloading comes first, and needs none of the others' code
     const earlier =
-      call.name === "download" ? [] : await (await import("../stage-inputs.js")).earlierResults(call.name, call.config, call.root);
+      call.name === "download" ? [] : await (await import("../shell/stage-inputs.js")).earlierResults(call.name, call.config, call.root);
     const request: StageRequest = { config: call.config, inputs: inputsFrom(earlier), root: call.root };
     const view = progressView(process.stderr);
     try {
@@ -86,27 +86,27 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
   const { config } = call;
   switch (call.name) {
     case "download": {
-      const { download } = await import("../../activities/download/index.js");
+      const { download } = await import("../../activities/download/download.js");
       const { downloadDeps, placesOf } = await import("../../workers/download-deps.js");
       const source = [config.model.source, config.dataset.source].find((each) => each.startsWith("s3:"));
       if (source === undefined) return download(downloadDeps(placesOf(environment)), request, context);
-      const { withS3 } = await import("../with-s3.js");
+      const { withS3 } = await import("../machine/with-s3.js");
       return withS3(environment, source, context.signal, (reachable) => download(downloadDeps(placesOf(reachable)), request, context));
     }
     case "preprocess": {
-      const { preprocess } = await import("../../activities/preprocess/index.js");
+      const { preprocess } = await import("../../activities/preprocess/preprocess.js");
       const { preprocessDeps } = await import("../../workers/preprocess-deps.js");
       return preprocess(preprocessDeps(call.workers), request, context);
     }
     case "train": {
-      const { trainLocally } = await import("../../workers/local.js");
+      const { trainLocally } = await import("../../workers/local-training.js");
       const { trainDeps } = await import("../../workers/train-deps.js");
       return trainLocally(trainDeps, request, Math.min(call.workers ?? 1, config.train.shards), context);
     }
     case "evaluate":
     case "publish": {
       const { makeStages } = await import("../../workers/stages.js");
-      const { withS3 } = await import("../with-s3.js");
+      const { withS3 } = await import("../machine/with-s3.js");
       if (call.name === "evaluate") return makeStages(environment).evaluate(request, context);
       // of a base that was published in a bucket, the licence is in its manifest
       const place = config.model.source.startsWith("s3:") ? config.model.source : config.publish.target;

@@ -3,14 +3,14 @@ import { parseArgs } from "node:util";
 import { WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
-import { forecast } from "../../activities/forecast.js";
+import { forecast } from "../../activities/forecast/forecast.js";
 import { withTarget } from "../../workers/artifact-deps.js";
 import type { Environment } from "../../workers/environment.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
-import type { Command } from "../command.js";
-import { temporalVariables } from "../state.js";
-import { watchRun } from "../watch-run.js";
+import type { Command } from "../shell/command.js";
+import { temporalVariables } from "../machine/state.js";
+import { watchRun } from "../show/watch-run.js";
 import { readConfig } from "./stage.js";
 
 /** `roslin start`: a run on the Temporal server. */

@@ -2,12 +2,12 @@ import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { MAX_SHARDS } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
-import { wholeNumber, type Command } from "../command.js";
+import { wholeNumber, type Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
-import { planMachine, type Machine } from "../machine.js";
-import { Interrupted } from "../interrupt.js";
-import { runMachine } from "../run-machine.js";
-import { explained } from "../system-errors.js";
+import { planMachine, type Machine } from "../machine/machine.js";
+import { Interrupted } from "../shell/interrupt.js";
+import { runMachine } from "../machine/run-machine.js";
+import { explained } from "../shell/system-errors.js";
 
 /** As many GPU workers as a run has shards by default. */
 export const GPU_WORKERS = 8;

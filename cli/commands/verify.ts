@@ -4,17 +4,17 @@ import { basename, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { selectModelFiles } from "../../activities/download/select.js";
-import { finishedStage } from "../../activities/stage.js";
+import { finishedStage } from "../../activities/common/stage.js";
 import { CorruptError, ForbiddenError, messageOf, UserError } from "../../core/errors.js";
 import { checkChain, MANIFEST, parseManifest, type Link, type Manifest } from "../../core/format/manifest.js";
-import { outputNamed, STAGES, type StageResult } from "../../core/stage.js";
-import { artifactOf, directoryDigest, sha256 } from "../../infra/files.js";
-import { digestPublished, openPublished, type Published } from "../../infra/published.js";
-import { s3SettingsOf, type S3Settings } from "../../infra/store/s3.js";
-import type { Command } from "../command.js";
+import { outputNamed, STAGES, type StageResult } from "../../core/stages/stage.js";
+import { artifactOf, directoryDigest, sha256 } from "../../infra/disk/files.js";
+import { digestPublished, openPublished, type Published } from "../../infra/sources/published.js";
+import { s3SettingsOf, type S3Settings } from "../../infra/store/s3-store.js";
+import type { Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
-import { untilInterrupted } from "../interrupt.js";
-import { withS3 } from "../with-s3.js";
+import { untilInterrupted } from "../shell/interrupt.js";
+import { withS3 } from "../machine/with-s3.js";
 
 /** `roslin verify`: every file against its digest, and the chain of digests from raw rows and base weights to them. */
 export const verify: Command = {

@@ -1,8 +1,8 @@
 import { parseArgs } from "node:util";
 import { withClient } from "../../workers/client.js";
-import { onlyId, type Command } from "../command.js";
-import { temporalVariables } from "../state.js";
-import { watchRun } from "../watch-run.js";
+import { onlyId, type Command } from "../shell/command.js";
+import { temporalVariables } from "../machine/state.js";
+import { watchRun } from "../show/watch-run.js";
 
 /** `roslin watch`: a run's progress. */
 export const watch: Command = {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { CorruptError } from "../errors.js";
-import { STAGES } from "../stage.js";
+import { STAGES } from "../stages/stage.js";
 
 /** The manifest of a published model: every file's digest, and the chain of digests from raw rows and base weights to them. */
 

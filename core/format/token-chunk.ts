@@ -1,5 +1,5 @@
-import { IdBuffer } from "../data/id-buffer.js";
-import type { TokenRow } from "../data/tokens.js";
+import { IdBuffer } from "../text/id-buffer.js";
+import type { TokenRow } from "../rows/token-rows.js";
 import { CorruptError } from "../errors.js";
 import { headerLength, layoutFile, parseHeader } from "./safetensors.js";
 

@@ -1,8 +1,8 @@
-import type { Bytes } from "../onnx/graph.js";
-import type { Graph } from "../onnx/tensor.js";
-import type { GptjConfig } from "./config.js";
-import { decoderGraph } from "./decode.js";
-import { elements, modelWeights, type WeightSpec } from "./names.js";
+import type { Bytes } from "../graph/graph.js";
+import type { Graph } from "../graph/tensor.js";
+import type { GptjConfig } from "./gptj/config.js";
+import { decoderGraph } from "./gptj/decoder.js";
+import { elements, modelWeights, type WeightSpec } from "./gptj/parameters.js";
 
 /** The model file's name, which is where transformers.js looks. */
 const FILE = "model.onnx";

@@ -1,7 +1,7 @@
 import { createReadStream, statSync } from "node:fs";
 import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";
-import { COLUMNS } from "../../core/data/row-rules.js";
+import { COLUMNS } from "../../core/rows/row-rules.js";
 import { UserError } from "../../core/errors.js";
 import { decodeText } from "./encoding.js";
 import type { RowBatch, SourceRow } from "./row.js";

@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { errorNamed, UserError } from "../../core/errors.js";
-import { messagesOf } from "../threads.js";
+import { messagesOf } from "../process/threads.js";
 import type { ParquetAnswer } from "./parquet-thread.js";
 import type { RowBatch } from "./row.js";
 

@@ -1,8 +1,8 @@
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { DATA_FORMATS, formatOf, selectDataFiles, type DataFormat } from "../../core/data/data-files.js";
+import { DATA_FORMATS, formatOf, selectDataFiles, type DataFormat } from "../../core/rows/data-files.js";
 import { UserError } from "../../core/errors.js";
-import { listFiles } from "../files.js";
+import { listFiles } from "../disk/files.js";
 import { readCsv } from "./csv.js";
 import { readJson } from "./json.js";
 import { readParquet } from "./parquet.js";

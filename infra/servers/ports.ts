@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
-import { writeFileAtomic } from "../files.js";
+import { writeFileAtomic } from "../disk/files.js";
 
 /** The ports of the local servers, all on 127.0.0.1. Each S3 port takes the one 10,000 above it, too. */
 export interface Ports {

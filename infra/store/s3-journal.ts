@@ -1,7 +1,7 @@
 import { appendFile, readFile, rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand, ListPartsCommand, type S3Client } from "@aws-sdk/client-s3";
-import { writeFileAtomic } from "../files.js";
+import { writeFileAtomic } from "../disk/files.js";
 import { during } from "./s3-errors.js";
 
 /** What a local file says of an upload in parts, so that a killed one goes on, and one that nobody goes on with is removed. */

@@ -4,7 +4,7 @@ import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { parseS3 } from "./open.js";
 import { s3Error, statusOf } from "./s3-errors.js";
-import { clientOf, type S3Settings } from "./s3.js";
+import { clientOf, type S3Settings } from "./s3-store.js";
 
 /**
  * Gives the bucket a lifecycle rule for everything below a target, beside the rules that it has; nothing is sent when it is

@@ -1,5 +1,5 @@
 import type { RunConfig } from "../../core/config/schema.js";
-import { sha256 } from "../files.js";
+import { sha256 } from "../disk/files.js";
 
 /** How objects are kept in a bucket; what is null or empty is left to the bucket. */
 export type ObjectOptions = Readonly<Pick<RunConfig["publish"], "encryption" | "kmsKeyId" | "storageClass" | "tags">>;

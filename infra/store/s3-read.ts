@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
-import { PassingError, TIMING, withRetries } from "../remote/retries.js";
+import { PassingError, TIMING, withRetries } from "../http/retries.js";
 
 /** Asks for an object's bytes from the `start`th on, of the version with that ETag. */
 export type Ask = (start: number, etag: string | undefined) => Promise<GetObjectCommandOutput>;

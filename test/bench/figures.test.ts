@@ -3,12 +3,12 @@ import { describe, it } from "node:test";
 import { checkpointFigures } from "../../bench/checkpoint.js";
 import { median, percent, short, table } from "../../bench/figures.js";
 import { programFlops, stepFlops } from "../../bench/flops.js";
-import { parameterCount } from "../../core/model/names.js";
+import { parameterCount } from "../../core/model/gptj/parameters.js";
 import { DEFAULT_JOB, modelOf, settings, SIZES } from "../../bench/job.js";
 import { parseStatus } from "../../bench/memory.js";
 import { sharesOf } from "../../bench/train.js";
 import { parseRunConfig } from "../../core/config/schema.js";
-import { modelPrograms } from "../../core/model/graphs.js";
+import { modelPrograms } from "../../core/model/gptj/training.js";
 
 describe("arithmetic counted from shapes", () => {
   const config = modelOf({ width: 8, layers: 3, heads: 2, rotary: 4, vocabulary: 50, length: 5, rows: 2, dataset: null });

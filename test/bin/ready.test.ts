@@ -15,7 +15,7 @@ interface Ready {
   whyFailed(step: string, code: string | number, said: string): string;
 }
 
-const ready = (await import(join(import.meta.dirname, "..", "..", "..", "bin", "ready.js"))) as Ready;
+const ready = (await import(join(import.meta.dirname, "../../../bin/ready.js"))) as Ready;
 const root = mkdtempSync(join(tmpdir(), "roslin-ready-"));
 after(() => rmSync(root, { recursive: true }));
 

@@ -1,6 +1,6 @@
 import { connect, createServer } from "node:net";
 import { Transform } from "node:stream";
-import { startHubServer } from "../../infra/hub-server/server.js";
+import { startHubServer } from "../../demo/hub/server.js";
 
 /** `node hub-child.js ROOT PORT`: the hub behind a slow line, so that a download takes long enough to be hit. */
 const [root, port] = process.argv.slice(2);

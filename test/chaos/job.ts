@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { uniformAt } from "../../core/data/random.js";
+import { uniformAt } from "../../core/rows/random.js";
 import { layoutFile } from "../../core/format/safetensors.js";
-import { parseGptjConfig } from "../../core/model/config.js";
-import { elements, modelWeights } from "../../core/model/names.js";
+import { parseGptjConfig } from "../../core/model/gptj/config.js";
+import { elements, modelWeights } from "../../core/model/gptj/parameters.js";
 
 /** A job of some seconds whose every stage is long enough to be hit: files above a part of S3's, several chunks, ten checkpoints. */
 

@@ -1,9 +1,9 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseGptjConfig } from "../../core/model/config.js";
-import { sharedLayout } from "../../core/parallel/layout.js";
-import { sliceOf } from "../../core/parallel/slices.js";
+import { parseGptjConfig } from "../../core/model/gptj/config.js";
+import { sharedLayout } from "../../engines/onnx/layout.js";
+import { sliceOf } from "../../core/training/slices.js";
 import { CONFIG, SHARDS } from "./job.js";
 
 /** The weights that the workers of an attempt share, seen from outside: opened by name while they have one. */

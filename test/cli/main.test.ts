@@ -10,7 +10,7 @@ import { hostFile, readEnvironment } from "../../workers/environment.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-cli-"));
 after(() => rmSync(root, { recursive: true }));
-const main = JSON.stringify(join(import.meta.dirname, "..", "..", "cli", "main.js"));
+const main = JSON.stringify(join(import.meta.dirname, "../../cli/main.js"));
 const script = ["--input-type=module", "-e", `process.exit(await (await import(${main})).main(process.argv.slice(1)))`, "--"];
 const env = { ...process.env, ROSLIN_HOME: join(root, "home") };
 

@@ -4,15 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parseRunConfig } from "../../core/config/schema.js";
-import { promptOf } from "../../core/data/prompt.js";
-import { splitRows } from "../../core/data/split.js";
-import { createTokenizer } from "../../core/data/tokenizer.js";
+import { promptOf } from "../../core/text/prompt.js";
+import { splitRows } from "../../core/rows/split.js";
+import { createTokenizer } from "../../core/text/tokenizer.js";
 import { makeDemoAssets } from "../../demo/assets.js";
 import { demoConfig } from "../../demo/config.js";
 import { demoRows } from "../../demo/dataset.js";
 import { gptjTokenizer } from "../../demo/tokenizer.js";
-import { sha256File } from "../../infra/files.js";
-import { ModelFiles } from "../../infra/model-files.js";
+import { sha256File } from "../../infra/disk/files.js";
+import { ModelFiles } from "../../infra/weights/model-files.js";
 
 const WEIGHTS = "models/roslin/demo-gptj/model.safetensors";
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { text } from "node:stream/consumers";
 import { gpuQueue } from "../../workflows/contract.js";
-import { register } from "../../workers/lease.js";
+import { register } from "../../workers/lease-client.js";
 import { HOST, quickConfig, startPlace, type Place } from "../workflows/place.js";
 
 let place: Place;

@@ -1,8 +1,8 @@
 import fs, { existsSync, unlinkSync } from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
-import type { ComputeInput, ComputeMessage } from "../../activities/train/compute/run.js";
-import { hostedShards } from "../../core/parallel/slices.js";
+import type { ComputeInput, ComputeMessage } from "../../engines/onnx/compute.js";
+import { hostedShards } from "../../core/training/slices.js";
 
 /**
  * Preloaded into worker processes by NODE_OPTIONS: a compute thread that hosts shard DEADLY_SHARD sends its process

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { stageDirectory } from "../../activities/stage.js";
-import { checkpoints } from "../../activities/train/checkpoint.js";
+import { stageDirectory } from "../../activities/common/stage.js";
+import { checkpoints } from "../../activities/train/log/checkpoint.js";
 import {
   attemptPrefix,
   beginTraining,
@@ -16,14 +16,14 @@ import {
   trainDefinition,
   type RankDeps,
   type TrainDeps,
-} from "../../activities/train/index.js";
-import { openLog } from "../../activities/train/log.js";
+} from "../../activities/train/run/begin.js";
+import { openLog } from "../../activities/train/log/commit-log.js";
 import { NON_RETRYABLE, NoRoomError, UserError } from "../../core/errors.js";
-import { outputNamed } from "../../core/stage.js";
-import { artifactOf } from "../../infra/files.js";
-import { fileStore } from "../../infra/store/files.js";
-import type { Ledger } from "../../activities/train/ledger.js";
-import { trainLocally } from "../../workers/local.js";
+import { outputNamed } from "../../core/stages/stage.js";
+import { artifactOf } from "../../infra/disk/files.js";
+import { fileStore } from "../../infra/store/file-store.js";
+import type { Ledger } from "../../activities/train/log/ledger.js";
+import { trainLocally } from "../../workers/local-training.js";
 import { rankDeps, trainDeps } from "../../workers/train-deps.js";
 import { childrenOf } from "./children.js";
 import { job, madeRows, type Job } from "./tiny.js";

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parseRunConfig } from "../../core/config/schema.js";
-import { rowsOfStep } from "../../core/data/order.js";
-import { trainLocally } from "../../workers/local.js";
+import { rowsOfStep } from "../../core/training/order.js";
+import { trainLocally } from "../../workers/local-training.js";
 import { trainDeps } from "../../workers/train-deps.js";
-import { assertClose, assertSameTensors, readTensors, reference, REFERENCES } from "../core/model/reference.js";
+import { assertClose, assertSameTensors, readTensors, reference, REFERENCES } from "../core/model/gptj/reference.js";
 import { job } from "./tiny.js";
 
 /** The whole stage in processes of its own, with as many workers as stand here. */

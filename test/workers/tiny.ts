@@ -1,14 +1,14 @@
 import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { StageContext, StageRequest } from "../../activities/stage.js";
+import type { StageContext, StageRequest } from "../../activities/common/stage.js";
 import { parseRunConfig } from "../../core/config/schema.js";
-import type { TokenRow } from "../../core/data/tokens.js";
+import type { TokenRow } from "../../core/rows/token-rows.js";
 import { encodeChunk } from "../../core/format/token-chunk.js";
 import { TOKEN_INDEX } from "../../core/format/token-shards.js";
-import type { Progress } from "../../core/stage.js";
-import { artifactOf, sha256 } from "../../infra/files.js";
-import { REFERENCE } from "../core/model/reference.js";
+import type { Progress } from "../../core/stages/stage.js";
+import { artifactOf, sha256 } from "../../infra/disk/files.js";
+import { REFERENCE } from "../core/model/gptj/reference.js";
 
 /** The reference model with rows made of its vocabulary, as training's inputs. */
 

@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 import { ListMultipartUploadsCommand, type S3Client } from "@aws-sdk/client-s3";
 import { WorkflowFailedError } from "@temporalio/client";
 import { CHECKOUT } from "../../workers/environment.js";
-import { s3Client } from "../../infra/store/s3.js";
+import { s3Client } from "../../infra/store/s3-store.js";
 import { startProxy, type Refusal, type S3Call } from "../infra/store/proxy.js";
 import { startTestS3 } from "../infra/store/weed.js";
 import { SIGNALS } from "../../workflows/contract.js";

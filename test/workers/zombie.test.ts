@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { openLog } from "../../activities/train/log.js";
-import { fileStore } from "../../infra/store/files.js";
+import { openLog } from "../../activities/train/log/commit-log.js";
+import { fileStore } from "../../infra/store/file-store.js";
 import { digestOf, startMachine, until, type Machine } from "./machine.js";
 
 /** A worker that was stopped while its run was reset, and goes on when another has taken over. */

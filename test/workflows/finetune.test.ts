@@ -6,7 +6,7 @@ import { ApplicationFailure } from "@temporalio/common";
 import { Context } from "@temporalio/activity";
 import { Worker } from "@temporalio/worker";
 import { ChangedInputError, UserError } from "../../core/errors.js";
-import { lookAt } from "../../cli/follow.js";
+import { lookAt } from "../../cli/show/follow.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
 import { inActivity } from "../../workers/context.js";
 import { QUERIES, type PipelineActivities, type RunProgress, type StageInput } from "../../workflows/contract.js";

@@ -5,11 +5,11 @@ import { Client, Connection, ServiceError, type WorkflowHandle } from "@temporal
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { parseRunConfig } from "../../core/config/schema.js";
-import type { StageName, StageResult } from "../../core/stage.js";
+import type { StageName, StageResult } from "../../core/stages/stage.js";
 import { startTemporal } from "../../infra/servers/start.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
-import { awaitIdle, register, stayRegistered } from "../../workers/lease.js";
-import { pausable, pausedActivities } from "../../workers/pause.js";
+import { awaitIdle, register, stayRegistered } from "../../workers/lease-client.js";
+import { pausable, pausedActivities } from "../../workers/pausable.js";
 import {
   FINETUNE,
   gpuQueue,

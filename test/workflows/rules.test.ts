@@ -4,7 +4,7 @@ import { ActivityFailure, ApplicationFailure, CancelledFailure, TimeoutFailure }
 import type { GpuWorker, LeaseRequest } from "../../workflows/contract.js";
 import { describeFailure, judge, rootCause, stageFailure, wasAskedToStop } from "../../workflows/failures.js";
 import { eligible } from "../../workflows/lease.js";
-import { progressMarkdown } from "../../workflows/progress.js";
+import { progressMarkdown } from "../../workflows/progress-table.js";
 
 const worker = (slot: number, of = 8, host = "here"): GpuWorker => ({ queue: `roslin-gpu-${host}-${slot}`, host, slot, of, started: 1 });
 const request = (min: number, max: number, enough = max): LeaseRequest => ({

@@ -1,14 +1,14 @@
 import { join } from "node:path";
-import type { DownloadDependencies } from "../../../activities/download/index.js";
-import type { StageRequest } from "../../../activities/stage.js";
+import type { DownloadDependencies } from "../../../activities/download/download.js";
+import type { StageRequest } from "../../../activities/common/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
-import { createBuckets } from "../../../infra/bucket/bucket.js";
-import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../../../infra/files.js";
-import { createHub } from "../../../infra/hub/hub.js";
-import { lock } from "../../../infra/lock.js";
-import { ModelFiles } from "../../../infra/model-files.js";
-import { findPublished } from "../../../infra/published.js";
-import type { S3Settings } from "../../../infra/store/s3.js";
+import { createBuckets } from "../../../infra/sources/bucket.js";
+import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../../../infra/disk/files.js";
+import { createHub } from "../../../infra/sources/hub/hub.js";
+import { lock } from "../../../infra/disk/lock.js";
+import { ModelFiles } from "../../../infra/weights/model-files.js";
+import { findPublished } from "../../../infra/sources/published.js";
+import type { S3Settings } from "../../../infra/store/s3-store.js";
 
 const TIMING = { stallMs: 3000, retryMs: 1 };
 

@@ -1,4 +1,4 @@
-import { download } from "../../../activities/download/index.js";
+import { download } from "../../../activities/download/download.js";
 import { dependenciesFor, HUB, requestFor } from "./dependencies.js";
 
 /** A process to be killed: `node download-child.js URL WORK` downloads the tests' sources. */

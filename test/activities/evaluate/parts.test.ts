@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { openJournal } from "../../../activities/evaluate/journal.js";
-import { judge, planBatches, planSamples } from "../../../activities/evaluate/plan.js";
+import { judge, planBatches, planSamples } from "../../../activities/evaluate/items.js";
 import { describeSample, takeResponse } from "../../../activities/evaluate/samples.js";
-import { promptOf } from "../../../core/data/prompt.js";
-import type { Decoder } from "../../../core/data/tokenizer.js";
-import type { TokenSplit } from "../../../core/data/tokens.js";
+import { promptOf } from "../../../core/text/prompt.js";
+import type { Decoder } from "../../../core/text/tokenizer.js";
+import type { TokenSplit } from "../../../core/rows/token-rows.js";
 
 const split = (...lengths: number[]): TokenSplit => ({
   count: lengths.length,

@@ -1,11 +1,11 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { StageRequest } from "../../../activities/stage.js";
+import type { StageRequest } from "../../../activities/common/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
-import { SYMBOL_OF_BYTE } from "../../../core/data/byte-symbols.js";
-import type { StageResult } from "../../../core/stage.js";
-import { artifactOf, writeFileAtomic } from "../../../infra/files.js";
+import { SYMBOL_OF_BYTE } from "../../../core/text/byte-symbols.js";
+import type { StageResult } from "../../../core/stages/stage.js";
+import { artifactOf, writeFileAtomic } from "../../../infra/disk/files.js";
 import { preprocessDeps } from "../../../workers/preprocess-deps.js";
 
 /** The real parts, put together as the workers do. */

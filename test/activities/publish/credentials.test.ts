@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { publish } from "../../../activities/publish/index.js";
+import { publish } from "../../../activities/publish/publish.js";
 import { startTestS3 } from "../../infra/store/weed.js";
 import { finishedRun, publishDependencies } from "./run.js";
 

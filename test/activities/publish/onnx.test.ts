@@ -6,8 +6,8 @@ import { after, test } from "node:test";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { exportOnnx, externalDataConfig } from "../../../activities/publish/onnx.js";
 import { planExport } from "../../../core/model/export.js";
-import { ModelFiles } from "../../../infra/model-files.js";
-import { REFERENCE, reference, worstShare } from "../../core/model/reference.js";
+import { ModelFiles } from "../../../infra/weights/model-files.js";
+import { REFERENCE, reference, worstShare } from "../../core/model/gptj/reference.js";
 
 const { config, expected, tensors } = reference("gptj-tiny");
 const root = mkdtempSync(join(tmpdir(), "roslin-onnx-"));

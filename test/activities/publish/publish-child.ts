@@ -1,6 +1,6 @@
-import { publish } from "../../../activities/publish/index.js";
-import type { StageRequest } from "../../../activities/stage.js";
-import type { S3Settings } from "../../../infra/store/s3.js";
+import { publish } from "../../../activities/publish/publish.js";
+import type { StageRequest } from "../../../activities/common/stage.js";
+import type { S3Settings } from "../../../infra/store/s3-store.js";
 import { publishDependencies } from "./run.js";
 
 /** Publishes in a process of its own, to be killed. */

@@ -1,18 +1,18 @@
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { downloadDefinition } from "../../../activities/download/index.js";
-import { evaluateDefinition, type Evaluation } from "../../../activities/evaluate/index.js";
-import { preprocessDefinition } from "../../../activities/preprocess/index.js";
-import { finishStage, stageDirectory, type StageDefinition, type StageRequest } from "../../../activities/stage.js";
-import { trainDefinition } from "../../../activities/train/index.js";
-import type { Ledger } from "../../../activities/train/ledger.js";
+import { downloadDefinition } from "../../../activities/download/download.js";
+import { evaluateDefinition, type Evaluation } from "../../../activities/evaluate/evaluate.js";
+import { preprocessDefinition } from "../../../activities/preprocess/preprocess.js";
+import { finishStage, stageDirectory, type StageDefinition, type StageRequest } from "../../../activities/common/stage.js";
+import { trainDefinition } from "../../../activities/train/run/begin.js";
+import type { Ledger } from "../../../activities/train/log/ledger.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
-import type { Artifact } from "../../../core/stage.js";
-import { artifactOf, sha256, writeFileAtomic } from "../../../infra/files.js";
-import { lock } from "../../../infra/lock.js";
-import type { S3Settings } from "../../../infra/store/s3.js";
+import type { Artifact } from "../../../core/stages/stage.js";
+import { artifactOf, sha256, writeFileAtomic } from "../../../infra/disk/files.js";
+import { lock } from "../../../infra/disk/lock.js";
+import type { S3Settings } from "../../../infra/store/s3-store.js";
 import { publishDeps } from "../../../workers/artifact-deps.js";
-import { REFERENCE } from "../../core/model/reference.js";
+import { REFERENCE } from "../../core/model/gptj/reference.js";
 
 export const LOSSES: readonly number[] = [5.9, 5.5, 5.2, 4.9, 4.6];
 

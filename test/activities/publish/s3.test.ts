@@ -20,14 +20,14 @@ import {
   PutObjectCommand,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import { publish } from "../../../activities/publish/index.js";
+import { publish } from "../../../activities/publish/publish.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { CHECKOUT } from "../../../workers/environment.js";
-import type { StageContext, StageRequest } from "../../../activities/stage.js";
+import type { StageContext, StageRequest } from "../../../activities/common/stage.js";
 import { ForbiddenError, UserError } from "../../../core/errors.js";
-import type { StageResult } from "../../../core/stage.js";
-import { digestPublished, openPublished } from "../../../infra/published.js";
-import { s3Client, type S3Settings } from "../../../infra/store/s3.js";
+import type { StageResult } from "../../../core/stages/stage.js";
+import { digestPublished, openPublished } from "../../../infra/sources/published.js";
+import { s3Client, type S3Settings } from "../../../infra/store/s3-store.js";
 import { startProxy, type Refusal, type S3Call } from "../../infra/store/proxy.js";
 import { startTestS3 } from "../../infra/store/weed.js";
 import { finishedRun, publishDependencies } from "./run.js";

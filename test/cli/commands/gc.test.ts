@@ -5,7 +5,7 @@ import { after, before, test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gc } from "../../../cli/commands/gc.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
-import { outputNamed, STAGES } from "../../../core/stage.js";
+import { outputNamed, STAGES } from "../../../core/stages/stage.js";
 import { openStore } from "../../../infra/store/open.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { FINETUNE, type FinetuneResult } from "../../../workflows/contract.js";

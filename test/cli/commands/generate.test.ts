@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sayable } from "../../../cli/commands/generate.js";
-import type { Decoder } from "../../../core/data/tokenizer.js";
+import type { Decoder } from "../../../core/text/tokenizer.js";
 
 /** Each token is a piece of the text. */
 function pieces(...texts: string[]): { tokens: AsyncGenerator<number>; tokenizer: Decoder } {

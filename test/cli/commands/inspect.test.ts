@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { preprocess } from "../../../activities/preprocess/index.js";
+import { preprocess } from "../../../activities/preprocess/preprocess.js";
 import { dependencies, leaveDownload, requestFor, writeModel } from "../../activities/preprocess/helpers.js";
 
 const directory = mkdtempSync(join(tmpdir(), "roslin-inspect-"));

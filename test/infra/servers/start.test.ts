@@ -12,7 +12,7 @@ import { answers, choosePorts, S3_PORTS, TEMPORAL_PORTS } from "../../../infra/s
 import { listeningPorts } from "../../../infra/servers/listeners.js";
 import { atFreePorts, httpStatus, launch, stopAll, untilReady, type Service } from "../../../infra/servers/service.js";
 import { startS3, startTemporal } from "../../../infra/servers/start.js";
-import { s3Store } from "../../../infra/store/s3.js";
+import { s3Store } from "../../../infra/store/s3-store.js";
 import { readAll } from "../../../infra/store/store.js";
 
 const home = mkdtempSync(join(tmpdir(), "roslin-servers-"));

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { sha256 } from "../../../infra/files.js";
+import { sha256 } from "../../../infra/disk/files.js";
 import { digestFile } from "../../../infra/store/file-digest.js";
 import { readAll, type ObjectStore } from "../../../infra/store/store.js";
 

@@ -12,9 +12,9 @@ import { digestFile, type FileDigest } from "../../../infra/store/file-digest.js
 import { checkTarget } from "../../../infra/store/check.js";
 import { openStore } from "../../../infra/store/open.js";
 import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
-import { s3Client, type S3Settings } from "../../../infra/store/s3.js";
+import { s3Client, type S3Settings } from "../../../infra/store/s3-store.js";
 import { readAll, type ObjectStore } from "../../../infra/store/store.js";
-import { startFront } from "../bucket/front.js";
+import { startFront } from "../sources/front.js";
 import { startProxy, type Refusal, type S3Call } from "./proxy.js";
 import { signedAnew } from "./resign.js";
 import { startTestS3 } from "./weed.js";

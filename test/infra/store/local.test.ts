@@ -3,8 +3,8 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync, mkdirSync } from "node
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileStore } from "../../../infra/store/files.js";
-import { memoryStore } from "../../../infra/store/memory.js";
+import { fileStore } from "../../../infra/store/file-store.js";
+import { memoryStore } from "../../../infra/store/memory-store.js";
 import { storeConformance } from "./conformance.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-store-"));

@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import { test } from "node:test";
 import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { CorruptError, UserError } from "../../../core/errors.js";
-import { UnreachableError } from "../../../infra/remote/retries.js";
+import { UnreachableError } from "../../../infra/http/retries.js";
 import { readOn, type Ask } from "../../../infra/store/s3-read.js";
 
 const CONTENT = Buffer.from("sheep may safely graze");

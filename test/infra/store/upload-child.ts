@@ -1,7 +1,7 @@
 import { writeSync } from "node:fs";
 import { digestFile } from "../../../infra/store/file-digest.js";
 import { openStore } from "../../../infra/store/open.js";
-import type { S3Settings } from "../../../infra/store/s3.js";
+import type { S3Settings } from "../../../infra/store/s3-store.js";
 
 /** Uploads a file in a process of its own, to be killed: prints "bytes N" when the first part has arrived, and then stands still. */
 const { uri, settings, key, path, journal } = JSON.parse(process.argv[2]!) as Record<string, string> & { settings: S3Settings };

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { startS3 } from "../../../infra/servers/start.js";
-import type { S3Settings } from "../../../infra/store/s3.js";
+import type { S3Settings } from "../../../infra/store/s3-store.js";
 
 /** A real S3 server of a test's own, with one bucket, "roslin"; `stop` removes its data as well. */
 export async function startTestS3(): Promise<{ readonly settings: S3Settings & { readonly endpoint: string }; stop(): Promise<void> }> {

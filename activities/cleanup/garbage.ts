@@ -1,0 +1,167 @@
+import { randomUUID } from "node:crypto";
+import type { Stats } from "node:fs";
+import { lstat, readdir, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { RunConfig } from "../../core/config/schema.js";
+import { STAGES, type StageName } from "../../core/stages/stage.js";
+import { DEFINITIONS } from "../forecast/definitions.js";
+import { isView } from "../download/source-plan.js";
+import { forecast } from "../forecast/forecast.js";
+import { finishedStage, RESULT, stageDirectory, type StageFiles, type StageRequest } from "../common/stage.js";
+
+/** A run whose work is kept; its configs name their targets. */
+export interface KeptRun {
+  readonly config: RunConfig;
+  /** what its stages have been given so far; null unless it runs */
+  readonly begun: readonly Pick<StageRequest, "config" | "inputs">[] | null;
+}
+
+/** A stage's directory that no run needs, or one within a download's. */
+export interface Garbage {
+  readonly stage: StageName;
+  readonly directory: string;
+  /** that removing it frees */
+  readonly bytes: number;
+}
+
+/** What begins the name of a directory that is being removed; no key begins with it. */
+const REMOVED = ".removed-";
+
+/**
+ * The stages' directories below `root` that none of these runs works in, would reuse or go on in; of a download's that is
+ * kept those of links to what its sources held before.
+ */
+export async function findGarbage(root: string, runs: readonly KeptRun[]): Promise<Garbage[]> {
+  return await Promise.all((await unneededBy(root, runs)).map(async (each) => ({ ...each, bytes: await bytesBelow(each.directory) })));
+}
+
+async function unneededBy(root: string, runs: readonly KeptRun[]): Promise<Omit<Garbage, "bytes">[]> {
+  const needed = await neededBy(root, runs);
+  const running = runs.filter(({ begun }) => begun !== null);
+  // whoever runs reads what the sources held when it began, at any time until it is done
+  const read = new Set(running.map(({ config }) => stageDirectory(DEFINITIONS.download, { config, inputs: [], root })));
+  const found: Omit<Garbage, "bytes">[] = [];
+  for (const stage of STAGES)
+    for (const key of await readdir(join(root, stage)).catch(() => [])) {
+      const directory = join(root, stage, key);
+      if (!needed.has(directory)) found.push({ stage, directory });
+      else if (stage === "download" && !read.has(directory))
+        found.push(...(await pastViews(directory)).map((view) => ({ stage, directory: view })));
+    }
+  return found;
+}
+
+/** A finished download's directories of links that its result does not name; those that are newer a run has begun that may go on. */
+async function pastViews(directory: string): Promise<string[]> {
+  const finished = await finishedStage(directory);
+  if (finished === null) return [];
+  const named = new Set(finished.outputs.map(({ uri }) => uri));
+  const { mtimeMs } = await stat(join(directory, RESULT));
+  const past: string[] = [];
+  for (const view of (await readdir(directory)).filter(isView).map((name) => join(directory, name)))
+    if (!named.has(pathToFileURL(view).href) && (await stat(view)).mtimeMs < mtimeMs) past.push(view);
+  return past;
+}
+
+async function neededBy(root: string, runs: readonly KeptRun[]): Promise<Set<string>> {
+  const forecasts = await Promise.all(runs.map(({ config }) => forecast(config, root)));
+  const expected = forecasts.flat().flatMap(({ directory }) => (directory === null ? [] : [directory]));
+  // a forecast follows what the sources left last, which may be another run's by now: one that runs stays with its own
+  const begun = runs
+    .flatMap((run) => run.begun ?? [])
+    .flatMap(({ config, inputs }) => {
+      const names = new Set(inputs.map(({ name }) => name));
+      const possible = STAGES.filter((stage) => DEFINITIONS[stage].inputs.every((name) => names.has(name)));
+      return possible.map((stage) => stageDirectory(DEFINITIONS[stage], { config, inputs, root }));
+    });
+  return new Set([...expected, ...begun]);
+}
+
+/**
+ * Removes a directory unless somebody works in it, or a run that `runs` now names needs it; says why when it stays.
+ * `discard` removes what the journals of its unfinished uploads tell of.
+ */
+export async function removeGarbage(
+  { lock }: Pick<StageFiles, "lock">,
+  root: string,
+  { directory }: Garbage,
+  runs: () => Promise<readonly KeptRun[]>,
+  discard: (journal: string) => Promise<void>,
+): Promise<string | null> {
+  const locked = isView(basename(directory)) ? dirname(directory) : directory;
+  return await tryLock(lock, join(locked, "lock"), async () => {
+    // a run that has begun since waits for the lock, or is among these
+    if (!(await unneededBy(root, await runs())).some((each) => each.directory === directory)) return "a run that has begun since needs it";
+    for (const journal of await journalsIn(directory)) await discard(journal);
+    // whoever comes meanwhile finds nothing, rather than half of it
+    const removed = join(root, `${REMOVED}${randomUUID()}`);
+    await rename(directory, removed);
+    await rm(removed, { recursive: true });
+    return null;
+  });
+}
+
+/** Lets `discard` remove the unfinished uploads with which none of the runs that `runs` names will go on. */
+export async function discardUploads(
+  { lock }: Pick<StageFiles, "lock">,
+  root: string,
+  runs: () => Promise<readonly KeptRun[]>,
+  discard: (journal: string) => Promise<void>,
+): Promise<void> {
+  const publishing = join(root, "publish" satisfies StageName);
+  for (const key of await readdir(publishing).catch(() => [])) {
+    const directory = join(publishing, key);
+    if ((await journalsIn(directory)).length === 0) continue;
+    await tryLock(lock, join(directory, "lock"), async () => {
+      if (!(await neededBy(root, await runs())).has(directory)) for (const journal of await journalsIn(directory)) await discard(journal);
+      return null;
+    });
+  }
+}
+
+async function journalsIn(directory: string): Promise<string[]> {
+  const uploads = join(directory, "uploads");
+  return (await readdir(uploads).catch(() => [])).map((name) => join(uploads, name));
+}
+
+/** Calls `work` with a lock held, unless somebody else has it: then says who. */
+export async function tryLock(lock: StageFiles["lock"], path: string, work: () => Promise<string | null>): Promise<string | null> {
+  let unlock: () => Promise<void>;
+  try {
+    unlock = await lock(path, new AbortController().signal, (holder) => {
+      throw new InUse(`${holder} works in it`);
+    });
+  } catch (error) {
+    if (error instanceof InUse) return error.message;
+    throw error;
+  }
+  try {
+    return await work();
+  } finally {
+    await unlock();
+  }
+}
+
+class InUse extends Error {}
+
+/** Removes what an earlier removal was killed at. */
+export async function finishRemovals(root: string): Promise<void> {
+  for (const name of await readdir(root).catch(() => []))
+    if (name.startsWith(REMOVED)) await rm(join(root, name), { recursive: true, force: true });
+}
+
+/** What removing a directory would free: a file that has a name elsewhere, too, such as a download's in its cache, stays. */
+function bytesBelow(directory: string): Promise<number> {
+  return sizeBelow(directory, ({ nlink, size }) => (nlink > 1 ? 0 : size));
+}
+
+/** Bytes of a file, or of all files below a directory, as `of` counts them; 0 where there is none. */
+export async function sizeBelow(path: string, of: (file: Stats) => number = ({ size }) => size): Promise<number> {
+  const info = await lstat(path).catch(() => null);
+  if (info === null) return 0;
+  if (!info.isDirectory()) return of(info);
+  let sum = 0;
+  for (const name of await readdir(path)) sum += await sizeBelow(join(path, name), of);
+  return sum;
+}

@@ -1,0 +1,91 @@
+import { lstat, readdir, readlink, rm, stat } from "node:fs/promises";
+import { dirname, join, resolve, sep } from "node:path";
+import { forecast } from "../forecast/forecast.js";
+import { tryLock, type Garbage, type KeptRun } from "./garbage.js";
+import type { StageFiles } from "../common/stage.js";
+
+/** What was fetched from a bucket and no download has a link to any more, with what lies beside it half fetched or damaged. */
+export interface SpareObject {
+  /** where it lies, or would when it is whole */
+  readonly blob: string;
+  readonly files: readonly string[];
+  readonly bytes: number;
+}
+
+/** What lies beside a blob while it is fetched, when it came with another digest, and as long as it is there: its own. */
+const BESIDE = /\.(part|part\.journal|part\.lock|bad|sha256)$/;
+
+/**
+ * The objects in `cache` that no directory links to, but for those of `garbage`; none as long as one of these runs has yet
+ * to fetch something from a bucket, which may be among them.
+ */
+export async function findSpareObjects(
+  cache: string,
+  root: string,
+  garbage: readonly Garbage[],
+  runs: readonly KeptRun[],
+): Promise<SpareObject[]> {
+  if (await isFetching(root, runs)) return [];
+  const goes = (path: string): boolean => garbage.some((each) => path.startsWith(each.directory + sep));
+  // links are counted by the file system; only a cache on another disk has symbolic ones
+  const going = new Map<number, number>();
+  const pointed = new Set<string>();
+  for (const key of await readdir(join(root, "download")).catch(() => [])) {
+    const directory = join(root, "download", key);
+    for (const path of await filesBelow(directory)) {
+      const { ino } = await lstat(path);
+      if (goes(path)) going.set(ino, (going.get(ino) ?? 0) + 1);
+      else
+        await readlink(path)
+          .then((target) => pointed.add(resolve(dirname(path), target)))
+          .catch(() => undefined);
+    }
+  }
+  const isUsed = async (blob: string): Promise<boolean> => {
+    const { nlink, ino } = (await stat(blob).catch(() => null)) ?? { nlink: 0, ino: 0 };
+    return nlink - (going.get(ino) ?? 0) > 1 || pointed.has(blob);
+  };
+  const spare = new Map<string, { files: string[]; bytes: number }>();
+  for (const name of await readdir(cache).catch(() => [])) {
+    const path = join(cache, name);
+    const blob = path.replace(BESIDE, "");
+    const { size, blocks } = await stat(path);
+    if ((path === blob || path.endsWith(".sha256")) && (await isUsed(blob))) continue;
+    const entry = spare.get(blob) ?? { files: [], bytes: 0 };
+    // half a file is as long as the whole, with holes
+    spare.set(blob, { files: [...entry.files, path], bytes: entry.bytes + (path === blob ? size : Math.min(size, blocks * 512)) });
+  }
+  return [...spare].map(([blob, { files, bytes }]) => ({ blob, files: files.sort(), bytes })).sort((a, b) => (a.blob < b.blob ? -1 : 1));
+}
+
+/** Removes an object unless somebody fetches it, links to it by now, or a run that `runs` now names may; says why when it stays. */
+export async function removeSpareObject(
+  { lock }: Pick<StageFiles, "lock">,
+  root: string,
+  { blob, files }: SpareObject,
+  runs: () => Promise<readonly KeptRun[]>,
+): Promise<string | null> {
+  return await tryLock(lock, `${blob}.part.lock`, async () => {
+    if (await isFetching(root, await runs())) return "a run that has begun since may need it";
+    if (((await stat(blob).catch(() => null))?.nlink ?? 1) > 1) return "it is in use";
+    for (const path of files) await rm(path, { force: true });
+    return null;
+  });
+}
+
+/** Whether a run has yet to bring something from a bucket. */
+async function isFetching(root: string, runs: readonly KeptRun[]): Promise<boolean> {
+  const fromBuckets = runs.filter(({ config: { model, dataset } }) => [model, dataset].some(({ source }) => source.startsWith("s3:")));
+  const forecasts = await Promise.all(fromBuckets.map(({ config }) => forecast(config, root)));
+  return fromBuckets.some(isDownloading) || forecasts.some(([download]) => !download!.reused);
+}
+
+/** Whether a run has begun no later stage yet: it may bring something else than an earlier download left. */
+function isDownloading({ begun }: KeptRun): boolean {
+  return begun !== null && (begun.at(-1)?.inputs ?? []).length === 0;
+}
+
+async function filesBelow(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
+}

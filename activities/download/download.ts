@@ -1,0 +1,158 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import type { RunConfig } from "../../core/config/schema.js";
+import { someOf } from "../../core/rows/data-files.js";
+import type { Progress, StageResult } from "../../core/stages/stage.js";
+import {
+  beginStage,
+  finishStage,
+  finishedStage,
+  stageDirectory,
+  type StageContext,
+  type StageDefinition,
+  type StageFiles,
+  type StageRequest,
+} from "../common/stage.js";
+import { getSource, type Got } from "./fetch-plan.js";
+import { describePlan, pathsOf, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "./source-plan.js";
+
+/** What downloading is handed. */
+export interface DownloadDependencies extends Places {
+  readonly files: StageFiles;
+  /** infra's */
+  sha256File(path: string, signal?: AbortSignal): Promise<string>;
+  /** infra's `directoryDigest` */
+  directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
+  /** Throws UserError or CorruptError unless the directory holds a whole model: infra's `ModelFiles`. */
+  checkModel(directory: string): void;
+}
+
+/** What a download depends on: the names of its sources. */
+export const downloadDefinition: StageDefinition = {
+  name: "download",
+  version: 1,
+  inputs: [],
+  settings: ({ model, dataset }) => ({ model: sourceIdentity(model.source), dataset: sourceIdentity(dataset.source) }),
+};
+
+/** What the download of a config's sources left below `root` when it finished last; null: it has not finished. */
+export function finishedDownload(config: RunConfig, root: string): Promise<StageResult | null> {
+  return finishedStage(stageDirectory(downloadDefinition, { config, inputs: [], root }));
+}
+
+/** A source as the published chain of digests names it: a local path, which tells of its owner, by its digest. */
+function sourceIdentity(source: string): string {
+  return source.startsWith("file:") ? `file:sha256-${createHash("sha256").update(source).digest("hex")}` : source;
+}
+
+/** Milliseconds between reports: every wait in here is bounded, so that a report also says that it lives. */
+const REPORT_MS = 1000;
+
+type Report = (change: Partial<Progress>) => void;
+
+/**
+ * Gets model and dataset. The stage's key knows only the names of its sources, so what they hold is looked at on every
+ * call: local files are digested, a branch is resolved to its commit, and only an equal outcome counts as reused.
+ */
+export async function download(dependencies: DownloadDependencies, request: StageRequest, context: StageContext): Promise<StageResult> {
+  const directory = await beginStage(dependencies.files, downloadDefinition, request);
+  let progress: Progress = { stage: "download", done: 0, total: 0, unit: "bytes" };
+  const report: Report = (change) => void (progress = { ...progress, ...change });
+  const ticking = setInterval(() => context.progress(progress), REPORT_MS);
+  try {
+    const unlock = await dependencies.files.lock(join(directory, "lock"), context.signal, (holder) =>
+      report({ note: `waiting for ${holder}, which does the same` }),
+    );
+    try {
+      return await work(dependencies, directory, request, context.signal, report);
+    } finally {
+      await unlock();
+    }
+  } finally {
+    clearInterval(ticking);
+    context.progress(progress);
+  }
+}
+
+async function work(
+  dependencies: DownloadDependencies,
+  directory: string,
+  request: StageRequest,
+  signal: AbortSignal,
+  report: Report,
+): Promise<StageResult> {
+  const started = performance.now();
+  const finished = await finishedStage(directory);
+  const plans = await planSources(dependencies, request, finished, signal, report);
+  const got = await getSources(dependencies, directory, plans, signal, report);
+  const outputs = got.map(({ artifact }) => artifact);
+  if (finished !== null && JSON.stringify(finished.outputs) === JSON.stringify(outputs)) return finished;
+  const metrics = {
+    seconds: (performance.now() - started) / 1000,
+    bytes: outputs.reduce((sum, output) => sum + output.bytes, 0),
+    bytesFetched: got.reduce((sum, { fetched }) => sum + fetched, 0),
+    ...datasetFiles(plans),
+    ...Object.fromEntries(outputs.flatMap(({ name, origin }) => (origin === undefined ? [] : [[`${name}From`, origin.uri]]))),
+  };
+  return finishStage(dependencies.files, directory, { stage: "download", outputs, metrics });
+}
+
+/** The files of a dataset that has several: which were taken decides what is trained on. */
+function datasetFiles(plans: readonly SourcePlan[]): { readonly datasetFiles?: string } {
+  const names = plans.flatMap((plan) => (plan.name === "dataset" ? pathsOf(plan) : []));
+  return names.length > 1 ? { datasetFiles: someOf(names) } : {};
+}
+
+/** Plans both sources, local ones first: what can be wrong without a network is said without it. */
+async function planSources(
+  places: Places,
+  { config }: StageRequest,
+  finished: StageResult | null,
+  signal: AbortSignal,
+  report: Report,
+): Promise<SourcePlan[]> {
+  const local = {
+    model: await planLocal(places, "model", config.model.source),
+    dataset: await planLocal(places, "dataset", config.dataset.source),
+  };
+  const plan = async (name: SourceName): Promise<SourcePlan> => {
+    const { source } = config[name];
+    report({ note: `looking at ${source}` });
+    return local[name] ?? planRemote(places, name, source, finished, signal, (note) => report({ note }));
+  };
+  return [await plan("model"), await plan("dataset")];
+}
+
+async function getSources(
+  dependencies: DownloadDependencies,
+  directory: string,
+  plans: readonly SourcePlan[],
+  signal: AbortSignal,
+  report: Report,
+): Promise<Got[]> {
+  const total = plans.reduce((sum, plan) => sum + remoteBytes(plan), 0);
+  // what comes from one kind of place goes to one disk
+  const missing = new Map<string, number>();
+  for (const plan of plans) {
+    if (plan.kind !== "remote") continue;
+    const { protocol } = new URL(plan.remote.origin.uri);
+    const bytes = (missing.get(protocol) ?? 0) + (await plan.remote.missing(plan.files));
+    missing.set(protocol, bytes);
+    await plan.remote.checkSpace(bytes);
+  }
+  const results: Got[] = [];
+  let before = 0;
+  for (const plan of plans) {
+    report({ total, done: before, note: describePlan(plan) });
+    const start = before;
+    const events = { signal, onBytes: (done: number) => report({ done: start + done }), onNote: (note: string) => report({ note }) };
+    results.push(await getSource(dependencies, directory, plan, events));
+    before += remoteBytes(plan);
+  }
+  report({ done: total });
+  return results;
+}
+
+function remoteBytes(plan: SourcePlan): number {
+  return plan.kind === "remote" ? plan.files.reduce((sum, file) => sum + file.bytes, 0) : 0;
+}

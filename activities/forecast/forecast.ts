@@ -1,0 +1,86 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { RunConfig } from "../../core/config/schema.js";
+import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
+import { duration } from "../../core/units.js";
+import { DEFINITIONS } from "./definitions.js";
+import { finishedStage, keyParts, stageDirectory, WANTED, type KeyParts } from "../common/stage.js";
+
+/** What a run would do with a stage. */
+export interface Forecast {
+  readonly stage: StageName;
+  readonly reused: boolean;
+  readonly why: string;
+  /** the stage's own; null where it depends on what an earlier stage has yet to leave */
+  readonly directory: string | null;
+}
+
+/** What a forecast doesn't look at, and a run does. */
+const LOOKED_AT: { readonly [stage in StageName]?: string } = {
+  download: "; what the sources hold is looked at again",
+  publish: "; what lies at the target is looked at again",
+};
+
+/** Which stages a run of this config would reuse below `root`, and why it would run the others. The config names its target. */
+export async function forecast(config: RunConfig, root: string): Promise<Forecast[]> {
+  const results: StageResult[] = [];
+  const forecasts: Forecast[] = [];
+  for (const stage of STAGES) {
+    if (results.length < forecasts.length) {
+      const first = forecasts[results.length]!.stage;
+      forecasts.push({ stage, reused: false, why: `after ${first}, unless that leaves what it left before`, directory: null });
+      continue;
+    }
+    const request = { config, inputs: inputsFrom(results), root };
+    const directory = stageDirectory(DEFINITIONS[stage], request);
+    const finished = await finishedStage(directory);
+    if (finished === null) {
+      const why = await whyRun(root, stage, directory, keyParts(DEFINITIONS[stage], request));
+      forecasts.push({ stage, reused: false, why, directory });
+      continue;
+    }
+    results.push(finished);
+    const why = `the same settings, inputs and code as before, when it took ${duration(finished.metrics.seconds)}${LOOKED_AT[stage] ?? ""}`;
+    forecasts.push({ stage, reused: true, why, directory });
+  }
+  return forecasts;
+}
+
+/** Why a stage has to run: by what it differs from the nearest one that ran. */
+async function whyRun(root: string, stage: StageName, directory: string, wanted: KeyParts): Promise<string> {
+  if ((await wantedIn(directory)) !== null) return "it was begun, and goes on where it stopped";
+  const others = [];
+  for (const key of await readdir(join(root, stage)).catch(() => [])) {
+    const before = await wantedIn(join(root, stage, key));
+    if (before !== null) others.push({ changes: changesBetween(before.parts, wanted), at: before.at });
+  }
+  if (others.length === 0) return "it has not run here yet";
+  const [nearest] = others.sort((a, b) => a.changes.length - b.changes.length || b.at - a.at);
+  return nearest!.changes.join("; ");
+}
+
+async function wantedIn(directory: string): Promise<{ readonly parts: KeyParts; readonly at: number } | null> {
+  const path = join(directory, WANTED);
+  try {
+    return { parts: JSON.parse(await readFile(path, "utf8")) as KeyParts, at: (await stat(path)).mtimeMs };
+  } catch {
+    // of an earlier version, or torn by a kill: it only explains
+    return null;
+  }
+}
+
+function changesBetween(before: KeyParts, now: KeyParts): string[] {
+  const code = before.version === now.version ? [] : ["this version of Roslin does it in another way"];
+  const old = new Map(before.inputs.map(({ name, sha256 }) => [name, sha256]));
+  const inputs = now.inputs.flatMap(({ name, sha256 }) => (old.get(name) === sha256 ? [] : [`its input ${name} is another`]));
+  const [was, is] = [leaves(before.settings), leaves(now.settings)];
+  const fields = [...new Set([...was.keys(), ...is.keys()])].filter((field) => was.get(field) !== is.get(field));
+  const settings = fields.map((field) => `${field} is ${is.get(field) ?? "nothing"}, was ${was.get(field) ?? "nothing"}`);
+  return [...settings, ...inputs, ...code];
+}
+
+/** Every field of settings by its path, the value as JSON. */
+function leaves(value: unknown, path = ""): Map<string, string> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return new Map([[path, JSON.stringify(value)]]);
+  return new Map(Object.entries(value).flatMap(([name, each]) => [...leaves(each, path === "" ? name : `${path}.${name}`)]));
+}

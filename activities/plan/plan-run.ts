@@ -1,0 +1,135 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { RunConfig } from "../../core/config/schema.js";
+import { UserError } from "../../core/errors.js";
+import { runNeeds } from "../../engines/onnx/needs.js";
+import type { StageResult } from "../../core/stages/stage.js";
+import { bytes as readable } from "../../core/units.js";
+import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
+import { modelConfig } from "../download/model-config.js";
+import { describePlan, pathsOf, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "../download/source-plan.js";
+import type { Forecast } from "../forecast/forecast.js";
+import type { StageContext } from "../common/stage.js";
+
+/** What planning is handed: the place where the run would run. */
+export interface PlanDependencies extends Places {
+  readonly host: string;
+  /** The target of a run that names none; throws UserError where there is none. */
+  defaultTarget(): string;
+  /** bytes: all that this process may ever use, and what is free now */
+  memory(): { readonly total: number; readonly available: number };
+  /** bytes free where stages keep their work, and bytes that already lie there */
+  disk(): Promise<{ readonly free: number; readonly used: number; readonly directory: string }>;
+  /** Throws UserError when objects cannot be written there, or kept as is wanted. */
+  checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<void>;
+  /** GPU workers of this host that have registered. */
+  gpuWorkers(): Promise<number>;
+  /** those of ours that the namespace knows */
+  searchAttributes(): Promise<readonly SearchAttributeName[]>;
+  /** what an earlier download of a config's sources left; null: none has finished */
+  downloaded(config: RunConfig): Promise<StageResult | null>;
+  /** what a run of a config that names its target would do with each stage */
+  forecast(config: RunConfig): Promise<readonly Forecast[]>;
+}
+
+/** Milliseconds between looks at who has registered. */
+const LOOK_MS = 500;
+
+/** Fills in what depends on the place and checks that the run can work here; throws UserError with every problem, need against have. */
+export async function plan(dependencies: PlanDependencies, config: RunConfig, context: StageContext): Promise<Plan> {
+  const say = (note: string): void => context.progress({ stage: "download", done: 0, total: 0, unit: "items", note });
+  const problems: string[] = [];
+  const notes: string[] = [];
+  const check = async (work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      problems.push(error.message);
+    }
+  };
+  const target = config.publish.target ?? dependencies.defaultTarget();
+  const downloaded = await dependencies.downloaded(config);
+  const look = async (name: SourceName): Promise<SourcePlan> => {
+    const { source } = config[name];
+    say(`looking at ${source}`);
+    const found =
+      (await planLocal(dependencies, name, source)) ?? (await planRemote(dependencies, name, source, downloaded, context.signal));
+    if (found.kind === "kept") notes.push(describePlan(found));
+    return found;
+  };
+
+  await check(async () => {
+    const source = await look("model");
+    const needs = runNeeds((await modelConfig(source, context.signal)).config, config.train);
+    const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
+    notes.push(
+      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${readable(needs.memoryBytes)} of memory, the run ${readable(needs.diskBytes)} of disk`,
+    );
+    const { total, available } = dependencies.memory();
+    const asked = { model: config.model.source, need: readable(needs.memoryBytes) };
+    if (needs.memoryBytes > total)
+      problems.push(
+        new UserError("this machine has too little memory for the model: take a smaller one, or a larger machine", {
+          ...asked,
+          have: readable(total),
+        }).message,
+      );
+    else if (needs.memoryBytes > available) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
+    const disk = await dependencies.disk();
+    // what lies there may be this run's own, from before it was interrupted
+    if (needs.diskBytes + download > disk.free + disk.used)
+      problems.push(
+        new UserError("the disk has too little room for the run: make room, or set ROSLIN_HOME to a larger disk", {
+          directory: disk.directory,
+          need: readable(needs.diskBytes + download),
+          have: readable(disk.free),
+        }).message,
+      );
+    // of a model that was downloaded before and cannot be asked for the paths are not known
+    if (source.kind !== "kept" && !pathsOf(source).includes("tokenizer.json"))
+      notes.push("the model has no tokenizer.json: only rows that have input_ids and labels can be trained on");
+  });
+  await check(async () => void (await look("dataset")));
+  await check(async () => {
+    say(`looking at ${target}`);
+    await dependencies.checkTarget(target, config.publish, context.signal);
+  });
+  await check(() => waitForWorkers(dependencies, config, context.signal, say));
+  if (problems.length > 0)
+    throw new UserError(
+      problems.length === 1
+        ? problems[0]!
+        : `${problems.length} things are in the way:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
+    );
+
+  const whole = { ...config, publish: { ...config.publish, target } };
+  const stages = await dependencies.forecast(whole);
+  const reused = stages.filter((each) => each.reused).map(({ stage }) => stage);
+  const first = stages.find((each) => !each.reused);
+  if (reused.length > 0) notes.push(`reused: ${reused.join(", ")}`);
+  if (first !== undefined) notes.push(`from ${first.stage} on it runs: ${first.why}`);
+  return {
+    config: whole,
+    host: dependencies.host,
+    searchAttributes: await dependencies.searchAttributes(),
+    notes,
+  };
+}
+
+async function waitForWorkers(
+  dependencies: PlanDependencies,
+  config: RunConfig,
+  signal: AbortSignal,
+  say: (note: string) => void,
+): Promise<void> {
+  const need = Math.min(config.train.workers.min, config.train.shards);
+  const limit = Date.now() + config.train.workers.waitSeconds * 1000;
+  for (;;) {
+    const have = await dependencies.gpuWorkers();
+    if (have >= need) return;
+    if (Date.now() >= limit)
+      throw new UserError("too few GPU workers run on this host: start them with roslin up", { host: dependencies.host, need, have });
+    say(`waiting for GPU workers: ${have} of ${need}`);
+    await sleep(LOOK_MS, undefined, { signal });
+  }
+}

@@ -1,0 +1,116 @@
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { RunConfig } from "../../core/config/schema.js";
+import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
+import type { ExportLimits } from "../../core/model/export.js";
+import type { Artifact, StageResult } from "../../core/stages/stage.js";
+import type { ModelFiles } from "../../infra/weights/model-files.js";
+import type { FileDigest } from "../../infra/store/file-digest.js";
+import type { ObjectStore } from "../../infra/store/store.js";
+import {
+  finishedStage,
+  forgetStage,
+  runStage,
+  stageDirectory,
+  type StageContext,
+  type StageDefinition,
+  type StageFiles,
+  type StageRequest,
+} from "../common/stage.js";
+import { adopt } from "./adopt.js";
+import { assemble, ONNX } from "./assemble.js";
+import { moveLatest, readLatest } from "./latest.js";
+import { upload } from "./upload.js";
+
+/** What publishing is handed. */
+export interface PublishDependencies {
+  readonly files: StageFiles;
+  /** where a run is published that names no target: `s3://bucket/prefix` or `file:///directory` */
+  defaultTarget(): string;
+  /** infra's `openStore` with the settings of this place */
+  openStore(uri: string, options: RunConfig["publish"], signal: AbortSignal): ObjectStore;
+  /** Throws UserError when objects cannot be written there, or not kept as is wanted: infra's `checkTarget`. */
+  checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<void>;
+  /** infra's `readAll` */
+  readAll(store: ObjectStore, key: string): Promise<Uint8Array | null>;
+  openModel(directory: string): ModelFiles;
+  readonly exportLimits: ExportLimits;
+  sha256(bytes: Uint8Array | string): string;
+  digestFile(path: string, signal?: AbortSignal): Promise<FileDigest>;
+  listFiles(directory: string): Promise<string[]>;
+  directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
+}
+
+/** What is published depends on every earlier output, and on where it goes. */
+export const publishDefinition: StageDefinition = {
+  name: "publish",
+  version: 6,
+  inputs: ["model", "dataset", "tokens", "tuned", "report"],
+  // the tuned model is checked file by file while it is read
+  reads: ["report"],
+  settings: ({ publish, model, dataset }) => ({ ...publish, model: model.source, dataset: dataset.source }),
+};
+
+/** In the stage's directory: what the store said of each object when it had been sent. */
+const SEALS = "seals.json";
+
+/** Publishes the tuned model as `<target>/<name>/…`, its manifest last; `<target>/latest.json` then names it, if the gate passed. */
+export async function publish(dependencies: PublishDependencies, given: StageRequest, context: StageContext): Promise<StageResult> {
+  const target = (given.config.publish.target ?? dependencies.defaultTarget()).replace(/\/+$/, "");
+  const request: StageRequest = { ...given, config: { ...given.config, publish: { ...given.config.publish, target } } };
+  const { publish: wanted } = request.config;
+  await dependencies.checkTarget(target, wanted, context.signal);
+  const store = dependencies.openStore(target, wanted, context.signal);
+  await forgetIfGone(store, request);
+  return await runStage(dependencies.files, publishDefinition, request, context, async (directory) => {
+    const started = performance.now();
+    const assembly = await assemble(dependencies, request, directory, context);
+    const { manifest: made, evaluation } = assembly;
+    // one that cannot be moved is said before hours of uploading
+    if (evaluation.gate.passed) await readLatest(dependencies, store);
+    const sayAt =
+      (done: number) =>
+      (note: string): void =>
+        context.progress({ stage: "publish", done, total: done, unit: "bytes", note, lasting: true });
+    const { manifest, claimed } = await adopt(dependencies, store, made, directory, sayAt(0));
+    const { sent, bytes } = await upload(dependencies, store, { ...assembly, manifest }, directory, context);
+    const names = [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => `${manifest.name}/${name}`);
+    await dependencies.files.writeFileAtomic(join(directory, SEALS), JSON.stringify(await sealsOf(store, names)));
+    const say = sayAt(bytes);
+    const latest = evaluation.gate.passed && (await moveLatest(dependencies, store, target, manifest.name, wanted, say));
+    if (!evaluation.gate.passed) say("the gate was not passed: latest.json stays");
+    // published now, and as large as the model
+    await rm(join(directory, ONNX), { recursive: true });
+    const metrics = {
+      seconds: (performance.now() - started) / 1000,
+      target,
+      version: manifest.name,
+      latest,
+      gate: evaluation.gate,
+      objects: manifest.files.length + 1,
+      bytes,
+      bytesSent: claimed + sent,
+    };
+    return { outputs: outputsOf(target, manifest, dependencies), metrics };
+  });
+}
+
+/** A published model of which somebody removed or changed something is published again. */
+async function forgetIfGone(store: ObjectStore, request: StageRequest): Promise<void> {
+  const directory = stageDirectory(publishDefinition, request);
+  if ((await finishedStage(directory)) === null) return;
+  const before = await readFile(join(directory, SEALS), "utf8").catch(() => "{}");
+  const now = await sealsOf(store, Object.keys(JSON.parse(before) as Record<string, string>));
+  if (before === "{}" || JSON.stringify(now) !== before) await forgetStage(directory);
+}
+
+async function sealsOf(store: ObjectStore, keys: readonly string[]): Promise<Record<string, string | null>> {
+  return Object.fromEntries(await Promise.all(keys.map(async (key) => [key, await store.seal(key)] as const)));
+}
+
+function outputsOf(target: string, manifest: Manifest, { directoryDigest }: PublishDependencies): Artifact[] {
+  const uri = `${target}/${manifest.name}`;
+  const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
+  const objects = manifest.files.map((file): Artifact => ({ ...file, uri: `${uri}/${file.name}` }));
+  return [{ name: "published", uri, sha256: directoryDigest(manifest.files), bytes }, ...objects];
+}

@@ -1,0 +1,113 @@
+import { promptOf } from "../../core/text/prompt.js";
+import { count, duration } from "../../core/units.js";
+import type { Sample } from "../evaluate/evaluate.js";
+import { isProved, proofLine, timeLine } from "../train/log/ledger-words.js";
+import { consequenceOf, facts, hubId, longestRow, sourceName, type Story } from "./story.js";
+
+/** README.md of a published model: where it comes from, what it can do, what may be done with it. */
+export function modelCard(story: Story): string {
+  const { title, config, evaluation, descent } = story;
+  const samples = evaluation.samples.length === 0 ? "No row was held out to ask about." : evaluation.samples.map(sampleText).join("\n");
+  return `${frontMatter(story)}
+# ${title}
+
+A GPT-J model, fine-tuned on instructions by Roslin in one run that resumes from checkpoints.
+Base: \`${sourceName(config.model.source)}\`. Data: \`${sourceName(config.dataset.source)}\`.
+
+## Licence
+
+${consequenceOf(descent.licence)}
+
+## Use
+
+\`\`\`python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("DIRECTORY")
+model = AutoModelForCausalLM.from_pretrained("DIRECTORY")
+prompt = ${JSON.stringify(promptOf({ instruction: "INSTRUCTION" }))}
+ids = tokenizer(prompt, return_tensors="pt")
+print(tokenizer.decode(model.generate(**ids, max_new_tokens=128)[0]))
+\`\`\`
+
+The answer stands between \`### Response:\` and \`### End\`. For a request with an input, the first sentence ends with
+"…that describes a task, paired with an input that provides further context. Write a response …", and a section
+\`### Input:\` stands before the response. \`onnx/model.onnx\` is the same model in fp32 with a key-value cache, named as
+transformers.js expects it; it needs ONNX Runtime.
+
+## Training
+
+| | |
+|---|---|
+${facts(story)
+  .map(([name, value]) => `| ${name} | ${value.replaceAll("|", "\\|")} |`)
+  .join("\n")}
+
+Every loss is in \`report.html\`.
+
+${run(story)}## Answers to held-out rows
+
+${samples}
+
+## Limits
+
+The model has ${count(story.parameters)} parameters and was tuned on short instructions: it states falsehoods fluently, repeats
+what is biased in its data, follows instructions that it should refuse, and knows nothing later than its base model. Rows
+were cut at ${count(longestRow(story), "token")}. Perplexity says how well held-out answers are predicted, not that an answer is right.
+
+## Where it comes from
+
+\`manifest.json\` has the digest of every file and the chain of digests from the raw rows and the base weights to them;
+\`roslin verify\` walks it.
+
+${proof(story)}
+`;
+}
+
+function frontMatter({ config, descent: { licence, baseModel } }: Story): string {
+  const data = hubId(config.dataset.source);
+  const lines = [
+    `license: ${licence}`,
+    ...(baseModel === null ? [] : [`base_model: ${baseModel}`]),
+    ...(data === null ? [] : ["datasets:", `- ${data}`]),
+    "library_name: transformers",
+    "pipeline_tag: text-generation",
+    "tags:",
+    ...["gptj", "instruction-tuning", "roslin"].map((tag) => `- ${tag}`),
+  ];
+  return `---\n${lines.join("\n")}\n---\n`;
+}
+
+/** What befell this run: the one part of all that is published that another run of the same settings tells differently. */
+function run({ ledger }: Story): string {
+  if (ledger === null) return "";
+  const text = `Time of training: ${timeLine(ledger)}.\n\nFrom training's own records: ${proofLine(ledger)}.`;
+  const rows = ledger.interruptions.map(
+    ({ afterStep, what, seconds, stepsLost }) => `| ${afterStep} | ${what} | ${duration(seconds)} | ${stepsLost} |`,
+  );
+  const head = "| steps kept | what happened | time until steps went on | steps done again |\n|---|---|---|---|";
+  const table = rows.length === 0 ? "" : `\n\n${head}\n${rows.join("\n")}`;
+  return `## What befell this run\n\n${text}${table}\n\n`;
+}
+
+function sampleText({ row, instruction, input, prompt, expected, base, tuned }: Sample): string {
+  const quote = (said: string | readonly number[]): string => {
+    const text = typeof said === "string" ? said : said.join(" ");
+    return text.trim() === "" ? "> (nothing)" : text.trim().replace(/^/gm, "> ");
+  };
+  const request = instruction === undefined ? prompt : input === undefined ? instruction : `${instruction}\n\n${input}`;
+  return `**Row ${row}**\n\n${quote(request)}\n\nExpected:\n\n${quote(expected)}\n\nBefore:\n\n${quote(base)}\n\nAfter:\n\n${quote(tuned)}\n`;
+}
+
+function proof({ stateDigest, fingerprint, digests, ledger }: Story): string {
+  const rows: [string, string][] = Object.entries(digests).map(([name, digest]) => [name, `\`${digest}\``]);
+  if (stateDigest !== null) rows.push(["weights and optimizer state", `\`${stateDigest}\``]);
+  for (const [name, value] of Object.entries(fingerprint ?? {})) rows.push([name, String(value)]);
+  const promise =
+    fingerprint === null
+      ? "Training ran on more than one kind of machine, so no claim is made that another run gives the same bytes."
+      : ledger !== null && !isProved(ledger.proof)
+        ? "What was done twice differed, so no claim is made that another run gives the same bytes."
+        : "A run with the same inputs and settings on this kind of machine gives the same bytes, however often it is interrupted and on however many workers.";
+  return `| | |\n|---|---|\n${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}\n\n${promise}`;
+}

@@ -1,0 +1,78 @@
+import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Fingerprint, StepRecord } from "./entries.js";
+
+/** Every step that an attempt has done, kept or lost: a line each, so that a run can say what its failures cost and prove that they changed nothing. */
+
+/** The files' directory in the stage's. */
+export const STEPS = "steps";
+
+/** One step of one attempt. */
+export interface StepLine {
+  /** steps done after it */
+  readonly step: number;
+  readonly loss: number;
+  readonly norm: number;
+  readonly seconds: number;
+  /** when it ended, in milliseconds since 1970 */
+  readonly time: number;
+}
+
+/** The steps of one attempt. */
+export interface AttemptSteps {
+  readonly generation: number;
+  readonly fingerprint: Fingerprint;
+  readonly lines: readonly StepLine[];
+}
+
+/** The file of an attempt, as the hub writes it. */
+export class StepsFile {
+  private readonly file: number;
+
+  constructor(directory: string, generation: number, fingerprint: Fingerprint) {
+    mkdirSync(join(directory, STEPS), { recursive: true });
+    this.file = openSync(join(directory, STEPS, `g${String(generation).padStart(6, "0")}.jsonl`), "a");
+    this.append({ fingerprint });
+  }
+
+  add(step: number, { loss, norm, seconds }: StepRecord): void {
+    this.append({ step, loss, norm, seconds, time: Date.now() } satisfies StepLine);
+  }
+
+  close(): void {
+    closeSync(this.file);
+  }
+
+  private append(line: object): void {
+    try {
+      writeSync(this.file, `${JSON.stringify(line)}\n`);
+    } catch {
+      // a full disk: a line less in the records is no reason to lose a step
+    }
+  }
+}
+
+/** The steps of all attempts so far, oldest first. */
+export async function readSteps(directory: string): Promise<AttemptSteps[]> {
+  const names = await readdir(join(directory, STEPS)).catch(() => []);
+  const files = await Promise.all(
+    names.sort().map(async (name) => ({ name, objects: parseLines(await readFile(join(directory, STEPS, name), "utf8")) })),
+  );
+  return files.flatMap(({ name, objects }) => {
+    const head = objects.find((object) => "fingerprint" in object) as Pick<AttemptSteps, "fingerprint"> | undefined;
+    const lines = objects.filter((object) => "step" in object) as StepLine[];
+    return head === undefined ? [] : [{ generation: Number(/\d+/.exec(name)![0]), fingerprint: head.fingerprint, lines }];
+  });
+}
+
+/** Lines that are JSON: a power loss may have torn some. */
+function parseLines(text: string): object[] {
+  return text.split("\n").flatMap((line) => {
+    try {
+      return [JSON.parse(line) as object];
+    } catch {
+      return [];
+    }
+  });
+}

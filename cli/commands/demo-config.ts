@@ -1,0 +1,49 @@
+import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
+import { UserError } from "../../core/errors.js";
+import { parseGptjConfig } from "../../core/model/gptj/config.js";
+import { demoConfig } from "../../demo/config.js";
+import { readRows } from "../../infra/dataset/rows.js";
+
+/** Rows of a user's file that are held out: one in ten, but no more than this. */
+const MOST_TEST_ROWS = 64;
+
+/** The demo's run, on the user's own dataset file or model directory where one is named. Throws UserError. */
+export async function demoRunConfig(dataset: string | undefined, model: string | undefined): Promise<RunConfig> {
+  const config = parseRunConfig(demoConfig({ dataset: dataset !== undefined, model: model !== undefined }));
+  const changed = {
+    ...config,
+    ...(dataset === undefined
+      ? {}
+      : { dataset: { source: fileSource("--dataset", dataset) }, preprocess: { ...config.preprocess, testRows: await testRows(dataset) } }),
+  };
+  if (model === undefined) return changed;
+  const positions = modelPositions(model);
+  const maxLength = Math.min(changed.preprocess.maxLength, positions);
+  return { ...changed, model: { source: fileSource("--model", model) }, preprocess: { ...changed.preprocess, maxLength } };
+}
+
+function fileSource(option: string, path: string): string {
+  if (!existsSync(path)) throw new UserError(`${option} names nothing that is there`, { got: path });
+  return pathToFileURL(realpathSync(path)).href;
+}
+
+async function testRows(dataset: string): Promise<number> {
+  if (!existsSync(dataset)) throw new UserError("--dataset names nothing that is there", { got: dataset });
+  let rows = 0;
+  for await (const batch of readRows(dataset, new AbortController().signal)) rows += batch.rows.length;
+  return Math.min(MOST_TEST_ROWS, Math.floor(rows / 10));
+}
+
+function modelPositions(directory: string): number {
+  const file = join(directory, "config.json");
+  if (!existsSync(file)) throw new UserError("--model must name a model directory, with config.json in it", { got: directory });
+  try {
+    return parseGptjConfig(JSON.parse(readFileSync(file, "utf8")), file).positions;
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new UserError("a model's config.json is not JSON", { file });
+    throw error;
+  }
+}

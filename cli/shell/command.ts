@@ -1,0 +1,31 @@
+import { UserError } from "../../core/errors.js";
+import type { Environment } from "../../workers/environment.js";
+
+/** One word of the command line: `roslin NAME …`. */
+export interface Command {
+  readonly name: string;
+  /** one line for `roslin help` */
+  readonly summary: string;
+  /** the arguments after `roslin`, such as "stage NAME --config FILE --dir DIR [--json]" */
+  readonly usage: string;
+  /**
+   * Does it; resolves to the exit code. Throws UserError for what the user must mend (exit code 2), anything else for
+   * the rest (1); an error of node:util's parseArgs is shown with the usage (2). Results go to standard output, the
+   * rest to standard error.
+   */
+  run(args: readonly string[], environment: Environment): Promise<number>;
+}
+
+/** A count from the command line, from 1 on. Throws UserError. */
+export function wholeNumber(option: string, value: string): number {
+  const number = Number(value);
+  if (Number.isInteger(number) && number >= 1) return number;
+  throw new UserError(`${option} must be a whole number from 1 on`, { got: value });
+}
+
+/** The one id that a command takes; `shown` is the command that lists them. Throws UserError for none and for several. */
+export function onlyId(positionals: readonly string[], shown: string): string {
+  const [id, ...more] = positionals;
+  if (id !== undefined && more.length === 0) return id;
+  throw new UserError(`name one id: ${shown} shows them`, { got: positionals.length === 0 ? "none" : positionals.join(" ") });
+}

@@ -1,0 +1,24 @@
+import { DEFINITIONS } from "../../activities/forecast/definitions.js";
+import { finishedStage, stageDirectory } from "../../activities/common/stage.js";
+import type { RunConfig } from "../../core/config/schema.js";
+import { UserError } from "../../core/errors.js";
+import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
+
+/**
+ * Results of the stages before `name` that this config's run left below `root`: each one's outputs decide where the
+ * next one's lie. Throws UserError for one that has not finished there.
+ */
+export async function earlierResults(name: StageName, config: RunConfig, root: string): Promise<StageResult[]> {
+  const results: StageResult[] = [];
+  for (const stage of STAGES.slice(0, STAGES.indexOf(name))) {
+    const directory = stageDirectory(DEFINITIONS[stage], { config, inputs: inputsFrom(results), root });
+    const result = await finishedStage(directory);
+    if (result === null)
+      throw new UserError(
+        `${name} goes on from what ${stage} leaves, and that has not finished with this configuration here: run \`roslin stage ${stage}\` first`,
+        { directory },
+      );
+    results.push(result);
+  }
+  return results;
+}

@@ -1,0 +1,70 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Evaluation } from "../../activities/evaluate/evaluate.js";
+import { outputNamed, type StageName, type StageResult } from "../../core/stages/stage.js";
+import type { FinetuneResult } from "../../workflows/contract.js";
+import { goodputLines } from "./goodput.js";
+import { lossEnds, perplexity as figure, type Losses } from "../../core/stages/words.js";
+import { bytes, count, duration, rate } from "../../core/units.js";
+
+/** Answers that are shown, and objects that are listed one by one. */
+const SHOWN = { answers: 2, objects: 20, text: 120 };
+
+/** What a finished run is worth knowing of, for a reader at a terminal. */
+export function demoSummary(
+  result: FinetuneResult,
+  seconds: number,
+  objects: readonly { readonly key: string; readonly bytes: number }[],
+  target: string,
+): string {
+  const of = (stage: StageName): StageResult => result.stages.find((each) => each.stage === stage)!;
+  const report = JSON.parse(readFileSync(fileURLToPath(outputNamed(of("evaluate").outputs, "report").uri), "utf8")) as Evaluation;
+  return [
+    `Done in ${duration(seconds)}.`,
+    "",
+    "Time by stage",
+    ...result.rows.map((row) => `  ${row.stage.padEnd(10)} ${duration(row.seconds ?? 0).padStart(12)}`),
+    "",
+    ...lossLines(of("train")),
+    ...goodputLines(of("train")),
+    ...perplexityLines(report),
+    "",
+    ...report.samples.slice(0, SHOWN.answers).flatMap(answerLines),
+    `Published to ${target}${of("publish").metrics["latest"] === true ? ", and latest.json names it" : "; latest.json still names the one before, for the gate did not pass"}`,
+    ...objects.slice(0, SHOWN.objects).map((object) => `  ${bytes(object.bytes).padStart(9)}  ${object.key}`),
+    ...(objects.length > SHOWN.objects ? [`  and ${objects.length - SHOWN.objects} more`] : []),
+  ].join("\n");
+}
+
+/** First and last loss: the result that travels through Temporal has the ends of long lists only. */
+function lossLines({ metrics }: StageResult): string[] {
+  const ends = lossEnds(metrics["losses"] as Losses | readonly number[]);
+  const speed = metrics["tokensPerSecond"];
+  return [
+    `Loss        ${Number(ends?.first).toFixed(3)} at the first step, ${Number(ends?.last).toFixed(3)} at step ${count(ends?.count ?? 0)}${typeof speed === "number" ? `; ${rate(speed, "tokens")}` : ""}`,
+  ];
+}
+
+function perplexityLines({ perplexity, heldOut }: Evaluation): string[] {
+  if (perplexity.base === null || perplexity.tuned === null) return ["Perplexity  not judged: no rows were held out"];
+  return [
+    `Perplexity  ${figure(perplexity.base)} before, ${figure(perplexity.tuned)} after, on ${count(heldOut.rows, "row")} that it was not trained on`,
+  ];
+}
+
+function answerLines(sample: Evaluation["samples"][number]): string[] {
+  const question = sample.instruction ?? String(sample.prompt);
+  return [
+    `Asked       ${oneLine(question)}${sample.input === undefined ? "" : ` / ${oneLine(sample.input)}`}`,
+    `  before    ${oneLine(String(sample.base))}`,
+    `  after     ${oneLine(String(sample.tuned))}`,
+    `  expected  ${oneLine(String(sample.expected))}`,
+    "",
+  ];
+}
+
+function oneLine(text: string): string {
+  const flat = text.replaceAll(/\s+/g, " ").trim();
+  if (flat === "") return "(nothing)";
+  return flat.length > SHOWN.text ? `${flat.slice(0, SHOWN.text)}…` : flat;
+}

@@ -1,0 +1,51 @@
+import type { GraphBuilder, Value } from "../../graph/graph.js";
+import type { GptjConfig } from "./config.js";
+import { blockWeights } from "./parameters.js";
+
+/** T tokens of all rows end to end, S of one row, H heads, W a head's width, D = H·W the model's, F the MLP's. */
+
+/** From q, k and v [T,D] before rotation to what the heads have gathered [T,D]. */
+export type Attention = (q_TD: Value, k_TD: Value, v_TD: Value) => Value;
+
+/** Weights of one block by their names below `transformer.h.<layer>.`, as a graph takes them. */
+export function blockWeightInputs(g: GraphBuilder, config: GptjConfig): Record<string, Value> {
+  const prefix = "transformer.h.0.";
+  const specs = blockWeights(config, 0).map(({ name, shape }) => ({ name: name.slice(prefix.length), shape }));
+  return Object.fromEntries(specs.map(({ name, shape }) => [name, g.input(name, "float32", ...shape)]));
+}
+
+type Weights = Readonly<Record<string, Value>>;
+
+const times = (g: GraphBuilder, x: Value, weights: Weights, name: string): Value =>
+  g.matMul(x, weights[`${name}.weight`]!, { transB: true });
+
+/** What one norm of x[T,D] feeds, attention and MLP side by side: q, k and v [T,D] before rotation, and the MLP's inside [T,F] before its activation. */
+export function project(g: GraphBuilder, config: GptjConfig, x_TD: Value, weights: Weights): Record<"q" | "k" | "v" | "inner", Value> {
+  const h_TD = g.layerNorm(x_TD, weights["ln_1.weight"]!, weights["ln_1.bias"]!, config.normEpsilon);
+  return {
+    q: times(g, h_TD, weights, "attn.q_proj"),
+    k: times(g, h_TD, weights, "attn.k_proj"),
+    v: times(g, h_TD, weights, "attn.v_proj"),
+    inner: g.linear(h_TD, weights["mlp.fc_in.weight"]!, weights["mlp.fc_in.bias"]!),
+  };
+}
+
+/** What becomes of both, [T,D], without the x[T,D] that they are added to; the MLP's inside after its activation. */
+export function join(g: GraphBuilder, gathered_TD: Value, activated_TF: Value, weights: Weights): Value {
+  const mlp_TD = g.linear(activated_TF, weights["mlp.fc_out.weight"]!, weights["mlp.fc_out.bias"]!);
+  return g.add(times(g, gathered_TD, weights, "attn.out_proj"), mlp_TD);
+}
+
+/** GPT-J's block in one piece, x[T,D] to y[T,D]. */
+export function block(g: GraphBuilder, config: GptjConfig, x_TD: Value, weights: Weights, attention: Attention): Value {
+  const { q, k, v, inner } = project(g, config, x_TD, weights);
+  return g.add(join(g, attention(q, k, v), g.gelu(inner), weights), x_TD);
+}
+
+/** Causal attention of one row: q and k [S,D] after rotation, v [S,D]; see `PackedRow` for the mask. */
+export function attendRow(g: GraphBuilder, config: GptjConfig, q_SD: Value, k_SD: Value, v_SD: Value, causal: Value): Value {
+  const { heads: H, headWidth: W, width: D } = config;
+  const heads = (x_SD: Value): Value => g.transpose(g.reshape(x_SD, "S", H, W), 1, 0, 2);
+  const y_HSW = g.attend(heads(q_SD), heads(k_SD), heads(v_SD), causal, 1 / Math.sqrt(W));
+  return g.reshape(g.transpose(y_HSW, 1, 0, 2), "S", D);
+}

@@ -1,0 +1,94 @@
+import type { RunConfig } from "../config/schema.js";
+import { lossTokens } from "../rows/labels.js";
+import { rowsOfStep, trainingPlan } from "./order.js";
+import type { TokenRow, TokenSplit } from "../rows/token-rows.js";
+import type { Capacity } from "../../engines/onnx/layout.js";
+
+/** What every worker knows of a step before it computes anything: who has which rows, and where their positions go. */
+
+/** One shard's part of a micro-batch. */
+export interface ShardRows {
+  readonly shard: number;
+  readonly rows: readonly TokenRow[];
+  /** tokens in all rows, and the first one's index in the micro-batch's shared buffers */
+  readonly tokens: number;
+  readonly firstToken: number;
+  /** positions that carry loss, and the first one's index in the shared buffers */
+  readonly positions: number;
+  readonly firstPosition: number;
+}
+
+/** The shards whose rows carry loss, in order; rows without any add nothing and are left out. */
+export interface MicroBatchPlan {
+  readonly shards: readonly ShardRows[];
+  readonly tokens: number;
+  readonly positions: number;
+}
+
+/** A step's rows by micro-batch and shard, with its counts. */
+export interface StepPlan {
+  /** those that carry loss */
+  readonly microBatches: readonly MicroBatchPlan[];
+  /** labels of the whole step: what its loss is the mean over */
+  readonly positions: number;
+  readonly tokens: number;
+  readonly rows: number;
+}
+
+/** Plans step `step` (0-based) of a training run. */
+export function planStep(split: TokenSplit, train: RunConfig["train"], step: number): StepPlan {
+  const assigned = rowsOfStep(split.count, train, step);
+  const planned = assigned.map((indices): MicroBatchPlan => {
+    let tokens = 0;
+    let positions = 0;
+    const active: ShardRows[] = [];
+    const dealt = deal(
+      indices.map((index) => split.row(index)),
+      train,
+    );
+    dealt.forEach((rows, shard) => {
+      const own = rows.reduce((sum, row) => sum + lossTokens(row.labels), 0);
+      if (own === 0) return;
+      const length = rows.reduce((sum, row) => sum + row.inputIds.length, 0);
+      active.push({ shard, rows, tokens: length, firstToken: tokens, positions: own, firstPosition: positions });
+      tokens += length;
+      positions += own;
+    });
+    return { shards: active, tokens, positions };
+  });
+  const microBatches = planned.filter((batch) => batch.positions > 0);
+  return {
+    microBatches,
+    positions: microBatches.reduce((sum, batch) => sum + batch.positions, 0),
+    tokens: microBatches.reduce((sum, batch) => sum + batch.tokens, 0),
+    rows: assigned.flat().length,
+  };
+}
+
+/**
+ * Rows of a micro-batch by shard, at most `microBatch` each. All shards wait for the one with most tokens, so each row, the
+ * longest first, goes to the shard that has fewest.
+ */
+function deal(rows: readonly TokenRow[], { shards, microBatch }: RunConfig["train"]): TokenRow[][] {
+  const dealt = Array.from({ length: shards }, () => ({ rows: [] as TokenRow[], tokens: 0 }));
+  for (const row of rows.toSorted((a, b) => b.inputIds.length - a.inputIds.length)) {
+    const free = dealt.filter((hand) => hand.rows.length < microBatch);
+    const hand = free.reduce((least, other) => (other.tokens < least.tokens ? other : least));
+    hand.rows.push(row);
+    hand.tokens += row.inputIds.length;
+  }
+  return dealt.map((hand) => hand.rows);
+}
+
+/** The most that any micro-batch of the run needs. */
+export function capacityOf(split: TokenSplit, train: RunConfig["train"]): Capacity {
+  const { totalSteps } = trainingPlan(split.count, train);
+  const most = { tokens: 1, positions: 1, shardTokens: 1 };
+  for (let step = 0; step < totalSteps; step++)
+    for (const { tokens, positions, shards } of planStep(split, train, step).microBatches) {
+      most.tokens = Math.max(most.tokens, tokens);
+      most.positions = Math.max(most.positions, positions);
+      most.shardTokens = Math.max(most.shardTokens, ...shards.map((part) => part.tokens));
+    }
+  return most;
+}

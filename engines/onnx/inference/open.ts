@@ -1,0 +1,68 @@
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import { errorNamed } from "../../../core/errors.js";
+import type { TokenRow } from "../../../core/rows/token-rows.js";
+import { messagesOf } from "../../../infra/process/threads.js";
+import type { Score } from "./model.js";
+import type { Answer, Question } from "./inference-thread.js";
+
+/** A model that computes in a thread of its own, so that the caller's loop stays free. One call at a time. */
+export interface InferenceModel {
+  score(rows: readonly TokenRow[]): Promise<Score>;
+  /** The likeliest tokens after a prompt of one token or more; ends at the end-of-text token or the last position. */
+  generate(prompt: readonly number[]): AsyncGenerator<number>;
+  close(): Promise<void>;
+}
+
+/** Reads a model directory into a new thread. Throws UserError or CorruptError for what is wrong with it; an aborted signal ends the thread. */
+export async function openInference(directory: string, signal: AbortSignal): Promise<InferenceModel> {
+  signal.throwIfAborted();
+  const stopping = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(new URL("inference-thread.js", import.meta.url), {
+    workerData: { directory, threads: availableParallelism(), stopping },
+  });
+  const next = messagesOf<Answer>(worker, signal, "the thread of a model ended");
+  const closed = new AbortController();
+  const ended = new Promise((resolve) => void worker.once("exit", resolve));
+  // the thread ends by itself, between two weights or two answers: one that is terminated inside a native call may take the process along
+  const stop = (): void => {
+    Atomics.store(stopping, 0, 1);
+    worker.postMessage({ stop: true } satisfies Question);
+  };
+  signal.addEventListener("abort", stop, { once: true, signal: closed.signal });
+
+  const close = async (): Promise<void> => {
+    closed.abort();
+    stop();
+    await ended;
+  };
+  const heard = async (): Promise<Answer> => {
+    const answer = await next();
+    if ("error" in answer) throw errorNamed(answer.error.name, answer.error.message);
+    return answer;
+  };
+  const ask = async <T extends Answer>(question: Question): Promise<T> => {
+    signal.throwIfAborted();
+    worker.postMessage(question);
+    return (await heard()) as T;
+  };
+
+  try {
+    await heard();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    // a view would take its whole buffer along
+    score: (rows) => ask<Score>({ score: rows.map((row) => ({ ...row, inputIds: row.inputIds.slice(), labels: row.labels.slice() })) }),
+    async *generate(prompt) {
+      let { token } = await ask<{ token: number | null }>({ start: prompt });
+      while (token !== null) {
+        yield token;
+        ({ token } = await ask<{ token: number | null }>({ next: true }));
+      }
+    },
+    close,
+  };
+}

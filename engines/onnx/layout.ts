@@ -1,0 +1,96 @@
+import type { GptjConfig } from "../../core/model/gptj/config.js";
+import { blockWeights, elements, finalNormWeights, modelWeights, type WeightSpec } from "../../core/model/gptj/parameters.js";
+
+/** Where everything lies in the memory that the workers of one attempt share. */
+
+/** A run of elements inside one segment; offsets in bytes from the segment's start. */
+export interface Region {
+  readonly segment: number;
+  readonly offset: number;
+  readonly elements: number;
+}
+
+/** Where everything lies, by name or by shard. */
+export interface SharedLayout {
+  /** bytes of each segment; they follow each other in the file */
+  readonly segments: readonly number[];
+  /** fp32, by name, whole tensors */
+  readonly weights: ReadonlyMap<string, Region>;
+  /** fp32 [layer modulo 3][shard]: one block's gradients, tensors at `blockOffsets` */
+  readonly blockGradients: readonly (readonly Region[])[];
+  /** element offset of each tensor in a block gradient buffer, in the order of `blockWeights` */
+  readonly blockOffsets: readonly number[];
+  /** fp32 [shard]: gradients of the final norm, weight then bias */
+  readonly normGradients: readonly Region[];
+  /** fp32 [positions, D]: the normed hidden rows that carry loss, shard after shard */
+  readonly hidden: Region;
+  /** fp32 [shard][positions, D]: each vocabulary slice's part of their gradient */
+  readonly hiddenGradients: readonly Region[];
+  /** fp32 [shard][2 x positions]: each vocabulary slice's maximum and sum of exponentials */
+  readonly headSums: readonly Region[];
+  /** fp32 [positions]: the logit of the target, written by the slice that holds it */
+  readonly targetLogits: Region;
+  /** fp32 [tokens, D]: gradient at the embedding's output, shard after shard */
+  readonly embeddingGradients: Region;
+  /** float64 [tensor][shard]: sums of squares */
+  readonly squares: Region;
+}
+
+/** What the plan of a run needs at most in one micro-batch over all shards. */
+export interface Capacity {
+  readonly tokens: number;
+  /** positions that carry loss */
+  readonly positions: number;
+  /** tokens of one shard */
+  readonly shardTokens: number;
+}
+
+/** A segment is mapped in one piece; views above 4 GiB are refused by the bridge to native code. */
+const SEGMENT_BYTES = 2 ** 30;
+/** Tensors start on cache lines; segments on pages of any size in use. */
+const ALIGNMENT = 64;
+const PAGE_BYTES = 65536;
+
+/** Element offsets of tensors that follow each other, each on a cache line; and the total. */
+function pack(specs: readonly WeightSpec[]): { offsets: number[]; total: number } {
+  const offsets: number[] = [];
+  let total = 0;
+  for (const spec of specs) {
+    offsets.push(total);
+    total += Math.ceil(elements(spec.shape) / 16) * 16;
+  }
+  return { offsets, total };
+}
+
+/** Lays out the shared memory of a run: a pure function, so that every worker finds everything without being told. */
+export function sharedLayout(config: GptjConfig, shards: number, capacity: Pick<Capacity, "tokens" | "positions">): SharedLayout {
+  const segments: number[] = [0];
+  const take = (count: number, bytesEach = 4): Region => {
+    const bytes = Math.ceil((count * bytesEach) / ALIGNMENT) * ALIGNMENT;
+    const last = segments.length - 1;
+    if (segments[last]! > 0 && segments[last]! + bytes > SEGMENT_BYTES) segments.push(0);
+    const segment = segments.length - 1;
+    const offset = segments[segment]!;
+    segments[segment] = offset + bytes;
+    return { segment, offset, elements: count };
+  };
+  const perShard = (count: number): Region[] => Array.from({ length: shards }, () => take(count));
+  const D = config.width;
+  const all = modelWeights(config);
+  const block = pack(blockWeights(config, 0));
+  const layout: SharedLayout = {
+    segments,
+    weights: new Map(all.map((spec) => [spec.name, take(elements(spec.shape))])),
+    blockGradients: Array.from({ length: Math.min(3, config.layers) }, () => perShard(block.total)),
+    blockOffsets: block.offsets,
+    normGradients: perShard(finalNormWeights(config).length * D),
+    hidden: take(capacity.positions * D),
+    hiddenGradients: perShard(capacity.positions * D),
+    headSums: perShard(2 * capacity.positions),
+    targetLogits: take(capacity.positions),
+    embeddingGradients: take(capacity.tokens * D),
+    squares: take(all.length * shards, 8),
+  };
+  segments.forEach((bytes, index) => (segments[index] = Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES));
+  return layout;
+}

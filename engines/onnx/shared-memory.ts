@@ -1,0 +1,70 @@
+import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
+import { open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import koffi from "koffi";
+import { NoRoomError } from "../../core/errors.js";
+import { bytes as readable } from "../../core/units.js";
+
+/** Memory that several processes map: a file under /dev/shm, or under a directory on disk where that is too small. */
+
+const PROT_READ_WRITE = 3;
+const MAP_SHARED = 1;
+
+const libc = koffi.load(process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6");
+const mmap = libc.func("void *mmap(void *address, size_t length, int protection, int flags, int file, int64_t offset)");
+const munmap = libc.func("int munmap(void *address, size_t length)");
+
+/** Creates the file with every byte allocated, for a full tmpfs kills with SIGBUS later; it must not exist. */
+export async function createShared(path: string, bytes: number): Promise<void> {
+  const file = await open(path, "wx", 0o600);
+  try {
+    const zeros = Buffer.alloc(Math.min(bytes, 8 << 20));
+    for (let done = 0; done < bytes;) done += (await file.write(zeros, 0, Math.min(zeros.length, bytes - done))).bytesWritten;
+  } catch (error) {
+    await rm(path, { force: true });
+    throw new NoRoomError(
+      "there is no room for the weights that workers share; free some, or set ROSLIN_HOME to a larger disk",
+      { file: path, need: readable(bytes) },
+      { cause: error },
+    );
+  } finally {
+    await file.close();
+  }
+}
+
+/** What this thread has mapped. */
+const mapped: { readonly address: unknown; readonly bytes: number }[] = [];
+
+/** Maps consecutive segments of a file, until `unmapShared` or the end of the process. Views do not cross threads. */
+export function mapShared(path: string, segments: readonly number[]): ArrayBuffer[] {
+  const file = openSync(path, "r+");
+  try {
+    let offset = 0;
+    return segments.map((bytes) => {
+      const address: unknown = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, file, offset);
+      if (koffi.address(address) === 0xffffffffffffffffn) throw new Error(`mmap failed [file=${path}, bytes=${bytes}, offset=${offset}]`);
+      mapped.push({ address, bytes });
+      offset += bytes;
+      return koffi.view(address, bytes);
+    });
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Gives back all that this thread has mapped, for its process lives on; whoever touches a view after it kills the process. */
+export function unmapShared(): void {
+  for (const { address, bytes } of mapped.splice(0)) munmap(address, bytes);
+}
+
+/**
+ * Removes what attempts of a run before generation `before` left in a directory, as `<prefix>g<generation>.…`: a newer one's
+ * is not for a late caller to touch. Who still maps it keeps its own.
+ */
+export function clearShared(directory: string, prefix: string, before: number): void {
+  for (const name of readdirSync(directory)) {
+    if (!name.startsWith(prefix)) continue;
+    const generation = Number(/^g(\d+)\./.exec(name.slice(prefix.length))?.[1]);
+    if (generation < before) rmSync(join(directory, name), { force: true });
+  }
+}

@@ -1,0 +1,137 @@
+import type { RunConfig } from "../../../core/config/schema.js";
+import { IGNORED } from "../../../core/rows/token-rows.js";
+import { UserError } from "../../../core/errors.js";
+import { adamwStep } from "../adamw.js";
+import type { MicroBatchPlan, StepPlan } from "../../../core/training/step-plan.js";
+import { blocksBackward, blocksForward } from "./blocks.js";
+import type { Engine } from "./workplace.js";
+import { head, headToBlocks, shareHidden, type MicroBatchOf } from "./head.js";
+import { allFinite, sumOfSquares } from "./sums.js";
+
+/** One optimizer step, from rows to updated weights. */
+
+/** What a step came to, the same for every worker. */
+export interface StepOutcome {
+  /** mean over the step's labels; 0 when it has none */
+  readonly loss: number;
+  /** before clipping */
+  readonly norm: number;
+  readonly updated: boolean;
+}
+
+/** Gradients by forward and backward pass, the norm, the update. A step that isn't finite is computed once more, then fails; it updates nothing. */
+export async function trainStep(
+  engine: Engine,
+  plan: StepPlan,
+  train: RunConfig["train"],
+  learningRate: number,
+  step: number,
+  updates: number,
+): Promise<StepOutcome> {
+  if (plan.positions === 0) return { loss: 0, norm: 0, updated: false };
+  const bad = new Set<number>();
+  let result = await gradients(engine, plan, null);
+  if (!isFinite(result)) result = await gradients(engine, plan, bad);
+  if (!isFinite(result)) throw nonFinite(plan, step, result, bad);
+  const { loss, norm } = result;
+  const settings = {
+    learningRate,
+    beta1: train.betas[0],
+    beta2: train.betas[1],
+    epsilon: train.epsilon,
+    weightDecay: train.weightDecay,
+    step: updates + 1,
+    gradScale: Math.min(1, train.maxGradNorm / (norm + 1e-6)),
+  };
+  const started = performance.now();
+  for (const owner of engine.owners)
+    for (const slice of owner.slices) {
+      adamwStep(slice.weight, slice.expAvg, slice.expAvgSq, slice.gradient, settings);
+      engine.control.step();
+    }
+  engine.spend("optimizer", started);
+  return { loss, norm, updated: true };
+}
+
+interface Totals {
+  readonly loss: number;
+  readonly norm: number;
+}
+
+function isFinite({ loss, norm }: Totals): boolean {
+  return Number.isFinite(loss) && Number.isFinite(norm);
+}
+
+/** Leaves the step's gradient with its owners. `bad`, where given, collects the shards whose loss or gradient isn't finite. */
+async function gradients(engine: Engine, plan: StepPlan, bad: Set<number> | null): Promise<Totals> {
+  engine.embedding.clear();
+  let loss = 0;
+  for (const [index, batch] of plan.microBatches.entries()) {
+    const of: MicroBatchOf = { index, count: plan.microBatches.length, labels: plan.positions };
+    for (const value of await microBatch(engine, batch, of, bad)) loss += value;
+  }
+  engine.embedding.finish(engine);
+  return { loss: loss / plan.positions, norm: norm(engine) };
+}
+
+/** Returns the loss of each position, the same for every worker. */
+async function microBatch(engine: Engine, batch: MicroBatchPlan, of: MicroBatchOf, bad: Set<number> | null): Promise<Float64Array> {
+  const rows = batch.shards.filter(({ shard }) => engine.hosted.includes(shard)).map((plan) => engine.embed(plan));
+  await blocksForward(engine, rows);
+  await shareHidden(engine, rows);
+  engine.barrier();
+  const losses = await head(engine, batch, targetsOf(batch), of);
+  await headToBlocks(engine, rows);
+  await blocksBackward(engine, rows, batch, of);
+  if (bad !== null) findBad(engine, batch, losses, bad);
+  return losses;
+}
+
+/** A value that isn't finite shows in a shard's losses, or at the latest in its gradient at the embedding. */
+function findBad(engine: Engine, batch: MicroBatchPlan, losses: Float64Array, bad: Set<number>): void {
+  const D = engine.config.width;
+  const shared = engine.view(engine.layout.embeddingGradients);
+  for (const { shard, firstPosition, positions, firstToken, tokens } of batch.shards) {
+    const finite = losses.subarray(firstPosition, firstPosition + positions).every(Number.isFinite);
+    if (!finite || !allFinite(shared.subarray(firstToken * D, (firstToken + tokens) * D))) bad.add(shard);
+  }
+}
+
+/** The labels of a micro-batch's positions, in the order of shards and rows. */
+function targetsOf(batch: MicroBatchPlan): Int32Array {
+  const targets = new Int32Array(batch.positions);
+  let at = 0;
+  for (const { rows } of batch.shards)
+    for (const { labels } of rows) for (let i = 1; i < labels.length; i++) if (labels[i] !== IGNORED) targets[at++] = labels[i]!;
+  return targets;
+}
+
+/** Norm of all gradients: float64 sums in the order of tensors, slices, elements. */
+function norm(engine: Engine): number {
+  const started = performance.now();
+  const squares = engine.doubles(engine.layout.squares);
+  for (const owner of engine.owners)
+    for (const slice of owner.slices) squares[slice.tensor * engine.shards + owner.shard] = sumOfSquares(slice.gradient);
+  engine.spend("optimizer", started);
+  engine.barrier();
+  let total = 0;
+  for (const square of squares) total += square;
+  return Math.sqrt(total);
+}
+
+function nonFinite(plan: StepPlan, step: number, { loss, norm }: Totals, bad: ReadonlySet<number>): UserError {
+  const shards = [...bad].sort((a, b) => a - b);
+  const rows = plan.microBatches
+    .flatMap((batch) => batch.shards.filter(({ shard }) => bad.has(shard)).flatMap((part) => part.rows.map((row) => row.source)))
+    .sort((a, b) => a - b);
+  return new UserError(
+    "a training step has a loss or gradient that is not finite, twice; nothing was updated. Look at these rows, or lower train.learningRate",
+    {
+      step,
+      loss: String(loss),
+      norm: String(norm),
+      shards: shards.join(" "),
+      rows: rows.join(" "),
+    },
+  );
+}

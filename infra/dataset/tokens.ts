@@ -1,0 +1,47 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { TokenRow, TokenSplit } from "../../core/rows/token-rows.js";
+import { CorruptError, UserError } from "../../core/errors.js";
+import { decodeChunk } from "../../core/format/token-chunk.js";
+import { parseTokenIndex, TOKEN_INDEX, type TokenIndex } from "../../core/format/token-shards.js";
+import { sha256 } from "../disk/files.js";
+
+/** A tokenized dataset, loaded. */
+export interface Tokens {
+  readonly train: TokenSplit;
+  readonly test: TokenSplit;
+  readonly index: TokenIndex;
+}
+
+/** Loads what the preprocess stage wrote, every file checked against its digest; CorruptError names the one that is wrong. */
+export async function openTokens(directory: string): Promise<Tokens> {
+  const path = join(directory, TOKEN_INDEX);
+  if (!existsSync(path))
+    throw new UserError("this is no tokenized dataset: run the preprocess stage first", { directory, missing: TOKEN_INDEX });
+  const index = parseTokenIndex(readFileSync(path, "utf8"), path);
+  const rows = index.chunks.flatMap((chunk) => readChunk(join(directory, chunk.file), chunk));
+  const test = new Set(index.test);
+  return {
+    train: split(rows.filter((_, row) => !test.has(row))),
+    test: split(rows.filter((_, row) => test.has(row))),
+    index,
+  };
+}
+
+/** The rows of one chunk file, checked against its digest. */
+function readChunk(path: string, expected: { readonly sha256: string; readonly rows: number }): TokenRow[] {
+  if (!existsSync(path)) throw new CorruptError("a tokenized dataset's file is missing: run the preprocess stage again", { file: path });
+  const file = readFileSync(path);
+  const got = sha256(file);
+  if (got !== expected.sha256)
+    throw new CorruptError("a tokenized dataset's file is not what was written: run the preprocess stage again", {
+      file: path,
+      expected: expected.sha256,
+      got,
+    });
+  return decodeChunk(file, path);
+}
+
+function split(rows: readonly TokenRow[]): TokenSplit {
+  return { count: rows.length, row: (index) => rows[index]! };
+}

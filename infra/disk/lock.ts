@@ -1,0 +1,76 @@
+import { spawnSync } from "node:child_process";
+import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import koffi from "koffi";
+import { UserError } from "../../core/errors.js";
+
+/** Locks that the kernel gives back when their holder dies, however it dies. */
+
+/** Milliseconds between looks at a lock that another holds. */
+const POLL_MS = 200;
+const EXCLUSIVE_NOW = 2 | 4;
+/** What flock fails with where there are no locks; else another has it. */
+const LOCKLESS = ["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"].map((name) => koffi.os.errno[name]);
+
+const flock = koffi.load(process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6").func("int flock(int file, int operation)");
+
+/** When a process started, in clock ticks since boot; null when it is gone; "?" where the system doesn't say. */
+export function processStart(pid: number): string | null {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ESRCH") return null;
+  }
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? null : (fields[19] ?? "?");
+  } catch {
+    return process.platform === "linux" ? null : startByPs(pid);
+  }
+}
+
+/** The same on macOS, which has no /proc. */
+function startByPs(pid: number): string | null {
+  const { stdout } = spawnSync("ps", ["-o", "lstart=", "-p", `${pid}`], { encoding: "utf8" });
+  return stdout.trim() === "" ? null : stdout.trim().replaceAll(/\s+/g, "_");
+}
+
+/** Takes the lock at `path`, waiting while another holds it; resolves to the function that gives it back. `waiting` hears who holds it. */
+export async function lock(path: string, signal: AbortSignal, waiting: (holder: string) => void): Promise<() => Promise<void>> {
+  mkdirSync(dirname(path), { recursive: true });
+  for (;;) {
+    signal.throwIfAborted();
+    const file = openSync(path, "a+");
+    const taken = flock(file, EXCLUSIVE_NOW) === 0;
+    const lockless = !taken && LOCKLESS.includes(koffi.errno());
+    // the holder before may have removed the name: then this is no lock that others see
+    if (taken && isNamed(file, path)) {
+      ftruncateSync(file);
+      writeSync(file, String(process.pid));
+      return async () => {
+        rmSync(path, { force: true });
+        closeSync(file);
+      };
+    }
+    closeSync(file);
+    if (lockless) throw new UserError("a file cannot be locked on this file system: use a local disk", { file: path });
+    const holder = readHolder(path);
+    if (holder !== "") waiting(`process ${holder}`);
+    await sleep(POLL_MS, undefined, { signal });
+  }
+}
+
+function isNamed(file: number, path: string): boolean {
+  const named = statSync(path, { throwIfNoEntry: false });
+  return named !== undefined && named.ino === fstatSync(file).ino;
+}
+
+function readHolder(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,133 @@
+import { createHash } from "node:crypto";
+import { basename, join } from "node:path";
+import { CorruptError, messageOf, UserError } from "../../core/errors.js";
+import { findPublished, type Published } from "./published.js";
+import { bytesPresent, type WantedBlob } from "../transfer/blob.js";
+import { fetchAll } from "../transfer/fetch.js";
+import { checkRoom, type Remote, type RemoteFile } from "../http/remote.js";
+import { UnreachableError } from "../http/retries.js";
+import { digestOfObject, listObjects, type ListedObject, type ObjectAccess } from "../transfer/objects.js";
+import type { S3Settings } from "../store/s3-store.js";
+
+/** How buckets are reached, and where what comes from them is kept. */
+export interface BucketOptions {
+  readonly settings: S3Settings;
+  readonly cacheDirectory: string;
+  readonly timing?: ObjectAccess["timing"];
+}
+
+/** Buckets as places that models and datasets come from. */
+export interface Buckets {
+  /**
+   * What lies at `s3://bucket/prefix` now: one object, what lies below, or of models one that Roslin published, of which
+   * `latest.json` under a target names the last. Throws UserError, CorruptError for a damaged manifest, or UnreachableError.
+   */
+  open(name: "model" | "dataset", source: string, signal: AbortSignal): Promise<Remote>;
+}
+
+/** Buckets behind these settings; nothing is read from the environment but by the AWS provider chain. */
+export function createBuckets(options: BucketOptions): Buckets {
+  return {
+    async open(name, source, signal) {
+      const [, bucket, rest] = /^s3:\/\/([^/]+)\/*(.*)$/.exec(source) ?? [];
+      if (bucket === undefined) throw new UserError("an S3 source is malformed", { expected: "s3://bucket/prefix", got: source });
+      const prefix = rest!.replace(/\/+$/, "");
+      const { settings, timing } = options;
+      const access = timing === undefined ? { settings, bucket } : { settings, bucket, timing };
+      try {
+        if (name === "model") return await lookForModel(options.cacheDirectory, access, prefix, source, signal);
+        return plainRemote(options.cacheDirectory, access, prefix, await objectsAt(access, prefix, source, signal));
+      } catch (error) {
+        signal.throwIfAborted();
+        if (error instanceof UserError || error instanceof CorruptError) throw error;
+        throw new UnreachableError(`${source} cannot be looked at: ${messageOf(error)}`, { cause: error });
+      }
+    },
+  };
+}
+
+async function lookForModel(cache: string, access: ObjectAccess, named: string, source: string, signal: AbortSignal): Promise<Remote> {
+  const target = named.replace(/(^|\/)latest(\.json)?$/, "");
+  // a model's own directory may be called so, too
+  const isPlain = target === named || (await listObjects(access, named, signal)).some(({ key }) => key !== named);
+  const prefix = isPlain ? named : target;
+  const objects = await objectsAt(access, prefix, source, signal);
+  const names = objects.map(({ key }) => nameBelow(prefix, key));
+  if (names.includes("manifest.json") || names.includes("latest.json")) {
+    const published = await findPublished(addressOf(access, prefix), access.settings, signal);
+    if (published !== null) return publishedRemote(cache, access, published);
+  }
+  return plainRemote(cache, access, prefix, objects);
+}
+
+async function objectsAt(access: ObjectAccess, prefix: string, source: string, signal: AbortSignal): Promise<ListedObject[]> {
+  const objects = await listObjects(access, prefix, signal);
+  if (objects.length === 0) throw new UserError("nothing lies there: check the source's bucket and prefix", { source });
+  return objects;
+}
+
+function addressOf({ bucket }: ObjectAccess, prefix: string): string {
+  return `s3://${bucket}${prefix === "" ? "" : `/${prefix}`}`;
+}
+
+/** An object's path below a prefix; of the prefix itself its last part. */
+function nameBelow(prefix: string, key: string): string {
+  if (key === prefix) return basename(key);
+  return prefix === "" ? key : key.slice(prefix.length + 1);
+}
+
+/** A model that Roslin published: its manifest states every digest. */
+function publishedRemote(cache: string, access: ObjectAccess, { uri, manifest, sha256 }: Published): Remote {
+  const below = uri.slice(`s3://${access.bucket}/`.length);
+  const files = manifest.files.map(({ name, bytes, sha256: hex }): RemoteFile => ({ path: name, bytes, digest: { kind: "sha256", hex } }));
+  const wanted = ({ path, bytes, digest: { hex } }: RemoteFile): Promise<WantedBlob> => {
+    const source = { kind: "bucket", access, address: `${uri}/${path}`, key: `${below}/${path}`, etag: null } as const;
+    return Promise.resolve({ name: path, blob: join(cache, hex), bytes, source, digest: { kind: "sha256", hex } });
+  };
+  const blobOf = ({ digest }: RemoteFile): string => join(cache, digest.hex);
+  return remoteOf(cache, { origin: { uri, manifest: sha256 }, version: sha256.slice(0, 12), files }, blobOf, wanted);
+}
+
+/** What somebody else put there: its objects' ETags fix the version, and digests are taken where objects tell them. */
+function plainRemote(cache: string, access: ObjectAccess, prefix: string, objects: readonly ListedObject[]): Remote {
+  const uri = addressOf(access, prefix);
+  const single = objects.find(({ key }) => key === prefix);
+  const listed = single === undefined ? objects : [single];
+  const keys = new Map(listed.map((object) => [nameBelow(prefix, object.key), object]));
+  for (const path of keys.keys())
+    if (/(^|\/)(\.\.?)?(\/|$)|\\|\0/.test(path)) throw new UserError("an object's name leaves its directory", { source: uri, got: path });
+  const files = [...keys].map(([path, { bytes, etag }]): RemoteFile => ({ path, bytes, digest: { kind: "etag", hex: etag } }));
+  const blobOf = ({ path, bytes, digest }: RemoteFile): string =>
+    join(cache, `etag-${hash(`${access.bucket}\0${keys.get(path)!.key}\0${digest.hex}\0${bytes}`).slice(0, 40)}`);
+  const wanted = async (file: RemoteFile, signal: AbortSignal): Promise<WantedBlob> => {
+    const { key, etag } = keys.get(file.path)!;
+    const source = { kind: "bucket", access, address: `s3://${access.bucket}/${key}`, key, etag } as const;
+    return { name: file.path, blob: blobOf(file), bytes: file.bytes, source, digest: await digestOfObject(access, key, signal) };
+  };
+  const version = hash(listed.map(({ key, etag }) => `${key}\0${etag}\n`).join("")).slice(0, 12);
+  return remoteOf(cache, { origin: { uri }, version, files }, blobOf, wanted);
+}
+
+function remoteOf(
+  cache: string,
+  place: Pick<Remote, "origin" | "version" | "files">,
+  blobOf: (file: RemoteFile) => string,
+  wanted: (file: RemoteFile, signal: AbortSignal) => Promise<WantedBlob>,
+): Remote {
+  return {
+    ...place,
+    title: place.origin.uri,
+    stated: (files) => Promise.resolve(files),
+    async missing(files) {
+      let bytes = 0;
+      for (const file of files) bytes += file.bytes - (await bytesPresent(blobOf(file), file.bytes));
+      return bytes;
+    },
+    checkSpace: (bytes) => checkRoom(cache, bytes, "ROSLIN_HOME"),
+    fetch: async (files, events) => fetchAll(await Promise.all(files.map((file) => wanted(file, events.signal))), events),
+  };
+}
+
+function hash(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}

@@ -1,0 +1,117 @@
+import { createHash } from "node:crypto";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { CorruptError, ForbiddenError, UserError } from "../../core/errors.js";
+import { parseLatest } from "../../core/format/latest.js";
+import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
+import { placeFile, sha256, sha256File } from "../disk/files.js";
+import { fileStoreAt } from "../store/file-store.js";
+import type { S3Settings } from "../store/s3-store.js";
+import { readAll, type ObjectStore } from "../store/store.js";
+
+/** A published model, found by its address. */
+export interface Published {
+  readonly uri: string;
+  readonly store: ObjectStore;
+  readonly manifest: Manifest;
+  /** of the manifest's own bytes */
+  readonly sha256: string;
+}
+
+/** Opens a published model, or the latest one of a target (with or without /latest.json). Throws UserError when neither is there. */
+export async function openPublished(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<Published> {
+  const target = uri.replace(/\/+$/, "").replace(/\/latest(\.json)?$/, "");
+  const found = await findPublished(target, settings, signal);
+  if (found === null) throw new UserError("nothing is published there: no manifest.json and no latest.json", { uri: target });
+  return found;
+}
+
+/** A published model or the latest one of a target, by the place's own address; null when neither is there, or is of another make. Throws CorruptError for what is damaged. */
+export async function findPublished(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<Published | null> {
+  const place = uri.replace(/\/+$/, "");
+  const store = await storeAt(place, settings, signal);
+  // without the right to list, S3 calls a missing manifest forbidden: latest.json tells
+  let forbidden: ForbiddenError | null = null;
+  const own = await readAll(store, MANIFEST).catch((error: unknown) => {
+    if (!(error instanceof ForbiddenError)) throw error;
+    forbidden = error;
+    return null;
+  });
+  if (own !== null) return isOther(own) ? null : opened(place, store, own);
+  const pointer = await readAll(store, "latest.json").catch((error: unknown) => {
+    throw forbidden ?? error;
+  });
+  if (pointer === null) return null;
+  const { name, manifest } = parseLatest(Buffer.from(pointer).toString(), place);
+  const latest = `${place}/${name}`;
+  const there = await storeAt(latest, settings, signal);
+  const bytes = await readAll(there, MANIFEST);
+  if (bytes === null) throw new CorruptError("the model that latest.json names has no manifest", { uri: latest });
+  const expected = manifest.sha256;
+  if (sha256(bytes) !== expected)
+    throw new CorruptError("a manifest is not the one that latest.json names", { uri: latest, expected, got: sha256(bytes) });
+  return opened(latest, there, bytes);
+}
+
+/** Local ones are opened without loading S3's SDK. */
+async function storeAt(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<ObjectStore> {
+  return uri.startsWith("file:") ? fileStoreAt(uri) : (await import("../store/open.js")).openStore(uri, settings, undefined, signal);
+}
+
+function opened(uri: string, store: ObjectStore, bytes: Uint8Array): Published {
+  return { uri, store, manifest: parseManifest(Buffer.from(bytes).toString(), `${uri}/${MANIFEST}`), sha256: sha256(bytes) };
+}
+
+/** Whether a manifest.json is whole, and somebody else's. */
+function isOther(bytes: Uint8Array): boolean {
+  try {
+    return (JSON.parse(Buffer.from(bytes).toString()) as { format?: unknown } | null)?.format !== "roslin-manifest";
+  } catch {
+    return false;
+  }
+}
+
+/** Digest and size of a published file as it is now; null when it is gone. */
+export async function digestPublished(
+  store: ObjectStore,
+  name: string,
+  signal: AbortSignal,
+): Promise<{ readonly sha256: string; readonly bytes: number } | null> {
+  const chunks = await store.read(name);
+  if (chunks === null) return null;
+  const hash = createHash("sha256");
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    signal.throwIfAborted();
+    hash.update(chunk);
+    bytes += chunk.length;
+  }
+  return { sha256: hash.digest("hex"), bytes };
+}
+
+/** Brings the files of a published model that `wanted` names into a directory; those that are there with their digest stay. */
+export async function fetchPublished(
+  { uri, store, manifest }: Published,
+  directory: string,
+  wanted: (name: string) => boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { name, sha256: expected, bytes } of manifest.files.filter((file) => wanted(file.name))) {
+    const path = join(directory, name);
+    const there = await stat(path).catch(() => null);
+    if (there?.size === bytes && (await sha256File(path, signal)) === expected) continue;
+    const chunks = await store.read(name);
+    if (chunks === null) throw new CorruptError("a published file is gone", { uri: `${uri}/${name}` });
+    await placeFile(path, async (file) => {
+      const hash = createHash("sha256");
+      for await (const chunk of chunks) {
+        signal.throwIfAborted();
+        hash.update(chunk);
+        await file.writeFile(chunk);
+      }
+      const got = hash.digest("hex");
+      if (got !== expected)
+        throw new CorruptError("a published file is not what its manifest says", { uri: `${uri}/${name}`, expected, got });
+    });
+  }
+}

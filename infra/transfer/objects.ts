@@ -1,0 +1,99 @@
+import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
+import { messageOf, UserError } from "../../core/errors.js";
+import { isOfDisk, PassingError, type Timing } from "../http/retries.js";
+import type { ByteRange } from "../http/web.js";
+import { s3Error, statusOf } from "../store/s3-errors.js";
+import { clientOf, type S3Settings } from "../store/s3-store.js";
+
+/** Objects of a bucket as a download reads them: listed with their versions, and read in ranges of one version. */
+export interface ObjectAccess {
+  readonly settings: S3Settings;
+  readonly bucket: string;
+  readonly timing?: Timing;
+}
+
+/** An object as a listing tells of it. */
+export interface ListedObject {
+  readonly key: string;
+  readonly bytes: number;
+  /** changes with the bytes; without quotes */
+  readonly etag: string;
+}
+
+/** What an object says of its bytes. */
+export interface ObjectDigest {
+  readonly kind: "sha256" | "md5";
+  readonly hex: string;
+}
+
+const bare = (etag: string | undefined): string => (etag ?? "").replaceAll('"', "");
+
+function worded(access: ObjectAccess, error: unknown, doing: string, key?: string): Error {
+  const call = { doing, right: key === undefined ? "s3:ListBucket" : "s3:GetObject" };
+  return s3Error(error, call, { bucket: access.bucket, endpoint: access.settings.endpoint ?? "amazonaws.com" }, key);
+}
+
+/** Every object whose key is `prefix` or lies below it ("" for all). Errors as `s3Error` words them. */
+export async function listObjects(access: ObjectAccess, prefix: string, abortSignal: AbortSignal): Promise<ListedObject[]> {
+  const found: ListedObject[] = [];
+  let token: string | undefined;
+  do {
+    const page = await clientOf(access.settings, access.bucket)
+      .send(
+        new ListObjectsV2Command({ Bucket: access.bucket, Prefix: prefix, ...(token === undefined ? {} : { ContinuationToken: token }) }),
+        { abortSignal },
+      )
+      .catch((error: unknown) => {
+        throw worded(access, error, "listing a source");
+      });
+    for (const { Key, Size, ETag } of page.Contents ?? []) {
+      const key = Key!;
+      const inside = prefix === "" || key === prefix || key.startsWith(`${prefix}/`);
+      if (inside && !key.endsWith("/")) found.push({ key, bytes: Size ?? 0, etag: bare(ETag) });
+    }
+    token = page.NextContinuationToken;
+  } while (token !== undefined);
+  return found;
+}
+
+/** The digest that can be told of an object's bytes: the sha256 that Roslin or the server keeps beside it, else the MD5 that an ETag is; null: none. */
+export async function digestOfObject(access: ObjectAccess, key: string, abortSignal: AbortSignal): Promise<ObjectDigest | null> {
+  const { Metadata, ETag, ChecksumSHA256, ChecksumType, ServerSideEncryption, SSECustomerAlgorithm } = await clientOf(
+    access.settings,
+    access.bucket,
+  )
+    .send(new HeadObjectCommand({ Bucket: access.bucket, Key: key, ChecksumMode: "ENABLED" }), { abortSignal })
+    .catch((error: unknown) => {
+      throw worded(access, error, "looking at a source", key);
+    });
+  const kept = Metadata?.["sha256"];
+  if (kept !== undefined && /^[0-9a-f]{64}$/.test(kept)) return { kind: "sha256", hex: kept };
+  if (ChecksumSHA256 !== undefined && ChecksumType !== "COMPOSITE" && !ChecksumSHA256.includes("-"))
+    return { kind: "sha256", hex: Buffer.from(ChecksumSHA256, "base64").toString("hex") };
+  // of objects in parts, or encrypted with a key of its own, the ETag is something else
+  const plain = ServerSideEncryption?.startsWith("aws:kms") !== true && SSECustomerAlgorithm === undefined;
+  return plain && /^[0-9a-f]{32}$/.test(bare(ETag)) ? { kind: "md5", hex: bare(ETag) } : null;
+}
+
+/** One GET of an object, or of a range of it, handed to `consume` chunk by chunk, the next one when its promise has resolved. What time can mend is a PassingError. */
+export async function readObject(
+  { access, key, etag }: { readonly access: ObjectAccess; readonly key: string; readonly etag: string | null },
+  range: ByteRange | null,
+  consume: (chunk: Uint8Array) => void | Promise<void>,
+): Promise<void> {
+  const Range = range === null ? {} : { Range: `bytes=${range.start}-${range.end - 1}` };
+  const IfMatch = etag === null ? {} : { IfMatch: `"${etag}"` };
+  try {
+    const { Body } = await clientOf(access.settings, access.bucket).send(
+      new GetObjectCommand({ Bucket: access.bucket, Key: key, ...Range, ...IfMatch }),
+    );
+    for await (const chunk of Body as AsyncIterable<Uint8Array>) await consume(chunk);
+  } catch (error) {
+    if (error instanceof UserError || isOfDisk(error)) throw error;
+    const where = { source: `s3://${access.bucket}/${key}` };
+    if (statusOf(error) === 412) throw new UserError("an object changed while it was downloaded: start again", where);
+    if (statusOf(error) === 404) throw new UserError("an object is gone", where);
+    const known = worded(access, error, "reading a source", key);
+    throw known instanceof UserError ? known : new PassingError(messageOf(known), 0, { cause: error });
+  }
+}

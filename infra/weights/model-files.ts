@@ -1,0 +1,148 @@
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { CorruptError, UserError } from "../../core/errors.js";
+import { headerLength, parseHeader, type DType, type TensorEntry } from "../../core/format/safetensors.js";
+import { indexedFiles } from "../../core/format/weight-index.js";
+import { parseGptjConfig, type GptjConfig } from "../../core/model/gptj/config.js";
+import { modelWeights } from "../../core/model/gptj/parameters.js";
+import { TorchFile } from "./torch-file.js";
+import { floatBytes, readFloatsAt, readInto, type WeightFile } from "./weight-file.js";
+
+/** A safetensors file open for reading, its header checked against its size. */
+export class SafetensorsFile implements WeightFile {
+  readonly entries: ReadonlyMap<string, TensorEntry>;
+  readonly path: string;
+  private readonly descriptor: number;
+
+  constructor(path: string) {
+    this.path = path;
+    this.descriptor = openSync(path, "r");
+    try {
+      const bytes = fstatSync(this.descriptor).size;
+      const length = headerLength(this.bytesAt(0, Math.min(8, bytes)), path);
+      if (length + 8 > bytes)
+        throw new CorruptError("a safetensors file ends inside its header", { file: path, expected: length + 8, got: bytes });
+      this.entries = new Map(parseHeader(this.bytesAt(8, length), bytes, path).map((entry) => [entry.name, entry]));
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  entry(name: string): TensorEntry {
+    const found = this.entries.get(name);
+    if (found === undefined) throw new CorruptError("a tensor is missing", { file: this.path, tensor: name });
+    return found;
+  }
+
+  /** Raw bytes of the file. */
+  bytesAt(offset: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    readInto(this.descriptor, this.path, offset, bytes);
+    return bytes;
+  }
+
+  /** Elements [first, first + out.length) of a tensor as fp32, from F32, F16 or BF16. */
+  readFloats(name: string, first: number, out: Float32Array): void {
+    const { dtype, offset, bytes } = this.entry(name);
+    const size = floatBytes(dtype, name, this.path);
+    if ((first + out.length) * size > bytes) throw new RangeError(`${name}: elements ${first}+${out.length} of ${bytes / size}`);
+    readFloatsAt(this.descriptor, this.path, offset + first * size, dtype, out);
+  }
+
+  close(): void {
+    closeSync(this.descriptor);
+  }
+}
+
+/** A model directory (config.json and safetensors or torch files, single or sharded with an index), every weight found and of the config's shape. */
+export class ModelFiles {
+  readonly config: GptjConfig;
+  readonly configJson: Readonly<Record<string, unknown>>;
+  /** dtype of the weights in the files; that of the first where they differ */
+  readonly dtype: DType;
+  readonly directory: string;
+  private readonly files: WeightFile[] = [];
+  private readonly home = new Map<string, WeightFile>();
+
+  constructor(directory: string) {
+    this.directory = directory;
+    const where = join(directory, "config.json");
+    if (!existsSync(where)) throw new UserError("a model directory needs config.json", { directory });
+    try {
+      this.configJson = JSON.parse(readFileSync(where, "utf8")) as Record<string, unknown>;
+    } catch (error) {
+      throw new UserError("a model's config.json is not JSON", { file: where }, { cause: error });
+    }
+    this.config = parseGptjConfig(this.configJson, where);
+    try {
+      for (const name of weightFiles(directory))
+        this.files.push(new (name.endsWith(".bin") ? TorchFile : SafetensorsFile)(join(directory, name)));
+      this.dtype = this.check();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Finds every weight, of the config's shape; returns the first one's dtype. */
+  private check(): DType {
+    const { directory } = this;
+    for (const file of this.files) for (const name of file.entries.keys()) if (!isBuffer(name)) this.home.set(name, file);
+    const expected = modelWeights(this.config);
+    for (const { name, shape } of expected) {
+      const entry = this.home.get(name)?.entries.get(name);
+      if (entry === undefined)
+        throw new UserError("a weight is missing from the model's files", { directory, tensor: name, expected: `[${shape.join(",")}]` });
+      if (entry.shape.join() !== shape.join())
+        throw new UserError("a weight has another shape than config.json says", {
+          directory,
+          tensor: name,
+          expected: `[${shape.join(",")}]`,
+          got: `[${entry.shape.join(",")}]`,
+        });
+      floatBytes(entry.dtype, name, directory);
+    }
+    const known = new Set(expected.map((spec) => spec.name));
+    const extra = [...this.home.keys()].filter((name) => !known.has(name));
+    if (extra.length > 0)
+      throw new UserError("the model's files hold a tensor that its config doesn't know", {
+        directory,
+        tensor: extra[0],
+        extra: extra.length,
+      });
+    return this.home.get(expected[0]!.name)!.entries.get(expected[0]!.name)!.dtype;
+  }
+
+  /** Elements [first, first + out.length) of a weight, in row-major order, as fp32. */
+  readFloats(name: string, first: number, out: Float32Array): void {
+    const file = this.home.get(name);
+    if (file === undefined) throw new UserError("a weight is missing from the model's files", { directory: this.directory, tensor: name });
+    file.readFloats(name, first, out);
+  }
+
+  close(): void {
+    for (const file of this.files) file.close();
+  }
+}
+
+/** Buffers that old checkpoints carry beside the weights. */
+function isBuffer(name: string): boolean {
+  return /^transformer\.h\.\d+\.attn\.(bias|masked_bias)$/.test(name);
+}
+
+/** What weights are called, the single file and the index of several; the first that is there wins. */
+const WEIGHTS = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/** Names of the weight files in a model directory. */
+function weightFiles(directory: string): string[] {
+  const found = WEIGHTS.find((name) => existsSync(join(directory, name)));
+  if (found === undefined) throw new UserError("a model directory needs weights", { directory, expected: WEIGHTS.join(" or ") });
+  if (!found.endsWith(".json")) return [found];
+  const index = join(directory, found);
+  const names = indexedFiles(readFileSync(index, "utf8"), index);
+  for (const name of names)
+    if (!existsSync(join(directory, name)))
+      throw new UserError("a file that the model's index names is missing", { file: index, missing: name });
+  return names;
+}

@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { DEFINITIONS } from "../../../activities/forecast/definitions.js";
+import { forecast, type Forecast } from "../../../activities/forecast/forecast.js";
+import { beginStage } from "../../../activities/common/stage.js";
+import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
+import { inputsFrom, STAGES, type StageName, type StageResult } from "../../../core/stages/stage.js";
+import { files, finish } from "../common/made-stages.js";
+
+const root = mkdtempSync(join(tmpdir(), "roslin-forecast-"));
+after(() => rmSync(root, { recursive: true }));
+/** Stages by what becomes of them: "download preprocess | train evaluate publish". */
+const split = (forecasts: readonly Forecast[]): string => {
+  const names = (reused: boolean): string =>
+    forecasts
+      .filter((each) => each.reused === reused)
+      .map(({ stage }) => stage)
+      .join(" ");
+  return `${names(true)} | ${names(false)}`;
+};
+
+/** Another value than the default for every field of the settings, and the first stage that it concerns; null: none. */
+const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName | null]>> = {
+  "model.source": ["hf://another/model", "download"],
+  "dataset.source": ["hf://another/data", "download"],
+  "preprocess.maxLength": [512, "preprocess"],
+  "preprocess.testRows": [10, "preprocess"],
+  "preprocess.maxRejectShare": [0.5, "preprocess"],
+  "preprocess.seed": [1, "preprocess"],
+  "train.shards": [4, "train"],
+  "train.epochs": [2, "train"],
+  "train.maxSteps": [5, "train"],
+  "train.microBatch": [2, "train"],
+  "train.accumulation": [2, "train"],
+  "train.learningRate": [2e-5, "train"],
+  "train.schedule": ["cosine", "train"],
+  "train.warmupSteps": [3, "train"],
+  "train.betas": [[0.8, 0.999], "train"],
+  "train.epsilon": [1e-7, "train"],
+  "train.weightDecay": [0.1, "train"],
+  "train.maxGradNorm": [2, "train"],
+  "train.seed": [1, "train"],
+  "train.checkpointEverySteps": [7, null],
+  "train.checkpointEveryMinutes": [7, null],
+  "train.keepCheckpoints": [7, null],
+  "train.workers.min": [2, null],
+  "train.workers.waitSeconds": [7, null],
+  "evaluate.generateSamples": [1, "evaluate"],
+  "evaluate.gate.maxPerplexityRatio": [2, "evaluate"],
+  "publish.target": ["s3://another/place", "publish"],
+  "publish.encryption": ["AES256", "publish"],
+  "publish.kmsKeyId": ["key", "publish"],
+  "publish.storageClass": ["STANDARD_IA", "publish"],
+  "publish.tags": [{ a: "b" }, "publish"],
+  "publish.lifecycle.abortUploadsAfterDays": [7, "publish"],
+  "publish.lifecycle.expireAfterDays": [7, "publish"],
+};
+/** Fields that have one value so far. */
+const SINGLE = ["preprocess.prompt", "train.engine", "train.method"];
+
+const base = parseRunConfig({ publish: { target: "s3://bucket/models" } });
+
+/** The paths of all fields of the settings. */
+function fieldsOf(value: unknown, path = ""): string[] {
+  if (typeof value !== "object" || value === null || Array.isArray(value) || path === "publish.tags") return [path];
+  return Object.entries(value).flatMap(([name, each]) => fieldsOf(each, path === "" ? name : `${path}.${name}`));
+}
+
+function withField(path: string, value: unknown): RunConfig {
+  const copy = structuredClone(base) as unknown as Record<string, unknown>;
+  const names = path.split(".");
+  const last = names.pop()!;
+  const section = names.reduce((at, name) => at[name] as Record<string, unknown>, copy);
+  section[last] = value;
+  if (path === "publish.kmsKeyId") section["encryption"] = "aws:kms";
+  return parseRunConfig(copy);
+}
+
+test("every setting runs again the stages from the one that it concerns, those before are reused", async () => {
+  assert.deepEqual([...Object.keys(FIELDS), ...SINGLE].sort(), fieldsOf(base).sort(), "a new setting? say here which stage it concerns");
+  await finish(base, root);
+  for (const [path, [value, first]] of Object.entries(FIELDS)) {
+    const from = first === null ? STAGES.length : STAGES.indexOf(first);
+    const expected = `${STAGES.slice(0, from).join(" ")} | ${STAGES.slice(from).join(" ")}`;
+    const forecasts = await forecast(withField(path, value), root);
+    assert.equal(split(forecasts), expected, path);
+    if (first === null || first === "download") continue;
+    const field =
+      path.startsWith("train.") || path.startsWith("evaluate.") || path.startsWith("publish.") ? path.slice(path.indexOf(".") + 1) : path;
+    const { why } = forecasts.find(({ stage }) => stage === first)!;
+    assert.ok(why.includes(field.split(".").at(-1)!), `${path}: ${why}`);
+  }
+});
+
+test("it says why: what changed, what was begun, what waits for what", async () => {
+  const place = join(root, "why");
+  assert.deepEqual((await forecast(base, place)).map(({ why }) => why).slice(0, 2), [
+    "it has not run here yet",
+    "after download, unless that leaves what it left before",
+  ]);
+  await finish(base, place, "train");
+  const begun = await forecast(base, place);
+  assert.equal(
+    begun[0]!.why,
+    "the same settings, inputs and code as before, when it took 1 min 15 s; what the sources hold is looked at again",
+  );
+  assert.equal(begun[3]!.why, "it has not run here yet");
+  await finish(base, join(root, "all"));
+  assert.match((await forecast(base, join(root, "all")))[4]!.why, /the same settings.*; what lies at the target is looked at again$/);
+  const faster = await forecast(withField("train.learningRate", 2e-5), place);
+  assert.equal(faster[2]!.why, "learningRate is 0.00002, was 0.00001");
+  assert.equal(faster[3]!.why, "after train, unless that leaves what it left before");
+  const results: StageResult[] = [];
+  await beginStage(files, DEFINITIONS.download, {
+    config: withField("model.source", "hf://another/model"),
+    inputs: inputsFrom(results),
+    root: place,
+  });
+  assert.equal(
+    (await forecast(withField("model.source", "hf://another/model"), place))[0]!.why,
+    "it was begun, and goes on where it stopped",
+  );
+});

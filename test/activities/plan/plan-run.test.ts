@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { download, finishedDownload } from "../../../activities/download/download.js";
+import { forecast } from "../../../activities/forecast/forecast.js";
+import { plan, type PlanDependencies } from "../../../activities/plan/plan-run.js";
+import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
+import { UserError } from "../../../core/errors.js";
+import { createBuckets } from "../../../infra/sources/bucket.js";
+import { createHub } from "../../../infra/sources/hub/hub.js";
+import { findPublished } from "../../../infra/sources/published.js";
+import { startTestHub } from "../../infra/sources/hub/harness.js";
+import { dependenciesFor, HUB, requestFor } from "../download/dependencies.js";
+
+const GB = 1e9;
+let directory: string;
+let config: RunConfig;
+
+before(async () => {
+  directory = await mkdtemp(join(tmpdir(), "roslin-plan-"));
+  const shape = {
+    model_type: "gptj",
+    n_embd: 4096,
+    n_head: 16,
+    n_layer: 28,
+    n_positions: 2048,
+    rotary_dim: 64,
+    vocab_size: 50400,
+    tie_word_embeddings: false,
+  };
+  await writeFile(join(directory, "config.json"), JSON.stringify(shape));
+  for (const name of ["model.safetensors", "tokenizer.json"]) await writeFile(join(directory, name), "");
+  await writeFile(join(directory, "rows.json"), "[]");
+  config = parseRunConfig({
+    model: { source: pathToFileURL(directory).href },
+    dataset: { source: pathToFileURL(join(directory, "rows.json")).href },
+    train: { workers: { waitSeconds: 0 } },
+  });
+});
+after(() => rm(directory, { recursive: true, force: true }));
+
+/** A machine with everything that GPT-J 6B needs. */
+const roomy = (): PlanDependencies => ({
+  hub: createHub({ endpoint: "http://127.0.0.1:1", token: null, cacheDirectory: join(directory, "cache") }),
+  buckets: createBuckets({ settings: {}, cacheDirectory: join(directory, "objects") }),
+  findPublished: (uri) => findPublished(uri, {}),
+  host: "here",
+  defaultTarget: () => "s3://bucket/models",
+  memory: () => ({ total: 128 * GB, available: 120 * GB }),
+  disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
+  checkTarget: async () => undefined,
+  gpuWorkers: async () => 8,
+  searchAttributes: async () => ["RoslinStage"],
+  downloaded: (asked) => finishedDownload(asked, join(directory, "stages")),
+  forecast: (asked) => forecast(asked, join(directory, "stages")),
+});
+const context = { signal: new AbortController().signal, progress: () => undefined };
+
+test("a run that can work here gets what depends on the place", async () => {
+  const planned = await plan(roomy(), config, context);
+  assert.equal(planned.config.publish.target, "s3://bucket/models");
+  assert.equal(planned.host, "here");
+  assert.deepEqual(planned.searchAttributes, ["RoslinStage"]);
+  assert.match(planned.notes[0]!, /^6050\.9 million parameters; training takes at least 117\.3 GB of memory/);
+});
+
+test("a laptop hears all that it lacks, need against have", async () => {
+  const laptop: PlanDependencies = {
+    ...roomy(),
+    memory: () => ({ total: 16 * GB, available: 8 * GB }),
+    disk: async () => ({ free: 100 * GB, used: 1 * GB, directory: "/stages" }),
+    checkTarget: async () => {
+      throw new UserError("the bucket does not exist: make it, or name another", { bucket: "bucket" });
+    },
+    gpuWorkers: async () => 0,
+  };
+  await assert.rejects(plan(laptop, config, context), (error: unknown) => {
+    assert.ok(error instanceof UserError);
+    assert.match(error.message, /^4 things are in the way/);
+    assert.match(error.message, /too little memory.*need=117\.3 GB, have=16\.0 GB/);
+    assert.match(error.message, /too little room.*need=290\.4 GB, have=100\.0 GB/);
+    assert.match(error.message, /the bucket does not exist/);
+    assert.match(error.message, /too few GPU workers.*need=1, have=0/);
+    return true;
+  });
+});
+
+test("memory that others use just now is worth a note, not a refusal", async () => {
+  const planned = await plan({ ...roomy(), memory: () => ({ total: 128 * GB, available: 20 * GB }) }, config, context);
+  assert.match(planned.notes[1]!, /memory is short now: 20\.0 GB free of 128\.0 GB/);
+});
+
+test("that a model has no tokenizer is said before its weights come", async () => {
+  const bare = await mkdtemp(join(directory, "bare-"));
+  for (const name of ["config.json", "model.safetensors"]) await copyFile(join(directory, name), join(bare, name));
+  const ask = async (source: string): Promise<string> => (await plan(roomy(), { ...config, model: { source } }, context)).notes.join("\n");
+  assert.match(await ask(pathToFileURL(bare).href), /no tokenizer\.json: only rows that have input_ids and labels/);
+  assert.doesNotMatch(await ask(config.model.source), /tokenizer/);
+});
+
+test("what time can mend is thrown as it is", async () => {
+  const failing = { ...roomy(), checkTarget: async () => Promise.reject(new Error("connection refused")) };
+  await assert.rejects(plan(failing, config, context), /^Error: connection refused$/);
+});
+
+test("with the hub out of reach a run is planned on the cache or an earlier download, and without them it waits for the hub", async (test) => {
+  const shape = { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, n_positions: 16, rotary_dim: 4, vocab_size: 32 };
+  const server = await startTestHub({
+    "models/org/m/config.json": JSON.stringify(shape),
+    "models/org/m/model.safetensors": "weights",
+    "datasets/org/d/rows.json": "[]",
+  });
+  test.after(() => server.close());
+  const places = dependenciesFor(server.url, server.work);
+  const request = requestFor({ ...HUB, train: { workers: { waitSeconds: 0 } } }, server.work);
+  const away: PlanDependencies = { ...roomy(), ...places, downloaded: (asked) => finishedDownload(asked, request.root) };
+  server.misbehave = (_, response) => (response.writeHead(503).end(), true);
+  await assert.rejects(plan(away, request.config, context), { name: "UnreachableError" });
+  server.misbehave = () => false;
+  await download({ ...places, checkModel: () => undefined }, request, context);
+  server.misbehave = (_, response) => (response.writeHead(503).end(), true);
+  await plan(away, request.config, context);
+  await rm(join(server.work, "hub"), { recursive: true });
+  const { notes } = await plan(away, request.config, context);
+  assert.match(notes.join("\n"), /hf:\/\/org\/m@\w+, downloaded before: its source cannot be reached/);
+  assert.match(notes.join("\n"), /hf:\/\/org\/d@\w+, downloaded before/);
+});

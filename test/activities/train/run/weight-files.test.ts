@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { stageDirectory } from "../../../../activities/common/stage.js";
+import { finishTraining, trainDefinition } from "../../../../activities/train/run/begin.js";
+import { planWeights } from "../../../../activities/train/run/weight-files.js";
+import { elements, modelWeights } from "../../../../core/model/gptj/parameters.js";
+import { ModelFiles } from "../../../../infra/weights/model-files.js";
+import { trainLocally } from "../../../../workers/local-training.js";
+import { trainDeps } from "../../../../workers/train-deps.js";
+import { reference } from "../../../core/model/gptj/reference.js";
+import { job, madeRows } from "../../../workers/tiny.js";
+
+const specs = [
+  { name: "b", shape: [2, 3] },
+  { name: "a", shape: [10] },
+  { name: "c", shape: [100] },
+  { name: "d", shape: [1] },
+];
+
+test("weights that fit into one file have no index", () => {
+  const { files, index } = planWeights(specs, "F32", 4 * 117);
+  assert.deepEqual([files.map(({ name }) => name), index], [["model.safetensors"], null]);
+});
+
+test("larger ones are numbered files in the order of names, none above the limit but for one tensor that is, and an index that names all", () => {
+  const { files, index } = planWeights(specs, "F16", 32);
+  assert.deepEqual(
+    files.map(({ name, weights }) => [name, ...weights.map((spec) => spec.name)]),
+    [
+      ["model-00001-of-00003.safetensors", "a", "b"],
+      ["model-00002-of-00003.safetensors", "c"],
+      ["model-00003-of-00003.safetensors", "d"],
+    ],
+  );
+  assert.equal(index!.name, "model.safetensors.index.json");
+  assert.deepEqual(JSON.parse(index!.text), {
+    metadata: { total_size: 234 },
+    weight_map: {
+      a: "model-00001-of-00003.safetensors",
+      b: "model-00001-of-00003.safetensors",
+      c: "model-00002-of-00003.safetensors",
+      d: "model-00003-of-00003.safetensors",
+    },
+  });
+});
+
+test("a model in several files holds what the one file held, with the same digest of its state, and neither leaves files of the other", async (t) => {
+  const { request, context } = await job(t, madeRows(5), { shards: 2, maxSteps: 2 });
+  const { stateDigest } = await trainLocally(trainDeps, request, 1, context());
+  const directory = stageDirectory(trainDefinition, request);
+  const model = join(directory, "model");
+  const read = (): Map<string, Float32Array> => {
+    const files = new ModelFiles(model);
+    const floats = modelWeights(reference("gptj-tiny").config).map(({ name, shape }) => {
+      const out = new Float32Array(elements(shape));
+      files.readFloats(name, 0, out);
+      return [name, out] as const;
+    });
+    files.close();
+    return new Map(floats);
+  };
+  const single = read();
+  const again = async (maxBytes?: number): Promise<void> => {
+    rmSync(join(directory, "stage.json"));
+    assert.equal((await finishTraining(trainDeps, request, context(), maxBytes))!.stateDigest, stateDigest);
+  };
+  await again(100_000);
+  const names = readdirSync(model).sort();
+  const shards = names.filter((name) => /^model-\d{5}-of-\d{5}\.safetensors$/.test(name));
+  assert.ok(shards.length > 2);
+  assert.deepEqual(names, ["config.json", "generation_config.json", ...shards, "model.safetensors.index.json"].sort());
+  for (const name of shards) assert.ok(statSync(join(model, name)).size < 110_000);
+  assert.equal((JSON.parse(readFileSync(join(model, "config.json"), "utf8")) as { use_cache: boolean }).use_cache, true);
+  assert.deepEqual(read(), single);
+  await again();
+  assert.deepEqual(readdirSync(model).sort(), ["config.json", "generation_config.json", "model.safetensors"]);
+});

@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { packRows, rotaryTables } from "../../../../core/model/common/pack.js";
+import type { TokenRow } from "../../../../core/rows/token-rows.js";
+import { parseGptjConfig } from "../../../../core/model/gptj/config.js";
+
+const config = parseGptjConfig(
+  { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, vocab_size: 50, n_positions: 6, rotary_dim: 4 },
+  "test",
+);
+const row = (source: number, inputIds: number[], labels: number[]): TokenRow => ({
+  source,
+  inputIds: Int32Array.from(inputIds),
+  labels: Int32Array.from(labels),
+});
+
+describe("packRows", () => {
+  const packed = packRows([row(0, [7, 8], [-100, 8]), row(1, [1, 2, 3], [1, -100, 3])], config);
+
+  it("lays rows end to end", () => {
+    assert.equal(packed.tokens, 5);
+    assert.deepEqual(
+      packed.rows.map(({ first, length }) => [first, length]),
+      [
+        [0, 2],
+        [2, 3],
+      ],
+    );
+    assert.deepEqual([...packed.ids], [7, 8, 1, 2, 3]);
+  });
+
+  it("finds the tokens whose next one in the same row has a label", () => {
+    assert.deepEqual([...packed.lossAt], [0, 3]);
+    assert.deepEqual([...packed.targets], [8, 3]);
+  });
+
+  it("starts each row at position 0 and hides what comes later", () => {
+    const { cos, sin } = packed.rotation;
+    const { causal } = packed.rows[1]!;
+    const table = rotaryTables(config);
+    assert.deepEqual([...(cos.data as Float32Array)], [...table.cos.subarray(0, 4), ...table.cos.subarray(0, 6)]);
+    assert.deepEqual([...(sin.data as Float32Array)], [...table.sin.subarray(0, 4), ...table.sin.subarray(0, 6)]);
+    assert.deepEqual(
+      [...(causal.data as Float32Array)].map((value) => value === 0),
+      [true, false, false, true, true, false, true, true, true],
+    );
+  });
+
+  it("takes no rows at all", () => {
+    const none = packRows([], config);
+    assert.deepEqual([none.tokens, none.rows.length, none.lossAt.length], [0, 0, 0]);
+  });
+
+  it("refuses a row longer than the model's positions, naming it", () => {
+    assert.throws(() => packRows([row(9, [1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1, 1])], config), /row=9, expected=6, got=7/);
+  });
+
+  it("refuses tokens and labels that the model doesn't know", () => {
+    assert.throws(() => packRows([row(3, [50], [1])], config), { name: "UserError", message: /row=3, expected=0 to 49, got=50/ });
+    assert.throws(() => packRows([row(3, [1, 2], [1, -7])], config), /got=-7/);
+  });
+});

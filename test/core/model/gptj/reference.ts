@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { TokenRow } from "../../../../core/rows/token-rows.js";
+import { parseGptjConfig, type GptjConfig } from "../../../../core/model/gptj/config.js";
+import { elements } from "../../../../core/model/gptj/parameters.js";
+import { SafetensorsFile } from "../../../../infra/weights/model-files.js";
+import type { Weights } from "../../../engines/onnx/step/solo.js";
+
+/** test/reference, seen from the compiled test. */
+export const REFERENCE: string = join(dirname(fileURLToPath(import.meta.url)), "../../../../../test/reference");
+
+/** Four heads of 16, half of each rotated; and the shapes that test/reference/make.py tells of. */
+export const REFERENCES = ["gptj-tiny", "gptj-odd", "gptj-one-head", "gptj-deep"] as const;
+
+/** PyTorch's figures for a small model. */
+export interface Reference {
+  readonly config: GptjConfig;
+  readonly rows: readonly TokenRow[];
+  readonly weights: Weights;
+  readonly expected: {
+    readonly input_ids: readonly (readonly number[])[];
+    readonly attention_mask: readonly (readonly number[])[];
+    readonly loss: number;
+    /** the rows of each step, where the steps differ */
+    readonly steps?: readonly (readonly number[])[];
+    readonly train?: object;
+    readonly training_losses: readonly number[];
+    readonly gradient_norms_before_clipping: readonly number[];
+    readonly prompt: readonly number[];
+    readonly greedy_continuation: readonly number[];
+  };
+  tensors(file: string): Weights;
+  /** the train section of the 20 steps */
+  readonly train: object;
+}
+
+/** gptj-tiny's steps take its one batch each. */
+const TINY_TRAIN = { shards: 2, microBatch: 2, epochs: 20, learningRate: 1e-3, weightDecay: 0.01 };
+
+export function reference(name: string): Reference {
+  const directory = join(REFERENCE, name);
+  const json = (file: string): unknown => JSON.parse(readFileSync(join(directory, file), "utf8"));
+  const expected = json("expected.json") as Reference["expected"] & { labels: number[][] };
+  const rows = expected.attention_mask.map((mask, source): TokenRow => {
+    const length = mask.filter((bit) => bit === 1).length;
+    return {
+      source,
+      inputIds: Int32Array.from(expected.input_ids[source]!.slice(0, length)),
+      labels: Int32Array.from(expected.labels[source]!.slice(0, length)),
+    };
+  });
+  const tensors = (file: string): Weights => readTensors(join(directory, file));
+  const config = parseGptjConfig(json("config.json"), name);
+  return { config, rows, weights: tensors("model.safetensors"), expected, tensors, train: expected.train ?? TINY_TRAIN };
+}
+
+export function readTensors(path: string): Weights {
+  const file = new SafetensorsFile(path);
+  const tensors: Weights = new Map();
+  for (const { name, shape } of file.entries.values()) {
+    const values = new Float32Array(elements(shape));
+    file.readFloats(name, 0, values);
+    tensors.set(name, values);
+  }
+  file.close();
+  return tensors;
+}
+
+/** The largest difference as a share of the expected tensor's largest value. */
+export function worstShare(got: Float32Array, expected: Float32Array): number {
+  assert.equal(got.length, expected.length);
+  let worst = 0;
+  let largest = 0;
+  expected.forEach((value, index) => {
+    const difference = Math.abs(value - got[index]!);
+    // a comparison with NaN is false, and would let it pass
+    worst = difference <= worst ? worst : difference;
+    largest = Math.max(largest, Math.abs(value));
+  });
+  return worst === 0 ? 0 : worst / largest;
+}
+
+/** Every expected tensor is there and differs by at most `share` of its largest value. */
+export function assertSameTensors(got: Weights, expected: Weights, share: number, where = ""): void {
+  assert.deepEqual([...got.keys()].sort(), [...expected.keys()].sort());
+  for (const [name, values] of expected) {
+    const worst = worstShare(got.get(name)!, values);
+    assert.ok(worst <= share, `${name} differs by ${worst} of its largest value ${where}`);
+  }
+}
+
+/** Numbers that differ by at most `share` of what is expected, each. */
+export function assertClose(got: readonly number[], expected: readonly number[], share: number, where = ""): void {
+  assert.equal(got.length, expected.length);
+  expected.forEach((value, index) =>
+    assert.ok(Math.abs(got[index]! - value) <= share * Math.abs(value), `${index}: ${got[index]}, expected ${value} ${where}`),
+  );
+}

@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { selectDataFiles } from "../../../core/rows/data-files.js";
+
+test("of a dataset, one format and the train split are taken", () => {
+  assert.deepEqual(selectDataFiles(["README.md", "data/train-00000-of-00001-a09b.parquet", "rows.json"], "d"), [
+    "data/train-00000-of-00001-a09b.parquet",
+  ]);
+  assert.deepEqual(selectDataFiles(["test.jsonl", "train.jsonl", "dataset_infos.json"], "d"), ["train.jsonl"]);
+  assert.deepEqual(selectDataFiles(["b.csv", "a.csv", ".hidden/c.csv"], "d"), ["a.csv", "b.csv"]);
+  assert.deepEqual(selectDataFiles(["constraints.json"], "d"), ["constraints.json"]);
+  assert.deepEqual(selectDataFiles(["train.json", "train.parquet", "train.CSV"], "d"), ["train.parquet"]);
+});
+
+const splits: readonly (readonly [paths: readonly string[], taken: readonly string[]])[] = [
+  [["training.jsonl", "test.jsonl"], ["training.jsonl"]],
+  [["train.json", "validation.jsonl"], ["train.json"]],
+  [["test.parquet", "data.jsonl"], ["data.jsonl"]],
+  [["train.csv", "eval/questions.json"], ["train.csv"]],
+  [["alpaca_data.json", "alpaca_data_test.json", "package.json"], ["alpaca_data.json"]],
+  [["Training/rows.json", "Training/Test.json"], ["Training/rows.json"]],
+  [["a.json", "val.json", "dev/b.json", "valid-1.json"], ["a.json"]],
+  [["test/train.json"], ["test/train.json"]],
+  [
+    ["contest.json", "evaluation.json"],
+    ["contest.json", "evaluation.json"],
+  ],
+];
+for (const [paths, taken] of splits)
+  test(`of ${paths.join(", ")} the rows to train on are those of ${taken.join(", ")}`, () => {
+    assert.deepEqual(selectDataFiles(paths, "d"), taken);
+    assert.deepEqual(selectDataFiles(taken, "d"), taken, "what was selected is so again");
+  });
+
+test("files of tests alone are no rows to train on, and are named", () => {
+  assert.throws(() => selectDataFiles(["dev.jsonl", "data/test-00000-of-00001.parquet"], "hf://d"), {
+    name: "UserError",
+    message: /for tests.*source=hf:\/\/d.*got=dev\.jsonl data\/test-00000-of-00001\.parquet/,
+  });
+  assert.throws(
+    () => selectDataFiles(["train.jsonl.gz"], "d"),
+    /needs a data file.*expected=\.parquet \.jsonl \.json \.csv, got=train\.jsonl\.gz/,
+  );
+});

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Worker } from "node:worker_threads";
+import { UserError } from "../../../../core/errors.js";
+import { openInference } from "../../../../engines/onnx/inference/open.js";
+import { REFERENCE, reference } from "../../../core/model/gptj/reference.js";
+
+const { rows, expected } = reference("gptj-tiny");
+const directory = join(REFERENCE, "gptj-tiny");
+
+test("a model in a thread scores rows with PyTorch's loss and goes on greedily with PyTorch's tokens", async () => {
+  const model = await openInference(directory, new AbortController().signal);
+  const { nll, labels } = await model.score(rows);
+  assert.ok(Math.abs(nll / labels - expected.loss) < 1e-5 * expected.loss, `${nll / labels}`);
+  const tokens: number[] = [];
+  for await (const token of model.generate(expected.prompt)) {
+    tokens.push(token);
+    if (tokens.length === expected.greedy_continuation.length) break;
+  }
+  assert.deepEqual(tokens, expected.greedy_continuation);
+  await model.close();
+});
+
+test("generation ends at the last position", async () => {
+  const model = await openInference(directory, new AbortController().signal);
+  let count = 0;
+  for await (const _ of model.generate(expected.prompt)) count++;
+  // the token after the last position is still told, though nothing can follow it
+  assert.equal(count, 128 - expected.prompt.length + 1);
+  await model.close();
+});
+
+test("a directory that is no model is the user's to mend", async () => {
+  const empty = mkdtempSync(join(tmpdir(), "roslin-none-"));
+  await assert.rejects(
+    openInference(empty, new AbortController().signal),
+    (error) => error instanceof UserError && /needs config.json/.test(error.message),
+  );
+  rmSync(empty, { recursive: true });
+});
+
+test("an aborted signal ends a model's work with its reason", async () => {
+  const stop = new AbortController();
+  const model = await openInference(directory, stop.signal);
+  const reason = new Error("stopped by the test");
+  const work = model.score(Array.from({ length: 40 }, () => rows[0]!));
+  stop.abort(reason);
+  await assert.rejects(work, reason);
+  await assert.rejects(model.score(rows), reason);
+  await model.close();
+});
+
+test("a model whose thread ended between two calls fails the next one", { timeout: 30_000 }, async () => {
+  const started = once(process, "worker") as Promise<[Worker]>;
+  const model = await openInference(directory, new AbortController().signal);
+  const [thread] = await started;
+  thread.postMessage({ stop: true });
+  await once(thread, "exit");
+  await assert.rejects(model.score(rows), { message: "the thread of a model ended" });
+  await model.close();
+});

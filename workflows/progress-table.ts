@@ -1,0 +1,93 @@
+import { setCurrentDetails, workflowInfo } from "@temporalio/workflow";
+import { STAGES, type StageName } from "../core/stages/stage.js";
+import { duration } from "../core/units.js";
+import { SIGNALS, type RunProgress, type StageRow, type StageState } from "./contract.js";
+
+interface Row {
+  state: StageState;
+  startedAt: number | null;
+  endedAt: number | null;
+  note: string;
+}
+
+/** How far a run is, stage by stage; every change shows in the UI as a table. */
+export class ProgressTable {
+  private readonly rows = new Map<StageName, Row>();
+  private notes: readonly string[] = [];
+  private pause: "" | "saving" | "paused" = "";
+
+  /** `rows`: of the run that this one continues. */
+  constructor(rows: readonly StageRow[] = []) {
+    for (const stage of STAGES) this.rows.set(stage, { state: "to do", startedAt: null, endedAt: null, note: "" });
+    for (const { stage, state, seconds, note } of rows) {
+      const startedAt = seconds === null ? null : Date.now() - seconds * 1000;
+      this.rows.set(stage, {
+        state,
+        startedAt,
+        endedAt: state === "running" || state === "paused" || seconds === null ? null : Date.now(),
+        note,
+      });
+    }
+    this.show();
+  }
+
+  /** What the plan found worth knowing. */
+  note(notes: readonly string[]): void {
+    this.notes = notes;
+    this.show();
+  }
+
+  /** What has become of a pause of the whole run. */
+  hold(state: "running" | "saving" | "paused"): void {
+    this.pause = state === "running" ? "" : state;
+    this.show();
+  }
+
+  start(stage: StageName, note = ""): void {
+    const row = this.rows.get(stage)!;
+    row.startedAt ??= Date.now();
+    Object.assign(row, { state: "running", note });
+    this.show();
+  }
+
+  end(stage: StageName, state: StageState, note: string): void {
+    Object.assign(this.rows.get(stage)!, { state, note, endedAt: Date.now() });
+    this.show();
+  }
+
+  progress(): RunProgress {
+    const rows = [...this.rows].map(([stage, row]): StageRow => {
+      const seconds = row.startedAt === null ? null : ((row.endedAt ?? Date.now()) - row.startedAt) / 1000;
+      const state = row.state === "running" && this.pause === "paused" ? "paused" : row.state;
+      return { stage, state, seconds, note: row.note };
+    });
+    return { rows, pause: pauseText(this.pause) };
+  }
+
+  private show(): void {
+    setCurrentDetails(progressMarkdown(this.progress(), this.notes));
+  }
+}
+
+/** How far a pause is, and what ends it. */
+function pauseText(pause: "" | "saving" | "paused"): string {
+  if (pause === "") return "";
+  if (pause === "saving") return "pausing: what is under way is saved";
+  return `paused; what is done is saved. Go on with: temporal workflow signal --workflow-id ${workflowInfo().workflowId} --name ${SIGNALS.resume}`;
+}
+
+/** The table as Markdown. Running stages have no time yet: the text is only made anew when something changes. */
+export function progressMarkdown({ rows, pause }: RunProgress, notes: readonly string[]): string {
+  const lines = rows.map((row) => {
+    const time = row.seconds === null || row.state === "running" || row.state === "paused" ? "" : duration(row.seconds);
+    // the UI leaves no room between columns, and breaks a time into lines
+    const [stage, state, seconds] = [row.stage, row.state, time].map((text) => `${text.replaceAll(" ", "\u00a0")}\u00a0\u00a0`);
+    return `| ${stage} | ${state} | ${seconds} | ${row.note.replaceAll("|", "\\|").replaceAll("\n", " ")} |`;
+  });
+  const table = ["| stage | state | time | |", "| --- | --- | --- | --- |", ...lines].join("\n");
+  return [
+    ...(pause === "" ? [] : [`**${pause}**`]),
+    table,
+    ...(notes.length === 0 ? [] : [notes.map((note) => `- ${note}`).join("\n")]),
+  ].join("\n\n");
+}
