@@ -2,7 +2,6 @@ import type { RunConfig } from "../config/schema.js";
 import { lossTokens } from "../rows/labels.js";
 import { rowsOfStep, trainingPlan } from "./order.js";
 import type { TokenRow, TokenSplit } from "../rows/token-rows.js";
-import type { Capacity } from "../../engines/onnx/layout.js";
 
 /** What every worker knows of a step before it computes anything: who has which rows, and where their positions go. */
 
@@ -33,6 +32,15 @@ export interface StepPlan {
   readonly positions: number;
   readonly tokens: number;
   readonly rows: number;
+}
+
+/** What the plan of a run needs at most in one micro-batch over all shards. */
+export interface Capacity {
+  readonly tokens: number;
+  /** positions that carry loss */
+  readonly positions: number;
+  /** tokens of one shard */
+  readonly shardTokens: number;
 }
 
 /** Plans step `step` (0-based) of a training run. */

@@ -1,5 +1,6 @@
 import type { GptjConfig } from "../../core/model/gptj/config.js";
 import { blockWeights, elements, finalNormWeights, modelWeights, type WeightSpec } from "../../core/model/gptj/parameters.js";
+import type { Capacity } from "../../core/training/step-plan.js";
 
 /** Where everything lies in the memory that the workers of one attempt share. */
 
@@ -34,15 +35,6 @@ export interface SharedLayout {
   readonly embeddingGradients: Region;
   /** float64 [tensor][shard]: sums of squares */
   readonly squares: Region;
-}
-
-/** What the plan of a run needs at most in one micro-batch over all shards. */
-export interface Capacity {
-  readonly tokens: number;
-  /** positions that carry loss */
-  readonly positions: number;
-  /** tokens of one shard */
-  readonly shardTokens: number;
 }
 
 /** A segment is mapped in one piece; views above 4 GiB are refused by the bridge to native code. */

@@ -1,7 +1,8 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import type { GptjConfig } from "../../core/model/gptj/config.js";
 import { parameterCount } from "../../core/model/gptj/parameters.js";
-import { sharedLayout, type Capacity, type SharedLayout } from "./layout.js";
+import type { Capacity } from "../../core/training/step-plan.js";
+import { sharedLayout, type SharedLayout } from "./layout.js";
 
 /** What a run needs of its machine, in bytes. */
 export interface Needs {

@@ -1,5 +1,5 @@
 import type { RunConfig } from "../../../core/config/schema.js";
-import type { Capacity } from "../../../engines/onnx/layout.js";
+import type { Capacity } from "../../../core/training/step-plan.js";
 import type { Artifact } from "../../../core/stages/stage.js";
 
 /** One try at training from a checkpoint on: small JSON that travels to every worker. */
