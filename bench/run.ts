@@ -2,7 +2,6 @@ import { mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkpoints, history } from "../activities/train/log/checkpoint.js";
-import { trainDefinition } from "../activities/train/run/begin.js";
 import { openLog } from "../activities/train/log/commit-log.js";
 import type { StepRecord } from "../activities/train/log/entries.js";
 import { stageDirectory } from "../activities/common/stage.js";
@@ -11,6 +10,7 @@ import type { Artifact, Progress } from "../core/stages/stage.js";
 import { fileStore } from "../infra/store/file-store.js";
 import { trainLocally } from "../workers/local-training.js";
 import { trainDeps } from "../workers/train-deps.js";
+import { trainDefinition } from "../activities/train/definition.js";
 
 /** Training as users run it: the same worker processes, the same checkpoints. */
 

@@ -67,13 +67,38 @@ export class FencedError extends DetailedError {
   override readonly name = "FencedError";
 }
 
-/** Classes that time cannot mend, by name, for a Temporal retry policy. */
-export const NON_RETRYABLE: readonly string[] = ["UserError", "ForbiddenError", "ConfigError", "ChangedInputError", "FencedError"];
-
-/** Another worker of a training attempt is gone: the attempt ends, and the next starts from the last checkpoint. */
+/** Another worker of a training attempt is gone: the attempt ends, and the next one starts from the last checkpoint. */
 export class PeerLostError extends Error {
   override readonly name = "PeerLostError";
 }
+
+/** Work was asked to stop, and had nothing to save: whoever asked decides when it goes on. */
+export class StoppedError extends Error {
+  override readonly name = "StoppedError";
+}
+
+/** How an error that came as a name and a message is made again; `final`: no other try of the same work can help. */
+interface Kind {
+  readonly make: (message: string) => Error;
+  readonly final: boolean;
+}
+
+/** Every class that crosses a thread, a process or Temporal. */
+const KINDS: Readonly<Record<string, Kind>> = {
+  UserError: { make: (message) => new UserError(message), final: true },
+  // the right and the list of problems don't travel; the message names them
+  ForbiddenError: { make: (message) => new ForbiddenError("", message), final: true },
+  ConfigError: { make: (message) => new UserError(message), final: true },
+  ChangedInputError: { make: (message) => new ChangedInputError(message), final: true },
+  FencedError: { make: (message) => new FencedError(message), final: true },
+  NoRoomError: { make: (message) => new NoRoomError(message), final: false },
+  CorruptError: { make: (message) => new CorruptError(message), final: false },
+  PeerLostError: { make: (message) => new PeerLostError(message), final: false },
+  StoppedError: { make: (message) => new StoppedError(message), final: false },
+};
+
+/** Names of the classes that time cannot mend, as a Temporal retry policy takes them. */
+export const NON_RETRYABLE: readonly string[] = Object.keys(KINDS).filter((name) => KINDS[name]!.final);
 
 class NamedError extends Error {
   override readonly name: string;
@@ -85,12 +110,7 @@ class NamedError extends Error {
 
 /** An error that came as words from another thread or process, as the class that decides the reaction. */
 export function errorNamed(name: string, message: string): Error {
-  if (["UserError", "ForbiddenError", "ConfigError"].includes(name)) return new UserError(message);
-  if (name === "NoRoomError") return new NoRoomError(message);
-  if (name === "CorruptError") return new CorruptError(message);
-  if (name === "FencedError") return new FencedError(message);
-  if (name === "PeerLostError") return new PeerLostError(message);
-  return new NamedError(name, message);
+  return Object.hasOwn(KINDS, name) ? KINDS[name]!.make(message) : new NamedError(name, message);
 }
 
 /** The message of anything thrown, with the causes that say more. */

@@ -1,5 +1,3 @@
-import type { EvaluateDependencies } from "../activities/evaluate/evaluate.js";
-import type { PublishDependencies } from "../activities/publish/publish.js";
 import type { RunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
 import type { Environment } from "./environment.js";
@@ -14,6 +12,8 @@ import { openStore } from "../infra/store/open.js";
 import type { S3Settings } from "../infra/store/s3-store.js";
 import { readAll } from "../infra/store/store.js";
 import { openTokens } from "../infra/dataset/tokens.js";
+import type { EvaluateDependencies } from "../activities/evaluate/deps.js";
+import type { PublishDependencies } from "../activities/publish/deps.js";
 
 /** Evaluation's dependencies on a real machine. */
 export const evaluateDeps: EvaluateDependencies = { files: { writeFileAtomic, lock, artifactOf }, openTokens, openInference };

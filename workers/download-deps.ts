@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import type { DownloadDependencies } from "../activities/download/download.js";
 import type { Places } from "../activities/download/source-plan.js";
 import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../infra/disk/files.js";
 import { createHub } from "../infra/sources/hub/hub.js";
@@ -7,6 +6,7 @@ import { lock } from "../infra/disk/lock.js";
 import { ModelFiles } from "../infra/weights/model-files.js";
 import { findPublished } from "../infra/sources/published.js";
 import type { Environment } from "./environment.js";
+import type { DownloadDependencies } from "../activities/download/deps.js";
 
 /** Where models and datasets come from. S3's SDK is loaded when a source is there: it takes as long as a small download. */
 export function placesOf(environment: Environment): Places {

@@ -1,5 +1,4 @@
 import { Worker } from "@temporalio/worker";
-import type { TrainAttempt } from "../activities/train/run/begin.js";
 import { CHECKOUT, readEnvironment } from "./environment.js";
 import { UserError } from "../core/errors.js";
 import { gpuQueue, type GpuActivities, type GpuWorker, type LeaseState } from "../workflows/contract.js";
@@ -9,6 +8,7 @@ import { deregister, leaseState, stayRegistered } from "./lease-client.js";
 import { pausable } from "./pausable.js";
 import { endOrphans, workerIdentity } from "./predecessor.js";
 import { makeStages } from "./stages.js";
+import type { TrainAttempt } from "../activities/train/log/entries.js";
 
 /**
  * A GPU worker: one process, one rank at a time, on a queue whose name survives it. ROSLIN_SLOT is its number on this

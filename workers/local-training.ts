@@ -1,18 +1,14 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
-import {
-  beginTraining,
-  finishTraining,
-  noteAttempt,
-  trainDefinition,
-  type TrainAttempt,
-  type TrainDeps,
-} from "../activities/train/run/begin.js";
+import { beginTraining, finishTraining, noteAttempt } from "../activities/train/run/begin.js";
 import { stageDirectory, type StageContext, type StageRequest } from "../activities/common/stage.js";
 import { errorNamed, FencedError, UserError } from "../core/errors.js";
 import type { StageResult } from "../core/stages/stage.js";
 import type { RankInput, RankReport } from "./rank-process.js";
 import { mkdir } from "node:fs/promises";
+import { trainDefinition } from "../activities/train/definition.js";
+import type { TrainAttempt } from "../activities/train/log/entries.js";
+import type { TrainDeps } from "../activities/train/deps.js";
 
 /** Training without Temporal: this process starts the workers of each attempt, and the next attempt after a loss. */
 

@@ -1,6 +1,5 @@
 import { lstat, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { finishedDownload } from "../activities/download/download.js";
 import { forecast } from "../activities/forecast/forecast.js";
 import type { PlanDependencies } from "../activities/plan/plan-run.js";
 import type { Environment } from "./environment.js";
@@ -12,6 +11,7 @@ import { defaultTarget } from "./artifact-deps.js";
 import type { Temporal } from "./connect.js";
 import { leaseState } from "./lease-client.js";
 import type { Stages } from "./stages.js";
+import { finishedDownload } from "../activities/download/definition.js";
 
 /** What planning a run asks of this machine, its servers and Temporal. */
 export function planDependencies(environment: Environment, temporal: Temporal, stages: Pick<Stages, "places" | "root">): PlanDependencies {

@@ -1,9 +1,9 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import type { PreprocessDependencies } from "../activities/preprocess/preprocess.js";
 import { readRows } from "../infra/dataset/rows.js";
 import { artifactOf, directoryDigest, writeFileAtomic } from "../infra/disk/files.js";
 import { lock } from "../infra/disk/lock.js";
+import type { PreprocessDependencies } from "../activities/preprocess/deps.js";
 
 /** More threads than this wait for the one that reads. */
 const MOST_THREADS = 8;

@@ -1,7 +1,8 @@
-import { runRank, type RankOutcome, type TrainAttempt } from "../activities/train/run/begin.js";
 import { messageOf } from "../core/errors.js";
 import type { Progress } from "../core/stages/stage.js";
 import { rankDeps } from "./train-deps.js";
+import { runRank } from "../activities/train/rank/rank.js";
+import type { RankOutcome, TrainAttempt } from "../activities/train/log/entries.js";
 
 /** Entry of a worker process of `roslin stage train`, which is spoken to over Node's channel to the parent. */
 

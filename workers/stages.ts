@@ -5,15 +5,7 @@ import { evaluate } from "../activities/evaluate/evaluate.js";
 import { preprocess } from "../activities/preprocess/preprocess.js";
 import { publish } from "../activities/publish/publish.js";
 import type { StageContext, StageRequest } from "../activities/common/stage.js";
-import {
-  beginTraining,
-  finishTraining,
-  noteAttempt,
-  runRank,
-  type RankOutcome,
-  type RankWork,
-  type TrainAttempt,
-} from "../activities/train/run/begin.js";
+import { beginTraining, finishTraining, noteAttempt } from "../activities/train/run/begin.js";
 import type { Environment } from "./environment.js";
 import type { StageResult } from "../core/stages/stage.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
@@ -21,6 +13,8 @@ import { defaultTarget, evaluateDeps, publishDeps } from "./artifact-deps.js";
 import { downloadDeps, placesOf } from "./download-deps.js";
 import { preprocessDeps } from "./preprocess-deps.js";
 import { rankDeps, trainDeps } from "./train-deps.js";
+import { type RankWork, runRank } from "../activities/train/rank/rank.js";
+import type { RankOutcome, TrainAttempt } from "../activities/train/log/entries.js";
 
 type Stage = (request: StageRequest, context: StageContext) => Promise<StageResult>;
 

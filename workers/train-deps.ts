@@ -1,7 +1,6 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import type { RankDeps, TrainDeps } from "../activities/train/run/begin.js";
 import { artifactOf, sha256File, writeFileAtomic } from "../infra/disk/files.js";
 import { joinGroup } from "../infra/process/group.js";
 import { lock, processStart } from "../infra/disk/lock.js";
@@ -11,6 +10,8 @@ import { clearShared, createShared } from "../engines/onnx/shared-memory.js";
 import { writeSafetensors } from "../infra/weights/safetensors-writer.js";
 import { fileStore } from "../infra/store/file-store.js";
 import { openTokens } from "../infra/dataset/tokens.js";
+import type { RankDeps } from "../activities/train/rank/rank.js";
+import type { TrainDeps } from "../activities/train/deps.js";
 
 /** Training's dependencies on a real machine. */
 export const trainDeps: TrainDeps = {

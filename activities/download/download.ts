@@ -1,49 +1,11 @@
-import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { RunConfig } from "../../core/config/schema.js";
 import { someOf } from "../../core/rows/data-files.js";
 import type { Progress, StageResult } from "../../core/stages/stage.js";
-import {
-  beginStage,
-  finishStage,
-  finishedStage,
-  stageDirectory,
-  type StageContext,
-  type StageDefinition,
-  type StageFiles,
-  type StageRequest,
-} from "../common/stage.js";
+import { beginStage, finishStage, finishedStage, type StageContext, type StageRequest } from "../common/stage.js";
 import { getSource, type Got } from "./fetch-plan.js";
 import { describePlan, pathsOf, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "./source-plan.js";
-
-/** What downloading is handed. */
-export interface DownloadDependencies extends Places {
-  readonly files: StageFiles;
-  /** infra's */
-  sha256File(path: string, signal?: AbortSignal): Promise<string>;
-  /** infra's `directoryDigest` */
-  directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
-  /** Throws UserError or CorruptError unless the directory holds a whole model: infra's `ModelFiles`. */
-  checkModel(directory: string): void;
-}
-
-/** What a download depends on: the names of its sources. */
-export const downloadDefinition: StageDefinition = {
-  name: "download",
-  version: 1,
-  inputs: [],
-  settings: ({ model, dataset }) => ({ model: sourceIdentity(model.source), dataset: sourceIdentity(dataset.source) }),
-};
-
-/** What the download of a config's sources left below `root` when it finished last; null: it has not finished. */
-export function finishedDownload(config: RunConfig, root: string): Promise<StageResult | null> {
-  return finishedStage(stageDirectory(downloadDefinition, { config, inputs: [], root }));
-}
-
-/** A source as the published chain of digests names it: a local path, which tells of its owner, by its digest. */
-function sourceIdentity(source: string): string {
-  return source.startsWith("file:") ? `file:sha256-${createHash("sha256").update(source).digest("hex")}` : source;
-}
+import { downloadDefinition } from "./definition.js";
+import type { DownloadDependencies } from "./deps.js";
 
 /** Milliseconds between reports: every wait in here is bounded, so that a report also says that it lives. */
 const REPORT_MS = 1000;

@@ -4,10 +4,10 @@ import { CorruptError, messageOf, UserError } from "../../core/errors.js";
 import type { Artifact } from "../../core/stages/stage.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { FetchEvents } from "../../infra/http/remote.js";
-import type { DownloadDependencies } from "./download.js";
 import { linkDirectory } from "./links.js";
 import { modelConfig } from "./model-config.js";
 import { viewName, type SourceName, type SourcePlan } from "./source-plan.js";
+import type { DownloadDependencies } from "./deps.js";
 
 /** A source that is there. */
 export interface Got {

@@ -6,30 +6,12 @@ import type { TokenSplit } from "../../core/rows/token-rows.js";
 import { UserError } from "../../core/errors.js";
 import { outputNamed, type StageResult } from "../../core/stages/stage.js";
 import type { InferenceModel } from "../../engines/onnx/inference/open.js";
-import type { openTokens } from "../../infra/dataset/tokens.js";
-import { runStage, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../common/stage.js";
+import { runStage, type StageContext, type StageRequest } from "../common/stage.js";
 import { openJournal, type Journal, type Which } from "./journal.js";
 import { judge, planBatches, planSamples, type Batch, type Gate, type Perplexity, type SampleTask } from "./items.js";
 import { describeSample, takeResponse, type Sample } from "./samples.js";
-
-export type { Gate, Perplexity } from "./items.js";
-export type { Sample } from "./samples.js";
-
-/** What evaluation is handed. */
-export interface EvaluateDependencies {
-  readonly files: StageFiles;
-  readonly openTokens: typeof openTokens;
-  /** A model that computes off the main thread: infra's `openInference`. */
-  openInference(directory: string, signal: AbortSignal): Promise<InferenceModel>;
-}
-
-/** What an evaluation depends on. */
-export const evaluateDefinition: StageDefinition = {
-  name: "evaluate",
-  version: 1,
-  inputs: ["model", "tokens", "tuned"],
-  settings: ({ evaluate }) => evaluate,
-};
+import { evaluateDefinition } from "./definition.js";
+import type { EvaluateDependencies } from "./deps.js";
 
 /** The stage's output, `evaluation.json`. */
 export interface Evaluation {

@@ -7,8 +7,8 @@ import { UserError } from "../../core/errors.js";
 import { TOKEN_INDEX, type TokenIndex } from "../../core/format/token-shards.js";
 import { outputNamed, type Artifact } from "../../core/stages/stage.js";
 import type { StageRequest } from "../common/stage.js";
-import type { PreprocessDependencies } from "./preprocess.js";
 import { DIGEST_BYTES, type ChunkRecord, type MadeChunk } from "./tokenize.js";
+import type { PreprocessDependencies } from "./deps.js";
 
 /** Reasons that the message about too many bad rows quotes. */
 const QUOTED = 3;

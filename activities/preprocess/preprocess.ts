@@ -1,34 +1,14 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Worker } from "node:worker_threads";
 import { parseGptjConfig } from "../../core/model/gptj/config.js";
 import { outputNamed, type StageResult } from "../../core/stages/stage.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
-import { runStage, type StageContext, type StageDefinition, type StageFiles, type StageRequest } from "../common/stage.js";
+import { runStage, type StageContext, type StageRequest } from "../common/stage.js";
 import { tokenizeChunks } from "./chunks.js";
 import { finish } from "./gather.js";
 import { chooseRule, readJson } from "./rule.js";
-
-/** What preprocessing is handed. */
-export interface PreprocessDependencies {
-  readonly files: StageFiles;
-  /** infra's `readRows` */
-  readRows(path: string, signal: AbortSignal): AsyncIterable<RowBatch>;
-  /** Starts a thread that works as `tokenizeOrders` does, in the stage's directory. */
-  startThread(directory: string): Worker;
-  /** infra's */
-  directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
-  /** so many threads make tokens; what they make does not depend on it */
-  readonly threads: number;
-}
-
-/** What the tokens depend on. */
-export const preprocessDefinition: StageDefinition = {
-  name: "preprocess",
-  version: 3,
-  inputs: ["model", "dataset"],
-  settings: ({ preprocess }) => preprocess,
-};
+import { preprocessDefinition } from "./definition.js";
+import type { PreprocessDependencies } from "./deps.js";
 
 /** Turns the dataset's rows into tokens and splits them. Output: the directory "tokens", which infra's `openTokens` reads. */
 export async function preprocess(dependencies: PreprocessDependencies, request: StageRequest, context: StageContext): Promise<StageResult> {

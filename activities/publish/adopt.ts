@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { CorruptError, ForbiddenError } from "../../core/errors.js";
 import { CARD, MANIFEST, manifestText, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import type { ObjectStore } from "../../infra/store/store.js";
-import type { PublishDependencies } from "./publish.js";
+import type { PublishDependencies } from "./deps.js";
 
 /**
  * The manifest to publish, and the bytes of a card that was sent for it: of runs that came to the same, here or elsewhere, at

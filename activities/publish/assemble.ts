@@ -7,17 +7,19 @@ import { planExport } from "../../core/model/export.js";
 import { parameterCount } from "../../core/model/gptj/parameters.js";
 import { outputNamed, type Artifact, type Origin, type StageResult } from "../../core/stages/stage.js";
 import type { FileDigest } from "../../infra/store/file-digest.js";
-import { downloadDefinition } from "../download/download.js";
-import { evaluateDefinition, type Evaluation } from "../evaluate/evaluate.js";
-import { preprocessDefinition } from "../preprocess/preprocess.js";
+import { type Evaluation } from "../evaluate/evaluate.js";
 import { finishedStage, stageDirectory, stageKey, type StageContext, type StageDefinition, type StageRequest } from "../common/stage.js";
-import { trainDefinition } from "../train/run/begin.js";
 import { modelCard } from "../report/card.js";
 import { descentOf } from "./descent.js";
-import { publishDefinition, type PublishDependencies } from "./publish.js";
 import { exportOnnx, externalDataConfig } from "./onnx.js";
 import { reportPage } from "../report/report-page.js";
 import type { Descent, Story } from "../report/story.js";
+import { downloadDefinition } from "../download/definition.js";
+import { evaluateDefinition } from "../evaluate/definition.js";
+import { preprocessDefinition } from "../preprocess/definition.js";
+import { trainDefinition } from "../train/definition.js";
+import { publishDefinition } from "./definition.js";
+import type { PublishDependencies } from "./deps.js";
 
 /** What is published: the manifest, where each of its files lies on this machine, and their digests by the hex of the whole's. */
 export interface Assembly {

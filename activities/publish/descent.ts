@@ -2,8 +2,8 @@ import { UserError } from "../../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { outputNamed } from "../../core/stages/stage.js";
 import type { StageRequest } from "../common/stage.js";
-import type { PublishDependencies } from "./publish.js";
 import { hubId, licenceOf, UNKNOWN, type Descent } from "../report/story.js";
+import type { PublishDependencies } from "./deps.js";
 
 /** The descent of a run's model: what its own sources say, else what its base says, where Roslin published that. */
 export async function descentOf(dependencies: PublishDependencies, request: StageRequest, signal: AbortSignal): Promise<Descent> {

@@ -3,7 +3,7 @@ import { CorruptError, ForbiddenError, UserError } from "../../core/errors.js";
 import { LATEST, parseLatest, type Latest } from "../../core/format/latest.js";
 import { MANIFEST } from "../../core/format/manifest.js";
 import type { ObjectStore } from "../../infra/store/store.js";
-import type { PublishDependencies } from "./publish.js";
+import type { PublishDependencies } from "./deps.js";
 
 /** Tries that lose against other runs before something else must be wrong. */
 const TRIES = 10;

@@ -1,55 +1,15 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { RunConfig } from "../../core/config/schema.js";
 import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
-import type { ExportLimits } from "../../core/model/export.js";
 import type { Artifact, StageResult } from "../../core/stages/stage.js";
-import type { ModelFiles } from "../../infra/weights/model-files.js";
-import type { FileDigest } from "../../infra/store/file-digest.js";
 import type { ObjectStore } from "../../infra/store/store.js";
-import {
-  finishedStage,
-  forgetStage,
-  runStage,
-  stageDirectory,
-  type StageContext,
-  type StageDefinition,
-  type StageFiles,
-  type StageRequest,
-} from "../common/stage.js";
+import { finishedStage, forgetStage, runStage, stageDirectory, type StageContext, type StageRequest } from "../common/stage.js";
 import { adopt } from "./adopt.js";
 import { assemble, ONNX } from "./assemble.js";
 import { moveLatest, readLatest } from "./latest.js";
 import { upload } from "./upload.js";
-
-/** What publishing is handed. */
-export interface PublishDependencies {
-  readonly files: StageFiles;
-  /** where a run is published that names no target: `s3://bucket/prefix` or `file:///directory` */
-  defaultTarget(): string;
-  /** infra's `openStore` with the settings of this place */
-  openStore(uri: string, options: RunConfig["publish"], signal: AbortSignal): ObjectStore;
-  /** Throws UserError when objects cannot be written there, or not kept as is wanted: infra's `checkTarget`. */
-  checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<void>;
-  /** infra's `readAll` */
-  readAll(store: ObjectStore, key: string): Promise<Uint8Array | null>;
-  openModel(directory: string): ModelFiles;
-  readonly exportLimits: ExportLimits;
-  sha256(bytes: Uint8Array | string): string;
-  digestFile(path: string, signal?: AbortSignal): Promise<FileDigest>;
-  listFiles(directory: string): Promise<string[]>;
-  directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
-}
-
-/** What is published depends on every earlier output, and on where it goes. */
-export const publishDefinition: StageDefinition = {
-  name: "publish",
-  version: 6,
-  inputs: ["model", "dataset", "tokens", "tuned", "report"],
-  // the tuned model is checked file by file while it is read
-  reads: ["report"],
-  settings: ({ publish, model, dataset }) => ({ ...publish, model: model.source, dataset: dataset.source }),
-};
+import { publishDefinition } from "./definition.js";
+import type { PublishDependencies } from "./deps.js";
 
 /** In the stage's directory: what the store said of each object when it had been sent. */
 const SEALS = "seals.json";

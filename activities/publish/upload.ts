@@ -5,7 +5,7 @@ import { MANIFEST } from "../../core/format/manifest.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import type { StageContext } from "../common/stage.js";
 import type { Assembly } from "./assemble.js";
-import type { PublishDependencies } from "./publish.js";
+import type { PublishDependencies } from "./deps.js";
 
 /**
  * Milliseconds between words of progress, whether or not something arrives: parts of 32 MiB over a slow line take longer

@@ -1,8 +1,8 @@
 import { promptOf } from "../../core/text/prompt.js";
 import { count, duration } from "../../core/units.js";
-import type { Sample } from "../evaluate/evaluate.js";
 import { isProved, proofLine, timeLine } from "../train/log/ledger-words.js";
 import { consequenceOf, facts, hubId, longestRow, sourceName, type Story } from "./story.js";
+import type { Sample } from "../evaluate/samples.js";
 
 /** README.md of a published model: where it comes from, what it can do, what may be done with it. */
 export function modelCard(story: Story): string {

@@ -1,7 +1,7 @@
 import { count } from "../../core/units.js";
-import type { Sample } from "../evaluate/evaluate.js";
 import { lossChart } from "./loss-chart.js";
 import { consequenceOf, facts, gateWords, type Story } from "./story.js";
+import type { Sample } from "../evaluate/samples.js";
 
 /** report.html: a run on one page that needs nothing beside it. */
 export function reportPage(story: Story): string {

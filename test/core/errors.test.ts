@@ -11,12 +11,14 @@ import {
   NON_RETRYABLE,
   NoRoomError,
   PeerLostError,
+  StoppedError,
   UserError,
 } from "../../core/errors.js";
 
 test("an error that travelled as words comes back as its class: Temporal names a failure by that, not by the error's name", () => {
-  for (const kind of [UserError, NoRoomError, CorruptError, FencedError, PeerLostError])
+  for (const kind of [UserError, ForbiddenError, ChangedInputError, NoRoomError, CorruptError, FencedError, PeerLostError, StoppedError])
     assert.equal(errorNamed(kind.name, "what happened").constructor, kind);
+  assert.equal(errorNamed("constructor", "what happened").name, "constructor");
   assert.equal(errorNamed("RangeError", "what happened").name, "RangeError");
   assert.equal(errorNamed("ConfigError", "what happened") instanceof UserError, true);
 });
@@ -31,6 +33,7 @@ test("every class's name is the one that it says, and the final ones are those t
     new CorruptError("c"),
     new FencedError("f"),
     new PeerLostError("p"),
+    new StoppedError("s"),
   ];
   for (const error of errors) assert.equal(error.name, error.constructor.name);
   assert.deepEqual(

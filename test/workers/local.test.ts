@@ -8,15 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { stageDirectory } from "../../activities/common/stage.js";
 import { checkpoints } from "../../activities/train/log/checkpoint.js";
-import {
-  attemptPrefix,
-  beginTraining,
-  finishTraining,
-  runRank,
-  trainDefinition,
-  type RankDeps,
-  type TrainDeps,
-} from "../../activities/train/run/begin.js";
+import { attemptPrefix, beginTraining, finishTraining } from "../../activities/train/run/begin.js";
 import { openLog } from "../../activities/train/log/commit-log.js";
 import { NON_RETRYABLE, NoRoomError, UserError } from "../../core/errors.js";
 import { outputNamed } from "../../core/stages/stage.js";
@@ -27,6 +19,9 @@ import { trainLocally } from "../../workers/local-training.js";
 import { rankDeps, trainDeps } from "../../workers/train-deps.js";
 import { childrenOf } from "./children.js";
 import { job, madeRows, type Job } from "./tiny.js";
+import { type RankDeps, runRank } from "../../activities/train/rank/rank.js";
+import { trainDefinition } from "../../activities/train/definition.js";
+import type { TrainDeps } from "../../activities/train/deps.js";
 
 /** No process, shared memory or socket. */
 function assertNothingLeft({ request }: Job): void {

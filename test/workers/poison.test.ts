@@ -3,7 +3,6 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { stageDirectory } from "../../activities/common/stage.js";
-import { trainDefinition } from "../../activities/train/run/begin.js";
 import type { EndEntry, LogEntry } from "../../activities/train/log/entries.js";
 import { UserError } from "../../core/errors.js";
 import { planStep } from "../../core/training/step-plan.js";
@@ -11,6 +10,7 @@ import { trainLocally } from "../../workers/local-training.js";
 import { trainDeps } from "../../workers/train-deps.js";
 import { deadlyVariables } from "./deadly.js";
 import { job, madeRows, type Job } from "./tiny.js";
+import { trainDefinition } from "../../activities/train/definition.js";
 
 /** A step that kills its worker whenever it is tried, or only now and then. */
 

@@ -13,11 +13,11 @@ import { shardFile } from "../log/checkpoint.js";
 import { Control, type Directive } from "../../../engines/onnx/control.js";
 import type { ComputeInput, ComputeMessage } from "../../../engines/onnx/compute.js";
 import { Hub } from "./coordinator.js";
-import { trainDefinition } from "../run/begin.js";
 import { openLog, type CommitLog } from "../log/commit-log.js";
 import { StepsFile } from "../log/steps-file.js";
 import type { CheckpointEntry, Fingerprint, RankOutcome, ShardFile, StepRecord, TrainAttempt } from "../log/entries.js";
 import { WhereaboutsFile } from "../log/whereabouts.js";
+import { trainDefinition } from "../definition.js";
 
 /** One worker of an attempt, its main thread: sockets, files, heartbeats. The compute thread does what blocks. */
 

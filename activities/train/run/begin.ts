@@ -10,10 +10,6 @@ import { bytes as readable } from "../../../core/units.js";
 import { capacityOf } from "../../../core/training/step-plan.js";
 import { sharedLayout } from "../../../engines/onnx/layout.js";
 import { outputNamed, type StageResult } from "../../../core/stages/stage.js";
-import type { ModelFiles, SafetensorsFile } from "../../../infra/weights/model-files.js";
-import type { TensorSpec } from "../../../infra/weights/safetensors-writer.js";
-import type { ObjectStore } from "../../../infra/store/store.js";
-import type { openTokens } from "../../../infra/dataset/tokens.js";
 import {
   beginStage,
   checkInputs,
@@ -21,8 +17,6 @@ import {
   reusableStage,
   stageDirectory,
   type StageContext,
-  type StageDefinition,
-  type StageFiles,
   type StageRequest,
 } from "../../common/stage.js";
 import { noteEnd } from "../log/attempt-end.js";
@@ -30,53 +24,10 @@ import { lastGood, pruneShards, SHARDS } from "../log/checkpoint.js";
 import { finish } from "./finish.js";
 import { openLog } from "../log/commit-log.js";
 import { poisonError } from "../log/poison.js";
-import type { Fingerprint, TrainAttempt } from "../log/entries.js";
+import type { TrainAttempt } from "../log/entries.js";
 import { MAX_FILE_BYTES } from "./weight-files.js";
-
-export { runRank, type RankDeps, type RankWork } from "../rank/rank.js";
-export type { RankOutcome, TrainAttempt } from "../log/entries.js";
-
-/** What the trained bits depend on: not how often they are saved, nor on how many workers. */
-export const trainDefinition: StageDefinition = {
-  name: "train",
-  version: 7,
-  inputs: ["model", "tokens"],
-  settings: ({ train }) => {
-    const {
-      checkpointEverySteps: _steps,
-      checkpointEveryMinutes: _minutes,
-      keepCheckpoints: _keep,
-      workers: _workers,
-      ...decisive
-    } = train;
-    return decisive;
-  },
-};
-
-/** What beginning and finishing a training is handed. */
-export interface TrainDeps {
-  readonly files: StageFiles;
-  readonly openStore: (directory: string) => ObjectStore;
-  readonly openModel: (directory: string) => ModelFiles;
-  readonly openSafetensors: (path: string) => SafetensorsFile;
-  readonly openTokens: typeof openTokens;
-  readonly writeSafetensors: (
-    path: string,
-    tensors: readonly TensorSpec[],
-    bytesOf: (name: string) => Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  ) => Promise<{ sha256: string; bytes: number }>;
-  readonly sha256File: (path: string, signal?: AbortSignal) => Promise<string>;
-  readonly fingerprint: () => Fingerprint;
-  /** infra's: when a process started; null when it is gone */
-  readonly processStart: (pid: number) => string | null;
-  readonly availableMemory: () => number;
-  readonly freeDisk: (directory: string) => number;
-  /** where shared memory of so many bytes goes; the directory given where the system's own is too small */
-  readonly sharedDirectory: (bytes: number, otherwise: string) => string;
-  readonly clearShared: (directory: string, prefix: string, before: number) => void;
-  /** a directory with a short path, for sockets */
-  readonly socketDirectory: string;
-}
+import { trainDefinition } from "../definition.js";
+import type { TrainDeps } from "../deps.js";
 
 /**
  * Notes how the last attempt ended, for whoever started its workers and is still there: deaths count. Throws UserError

@@ -12,7 +12,6 @@ import type { ModelFiles, SafetensorsFile } from "../../../infra/weights/model-f
 import { MODEL_COMPANIONS } from "../../download/select.js";
 import { finishStage, type StageContext, type StageRequest } from "../../common/stage.js";
 import { checkpoints, history, lastGood, MOMENTS, pruneShards } from "../log/checkpoint.js";
-import type { TrainDeps } from "./begin.js";
 import { makeLedger, type Ledger } from "../log/ledger.js";
 import { differences, goodput, isProved, proofLine } from "../log/ledger-words.js";
 import { openLog, type CommitLog } from "../log/commit-log.js";
@@ -20,6 +19,7 @@ import { readSteps } from "../log/steps-file.js";
 import type { CheckpointEntry, StepRecord, TimeSpent } from "../log/entries.js";
 import { planWeights, type WeightPlan } from "./weight-files.js";
 import { WHEREABOUTS } from "../log/whereabouts.js";
+import type { TrainDeps } from "../deps.js";
 
 /** From the last checkpoint to a model directory, the digest of the whole state, and the run's figures. */
 

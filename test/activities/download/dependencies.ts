@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import type { DownloadDependencies } from "../../../activities/download/download.js";
 import type { StageRequest } from "../../../activities/common/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
@@ -9,6 +8,7 @@ import { lock } from "../../../infra/disk/lock.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
 import { findPublished } from "../../../infra/sources/published.js";
 import type { S3Settings } from "../../../infra/store/s3-store.js";
+import type { DownloadDependencies } from "../../../activities/download/deps.js";
 
 const TIMING = { stallMs: 3000, retryMs: 1 };
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { evaluate, evaluateDefinition, type EvaluateDependencies, type Evaluation } from "../../../activities/evaluate/evaluate.js";
+import { evaluate, type Evaluation } from "../../../activities/evaluate/evaluate.js";
 import type { StageContext, StageRequest } from "../../../activities/common/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import type { TokenRow, TokenSplit } from "../../../core/rows/token-rows.js";
@@ -14,6 +14,8 @@ import { openInference } from "../../../engines/onnx/inference/open.js";
 import { lock } from "../../../infra/disk/lock.js";
 import type { Tokens } from "../../../infra/dataset/tokens.js";
 import { REFERENCE, reference } from "../../core/model/gptj/reference.js";
+import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
+import type { EvaluateDependencies } from "../../../activities/evaluate/deps.js";
 
 const { rows, expected } = reference("gptj-tiny");
 const root = mkdtempSync(join(tmpdir(), "roslin-evaluate-"));

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { download, finishedDownload } from "../../../activities/download/download.js";
+import { download } from "../../../activities/download/download.js";
 import { forecast } from "../../../activities/forecast/forecast.js";
 import { plan, type PlanDependencies } from "../../../activities/plan/plan-run.js";
 import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
@@ -14,6 +14,7 @@ import { createHub } from "../../../infra/sources/hub/hub.js";
 import { findPublished } from "../../../infra/sources/published.js";
 import { startTestHub } from "../../infra/sources/hub/harness.js";
 import { dependenciesFor, HUB, requestFor } from "../download/dependencies.js";
+import { finishedDownload } from "../../../activities/download/definition.js";
 
 const GB = 1e9;
 let directory: string;

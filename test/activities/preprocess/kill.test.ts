@@ -7,14 +7,14 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { downloadDefinition } from "../../../activities/download/download.js";
-import { preprocessDefinition } from "../../../activities/preprocess/preprocess.js";
 import { beginStage, finishStage, stageDirectory } from "../../../activities/common/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { uniformAt } from "../../../core/rows/random.js";
 import type { StageResult } from "../../../core/stages/stage.js";
 import { listFiles, sha256File } from "../../../infra/disk/files.js";
 import { dependencies, requestFor, writeModel } from "./helpers.js";
+import { downloadDefinition } from "../../../activities/download/definition.js";
+import { preprocessDefinition } from "../../../activities/preprocess/definition.js";
 
 const directory = mkdtempSync(join(tmpdir(), "roslin-preprocess-kill-"));
 after(() => rmSync(directory, { recursive: true }));

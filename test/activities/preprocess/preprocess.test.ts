@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { preprocess, preprocessDefinition } from "../../../activities/preprocess/preprocess.js";
+import { preprocess } from "../../../activities/preprocess/preprocess.js";
 import { stageDirectory, type StageContext, type StageRequest } from "../../../activities/common/stage.js";
 import type { TokenRow, TokenSplit } from "../../../core/rows/token-rows.js";
 import { UserError } from "../../../core/errors.js";
@@ -13,6 +13,7 @@ import { artifactOf } from "../../../infra/disk/files.js";
 import { openTokens } from "../../../infra/dataset/tokens.js";
 import { gptjTokenizer } from "../../../demo/tokenizer.js";
 import { byteTokenizer, dependencies, readLines, requestFor, writeModel } from "./helpers.js";
+import { preprocessDefinition } from "../../../activities/preprocess/definition.js";
 
 const directory = mkdtempSync(join(tmpdir(), "roslin-preprocess-"));
 after(() => rmSync(directory, { recursive: true }));

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { publish, publishDefinition } from "../../../activities/publish/publish.js";
+import { publish } from "../../../activities/publish/publish.js";
 import type { StageContext } from "../../../activities/common/stage.js";
 import { UserError } from "../../../core/errors.js";
 import type { Latest } from "../../../core/format/latest.js";
@@ -16,6 +16,7 @@ import { openStore } from "../../../infra/store/open.js";
 import { readAll } from "../../../infra/store/store.js";
 import { startTestS3 } from "../../infra/store/weed.js";
 import { finishedRun, publishDependencies } from "./run.js";
+import { publishDefinition } from "../../../activities/publish/definition.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-publish-"));
 let server: Awaited<ReturnType<typeof startTestS3>>;

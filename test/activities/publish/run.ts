@@ -1,10 +1,7 @@
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { downloadDefinition } from "../../../activities/download/download.js";
-import { evaluateDefinition, type Evaluation } from "../../../activities/evaluate/evaluate.js";
-import { preprocessDefinition } from "../../../activities/preprocess/preprocess.js";
+import { type Evaluation } from "../../../activities/evaluate/evaluate.js";
 import { finishStage, stageDirectory, type StageDefinition, type StageRequest } from "../../../activities/common/stage.js";
-import { trainDefinition } from "../../../activities/train/run/begin.js";
 import type { Ledger } from "../../../activities/train/log/ledger.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import type { Artifact } from "../../../core/stages/stage.js";
@@ -13,6 +10,10 @@ import { lock } from "../../../infra/disk/lock.js";
 import type { S3Settings } from "../../../infra/store/s3-store.js";
 import { publishDeps } from "../../../workers/artifact-deps.js";
 import { REFERENCE } from "../../core/model/gptj/reference.js";
+import { downloadDefinition } from "../../../activities/download/definition.js";
+import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
+import { preprocessDefinition } from "../../../activities/preprocess/definition.js";
+import { trainDefinition } from "../../../activities/train/definition.js";
 
 export const LOSSES: readonly number[] = [5.9, 5.5, 5.2, 4.9, 4.6];
 

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { stageDirectory } from "../../../../activities/common/stage.js";
-import { finishTraining, trainDefinition } from "../../../../activities/train/run/begin.js";
+import { finishTraining } from "../../../../activities/train/run/begin.js";
 import { planWeights } from "../../../../activities/train/run/weight-files.js";
 import { elements, modelWeights } from "../../../../core/model/gptj/parameters.js";
 import { ModelFiles } from "../../../../infra/weights/model-files.js";
@@ -11,6 +11,7 @@ import { trainLocally } from "../../../../workers/local-training.js";
 import { trainDeps } from "../../../../workers/train-deps.js";
 import { reference } from "../../../core/model/gptj/reference.js";
 import { job, madeRows } from "../../../workers/tiny.js";
+import { trainDefinition } from "../../../../activities/train/definition.js";
 
 const specs = [
   { name: "b", shape: [2, 3] },

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { trainDefinition } from "../../../../activities/train/run/begin.js";
 import { parseGptjConfig } from "../../../../core/model/gptj/config.js";
 import { modelPrograms } from "../../../../core/model/gptj/training.js";
 import { print } from "../../../../core/graph/print.js";
 import { sha256 } from "../../../../infra/disk/files.js";
+import { trainDefinition } from "../../../../activities/train/definition.js";
 
 const config = parseGptjConfig({ model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, vocab_size: 50, rotary_dim: 4 }, "test");
 

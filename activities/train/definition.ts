@@ -1,0 +1,18 @@
+import type { StageDefinition } from "../common/stage.js";
+
+/** What the trained bits depend on: not how often they are saved, nor on how many workers. */
+export const trainDefinition: StageDefinition = {
+  name: "train",
+  version: 7,
+  inputs: ["model", "tokens"],
+  settings: ({ train }) => {
+    const {
+      checkpointEverySteps: _steps,
+      checkpointEveryMinutes: _minutes,
+      keepCheckpoints: _keep,
+      workers: _workers,
+      ...decisive
+    } = train;
+    return decisive;
+  },
+};
