@@ -10,6 +10,7 @@ import {
   proxyActivities,
   setCurrentDetails,
   setHandler,
+  type SignalDefinition,
   workflowInfo,
 } from "@temporalio/workflow";
 import {
@@ -66,107 +67,132 @@ export function eligible(workers: Iterable<GpuWorker>, request: LeaseRequest): {
 
 /** The singleton workflow; started by whichever worker registers first. */
 export async function gpuLease(carried?: LeaseState): Promise<void> {
-  const workers = new Map((carried?.workers ?? []).map((worker) => [worker.queue, worker]));
-  const waiting: Waiting[] = (carried?.waiting ?? []).map((request) => ({ request, since: null, told: "" }));
-  let holder: Holder | null = carried?.holder ?? null;
-  let watch: CancellationScope | null = null;
-  let changed = true;
-
-  const on =
-    <T>(handle: (value: T) => void) =>
-    (value: T): void => {
-      handle(value);
-      changed = true;
-    };
-  const drop = (gone: Holder): void => {
-    for (let i = waiting.length - 1; i >= 0; i--) if (same(gone, waiting[i]!.request.holder)) waiting.splice(i, 1);
-  };
-  const free = (gone: Holder): void => {
-    drop(gone);
-    if (!same(gone, holder ?? { workflowId: "", firstRunId: "" })) return;
-    holder = null;
-    watch?.cancel();
-    watch = null;
-  };
-  const state = (): LeaseState => ({ workers: [...workers.values()], holder, waiting: waiting.map(({ request }) => request) });
-
-  setHandler(leaseQuery, state);
-  setHandler(
-    registerSignal,
-    on((worker) => workers.set(worker.queue, worker)),
-  );
-  setHandler(
-    deregisterSignal,
-    on(({ queue, started }) => {
-      if (workers.get(queue)?.started === started) workers.delete(queue);
-    }),
-  );
-  setHandler(
-    acquireSignal,
-    on((request) => {
-      const known = waiting.findIndex((other) => same(request.holder, other.request.holder));
-      // asked again, after a reset or for the next attempt: the place in the row stays
-      const since = known >= 0 && waiting[known]!.request.token === request.token ? waiting[known]!.since : null;
-      waiting.splice(known >= 0 ? known : waiting.length, known >= 0 ? 1 : 0, { request, since, told: "" });
-    }),
-  );
-  setHandler(releaseSignal, on(free));
-
-  const tell = async (request: LeaseRequest, news: Omit<LeaseNews, "token">): Promise<boolean> => {
-    try {
-      await getExternalWorkflowHandle(request.holder.workflowId).signal(newsSignal, { token: request.token, ...news });
-      return true;
-    } catch (error) {
-      if (isCancellation(error)) throw error;
-      return false; // it is closed
-    }
-  };
-
-  /** Frees the lease when its holder stops training without a word: terminated, timed out, or reset. */
-  const watchHolder = (watched: Holder): CancellationScope => {
-    const scope = new CancellationScope();
-    const idle = scope.run(() => awaitIdle(watched));
-    void idle.then(
-      on(() => free(watched)),
-      on(() => undefined),
-    );
-    return scope;
-  };
-
+  const lease = new Lease(carried);
   for (;;) {
-    changed = false;
-    const next = waiting.find(({ request }) => holder === null || same(holder, request.holder));
-    let timeout: number | undefined;
-    if (next !== undefined) {
+    const timeout = await lease.turn();
+    setCurrentDetails(leaseMarkdown(lease.state()));
+    if (workflowInfo().continueAsNewSuggested) {
+      lease.stopWatching();
+      await continueAsNew<typeof gpuLease>(lease.state());
+    }
+    await lease.change(timeout);
+  }
+}
+
+/** Who has the workers and who waits for them, changed by signals between turns. */
+class Lease {
+  private readonly workers: Map<string, GpuWorker>;
+  private readonly waiting: Waiting[];
+  private holder: Holder | null;
+  private watch: CancellationScope | null = null;
+  private changed = true;
+
+  constructor(carried?: LeaseState) {
+    this.workers = new Map((carried?.workers ?? []).map((worker) => [worker.queue, worker]));
+    this.waiting = (carried?.waiting ?? []).map((request) => ({ request, since: null, told: "" }));
+    this.holder = carried?.holder ?? null;
+    setHandler(leaseQuery, () => this.state());
+    this.handle(registerSignal, (worker) => void this.workers.set(worker.queue, worker));
+    this.handle(deregisterSignal, ({ queue, started }) => {
+      if (this.workers.get(queue)?.started === started) this.workers.delete(queue);
+    });
+    this.handle(acquireSignal, (request) => this.enqueue(request));
+    this.handle(releaseSignal, (holder) => this.free(holder));
+  }
+
+  state(): LeaseState {
+    return { workers: [...this.workers.values()], holder: this.holder, waiting: this.waiting.map(({ request }) => request) };
+  }
+
+  /** Grants what can be granted and tells the others why they wait. Resolves to the milliseconds after which to look again without a change. */
+  async turn(): Promise<number | undefined> {
+    for (;;) {
+      this.changed = false;
+      const next = this.waiting.find(({ request }) => this.holder === null || same(this.holder, request.holder));
+      if (next === undefined) break;
       const { request } = next;
-      const found = eligible(workers.values(), request);
+      const found = eligible(this.workers.values(), request);
       next.since ??= Date.now();
       const left = request.waitSeconds * 1000 - (Date.now() - next.since);
-      if (found.workers.length >= found.all || (found.workers.length >= request.min && left <= 0)) {
-        waiting.splice(waiting.indexOf(next), 1);
-        holder = request.holder;
-        if (!(await tell(request, { workers: found.workers, note: "" }))) free(request.holder);
-        continue;
+      const enough = found.workers.length >= request.min;
+      if (found.workers.length < found.all && (!enough || left > 0)) {
+        await this.tellWaiting();
+        return enough ? left : undefined;
       }
-      timeout = found.workers.length >= request.min ? left : undefined;
+      this.waiting.splice(this.waiting.indexOf(next), 1);
+      this.holder = request.holder;
+      if (!(await tell(request, { workers: found.workers, note: "" }))) this.free(request.holder);
     }
-    if (holder !== null) watch ??= watchHolder(holder);
-    for (const waiter of [...waiting]) {
-      const note = noteFor(waiter.request, workers.values(), holder);
+    await this.tellWaiting();
+    return undefined;
+  }
+
+  /** Resolves when a signal has changed something since the turn began, or after `timeout` milliseconds. */
+  async change(timeout: number | undefined): Promise<void> {
+    if (timeout === undefined) await condition(() => this.changed);
+    else await condition(() => this.changed, timeout, { summary: "more workers may come" });
+  }
+
+  stopWatching(): void {
+    this.watch?.cancel();
+    this.watch = null;
+  }
+
+  private handle<T>(signal: SignalDefinition<[T]>, work: (value: T) => void): void {
+    setHandler(signal, (value) => {
+      work(value);
+      this.changed = true;
+    });
+  }
+
+  /** A run that asks again, after a reset or for the next attempt, keeps its place in the row. */
+  private enqueue(request: LeaseRequest): void {
+    const known = this.waiting.findIndex((other) => same(request.holder, other.request.holder));
+    const since = known >= 0 && this.waiting[known]!.request.token === request.token ? this.waiting[known]!.since : null;
+    this.waiting.splice(known >= 0 ? known : this.waiting.length, known >= 0 ? 1 : 0, { request, since, told: "" });
+  }
+
+  private free(gone: Holder): void {
+    for (let i = this.waiting.length - 1; i >= 0; i--) if (same(gone, this.waiting[i]!.request.holder)) this.waiting.splice(i, 1);
+    if (!same(this.holder, gone)) return;
+    this.holder = null;
+    this.stopWatching();
+  }
+
+  private async tellWaiting(): Promise<void> {
+    if (this.holder !== null) this.watch ??= this.watchHolder(this.holder);
+    for (const waiter of [...this.waiting]) {
+      const note = noteFor(waiter.request, this.workers.values(), this.holder);
       if (waiter.told === note) continue;
       waiter.told = note;
       if (await tell(waiter.request, { workers: null, note })) continue;
-      free(waiter.request.holder);
-      // the workers may be for who is behind it; a lease of an earlier version slept here
-      if (patched("whoIsBehind")) changed = true;
+      this.free(waiter.request.holder);
+      // the workers may be for the run behind it; a lease of an earlier version slept here
+      if (patched("whoIsBehind")) this.changed = true;
     }
-    setCurrentDetails(leaseMarkdown(state()));
-    if (workflowInfo().continueAsNewSuggested) {
-      watch?.cancel();
-      await continueAsNew<typeof gpuLease>(state());
-    }
-    if (timeout === undefined) await condition(() => changed);
-    else await condition(() => changed, timeout, { summary: "more workers may come" });
+  }
+
+  /** Frees the lease when its holder stops training without a word: terminated, timed out, or reset. */
+  private watchHolder(watched: Holder): CancellationScope {
+    const scope = new CancellationScope();
+    const idle = scope.run(() => awaitIdle(watched));
+    const looked = (isIdle: boolean) => (): void => {
+      if (isIdle) this.free(watched);
+      this.changed = true;
+    };
+    void idle.then(looked(true), looked(false));
+    return scope;
+  }
+}
+
+/** Tells a run of its wish; false when the run is closed. */
+async function tell(request: LeaseRequest, news: Omit<LeaseNews, "token">): Promise<boolean> {
+  try {
+    await getExternalWorkflowHandle(request.holder.workflowId).signal(newsSignal, { token: request.token, ...news });
+    return true;
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    return false;
   }
 }
 
