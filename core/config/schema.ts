@@ -13,69 +13,136 @@ const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(sh
 
 const schema = z
   .strictObject({
-    model: section({ source: source.default("hf://EleutherAI/gpt-j-6b@float16") }),
-    dataset: section({ source: source.default("hf://tatsu-lab/alpaca@main") }),
+    model: section({
+      source: source
+        .default("hf://EleutherAI/gpt-j-6b@float16")
+        .describe("The base model: `hf://owner/name@revision`, `file:///directory` or `s3://bucket/prefix`."),
+    }),
+    dataset: section({
+      source: source
+        .default("hf://tatsu-lab/alpaca@main")
+        .describe("The rows in Alpaca's format: `hf://owner/name@revision`, `file:///path` or `s3://bucket/prefix`."),
+    }),
     preprocess: section({
-      prompt: z.enum(["dolly"]).default("dolly"),
-      /** tokens; longer rows are cut */
-      maxLength: count.default(1024),
-      testRows: z.int().min(0).default(1000),
-      maxRejectShare: z.number().min(0).max(1).default(0.05),
-      seed: z.int().min(0).default(42),
+      prompt: z.enum(["dolly"]).default("dolly").describe("The text that is put around a row's fields."),
+      maxLength: count.default(1024).meta({ unit: "tokens", description: "The longest row; longer rows are cut." }),
+      testRows: z
+        .int()
+        .min(0)
+        .default(1000)
+        .meta({ unit: "rows", description: "Rows that are drawn by the seed, kept out of training, and used for the perplexity." }),
+      maxRejectShare: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(0.05)
+        .meta({ unit: "share of rows", description: "The stage fails if more rows than this share are rejected." }),
+      seed: z.int().min(0).default(42).describe("The seed that draws the test rows."),
     }),
     train: section({
-      engine: z.enum(["onnx"]).default("onnx"),
-      method: z.enum(["full"]).default("full"),
-      shards: count.max(MAX_SHARDS).default(8),
-      epochs: count.default(1),
-      maxSteps: count.nullable().default(null),
-      /** rows of one shard in one pass */
-      microBatch: count.default(8),
-      accumulation: count.default(1),
-      learningRate: z.number().min(0).default(1e-5),
-      schedule: z.enum(["constant", "linear", "cosine"]).default("constant"),
-      warmupSteps: z.int().min(0).default(0),
-      betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
-      epsilon: z.number().positive().default(1e-8),
-      weightDecay: z.number().min(0).default(0),
-      maxGradNorm: z.number().positive().default(1),
-      checkpointEverySteps: count.default(200),
-      checkpointEveryMinutes: z.number().positive().default(10),
-      keepCheckpoints: count.default(2),
-      seed: z.int().min(0).default(42),
+      engine: z.enum(["onnx"]).default("onnx").describe("What computes the training."),
+      method: z.enum(["full"]).default("full").describe("What is trained: `full` trains every weight."),
+      shards: count
+        .max(MAX_SHARDS)
+        .default(8)
+        .meta({ unit: "shards", description: "Logical ranks; the result depends on their number, not on the number of workers." }),
+      epochs: count.default(1).meta({ unit: "epochs", description: "How often training goes through all rows." }),
+      maxSteps: count
+        .nullable()
+        .default(null)
+        .meta({ unit: "steps", description: "Training ends after so many steps; null: after the last epoch." }),
+      microBatch: count.default(8).meta({ unit: "rows", description: "Rows of one shard in one pass." }),
+      accumulation: count
+        .default(1)
+        .meta({ unit: "passes", description: "Passes of a step; a step has shards x microBatch x accumulation rows." }),
+      learningRate: z.number().min(0).default(1e-5).describe("The learning rate after the warm-up."),
+      schedule: z
+        .enum(["constant", "linear", "cosine"])
+        .default("constant")
+        .describe("How the learning rate changes after the warm-up; `linear` and `cosine` fall to 0 at the last step."),
+      warmupSteps: z.int().min(0).default(0).meta({ unit: "steps", description: "Steps in which the learning rate rises from 0." }),
+      betas: z
+        .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
+        .default([0.9, 0.999])
+        .describe("AdamW's decay of the first and the second moment."),
+      epsilon: z.number().positive().default(1e-8).describe("AdamW's epsilon."),
+      weightDecay: z.number().min(0).default(0).describe("AdamW's weight decay, on every tensor."),
+      maxGradNorm: z.number().positive().default(1).describe("Gradients are scaled down to this norm."),
+      checkpointEverySteps: count
+        .default(200)
+        .meta({ unit: "steps", description: "A checkpoint is due after so many steps, or earlier by `checkpointEveryMinutes`." }),
+      checkpointEveryMinutes: z
+        .number()
+        .positive()
+        .default(10)
+        .meta({ unit: "minutes", description: "A checkpoint is due after so long, or earlier by `checkpointEverySteps`." }),
+      keepCheckpoints: count.default(2).meta({ unit: "checkpoints", description: "How many of the latest checkpoints are kept." }),
+      seed: z.int().min(0).default(42).describe("The seed of the order of rows."),
       workers: section({
-        min: count.default(1),
-        /** how long to wait for all workers before going on with `min` */
-        waitSeconds: z.number().min(0).default(60),
+        min: count.default(1).meta({ unit: "workers", description: "The fewest workers that training goes on with." }),
+        waitSeconds: z
+          .number()
+          .min(0)
+          .default(60)
+          .meta({ unit: "seconds", description: "How long an attempt waits for missing workers before it starts without them." }),
       }),
     }),
     evaluate: section({
-      generateSamples: z.int().min(0).default(5),
-      gate: section({ maxPerplexityRatio: z.number().positive().default(1) }),
+      generateSamples: z
+        .int()
+        .min(0)
+        .default(5)
+        .meta({ unit: "answers", description: "Answers that the base model and the tuned model each give to test rows." }),
+      gate: section({
+        maxPerplexityRatio: z
+          .number()
+          .positive()
+          .default(1)
+          .describe("`latest.json` moves only if the tuned perplexity is at most this times the base's."),
+      }),
     }),
     publish: section({
       target: z
         .string()
         .regex(/^(s3:\/\/[^/]+|file:\/\/.+)/, "must be s3://bucket/prefix or file:///path")
         .nullable()
-        .default(null),
-      // how a bucket keeps what is published; null: as the bucket has it
-      encryption: z.enum(["AES256", "aws:kms"]).nullable().default(null),
-      /** a KMS key's id or ARN; null: the account's own for S3 */
-      kmsKeyId: z.string().min(1).nullable().default(null),
-      /** those that can be read at once: `latest.json` is, whenever it moves */
-      storageClass: z.enum(["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"]).nullable().default(null),
+        .default(null)
+        .describe(
+          "Where the model is published: `s3://bucket/prefix` or `file:///directory`; null: the bucket that the environment names.",
+        ),
+      encryption: z
+        .enum(["AES256", "aws:kms"])
+        .nullable()
+        .default(null)
+        .describe("The server-side encryption of each object; null: the bucket's own."),
+      kmsKeyId: z
+        .string()
+        .min(1)
+        .nullable()
+        .default(null)
+        .describe("A KMS key's id or ARN, only with `aws:kms`; null: the account's own key for S3."),
+      // only classes that can be read at once, because `latest.json` is read whenever it moves
+      storageClass: z
+        .enum(["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"])
+        .nullable()
+        .default(null)
+        .describe("The storage class of each object; null: the bucket's own."),
       tags: z
         .record(z.string().min(1).max(128), z.string().max(256))
         .refine((tags) => Object.keys(tags).length <= 10, "S3 takes 10 tags at most")
-        // in one order, so that the same ones in another are no other wish
+        // sorted, so that the same tags in another order are the same setting
         .transform((tags) => Object.fromEntries(Object.entries(tags).sort(([a], [b]) => (a < b ? -1 : 1))))
-        .default({}),
-      /** the bucket's rule for everything below the target; all null: the bucket's rules are left alone */
+        .prefault({})
+        .describe("S3 tags of each object, at most 10."),
       lifecycle: section({
-        abortUploadsAfterDays: count.nullable().default(null),
-        /** days after which a published model is gone, the one that `latest.json` names as well */
-        expireAfterDays: count.nullable().default(null),
+        abortUploadsAfterDays: count
+          .nullable()
+          .default(null)
+          .meta({ unit: "days", description: "S3 drops unfinished uploads below the target after so long; null: no such rule." }),
+        expireAfterDays: count.nullable().default(null).meta({
+          unit: "days",
+          description: "S3 removes published models after so long, the one that `latest.json` names as well; null: no such rule.",
+        }),
       }),
     }),
   })
@@ -87,7 +154,12 @@ const schema = z
   })
   .prefault({});
 
-/** Everything a run's result depends on. Defaults are Dolly's. */
+/** The JSON Schema of what a run may be given, with each field's default, description and unit. */
+export function runConfigSchema(): z.core.JSONSchema.BaseSchema {
+  return z.toJSONSchema(schema, { io: "input" });
+}
+
+/** The settings of a run, whole. Defaults are Dolly's. */
 export type RunConfig = z.infer<typeof schema>;
 
 /** Parses user input (undefined and null mean: all defaults). Throws ConfigError with every problem named. */
