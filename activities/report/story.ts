@@ -1,7 +1,7 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import type { GptjConfig } from "../../core/model/gptj/config.js";
 import { count } from "../../core/units.js";
-import type { Evaluation } from "../evaluate/evaluate.js";
+import type { Evaluation } from "../evaluate/evaluation.js";
 import type { Ledger } from "../train/log/ledger.js";
 
 /** What card and report page tell of a run. But for the ledger, which the card alone tells, nothing in it depends on time or on faults. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Evaluation } from "../../activities/evaluate/evaluate.js";
+import type { Evaluation } from "../../activities/evaluate/evaluation.js";
 import { outputNamed, type StageName, type StageResult } from "../../core/stages/stage.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
 import { goodputLines } from "./goodput.js";
