@@ -1,8 +1,8 @@
-import type { PerplexityReport, PerplexityVerdict } from "./perplexity.js";
+import type { Perplexity, PerplexityReport, PerplexityVerdict } from "./perplexity.js";
 import type { Sample } from "./samples.js";
 import type { Verdict } from "./task.js";
 
-/** The stage's output, `evaluation.json`. A perplexity above the largest number is null there, although labels were scored. */
+/** The stage's output, `evaluation.json`. */
 export interface Evaluation extends PerplexityReport {
   readonly gate: Gate;
   readonly samples: readonly Sample[];
@@ -14,6 +14,12 @@ export interface Evaluation extends PerplexityReport {
 export interface Gate extends PerplexityVerdict {
   /** verdicts of the further tasks, by name; absent when there are none */
   readonly tasks?: Readonly<Record<string, Verdict>>;
+}
+
+/** The perplexities of an evaluation that was read from its file: JSON has no infinity and writes null instead. */
+export function perplexityIn({ perplexity: { base, tuned }, heldOut }: Pick<Evaluation, "perplexity" | "heldOut">): Perplexity {
+  const missing = heldOut.labels > 0 ? Infinity : null;
+  return { base: base ?? missing, tuned: tuned ?? missing };
 }
 
 /** The tasks whose reports stand at the top of the file: every list of tasks has them. */

@@ -19,7 +19,7 @@ interface BatchLoss {
 }
 
 /** exp of the mean loss of either model; null when there was nothing to score. */
-interface Perplexity {
+export interface Perplexity {
   readonly base: number | null;
   readonly tuned: number | null;
 }
