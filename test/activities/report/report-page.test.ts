@@ -15,7 +15,7 @@ const EVALUATION: Evaluation = {
   samples: [],
 };
 
-function story(evaluation: Partial<Evaluation> = {}, losses: readonly number[] = [10.5, 0.693147]): Story {
+function story(evaluation: Partial<Evaluation> = {}, losses: readonly number[] = [10.5, 0.69321]): Story {
   return {
     title: "model-0123456789ab",
     config: parseRunConfig({}),
@@ -48,7 +48,7 @@ const isFolded = (page: string): boolean => page.includes('class="fold"');
 
 test("figures are shown as people read them: decimals below a thousand, commas above, powers of ten when they are very large", () => {
   for (const [value, digits, expected] of [
-    [0.693147, 3, "0.693"],
+    [0.69321, 3, "0.693"],
     [25.4305, 2, "25.43"],
     [999.994, 2, "999.99"],
     [999.996, 2, "1,000"],
@@ -66,7 +66,7 @@ test("figures are shown as people read them: decimals below a thousand, commas a
 
 test("every tile has room for the longest figure", () => {
   for (const [evaluation, losses, expected] of [
-    [{}, [10.5, 0.693147], ["25,431", "312.40", "10.500", "0.693", "2"]],
+    [{}, [10.5, 0.69321], ["25,431", "312.40", "10.500", "0.693", "2"]],
     [{ perplexity: { base: 1e9, tuned: null } }, [1e9], ["1,000,000,000", "infinite", "1,000,000,000", "1,000,000,000", "1"]],
     [{ perplexity: { base: null, tuned: null }, heldOut: { rows: 0, labels: 0 } }, [], ["–", "–", "–", "–", "0"]],
   ] as const) {
