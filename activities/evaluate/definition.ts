@@ -1,9 +1,17 @@
 import type { StageDefinition } from "../common/stage.js";
+import type { EvaluationTask } from "./task.js";
+import { TASKS } from "./tasks.js";
+
+/** What an evaluation with these tasks depends on. */
+export function defineEvaluation(tasks: readonly EvaluationTask[]): StageDefinition {
+  const versions = Object.fromEntries(tasks.map(({ name, version }) => [name, version]));
+  return {
+    name: "evaluate",
+    version: 2,
+    inputs: ["model", "tokens", "tuned"],
+    settings: ({ evaluate }) => ({ ...evaluate, tasks: versions }),
+  };
+}
 
 /** What an evaluation depends on. */
-export const evaluateDefinition: StageDefinition = {
-  name: "evaluate",
-  version: 1,
-  inputs: ["model", "tokens", "tuned"],
-  settings: ({ evaluate }) => evaluate,
-};
+export const evaluateDefinition: StageDefinition = defineEvaluation(TASKS);

@@ -2,44 +2,40 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createTokenizer, type Tokenizer } from "../../core/text/tokenizer.js";
-import type { TokenSplit } from "../../core/rows/token-rows.js";
-import { UserError } from "../../core/errors.js";
 import { outputNamed, type StageResult } from "../../core/stages/stage.js";
-import type { InferenceModel } from "../../engines/onnx/inference/open.js";
 import { runStage, type StageContext, type StageRequest } from "../common/stage.js";
-import { openJournal, type Journal, type Which } from "./journal.js";
-import { judge, planBatches, planSamples, type Batch, type Gate, type Perplexity, type SampleTask } from "./items.js";
-import { describeSample, takeResponse, type Sample } from "./samples.js";
-import { evaluateDefinition } from "./definition.js";
+import { defineEvaluation } from "./definition.js";
 import type { EvaluateDependencies } from "./deps.js";
+import { evaluationOf, type Evaluation } from "./evaluation.js";
+import { openJournal, type Journal } from "./journal.js";
+import type { EvaluatedModel, EvaluationTask, ModelName, TaskInput, Verdict } from "./task.js";
+import { TASKS } from "./tasks.js";
 
-/** The stage's output, `evaluation.json`. */
-export interface Evaluation {
-  /** exp of the mean loss over the held-out rows' labels; null where there are none */
-  readonly perplexity: Perplexity;
-  readonly gate: Gate;
-  readonly heldOut: { readonly rows: number; readonly labels: number };
-  readonly samples: readonly Sample[];
-}
-
-/** Compares the tuned model with its base on the held-out rows, batch by batch and sample by sample, each done once. */
-export async function evaluate(dependencies: EvaluateDependencies, request: StageRequest, context: StageContext): Promise<StageResult> {
-  return await runStage(dependencies.files, evaluateDefinition, request, context, async (directory) => {
+/** Compares the tuned model with its base on the held-out rows: every item of every task is done once with each. */
+export async function evaluate(
+  dependencies: EvaluateDependencies,
+  request: StageRequest,
+  context: StageContext,
+  tasks: readonly EvaluationTask[] = TASKS,
+): Promise<StageResult> {
+  return await runStage(dependencies.files, defineEvaluation(tasks), request, context, async (directory) => {
     const started = performance.now();
     const paths = { base: pathOf(request, "model"), tuned: pathOf(request, "tuned") };
-    const split = (await dependencies.openTokens(pathOf(request, "tokens"))).test;
-    const tokenizer = await readTokenizer(paths.base);
-    const batches = planBatches(split);
-    const tasks = planSamples(split, request.config.evaluate.generateSamples);
+    const { test: split } = await dependencies.openTokens(pathOf(request, "tokens"));
+    const input = { split, settings: request.config.evaluate, tokenizer: await readTokenizer(paths.base) };
+    const plan = tasks.map((task) => ({ task, items: task.items(input) }));
     const journal = await openJournal(join(directory, "journal.jsonl"));
-    for (const which of ["base", "tuned"] as const) {
-      const open = (): Promise<InferenceModel> => dependencies.openInference(paths[which], context.signal);
-      await evaluateModel(open, which, { split, batches, tasks, tokenizer, journal }, context);
+    for (const name of ["base", "tuned"] as const) {
+      const open = async (): Promise<OpenModel> => {
+        const model = await dependencies.openInference(paths[name], context.signal);
+        return { name, score: (rows) => model.score(rows), generate: (prompt) => model.generate(prompt), close: () => model.close() };
+      };
+      await evaluateModel(name, open, { plan, input, journal }, context);
     }
-    const report = summarize(journal, tasks, tokenizer, split.count, request.config.evaluate.gate.maxPerplexityRatio);
+    const evaluation = summarize({ plan, input, journal });
     const path = join(directory, "evaluation.json");
-    await dependencies.files.writeFileAtomic(path, `${JSON.stringify(report, null, 2)}\n`);
-    const { perplexity, gate, samples, heldOut } = report;
+    await dependencies.files.writeFileAtomic(path, `${JSON.stringify(evaluation, null, 2)}\n`);
+    const { perplexity, gate, samples, heldOut } = evaluation;
     const metrics = { seconds: (performance.now() - started) / 1000, perplexity, gate, samples: samples.length, heldOut };
     return { outputs: [await dependencies.files.artifactOf("report", path, context.signal)], metrics };
   });
@@ -49,7 +45,7 @@ function pathOf(request: StageRequest, name: string): string {
   return fileURLToPath(outputNamed(request.inputs, name).uri);
 }
 
-/** The model's tokenizer; null when it has none, as with rows that came as tokens. */
+/** The model's tokenizer; null when it has none, because its rows came as tokens. */
 async function readTokenizer(directory: string): Promise<Tokenizer | null> {
   const path = join(directory, "tokenizer.json");
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
@@ -59,71 +55,60 @@ async function readTokenizer(directory: string): Promise<Tokenizer | null> {
   return text === null ? null : createTokenizer(JSON.parse(text), path);
 }
 
+type OpenModel = EvaluatedModel & { close(): Promise<void> };
+
 interface Work {
-  readonly split: TokenSplit;
-  readonly batches: readonly Batch[];
-  readonly tasks: readonly SampleTask[];
-  readonly tokenizer: Tokenizer | null;
+  readonly plan: readonly { readonly task: EvaluationTask; readonly items: readonly unknown[] }[];
+  readonly input: TaskInput;
   readonly journal: Journal;
 }
 
-/** Does what the journal lacks of one model's batches and samples. */
+/** What a model has done of a task so far: values by the item's index. */
+function doneItems(journal: Journal, model: ModelName, { name }: EvaluationTask): ReadonlyMap<number, unknown> {
+  return new Map(journal.lines.flatMap((line) => (line.model === model && line.task === name ? [[line.item, line.value]] : [])));
+}
+
+/** Does those items with a model that the journal lacks. The model is opened only if there are any. */
 async function evaluateModel(
-  open: () => Promise<InferenceModel>,
-  which: Which,
-  { split, batches, tasks, tokenizer, journal }: Work,
+  name: ModelName,
+  open: () => Promise<OpenModel>,
+  { plan, input, journal }: Work,
   context: StageContext,
 ): Promise<void> {
-  const own = journal.items.filter((item) => item.model === which);
-  const scored = new Set(own.map((item) => ("batch" in item ? item.batch : -1)));
-  const sampled = new Set(own.map((item) => ("sample" in item ? item.sample : -1)));
-  const total = 2 * (batches.length + tasks.length);
-  const report = (note: string): void => context.progress({ stage: "evaluate", done: journal.items.length, total, unit: "items", note });
-  if (own.length === batches.length + tasks.length) return;
+  const left = plan.flatMap(({ task, items }) => {
+    const done = doneItems(journal, name, task);
+    return items.flatMap((item, index) => (done.has(index) ? [] : [{ task, item, index }]));
+  });
+  if (left.length === 0) return;
+  const total = 2 * plan.reduce((sum, { items }) => sum + items.length, 0);
+  const say = (note: string): void => context.progress({ stage: "evaluate", done: journal.lines.length, total, unit: "items", note });
 
-  report(`loading the ${which} model`);
+  say(`loading the ${name} model`);
   const model = await open();
   try {
-    for (const [batch, { start, end }] of batches.entries()) {
-      if (scored.has(batch)) continue;
-      report(`perplexity of the ${which} model`);
-      const score = await model.score(Array.from({ length: end - start }, (_, index) => split.row(start + index)));
-      if (!Number.isFinite(score.nll))
-        throw new UserError(`the ${which} model's loss is no number`, {
-          rows: `${split.row(start).source} to ${split.row(end - 1).source}`,
-        });
-      await journal.add({ model: which, batch, ...score });
-    }
-    for (const [sample, task] of tasks.entries()) {
-      if (sampled.has(sample)) continue;
-      report(`answers of the ${which} model`);
-      await journal.add({ model: which, sample, ids: await takeResponse(model.generate(task.prompt), tokenizer) });
+    for (const { task, item, index } of left) {
+      // not every task asks the model for something, and the model alone hears of the signal
+      context.signal.throwIfAborted();
+      say(`${task.measure} of the ${name} model`);
+      await journal.add({ model: name, task: task.name, item: index, value: await task.run(model, item, input) });
     }
   } finally {
     await model.close();
   }
-  report(`the ${which} model is done`);
+  say(`the ${name} model is done`);
 }
 
-function summarize(
-  journal: Journal,
-  tasks: readonly SampleTask[],
-  tokenizer: Tokenizer | null,
-  rows: number,
-  maxPerplexityRatio: number,
-): Evaluation {
-  const scores = (which: Which) =>
-    journal.items.flatMap((item) => (item.model === which && "batch" in item ? [item] : [])).sort((a, b) => a.batch - b.batch);
-  const labels = scores("base").reduce((sum, score) => sum + score.labels, 0);
-  const perplexityOf = (which: Which): number | null =>
-    labels === 0 ? null : Math.exp(scores(which).reduce((sum, score) => sum + score.nll, 0) / labels);
-  const answer = (which: Which, sample: number): readonly number[] =>
-    journal.items.flatMap((item) => (item.model === which && "sample" in item && item.sample === sample ? [item.ids] : []))[0]!;
-  const perplexity = { base: perplexityOf("base"), tuned: perplexityOf("tuned") };
-  return {
-    perplexity,
-    gate: judge(perplexity, maxPerplexityRatio),
-    heldOut: { rows, labels },
-    samples: tasks.map((task, index) => describeSample(task, answer("base", index), answer("tuned", index), tokenizer)),
-  };
+function summarize({ plan, input, journal }: Work): Evaluation {
+  const reports: Record<string, unknown> = {};
+  const verdicts: Record<string, Verdict> = {};
+  for (const { task, items } of plan) {
+    const values = (model: ModelName): unknown[] => {
+      const done = doneItems(journal, model, task);
+      return items.map((_, index) => done.get(index));
+    };
+    const report = task.report({ items, base: values("base"), tuned: values("tuned") }, input);
+    reports[task.name] = report;
+    if (task.verdict !== undefined) verdicts[task.name] = task.verdict(report, input.settings);
+  }
+  return evaluationOf(reports, verdicts);
 }

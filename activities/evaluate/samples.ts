@@ -1,21 +1,61 @@
 import { END_KEY, RESPONSE_KEY, responseIn } from "../../core/text/prompt.js";
+import { IGNORED, type TokenRow, type TokenSplit } from "../../core/rows/token-rows.js";
 import type { Decoder } from "../../core/text/tokenizer.js";
-import type { SampleTask } from "./items.js";
+import type { EvaluationTask } from "./task.js";
 
-/** New tokens of a sample, at most. */
+/** New tokens of an answer, at most. */
 const MAX_NEW_TOKENS = 128;
 
-/** What base and tuned model say to a held-out row; token ids where the model has no tokenizer. */
+/** The tokens that a model is asked to go on with, and those that the row has there. */
+interface Question {
+  /** index of the row in its source file */
+  readonly row: number;
+  readonly prompt: readonly number[];
+  readonly expected: readonly number[];
+}
+
+/** Both models' answers to a held-out row; token ids when the model has no tokenizer. */
 export interface Sample {
   /** index of the row in its source file */
   readonly row: number;
   readonly prompt: string | readonly number[];
-  /** the prompt's request without the template around it, where there is one */
+  /** the prompt's request without the template around it, when the prompt has that template */
   readonly instruction?: string;
   readonly input?: string;
   readonly expected: string | readonly number[];
   readonly base: string | readonly number[];
   readonly tuned: string | readonly number[];
+}
+
+/** Answers of the models to a few held-out rows, for people to read. */
+export const samples: EvaluationTask<Question, readonly number[], readonly Sample[]> = {
+  name: "samples",
+  version: 1,
+  measure: "answers",
+  items: ({ split, settings }) => planQuestions(split, settings.generateSamples),
+  run: (model, { prompt }, { tokenizer }) => takeResponse(model.generate(prompt), tokenizer),
+  report: ({ items, base, tuned }, { tokenizer }) =>
+    items.map((question, index) => describeSample(question, base[index]!, tuned[index]!, tokenizer)),
+};
+
+/** `count` rows spread evenly over the split; those without a response are passed over. */
+export function planQuestions(split: TokenSplit, count: number): Question[] {
+  const chosen = Array.from({ length: Math.min(count, split.count) }, (_, index) =>
+    Math.floor((index * split.count) / Math.min(count, split.count)),
+  );
+  return chosen.flatMap((index) => {
+    const row = split.row(index);
+    const first = firstLabel(row);
+    return first === null
+      ? []
+      : [{ row: row.source, prompt: [...row.inputIds.subarray(0, first)], expected: [...row.inputIds.subarray(first)] }];
+  });
+}
+
+/** Index of the first token that carries loss; at least 1, because a model needs a token to start from. Null when there is none. */
+function firstLabel({ labels }: TokenRow): number | null {
+  const first = labels.findIndex((label, at) => at > 0 && label !== IGNORED);
+  return first < 0 ? null : first;
 }
 
 /** Takes tokens until the end key has been said or there are enough. */
@@ -28,9 +68,9 @@ export async function takeResponse(tokens: AsyncIterable<number>, tokenizer: Dec
   return ids;
 }
 
-/** A sample in words, as far as there is a tokenizer. */
+/** A sample as text, or as token ids when there is no tokenizer. */
 export function describeSample(
-  { row, prompt, expected }: SampleTask,
+  { row, prompt, expected }: Question,
   base: readonly number[],
   tuned: readonly number[],
   tokenizer: Decoder | null,
@@ -41,7 +81,7 @@ export function describeSample(
   return { row, prompt: text, ...requestIn(text), expected: response(expected), base: response(base), tuned: response(tuned) };
 }
 
-/** Instruction and input within a prompt; nothing where the prompt is of another make. */
+/** Instruction and input within a prompt; nothing when the prompt is of another template. */
 function requestIn(prompt: string): { readonly instruction?: string; readonly input?: string } {
   const [, instruction] = /### Instruction:\n([^]*)$/.exec(prompt.split(`\n\n${RESPONSE_KEY}`, 1)[0]!) ?? [];
   if (instruction === undefined) return {};

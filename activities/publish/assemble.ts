@@ -7,7 +7,7 @@ import { planExport } from "../../core/model/export.js";
 import { parameterCount } from "../../core/model/gptj/parameters.js";
 import { outputNamed, type Artifact, type Origin, type StageResult } from "../../core/stages/stage.js";
 import type { FileDigest } from "../../infra/store/file-digest.js";
-import { type Evaluation } from "../evaluate/evaluate.js";
+import type { Evaluation } from "../evaluate/evaluation.js";
 import { finishedStage, stageDirectory, stageKey, type StageContext, type StageDefinition, type StageRequest } from "../common/stage.js";
 import { modelCard } from "../report/card.js";
 import { descentOf } from "./descent.js";

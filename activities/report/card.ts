@@ -4,10 +4,10 @@ import { isProved, proofLine, timeLine } from "../train/log/ledger-words.js";
 import { consequenceOf, facts, hubId, longestRow, sourceName, type Story } from "./story.js";
 import type { Sample } from "../evaluate/samples.js";
 
-/** README.md of a published model: where it comes from, what it can do, what may be done with it. */
+/** README.md of a published model: where it comes from, how to use it, how it was trained, and what it may be used for. */
 export function modelCard(story: Story): string {
   const { title, config, evaluation, descent } = story;
-  const samples = evaluation.samples.length === 0 ? "No row was held out to ask about." : evaluation.samples.map(sampleText).join("\n");
+  const samples = evaluation.samples.length === 0 ? "No answers were generated." : evaluation.samples.map(sampleText).join("\n");
   return `${frontMatter(story)}
 # ${title}
 
@@ -30,10 +30,10 @@ ids = tokenizer(prompt, return_tensors="pt")
 print(tokenizer.decode(model.generate(**ids, max_new_tokens=128)[0]))
 \`\`\`
 
-The answer stands between \`### Response:\` and \`### End\`. For a request with an input, the first sentence ends with
+The answer is the text between \`### Response:\` and \`### End\`. If a request has an input, the first sentence ends with
 "…that describes a task, paired with an input that provides further context. Write a response …", and a section
-\`### Input:\` stands before the response. \`onnx/model.onnx\` is the same model in fp32 with a key-value cache, named as
-transformers.js expects it; it needs ONNX Runtime.
+\`### Input:\` precedes the response. \`onnx/model.onnx\` is the same model in fp32 with a key-value cache, under the names
+that transformers.js expects; it needs ONNX Runtime.
 
 ## Training
 
@@ -52,13 +52,13 @@ ${samples}
 ## Limits
 
 The model has ${count(story.parameters)} parameters and was tuned on short instructions: it states falsehoods fluently, repeats
-what is biased in its data, follows instructions that it should refuse, and knows nothing later than its base model. Rows
-were cut at ${count(longestRow(story), "token")}. Perplexity says how well held-out answers are predicted, not that an answer is right.
+the biases of its data, follows instructions that it should refuse, and knows nothing newer than its base model. Rows
+were cut at ${count(longestRow(story), "token")}. Perplexity measures how well held-out answers are predicted, not whether an answer is right.
 
 ## Where it comes from
 
-\`manifest.json\` has the digest of every file and the chain of digests from the raw rows and the base weights to them;
-\`roslin verify\` walks it.
+\`manifest.json\` has the digest of every file, and the chain of digests from the raw rows and the base weights to these
+files. \`roslin verify\` checks it.
 
 ${proof(story)}
 `;
@@ -78,7 +78,7 @@ function frontMatter({ config, descent: { licence, baseModel } }: Story): string
   return `---\n${lines.join("\n")}\n---\n`;
 }
 
-/** What befell this run: the one part of all that is published that another run of the same settings tells differently. */
+/** What happened during the run: the only part of the published files that differs between runs of the same settings. */
 function run({ ledger }: Story): string {
   if (ledger === null) return "";
   const text = `Time of training: ${timeLine(ledger)}.\n\nFrom training's own records: ${proofLine(ledger)}.`;
@@ -87,7 +87,7 @@ function run({ ledger }: Story): string {
   );
   const head = "| steps kept | what happened | time until steps went on | steps done again |\n|---|---|---|---|";
   const table = rows.length === 0 ? "" : `\n\n${head}\n${rows.join("\n")}`;
-  return `## What befell this run\n\n${text}${table}\n\n`;
+  return `## What happened during the run\n\n${text}${table}\n\n`;
 }
 
 function sampleText({ row, instruction, input, prompt, expected, base, tuned }: Sample): string {
@@ -107,7 +107,7 @@ function proof({ stateDigest, fingerprint, digests, ledger }: Story): string {
     fingerprint === null
       ? "Training ran on more than one kind of machine, so no claim is made that another run gives the same bytes."
       : ledger !== null && !isProved(ledger.proof)
-        ? "What was done twice differed, so no claim is made that another run gives the same bytes."
+        ? "Work that was done twice gave different results, so no claim is made that another run gives the same bytes."
         : "A run with the same inputs and settings on this kind of machine gives the same bytes, however often it is interrupted and on however many workers.";
   return `| | |\n|---|---|\n${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}\n\n${promise}`;
 }

@@ -1,16 +1,17 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import type { GptjConfig } from "../../core/model/gptj/config.js";
 import { count } from "../../core/units.js";
-import type { Evaluation } from "../evaluate/evaluate.js";
+import { gateWord } from "../../core/stages/words.js";
+import { perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
 import type { Ledger } from "../train/log/ledger.js";
 
-/** What card and report page tell of a run. But for the ledger, which the card alone tells, nothing in it depends on time or on faults. */
+/** What the model card and the report page say about a run. Nothing in it depends on time or on faults, except the ledger, which only the card shows. */
 export interface Story {
   readonly title: string;
   readonly config: RunConfig;
   readonly model: GptjConfig;
   readonly parameters: number;
-  /** one for each step */
+  /** one a step */
   readonly losses: readonly number[];
   /** tokens trained on; null where training didn't say */
   readonly tokens: number | null;
@@ -24,48 +25,50 @@ export interface Story {
   readonly digests: Readonly<Record<string, string>>;
 }
 
-/** What a published model hands on to those that are tuned from it, as its manifest has it. */
+/** What a published model passes on to models that are tuned from it; a part of its manifest. */
 export interface Descent {
-  /** of all that it and its bases were tuned on, as the hub calls it */
+  /** of everything that it and its bases were tuned on, by the hub's name */
   readonly licence: string;
   /** the repository on the hub that it or its bases began with; null: it began elsewhere */
   readonly baseModel: string | null;
 }
 
-/** The hub's name for data of which nobody said under what licence it is. */
+/** The hub's name for a licence that nobody stated. */
 export const UNKNOWN = "unknown";
 
 const RESEARCH_ONLY = "cc-by-nc-4.0";
 
-/** The licence that a dataset's source leaves, as the hub calls it: Alpaca and what derives from it is for research only. */
+/** The licence of a dataset, by the hub's name: Alpaca and data that derives from it are for research only. */
 export function licenceOf(datasetSource: string): string {
   return /alpaca/i.test(datasetSource) ? RESEARCH_ONLY : UNKNOWN;
 }
 
-/** What may be done with a model, as the licence of all that it and its base were tuned on allows. */
+/** What the licence of the data allows the model to be used for. */
 export function consequenceOf(licence: string): string {
   return licence === RESEARCH_ONLY
-    ? "What this model or its base was tuned on is Stanford Alpaca or derives from it, which is CC BY-NC 4.0: **this model is for research only, not for commercial use.**"
-    : "Check the licence of your data: it decides what this model may be used for, together with the licence of the base model. (Data that derives from Stanford Alpaca is CC BY-NC 4.0: for research only.)";
+    ? "This model or its base was tuned on Stanford Alpaca, or on data that derives from it. That data is licensed under CC BY-NC 4.0: **this model is for research only, not for commercial use.**"
+    : "Check the licences of your data and of the base model: they decide what this model may be used for. (Data that derives from Stanford Alpaca is licensed under CC BY-NC 4.0: for research only.)";
 }
 
-/** The repository on the hub that a source names; null: it is elsewhere. */
+/** The repository on the hub that a source names; null when the source is elsewhere. */
 export function hubId(source: string): string | null {
   return /^hf:\/\/([^@]+)/.exec(source)?.[1] ?? null;
 }
 
-/** A source as others may read it: where a local file lies is nobody's business. */
+/** A source as others may read it: without the directory of a local file, which is nobody's business. */
 export function sourceName(source: string): string {
   return source.startsWith("file:") ? decodeURIComponent(source.replace(/\/+$/, "").replace(/.*\//, "")) : source;
 }
 
-/** Tokens at which rows were cut: a model that takes fewer than the settings say cuts earlier. */
+/** Tokens at which rows were cut: the settings' limit, or the model's positions if they are fewer. */
 export function longestRow({ config, model }: Pick<Story, "config" | "model">): number {
   return Math.min(config.preprocess.maxLength, model.positions);
 }
 
-/** One row for each thing to know about a run: name and value. */
-export function facts({ config, model, parameters, losses, tokens, evaluation: { perplexity, gate, heldOut } }: Story): [string, string][] {
+/** A run's settings and figures, as rows of name and value. */
+export function facts({ config, model, parameters, losses, tokens, evaluation }: Story): [string, string][] {
+  const { heldOut, tasks = {} } = evaluation;
+  const { base, tuned } = perplexityIn(evaluation);
   const { train, preprocess } = config;
   const rows = train.shards * train.microBatch * train.accumulation;
   return [
@@ -84,14 +87,23 @@ export function facts({ config, model, parameters, losses, tokens, evaluation: {
     ["seed", `${train.seed} (order of rows), ${preprocess.seed} (held-out rows)`],
     ["first and last loss", losses.length === 0 ? "no step" : `${losses[0]!.toFixed(4)}, ${losses.at(-1)!.toFixed(4)}`],
     ["held-out rows", `${count(heldOut.rows)} (${count(heldOut.labels, "token")} scored)`],
-    ["perplexity of the base", perplexity.base === null ? "not measured" : perplexity.base.toFixed(3)],
-    ["perplexity of this model", perplexity.tuned === null ? "not measured" : perplexity.tuned.toFixed(3)],
-    ["gate", gateWords(gate)],
+    ["perplexity of the base", perplexityText(base)],
+    ["perplexity of this model", perplexityText(tuned)],
+    ...Object.entries(tasks).map(([name, report]): [string, string] => [name, JSON.stringify(report)]),
+    ["gate", gateWords(evaluation)],
   ];
 }
 
-/** The gate in a few words. */
-export function gateWords({ judged, passed, ratio, maxPerplexityRatio }: Evaluation["gate"]): string {
+function perplexityText(value: number | null): string {
+  return value === null ? "not measured" : value === Infinity ? "infinite" : value.toFixed(3);
+}
+
+/** The gate in a few words: whether it passed, and why. */
+export function gateWords({ gate, heldOut }: Pick<Evaluation, "gate" | "heldOut">): string {
+  const { judged, passed, ratio, maxPerplexityRatio, tasks = {} } = gate;
   if (!judged) return "not judged: there were no held-out rows";
-  return `${passed ? "passed" : "not passed"}: perplexity ratio ${ratio!.toFixed(4)}, at most ${maxPerplexityRatio}`;
+  // the ratio of infinite perplexities is null in the file
+  const compared = `perplexity ratio ${ratio === null ? "not finite" : ratio.toFixed(4)}, at most ${maxPerplexityRatio}`;
+  const others = Object.entries(tasks).map(([name, verdict]) => `${name} ${gateWord(verdict)}`);
+  return `${passed ? "passed" : "not passed"}: ${[...(heldOut.labels > 0 ? [compared] : []), ...others].join("; ")}`;
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Evaluation } from "../../activities/evaluate/evaluate.js";
+import { perplexityIn, type Evaluation } from "../../activities/evaluate/evaluation.js";
 import { outputNamed, type StageName, type StageResult } from "../../core/stages/stage.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
 import { goodputLines } from "./goodput.js";
@@ -10,7 +10,7 @@ import { bytes, count, duration, rate } from "../../core/units.js";
 /** Answers that are shown, and objects that are listed one by one. */
 const SHOWN = { answers: 2, objects: 20, text: 120 };
 
-/** What a finished run is worth knowing of, for a reader at a terminal. */
+/** The summary of a finished run, for a reader at a terminal. */
 export function demoSummary(
   result: FinetuneResult,
   seconds: number,
@@ -30,13 +30,13 @@ export function demoSummary(
     ...perplexityLines(report),
     "",
     ...report.samples.slice(0, SHOWN.answers).flatMap(answerLines),
-    `Published to ${target}${of("publish").metrics["latest"] === true ? ", and latest.json names it" : "; latest.json still names the one before, for the gate did not pass"}`,
+    `Published to ${target}${of("publish").metrics["latest"] === true ? ", and latest.json names it" : "; latest.json still names the one before, because the gate did not pass"}`,
     ...objects.slice(0, SHOWN.objects).map((object) => `  ${bytes(object.bytes).padStart(9)}  ${object.key}`),
     ...(objects.length > SHOWN.objects ? [`  and ${objects.length - SHOWN.objects} more`] : []),
   ].join("\n");
 }
 
-/** First and last loss: the result that travels through Temporal has the ends of long lists only. */
+/** First and last loss: of a long list, the result that travels through Temporal has only the ends. */
 function lossLines({ metrics }: StageResult): string[] {
   const ends = lossEnds(metrics["losses"] as Losses | readonly number[]);
   const speed = metrics["tokensPerSecond"];
@@ -45,10 +45,11 @@ function lossLines({ metrics }: StageResult): string[] {
   ];
 }
 
-function perplexityLines({ perplexity, heldOut }: Evaluation): string[] {
-  if (perplexity.base === null || perplexity.tuned === null) return ["Perplexity  not judged: no rows were held out"];
+function perplexityLines(evaluation: Evaluation): string[] {
+  const { base, tuned } = perplexityIn(evaluation);
+  if (base === null || tuned === null) return ["Perplexity  not judged: no rows were held out"];
   return [
-    `Perplexity  ${figure(perplexity.base)} before, ${figure(perplexity.tuned)} after, on ${count(heldOut.rows, "row")} that it was not trained on`,
+    `Perplexity  ${figure(base)} before, ${figure(tuned)} after, on ${count(evaluation.heldOut.rows, "row")} that it was not trained on`,
   ];
 }
 

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { evaluate, type Evaluation } from "../../../activities/evaluate/evaluate.js";
+import { evaluate } from "../../../activities/evaluate/evaluate.js";
+import type { Evaluation } from "../../../activities/evaluate/evaluation.js";
 import type { StageContext, StageRequest } from "../../../activities/common/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import type { TokenRow, TokenSplit } from "../../../core/rows/token-rows.js";
@@ -127,6 +128,6 @@ test("reports the very bytes that this version of the stage stands for", async (
   // another digest? the report has changed: raise the definition's version, so that finished runs are evaluated anew
   assert.deepEqual(
     [evaluateDefinition.version, result.outputs[0]!.sha256],
-    [1, "82f87338433306aad0006b269ab253822c2bdfd2e1d4f0937ee3dccd46563030"],
+    [2, "82f87338433306aad0006b269ab253822c2bdfd2e1d4f0937ee3dccd46563030"],
   );
 });

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { openJournal } from "../../../activities/evaluate/journal.js";
-import { judge, planBatches, planSamples } from "../../../activities/evaluate/items.js";
-import { describeSample, takeResponse } from "../../../activities/evaluate/samples.js";
+import { judge, planBatches } from "../../../activities/evaluate/perplexity.js";
+import { describeSample, planQuestions, takeResponse } from "../../../activities/evaluate/samples.js";
 import { promptOf } from "../../../core/text/prompt.js";
 import type { Decoder } from "../../../core/text/tokenizer.js";
 import type { TokenSplit } from "../../../core/rows/token-rows.js";
@@ -46,10 +46,10 @@ test("batches are neighbours, few enough rows and tokens, and a long row goes al
 
 test("samples are spread over the split, and rows without a response are passed over", () => {
   assert.deepEqual(
-    planSamples(split(5, 5, 5, 5), 2).map(({ row }) => row),
+    planQuestions(split(5, 5, 5, 5), 2).map(({ row }) => row),
     [0, 2],
   );
-  assert.deepEqual(planSamples(split(2, 4), 5), [{ row: 1, prompt: [0, 1], expected: [2, 3] }]);
+  assert.deepEqual(planQuestions(split(2, 4), 5), [{ row: 1, prompt: [0, 1], expected: [2, 3] }]);
 });
 
 test("the gate compares, and stands open where nothing can be compared", () => {
@@ -82,13 +82,13 @@ test("a sample shows the request without its template, and answers without the e
 test("a journal's line that a kill cut short doesn't count, and harms no later one", async () => {
   const directory = mkdtempSync(join(tmpdir(), "roslin-journal-"));
   const path = join(directory, "journal.jsonl");
-  const first = { model: "base", batch: 0, nll: 1.5, labels: 3 } as const;
+  const first = { model: "base", task: "perplexity", item: 0, value: { nll: 1.5, labels: 3 } } as const;
   await (await openJournal(path)).add(first);
-  appendFileSync(path, '{"model":"base","ba');
-  const second = { model: "tuned", sample: 0, ids: [1, 2] } as const;
+  appendFileSync(path, '{"model":"base","ta');
+  const second = { model: "tuned", task: "samples", item: 0, value: [1, 2] } as const;
   const journal = await openJournal(path);
-  assert.deepEqual(journal.items, [first]);
+  assert.deepEqual(journal.lines, [first]);
   await journal.add(second);
-  assert.deepEqual((await openJournal(path)).items, [first, second]);
+  assert.deepEqual((await openJournal(path)).lines, [first, second]);
   rmSync(directory, { recursive: true });
 });

@@ -1,6 +1,6 @@
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Evaluation } from "../../../activities/evaluate/evaluate.js";
+import type { Evaluation } from "../../../activities/evaluate/evaluation.js";
 import { finishStage, stageDirectory, type StageDefinition, type StageRequest } from "../../../activities/common/stage.js";
 import type { Ledger } from "../../../activities/train/log/ledger.js";
 import { parseRunConfig } from "../../../core/config/schema.js";

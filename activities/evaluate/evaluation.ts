@@ -1,0 +1,44 @@
+import type { Perplexity, PerplexityReport, PerplexityVerdict } from "./perplexity.js";
+import type { Sample } from "./samples.js";
+import type { Verdict } from "./task.js";
+
+/** The stage's output, `evaluation.json`. */
+export interface Evaluation extends PerplexityReport {
+  readonly gate: Gate;
+  readonly samples: readonly Sample[];
+  /** reports of the further tasks, by name; absent when there are none */
+  readonly tasks?: Readonly<Record<string, unknown>>;
+}
+
+/** Whether the tuned model may become the latest one: judged if any task judged, passed if all pass. */
+export interface Gate extends PerplexityVerdict {
+  /** verdicts of the further tasks, by name; absent when there are none */
+  readonly tasks?: Readonly<Record<string, Verdict>>;
+}
+
+/** The perplexities of an evaluation that was read from its file: JSON has no infinity and writes null instead. */
+export function perplexityIn({ perplexity: { base, tuned }, heldOut }: Pick<Evaluation, "perplexity" | "heldOut">): Perplexity {
+  const missing = heldOut.labels > 0 ? Infinity : null;
+  return { base: base ?? missing, tuned: tuned ?? missing };
+}
+
+/** The tasks whose reports stand at the top of the file: every list of tasks has them. */
+interface TopReports {
+  readonly perplexity: PerplexityReport;
+  readonly samples: readonly Sample[];
+}
+
+/** Puts the reports of all tasks, and the verdicts of those that give one, together by name, in the order in which they are written. */
+export function evaluationOf(reports: Readonly<Record<string, unknown>>, verdicts: Readonly<Record<string, Verdict>>): Evaluation {
+  const { perplexity, samples, ...tasks } = reports as TopReports & typeof reports;
+  const { perplexity: compared, ...others } = verdicts as { readonly perplexity: PerplexityVerdict } & typeof verdicts;
+  const all = Object.values(verdicts);
+  const gate: Gate = { ...compared, judged: all.some(({ judged }) => judged), passed: all.every(({ passed }) => passed) };
+  return {
+    perplexity: perplexity.perplexity,
+    gate: { ...gate, ...(Object.keys(others).length === 0 ? {} : { tasks: others }) },
+    heldOut: perplexity.heldOut,
+    samples,
+    ...(Object.keys(tasks).length === 0 ? {} : { tasks }),
+  };
+}

@@ -1,0 +1,89 @@
+import { UserError } from "../../core/errors.js";
+import type { TokenSplit } from "../../core/rows/token-rows.js";
+import type { EvaluationTask, Verdict } from "./task.js";
+
+/** Rows and tokens that go through a model at once, at most (a longer row goes alone). */
+const BATCH_ROWS = 16;
+const BATCH_TOKENS = 2048;
+
+/** Rows [start, end) of a split. */
+interface Batch {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What a model loses on a batch: the sum of -log p over its labels, in nats, and how many labels there are. */
+interface BatchLoss {
+  readonly nll: number;
+  readonly labels: number;
+}
+
+/** exp of the mean loss of either model; null when there was nothing to score. */
+export interface Perplexity {
+  readonly base: number | null;
+  readonly tuned: number | null;
+}
+
+/** How well the models predict the held-out rows. */
+export interface PerplexityReport {
+  readonly perplexity: Perplexity;
+  readonly heldOut: { readonly rows: number; readonly labels: number };
+}
+
+/** Whether the tuned model predicts well enough, compared with the base. */
+export interface PerplexityVerdict extends Verdict {
+  /** the tuned model's perplexity divided by the base's; null when there was nothing to compare */
+  readonly ratio: number | null;
+  readonly maxPerplexityRatio: number;
+}
+
+/** How well the models predict the responses of the held-out rows, batch by batch. */
+export const perplexity: EvaluationTask<Batch, BatchLoss, PerplexityReport> = {
+  name: "perplexity",
+  version: 1,
+  measure: "perplexity",
+  items: ({ split }) => planBatches(split),
+
+  async run(model, { start, end }, { split }) {
+    const loss = await model.score(Array.from({ length: end - start }, (_, index) => split.row(start + index)));
+    if (!Number.isFinite(loss.nll))
+      throw new UserError(`the ${model.name} model's loss is not a finite number`, {
+        rows: `${split.row(start).source} to ${split.row(end - 1).source}`,
+      });
+    return loss;
+  },
+
+  report({ base, tuned }, { split }) {
+    const labels = base.reduce((sum, batch) => sum + batch.labels, 0);
+    const perplexityOf = (losses: readonly BatchLoss[]): number | null =>
+      labels === 0 ? null : Math.exp(losses.reduce((sum, { nll }) => sum + nll, 0) / labels);
+    return { perplexity: { base: perplexityOf(base), tuned: perplexityOf(tuned) }, heldOut: { rows: split.count, labels } };
+  },
+
+  verdict: (report, { gate }) => judge(report.perplexity, gate.maxPerplexityRatio),
+};
+
+/** Cuts a split into batches of neighbouring rows. */
+export function planBatches(split: TokenSplit): Batch[] {
+  const batches: Batch[] = [];
+  let start = 0;
+  let tokens = 0;
+  for (let row = 0; row < split.count; row++) {
+    const { length } = split.row(row).inputIds;
+    if (row > start && (row - start === BATCH_ROWS || tokens + length > BATCH_TOKENS)) {
+      batches.push({ start, end: row });
+      start = row;
+      tokens = 0;
+    }
+    tokens += length;
+  }
+  if (start < split.count) batches.push({ start, end: split.count });
+  return batches;
+}
+
+/** Compares the two perplexities; without them the gate stands open. */
+export function judge({ base, tuned }: Perplexity, maxPerplexityRatio: number): PerplexityVerdict {
+  if (base === null || tuned === null) return { judged: false, passed: true, ratio: null, maxPerplexityRatio };
+  const ratio = tuned / base;
+  return { judged: true, passed: ratio <= maxPerplexityRatio, ratio, maxPerplexityRatio };
+}

@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Evaluation } from "../../../activities/evaluate/evaluation.js";
+import { figureText, reportPage } from "../../../activities/report/report-page.js";
+import { facts, gateWords, type Story } from "../../../activities/report/story.js";
+import { parseRunConfig } from "../../../core/config/schema.js";
+import { reference } from "../../core/model/gptj/reference.js";
+
+type Sample = Evaluation["samples"][number];
+
+const EVALUATION: Evaluation = {
+  perplexity: { base: 25430.54, tuned: 312.4 },
+  gate: { judged: true, passed: true, ratio: 0.0123, maxPerplexityRatio: 1 },
+  heldOut: { rows: 20, labels: 430 },
+  samples: [],
+};
+
+function story(evaluation: Partial<Evaluation> = {}, losses: readonly number[] = [10.5, 0.69321]): Story {
+  return {
+    title: "model-0123456789ab",
+    config: parseRunConfig({}),
+    model: reference("gptj-tiny").config,
+    parameters: 1234,
+    losses,
+    tokens: null,
+    evaluation: { ...EVALUATION, ...evaluation },
+    descent: { licence: "unknown", baseModel: null },
+    stateDigest: null,
+    fingerprint: null,
+    ledger: null,
+    digests: {},
+  };
+}
+
+/** A page's tiles: the figures as they are shown, and for how many characters they have room. */
+function tilesOf(page: string): { readonly figures: readonly string[]; readonly room: number } {
+  return {
+    figures: [...page.matchAll(/<div class="figure"><b>(.*?)<\/b>/g)].map(([, figure]) => figure!),
+    room: Number(/class="figures" style="--longest: (\d+)"/.exec(page)![1]),
+  };
+}
+
+function pageWith(tuned: Sample["tuned"]): string {
+  return reportPage(story({ samples: [{ row: 3, prompt: "…", expected: "blue", base: "", tuned }] }));
+}
+
+const isFolded = (page: string): boolean => page.includes('class="fold"');
+
+test("figures are shown as people read them: decimals below a thousand, commas above, powers of ten when they are very large", () => {
+  for (const [value, digits, expected] of [
+    [0.69321, 3, "0.693"],
+    [25.4305, 2, "25.43"],
+    [999.994, 2, "999.99"],
+    [999.996, 2, "1,000"],
+    [25430.54, 2, "25,431"],
+    [1e9, 2, "1,000,000,000"],
+    [1.234e12, 2, "1.23e12"],
+    [Number.MAX_VALUE, 2, "1.80e308"],
+    [Infinity, 2, "infinite"],
+    [0, 3, "0.000"],
+    [null, 2, "–"],
+    [undefined, 3, "–"],
+  ] as const)
+    assert.equal(figureText(value, digits), expected, String(value));
+});
+
+test("every tile has room for the longest figure", () => {
+  for (const [evaluation, losses, expected] of [
+    [{}, [10.5, 0.69321], ["25,431", "312.40", "10.500", "0.693", "2"]],
+    [{ perplexity: { base: 1e9, tuned: null } }, [1e9], ["1,000,000,000", "infinite", "1,000,000,000", "1,000,000,000", "1"]],
+    [{ perplexity: { base: null, tuned: null }, heldOut: { rows: 0, labels: 0 } }, [], ["–", "–", "–", "–", "0"]],
+  ] as const) {
+    const { figures, room } = tilesOf(reportPage(story(evaluation, losses)));
+    assert.deepEqual(figures, expected);
+    assert.equal(room, Math.max(...expected.map(({ length }) => length)));
+  }
+});
+
+test("only an answer that may take more than eight lines can be folded", () => {
+  for (const short of ["", "blue", "x".repeat(64), "1\n2\n3\n4\n5\n6\n7\n8", [1, 2, 3]]) assert.equal(isFolded(pageWith(short)), false);
+  for (const long of ["word ".repeat(100), "x".repeat(65), "1\n2\n3\n4\n5\n6\n7\n8\n9", Array.from({ length: 128 }, (_, id) => id)]) {
+    const page = pageWith(long);
+    assert.equal(page.match(/class="fold"/g)!.length, 1);
+    assert.equal(page.match(/<label><input type="checkbox"[^>]*><span class="more">Show all</g)!.length, 1);
+  }
+  // the whole text is in the page, and without the browser's help all of it is shown
+  assert.ok(pageWith("word ".repeat(100)).includes(`<p>${"word ".repeat(100).trim()}</p>`));
+});
+
+test("nothing on the page is markup from the data, a script, or fetched from elsewhere", () => {
+  const page = pageWith(`<script>alert("1 & 2")</script> `.repeat(10));
+  assert.ok(isFolded(page));
+  assert.ok(page.includes("&lt;script&gt;alert(&quot;1 &amp; 2&quot;)&lt;/script&gt;"));
+  assert.doesNotMatch(page, /<script|<link|src=|url\(|@import/);
+});
+
+test("reports of further tasks are among the facts of a run, under their names, and their verdicts in the gate's words", () => {
+  const tasks = { "token-count": { base: 1200, tuned: 340 } };
+  const gate = { ...EVALUATION.gate, passed: false, tasks: { "token-count": { judged: true, passed: false } } };
+  const rows = new Map(facts(story({ tasks, gate })));
+  assert.equal(rows.get("token-count"), '{"base":1200,"tuned":340}');
+  assert.equal(rows.get("gate"), "not passed: perplexity ratio 0.0123, at most 1; token-count failed");
+  assert.match(reportPage(story({ tasks, gate })), /<th>token-count<\/th><td>\{&quot;base&quot;:1200,&quot;tuned&quot;:340\}<\/td>/);
+});
+
+test("the gate's words say what was compared, and whether anything was", () => {
+  const { gate, heldOut } = EVALUATION;
+  assert.equal(gateWords(EVALUATION), "passed: perplexity ratio 0.0123, at most 1");
+  assert.equal(gateWords({ gate: { ...gate, passed: false, ratio: 1.5 }, heldOut }), "not passed: perplexity ratio 1.5000, at most 1");
+  const unjudged = { ...gate, judged: false, ratio: null };
+  assert.equal(gateWords({ gate: unjudged, heldOut: { rows: 0, labels: 0 } }), "not judged: there were no held-out rows");
+  const byTask = { ...gate, ratio: null, tasks: { count: { judged: true, passed: true } } };
+  assert.equal(gateWords({ gate: byTask, heldOut: { rows: 0, labels: 0 } }), "passed: count passed");
+});
+
+test("a perplexity above the largest number, which the file has as null, is said to be infinite", () => {
+  const infinite = story({ perplexity: { base: 20, tuned: null }, gate: { ...EVALUATION.gate, passed: false, ratio: null } });
+  const rows = new Map(facts(infinite));
+  assert.equal(rows.get("perplexity of this model"), "infinite");
+  assert.equal(rows.get("gate"), "not passed: perplexity ratio not finite, at most 1");
+  const unmeasured = story({ perplexity: { base: null, tuned: null }, heldOut: { rows: 0, labels: 0 } });
+  assert.equal(new Map(facts(unmeasured)).get("perplexity of this model"), "not measured");
+});
