@@ -1,5 +1,6 @@
 import type { RunConfig } from "../../core/config/schema.js";
-import type { GptjConfig } from "../../core/model/gptj/config.js";
+import type { ModelFamily } from "../../core/model/family.js";
+import type { ModelShape } from "../../core/model/shape.js";
 import { count } from "../../core/units.js";
 import type { Evaluation } from "../evaluate/evaluate.js";
 import type { Ledger } from "../train/log/ledger.js";
@@ -8,7 +9,8 @@ import type { Ledger } from "../train/log/ledger.js";
 export interface Story {
   readonly title: string;
   readonly config: RunConfig;
-  readonly model: GptjConfig;
+  readonly family: Pick<ModelFamily, "type" | "name">;
+  readonly model: ModelShape;
   readonly parameters: number;
   /** one for each step */
   readonly losses: readonly number[];
