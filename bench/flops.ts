@@ -1,7 +1,6 @@
-import type { GptjConfig } from "../core/model/gptj/config.js";
-import { modelPrograms } from "../core/model/gptj/training.js";
 import type { Node, Program, Value } from "../core/graph/graph.js";
 import type { Dimension } from "../core/graph/tensor.js";
+import type { Model } from "../core/model/family.js";
 import type { StepPlan } from "../core/training/step-plan.js";
 
 /** Arithmetic counted from shapes: two operations for each multiplication in a matrix product, nothing for the rest. */
@@ -42,18 +41,20 @@ function count(shape: readonly Dimension[], sizes: Sizes): number {
 }
 
 /** Operations of one step whose blocks keep their activations. */
-export function stepFlops(config: GptjConfig, plan: StepPlan): number {
-  const { projectForward, projectBackward, attendForward, attendBackward, joinForward, joinBackward, ...head } = modelPrograms(config);
-  const both = (forward: Program, backward: Program, sizes: Sizes): number => programFlops(forward, sizes) + programFlops(backward, sizes);
+export function stepFlops({ family, shape }: Model, plan: StepPlan): number {
+  const { block, head } = family.training(shape);
+  const segments = [...block.forward, ...block.backward];
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   const batches = plan.microBatches.map(({ shards, positions }) => {
-    const blocks = shards.map(({ rows, tokens: T }) => {
-      const products = both(projectForward, projectBackward, { T }) + both(joinForward, joinBackward, { T });
-      const attention = rows.map(({ inputIds }) => both(attendForward, attendBackward, { S: inputIds.length }));
-      return config.layers * attention.reduce((sum, flops) => sum + flops, products);
-    });
+    const blocks = shards.map(({ rows, tokens: T }) =>
+      segments.map(({ over, program }) =>
+        over === "row" ? sum(rows.map(({ inputIds }) => programFlops(program, { S: inputIds.length }))) : programFlops(program, { T }),
+      ),
+    );
     // the slices of the vocabulary add up to the whole
-    const whole = { N: positions, V: config.vocabulary };
-    return [...blocks, both(head.headForward, head.headBackward, whole) + programFlops(head.headWeightBackward, whole)];
+    const whole = { N: positions, V: shape.vocabulary };
+    const products = [head.forward, head.backward, head.weightBackward].map((program) => programFlops(program, whole));
+    return shape.layers * sum(blocks.flat()) + sum(products);
   });
-  return batches.flat().reduce((sum, flops) => sum + flops, 0);
+  return sum(batches);
 }

@@ -1,5 +1,6 @@
 import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
-import { parseGptjConfig, type GptjConfig } from "../core/model/gptj/config.js";
+import { MADE_FAMILY, modelOf as modelOfConfig } from "../core/model/families.js";
+import type { Model } from "../core/model/family.js";
 
 /** What a bench trains: a model's shape, and its rows. */
 export interface Job {
@@ -30,26 +31,10 @@ export const SIZES: Readonly<Record<string, Job>> = {
   400: { width: 1024, layers: 24, heads: 16, rotary: 32, vocabulary: 50_400, length: 64, rows: 1, dataset: null },
 };
 
-/** The model's config.json. */
-export function configJson(job: Job): Record<string, unknown> {
-  return {
-    model_type: "gptj",
-    architectures: ["GPTJForCausalLM"],
-    n_embd: job.width,
-    n_layer: job.layers,
-    n_head: job.heads,
-    rotary_dim: job.rotary,
-    vocab_size: job.vocabulary,
-    n_positions: job.length,
-    bos_token_id: 0,
-    eos_token_id: 0,
-    tie_word_embeddings: false,
-  };
-}
-
-/** The model's shape. Throws UserError for one that GPT-J can't have. */
-export function modelOf(job: Job): GptjConfig {
-  return parseGptjConfig(configJson(job), "the bench's options");
+/** The model. Throws UserError for a shape that its family can't have. */
+export function modelOf({ width, layers, heads, rotary, vocabulary, length }: Job): Model {
+  const size = { width, layers, heads, rotary, vocabulary, positions: length, bosTokenId: 0, eosTokenId: 0 };
+  return modelOfConfig(MADE_FAMILY.configJson(size), "the bench's options");
 }
 
 /** Settings of so many steps, with a checkpoint after every `interval` of them. `seed` makes it another run. */

@@ -5,12 +5,13 @@ import { outputNamed, type Artifact } from "../core/stages/stage.js";
 import { uniformAt } from "../core/rows/random.js";
 import { encodeChunk } from "../core/format/token-chunk.js";
 import { TOKEN_INDEX } from "../core/format/token-shards.js";
-import { elements, modelWeights } from "../core/model/gptj/parameters.js";
-import { gptjTokenizer } from "../demo/tokenizer.js";
+import { elements } from "../core/graph/tensor.js";
+import { allParameters, type ParameterSpec } from "../core/model/family.js";
+import { gpt2Tokenizer } from "../demo/tokenizer.js";
 import { artifactOf, sha256 } from "../infra/disk/files.js";
 import { writeSafetensors } from "../infra/weights/safetensors-writer.js";
 import { preprocessDeps } from "../workers/preprocess-deps.js";
-import { configJson, modelOf, settings, type Job } from "./job.js";
+import { modelOf, settings, type Job } from "./job.js";
 
 /** A job's model, made from a seed, and its rows: training's inputs. */
 
@@ -22,11 +23,12 @@ const CHUNK = 1 << 20;
 export async function makeInputs(job: Job, rows: number, root: string, signal: AbortSignal): Promise<Artifact[]> {
   const model = join(root, "model");
   await mkdir(model, { recursive: true });
-  const specs = modelWeights(modelOf(job)).map(({ name, shape }) => ({ name, dtype: "F32" as const, shape }));
-  const sizes = new Map(specs.map(({ name, shape }) => [name, elements(shape)]));
-  await writeSafetensors(join(model, "model.safetensors"), specs, (name) => values(name, sizes.get(name)!));
-  await writeFile(join(model, "config.json"), JSON.stringify(configJson(job)));
-  if (job.dataset !== null) await writeFile(join(model, "tokenizer.json"), JSON.stringify(gptjTokenizer()));
+  const { parameters, configJson } = modelOf(job);
+  const specs = new Map(allParameters(parameters).map((spec) => [spec.name, spec]));
+  const tensors = [...specs.values()].map(({ name, shape }) => ({ name, dtype: "F32" as const, shape }));
+  await writeSafetensors(join(model, "model.safetensors"), tensors, (name) => values(specs.get(name)!));
+  await writeFile(join(model, "config.json"), JSON.stringify(configJson));
+  if (job.dataset !== null) await writeFile(join(model, "tokenizer.json"), JSON.stringify(gpt2Tokenizer()));
   const artifact = await artifactOf("model", model);
   return [artifact, job.dataset === null ? await makeTokens(job, rows, root) : await tokenize(job, job.dataset, artifact, root, signal)];
 }
@@ -55,14 +57,15 @@ async function tokenize(job: Job, dataset: string, model: Artifact, root: string
 }
 
 /** A fresh model's values: norms of one, biases of zero, and small numbers around zero. */
-function* values(name: string, count: number): Iterable<Uint8Array> {
+function* values({ shape, initial }: ParameterSpec): Iterable<Uint8Array> {
   let state = SEED;
   const small = (): number => {
     // a plain congruential generator: hundreds of millions of numbers, none of them a secret
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
     return state * 1.6e-11;
   };
-  const fixed = /ln_[1f]\.weight$/.test(name) ? 1 : name.endsWith("bias") ? 0 : null;
+  const fixed = initial === "one" ? 1 : initial === "zero" ? 0 : null;
+  const count = elements(shape);
   for (let first = 0; first < count; first += CHUNK) {
     const part = new Float32Array(Math.min(CHUNK, count - first));
     if (fixed === null) for (let i = 0; i < part.length; i++) part[i] = small();

@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../core/errors.js";
-import type { GptjConfig } from "../core/model/gptj/config.js";
-import { parameterCount } from "../core/model/gptj/parameters.js";
+import { parameterCount, type Model } from "../core/model/family.js";
 import type { Capacity } from "../core/training/step-plan.js";
 import { sharedLayout } from "../engines/onnx/layout.js";
 import { megabytes, short, table } from "./figures.js";
@@ -45,11 +44,11 @@ export async function benchMemory(
     throw new UserError("there is no model of that size", { field: "--sizes", expected: Object.keys(SIZES).join(" "), got: size });
   });
   for (const { size, job } of jobs) {
-    const config = modelOf(job);
-    const parameters = parameterCount(config);
+    const model = modelOf(job);
+    const parameters = parameterCount(model);
     const inputs = await makeInputs(job, SHARDS * STEPS, root, signal);
     const capacity = { tokens: SHARDS * job.length, positions: SHARDS * (job.length - 1) };
-    const shared = sharedBytes(config, SHARDS, capacity);
+    const shared = sharedBytes(model, SHARDS, capacity);
     for (const workers of workerCounts) {
       signal.throwIfAborted();
       const { own, all } = await watched(
@@ -65,8 +64,8 @@ export async function benchMemory(
 }
 
 /** What all workers of a run map. */
-export function sharedBytes(config: GptjConfig, shards: number, capacity: Pick<Capacity, "tokens" | "positions">): number {
-  return sharedLayout(config, shards, capacity).segments.reduce((sum, bytes) => sum + bytes, 0);
+export function sharedBytes(model: Model, shards: number, capacity: Pick<Capacity, "tokens" | "positions">): number {
+  return sharedLayout(model, shards, capacity).segments.reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /** Runs `work` and looks at the own memory of the processes meanwhile: the peaks of the largest and of all together. */

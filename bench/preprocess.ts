@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { uniformAt } from "../core/rows/random.js";
 import { UserError } from "../core/errors.js";
 import { bytes, count, rate } from "../core/units.js";
-import { gptjTokenizer } from "../demo/tokenizer.js";
+import { gpt2Tokenizer } from "../demo/tokenizer.js";
 import { median, short } from "./figures.js";
-import { configJson, DEFAULT_JOB } from "./job.js";
+import { DEFAULT_JOB, modelOf } from "./job.js";
 import { children, watched } from "./memory.js";
 
 /** Rows to tokens against Hugging Face's datasets with the Rust tokenizer, in turns, on made rows of Alpaca's shape. */
@@ -98,11 +98,11 @@ async function runOne(client: Client, output: string, signal: AbortSignal): Prom
 
 /** Rows as long as Alpaca's: an instruction of some ten words, an input for two in five, a response of 1 to 250 words. */
 async function makeRows(root: string, rows: number): Promise<void> {
-  const tokenizer = gptjTokenizer() as { readonly model: { readonly vocab: Readonly<Record<string, number>> } };
+  const tokenizer = gpt2Tokenizer() as { readonly model: { readonly vocab: Readonly<Record<string, number>> } };
   await mkdir(join(root, "model"));
   await writeFile(
     join(root, "model", "config.json"),
-    JSON.stringify({ ...configJson({ ...DEFAULT_JOB, length: LENGTH }), eos_token_id: 50_256 }),
+    JSON.stringify({ ...modelOf({ ...DEFAULT_JOB, length: LENGTH }).configJson, eos_token_id: 50_256 }),
   );
   await writeFile(join(root, "model", "tokenizer.json"), JSON.stringify(tokenizer));
   const words = Object.keys(tokenizer.model.vocab).flatMap((token) => (/^Ġ[A-Za-z]{2,}$/.test(token) ? [token.slice(1)] : []));

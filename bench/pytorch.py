@@ -37,7 +37,7 @@ def padded(rows):
 
 def load(path, dtype):
     torch.manual_seed(0)
-    model = transformers.GPTJForCausalLM.from_pretrained(path, dtype=dtype, use_cache=False)
+    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_cache=False)
     model.gradient_checkpointing_enable()
     return model.train()
 
@@ -86,7 +86,8 @@ def rank_main(rank, port, path, lines, results):
     dist.init_process_group("gloo")
     mesh = dist.init_device_mesh("cpu", (RANKS,))
     model = load(path, torch.float32)
-    for block in model.transformer.h:
+    # the blocks, by the name of their class
+    for block in [module for module in model.modules() if type(module).__name__ in model._no_split_modules]:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
     adamw = optimizer(model)

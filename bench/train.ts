@@ -1,7 +1,8 @@
 import { fileURLToPath } from "node:url";
 import type { StepRecord, TimeSpent } from "../activities/train/log/entries.js";
 import { UserError } from "../core/errors.js";
-import { parameterCount } from "../core/model/gptj/parameters.js";
+import { elements } from "../core/graph/tensor.js";
+import { parameterCount } from "../core/model/family.js";
 import { capacityOf, planStep, type StepPlan } from "../core/training/step-plan.js";
 import { outputNamed } from "../core/stages/stage.js";
 import { openTokens } from "../infra/dataset/tokens.js";
@@ -60,22 +61,24 @@ export async function benchTrain(
       expected: "2 or more",
       got: steps,
     });
-  const config = modelOf(job);
+  const model = modelOf(job);
   const { shards } = settings(job, steps, steps, 0).train;
   say("making a model and rows");
   const inputs = await makeInputs(job, shards * job.rows * steps, root, signal);
-  const [model, tokens] = ["model", "tokens"].map((name) => fileURLToPath(outputNamed(inputs, name).uri)) as [string, string];
+  const [directory, tokens] = ["model", "tokens"].map((name) => fileURLToPath(outputNamed(inputs, name).uri)) as [string, string];
   const { train: split } = await openTokens(tokens);
   const planOf = (round: number, step: number): StepPlan => planStep(split, settings(job, steps, steps, round).train, step);
+  const matrices = model.parameters.blocks[0]!.filter(({ shape }) => shape.length === 2).map(({ shape }) => shape);
+  const [n, k] = matrices.reduce((largest, shape) => (elements(shape) > elements(largest) ? shape : largest)) as [number, number];
   const products: readonly Product[] = [
     { m: 1024, k: 1024, n: 1024 },
-    { m: job.rows * job.length, k: config.width, n: config.innerWidth },
+    { m: job.rows * job.length, k, n },
   ];
   const speeds: number[][] = products.map(() => []);
   const multiply = async (): Promise<void> => {
     for (const [index, product] of products.entries()) speeds[index]!.push(await productSpeed(product, workers));
   };
-  const shared = sharedBytes(config, shards, capacityOf(split, settings(job, steps, steps, 0).train));
+  const shared = sharedBytes(model, shards, capacityOf(split, settings(job, steps, steps, 0).train));
   const records: StepRecord[] = [];
   const reached: number[] = [];
   const memory: number[] = [];
@@ -90,7 +93,7 @@ export async function benchTrain(
     }
   };
   try {
-    for (const name of names) peers.push(await Peer.start(python!, name, model, signal));
+    for (const name of names) peers.push(await Peer.start(python!, name, directory, signal));
     const others = new Set(peers.map(({ pid }) => pid));
     // the first step of each warms it up, and its loss must be ours
     await peerSteps(0, 0);
@@ -108,7 +111,7 @@ export async function benchTrain(
       memory.push(all + shared);
       ours.push(...(round === 0 ? [run.steps[0]!] : []), run.steps.at(-1)!);
       records.push(...run.steps.slice(1));
-      reached.push(...run.steps.slice(1).map(({ seconds }, index) => stepFlops(config, planOf(round, index + 1)) / seconds));
+      reached.push(...run.steps.slice(1).map(({ seconds }, index) => stepFlops(model, planOf(round, index + 1)) / seconds));
       await peerSteps(round, steps - 1);
     }
     await multiply();
@@ -117,7 +120,7 @@ export async function benchTrain(
   }
   const rate = (of: (record: StepRecord) => number): number => median(records.map((record) => of(record) / record.seconds));
   return {
-    parameters: parameterCount(config),
+    parameters: parameterCount(model),
     workers,
     tokensPerSecond: rate((record) => record.tokens),
     lossTokensPerSecond: rate((record) => record.labels),

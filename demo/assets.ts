@@ -2,13 +2,13 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256, sha256File, writeFileAtomic } from "../infra/disk/files.js";
 import { demoRows } from "./dataset.js";
-import { DEMO_CONFIG, demoWeights } from "./model.js";
-import { gptjTokenizer, TOKENIZER_CONFIG } from "./tokenizer.js";
+import { DEMO_MODEL, demoWeights } from "./model.js";
+import { gpt2Tokenizer, TOKENIZER_CONFIG } from "./tokenizer.js";
 
 /** Raised whenever other files would be made: a test pins their digests. */
 const VERSION = 1;
 
-const MODEL = "roslin/demo-gptj";
+const MODEL = `roslin/demo-${DEMO_MODEL.family.type}`;
 const DATASET = "roslin/demo-questions";
 
 /** The demo's sources on its own hub. */
@@ -17,10 +17,10 @@ export const DEMO_SOURCES = { model: `hf://${MODEL}@main`, dataset: `hf://${DATA
 const json = (value: unknown): string => `${JSON.stringify(value, null, 1)}\n`;
 
 const FILES: Readonly<Record<string, () => string | Buffer>> = {
-  [`models/${MODEL}/config.json`]: () => json(DEMO_CONFIG),
+  [`models/${MODEL}/config.json`]: () => json(DEMO_MODEL.configJson),
   [`models/${MODEL}/generation_config.json`]: () =>
-    json({ bos_token_id: DEMO_CONFIG.bos_token_id, eos_token_id: DEMO_CONFIG.eos_token_id }),
-  [`models/${MODEL}/tokenizer.json`]: () => JSON.stringify(gptjTokenizer()),
+    json({ bos_token_id: DEMO_MODEL.shape.bosTokenId, eos_token_id: DEMO_MODEL.shape.eosTokenId }),
+  [`models/${MODEL}/tokenizer.json`]: () => JSON.stringify(gpt2Tokenizer()),
   [`models/${MODEL}/tokenizer_config.json`]: () => json(TOKENIZER_CONFIG),
   [`models/${MODEL}/model.safetensors`]: demoWeights,
   [`datasets/${DATASET}/questions.json`]: () => json(demoRows()),

@@ -1,63 +1,56 @@
 import { layoutFile } from "../core/format/safetensors.js";
-import { parseGptjConfig } from "../core/model/gptj/config.js";
-import { elements, modelWeights, type WeightSpec } from "../core/model/gptj/parameters.js";
+import { elements } from "../core/graph/tensor.js";
+import { MADE_FAMILY, modelOf } from "../core/model/families.js";
+import { allParameters, type ModelSize, type ParameterSpec } from "../core/model/family.js";
 
-/** The demo's model: GPT-J's architecture and vocabulary, small enough to be trained while one looks on. */
-export const DEMO_CONFIG = {
-  architectures: ["GPTJForCausalLM"],
-  model_type: "gptj",
-  n_layer: 2,
-  n_head: 4,
-  n_embd: 128,
-  n_inner: null,
-  n_positions: 512,
-  rotary_dim: 32,
-  vocab_size: 50400,
-  activation_function: "gelu_new",
-  layer_norm_epsilon: 1e-5,
-  attn_pdrop: 0,
-  embd_pdrop: 0,
-  resid_pdrop: 0,
-  initializer_range: 0.05,
-  bos_token_id: 50256,
-  eos_token_id: 50256,
-  tie_word_embeddings: false,
-  use_cache: true,
-  dtype: "float32",
+/** Small enough to be trained while one looks on, with the vocabulary of the family's large model. */
+const SIZE: ModelSize = {
+  layers: 2,
+  heads: 4,
+  width: 128,
+  rotary: 32,
+  vocabulary: 50400,
+  positions: 512,
+  bosTokenId: 50256,
+  eosTokenId: 50256,
 };
+
+/** The demo's model, whose config.json is `configJson`. */
+export const DEMO_MODEL = modelOf(MADE_FAMILY.configJson(SIZE), "the demo's config");
 
 /** Standard deviations of the noise. */
 const EMBEDDING_DEVIATION = 0.1;
 const DEVIATION = 0.05;
-/** What the identity is multiplied by in attention's values and output. */
+/** What the identity is multiplied by where a layer begins by passing on what it gets. */
 const PASS_ON = 1.5;
 
 /**
- * model.safetensors, fp32, the same bytes everywhere: integer arithmetic and exact steps only. Attention starts out passing
- * on what it looks at (values and output are a multiple of the identity, plus noise) and the head starts out as the embedding, so that
+ * model.safetensors, fp32, the same bytes everywhere: integer arithmetic and exact steps only. Attention begins by passing
+ * on what it looks at (values and output are a multiple of the identity, plus noise), and the head begins as the embedding. So
  * repeating a word of the question, which takes long to learn from noise alone, is learned in a minute.
  */
 export function demoWeights(): Buffer {
-  const { header, entries, fileBytes } = layoutFile(
-    modelWeights(parseGptjConfig(DEMO_CONFIG, "the demo's config")).map((spec) => ({ ...spec, dtype: "F32" })),
-  );
+  const specs = allParameters(DEMO_MODEL.parameters);
+  const { header, entries, fileBytes } = layoutFile(specs.map(({ name, shape }) => ({ name, shape, dtype: "F32" })));
+  const offsets = new Map(entries.map(({ name, offset }) => [name, offset]));
   const file = Buffer.alloc(fileBytes);
   file.set(header);
-  for (const spec of entries) {
+  for (const spec of specs) {
     const values = initialValues(spec);
-    const view = new DataView(file.buffer, file.byteOffset + spec.offset, values.length * 4);
+    const view = new DataView(file.buffer, file.byteOffset + offsets.get(spec.name)!, values.length * 4);
     for (let index = 0; index < values.length; index++) view.setFloat32(index * 4, values[index]!, true);
   }
   return file;
 }
 
-function initialValues({ name, shape }: WeightSpec): Float32Array {
+function initialValues({ name, shape, initial }: ParameterSpec): Float32Array {
+  const { embedding, head } = DEMO_MODEL.parameters;
   const values = new Float32Array(elements(shape));
-  if (name.endsWith(".bias")) return values;
-  if (/\.ln_\w+\.weight$/.test(name)) return values.fill(1);
-  if (name === "transformer.wte.weight") return addNoise(values, name, EMBEDDING_DEVIATION);
-  if (name === "lm_head.weight") return addNoise(values, "transformer.wte.weight", DEVIATION);
-  if (/\.(v_proj|out_proj)\.weight$/.test(name)) for (let index = 0; index < values.length; index += shape[1]! + 1) values[index] = PASS_ON;
+  if (initial === "zero") return values;
+  if (initial === "one") return values.fill(1);
+  if (name === embedding.name) return addNoise(values, name, EMBEDDING_DEVIATION);
+  if (name === head[0]!.name) return addNoise(values, embedding.name, DEVIATION);
+  if (initial === "identity") for (let index = 0; index < values.length; index += shape[1]! + 1) values[index] = PASS_ON;
   return addNoise(values, name, DEVIATION);
 }
 

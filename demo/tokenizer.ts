@@ -1,11 +1,11 @@
 import gpt2 from "js-tiktoken/ranks/gpt2";
-import { gptjTokenizerJson } from "../core/text/gpt2-vocabulary.js";
+import { gpt2TokenizerJson } from "../core/text/gpt2-vocabulary.js";
 
 /** GPT-J's tokenizer.json: 50,257 tokens of GPT-2 and 143 extra ones, rebuilt from the ranks that js-tiktoken ships. */
-export function gptjTokenizer(): Record<string, unknown> {
+export function gpt2Tokenizer(): Record<string, unknown> {
   // each line: a mark, the rank of its first token, and tokens in base64 by rank
   const tokens = gpt2.bpe_ranks.split("\n").flatMap((line) => line.split(" ").slice(2));
-  return gptjTokenizerJson(tokens.map((token) => Buffer.from(token, "base64")));
+  return gpt2TokenizerJson(tokens.map((token) => Buffer.from(token, "base64")));
 }
 
 /** What transformers' AutoTokenizer wants beside it. */

@@ -5,6 +5,7 @@ import { artifactOf, sha256File, writeFileAtomic } from "../infra/disk/files.js"
 import { joinGroup } from "../infra/process/group.js";
 import { lock, processStart } from "../infra/disk/lock.js";
 import { availableMemory, fingerprint, freeDisk, sharedDirectory, socketDirectory } from "../infra/process/machine.js";
+import { readModelConfig } from "../infra/weights/read-model-config.js";
 import { ModelFiles, SafetensorsFile } from "../infra/weights/model-files.js";
 import { clearShared, createShared } from "../engines/onnx/shared-memory.js";
 import { writeSafetensors } from "../infra/weights/safetensors-writer.js";
@@ -41,11 +42,7 @@ export const rankDeps: RankDeps = {
   startCompute: (input) => new Worker(join(import.meta.dirname, "../engines/onnx/compute-thread.js"), { workerData: input }),
   openStore: fileStore,
   writeSafetensors,
-  modelConfig: (directory) => {
-    const model = new ModelFiles(directory);
-    model.close();
-    return model.config;
-  },
+  modelConfig: readModelConfig,
   fingerprint,
   processStart,
 };

@@ -60,7 +60,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
 
   await check(async () => {
     const source = await look("model");
-    const needs = runNeeds((await modelConfig(source, context.signal)).config, config.train);
+    const needs = runNeeds((await modelConfig(source, context.signal)).model, config.train);
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     notes.push(
       `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${readable(needs.memoryBytes)} of memory, the run ${readable(needs.diskBytes)} of disk`,

@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseGptjConfig } from "../../core/model/gptj/config.js";
 import { outputNamed, type StageResult } from "../../core/stages/stage.js";
+import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 import { runStage, type StageContext, type StageRequest } from "../common/stage.js";
 import { tokenizeChunks } from "./chunks.js";
 import { finish } from "./gather.js";
-import { chooseRule, readJson } from "./rule.js";
+import { chooseRule } from "./rule.js";
 import { preprocessDefinition } from "./definition.js";
 import type { PreprocessDependencies } from "./deps.js";
 
@@ -16,18 +16,18 @@ export async function preprocess(dependencies: PreprocessDependencies, request: 
     const started = performance.now();
     const model = fileURLToPath(outputNamed(request.inputs, "model").uri);
     const dataset = fileURLToPath(outputNamed(request.inputs, "dataset").uri);
-    const config = parseGptjConfig(await readJson(join(model, "config.json")), join(model, "config.json"));
+    const { shape } = readModelConfig(model);
     const tokenizerFile = join(model, "tokenizer.json");
     const { maxLength } = request.config.preprocess;
     const batches = dependencies.readRows(dataset, context.signal);
-    const choose = (first: RowBatch) => chooseRule(first, { dataset, maxLength, config, tokenizerFile });
+    const choose = (first: RowBatch) => chooseRule(first, { dataset, maxLength, shape, tokenizerFile });
     const chunks = await tokenizeChunks(batches, context, dependencies.threads, choose, () => dependencies.startThread(directory));
     const tokenized = chunks.reduce((sum, chunk) => sum + chunk.tokenized, 0);
     const { tokens, stats } = await finish(dependencies, directory, chunks, request);
     const seconds = (performance.now() - started) / 1000;
     return {
       outputs: [tokens],
-      metrics: { seconds, rowsPerSecond: tokenized / seconds, cutAt: Math.min(maxLength, config.positions), ...stats },
+      metrics: { seconds, rowsPerSecond: tokenized / seconds, cutAt: Math.min(maxLength, shape.positions), ...stats },
     };
   });
 }

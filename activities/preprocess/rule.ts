@@ -4,7 +4,7 @@ import type { EncoderTables } from "../../core/text/encoder.js";
 import { checkResponseKey } from "../../core/rows/row-rules.js";
 import { createTokenizer } from "../../core/text/tokenizer.js";
 import { UserError } from "../../core/errors.js";
-import type { GptjConfig } from "../../core/model/gptj/config.js";
+import type { ModelShape } from "../../core/model/shape.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 
 /** How rows become tokens, in words that go to a thread. */
@@ -23,7 +23,7 @@ export type RuleChoice =
 export interface RuleSettings {
   readonly dataset: string;
   readonly maxLength: number;
-  readonly config: GptjConfig;
+  readonly shape: ModelShape;
   readonly tokenizerFile: string;
 }
 
@@ -31,8 +31,8 @@ export interface RuleSettings {
  * Chooses by the columns of the first rows; UserError naming columns found and expected when they are neither kind, and where the
  * model's tokenizer is missing or of another kind. Rows that are tokens already need none.
  */
-export async function chooseRule(first: RowBatch, { dataset, maxLength, config, tokenizerFile }: RuleSettings): Promise<RuleChoice> {
-  const { vocabulary, positions, eosTokenId: padId } = config;
+export async function chooseRule(first: RowBatch, { dataset, maxLength, shape, tokenizerFile }: RuleSettings): Promise<RuleChoice> {
+  const { vocabulary, positions, eosTokenId: padId } = shape;
   const has = (...names: readonly string[]): boolean => names.every((name) => first.columns.includes(name));
   if (has("input_ids", "labels")) return { kind: "tokens", vocabulary, positions };
   if (has("instruction", "output")) {
@@ -50,7 +50,7 @@ export async function chooseRule(first: RowBatch, { dataset, maxLength, config, 
 }
 
 /** Reads a JSON file of the model; UserError where it is missing or none. */
-export async function readJson(path: string): Promise<unknown> {
+async function readJson(path: string): Promise<unknown> {
   try {
     return JSON.parse(await readFile(path, "utf8")) as unknown;
   } catch (error) {

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { ChangedInputError } from "../../core/errors.js";
 import { CARD, MANIFEST, manifestText, nameDigits, REPORT, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
-import { parameterCount } from "../../core/model/gptj/parameters.js";
+import { parameterCount, type Model } from "../../core/model/family.js";
 import { outputNamed, type Artifact, type Origin, type StageResult } from "../../core/stages/stage.js";
 import type { FileDigest } from "../../infra/store/file-digest.js";
 import type { Evaluation } from "../evaluate/evaluation.js";
@@ -56,9 +56,10 @@ export async function assemble(
   paths.set(REPORT, inputPath(request, "report"));
 
   say("writing the ONNX export");
-  const model = dependencies.openModel(inputPath(request, "tuned"));
-  const plan = planExport(model.config, dependencies.exportLimits);
-  const names = await exportOnnx(model, plan, join(directory, ONNX), context.signal).finally(() => model.close());
+  const weights = dependencies.openModel(inputPath(request, "tuned"));
+  const { model } = weights;
+  const plan = planExport(model, dependencies.exportLimits);
+  const names = await exportOnnx(weights, plan, join(directory, ONNX), context.signal).finally(() => weights.close());
   for (const name of names) paths.set(`${ONNX}/${name}`, join(directory, ONNX, name));
   const extra = externalDataConfig(plan);
   if (extra !== null) await write("config.json", `${JSON.stringify({ ...model.configJson, ...extra }, null, 2)}\n`);
@@ -176,7 +177,7 @@ function modelName(request: StageRequest): string {
 function tellStory(
   title: string,
   request: StageRequest,
-  { config: model }: { config: Story["model"] },
+  model: Model,
   trained: StageResult | null,
   evaluation: Evaluation,
   descent: Descent,
@@ -185,7 +186,8 @@ function tellStory(
   return {
     title,
     config: request.config,
-    model,
+    family: model.family,
+    model: model.shape,
     parameters: parameterCount(model),
     losses: (metrics?.["losses"] as number[] | undefined) ?? [],
     tokens: (metrics?.["tokens"] as number | undefined) ?? null,

@@ -1,8 +1,9 @@
 import { mkdir, open, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
+import { elements } from "../../core/graph/tensor.js";
 import { exportGraph, type ExportPlan } from "../../core/model/export.js";
-import { elements, type WeightSpec } from "../../core/model/gptj/parameters.js";
+import type { WeightSpec } from "../../core/model/family.js";
 import type { ModelFiles } from "../../infra/weights/model-files.js";
 
 /** Elements read and written at a time. */
@@ -22,7 +23,7 @@ export function externalDataConfig({ file, dataFiles }: ExportPlan): object | nu
 }
 
 function* graph(model: ModelFiles, plan: ExportPlan): Iterable<Uint8Array> {
-  yield exportGraph(model.config, plan, (spec) => Buffer.concat([...slices(model, [spec])])).bytes;
+  yield exportGraph(model.model, plan, (spec) => Buffer.concat([...slices(model, [spec])])).bytes;
 }
 
 function* slices(model: ModelFiles, weights: readonly WeightSpec[]): Iterable<Uint8Array> {

@@ -6,12 +6,12 @@ import type { Sample } from "../evaluate/samples.js";
 
 /** README.md of a published model: where it comes from, how to use it, how it was trained, and what it may be used for. */
 export function modelCard(story: Story): string {
-  const { title, config, evaluation, descent } = story;
+  const { title, config, family, evaluation, descent } = story;
   const samples = evaluation.samples.length === 0 ? "No answers were generated." : evaluation.samples.map(sampleText).join("\n");
   return `${frontMatter(story)}
 # ${title}
 
-A GPT-J model, fine-tuned on instructions by Roslin in one run that resumes from checkpoints.
+A ${family.name} model, fine-tuned on instructions by Roslin in one run that resumes from checkpoints.
 Base: \`${sourceName(config.model.source)}\`. Data: \`${sourceName(config.dataset.source)}\`.
 
 ## Licence
@@ -64,7 +64,7 @@ ${proof(story)}
 `;
 }
 
-function frontMatter({ config, descent: { licence, baseModel } }: Story): string {
+function frontMatter({ config, family, descent: { licence, baseModel } }: Story): string {
   const data = hubId(config.dataset.source);
   const lines = [
     `license: ${licence}`,
@@ -73,7 +73,7 @@ function frontMatter({ config, descent: { licence, baseModel } }: Story): string
     "library_name: transformers",
     "pipeline_tag: text-generation",
     "tags:",
-    ...["gptj", "instruction-tuning", "roslin"].map((tag) => `- ${tag}`),
+    ...[family.type, "instruction-tuning", "roslin"].map((tag) => `- ${tag}`),
   ];
   return `---\n${lines.join("\n")}\n---\n`;
 }

@@ -1,5 +1,6 @@
 import type { RunConfig } from "../../core/config/schema.js";
-import type { GptjConfig } from "../../core/model/gptj/config.js";
+import type { ModelFamily } from "../../core/model/family.js";
+import type { ModelShape } from "../../core/model/shape.js";
 import { count } from "../../core/units.js";
 import { gateWord } from "../../core/stages/words.js";
 import { perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
@@ -9,7 +10,8 @@ import type { Ledger } from "../train/log/ledger.js";
 export interface Story {
   readonly title: string;
   readonly config: RunConfig;
-  readonly model: GptjConfig;
+  readonly family: Pick<ModelFamily, "type" | "name">;
+  readonly model: ModelShape;
   readonly parameters: number;
   /** one a step */
   readonly losses: readonly number[];

@@ -1,11 +1,11 @@
-import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
-import { parseGptjConfig } from "../../core/model/gptj/config.js";
 import { demoConfig } from "../../demo/config.js";
 import { readRows } from "../../infra/dataset/rows.js";
+import { readModelConfig } from "../../infra/weights/read-model-config.js";
 
 /** Rows of a user's file that are held out: one in ten, but no more than this. */
 const MOST_TEST_ROWS = 64;
@@ -20,7 +20,10 @@ export async function demoRunConfig(dataset: string | undefined, model: string |
       : { dataset: { source: fileSource("--dataset", dataset) }, preprocess: { ...config.preprocess, testRows: await testRows(dataset) } }),
   };
   if (model === undefined) return changed;
-  const positions = modelPositions(model);
+  // before the run starts, and by the option's name
+  if (!existsSync(join(model, "config.json")))
+    throw new UserError("--model must name a model directory, with config.json in it", { got: model });
+  const { positions } = readModelConfig(model).shape;
   const maxLength = Math.min(changed.preprocess.maxLength, positions);
   return { ...changed, model: { source: fileSource("--model", model) }, preprocess: { ...changed.preprocess, maxLength } };
 }
@@ -35,15 +38,4 @@ async function testRows(dataset: string): Promise<number> {
   let rows = 0;
   for await (const batch of readRows(dataset, new AbortController().signal)) rows += batch.rows.length;
   return Math.min(MOST_TEST_ROWS, Math.floor(rows / 10));
-}
-
-function modelPositions(directory: string): number {
-  const file = join(directory, "config.json");
-  if (!existsSync(file)) throw new UserError("--model must name a model directory, with config.json in it", { got: directory });
-  try {
-    return parseGptjConfig(JSON.parse(readFileSync(file, "utf8")), file).positions;
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new UserError("a model's config.json is not JSON", { file });
-    throw error;
-  }
 }

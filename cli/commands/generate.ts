@@ -6,10 +6,10 @@ import { parseArgs } from "node:util";
 import { END_KEY, promptOf } from "../../core/text/prompt.js";
 import { createTokenizer, type Decoder } from "../../core/text/tokenizer.js";
 import { UserError } from "../../core/errors.js";
-import { parseGptjConfig } from "../../core/model/gptj/config.js";
 import { openInference } from "../../engines/onnx/inference/open.js";
 import { fetchPublished, openPublished } from "../../infra/sources/published.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
+import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import { wholeNumber, type Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
 import { untilInterrupted } from "../shell/interrupt.js";
@@ -59,17 +59,13 @@ async function locate(named: string, environment: Environment, signal: AbortSign
 
 /** Writes the answer to standard output as it comes, up to the end key. */
 async function answer(directory: string, prompt: string, most: number, signal: AbortSignal): Promise<void> {
-  const config = parseGptjConfig(
-    await readJson(directory, "config.json", "a model directory needs config.json"),
-    join(directory, "config.json"),
-  );
+  const { positions } = readModelConfig(directory).shape;
   const tokenizer = createTokenizer(
     await readJson(directory, "tokenizer.json", "to speak in words a model needs tokenizer.json"),
     join(directory, "tokenizer.json"),
   );
   const ids = tokenizer.encode(prompt);
-  if (ids.length >= config.positions)
-    throw new UserError("the prompt is longer than the model's positions", { tokens: ids.length, positions: config.positions });
+  if (ids.length >= positions) throw new UserError("the prompt is longer than the model's positions", { tokens: ids.length, positions });
   const model = await openInference(directory, signal);
   try {
     for await (const text of sayable(limit(model.generate(ids), most), tokenizer)) process.stdout.write(text);

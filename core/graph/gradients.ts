@@ -45,12 +45,11 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
     null,
     null,
   ],
-  // Σ dshares · shares over the keys is Σ dy · y over the head's width, which is far smaller
   Attend: (g, { inputs: [q, k, v], outputs: [, shares], attributes: { alpha } }, dy) => {
     const last = shares!.shape.length - 1;
     const dshares = g.matMul(dy, v!, { transB: true });
-    // Σ dy · y over the head's width would be the same sum over less; but it is rounded apart from dshares, and where one
-    // share is nearly all, that rounding is all that the difference leaves
+    // Σ dy · y over the head's width is the same sum over fewer elements. But it rounds differently than dshares, and where
+    // one share is nearly 1, that rounding is all that the difference leaves
     const dscores = g.mul(g.sub(dshares, g.sum(g.mul(dshares, shares!), [last], true)), shares!);
     return [
       g.matMul(dscores, k!, { alpha }),

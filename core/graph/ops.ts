@@ -1,5 +1,4 @@
 import type { Dimension, Shape } from "./tensor.js";
-import type { Value } from "./graph.js";
 
 type None = Readonly<Record<never, never>>;
 
@@ -39,7 +38,7 @@ export interface Ops {
   Gather: None;
   /** x[T,H·W], ids[B,S] with B·S = T → [B,H,S,W]; ids only tell B and S */
   SplitHeads: { readonly heads: number; readonly batch: Dimension; readonly sequence: Dimension };
-  /** scores[B,H,S,K], mask[B,K] (int64, 1: may be looked at) → scores, hugely negative for masked keys and for those after the query, which is S - K keys from the end */
+  /** scores[B,H,S,K], mask[B,K] (int64, 1: may be looked at) → scores, hugely negative for masked keys and for those after the query: query s is at key s + K - S */
   MaskScores: None;
   /** x[T,D], ids[B,S], keep (int64 scalar) → [M,D], of each sequence the last `keep` rows, 0 for all */
   LastRows: { readonly rows: Dimension };
@@ -49,7 +48,7 @@ export interface Ops {
 /** An operator by name. */
 export type OpName = keyof Ops;
 
-type Infer<K extends OpName> = (attributes: Ops[K], ...inputs: Value[]) => Shape[];
+type Infer<K extends OpName> = (attributes: Ops[K], ...inputs: { readonly shape: Shape }[]) => Shape[];
 
 const same: Infer<OpName> = (_, x) => [x.shape];
 const binary: Infer<OpName> = (_, a, b) => [broadcast(a.shape, b.shape)];

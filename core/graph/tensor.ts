@@ -33,6 +33,11 @@ export interface Graph {
   readonly outputs: readonly TensorInfo[];
 }
 
+/** Number of elements of a shape. */
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
 /** A float32 tensor over `data`; no copy. */
 export function floats(data: Float32Array, ...shape: number[]): Tensor {
   return { type: "float32", shape, data };

@@ -1,8 +1,6 @@
 import type { Bytes } from "../graph/graph.js";
-import type { Graph } from "../graph/tensor.js";
-import type { GptjConfig } from "./gptj/config.js";
-import { decoderGraph } from "./gptj/decoder.js";
-import { elements, modelWeights, type WeightSpec } from "./gptj/parameters.js";
+import { elements, type Graph } from "../graph/tensor.js";
+import { allParameters, type Model, type WeightSpec } from "./family.js";
 
 /** The model file's name, which is where transformers.js looks. */
 const FILE = "model.onnx";
@@ -34,8 +32,8 @@ export interface ExportPlan {
 }
 
 /** Plans the export of a model as `model.onnx`, with `model.onnx_data`, `model.onnx_data_1`, … where it is large. */
-export function planExport(config: GptjConfig, limits: ExportLimits): ExportPlan {
-  const weights = modelWeights(config);
+export function planExport({ parameters }: Model, limits: ExportLimits): ExportPlan {
+  const weights = allParameters(parameters);
   const bytesOf = ({ shape }: WeightSpec): number => 4 * elements(shape);
   const places = new Map<string, Exclude<Bytes, Uint8Array>>();
   const dataFiles: { name: string; bytes: number; weights: WeightSpec[] }[] = [];
@@ -53,6 +51,6 @@ export function planExport(config: GptjConfig, limits: ExportLimits): ExportPlan
 }
 
 /** The ONNX model of a plan; `read` gives the little-endian fp32 bytes of weights that lie in it. */
-export function exportGraph(config: GptjConfig, plan: ExportPlan, read: (spec: WeightSpec) => Uint8Array): Graph {
-  return decoderGraph(config, (spec) => plan.places.get(spec.name) ?? read(spec));
+export function exportGraph({ family, shape }: Model, plan: ExportPlan, read: (spec: WeightSpec) => Uint8Array): Graph {
+  return family.decoder(shape, (spec) => plan.places.get(spec.name) ?? read(spec));
 }

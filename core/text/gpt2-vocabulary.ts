@@ -6,7 +6,7 @@ import { symbolsOfBytes } from "./byte-symbols.js";
 const EXTRA_TOKENS = 143;
 
 /** `ranks` holds the bytes of every GPT-2 token but <|endoftext|>, in order of id; the result has GPT-J's extra tokens. */
-export function gptjTokenizerJson(ranks: readonly Uint8Array[]): Record<string, unknown> {
+export function gpt2TokenizerJson(ranks: readonly Uint8Array[]): Record<string, unknown> {
   const tokens = ranks.map(symbolsOfBytes);
   const idOf = new Map(tokens.map((token, id) => [token, id]));
   const merges = tokens.filter((token) => token.length > 1).map((token) => lastMerge(token, idOf));

@@ -12,7 +12,7 @@ import type { openTokens } from "../../infra/dataset/tokens.js";
 import type { StepRecord, TrainAttempt } from "../../activities/train/log/entries.js";
 import { tellShard } from "../../activities/train/log/whereabouts.js";
 import { Control } from "./control.js";
-import { Engine, openSessions } from "./step/workplace.js";
+import { openSessions, Workplace } from "./step/workplace.js";
 import { copyOf, fillFromBase, fillFromCheckpoint, type TensorCopy } from "./step/state.js";
 import { trainStep } from "./step/step.js";
 
@@ -57,25 +57,26 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick
   const { train } = attempt.config;
   const say = (message: ComputeMessage, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
   const control = new Control(input.control, (shard) => tellShard(input.whereabouts, shard));
-  const model = deps.openModel(fileURLToPath(outputNamed(attempt.inputs, "model").uri));
+  const files = deps.openModel(fileURLToPath(outputNamed(attempt.inputs, "model").uri));
+  const { model } = files;
   const split = (await deps.openTokens(fileURLToPath(outputNamed(attempt.inputs, "tokens").uri))).train;
-  const layout = sharedLayout(model.config, train.shards, attempt.capacity);
+  const layout = sharedLayout(model, train.shards, attempt.capacity);
   const arrive = (index: number, record?: unknown): void =>
     say(record === undefined ? { kind: "arrive", index } : { kind: "arrive", index, ...(record as { record: StepRecord; step: number }) });
-  const engine = new Engine({
-    config: model.config,
+  const place = new Workplace({
+    model,
     layout,
     capacity: attempt.capacity,
     shards: train.shards,
     hosted: hostedShards(train.shards, attempt.workers, worker),
-    sessions: await openSessions(model.config, deps.createSession),
+    sessions: await openSessions(model, deps.createSession),
     control,
     keepActivations: attempt.keepActivations,
     segments: deps.mapShared(attempt.sharedPath, layout.segments),
     arrive,
   });
-  for (const owner of engine.owners) {
-    if (resume === null) fillFromBase(owner, model);
+  for (const owner of place.owners) {
+    if (resume === null) fillFromBase(owner, files);
     else {
       const file = deps.openSafetensors(join(attempt.directory, resume.files[owner.shard]!));
       fillFromCheckpoint(owner, file);
@@ -83,31 +84,31 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick
     }
     control.step();
   }
-  model.close();
-  engine.barrier();
+  files.close();
+  place.barrier();
 
   let updates = resume?.updates ?? 0;
   // a step ends where its record is made: waiting for the others after it, and copying for a checkpoint, are the next one's time
   let started = performance.now();
-  engine.takeTimes();
+  place.takeTimes();
   for (let step = attempt.resumeStep; step < attempt.totalSteps; step++) {
     const plan = planStep(split, train, step);
-    const outcome = await trainStep(engine, plan, train, learningRateAt(train, step, attempt.totalSteps), step, updates);
+    const outcome = await trainStep(place, plan, train, learningRateAt(train, step, attempt.totalSteps), step, updates);
     if (outcome.updated) updates++;
     const ended = performance.now();
     const record: StepRecord = {
       loss: outcome.loss,
       norm: outcome.norm,
       seconds: (ended - started) / 1000,
-      spent: engine.takeTimes(),
+      spent: place.takeTimes(),
       tokens: plan.tokens,
       labels: plan.positions,
       rows: plan.rows,
     };
     started = ended;
-    const directive = engine.barrier({ record, step: step + 1 });
+    const directive = place.barrier({ record, step: step + 1 });
     if (directive !== "go")
-      for (const owner of engine.owners) {
+      for (const owner of place.owners) {
         const tensors = copyOf(owner);
         say(
           { kind: "shard", step: step + 1, updates, shard: owner.shard, tensors },

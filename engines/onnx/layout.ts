@@ -1,8 +1,8 @@
-import type { GptjConfig } from "../../core/model/gptj/config.js";
-import { blockWeights, elements, finalNormWeights, modelWeights, type WeightSpec } from "../../core/model/gptj/parameters.js";
+import { elements } from "../../core/graph/tensor.js";
+import { allParameters, type Model, type WeightSpec } from "../../core/model/family.js";
 import type { Capacity } from "../../core/training/step-plan.js";
 
-/** Where everything lies in the memory that the workers of one attempt share. */
+/** Where everything lies in the memory that the ranks of one attempt share. D is the model's width. */
 
 /** A run of elements inside one segment; offsets in bytes from the segment's start. */
 export interface Region {
@@ -19,10 +19,11 @@ export interface SharedLayout {
   readonly weights: ReadonlyMap<string, Region>;
   /** fp32 [layer modulo 3][shard]: one block's gradients, tensors at `blockOffsets` */
   readonly blockGradients: readonly (readonly Region[])[];
-  /** element offset of each tensor in a block gradient buffer, in the order of `blockWeights` */
+  /** element offset of each tensor in a block gradient buffer, in the order of a block's parameters */
   readonly blockOffsets: readonly number[];
-  /** fp32 [shard]: gradients of the final norm, weight then bias */
+  /** fp32 [shard]: gradients of the norm before the head, tensors at `normOffsets` */
   readonly normGradients: readonly Region[];
+  readonly normOffsets: readonly number[];
   /** fp32 [positions, D]: the normed hidden rows that carry loss, shard after shard */
   readonly hidden: Region;
   /** fp32 [shard][positions, D]: each vocabulary slice's part of their gradient */
@@ -54,8 +55,8 @@ function pack(specs: readonly WeightSpec[]): { offsets: number[]; total: number 
   return { offsets, total };
 }
 
-/** Lays out the shared memory of a run: a pure function, so that every worker finds everything without being told. */
-export function sharedLayout(config: GptjConfig, shards: number, capacity: Pick<Capacity, "tokens" | "positions">): SharedLayout {
+/** Lays out the shared memory of a run: a pure function, so that every rank finds everything without being told. */
+export function sharedLayout({ shape, parameters }: Model, shards: number, capacity: Pick<Capacity, "tokens" | "positions">): SharedLayout {
   const segments: number[] = [0];
   const take = (count: number, bytesEach = 4): Region => {
     const bytes = Math.ceil((count * bytesEach) / ALIGNMENT) * ALIGNMENT;
@@ -67,15 +68,17 @@ export function sharedLayout(config: GptjConfig, shards: number, capacity: Pick<
     return { segment, offset, elements: count };
   };
   const perShard = (count: number): Region[] => Array.from({ length: shards }, () => take(count));
-  const D = config.width;
-  const all = modelWeights(config);
-  const block = pack(blockWeights(config, 0));
+  const D = shape.width;
+  const all = allParameters(parameters);
+  const block = pack(parameters.blocks[0]!);
+  const norm = pack(parameters.norm);
   const layout: SharedLayout = {
     segments,
     weights: new Map(all.map((spec) => [spec.name, take(elements(spec.shape))])),
-    blockGradients: Array.from({ length: Math.min(3, config.layers) }, () => perShard(block.total)),
+    blockGradients: Array.from({ length: Math.min(3, shape.layers) }, () => perShard(block.total)),
     blockOffsets: block.offsets,
-    normGradients: perShard(finalNormWeights(config).length * D),
+    normGradients: perShard(norm.total),
+    normOffsets: norm.offsets,
     hidden: take(capacity.positions * D),
     hiddenGradients: perShard(capacity.positions * D),
     headSums: perShard(2 * capacity.positions),

@@ -1,7 +1,7 @@
 import type { RunConfig } from "../../core/config/schema.js";
-import type { GptjConfig } from "../../core/model/gptj/config.js";
-import { parameterCount } from "../../core/model/gptj/parameters.js";
+import { parameterCount, type Model } from "../../core/model/family.js";
 import type { Capacity } from "../../core/training/step-plan.js";
+import { planBlock } from "./block-plan.js";
 import { sharedLayout, type SharedLayout } from "./layout.js";
 
 /** What a run needs of its machine, in bytes. */
@@ -19,7 +19,7 @@ const STATE_BYTES = { one: 12, several: 20 };
 const PROCESS_BYTES = 150e6;
 
 /** Training's needs on shared memory of a layout; what a graph takes while it runs comes on top. */
-export function trainingNeeds(model: GptjConfig, train: RunConfig["train"], { segments }: SharedLayout): Needs {
+export function trainingNeeds(model: Model, train: RunConfig["train"], { segments }: SharedLayout): Needs {
   const parameters = parameterCount(model);
   const shared = segments.reduce((sum, bytes) => sum + bytes, 0);
   const states = parameters * (train.accumulation > 1 ? STATE_BYTES.several : STATE_BYTES.one);
@@ -28,14 +28,18 @@ export function trainingNeeds(model: GptjConfig, train: RunConfig["train"], { se
   return { parameters, memoryBytes: shared + states, diskBytes };
 }
 
-/** What the shards' blocks keep for the way back, where there is memory, and the head's shares in any case. */
-export function activationBytes(model: GptjConfig, { tokens, positions }: Capacity): { readonly kept: number; readonly head: number } {
-  const { layers, width, innerWidth, vocabulary } = model;
-  return { kept: 4 * tokens * layers * (4 * width + innerWidth), head: 4 * positions * vocabulary };
+/** What the shards' blocks keep for their backward pass where there is memory, and the head's shares in any case. */
+export function activationBytes(
+  { family, shape, parameters }: Model,
+  { tokens, positions }: Capacity,
+): { readonly kept: number; readonly head: number } {
+  const { kept } = planBlock(family.training(shape), parameters.blocks[0]!);
+  const width = [...kept.values()].reduce((sum, each) => sum + each, 0);
+  return { kept: 4 * tokens * shape.layers * width, head: 4 * positions * shape.vocabulary };
 }
 
 /** The least that a whole run needs, known before its rows are: training on the shortest ones, and publishing. The download is not in it. */
-export function runNeeds(model: GptjConfig, train: RunConfig["train"]): Needs {
+export function runNeeds(model: Model, train: RunConfig["train"]): Needs {
   const least = trainingNeeds(model, train, sharedLayout(model, train.shards, { tokens: 1, positions: 1 }));
   return {
     ...least,

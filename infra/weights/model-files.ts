@@ -3,8 +3,10 @@ import { join } from "node:path";
 import { CorruptError, UserError } from "../../core/errors.js";
 import { headerLength, parseHeader, type DType, type TensorEntry } from "../../core/format/safetensors.js";
 import { indexedFiles } from "../../core/format/weight-index.js";
-import { parseGptjConfig, type GptjConfig } from "../../core/model/gptj/config.js";
-import { modelWeights } from "../../core/model/gptj/parameters.js";
+import { FAMILIES } from "../../core/model/families.js";
+import { allParameters, type Model, type ModelFamily, type TensorSource } from "../../core/model/family.js";
+import { readModelConfig } from "./read-model-config.js";
+import { readParameter } from "./read-parameter.js";
 import { TorchFile } from "./torch-file.js";
 import { floatBytes, readFloatsAt, readInto, type WeightFile } from "./weight-file.js";
 
@@ -55,26 +57,23 @@ export class SafetensorsFile implements WeightFile {
   }
 }
 
-/** A model directory (config.json and safetensors or torch files, single or sharded with an index), every weight found and of the config's shape. */
+/** A model directory (config.json and safetensors or torch files, single or sharded with an index), every parameter found and of the config's shape. */
 export class ModelFiles {
-  readonly config: GptjConfig;
-  readonly configJson: Readonly<Record<string, unknown>>;
+  readonly model: Model;
   /** dtype of the weights in the files; that of the first where they differ */
   readonly dtype: DType;
   readonly directory: string;
   private readonly files: WeightFile[] = [];
+  /** the file of each tensor */
   private readonly home = new Map<string, WeightFile>();
+  /** by the parameters' names */
+  private readonly sources: ReadonlyMap<string, TensorSource>;
 
-  constructor(directory: string) {
+  constructor(directory: string, families: readonly ModelFamily[] = FAMILIES) {
     this.directory = directory;
-    const where = join(directory, "config.json");
-    if (!existsSync(where)) throw new UserError("a model directory needs config.json", { directory });
-    try {
-      this.configJson = JSON.parse(readFileSync(where, "utf8")) as Record<string, unknown>;
-    } catch (error) {
-      throw new UserError("a model's config.json is not JSON", { file: where }, { cause: error });
-    }
-    this.config = parseGptjConfig(this.configJson, where);
+    this.model = readModelConfig(directory, families);
+    const { family, shape, parameters } = this.model;
+    this.sources = new Map(allParameters(parameters).map((spec) => [spec.name, family.source(shape, spec)]));
     try {
       for (const name of weightFiles(directory))
         this.files.push(new (name.endsWith(".bin") ? TorchFile : SafetensorsFile)(join(directory, name)));
@@ -85,25 +84,26 @@ export class ModelFiles {
     }
   }
 
-  /** Finds every weight, of the config's shape; returns the first one's dtype. */
+  /** Finds the tensor of every parameter, of the config's shape; returns the first one's dtype. */
   private check(): DType {
     const { directory } = this;
-    for (const file of this.files) for (const name of file.entries.keys()) if (!isBuffer(name)) this.home.set(name, file);
-    const expected = modelWeights(this.config);
-    for (const { name, shape } of expected) {
-      const entry = this.home.get(name)?.entries.get(name);
+    const { family } = this.model;
+    for (const file of this.files) for (const name of file.entries.keys()) if (!family.isBuffer(name)) this.home.set(name, file);
+    const sources = [...this.sources.values()];
+    for (const { tensor, shape } of sources) {
+      const entry = this.home.get(tensor)?.entries.get(tensor);
       if (entry === undefined)
-        throw new UserError("a weight is missing from the model's files", { directory, tensor: name, expected: `[${shape.join(",")}]` });
+        throw new UserError("a weight is missing from the model's files", { directory, tensor, expected: `[${shape.join(",")}]` });
       if (entry.shape.join() !== shape.join())
         throw new UserError("a weight has another shape than config.json says", {
           directory,
-          tensor: name,
+          tensor,
           expected: `[${shape.join(",")}]`,
           got: `[${entry.shape.join(",")}]`,
         });
-      floatBytes(entry.dtype, name, directory);
+      floatBytes(entry.dtype, tensor, directory);
     }
-    const known = new Set(expected.map((spec) => spec.name));
+    const known = new Set(sources.map(({ tensor }) => tensor));
     const extra = [...this.home.keys()].filter((name) => !known.has(name));
     if (extra.length > 0)
       throw new UserError("the model's files hold a tensor that its config doesn't know", {
@@ -111,24 +111,19 @@ export class ModelFiles {
         tensor: extra[0],
         extra: extra.length,
       });
-    return this.home.get(expected[0]!.name)!.entries.get(expected[0]!.name)!.dtype;
+    return this.home.get(sources[0]!.tensor)!.entries.get(sources[0]!.tensor)!.dtype;
   }
 
-  /** Elements [first, first + out.length) of a weight, in row-major order, as fp32. */
+  /** Elements [first, first + out.length) of a parameter, in row-major order, as fp32. */
   readFloats(name: string, first: number, out: Float32Array): void {
-    const file = this.home.get(name);
-    if (file === undefined) throw new UserError("a weight is missing from the model's files", { directory: this.directory, tensor: name });
-    file.readFloats(name, first, out);
+    const source = this.sources.get(name);
+    if (source === undefined) throw new Error(`a model has no such parameter [directory=${this.directory}, parameter=${name}]`);
+    readParameter(this.home.get(source.tensor)!, source, first, out);
   }
 
   close(): void {
     for (const file of this.files) file.close();
   }
-}
-
-/** Buffers that old checkpoints carry beside the weights. */
-function isBuffer(name: string): boolean {
-  return /^transformer\.h\.\d+\.attn\.(bias|masked_bias)$/.test(name);
 }
 
 /** What weights are called, the single file and the index of several; the first that is there wins. */

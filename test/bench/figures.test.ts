@@ -3,17 +3,18 @@ import { describe, it } from "node:test";
 import { checkpointFigures } from "../../bench/checkpoint.js";
 import { median, percent, short, table } from "../../bench/figures.js";
 import { programFlops, stepFlops } from "../../bench/flops.js";
-import { parameterCount } from "../../core/model/gptj/parameters.js";
+import { parameterCount } from "../../core/model/family.js";
 import { DEFAULT_JOB, modelOf, settings, SIZES } from "../../bench/job.js";
 import { parseStatus } from "../../bench/memory.js";
 import { sharesOf } from "../../bench/train.js";
 import { parseRunConfig } from "../../core/config/schema.js";
+import type { GptjShape } from "../../core/model/gptj/config.js";
 import { modelPrograms } from "../../core/model/gptj/training.js";
 
 describe("arithmetic counted from shapes", () => {
-  const config = modelOf({ width: 8, layers: 3, heads: 2, rotary: 4, vocabulary: 50, length: 5, rows: 2, dataset: null });
+  const model = modelOf({ width: 8, layers: 3, heads: 2, rotary: 4, vocabulary: 50, length: 5, rows: 2, dataset: null });
   const [T, S, D, F] = [10, 5, 8, 32];
-  const programs = modelPrograms(config);
+  const programs = modelPrograms(model.shape as GptjShape);
   const [projections, join, scores] = [2 * T * (3 * D * D + D * F), 2 * T * (D * D + D * F), 2 * S * S * D];
   const block = 3 * (projections + join) + 2 * (2 * scores + 5 * scores);
 
@@ -35,7 +36,7 @@ describe("arithmetic counted from shapes", () => {
     const rows = { rows: [row, row], tokens: T, firstToken: 0, positions: 7, firstPosition: 0 };
     const shards = [0, 1, 2, 3].map((shard) => ({ ...rows, shard }));
     const plan = { microBatches: [{ shards, tokens: 4 * T, positions: 7 }], positions: 7, tokens: 4 * T, rows: 8 };
-    assert.equal(stepFlops(config, plan), 4 * 3 * block + 3 * 2 * 7 * D * 50 + 2 * 7 * 50);
+    assert.equal(stepFlops(model, plan), 4 * 3 * block + 3 * 2 * 7 * D * 50 + 2 * 7 * 50);
   });
 });
 

@@ -2,8 +2,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { uniformAt } from "../../core/rows/random.js";
 import { layoutFile } from "../../core/format/safetensors.js";
-import { parseGptjConfig } from "../../core/model/gptj/config.js";
-import { elements, modelWeights } from "../../core/model/gptj/parameters.js";
+import { elements } from "../../core/graph/tensor.js";
+import { modelOf } from "../../core/model/families.js";
+import { allParameters } from "../../core/model/family.js";
 
 /** A job of some seconds whose every stage is long enough to be hit: files above a part of S3's, several chunks, ten checkpoints. */
 
@@ -69,7 +70,7 @@ export function jobConfig(target: string, which: "usual" | "other" = "usual"): o
 }
 
 function weights(): Buffer {
-  const specs = modelWeights(parseGptjConfig(CONFIG, "the job's model")).map((spec) => ({ ...spec, dtype: "F32" as const }));
+  const specs = allParameters(modelOf(CONFIG, "the job's model").parameters).map((spec) => ({ ...spec, dtype: "F32" as const }));
   const { header, entries, fileBytes } = layoutFile(specs);
   const file = Buffer.alloc(fileBytes);
   file.set(header);

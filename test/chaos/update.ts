@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseGptjConfig } from "../../core/model/gptj/config.js";
+import { modelOf } from "../../core/model/families.js";
 import { sharedLayout } from "../../engines/onnx/layout.js";
 import { sliceOf } from "../../core/training/slices.js";
 import { CONFIG, SHARDS } from "./job.js";
@@ -15,7 +15,7 @@ const LOOKS = 20;
 
 /** Where a word of a shard's slice of a tensor lies in the file; weights come first in it, whatever else there is. */
 function placeOf(name: string, rows: number, shard: number, at: "first" | "last"): number {
-  const layout = sharedLayout(parseGptjConfig(CONFIG, "the job's model"), SHARDS, { tokens: 1, positions: 1 });
+  const layout = sharedLayout(modelOf(CONFIG, "the job's model"), SHARDS, { tokens: 1, positions: 1 });
   const { offset, elements } = layout.weights.get(name)!;
   const { start, end } = sliceOf(rows, SHARDS, shard);
   const row = elements / rows;

@@ -10,7 +10,7 @@ import { createTokenizer } from "../../core/text/tokenizer.js";
 import { makeDemoAssets } from "../../demo/assets.js";
 import { demoConfig } from "../../demo/config.js";
 import { demoRows } from "../../demo/dataset.js";
-import { gptjTokenizer } from "../../demo/tokenizer.js";
+import { gpt2Tokenizer } from "../../demo/tokenizer.js";
 import { sha256File } from "../../infra/disk/files.js";
 import { ModelFiles } from "../../infra/weights/model-files.js";
 
@@ -29,7 +29,7 @@ test("the demo's files are the same bytes everywhere, made once, and made again 
   );
   const model = new ModelFiles(join(root, "models/roslin/demo-gptj"));
   context.after(() => model.close());
-  assert.deepEqual([model.config.vocabulary, model.config.width, model.dtype], [50400, 128, "F32"]);
+  assert.deepEqual([model.model.shape.vocabulary, model.model.shape.width, model.dtype], [50400, 128, "F32"]);
 
   const before = await stat(join(root, WEIGHTS));
   await makeDemoAssets(root);
@@ -50,7 +50,7 @@ test("no question comes twice, and what is held out is asked in other words for 
 });
 
 test("the demo's tokenizer is GPT-J's", () => {
-  const tokenizer = createTokenizer(gptjTokenizer(), "tokenizer.json");
+  const tokenizer = createTokenizer(gpt2Tokenizer(), "tokenizer.json");
   assert.deepEqual(
     tokenizer.encode("Hello Dolly!<|endoftext|><|extratoken_1|><|extratoken_143|>"),
     [15496, 360, 5098, 0, 50256, 50257, 50399],

@@ -6,7 +6,7 @@ import { outputNamed } from "../../../core/stages/stage.js";
 import { sharedLayout } from "../../../engines/onnx/layout.js";
 import type { Group, GroupEvents, GroupOptions } from "../../../infra/process/group.js";
 import type { TensorSpec } from "../../../infra/weights/safetensors-writer.js";
-import type { GptjConfig } from "../../../core/model/gptj/config.js";
+import type { Model } from "../../../core/model/family.js";
 import type { ObjectStore } from "../../../infra/store/store.js";
 import { checkInputs, type StageContext, type StageFiles } from "../../common/stage.js";
 import { shardFile } from "../log/checkpoint.js";
@@ -35,7 +35,7 @@ export interface RankDeps {
     tensors: readonly TensorSpec[],
     bytesOf: (name: string) => Iterable<Uint8Array>,
   ) => Promise<{ sha256: string; bytes: number }>;
-  readonly modelConfig: (directory: string) => GptjConfig;
+  readonly modelConfig: (directory: string) => Model;
   readonly fingerprint: () => Fingerprint;
   /** infra's: when a process started */
   readonly processStart: (pid: number) => string | null;
@@ -187,8 +187,8 @@ class Rank {
   private async prepareMemory(hub: Hub): Promise<void> {
     const { attempt, deps } = this;
     try {
-      const config = deps.modelConfig(fileURLToPath(outputNamed(attempt.inputs, "model").uri));
-      const { segments } = sharedLayout(config, attempt.config.train.shards, attempt.capacity);
+      const model = deps.modelConfig(fileURLToPath(outputNamed(attempt.inputs, "model").uri));
+      const { segments } = sharedLayout(model, attempt.config.train.shards, attempt.capacity);
       await deps.createShared(
         attempt.sharedPath,
         segments.reduce((sum, bytes) => sum + bytes, 0),

@@ -10,6 +10,7 @@ import { bytes as readable } from "../../../core/units.js";
 import { capacityOf } from "../../../core/training/step-plan.js";
 import { sharedLayout } from "../../../engines/onnx/layout.js";
 import { outputNamed, type StageResult } from "../../../core/stages/stage.js";
+import { readModelConfig } from "../../../infra/weights/read-model-config.js";
 import {
   beginStage,
   checkInputs,
@@ -66,10 +67,9 @@ export async function beginTraining(
   };
   const split = (await deps.openTokens(fileURLToPath(outputNamed(inputs, "tokens").uri))).train;
   const { totalSteps } = trainingPlan(split.count, train);
-  const model = deps.openModel(fileURLToPath(outputNamed(inputs, "model").uri));
-  model.close();
+  const model = readModelConfig(fileURLToPath(outputNamed(inputs, "model").uri));
   const capacity = capacityOf(split, train);
-  const layout = sharedLayout(model.config, train.shards, capacity);
+  const layout = sharedLayout(model, train.shards, capacity);
 
   const log = await openLog(deps.openStore(directory));
   // nobody has noted it: what had started the workers was killed as well
@@ -81,9 +81,9 @@ export async function beginTraining(
   }
 
   const isFirst = !log.entries.some(({ kind }) => kind === "attempt");
-  const needs = trainingNeeds(model.config, train, layout);
+  const needs = trainingNeeds(model, train, layout);
   checkRoom(deps, directory, needs, isFirst);
-  const { kept, head } = activationBytes(model.config, capacity);
+  const { kept, head } = activationBytes(model, capacity);
   const resumeStep = good?.entry.step ?? 0;
   const resumeFrom = good?.commit ?? null;
   const hosts = Math.min(workers, train.shards);

@@ -5,7 +5,8 @@ import { setImmediate as breathe } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { floatToBfloat, floatToHalf } from "../../../core/format/floats.js";
 import type { DType } from "../../../core/format/safetensors.js";
-import { elements, modelWeights } from "../../../core/model/gptj/parameters.js";
+import { elements } from "../../../core/graph/tensor.js";
+import { allParameters } from "../../../core/model/family.js";
 import { sliceOf } from "../../../core/training/slices.js";
 import { outputNamed, type StageResult } from "../../../core/stages/stage.js";
 import type { ModelFiles, SafetensorsFile } from "../../../infra/weights/model-files.js";
@@ -48,7 +49,7 @@ export async function finish(
   base.close();
   const target = join(directory, "model");
   const turn = async (): Promise<void> => breathe(undefined, { signal: context.signal });
-  const plan = planWeights(modelWeights(base.config), base.dtype, maxFileBytes);
+  const plan = planWeights(allParameters(base.model.parameters), base.dtype, maxFileBytes);
   const stateDigest = await writeModel(deps, base, target, plan, directory, good.entry, say, turn);
   const weights = [...plan.files, ...(plan.index === null ? [] : [plan.index])].map(({ name }) => name);
   // what a worker wrote that was taken for dead
@@ -134,9 +135,9 @@ async function writeCompanions(deps: TrainDeps, base: ModelFiles, target: string
   const there = await readdir(base.directory);
   const copied = MODEL_COMPANIONS.filter((name) => there.includes(name));
   for (const name of copied) await writeFileAtomic(join(target, name), await readFile(join(base.directory, name)));
-  await writeFileAtomic(join(target, "config.json"), `${JSON.stringify({ ...base.configJson, use_cache: true }, null, 2)}\n`);
+  await writeFileAtomic(join(target, "config.json"), `${JSON.stringify({ ...base.model.configJson, use_cache: true }, null, 2)}\n`);
   if (!there.includes(GENERATION)) {
-    const generation = { bos_token_id: base.config.bosTokenId, eos_token_id: base.config.eosTokenId, use_cache: true };
+    const generation = { bos_token_id: base.model.shape.bosTokenId, eos_token_id: base.model.shape.eosTokenId, use_cache: true };
     await writeFileAtomic(join(target, GENERATION), `${JSON.stringify(generation, null, 2)}\n`);
   }
   return [...copied, "config.json", GENERATION];

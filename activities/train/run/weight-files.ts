@@ -1,5 +1,6 @@
 import { DTYPE_BYTES, type DType } from "../../../core/format/safetensors.js";
-import { elements, type WeightSpec } from "../../../core/model/gptj/parameters.js";
+import { elements } from "../../../core/graph/tensor.js";
+import type { WeightSpec } from "../../../core/model/family.js";
 
 /** Where the trained weights go: one file, or several with an index, as transformers writes and reads them. */
 

@@ -1,14 +1,16 @@
 import { UserError } from "../../errors.js";
-import type { GptjConfig } from "../gptj/config.js";
 import { floats, type Tensor } from "../../graph/tensor.js";
 import { IGNORED, type TokenRow } from "../../rows/token-rows.js";
+import type { ModelShape } from "../shape.js";
+
+/** T tokens of all rows end to end, S of one row, N tokens that carry loss. */
 
 /** One row of a micro-batch, as attention takes it: S tokens. */
 export interface PackedRow {
   /** its first token among those of all rows, and how many it has */
   readonly first: number;
   readonly length: number;
-  /** [S,S] 0 where a query may look, a huge negative number after it */
+  /** [S,S] 0 where a query may look, and a hugely negative number after it */
   readonly causal: Tensor;
 }
 
@@ -19,17 +21,20 @@ export interface PackedRows {
   readonly rows: readonly PackedRow[];
   /** [T] */
   readonly ids: Int32Array;
-  /** [T, rotaryDim/2] of each token's position in its row */
-  readonly rotation: { readonly cos: Tensor; readonly sin: Tensor };
+  /** [T, …] of each table the row of each token's position in its row */
+  readonly tables: Readonly<Record<string, Tensor>>;
   /** [N] tokens whose next one in the same row has a label */
   readonly lossAt: Int32Array;
   /** [N] that label */
   readonly targets: Int32Array;
 }
 
-/** Lays rows end to end. Throws UserError for a row that is longer than the model's positions or has a token it doesn't know. */
-export function packRows(rows: readonly TokenRow[], config: GptjConfig): PackedRows {
-  for (const row of rows) checkRow(row, config);
+/**
+ * Lays rows end to end; `tables` are a training program's. Throws UserError for a row that is longer than the model's positions or
+ * has a token that the model doesn't know.
+ */
+export function packRows(rows: readonly TokenRow[], shape: ModelShape, tables: Readonly<Record<string, Tensor>>): PackedRows {
+  for (const row of rows) checkRow(row, shape);
   const lengths = rows.map((row) => row.inputIds.length);
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const ids = new Int32Array(tokens);
@@ -49,30 +54,30 @@ export function packRows(rows: readonly TokenRow[], config: GptjConfig): PackedR
     tokens,
     rows: attentionRows(lengths),
     ids,
-    rotation: rotation(lengths, config),
+    tables: Object.fromEntries(Object.entries(tables).map(([name, table]) => [name, atPositions(table, lengths)])),
     lossAt: Int32Array.from(lossAt),
     targets: Int32Array.from(targets),
   };
 }
 
-function checkRow({ source, inputIds, labels }: TokenRow, config: GptjConfig): void {
-  if (inputIds.length > config.positions)
+function checkRow({ source, inputIds, labels }: TokenRow, shape: ModelShape): void {
+  if (inputIds.length > shape.positions)
     throw new UserError("a row is longer than the model's positions: lower preprocess.maxLength", {
       row: source,
-      expected: config.positions,
+      expected: shape.positions,
       got: inputIds.length,
     });
-  const unknown = (id: number): boolean => id < 0 || id >= config.vocabulary;
+  const unknown = (id: number): boolean => id < 0 || id >= shape.vocabulary;
   const wrong = inputIds.find(unknown) ?? labels.find((label) => label !== IGNORED && unknown(label));
   if (wrong !== undefined)
     throw new UserError("a row has a token that the model doesn't know: tokenizer and model don't belong together", {
       row: source,
-      expected: `0 to ${config.vocabulary - 1}`,
+      expected: `0 to ${shape.vocabulary - 1}`,
       got: wrong,
     });
 }
 
-/** Later keys of a query get this added to their score: far below any score, and yet finite. */
+/** What is added to the scores of keys after a query: far below any score, and yet finite. */
 const HIDDEN = -1e30;
 
 /** Rows of these lengths, end to end; those of one length share a mask. */
@@ -86,44 +91,21 @@ export function attentionRows(lengths: readonly number[]): PackedRow[] {
   });
 }
 
-function rotation(lengths: readonly number[], config: GptjConfig): PackedRows["rotation"] {
+/** The first rows of a table for each of the lengths, end to end. */
+function atPositions({ data, shape }: Tensor, lengths: readonly number[]): Tensor {
   const T = lengths.reduce((sum, length) => sum + length, 0);
-  const half = config.rotaryDim / 2;
-  const table = rotaryTables(config);
-  const ofRows = (values: Float32Array): Tensor => {
-    const all = new Float32Array(T * half);
-    let start = 0;
-    for (const length of lengths) {
-      all.set(values.subarray(0, length * half), start * half);
-      start += length;
-    }
-    return floats(all, T, half);
-  };
-  return { cos: ofRows(table.cos), sin: ofRows(table.sin) };
+  const width = shape[1]!;
+  const all = new Float32Array(T * width);
+  let start = 0;
+  for (const length of lengths) {
+    all.set((data as Float32Array).subarray(0, length * width), start * width);
+    start += length;
+  }
+  return floats(all, T, width);
 }
 
 function causalMask(S: number): Tensor {
   const mask = new Float32Array(S * S);
   for (let query = 0; query < S; query++) mask.fill(HIDDEN, query * S + query + 1, (query + 1) * S);
   return floats(mask, S, S);
-}
-
-const tables = new WeakMap<GptjConfig, { readonly cos: Float32Array; readonly sin: Float32Array }>();
-
-/** Cosines and sines [positions, rotaryDim/2] of each position's angles, rounded where torch rounds them; made once for a config. */
-export function rotaryTables(config: GptjConfig): { readonly cos: Float32Array; readonly sin: Float32Array } {
-  const known = tables.get(config);
-  if (known !== undefined) return known;
-  const half = config.rotaryDim / 2;
-  const frequencies = Array.from({ length: half }, (_, pair) =>
-    Math.fround(1 / Math.fround(10000 ** Math.fround((2 * pair) / config.rotaryDim))),
-  );
-  const angle = (at: number): number => Math.fround(Math.floor(at / half) * frequencies[at % half]!);
-  const length = config.positions * half;
-  const made = {
-    cos: Float32Array.from({ length }, (_, at) => Math.cos(angle(at))),
-    sin: Float32Array.from({ length }, (_, at) => Math.sin(angle(at))),
-  };
-  tables.set(config, made);
-  return made;
 }

@@ -1,27 +1,25 @@
 import type { GraphBuilder, Value } from "../../graph/graph.js";
-import type { GptjConfig } from "./config.js";
-import { blockWeights } from "./parameters.js";
+import type { GptjShape } from "./config.js";
+import { blockParameters } from "./parameters.js";
 
 /** T tokens of all rows end to end, S of one row, H heads, W a head's width, D = H·W the model's, F the MLP's. */
 
 /** From q, k and v [T,D] before rotation to what the heads have gathered [T,D]. */
 export type Attention = (q_TD: Value, k_TD: Value, v_TD: Value) => Value;
 
-/** Weights of one block by their names below `transformer.h.<layer>.`, as a graph takes them. */
-export function blockWeightInputs(g: GraphBuilder, config: GptjConfig): Record<string, Value> {
-  const prefix = "transformer.h.0.";
-  const specs = blockWeights(config, 0).map(({ name, shape }) => ({ name: name.slice(prefix.length), shape }));
-  return Object.fromEntries(specs.map(({ name, shape }) => [name, g.input(name, "float32", ...shape)]));
+/** The parameters of one block, as a graph takes them. */
+export function blockInputs(g: GraphBuilder, shape: GptjShape): Record<string, Value> {
+  return Object.fromEntries(blockParameters(shape).map(({ input, shape: sizes }) => [input, g.input(input, "float32", ...sizes)]));
 }
 
 type Weights = Readonly<Record<string, Value>>;
 
-const times = (g: GraphBuilder, x: Value, weights: Weights, name: string): Value =>
-  g.matMul(x, weights[`${name}.weight`]!, { transB: true });
+const times = (g: GraphBuilder, x_TI: Value, weights: Weights, name: string): Value =>
+  g.matMul(x_TI, weights[`${name}.weight`]!, { transB: true });
 
 /** What one norm of x[T,D] feeds, attention and MLP side by side: q, k and v [T,D] before rotation, and the MLP's inside [T,F] before its activation. */
-export function project(g: GraphBuilder, config: GptjConfig, x_TD: Value, weights: Weights): Record<"q" | "k" | "v" | "inner", Value> {
-  const h_TD = g.layerNorm(x_TD, weights["ln_1.weight"]!, weights["ln_1.bias"]!, config.normEpsilon);
+export function project(g: GraphBuilder, shape: GptjShape, x_TD: Value, weights: Weights): Record<"q" | "k" | "v" | "inner", Value> {
+  const h_TD = g.layerNorm(x_TD, weights["ln_1.weight"]!, weights["ln_1.bias"]!, shape.normEpsilon);
   return {
     q: times(g, h_TD, weights, "attn.q_proj"),
     k: times(g, h_TD, weights, "attn.k_proj"),
@@ -37,14 +35,14 @@ export function join(g: GraphBuilder, gathered_TD: Value, activated_TF: Value, w
 }
 
 /** GPT-J's block in one piece, x[T,D] to y[T,D]. */
-export function block(g: GraphBuilder, config: GptjConfig, x_TD: Value, weights: Weights, attention: Attention): Value {
-  const { q, k, v, inner } = project(g, config, x_TD, weights);
+export function block(g: GraphBuilder, shape: GptjShape, x_TD: Value, weights: Weights, attention: Attention): Value {
+  const { q, k, v, inner } = project(g, shape, x_TD, weights);
   return g.add(join(g, attention(q, k, v), g.gelu(inner), weights), x_TD);
 }
 
 /** Causal attention of one row: q and k [S,D] after rotation, v [S,D]; see `PackedRow` for the mask. */
-export function attendRow(g: GraphBuilder, config: GptjConfig, q_SD: Value, k_SD: Value, v_SD: Value, causal: Value): Value {
-  const { heads: H, headWidth: W, width: D } = config;
+export function attendRow(g: GraphBuilder, shape: GptjShape, q_SD: Value, k_SD: Value, v_SD: Value, causal: Value): Value {
+  const { heads: H, headWidth: W, width: D } = shape;
   const heads = (x_SD: Value): Value => g.transpose(g.reshape(x_SD, "S", H, W), 1, 0, 2);
   const y_HSW = g.attend(heads(q_SD), heads(k_SD), heads(v_SD), causal, 1 / Math.sqrt(W));
   return g.reshape(g.transpose(y_HSW, 1, 0, 2), "S", D);

@@ -1,29 +1,22 @@
 import { UserError } from "../../errors.js";
+import type { ModelSize } from "../family.js";
+import type { ModelShape } from "../shape.js";
 
 /** GPT-J's shape, as its config.json says it. */
-export interface GptjConfig {
-  readonly layers: number;
-  readonly heads: number;
-  /** D, the model's width */
-  readonly width: number;
-  /** D / heads */
+export interface GptjShape extends ModelShape {
+  /** W, D / heads */
   readonly headWidth: number;
   /** F, the MLP's inner width */
   readonly innerWidth: number;
-  readonly vocabulary: number;
-  /** the longest row */
-  readonly positions: number;
   /** the first entries of each head that are rotated */
   readonly rotaryDim: number;
   readonly normEpsilon: number;
-  readonly eosTokenId: number;
-  readonly bosTokenId: number;
 }
 
 const MAX_LAYERS = 10_000;
 
 /** Reads a config.json; throws UserError that names the field. `where` is the file's name. */
-export function parseGptjConfig(json: unknown, where: string): GptjConfig {
+export function parseGptjConfig(json: unknown, where: string): GptjShape {
   if (typeof json !== "object" || json === null) throw new UserError("a model's config must be a JSON object", { file: where });
   const fields = json as Record<string, unknown>;
   const fail = (field: string, expected: string): never => {
@@ -56,6 +49,7 @@ export function parseGptjConfig(json: unknown, where: string): GptjConfig {
   // names of billions of weights would fill the memory before the first of them is missed
   if (layers > MAX_LAYERS) fail("n_layer", `at most ${MAX_LAYERS}`);
   return {
+    type: "gptj",
     layers,
     heads,
     width,
@@ -67,5 +61,31 @@ export function parseGptjConfig(json: unknown, where: string): GptjConfig {
     normEpsilon: typeof normEpsilon === "number" && normEpsilon >= 0 ? normEpsilon : fail("layer_norm_epsilon", "a number, not below 0"),
     eosTokenId: typeof eosTokenId === "number" ? eosTokenId : fail("eos_token_id", "a token id"),
     bosTokenId: typeof bosTokenId === "number" ? bosTokenId : fail("bos_token_id", "a token id"),
+  };
+}
+
+/** config.json of a GPT-J of this size. */
+export function gptjConfigJson(size: ModelSize): Record<string, unknown> {
+  return {
+    architectures: ["GPTJForCausalLM"],
+    model_type: "gptj",
+    n_layer: size.layers,
+    n_head: size.heads,
+    n_embd: size.width,
+    n_inner: null,
+    n_positions: size.positions,
+    rotary_dim: size.rotary,
+    vocab_size: size.vocabulary,
+    activation_function: "gelu_new",
+    layer_norm_epsilon: 1e-5,
+    attn_pdrop: 0,
+    embd_pdrop: 0,
+    resid_pdrop: 0,
+    initializer_range: 0.05,
+    bos_token_id: size.bosTokenId,
+    eos_token_id: size.eosTokenId,
+    tie_word_embeddings: false,
+    use_cache: true,
+    dtype: "float32",
   };
 }

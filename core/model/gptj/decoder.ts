@@ -1,32 +1,29 @@
-import { rotaryTables } from "../common/pack.js";
 import { bytesOf, GraphBuilder, type Bytes, type Value } from "../../graph/graph.js";
 import { encode } from "../../graph/lower.js";
-import { floats, type Graph } from "../../graph/tensor.js";
+import type { Graph } from "../../graph/tensor.js";
+import { rotaryTables } from "../common/rotary.js";
+import type { WeightSpec } from "../family.js";
 import { block, type Attention } from "./block.js";
-import type { GptjConfig } from "./config.js";
-import { blockWeights, embeddingWeight, finalNormWeights, headWeights, type WeightSpec } from "./parameters.js";
+import type { GptjShape } from "./config.js";
+import { gptjParameters } from "./parameters.js";
 
 /** B sequences of S new tokens each after P old ones, K = P + S; names that transformers.js expects. */
 const [B, S, P, K] = ["batch_size", "sequence_length", "past_sequence_length", "total_sequence_length"] as const;
 
-/**
- * The whole model with a key-value cache, as transformers.js runs it: input_ids[B,S], attention_mask[B,K], position_ids[B,S],
- * num_logits_to_keep (0: all), all int64, and past_key_values.<layer>.key|value[B,H,P,W] → logits[B,N,V] of the last N
- * tokens, present.<layer>.key|value[B,H,K,W]. `bytes` says where a weight lies; null makes it an input of its own name.
- */
-export function decoderGraph(config: GptjConfig, bytes: (spec: WeightSpec) => Bytes | null): Graph {
-  const { heads: H, headWidth: W, width: D } = config;
+/** See `ModelFamily.decoder`; the caches are past_key_values.<layer>.key|value[B,H,P,W], and present.<layer>.key|value[B,H,K,W]. */
+export function decoderGraph(shape: GptjShape, bytes: (parameter: WeightSpec) => Bytes | null): Graph {
+  const { heads: H, headWidth: W, width: D } = shape;
   const g = new GraphBuilder();
   const ids_BS = g.input("input_ids", "int64", B, S);
   const mask_BK = g.input("attention_mask", "int64", B, K);
   const positions_T = g.reshape(g.input("position_ids", "int64", B, S), "T");
   const keep = g.input("num_logits_to_keep", "int64");
 
-  const tables = rotaryTables(config);
-  const [cos_T, sin_T] = (["cos", "sin"] as const).map((name) => {
-    const table = floats(tables[name], config.positions, config.rotaryDim / 2);
-    return g.gather(g.initializer(`rotary.${name}`, "float32", table.shape, bytesOf(table)), positions_T);
-  }) as [Value, Value];
+  const tables = rotaryTables(shape.positions, shape.rotaryDim);
+  const [cos_TR, sin_TR] = (["cos", "sin"] as const).map((name) =>
+    g.gather(g.initializer(`rotary.${name}`, "float32", tables[name].shape, bytesOf(tables[name])), positions_T),
+  ) as [Value, Value];
+  const parameters = gptjParameters(shape);
   const weight = (spec: WeightSpec): Value => {
     const where = bytes(spec);
     return where === null ? g.input(spec.name, "float32", ...spec.shape) : g.initializer(spec.name, "float32", spec.shape, where);
@@ -38,7 +35,7 @@ export function decoderGraph(config: GptjConfig, bytes: (spec: WeightSpec) => By
     return (presents[`present.${layer}.${kind}`] = g.concat([past_BHPW, new_BHSW], 2, K));
   };
   const attentionOf = (layer: number): Attention => {
-    const rotate = (x_TD: Value): Value => g.rotary(x_TD, cos_T, sin_T, H, config.rotaryDim);
+    const rotate = (x_TD: Value): Value => g.rotary(x_TD, cos_TR, sin_TR, H, shape.rotaryDim);
     return (q_TD, k_TD, v_TD) => {
       const [q_BHSW, k_BHSW, v_BHSW] = [rotate(q_TD), rotate(k_TD), v_TD].map((x_TD) => g.splitHeads(x_TD, ids_BS, H)) as [
         Value,
@@ -52,15 +49,14 @@ export function decoderGraph(config: GptjConfig, bytes: (spec: WeightSpec) => By
     };
   };
 
-  let x_TD = g.gather(weight(embeddingWeight(config)), g.reshape(ids_BS, "T"));
-  for (let layer = 0; layer < config.layers; layer++) {
-    const prefix = `transformer.h.${layer}.`;
-    const weights = Object.fromEntries(blockWeights(config, layer).map((spec) => [spec.name.slice(prefix.length), weight(spec)]));
-    x_TD = block(g, config, x_TD, weights, attentionOf(layer));
+  let x_TD = g.gather(weight(parameters.embedding), g.reshape(ids_BS, "T"));
+  for (const [layer, specs] of parameters.blocks.entries()) {
+    const weights = Object.fromEntries(specs.map((spec) => [spec.input, weight(spec)]));
+    x_TD = block(g, shape, x_TD, weights, attentionOf(layer));
   }
-  const [normWeight, normBias] = finalNormWeights(config).map(weight) as [Value, Value];
-  const [headWeight, headBias] = headWeights(config).map(weight) as [Value, Value];
-  const h_MD = g.layerNorm(g.lastRows(x_TD, ids_BS, keep, "M"), normWeight, normBias, config.normEpsilon);
+  const [normWeight, normBias] = parameters.norm.map(weight) as [Value, Value];
+  const [headWeight, headBias] = parameters.head.map(weight) as [Value, Value];
+  const h_MD = g.layerNorm(g.lastRows(x_TD, ids_BS, keep, "M"), normWeight, normBias, shape.normEpsilon);
   const logits_BNV = g.groupRows(g.linear(h_MD, headWeight, headBias), ids_BS, "num_logits");
   return encode(g.program("gptj.decoder", { logits: logits_BNV, ...presents }));
 }

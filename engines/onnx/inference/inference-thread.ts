@@ -1,6 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { openModel, type Score } from "./model.js";
 import type { TokenRow } from "../../../core/rows/token-rows.js";
+import { ModelFiles } from "../../../infra/weights/model-files.js";
+import { loadModel, type Score } from "./model.js";
 
 /** Entry of the thread in which a model computes: a graph's run blocks its thread, and the main one has heartbeats to send. */
 
@@ -26,7 +27,7 @@ const failed = (error: unknown): void => {
 };
 
 try {
-  const model = await openModel(directory, threads, () => Atomics.load(stopping, 0) === 1);
+  const model = await loadModel(new ModelFiles(directory), threads, () => Atomics.load(stopping, 0) === 1);
   let tokens: AsyncGenerator<number> | null = null;
   const reply = async (question: Exclude<Question, { stop: true }>): Promise<Answer> => {
     if ("score" in question) return await model.score(question.score);

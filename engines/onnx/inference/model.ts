@@ -1,20 +1,14 @@
+import { elements, floats, int64s, type Tensor } from "../../../core/graph/tensor.js";
 import { packRows } from "../../../core/model/common/pack.js";
+import { allParameters, type Model, type ParameterSpec, type TrainingProgram } from "../../../core/model/family.js";
 import type { TokenRow } from "../../../core/rows/token-rows.js";
-import type { GptjConfig } from "../../../core/model/gptj/config.js";
-import { decoderGraph } from "../../../core/model/gptj/decoder.js";
-import { activations, blockForward, type RunGraph } from "../../../core/model/gptj/forward.js";
-import { modelGraphs } from "../../../core/model/gptj/training.js";
-import {
-  blockWeights,
-  elements,
-  embeddingWeight,
-  finalNormWeights,
-  headWeights,
-  modelWeights,
-} from "../../../core/model/gptj/parameters.js";
-import { floats, int64s, type Graph, type Tensor } from "../../../core/graph/tensor.js";
-import { ModelFiles } from "../../../infra/weights/model-files.js";
+import type { ModelFiles } from "../../../infra/weights/model-files.js";
+import { planBlock, type BlockPlan } from "../block-plan.js";
+import { runSegments, type RunGraph } from "../run-segments.js";
 import { createSession, type Session } from "../session/session.js";
+import { openPrograms, type Sessions } from "../sessions.js";
+
+/** A model that scores rows and generates. T tokens of all rows, N of those that carry loss, D the model's width, V its words. */
 
 /** How well a model predicts rows: the sum of -log p over their labels, in nats, and how many labels there are. */
 export interface Score {
@@ -23,8 +17,7 @@ export interface Score {
 }
 
 /** A model in memory, in fp32, ready to score and to generate; its calls block the thread while a graph runs. */
-export interface Model {
-  readonly config: GptjConfig;
+export interface LoadedModel {
   score(rows: readonly TokenRow[]): Promise<Score>;
   /** The likeliest next token, again and again, until the end-of-text token or the last position. The prompt has one token or more. */
   generate(prompt: readonly number[]): AsyncGenerator<number>;
@@ -34,13 +27,12 @@ export interface Model {
 /** Positions whose logits are in memory at once: 64 of 50,400 words are 13 MB. */
 const HEAD_ROWS = 64;
 
-/** Reads a model directory into memory, unless `stopped` says so in between. Throws UserError or CorruptError for what is wrong with it. */
-export async function openModel(directory: string, threads: number, stopped: () => boolean): Promise<Model> {
-  const files = new ModelFiles(directory);
-  const { config } = files;
+/** Reads a model into memory, unless `stopped` says so in between, and closes its files. Throws UserError or CorruptError for what is wrong with them. */
+export async function loadModel(files: ModelFiles, threads: number, stopped: () => boolean): Promise<LoadedModel> {
+  const { model } = files;
   const weights = new Map<string, Tensor>();
   try {
-    for (const { name, shape } of modelWeights(config)) {
+    for (const { name, shape } of allParameters(model.parameters)) {
       if (stopped()) throw new Error("reading a model was stopped");
       const data = new Float32Array(elements(shape));
       files.readFloats(name, 0, data);
@@ -49,62 +41,70 @@ export async function openModel(directory: string, threads: number, stopped: () 
   } finally {
     files.close();
   }
-  const graphs = modelGraphs(config);
-  const open = async (graph: Graph): Promise<Session> => createSession(graph, { threads });
-  const sessions: Sessions = {
-    projectForward: await open(graphs.projectForward),
-    attendForward: await open(graphs.attendForward),
-    joinForward: await open(graphs.joinForward),
-    finalNormForward: await open(graphs.finalNormForward),
-    headForward: await open(graphs.headForward),
-    decoder: await open(decoderGraph(config, () => null)),
-  };
+  const training = model.family.training(model.shape);
+  const plan = planBlock(training, model.parameters.blocks[0]!);
+  const { block, norm, head } = training;
+  const programs = [...block.forward.map(({ program }) => program), norm.forward, head.forward];
+  const sessions = await openPrograms(programs, threads, createSession);
+  const decoder = await createSession(
+    model.family.decoder(model.shape, () => null),
+    { threads },
+  );
+  const loaded: Loaded = { model, training, plan, sessions, decoder, weights };
   return {
-    config,
-    score: (rows) => score(sessions, config, weights, rows),
-    generate: (prompt) => generate(sessions.decoder, config, weights, prompt),
+    score: (rows) => score(loaded, rows),
+    generate: (prompt) => generate(loaded, prompt),
     async close() {
       weights.clear();
-      await Promise.all(Object.values(sessions).map((session) => session.close()));
+      await Promise.all([...Object.values(sessions), decoder].map((session) => session.close()));
     },
   };
 }
 
-type Weights = ReadonlyMap<string, Tensor>;
-type Sessions = Readonly<
-  Record<"projectForward" | "attendForward" | "joinForward" | "finalNormForward" | "headForward" | "decoder", Session>
->;
+interface Loaded {
+  readonly model: Model;
+  readonly training: TrainingProgram;
+  readonly plan: BlockPlan;
+  /** of the graphs of the forward pass */
+  readonly sessions: Sessions;
+  readonly decoder: Session;
+  /** by the parameters' names */
+  readonly weights: ReadonlyMap<string, Tensor>;
+}
 
-async function score(sessions: Sessions, config: GptjConfig, weights: Weights, rows: readonly TokenRow[]): Promise<Score> {
-  const { width: D } = config;
-  const packed = packRows(rows, config);
+/** Parameters as graphs take them. */
+function inputsOf(specs: readonly ParameterSpec[], weights: Loaded["weights"]): Record<string, Tensor> {
+  return Object.fromEntries(specs.map(({ name, input }) => [input, weights.get(name)!]));
+}
+
+async function score({ model, training, plan, sessions, weights }: Loaded, rows: readonly TokenRow[]): Promise<Score> {
+  const { shape, parameters } = model;
+  const { width: D, vocabulary: V } = shape;
+  const packed = packRows(rows, shape, training.tables);
   const T = packed.tokens;
-  let x_TD = floats(rowsOf(weights.get(embeddingWeight(config).name)!, packed.ids), T, D);
-  let y_TD = floats(new Float32Array(T * D), T, D);
-  const kept = activations(config, T, (_, width) => new Float32Array(T * width));
-  const run: RunGraph = (graph, inputs, outputs) => sessions[graph as keyof Sessions].run(inputs, outputs);
-  for (let layer = 0; layer < config.layers; layer++) {
-    const prefix = `transformer.h.${layer}.`;
-    const own = Object.fromEntries(blockWeights(config, layer).map(({ name }) => [name.slice(prefix.length), weights.get(name)!]));
-    await blockForward(run, packed, x_TD, own, kept, y_TD);
+  const run: RunGraph = (graph, inputs, outputs) => sessions[graph]!.run(inputs, outputs);
+  const zeros = (width: number): Tensor => floats(new Float32Array(T * width), T, width);
+  const made = [...plan.kept, ...plan.forwardOnly].map(([name, width]) => [name, zeros(width)] as const);
+  const values = { ...packed.tables, ...Object.fromEntries(made) };
+  let x_TD = floats(rowsOf(weights.get(parameters.embedding.name)!, packed.ids), T, D);
+  let y_TD = zeros(D);
+  for (const specs of parameters.blocks) {
+    await runSegments(run, plan.forward, packed, { parameters: inputsOf(specs, weights), values, ends: { x: x_TD, y: y_TD } });
     [x_TD, y_TD] = [y_TD, x_TD];
   }
-  const named = ([weight, bias]: readonly { readonly name: string }[]) => ({
-    weight: weights.get(weight!.name)!,
-    bias: weights.get(bias!.name)!,
-  });
+  const [norm, head] = [inputsOf(parameters.norm, weights), inputsOf(parameters.head, weights)];
   let nll = 0;
   for (let first = 0; first < packed.lossAt.length; first += HEAD_ROWS) {
     const x_ND = rowsOf(x_TD, packed.lossAt.subarray(first, first + HEAD_ROWS));
     const N = x_ND.length / D;
-    const { h } = await sessions.finalNormForward.run({ x: floats(x_ND, N, D), ...named(finalNormWeights(config)) }, { h: null });
-    const { logits, max, sumexp } = await sessions.headForward.run(
-      { h: h!, ...named(headWeights(config)) },
+    const { h } = await sessions[training.norm.forward.name]!.run({ x: floats(x_ND, N, D), ...norm }, { h: null });
+    const { logits, max, sumexp } = await sessions[training.head.forward.name]!.run(
+      { h: h!, ...head },
       { logits: null, max: null, sumexp: null },
     );
     for (let n = 0; n < N; n++) {
       const logZ = Math.log(sumexp!.data[n] as number) + (max!.data[n] as number);
-      nll += logZ - (logits!.data[n * config.vocabulary + packed.targets[first + n]!] as number);
+      nll += logZ - (logits!.data[n * V + packed.targets[first + n]!] as number);
     }
   }
   return { nll, labels: packed.lossAt.length };
@@ -118,16 +118,24 @@ function rowsOf({ data, shape }: Tensor, at: Int32Array): Float32Array {
   return rows;
 }
 
-async function* generate(decoder: Session, config: GptjConfig, weights: Weights, prompt: readonly number[]): AsyncGenerator<number> {
-  const caches = Array.from({ length: config.layers }, (_, layer) => [`${layer}.key`, `${layer}.value`]).flat();
-  const wanted = Object.fromEntries(["logits", ...caches.map((name) => `present.${name}`)].map((name) => [name, null]));
-  const own = Object.fromEntries(weights);
-  let past = Object.fromEntries(
-    caches.map((name) => [`past_key_values.${name}`, floats(new Float32Array(0), 1, config.heads, 0, config.headWidth)]),
-  );
+/** What the names of a decoder's caches begin with, as it takes and as it gives them. */
+const [PAST, PRESENT] = ["past_key_values.", "present."] as const;
+
+async function* generate({ model, decoder, weights }: Loaded, prompt: readonly number[]): AsyncGenerator<number> {
+  const { positions: most, eosTokenId } = model.shape;
+  const caches = decoder.graph.inputs.filter(({ name }) => name.startsWith(PAST));
+  const presentOf = (past: string): string => PRESENT + past.slice(PAST.length);
+  const wanted = Object.fromEntries(["logits", ...caches.map(({ name }) => presentOf(name))].map((name) => [name, null]));
+  const parameters = Object.fromEntries(weights);
+  // one sequence, and of it no token yet: of a cache's open sizes the first is the number of sequences
+  const empty = caches.map(({ name, shape: sizes }) => {
+    const known = sizes.map((size, axis) => (typeof size === "number" ? size : axis === 0 ? 1 : 0));
+    return [name, floats(new Float32Array(0), ...known)] as const;
+  });
+  let past: Record<string, Tensor> = Object.fromEntries(empty);
   let next = prompt;
   let length = 0;
-  while (length + next.length <= config.positions) {
+  while (length + next.length <= most) {
     const positions = next.map((_, index) => length + index);
     length += next.length;
     const inputs = {
@@ -136,12 +144,12 @@ async function* generate(decoder: Session, config: GptjConfig, weights: Weights,
       position_ids: int64s(positions, 1, next.length),
       num_logits_to_keep: int64s([1]),
     };
-    const outputs = await decoder.run({ ...own, ...past, ...inputs }, wanted);
+    const outputs = await decoder.run({ ...parameters, ...past, ...inputs }, wanted);
     const token = largest(outputs["logits"]!.data as Float32Array);
-    if (token === config.eosTokenId) return;
+    if (token === eosTokenId) return;
     yield token;
     next = [token];
-    past = Object.fromEntries(caches.map((name) => [`past_key_values.${name}`, outputs[`present.${name}`]!]));
+    past = Object.fromEntries(caches.map(({ name }) => [name, outputs[presentOf(name)]!]));
   }
 }
 

@@ -1,19 +1,19 @@
-import { elements, modelWeights } from "../../../core/model/gptj/parameters.js";
-import type { GptjConfig } from "../../../core/model/gptj/config.js";
+import { elements } from "../../../core/graph/tensor.js";
+import type { WeightSpec } from "../../../core/model/family.js";
 import { sliceOf } from "../../../core/training/slices.js";
 import { addTo, sumRounded } from "./sums.js";
 
 /** One tensor's slice that a shard owns: whole rows of its first axis. */
 export interface OwnedSlice {
   readonly name: string;
-  /** index of the tensor among the model's weights */
+  /** index of the tensor among the model's parameters */
   readonly tensor: number;
   /** first element in the tensor, and how many */
   readonly first: number;
   readonly count: number;
   readonly firstRow: number;
   readonly rows: number;
-  /** [rows, …] shared with every worker */
+  /** [rows, …] shared with every rank */
   readonly weight: Float32Array;
   /** AdamW's moments and the step's gradient, this shard's alone */
   readonly expAvg: Float32Array;
@@ -28,15 +28,15 @@ export class Owner {
   private readonly byName: ReadonlyMap<string, OwnedSlice>;
   private readonly totals = new Map<string, Float64Array>();
 
-  constructor(config: GptjConfig, shards: number, shard: number, weightOf: (name: string) => Float32Array) {
+  constructor(parameters: readonly WeightSpec[], shards: number, shard: number, weightOf: (name: string) => Float32Array) {
     this.shard = shard;
-    this.slices = modelWeights(config).map(({ name, shape }, tensor) => {
+    this.slices = parameters.map(({ name, shape }, tensor) => {
       const range = sliceOf(shape[0]!, shards, shard);
       const rowSize = elements(shape.slice(1));
       const first = range.start * rowSize;
       const count = (range.end - range.start) * rowSize;
       const weight = weightOf(name).subarray(first, first + count);
-      const own = (): Float32Array => new Float32Array(count);
+      const fresh = (): Float32Array => new Float32Array(count);
       return {
         name,
         tensor,
@@ -45,9 +45,9 @@ export class Owner {
         firstRow: range.start,
         rows: range.end - range.start,
         weight,
-        expAvg: own(),
-        expAvgSq: own(),
-        gradient: own(),
+        expAvg: fresh(),
+        expAvgSq: fresh(),
+        gradient: fresh(),
       };
     });
     this.byName = new Map(this.slices.map((slice) => [slice.name, slice]));

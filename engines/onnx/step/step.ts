@@ -4,13 +4,14 @@ import { UserError } from "../../../core/errors.js";
 import { adamwStep } from "../adamw.js";
 import type { MicroBatchPlan, StepPlan } from "../../../core/training/step-plan.js";
 import { blocksBackward, blocksForward } from "./blocks.js";
-import type { Engine } from "./workplace.js";
-import { head, headToBlocks, shareHidden, type MicroBatchOf } from "./head.js";
+import { head, headToBlocks, shareHidden, type StepPart } from "./head.js";
+import { hostRows } from "./rows.js";
 import { allFinite, sumOfSquares } from "./sums.js";
+import type { Workplace } from "./workplace.js";
 
 /** One optimizer step, from rows to updated weights. */
 
-/** What a step came to, the same for every worker. */
+/** What a step came to, the same on every rank. */
 export interface StepOutcome {
   /** mean over the step's labels; 0 when it has none */
   readonly loss: number;
@@ -21,7 +22,7 @@ export interface StepOutcome {
 
 /** Gradients by forward and backward pass, the norm, the update. A step that isn't finite is computed once more, then fails; it updates nothing. */
 export async function trainStep(
-  engine: Engine,
+  place: Workplace,
   plan: StepPlan,
   train: RunConfig["train"],
   learningRate: number,
@@ -30,8 +31,8 @@ export async function trainStep(
 ): Promise<StepOutcome> {
   if (plan.positions === 0) return { loss: 0, norm: 0, updated: false };
   const bad = new Set<number>();
-  let result = await gradients(engine, plan, null);
-  if (!isFinite(result)) result = await gradients(engine, plan, bad);
+  let result = await gradients(place, plan, null);
+  if (!isFinite(result)) result = await gradients(place, plan, bad);
   if (!isFinite(result)) throw nonFinite(plan, step, result, bad);
   const { loss, norm } = result;
   const settings = {
@@ -44,12 +45,12 @@ export async function trainStep(
     gradScale: Math.min(1, train.maxGradNorm / (norm + 1e-6)),
   };
   const started = performance.now();
-  for (const owner of engine.owners)
+  for (const owner of place.owners)
     for (const slice of owner.slices) {
       adamwStep(slice.weight, slice.expAvg, slice.expAvgSq, slice.gradient, settings);
-      engine.control.step();
+      place.control.step();
     }
-  engine.spend("optimizer", started);
+  place.spend("optimizer", started);
   return { loss, norm, updated: true };
 }
 
@@ -63,34 +64,36 @@ function isFinite({ loss, norm }: Totals): boolean {
 }
 
 /** Leaves the step's gradient with its owners. `bad`, where given, collects the shards whose loss or gradient isn't finite. */
-async function gradients(engine: Engine, plan: StepPlan, bad: Set<number> | null): Promise<Totals> {
-  engine.embedding.clear();
+async function gradients(place: Workplace, plan: StepPlan, bad: Set<number> | null): Promise<Totals> {
+  place.embedding.clear();
   let loss = 0;
   for (const [index, batch] of plan.microBatches.entries()) {
-    const of: MicroBatchOf = { index, count: plan.microBatches.length, labels: plan.positions };
-    for (const value of await microBatch(engine, batch, of, bad)) loss += value;
+    const part: StepPart = { index, count: plan.microBatches.length, labels: plan.positions };
+    for (const value of await microBatch(place, batch, part, bad)) loss += value;
   }
-  engine.embedding.finish(engine);
-  return { loss: loss / plan.positions, norm: norm(engine) };
+  const started = performance.now();
+  place.embedding.finish(place.owners.map((owner) => owner.slice(place.model.parameters.embedding.name)));
+  place.spend("reduction", started);
+  return { loss: loss / plan.positions, norm: norm(place) };
 }
 
-/** Returns the loss of each position, the same for every worker. */
-async function microBatch(engine: Engine, batch: MicroBatchPlan, of: MicroBatchOf, bad: Set<number> | null): Promise<Float64Array> {
-  const rows = batch.shards.filter(({ shard }) => engine.hosted.includes(shard)).map((plan) => engine.embed(plan));
-  await blocksForward(engine, rows);
-  await shareHidden(engine, rows);
-  engine.barrier();
-  const losses = await head(engine, batch, targetsOf(batch), of);
-  await headToBlocks(engine, rows);
-  await blocksBackward(engine, rows, batch, of);
-  if (bad !== null) findBad(engine, batch, losses, bad);
+/** Returns the loss of each position, the same on every rank. */
+async function microBatch(place: Workplace, batch: MicroBatchPlan, part: StepPart, bad: Set<number> | null): Promise<Float64Array> {
+  const rows = batch.shards.filter(({ shard }) => place.hosted.includes(shard)).map((plan) => hostRows(place, plan));
+  await blocksForward(place, rows);
+  await shareHidden(place, rows);
+  place.barrier();
+  const losses = await head(place, batch, targetsOf(batch), part);
+  await headToBlocks(place, rows);
+  await blocksBackward(place, rows, batch, part);
+  if (bad !== null) findBad(place, batch, losses, bad);
   return losses;
 }
 
 /** A value that isn't finite shows in a shard's losses, or at the latest in its gradient at the embedding. */
-function findBad(engine: Engine, batch: MicroBatchPlan, losses: Float64Array, bad: Set<number>): void {
-  const D = engine.config.width;
-  const shared = engine.view(engine.layout.embeddingGradients);
+function findBad(place: Workplace, batch: MicroBatchPlan, losses: Float64Array, bad: Set<number>): void {
+  const D = place.model.shape.width;
+  const shared = place.view(place.layout.embeddingGradients);
   for (const { shard, firstPosition, positions, firstToken, tokens } of batch.shards) {
     const finite = losses.subarray(firstPosition, firstPosition + positions).every(Number.isFinite);
     if (!finite || !allFinite(shared.subarray(firstToken * D, (firstToken + tokens) * D))) bad.add(shard);
@@ -107,13 +110,13 @@ function targetsOf(batch: MicroBatchPlan): Int32Array {
 }
 
 /** Norm of all gradients: float64 sums in the order of tensors, slices, elements. */
-function norm(engine: Engine): number {
+function norm(place: Workplace): number {
   const started = performance.now();
-  const squares = engine.doubles(engine.layout.squares);
-  for (const owner of engine.owners)
-    for (const slice of owner.slices) squares[slice.tensor * engine.shards + owner.shard] = sumOfSquares(slice.gradient);
-  engine.spend("optimizer", started);
-  engine.barrier();
+  const squares = place.doubles(place.layout.squares);
+  for (const owner of place.owners)
+    for (const slice of owner.slices) squares[slice.tensor * place.shards + owner.shard] = sumOfSquares(slice.gradient);
+  place.spend("optimizer", started);
+  place.barrier();
   let total = 0;
   for (const square of squares) total += square;
   return Math.sqrt(total);

@@ -1,4 +1,4 @@
-/** Sums in float64, in the order given, rounded once: nobody adds up what he happens to hold first. */
+/** Sums in float64, in the order given, rounded once: a rank never begins with what it happens to hold. */
 
 const CHUNK = 4096;
 const chunk = new Float64Array(CHUNK);
@@ -34,7 +34,7 @@ export function addTo(total: Float64Array, sources: readonly Float32Array[]): vo
   for (const source of sources) for (let i = 0; i < total.length; i++) total[i]! += source[i]!;
 }
 
-/** Σ x², in four sums, for each addition waits for the one before. */
+/** Σ x², in four sums, because each addition waits for the one before. */
 export function sumOfSquares(values: Float32Array): number {
   const whole = values.length & ~3;
   let [a, b, c, d] = [0, 0, 0, 0];

@@ -1,58 +1,49 @@
-import { packRows, type PackedRows } from "../../../core/model/common/pack.js";
-import type { GptjConfig } from "../../../core/model/gptj/config.js";
-import type { RunGraph } from "../../../core/model/gptj/forward.js";
-import { modelGraphs, type ModelGraphs } from "../../../core/model/gptj/training.js";
-import { blockWeights } from "../../../core/model/gptj/parameters.js";
-import { floats, type Tensor } from "../../../core/graph/tensor.js";
-import type { Capacity } from "../../../core/training/step-plan.js";
-import type { Region, SharedLayout } from "../layout.js";
-import type { ShardRows } from "../../../core/training/step-plan.js";
+import { elements, floats, type Tensor } from "../../../core/graph/tensor.js";
+import { allParameters, type Model, type ParameterSpec, type TrainingProgram } from "../../../core/model/family.js";
 import { sizeOf, sliceOf } from "../../../core/training/slices.js";
-import type { createSession, Session } from "../session/session.js";
-import type { Control, Directive } from "../control.js";
+import type { Capacity } from "../../../core/training/step-plan.js";
 import type { TimeSpent } from "../../../activities/train/log/entries.js";
+import { checkGradients, planBlock, type BlockPlan } from "../block-plan.js";
+import type { Control, Directive } from "../control.js";
+import type { Region, SharedLayout } from "../layout.js";
+import type { RunGraph } from "../run-segments.js";
+import type { createSession } from "../session/session.js";
+import { openPrograms, type Sessions } from "../sessions.js";
 import { EmbeddingSums } from "./embedding.js";
 import { Owner } from "./owner.js";
 
-/** What the parts of a step work on: the shared memory, the sessions, and the shards that this worker hosts. */
+/** What the parts of a step work on: the shared memory, the sessions, and the shards that this rank hosts. */
 
-/** D of a hosted shard's rows as they pass through the blocks; buffers are kept from step to step. */
-export interface HostedRows {
-  readonly plan: ShardRows;
-  readonly packed: PackedRows;
-  /** [layers + 1][T, D]: each block's input, and the last one's output */
-  readonly inputs: readonly Float32Array[];
-  /** [T, D] gradient on its way down */
-  gradient: Float32Array;
-}
-
-/** A session for each of the model's graphs. */
-export type Sessions = Readonly<Record<keyof ModelGraphs, Session>>;
-
-/** One worker's view of an attempt: memory, sessions, owners, barriers. */
-export class Engine {
-  readonly config: GptjConfig;
+/** One rank's view of an attempt: memory, sessions, owners, barriers. */
+export class Workplace {
+  readonly model: Model;
+  readonly training: TrainingProgram;
+  readonly block: BlockPlan;
   readonly layout: SharedLayout;
   readonly capacity: Capacity;
   readonly shards: number;
   readonly hosted: readonly number[];
   readonly owners: readonly Owner[];
-  readonly embedding = new EmbeddingSums();
+  readonly embedding: EmbeddingSums;
   /** shards that own a slice of the vocabulary: all, unless it has fewer words */
   readonly headShards: readonly number[];
-  readonly sessions: Sessions;
   readonly control: Control;
-  /** whether blocks keep what their backward pass needs, instead of computing it again */
+  /** whether blocks keep the values that their backward pass needs, instead of computing them again */
   readonly keepActivations: boolean;
+  /** those of the norm before the head, as its graphs take them */
+  readonly normParameters: Readonly<Record<string, Tensor>>;
+  private readonly sessions: Sessions;
   private readonly segments: readonly ArrayBuffer[];
   private readonly tell: (arrival: number, record?: unknown) => void;
   private readonly buffers = new Map<string, Float32Array>();
-  private readonly blockFeeds: readonly Record<string, Tensor>[];
+  private readonly parametersOfBlocks: readonly Readonly<Record<string, Tensor>>[];
+  private readonly gradientsOfBlocks: readonly (readonly Readonly<Record<string, Tensor>>[])[];
   private arrivals = 0;
   private spent = { graphs: 0, waiting: 0, reduction: 0, optimizer: 0 };
 
+  /** `sessions` are those of `openSessions`. */
   constructor(options: {
-    readonly config: GptjConfig;
+    readonly model: Model;
     readonly layout: SharedLayout;
     readonly capacity: Capacity;
     readonly shards: number;
@@ -63,20 +54,34 @@ export class Engine {
     readonly segments: readonly ArrayBuffer[];
     readonly arrive: (index: number, record?: unknown) => void;
   }) {
-    this.config = options.config;
-    this.layout = options.layout;
+    const { model, layout, shards } = options;
+    const { shape, parameters } = model;
+    this.model = model;
+    this.training = model.family.training(shape);
+    this.block = planBlock(this.training, parameters.blocks[0]!);
+    checkGradients([this.training.norm.backward], parameters.norm);
+    checkGradients([this.training.head.weightBackward], parameters.head);
+    this.layout = layout;
     this.capacity = options.capacity;
-    this.shards = options.shards;
+    this.shards = shards;
     this.hosted = options.hosted;
     this.sessions = options.sessions;
     this.control = options.control;
     this.keepActivations = options.keepActivations;
     this.segments = options.segments;
     this.tell = options.arrive;
-    this.owners = options.hosted.map((shard) => new Owner(options.config, options.shards, shard, (name) => this.weight(name)));
-    const all = Array.from({ length: options.shards }, (_, shard) => shard);
-    this.headShards = all.filter((shard) => sizeOf(sliceOf(options.config.vocabulary, options.shards, shard)) > 0);
-    this.blockFeeds = Array.from({ length: options.config.layers }, (_, layer) => this.feedsOfBlock(layer));
+    this.embedding = new EmbeddingSums(shape.width);
+    const all = allParameters(parameters);
+    this.owners = options.hosted.map((shard) => new Owner(all, shards, shard, (name) => this.weight(name)));
+    this.headShards = Array.from({ length: shards }, (_, shard) => shard).filter(
+      (shard) => sizeOf(sliceOf(shape.vocabulary, shards, shard)) > 0,
+    );
+    // what is bound again and again is made once
+    this.parametersOfBlocks = parameters.blocks.map((specs) => this.bind(specs));
+    this.gradientsOfBlocks = layout.blockGradients.map((slot) =>
+      slot.map((region) => gradientsIn(this.view(region), parameters.blocks[0]!, layout.blockOffsets)),
+    );
+    this.normParameters = this.bind(parameters.norm);
   }
 
   /** fp32 view of a region of the shared memory. */
@@ -92,9 +97,19 @@ export class Engine {
     return this.view(this.layout.weights.get(name)!);
   }
 
-  /** The block's weights as its graphs take them. */
-  blockWeights(layer: number): Record<string, Tensor> {
-    return this.blockFeeds[layer]!;
+  /** A layer's parameters as its graphs take them. */
+  blockParameters(layer: number): Readonly<Record<string, Tensor>> {
+    return this.parametersOfBlocks[layer]!;
+  }
+
+  /** Where a shard's gradients of a layer's parameters go, by `d.<input>`. */
+  blockGradients(layer: number, shard: number): Readonly<Record<string, Tensor>> {
+    return this.gradientsOfBlocks[layer % this.gradientsOfBlocks.length]![shard]!;
+  }
+
+  /** Where a shard's gradients of the norm before the head go, by `d.<input>`. */
+  normGradients(shard: number): Readonly<Record<string, Tensor>> {
+    return gradientsIn(this.view(this.layout.normGradients[shard]!), this.model.parameters.norm, this.layout.normOffsets);
   }
 
   /** A private buffer that is kept under a name, made once for the `most` elements that the run needs. */
@@ -112,7 +127,7 @@ export class Engine {
   /** Runs a graph, and looks whether the attempt is still wanted. */
   readonly run: RunGraph = async (graph, inputs, outputs) => {
     const started = performance.now();
-    await this.sessions[graph].run(inputs, outputs);
+    await this.sessions[graph]!.run(inputs, outputs);
     this.spend("graphs", started);
     this.control.step();
   };
@@ -129,7 +144,7 @@ export class Engine {
     return times;
   }
 
-  /** Tells the hub that this worker has come here, with `record` at a step's end; returns what to wait for. One arrival is waited for before the next. */
+  /** Tells the coordinator that this rank has come here, with `record` at a step's end; returns what to wait for, before the next arrival. */
   arrive(record?: unknown): number {
     const arrival = ++this.arrivals;
     this.control.at(null);
@@ -137,7 +152,7 @@ export class Engine {
     return arrival;
   }
 
-  /** Waits until all workers have come to `arrival`; what the hub answers at a step's end is what it wants done. */
+  /** Waits until all ranks have come to `arrival`; what the coordinator answers at a step's end is what it wants done. */
   wait(arrival: number): Directive {
     this.control.at(null);
     const started = performance.now();
@@ -151,28 +166,25 @@ export class Engine {
     return this.wait(this.arrive(record));
   }
 
-  /** Lays a hosted shard's rows end to end and looks up their embeddings. */
-  embed(plan: ShardRows): HostedRows {
-    const { width: D, layers } = this.config;
-    const packed = packRows(plan.rows, this.config);
-    const inputs = Array.from({ length: layers + 1 }, (_, layer) => this.rows(`x.${plan.shard}.${layer}`, plan.tokens, D));
-    const table = this.weight("transformer.wte.weight");
-    const first = inputs[0]!;
-    packed.ids.forEach((id, token) => first.set(table.subarray(id * D, (id + 1) * D), token * D));
-    return { plan, packed, inputs, gradient: this.rows(`dx.${plan.shard}`, plan.tokens, D) };
-  }
-
-  private feedsOfBlock(layer: number): Record<string, Tensor> {
-    const prefix = `transformer.h.${layer}.`;
-    return Object.fromEntries(
-      blockWeights(this.config, layer).map(({ name, shape }) => [name.slice(prefix.length), floats(this.weight(name), ...shape)]),
-    );
+  /** Parameters as graphs take them. */
+  private bind(specs: readonly ParameterSpec[]): Record<string, Tensor> {
+    return Object.fromEntries(specs.map(({ name, input, shape }) => [input, floats(this.weight(name), ...shape)]));
   }
 }
 
-/** One session for each of the model's graphs. */
-export async function openSessions(config: GptjConfig, create: typeof createSession): Promise<Sessions> {
-  const graphs = Object.entries(modelGraphs(config));
-  const sessions = await Promise.all(graphs.map(async ([name, graph]) => [name, await create(graph, { threads: 1 })] as const));
-  return Object.fromEntries(sessions) as Record<keyof ModelGraphs, Session>;
+/** Where the gradients of parameters lie in a buffer, by `d.<input>`. */
+function gradientsIn(buffer: Float32Array, specs: readonly ParameterSpec[], offsets: readonly number[]): Record<string, Tensor> {
+  return Object.fromEntries(
+    specs.map(({ input, shape }, index) => {
+      const first = offsets[index]!;
+      return [`d.${input}`, floats(buffer.subarray(first, first + elements(shape)), ...shape)];
+    }),
+  );
+}
+
+/** One session for each of the graphs that train a model. */
+export async function openSessions({ family, shape }: Model, create: typeof createSession): Promise<Sessions> {
+  const { block, norm, head } = family.training(shape);
+  const ofBlock = [...block.forward, ...block.backward].map(({ program }) => program);
+  return openPrograms([...ofBlock, norm.forward, norm.backward, head.forward, head.backward, head.weightBackward], 1, create);
 }

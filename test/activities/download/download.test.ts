@@ -9,8 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { download } from "../../../activities/download/download.js";
 import { layoutFile } from "../../../core/format/safetensors.js";
-import { parseGptjConfig } from "../../../core/model/gptj/config.js";
-import { modelWeights } from "../../../core/model/gptj/parameters.js";
+import { modelOf } from "../../../core/model/families.js";
+import { allParameters } from "../../../core/model/family.js";
 import { outputNamed, type Progress, type StageResult } from "../../../core/stages/stage.js";
 import { artifactOf, sha256File } from "../../../infra/disk/files.js";
 import { cutAfter, startTestHub, type TestHub } from "../../infra/sources/hub/harness.js";
@@ -21,7 +21,7 @@ const ROWS = JSON.stringify([{ instruction: "Say hello.", input: "", output: "he
 
 /** A safetensors file with every weight of CONFIG, all zero. */
 function weights(): Buffer {
-  const { header, fileBytes } = layoutFile(modelWeights(parseGptjConfig(CONFIG, "test")).map((spec) => ({ ...spec, dtype: "F32" })));
+  const { header, fileBytes } = layoutFile(allParameters(modelOf(CONFIG, "test").parameters).map((spec) => ({ ...spec, dtype: "F32" })));
   return Buffer.concat([header, Buffer.alloc(fileBytes - header.length)]);
 }
 
@@ -340,7 +340,7 @@ for (const [what, make, expected] of badSources)
 test("of a model in several files those that its index names come, from the hub and from a directory", async (context) => {
   const { server, run } = await setUp(context);
   const shard = "model-00001-of-00001.safetensors";
-  const names = modelWeights(parseGptjConfig(CONFIG, "test")).map(({ name }) => [name, shard]);
+  const names = allParameters(modelOf(CONFIG, "test").parameters).map(({ name }) => [name, shard]);
   const { "model.safetensors": whole, ...others } = MODEL;
   const files = {
     ...others,

@@ -11,7 +11,7 @@ import { UserError } from "../../../core/errors.js";
 import type { Progress, StageResult } from "../../../core/stages/stage.js";
 import { artifactOf } from "../../../infra/disk/files.js";
 import { openTokens } from "../../../infra/dataset/tokens.js";
-import { gptjTokenizer } from "../../../demo/tokenizer.js";
+import { gpt2Tokenizer } from "../../../demo/tokenizer.js";
 import { byteTokenizer, dependencies, readLines, requestFor, writeModel } from "./helpers.js";
 import { preprocessDefinition } from "../../../activities/preprocess/definition.js";
 
@@ -51,7 +51,7 @@ test("every reference case has Dolly's tokens and labels; empty responses and cu
   const reference = JSON.parse(readFileSync(new URL("../../../../test/reference/preprocess-cases.json", import.meta.url), "utf8")) as {
     cases: Case[];
   };
-  const model = writeModel(fresh("gptj"), { vocab_size: 50400, eos_token_id: 50256 }, gptjTokenizer());
+  const model = writeModel(fresh("gptj"), { vocab_size: 50400, eos_token_id: 50256 }, gpt2Tokenizer());
   const request = await requestFor(
     fresh("root"),
     model,

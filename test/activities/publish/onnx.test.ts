@@ -9,7 +9,7 @@ import { planExport } from "../../../core/model/export.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
 import { REFERENCE, reference, worstShare } from "../../core/model/gptj/reference.js";
 
-const { config, expected, tensors } = reference("gptj-tiny");
+const { model: described, config, expected, tensors } = reference("gptj-tiny");
 const root = mkdtempSync(join(tmpdir(), "roslin-onnx-"));
 after(() => rmSync(root, { recursive: true }));
 
@@ -43,7 +43,7 @@ for (const [kind, limits, files] of [
   test(`an export ${kind} gives PyTorch's logits`, async () => {
     const directory = join(root, String(files.length));
     const model = new ModelFiles(join(REFERENCE, "gptj-tiny"));
-    const plan = planExport(config, limits);
+    const plan = planExport(described, limits);
     assert.deepEqual(await exportOnnx(model, plan, directory, new AbortController().signal), files);
     const made = statSync(join(directory, "model.onnx")).mtimeMs;
     await exportOnnx(model, plan, directory, new AbortController().signal);

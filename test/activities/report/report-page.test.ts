@@ -19,6 +19,7 @@ function story(evaluation: Partial<Evaluation> = {}, losses: readonly number[] =
   return {
     title: "model-0123456789ab",
     config: parseRunConfig({}),
+    family: { type: "gptj", name: "GPT-J" },
     model: reference("gptj-tiny").config,
     parameters: 1234,
     losses,

@@ -3,10 +3,10 @@ import { test } from "node:test";
 import { END_KEY, promptOf } from "../../../core/text/prompt.js";
 import { alpacaRule } from "../../../core/rows/row-rules.js";
 import { createTokenizer } from "../../../core/text/tokenizer.js";
-import { gptjTokenizer } from "../../../demo/tokenizer.js";
+import { gpt2Tokenizer } from "../../../demo/tokenizer.js";
 
 test("a row's tokens are those of its whole text, however its instruction begins", () => {
-  const json = gptjTokenizer() as { added_tokens: object[] };
+  const json = gpt2Tokenizer() as { added_tokens: object[] };
   const joining = { ...json, added_tokens: [...json.added_tokens, { id: 50_400, content: "\nSay" }] };
   for (const tokenizer of [json, joining].map((each) => createTokenizer(each, "tokenizer.json"))) {
     const rule = alpacaRule(tokenizer, { vocabulary: 50_401, padId: 50_256 }, 2000);

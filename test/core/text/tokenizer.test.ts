@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { MergeTable, mergeWord } from "../../../core/text/bpe.js";
 import { createTokenizer } from "../../../core/text/tokenizer.js";
 import { UserError } from "../../../core/errors.js";
-import { gptjTokenizer } from "../../../demo/tokenizer.js";
+import { gpt2Tokenizer } from "../../../demo/tokenizer.js";
 
-const json = gptjTokenizer();
+const json = gpt2Tokenizer();
 const tokenizer = createTokenizer(json, "tokenizer.json");
 const reference = JSON.parse(readFileSync(new URL("../../../../test/reference/tokenizer-cases.json", import.meta.url), "utf8")) as {
   cases: { text: string; ids: number[] }[];

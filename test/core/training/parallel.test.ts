@@ -4,16 +4,14 @@ import { parseRunConfig } from "../../../core/config/schema.js";
 import { permutation } from "../../../core/rows/random.js";
 import { lossTokens } from "../../../core/rows/labels.js";
 import type { TokenSplit } from "../../../core/rows/token-rows.js";
-import { parseGptjConfig } from "../../../core/model/gptj/config.js";
-import { blockWeights, elements, modelWeights } from "../../../core/model/gptj/parameters.js";
+import { elements } from "../../../core/graph/tensor.js";
+import { modelOf } from "../../../core/model/families.js";
+import { allParameters } from "../../../core/model/family.js";
 import { sharedLayout, type Region, type SharedLayout } from "../../../engines/onnx/layout.js";
 import { capacityOf, planStep } from "../../../core/training/step-plan.js";
 import { hostedShards, sliceOf } from "../../../core/training/slices.js";
 
-const config = parseGptjConfig(
-  { model_type: "gptj", n_embd: 24, n_head: 3, n_layer: 3, n_positions: 64, rotary_dim: 4, vocab_size: 53 },
-  "test",
-);
+const model = modelOf({ model_type: "gptj", n_embd: 24, n_head: 3, n_layer: 3, n_positions: 64, rotary_dim: 4, vocab_size: 53 }, "test");
 
 test("slices cover every row once, also when there are fewer rows than shards", () => {
   for (const rows of [0, 3, 8, 53, 50400])
@@ -51,7 +49,7 @@ function regionsOf(layout: SharedLayout): { region: Region; size: number }[] {
 }
 
 test("no two regions of the shared memory overlap, and none leaves its segment", () => {
-  const layout = sharedLayout(config, 8, { tokens: 1000, positions: 77 });
+  const layout = sharedLayout(model, 8, { tokens: 1000, positions: 77 });
   const sorted = regionsOf(layout).sort((a, b) => a.region.segment - b.region.segment || a.region.offset - b.region.offset);
   let segment = 0;
   let end = 0;
@@ -61,14 +59,14 @@ test("no two regions of the shared memory overlap, and none leaves its segment",
     end = region.offset + region.elements * size;
     assert.ok(end <= layout.segments[segment]!);
   }
-  assert.equal(layout.weights.size, modelWeights(config).length);
+  assert.equal(layout.weights.size, allParameters(model.parameters).length);
   assert.equal(layout.weights.get("lm_head.weight")!.elements, 53 * 24);
-  const last = blockWeights(config, 0).at(-1)!;
+  const last = model.parameters.blocks[0]!.at(-1)!;
   assert.equal(layout.blockGradients[0]![0]!.elements >= layout.blockOffsets.at(-1)! + elements(last.shape), true);
 });
 
 test("a large model is laid out in segments of at most a gigabyte, or one tensor", () => {
-  const six = parseGptjConfig({ model_type: "gptj", n_embd: 4096, n_head: 16, n_layer: 28, rotary_dim: 64, vocab_size: 50400 }, "6B");
+  const six = modelOf({ model_type: "gptj", n_embd: 4096, n_head: 16, n_layer: 28, rotary_dim: 64, vocab_size: 50400 }, "6B");
   const layout = sharedLayout(six, 8, { tokens: 8192, positions: 5000 });
   assert.ok(layout.segments.length > 20);
   assert.ok(layout.segments.every((bytes) => bytes <= 2 ** 30 && bytes % 65536 === 0));

@@ -4,13 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { bfloatToFloat, floatToBfloat, floatToHalf, halfToFloat } from "../../../core/format/floats.js";
-import { elements, modelWeights, type WeightSpec } from "../../../core/model/gptj/parameters.js";
+import { elements } from "../../../core/graph/tensor.js";
+import { allParameters, type WeightSpec } from "../../../core/model/family.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
 import { archive, pickle, pickledTensor } from "../../core/format/archive.js";
 
 const TINY = join(import.meta.dirname, "../../../../test/reference/gptj-tiny");
 const reference = new ModelFiles(TINY);
-const SPECS = modelWeights(reference.config);
+const SPECS = allParameters(reference.model.parameters);
 
 function floats(model: ModelFiles, { name, shape }: WeightSpec): Float32Array {
   const values = new Float32Array(elements(shape));

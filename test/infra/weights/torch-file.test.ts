@@ -3,7 +3,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { elements } from "../../../core/model/gptj/parameters.js";
+import { elements } from "../../../core/graph/tensor.js";
 import { TorchFile } from "../../../infra/weights/torch-file.js";
 import { archive, archiveParts, pickle, pickledTensor, type Entry } from "../../core/format/archive.js";
 

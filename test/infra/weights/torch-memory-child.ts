@@ -1,4 +1,5 @@
-import { modelWeights, elements } from "../../../core/model/gptj/parameters.js";
+import { elements } from "../../../core/graph/tensor.js";
+import { allParameters } from "../../../core/model/family.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
 
 /** `node torch-memory-child.js DIR`: reads every weight of a model and tells the sum of its values, their number, and this process' largest resident memory. */
@@ -7,7 +8,7 @@ const out = new Float32Array(SLICE);
 const files = new ModelFiles(process.argv[2]!);
 let sum = 0;
 let values = 0;
-for (const { name, shape } of modelWeights(files.config)) {
+for (const { name, shape } of allParameters(files.model.parameters)) {
   const count = elements(shape);
   for (let first = 0; first < count; first += SLICE) {
     const part = out.subarray(0, Math.min(SLICE, count - first));

@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "node:test";
-import { parseGptjConfig } from "../../../core/model/gptj/config.js";
-import { elements, modelWeights } from "../../../core/model/gptj/parameters.js";
+import { elements } from "../../../core/graph/tensor.js";
+import { modelOf } from "../../../core/model/families.js";
+import { allParameters } from "../../../core/model/family.js";
 import { archiveParts, pickle, pickledTensor, type Entry } from "../../core/format/archive.js";
 
 /** GPT-J's width and vocabulary; thirteen of its 28 blocks make 6 GB in fp16. */
@@ -32,7 +33,7 @@ function torchFile(): (Uint8Array | number)[] {
     tensors[name] = pickledTensor({ storage, key, elements: int(elements(shape)), shape: shape.map(int), stride });
     storages.push([`archive/data/${key}`, data]);
   };
-  for (const { name, shape } of modelWeights(parseGptjConfig(CONFIG, "test"))) add(name, "HalfStorage", shape, 2 * elements(shape));
+  for (const { name, shape } of allParameters(modelOf(CONFIG, "test").parameters)) add(name, "HalfStorage", shape, 2 * elements(shape));
   for (let layer = 0; layer < CONFIG.n_layer; layer++)
     add(`transformer.h.${layer}.attn.bias`, "BoolStorage", [1, 1, 2048, 2048], 2048 * 2048);
   return archiveParts([["archive/data.pkl", whole(dictionary(tensors))], ...storages], { zip64: true });
@@ -54,7 +55,7 @@ test("a torch file of 6 GB is read, weight by weight, in less than 500 MB of mem
   assert.ok(statSync(path).size > 6e9);
   const child = fileURLToPath(new URL("torch-memory-child.js", import.meta.url));
   const read = JSON.parse(execFileSync(process.execPath, [child, directory], { encoding: "utf8" })) as Record<string, number>;
-  const weights = modelWeights(parseGptjConfig(CONFIG, "test"));
+  const weights = allParameters(modelOf(CONFIG, "test").parameters);
   const values = weights.reduce((sum, { shape }) => sum + elements(shape), 0);
   assert.deepEqual([read["values"], read["sum"]], [values, weights.length]);
   context.diagnostic(`${statSync(path).size} bytes, at most ${read["peak"]} bytes of memory`);

@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { stageDirectory } from "../../../../activities/common/stage.js";
 import { finishTraining } from "../../../../activities/train/run/begin.js";
 import { planWeights } from "../../../../activities/train/run/weight-files.js";
-import { elements, modelWeights } from "../../../../core/model/gptj/parameters.js";
+import { elements } from "../../../../core/graph/tensor.js";
+import { allParameters } from "../../../../core/model/family.js";
 import { ModelFiles } from "../../../../infra/weights/model-files.js";
 import { trainLocally } from "../../../../workers/local-training.js";
 import { trainDeps } from "../../../../workers/train-deps.js";
@@ -54,7 +55,7 @@ test("a model in several files holds what the one file held, with the same diges
   const model = join(directory, "model");
   const read = (): Map<string, Float32Array> => {
     const files = new ModelFiles(model);
-    const floats = modelWeights(reference("gptj-tiny").config).map(({ name, shape }) => {
+    const floats = allParameters(reference("gptj-tiny").model.parameters).map(({ name, shape }) => {
       const out = new Float32Array(elements(shape));
       files.readFloats(name, 0, out);
       return [name, out] as const;

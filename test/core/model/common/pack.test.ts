@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { packRows, rotaryTables } from "../../../../core/model/common/pack.js";
+import { packRows as pack, type PackedRows } from "../../../../core/model/common/pack.js";
+import { rotaryTables } from "../../../../core/model/common/rotary.js";
 import type { TokenRow } from "../../../../core/rows/token-rows.js";
 import { parseGptjConfig } from "../../../../core/model/gptj/config.js";
 
@@ -8,6 +9,8 @@ const config = parseGptjConfig(
   { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, vocab_size: 50, n_positions: 6, rotary_dim: 4 },
   "test",
 );
+const table = rotaryTables(config.positions, config.rotaryDim);
+const packRows = (rows: TokenRow[], shape: typeof config): PackedRows => pack(rows, shape, table);
 const row = (source: number, inputIds: number[], labels: number[]): TokenRow => ({
   source,
   inputIds: Int32Array.from(inputIds),
@@ -35,11 +38,11 @@ describe("packRows", () => {
   });
 
   it("starts each row at position 0 and hides what comes later", () => {
-    const { cos, sin } = packed.rotation;
+    const { cos, sin } = packed.tables;
     const { causal } = packed.rows[1]!;
-    const table = rotaryTables(config);
-    assert.deepEqual([...(cos.data as Float32Array)], [...table.cos.subarray(0, 4), ...table.cos.subarray(0, 6)]);
-    assert.deepEqual([...(sin.data as Float32Array)], [...table.sin.subarray(0, 4), ...table.sin.subarray(0, 6)]);
+    const [cosines, sines] = [table.cos.data as Float32Array, table.sin.data as Float32Array];
+    assert.deepEqual([...(cos!.data as Float32Array)], [...cosines.subarray(0, 4), ...cosines.subarray(0, 6)]);
+    assert.deepEqual([...(sin!.data as Float32Array)], [...sines.subarray(0, 4), ...sines.subarray(0, 6)]);
     assert.deepEqual(
       [...(causal.data as Float32Array)].map((value) => value === 0),
       [true, false, false, true, true, false, true, true, true],

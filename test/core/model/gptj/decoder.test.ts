@@ -1,19 +1,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decoderGraph } from "../../../../core/model/gptj/decoder.js";
-import { elements, modelWeights } from "../../../../core/model/gptj/parameters.js";
+import { allParameters } from "../../../../core/model/family.js";
 import { bytesOf } from "../../../../core/graph/graph.js";
-import { floats, int64s, type Tensor } from "../../../../core/graph/tensor.js";
+import { elements, floats, int64s, type Tensor } from "../../../../core/graph/tensor.js";
 import { createSession } from "../../../../engines/onnx/session/session.js";
 import { reference, REFERENCES, worstShare, type Reference } from "./reference.js";
 
 /** A decoder's inputs that don't change from call to call, and those of an empty cache. */
-function inputsOf({ config, weights }: Reference) {
+function inputsOf({ model, config, weights }: Reference) {
   const { heads: H, headWidth: W, layers } = config;
   const pasts = Array.from({ length: layers }, (_, layer) => [`${layer}.key`, `${layer}.value`]).flat();
   const empty = (batch: number): Record<string, Tensor> =>
     Object.fromEntries(pasts.map((name) => [`past_key_values.${name}`, floats(new Float32Array(0), batch, H, 0, W)]));
-  const weightInputs = Object.fromEntries(modelWeights(config).map(({ name, shape }) => [name, floats(weights.get(name)!, ...shape)]));
+  const weightInputs = Object.fromEntries(
+    allParameters(model.parameters).map(({ name, shape }) => [name, floats(weights.get(name)!, ...shape)]),
+  );
   return { pasts, empty, weightInputs };
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { openSessions, type Sessions } from "../../../../engines/onnx/step/workplace.js";
+import type { Sessions } from "../../../../engines/onnx/sessions.js";
+import { openSessions } from "../../../../engines/onnx/step/workplace.js";
 import { createSession } from "../../../../engines/onnx/session/session.js";
 import { gradientsOf, solo } from "../../../engines/onnx/step/solo.js";
 import { trainingLogits } from "./logits.js";
@@ -8,10 +9,10 @@ import { assertClose, assertSameTensors, reference, REFERENCES, worstShare } fro
 
 for (const name of REFERENCES)
   describe(`GPT-J against PyTorch: ${name}`, () => {
-    const { config, rows, weights, expected, tensors, train } = reference(name);
+    const { model, config, rows, weights, expected, tensors, train } = reference(name);
     let sessions: Sessions;
     before(async () => {
-      sessions = await openSessions(config, createSession);
+      sessions = await openSessions(model, createSession);
     });
     after(() => Promise.all(Object.values(sessions).map((session) => session.close())));
 
@@ -21,17 +22,17 @@ for (const name of REFERENCES)
       const real = rows.flatMap((row, r) => [...row.inputIds.keys()].map((at) => r * length + at));
       const V = config.vocabulary;
       const logits = Float32Array.from(real.flatMap((at) => [...padded.subarray(at * V, (at + 1) * V)]));
-      assert.ok(worstShare(await trainingLogits(sessions, config, weights, rows), logits) < 1e-5);
+      assert.ok(worstShare(await trainingLogits(sessions, model, weights, rows), logits) < 1e-5);
     });
 
     it("gives the loss of the padded batch and every gradient", async () => {
-      const { loss, gradients } = await gradientsOf(config, sessions, weights, rows);
+      const { loss, gradients } = await gradientsOf(model, sessions, weights, rows);
       assertClose([loss], [expected.loss], 1e-6);
       assertSameTensors(gradients, tensors("expected-gradients.safetensors"), 1e-5);
     });
 
     it("gives the losses, norms and weights of 20 AdamW steps", async () => {
-      const { step, whole, totalSteps } = solo(config, sessions, weights, rows, train);
+      const { step, whole, totalSteps } = solo(model, sessions, weights, rows, train);
       const outcomes = [];
       while (outcomes.length < totalSteps) outcomes.push(await step());
       assertClose(

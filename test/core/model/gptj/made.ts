@@ -1,8 +1,11 @@
 import { after } from "node:test";
-import { openSessions, type Sessions } from "../../../../engines/onnx/step/workplace.js";
+import { elements } from "../../../../core/graph/tensor.js";
+import { modelOf } from "../../../../core/model/families.js";
+import { allParameters, type Model } from "../../../../core/model/family.js";
+import type { GptjShape } from "../../../../core/model/gptj/config.js";
 import type { TokenRow } from "../../../../core/rows/token-rows.js";
-import { parseGptjConfig, type GptjConfig } from "../../../../core/model/gptj/config.js";
-import { elements, modelWeights } from "../../../../core/model/gptj/parameters.js";
+import type { Sessions } from "../../../../engines/onnx/sessions.js";
+import { openSessions } from "../../../../engines/onnx/step/workplace.js";
 import { createSession } from "../../../../engines/onnx/session/session.js";
 import type { Weights } from "../../../engines/onnx/step/solo.js";
 
@@ -16,17 +19,25 @@ export function generator(seed: number): () => number {
 
 /** A made model with the sessions that train it, which are closed after the file's tests. */
 export async function openModel(shape: object, seed: number): Promise<ReturnType<typeof madeModel> & { readonly sessions: Sessions }> {
-  const model = madeModel(shape, generator(seed));
-  const sessions = await openSessions(model.config, createSession);
+  const made = madeModel(shape, generator(seed));
+  const sessions = await openSessions(made.model, createSession);
   after(() => Promise.all(Object.values(sessions).map((session) => session.close())));
-  return { ...model, sessions };
+  return { ...made, sessions };
 }
 
 /** A GPT-J of this shape with weights between -0.5 and 0.5. */
-export function madeModel(shape: object, next: () => number): { readonly config: GptjConfig; readonly weights: Weights } {
-  const config = parseGptjConfig({ model_type: "gptj", vocab_size: 23, n_positions: 16, ...shape }, "made");
+export function madeModel(
+  shape: object,
+  next: () => number,
+): {
+  readonly model: Model;
+  readonly config: GptjShape;
+  readonly weights: Weights;
+} {
+  const model = modelOf({ model_type: "gptj", vocab_size: 23, n_positions: 16, ...shape }, "made");
   const weightOf = (shape: readonly number[]): Float32Array => Float32Array.from({ length: elements(shape) }, () => next() - 0.5);
-  return { config, weights: new Map(modelWeights(config).map(({ name, shape }) => [name, weightOf(shape)])) };
+  const config = model.shape as GptjShape;
+  return { model, config, weights: new Map(allParameters(model.parameters).map(({ name, shape }) => [name, weightOf(shape)])) };
 }
 
 /** A row of `length` tokens; the first `masked` of them carry no loss. */

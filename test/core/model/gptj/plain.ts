@@ -1,5 +1,5 @@
 import type { TokenRow } from "../../../../core/rows/token-rows.js";
-import type { GptjConfig } from "../../../../core/model/gptj/config.js";
+import type { GptjShape } from "../../../../core/model/gptj/config.js";
 import type { Weights } from "../../../engines/onnx/step/solo.js";
 
 /** GPT-J's loss in float64, one row at a time, in loops without any cleverness: what the graphs must agree with on every shape. */
@@ -7,12 +7,12 @@ import type { Weights } from "../../../engines/onnx/step/solo.js";
 type Matrix = readonly Float64Array[];
 
 /** Mean loss over the rows' labels. */
-export function plainLoss(config: GptjConfig, weights: Weights, rows: readonly TokenRow[]): number {
+export function plainLoss(config: GptjShape, weights: Weights, rows: readonly TokenRow[]): number {
   const losses = rows.flatMap((row) => rowLosses(config, weights, row));
   return losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
 }
 
-function rowLosses(config: GptjConfig, weights: Weights, { inputIds, labels }: TokenRow): number[] {
+function rowLosses(config: GptjShape, weights: Weights, { inputIds, labels }: TokenRow): number[] {
   const weight = (name: string): Float32Array => weights.get(name)!;
   const wte = weight("transformer.wte.weight");
   let x: Matrix = Array.from(inputIds, (id) => Float64Array.from(wte.subarray(id * config.width, (id + 1) * config.width)));
@@ -25,7 +25,7 @@ function rowLosses(config: GptjConfig, weights: Weights, { inputIds, labels }: T
   });
 }
 
-function block(config: GptjConfig, weight: (name: string) => Float32Array, x: Matrix): Matrix {
+function block(config: GptjShape, weight: (name: string) => Float32Array, x: Matrix): Matrix {
   const h = norm(x, weight("ln_1.weight"), weight("ln_1.bias"), config.normEpsilon);
   const project = (name: string): Matrix => linear(h, weight(`attn.${name}.weight`));
   const gathered = attention(config, rotate(config, project("q_proj")), rotate(config, project("k_proj")), project("v_proj"));
@@ -35,7 +35,7 @@ function block(config: GptjConfig, weight: (name: string) => Float32Array, x: Ma
   return x.map((row, t) => row.map((value, d) => value + out[t]![d]! + mlp[t]![d]!));
 }
 
-function attention({ heads, headWidth }: GptjConfig, q: Matrix, k: Matrix, v: Matrix): Matrix {
+function attention({ heads, headWidth }: GptjShape, q: Matrix, k: Matrix, v: Matrix): Matrix {
   return q.map((query, t) => {
     const result = new Float64Array(query.length);
     for (let head = 0; head < heads; head++) {
@@ -53,7 +53,7 @@ function attention({ heads, headWidth }: GptjConfig, q: Matrix, k: Matrix, v: Ma
   });
 }
 
-function rotate({ heads, headWidth, rotaryDim }: GptjConfig, x: Matrix): Matrix {
+function rotate({ heads, headWidth, rotaryDim }: GptjShape, x: Matrix): Matrix {
   return x.map((row, position) => {
     const turned = row.slice();
     for (let head = 0; head < heads; head++) {

@@ -3,8 +3,10 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { TokenRow } from "../../../../core/rows/token-rows.js";
-import { parseGptjConfig, type GptjConfig } from "../../../../core/model/gptj/config.js";
-import { elements } from "../../../../core/model/gptj/parameters.js";
+import { elements } from "../../../../core/graph/tensor.js";
+import { modelOf } from "../../../../core/model/families.js";
+import type { Model } from "../../../../core/model/family.js";
+import type { GptjShape } from "../../../../core/model/gptj/config.js";
 import { SafetensorsFile } from "../../../../infra/weights/model-files.js";
 import type { Weights } from "../../../engines/onnx/step/solo.js";
 
@@ -16,7 +18,8 @@ export const REFERENCES = ["gptj-tiny", "gptj-odd", "gptj-one-head", "gptj-deep"
 
 /** PyTorch's figures for a small model. */
 export interface Reference {
-  readonly config: GptjConfig;
+  readonly model: Model;
+  readonly config: GptjShape;
   readonly rows: readonly TokenRow[];
   readonly weights: Weights;
   readonly expected: {
@@ -52,8 +55,9 @@ export function reference(name: string): Reference {
     };
   });
   const tensors = (file: string): Weights => readTensors(join(directory, file));
-  const config = parseGptjConfig(json("config.json"), name);
-  return { config, rows, weights: tensors("model.safetensors"), expected, tensors, train: expected.train ?? TINY_TRAIN };
+  const model = modelOf(json("config.json"), name);
+  const config = model.shape as GptjShape;
+  return { model, config, rows, weights: tensors("model.safetensors"), expected, tensors, train: expected.train ?? TINY_TRAIN };
 }
 
 export function readTensors(path: string): Weights {

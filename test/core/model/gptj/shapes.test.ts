@@ -30,10 +30,10 @@ describe("every shape agrees with the plain float64 model", () => {
   for (const [index, { name, json }] of shapes.entries()) {
     it(name, async () => {
       const next = generator(index + 1);
-      const { config, weights } = madeModel(json, next);
+      const { model, config, weights } = madeModel(json, next);
       const rows = testRows(next, config.vocabulary);
-      const sessions = await openSessions(config, createSession);
-      const { loss, gradients } = await gradientsOf(config, sessions, weights, rows, { shards: 2, microBatch: 2, accumulation: 2 });
+      const sessions = await openSessions(model, createSession);
+      const { loss, gradients } = await gradientsOf(model, sessions, weights, rows, { shards: 2, microBatch: 2, accumulation: 2 });
       for (const session of Object.values(sessions)) await session.close();
       const plain = plainLoss(config, weights, rows);
       assert.ok(Math.abs(loss - plain) < 1e-5 * plain, `loss ${loss}, expected ${plain}`);

@@ -1,12 +1,13 @@
 import { Control } from "../../../../engines/onnx/control.js";
-import { Engine, type Sessions } from "../../../../engines/onnx/step/workplace.js";
+import type { Sessions } from "../../../../engines/onnx/sessions.js";
+import { Workplace } from "../../../../engines/onnx/step/workplace.js";
 import type { OwnedSlice } from "../../../../engines/onnx/step/owner.js";
 import { trainStep, type StepOutcome } from "../../../../engines/onnx/step/step.js";
 import { parseRunConfig } from "../../../../core/config/schema.js";
 import { trainingPlan } from "../../../../core/training/order.js";
 import type { TokenRow, TokenSplit } from "../../../../core/rows/token-rows.js";
-import type { GptjConfig } from "../../../../core/model/gptj/config.js";
-import { elements, modelWeights } from "../../../../core/model/gptj/parameters.js";
+import { elements } from "../../../../core/graph/tensor.js";
+import { allParameters, type Model } from "../../../../core/model/family.js";
 import { learningRateAt } from "../../../../core/training/learning-rate.js";
 import { sharedLayout } from "../../../../engines/onnx/layout.js";
 import { capacityOf, planStep } from "../../../../core/training/step-plan.js";
@@ -26,7 +27,7 @@ export interface Solo {
 
 /** Starts training `rows` from `weights`; `settings` are the train section's. */
 export function solo(
-  config: GptjConfig,
+  model: Model,
   sessions: Sessions,
   weights: Weights,
   rows: readonly TokenRow[],
@@ -36,10 +37,10 @@ export function solo(
   const { train } = parseRunConfig({ train: settings });
   const split: TokenSplit = { count: rows.length, row: (index) => rows[index]! };
   const capacity = capacityOf(split, train);
-  const layout = sharedLayout(config, train.shards, capacity);
+  const layout = sharedLayout(model, train.shards, capacity);
   const control = new Control();
-  const engine = new Engine({
-    config,
+  const place = new Workplace({
+    model,
     layout,
     capacity,
     shards: train.shards,
@@ -51,52 +52,52 @@ export function solo(
     // nobody else is to be waited for
     arrive: (index) => control.release(index, "go"),
   });
-  for (const [name, values] of weights) engine.weight(name).set(values);
+  for (const [name, values] of weights) place.weight(name).set(values);
   const { totalSteps } = trainingPlan(rows.length, train);
   let step = 0;
   let updates = 0;
   return {
     totalSteps,
     async step() {
-      const outcome = await trainStep(engine, planStep(split, train, step), train, learningRateAt(train, step, totalSteps), step, updates);
+      const outcome = await trainStep(place, planStep(split, train, step), train, learningRateAt(train, step, totalSteps), step, updates);
       step++;
       if (outcome.updated) updates++;
       return outcome;
     },
     rowGradients() {
-      const gradients = engine.view(layout.embeddingGradients);
+      const gradients = place.view(layout.embeddingGradients);
       let token = 0;
       const rows = planStep(split, train, step - 1)
         .microBatches.at(-1)!
         .shards.flatMap((shard) => shard.rows);
       return new Map(
         rows.map(({ source, inputIds }) => {
-          const first = token * config.width;
+          const first = token * model.shape.width;
           token += inputIds.length;
-          return [source, gradients.slice(first, token * config.width)];
+          return [source, gradients.slice(first, token * model.shape.width)];
         }),
       );
     },
-    whole: (of) => new Map(modelWeights(config).map(({ name, shape }) => [name, wholeTensor(engine, name, elements(shape), of)])),
+    whole: (of) => new Map(allParameters(model.parameters).map(({ name, shape }) => [name, wholeTensor(place, name, elements(shape), of)])),
   };
 }
 
 /** The loss of all rows in one step, its norm and every gradient. */
 export async function gradientsOf(
-  config: GptjConfig,
+  model: Model,
   sessions: Sessions,
   weights: Weights,
   rows: readonly TokenRow[],
   settings: { readonly shards: number; readonly microBatch: number; readonly accumulation: number } = ONE_BATCH,
 ): Promise<{ readonly loss: number; readonly norm: number; readonly gradients: Weights }> {
-  const { step, whole } = solo(config, sessions, weights, rows, { ...settings, learningRate: 0 });
+  const { step, whole } = solo(model, sessions, weights, rows, { ...settings, learningRate: 0 });
   const { loss, norm } = await step();
   return { loss, norm, gradients: whole("gradient") };
 }
 
 const ONE_BATCH = { shards: 1, microBatch: 1000, accumulation: 1 };
 
-function wholeTensor({ owners }: Engine, name: string, count: number, of: keyof OwnedSlice): Float32Array {
+function wholeTensor({ owners }: Workplace, name: string, count: number, of: keyof OwnedSlice): Float32Array {
   const whole = new Float32Array(count);
   for (const slice of owners.map((owner) => owner.slice(name))) whole.set(slice[of] as Float32Array, slice.first);
   return whole;

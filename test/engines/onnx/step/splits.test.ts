@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { TokenRow } from "../../../../core/rows/token-rows.js";
-import type { GptjConfig } from "../../../../core/model/gptj/config.js";
+import type { GptjShape } from "../../../../core/model/gptj/config.js";
 import { generator, madeRow, openModel } from "../../../core/model/gptj/made.js";
 import { assertClose, assertSameTensors, worstShare } from "../../../core/model/gptj/reference.js";
 import { gradientsOf, solo } from "./solo.js";
@@ -15,7 +15,7 @@ const MODELS = [
 ];
 
 /** Rows of 1 to 9 tokens, half of them of one or two; a quarter of all carry no loss. */
-function madeRows(count: number, config: GptjConfig, next: () => number): TokenRow[] {
+function madeRows(count: number, config: GptjShape, next: () => number): TokenRow[] {
   return Array.from({ length: count }, (_, source) => {
     const length = 1 + Math.floor(next() * (next() < 0.5 ? 2 : 9));
     return madeRow(source, length, next() < 0.25 ? length : Math.floor(next() * length), config.vocabulary, next);
@@ -33,17 +33,17 @@ function randomSplit(perStep: number, next: () => number): { shards: number; mic
   return { shards, microBatch, accumulation: perStep / shards / microBatch };
 }
 
-for (const [model, { config, weights, sessions }] of MODELS.entries())
+for (const [index, { model, config, weights, sessions }] of MODELS.entries())
   test(`40 random splits, ${config.vocabulary} words: losses, norms, gradients and weights are those of one shard and one micro-batch`, async () => {
-    const next = generator(100 + model);
+    const next = generator(100 + index);
     for (let round = 0; round < 40; round++) {
       const perStep = [6, 8, 12, 16, 18, 24][Math.floor(next() * 6)]!;
       const rows = madeRows(1 + Math.floor(next() * 2 * perStep), config, next);
       const split = randomSplit(perStep, next);
       // where a gradient all but vanishes Adam divides rounding by rounding: a larger epsilon keeps that out of the comparison
       const common = { epochs: 2, learningRate: 1e-2, weightDecay: 0.1, maxGradNorm: 0.5, epsilon: 1e-3 };
-      const whole = solo(config, sessions, weights, rows, { ...common, shards: 1, microBatch: perStep });
-      const cut = solo(config, sessions, weights, rows, { ...common, ...split });
+      const whole = solo(model, sessions, weights, rows, { ...common, shards: 1, microBatch: perStep });
+      const cut = solo(model, sessions, weights, rows, { ...common, ...split });
       const where = `round ${round}: ${rows.length} rows, ${JSON.stringify(split)}`;
       assert.equal(cut.totalSteps, whole.totalSteps, where);
       for (let step = 0; step < whole.totalSteps; step++) {
@@ -57,17 +57,17 @@ for (const [model, { config, weights, sessions }] of MODELS.entries())
   });
 
 test("rows end to end give the loss and gradients of the padded computation, and the sums of rows one by one", async () => {
-  const { config, weights, sessions } = MODELS[0]!;
+  const { model, config, weights, sessions } = MODELS[0]!;
   const next = generator(7);
   for (let round = 0; round < 5; round++) {
     const rows = madeRows(12, config, next);
-    const together = await gradientsOf(config, sessions, weights, rows);
+    const together = await gradientsOf(model, sessions, weights, rows);
     const longest = Math.max(...rows.map((row) => row.inputIds.length));
     const padded = rows.map(({ source, inputIds, labels }): TokenRow => {
       const fill = (values: Int32Array, value: number): Int32Array => Int32Array.from({ length: longest }, (_, at) => values[at] ?? value);
       return { source, inputIds: fill(inputIds, 3), labels: fill(labels, -100) };
     });
-    const apart = await gradientsOf(config, sessions, weights, padded);
+    const apart = await gradientsOf(model, sessions, weights, padded);
     assertClose([together.loss, together.norm], [apart.loss, apart.norm], 1e-5);
     assertSameTensors(together.gradients, apart.gradients, 1e-5);
 
@@ -75,7 +75,7 @@ test("rows end to end give the loss and gradients of the padded computation, and
     const total = rows.reduce((sum, row) => sum + labels(row), 0);
     const sums = new Map([...weights].map(([name, values]) => [name, new Float64Array(values.length)]));
     for (const row of rows.filter((row) => labels(row) > 0))
-      for (const [name, gradient] of (await gradientsOf(config, sessions, weights, [row])).gradients)
+      for (const [name, gradient] of (await gradientsOf(model, sessions, weights, [row])).gradients)
         gradient.forEach((value, index) => (sums.get(name)![index]! += (value * labels(row)) / total));
     for (const [name, sum] of sums) assert.ok(worstShare(together.gradients.get(name)!, Float32Array.from(sum)) < 1e-5, name);
   }

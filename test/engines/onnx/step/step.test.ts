@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Sessions } from "../../../../engines/onnx/step/workplace.js";
+import type { Session } from "../../../../engines/onnx/session/session.js";
+import type { Sessions } from "../../../../engines/onnx/sessions.js";
 import { parseRunConfig } from "../../../../core/config/schema.js";
 import { UserError } from "../../../../core/errors.js";
 import { planStep } from "../../../../core/training/step-plan.js";
@@ -8,7 +9,7 @@ import { generator, madeRow, openModel } from "../../../core/model/gptj/made.js"
 import { trainingLogits } from "../../../core/model/gptj/logits.js";
 import { gradientsOf, solo, type Weights } from "./solo.js";
 
-const { config, weights, sessions } = await openModel({ n_layer: 2, n_head: 2, n_embd: 12, rotary_dim: 4, vocab_size: 23 }, 1);
+const { model, config, weights, sessions } = await openModel({ n_layer: 2, n_head: 2, n_embd: 12, rotary_dim: 4, vocab_size: 23 }, 1);
 const next = generator(3);
 const rows = [7, 5, 9, 2, 7, 6].map((length, source) => madeRow(source, length, 1, 22, next));
 const changed = (row: number, at: number, token: number): typeof rows =>
@@ -19,7 +20,7 @@ const bits = (values: Float32Array): Buffer => Buffer.from(values.buffer, values
 
 test("a token that changes in one row moves no bit of the others' logits and gradients", async () => {
   const other = changed(2, 4, (rows[2]!.inputIds[4]! + 1) % 22);
-  const [before, after] = [await trainingLogits(sessions, config, weights, rows), await trainingLogits(sessions, config, weights, other)];
+  const [before, after] = [await trainingLogits(sessions, model, weights, rows), await trainingLogits(sessions, model, weights, other)];
   let token = 0;
   for (const { source, inputIds } of rows)
     for (let at = 0; at < inputIds.length; at++, token++) {
@@ -28,7 +29,7 @@ test("a token that changes in one row moves no bit of the others' logits and gra
       assert.equal(logits(before).equals(logits(after)), source !== 2 || at < 4, `row ${source}, token ${at}`);
     }
   for (const shards of [1, 2, 3]) {
-    const [first, second] = [rows, other].map((each) => solo(config, sessions, weights, each, { shards, microBatch: 6 / shards }));
+    const [first, second] = [rows, other].map((each) => solo(model, sessions, weights, each, { shards, microBatch: 6 / shards }));
     await first!.step();
     await second!.step();
     const moved = second!.rowGradients();
@@ -39,7 +40,7 @@ test("a token that changes in one row moves no bit of the others' logits and gra
 
 test("where rows have labels on second tokens alone, attention's scores get no gradient at all", async () => {
   const second = rows.map((row) => ({ ...row, labels: row.labels.map((label, at) => (at === 1 ? label : -100)) }));
-  const { gradients } = await gradientsOf(config, sessions, weights, second);
+  const { gradients } = await gradientsOf(model, sessions, weights, second);
   for (const [name, gradient] of gradients)
     assert.equal(
       gradient.every((value) => value === 0),
@@ -58,8 +59,8 @@ const poisoned: Weights = new Map(weights).set(
 test("a step that isn't finite is computed once more, and then fails by the step, shard and rows; nothing is updated", async () => {
   for (const row of [0, 2, 5]) {
     let runs = 0;
-    const counting = { ...sessions, finalNormForward: watch("finalNormForward", () => void runs++) };
-    const made = solo(config, counting, poisoned, changed(row, 1, 22), SPLIT);
+    const counting = { ...sessions, "norm.forward": watch("norm.forward", () => void runs++) };
+    const made = solo(model, counting, poisoned, changed(row, 1, 22), SPLIT);
     const all = (): Buffer[] => (["weight", "expAvg", "expAvgSq"] as const).flatMap((of) => [...made.whole(of).values()].map(bits));
     const before = all();
     const { shards } = planStep({ count: rows.length, row: (index) => rows[index]! }, parseRunConfig({ train: SPLIT }).train, 0)
@@ -75,20 +76,20 @@ test("a step that isn't finite is computed once more, and then fails by the step
 
 test("a step that isn't finite for once goes on as if nothing had been, whichever step and shard it was", async () => {
   const trained = async (of: Sessions): Promise<Buffer[]> => {
-    const made = solo(config, of, weights, rows, SPLIT);
+    const made = solo(model, of, weights, rows, SPLIT);
     for (let step = 0; step < made.totalSteps; step++) await made.step();
     return (["weight", "expAvg", "expAvgSq"] as const).flatMap((kind) => [...made.whole(kind).values()].map(bits));
   };
   const undisturbed = await trained(sessions);
   for (const graph of [
-    "projectForward",
-    "attendForward",
-    "joinBackward",
-    "activateBackward",
-    "projectBackward",
-    "headBackward",
-    "headWeightBackward",
-  ] as const)
+    "project.forward",
+    "attend.forward",
+    "join.backward",
+    "activate.backward",
+    "project.backward",
+    "head.backward",
+    "head.weight.backward",
+  ])
     for (const at of [0, 7, 11]) {
       let runs = 0;
       const broken = watch(graph, (output) => void (runs++ === at && output.fill(Infinity)));
@@ -99,7 +100,7 @@ test("a step that isn't finite for once goes on as if nothing had been, whicheve
 
 test("what a block keeps for its way back has the bits of what it would compute again", async () => {
   const trained = async (keepActivations: boolean): Promise<Buffer[]> => {
-    const made = solo(config, sessions, weights, rows, SPLIT, keepActivations);
+    const made = solo(model, sessions, weights, rows, SPLIT, keepActivations);
     for (let step = 0; step < made.totalSteps; step++) await made.step();
     return [...made.whole("weight").values()].map(bits);
   };
@@ -107,8 +108,8 @@ test("what a block keeps for its way back has the bits of what it would compute 
 });
 
 /** A session that lets `look` see, and change, the first output of each run. */
-function watch(graph: keyof Sessions, look: (output: Float32Array) => void): Sessions[keyof Sessions] {
-  const session = sessions[graph];
+function watch(graph: string, look: (output: Float32Array) => void): Session {
+  const session = sessions[graph]!;
   return {
     ...session,
     async run(inputs, outputs) {

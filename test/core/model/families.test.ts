@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { UserError } from "../../../core/errors.js";
+import { FAMILIES, modelOf, parseModelConfig } from "../../../core/model/families.js";
+import { allParameters, parameterCount } from "../../../core/model/family.js";
+import { CONFIG } from "./toy/made.js";
+import { toy } from "./toy/toy.js";
+
+const ROOT = join(import.meta.dirname, "../../../..");
+const ROOMS = ["core", "engines", "workflows", "activities", "workers", "infra", "cli", "demo", "bench", "bin"];
+
+test("what is said of one family stands in its folder", () => {
+  const told = /gptj|transformer\.h\.|\bwte\b|lm_head|\bln_f\b/i;
+  const files = ROOMS.flatMap((room) =>
+    readdirSync(join(ROOT, room), { recursive: true, encoding: "utf8" }).map((path) => `${room}/${path}`),
+  ).filter((path) => /\.(ts|js|py)$/.test(path) && !path.startsWith("core/model/gptj/"));
+  assert.ok(files.length > 150, `${files.length} files`);
+  const found = files.filter((path) => told.test(readFileSync(join(ROOT, path), "utf8")));
+  assert.deepEqual(found, ["core/model/families.ts"]);
+  const table = readFileSync(join(ROOT, "core/model/families.ts"), "utf8").split("\n");
+  assert.equal(table.filter((line) => told.test(line)).length, 3, "its import, and where it stands in the table");
+});
+
+test("a config.json finds its family by model_type", () => {
+  const families = [...FAMILIES, toy];
+  const { family, shape, parameters } = modelOf(CONFIG, "test", families);
+  assert.deepEqual([family.name, shape.layers, shape.type], ["Toy", 2, "toy"]);
+  assert.equal(allParameters(parameters).length, 1 + 2 * 8 + 1 + 1);
+  assert.equal(parameterCount({ parameters }), 2 * 13 * 8 + 8 + 2 * (2 * 8 + 4 * 64 + 2 * 96));
+  const refused = (json: unknown, message: RegExp): void =>
+    assert.throws(
+      () => parseModelConfig(JSON.stringify(json), "test", families),
+      (error) => error instanceof UserError && message.test(error.message),
+    );
+  refused({ model_type: "llama" }, /model_type \[file=test, expected=gptj or toy, got="llama"\]/);
+  refused({}, /model_type .*expected=gptj or toy/);
+  refused(null, /must be a JSON object/);
+  refused({ ...CONFIG, layers: "2" }, /a toy needs layers/);
+  assert.throws(() => parseModelConfig("{", "test"), /config\.json is not JSON \[file=test\]/);
+});
+
+test("a made-up model of each family has the size that was asked for", () => {
+  const size = { layers: 3, heads: 2, width: 16, rotary: 4, vocabulary: 31, positions: 12, bosTokenId: 1, eosTokenId: 2 };
+  for (const family of FAMILIES) {
+    const { shape, parameters } = modelOf(family.configJson(size), family.type);
+    const { rotary: _, ...common } = size;
+    for (const [name, value] of Object.entries(common)) assert.equal(shape[name as keyof typeof common], value, `${family.type}: ${name}`);
+    const inputs = parameters.blocks.map((specs) => specs.map(({ input, shape: sizes }) => `${input} ${sizes.join()}`));
+    assert.deepEqual(inputs[2], inputs[0], "every layer takes the same");
+  }
+});
