@@ -45,7 +45,7 @@ test("ids that no token has decode to nothing", () => {
 
 test("long words merge as short ones do", () => {
   const pieces = "abracadabra".repeat(3);
-  const table = MergeTable.for(6);
+  const table = MergeTable.empty(6);
   const ab = [97, 98, 256] as const;
   for (const [left, right, result] of [ab, [256, 114, 257], [97, 257, 258], [257, 97, 259], [97, 97, 260], [260, 260, 261]] as const)
     table.add(left, right, result);
