@@ -24,7 +24,7 @@ test("a tensor is a view of a storage", () => {
   assert.equal(parseTensor({ elements: long(6), first: long() }).first, 0);
 });
 
-test("names that mean something in JavaScript are names like any other", () => {
+test("names that mean something in JavaScript are ordinary names here", () => {
   const tensors = parse(whole(dictionary({ ["__proto__"]: pickledTensor(), constructor: pickledTensor() })));
   assert.deepEqual([...tensors.keys()], ["__proto__", "constructor"]);
   assert.throws(() => parseTensor({ key: "__proto__" }), { name: "CorruptError", message: /storage=__proto__, expected=24, got=nothing/ });
@@ -84,7 +84,7 @@ test("a torch file that is not a dictionary of tensors is refused by name", () =
   });
 });
 
-test("a pickle that ends anywhere before its end is damaged, and so is one that goes on", () => {
+test("a pickle that is cut anywhere is damaged, and so is one that goes on after its end", () => {
   const bytes = whole(dictionary({ a: pickledTensor() }));
   for (let length = 0; length < bytes.length; length++)
     assert.throws(() => parse(bytes.subarray(0, length)), { name: "CorruptError" }, String(length));
