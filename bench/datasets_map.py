@@ -1,9 +1,10 @@
-"""What `roslin bench preprocess --against PYTHON` compares with: the same rows by Hugging Face's datasets and the Rust tokenizer.
+"""The peer of `roslin bench preprocess --against PYTHON`: the same rows through Hugging Face's datasets and the Rust tokenizer.
 
     datasets_map.py DIRECTORY OUTPUT PROCESSES
 
-Reads DIRECTORY/rows.jsonl, makes Dolly's prompts, tokens and labels by `datasets.map` in batches, saves them to OUTPUT and digests
-every file. Answers with a line of figures, the seconds from the first read to the last digest. Needs datasets and tokenizers.
+Reads DIRECTORY/rows.jsonl, makes Dolly's prompts, tokens and labels with `datasets.map` in batches, saves them to OUTPUT and
+digests every file. Prints a line of figures; the seconds are those from the first read to the last digest. Needs datasets and
+tokenizers.
 """
 
 import hashlib

@@ -9,21 +9,21 @@ import { median, megabytes, short, table } from "./figures.js";
 import { SIZES } from "./job.js";
 import { makeInputs } from "./made.js";
 
-/** Downloads from a hub on this machine against other clients', whole processes, in turns. */
+/** Compares downloads from a hub on this machine with those of other clients: whole processes, in turns. */
 
-/** What is downloaded, by the names of repositories on the bench's hub. */
+/** Names of the repositories on the bench's hub: one file, and many. */
 const PLACES = ["one", "many"] as const;
 const MIB = 2 ** 20;
-/** Bytes of the files of a repository of many: 512 MiB, some as large as the hub keeps apart, most small. */
+/** Bytes of each file in the repository of many: 512 MiB together; some are large enough for storage apart from git, most are small. */
 const MANY = Array.from({ length: 40 }, (_, index) => (index % 5 === 0 ? 56 : 2) * MIB);
 const WATCH_MS = 50;
 
 /** One client's downloads of one repository, or its uploads. */
 export interface ClientFigures {
   readonly name: string;
-  /** of whole processes, a round each */
+  /** seconds of the whole process in each round */
   readonly seconds: readonly number[];
-  /** the first process' resident memory at its peak, bytes; 0 where the system doesn't tell */
+  /** peak of the first process's resident memory, bytes; 0 if the system does not tell */
   readonly memory: number;
 }
 
@@ -42,7 +42,10 @@ interface Client {
   command(place: string, directory: string): readonly [command: string, ...args: string[]];
 }
 
-/** Downloads one file of `gib` GiB, and a repository, with each client in turn. `python`: one that has huggingface_hub. Throws UserError where a client fails. */
+/**
+ * Downloads one file of `gib` GiB, and a repository of many files, with each client in turn. `python`: an interpreter with
+ * huggingface_hub, or null. Throws UserError if a client fails.
+ */
 export async function benchDownload(
   options: { readonly gib: number; readonly rounds: number; readonly python: string | null },
   variables: Readonly<Record<string, string | undefined>>,
@@ -59,7 +62,7 @@ export async function benchDownload(
   });
   try {
     const url = String((await createInterface({ input: hub.stdout })[Symbol.asyncIterator]().next()).value);
-    // the hub digests its files once
+    // the hub digests its files at the first request
     for (const place of PLACES) await (await fetch(`${url}/api/datasets/bench/${place}`, { signal })).text();
     const clients = [await ours(root, model!.uri), ...curls(url), ...(options.python === null ? [] : [pythonClient(options.python)])];
     const figures = [];
@@ -77,7 +80,7 @@ export async function benchDownload(
           runs[index]!.memory = Math.max(runs[index]!.memory, memory);
           say(`${place}, round ${round}: ${client.name} ${short(seconds)} s`);
         }
-      const bytes = files[place].reduce((sum, each) => sum + each, 0);
+      const bytes = files[place].reduce((sum, size) => sum + size, 0);
       figures.push({ place, files: files[place].length, bytes, clients: runs });
     }
     return figures;
@@ -93,8 +96,8 @@ async function makeRepository(directory: string, sizes: readonly number[]): Prom
   for (const [index, bytes] of sizes.entries()) {
     const file = await open(join(directory, `rows-${index}.json`), "w");
     block.writeUInt32LE(index);
-    for (let at = 0; at < bytes; at += MIB) await file.write(block);
-    // or the disk would still be busy with it when the first client comes
+    for (let written = 0; written < bytes; written += MIB) await file.write(block);
+    // otherwise the disk would still be busy with it when the first client starts
     await file.sync();
     await file.close();
   }
@@ -113,7 +116,7 @@ async function ours(root: string, model: string): Promise<Client> {
   };
 }
 
-/** curl with one file: alone, with the digest that Roslin makes, and forced to disk as Roslin does. */
+/** curl for the single file: alone, with the digest that Roslin makes too, and with the file forced to disk as well, as Roslin does. */
 function curls(hub: string): Client[] {
   const get = `curl -sSf --noproxy '*' -o "$0/file" ${hub}/datasets/bench/one/resolve/main/rows-0.json`;
   return ["", ' && sha256sum "$0/file"', ' && sha256sum "$0/file" && sync "$0/file"'].map((after) => ({
@@ -128,7 +131,7 @@ function pythonClient(python: string): Client {
   return { name: "huggingface_hub", places: PLACES, command: (place) => [python, "-c", script, `bench/${place}`] };
 }
 
-/** Runs a process to its end; its seconds, and its resident memory at its peak in bytes. Throws UserError when it fails. */
+/** Runs a process to its end. Resolves to its seconds and its peak resident memory in bytes. Throws UserError if it fails. */
 export async function timed(
   [command, ...args]: readonly [string, ...string[]],
   env: NodeJS.ProcessEnv,
@@ -160,16 +163,16 @@ export function showDownload(figures: readonly DownloadFigures[]): string {
   return figures.map(({ files, bytes, clients }) => showClients(files === 1 ? "1 file" : `${files} files`, bytes, clients)).join("\n\n");
 }
 
-/** A table of what clients took for the same bytes; `of ours`: the median's ratio to the first one's. */
+/** A table of what clients took for the same bytes. `against ours`: the median divided by that of the first client, which is ours. */
 export function showClients(what: string, bytes: number, clients: readonly ClientFigures[]): string {
-  const own = median(clients[0]!.seconds);
+  const ours = median(clients[0]!.seconds);
   const rows = clients.map(({ name, seconds, memory }) => [
     name,
     `${short(median(seconds))} s`,
     `${short(Math.min(...seconds))} to ${short(Math.max(...seconds))} s`,
     `${megabytes(bytes / median(seconds))} MB/s`,
-    `${short(median(seconds) / own)} x`,
+    `${short(median(seconds) / ours)} x`,
     name.startsWith("curl") ? "" : `${megabytes(memory)} MB`,
   ]);
-  return table([[`${what}, ${megabytes(bytes)} MB`, "median", "all", "a second", "of ours", "memory"], ...rows]);
+  return table([[`${what}, ${megabytes(bytes)} MB`, "median", "all", "a second", "against ours", "memory"], ...rows]);
 }

@@ -7,7 +7,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Lines of a table whose first row is its head; columns are as wide as their widest cell, the first to the left, the others to the right. */
+/** Lines of a table; the first row is its head. The first column is aligned to the left, the others to the right. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const line = (row: readonly string[]): string =>
@@ -15,12 +15,12 @@ export function table(rows: readonly (readonly string[])[]): string {
   return rows.map((row) => line(row).trimEnd()).join("\n");
 }
 
-/** A number with three digits that count. */
+/** A number with about three significant digits; two decimals below 10. */
 export function short(value: number): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
-/** Bytes in millions. */
+/** Bytes as whole megabytes, without the unit. */
 export function megabytes(bytes: number): string {
   return (bytes / 1e6).toFixed(0);
 }

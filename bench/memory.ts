@@ -13,13 +13,13 @@ import { runTraining } from "./run.js";
 export interface MemoryFigures {
   readonly parameters: number;
   readonly workers: number;
-  /** of the shards that the largest worker hosts: both moments and the gradient in fp32, and the copy that a checkpoint is written from */
+  /** state of the shards that the largest worker hosts: both moments, the gradient, and the copy that a checkpoint is written from */
   readonly states: number;
-  /** the largest worker's own memory at its peak */
+  /** peak of the largest worker's own memory */
   readonly own: number;
-  /** what all workers map: weights, and what they hand each other */
+  /** memory that all workers map: weights, and what they hand each other */
   readonly shared: number;
-  /** all workers' own memory at its peak, and the shared once */
+  /** peak of all workers' own memory together, plus the shared memory once */
   readonly total: number;
 }
 
@@ -27,7 +27,7 @@ const STEPS = 3;
 const SAMPLE_MS = 50;
 const SHARDS = 8;
 
-/** Trains each model a few steps with each number of workers, and looks at the processes. Throws UserError where /proc isn't there. */
+/** Trains each model a few steps with each number of workers, and measures the processes. Throws UserError if the system lacks /proc. */
 export async function benchMemory(
   sizes: readonly string[],
   workerCounts: readonly number[],
@@ -51,47 +51,50 @@ export async function benchMemory(
     const shared = sharedBytes(model, SHARDS, capacity);
     for (const workers of workerCounts) {
       signal.throwIfAborted();
-      const { own, all } = await watched(
+      const { largest, all } = await watched(
         () => children(),
         () => runTraining(inputs, settings(job, STEPS, STEPS, 0), workers, root, signal, () => undefined),
       );
       const states = (24 * parameters * Math.ceil(SHARDS / workers)) / SHARDS;
-      figures.push({ parameters, workers, states, own, shared, total: all + shared });
-      say(`${size} M parameters, ${workers} workers: ${megabytes(own)} MB each, ${megabytes(all + shared)} MB all together`);
+      figures.push({ parameters, workers, states, own: largest, shared, total: all + shared });
+      say(`${size} M parameters, ${workers} workers: ${megabytes(largest)} MB each, ${megabytes(all + shared)} MB all together`);
     }
   }
   return figures;
 }
 
-/** What all workers of a run map. */
+/** Bytes that all workers of a run map. */
 export function sharedBytes(model: Model, shards: number, capacity: Pick<Capacity, "tokens" | "positions">): number {
   return sharedLayout(model, shards, capacity).segments.reduce((sum, bytes) => sum + bytes, 0);
 }
 
-/** Runs `work` and looks at the own memory of the processes meanwhile: the peaks of the largest and of all together. */
+/**
+ * Runs `work` and samples the processes' own memory meanwhile. Resolves to the peaks in bytes, of the largest process and of
+ * all together.
+ */
 export async function watched<T>(
   processes: () => readonly string[],
   work: () => Promise<T>,
   everyMs = SAMPLE_MS,
-): Promise<{ readonly own: number; readonly all: number; readonly result: T }> {
-  const peak = { own: 0, all: 0 };
+): Promise<{ readonly largest: number; readonly all: number; readonly result: T }> {
+  const peak = { largest: 0, all: 0 };
   let running = true;
   const done = work().finally(() => (running = false));
-  // its error is the caller's, after the loop
+  // the caller gets its error after the loop
   done.catch(() => undefined);
   while (running) {
     const now = processes().map(ownMemory);
-    peak.own = Math.max(peak.own, ...now);
+    peak.largest = Math.max(peak.largest, ...now);
     peak.all = Math.max(
       peak.all,
-      now.reduce((sum, own) => sum + own, 0),
+      now.reduce((sum, bytes) => sum + bytes, 0),
     );
     await sleep(everyMs);
   }
   return { ...peak, result: await done };
 }
 
-/** The processes that a process has started. */
+/** Ids of the processes that a process has started. */
 export function children(process = "self"): string[] {
   try {
     const threads = readdirSync(`/proc/${process}/task`);
@@ -105,7 +108,7 @@ export function children(process = "self"): string[] {
   }
 }
 
-/** Bytes; none of a process that has just ended. */
+/** Bytes of a process's own memory; 0 if it has just ended. */
 function ownMemory(process: string): number {
   try {
     return parseStatus(readFileSync(`/proc/${process}/status`, "utf8"));
@@ -114,12 +117,12 @@ function ownMemory(process: string): number {
   }
 }
 
-/** Bytes of anonymous memory in the text of /proc/<pid>/status: what is neither a file's nor shared. */
+/** Bytes of anonymous memory in the text of /proc/<pid>/status: memory that is neither shared nor backed by a file. */
 export function parseStatus(status: string): number {
   return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
 }
 
-/** The figures as a table; megabytes. */
+/** The figures as a table, in megabytes. */
 export function showMemory(figures: readonly MemoryFigures[]): string {
   const head = ["parameters", "workers", "a worker's states", "its own memory", "shared by all", "all together"];
   const rows = figures.map(({ parameters, workers, states, own, shared, total }) => [

@@ -4,7 +4,7 @@ import { parseRunConfig } from "../core/config/schema.js";
 import { artifactOf } from "../infra/disk/files.js";
 import { preprocessDeps } from "../workers/preprocess-deps.js";
 
-/** The preprocess stage of a bench as a process of its own: DIRECTORY OUTPUT THREADS. Answers with a line of figures. */
+/** `node preprocess-child.js DIRECTORY OUTPUT THREADS`: runs the preprocess stage in a process of its own and prints a line of figures. */
 
 const [directory, root, threads] = process.argv.slice(2) as [string, string, string];
 const inputs = [await artifactOf("model", join(directory, "model")), await artifactOf("dataset", join(directory, "rows.jsonl"))];

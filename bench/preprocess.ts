@@ -11,25 +11,25 @@ import { median, short } from "./figures.js";
 import { DEFAULT_JOB, modelOf } from "./job.js";
 import { children, watched } from "./memory.js";
 
-/** Rows to tokens against Hugging Face's datasets with the Rust tokenizer, in turns, on made rows of Alpaca's shape. */
+/** Compares preprocessing with Hugging Face's datasets and the Rust tokenizer: in turns, on made rows of Alpaca's shape. */
 
 const SEED = 52_002;
 const WATCH_MS = 100;
-/** Tokens at which rows are cut. */
+/** Tokens after which a row is cut. */
 const LENGTH = 1024;
 
 /** One client's rounds. */
 export interface PreprocessFigures {
   readonly name: string;
   readonly rowsPerSecond: readonly number[];
-  /** own memory of all its processes at its peak, bytes */
+  /** peak of the own memory of all its processes together, bytes */
   readonly memory: number;
   readonly tokens: number;
 }
 
 interface Client {
   readonly name: string;
-  /** the command that leaves its tokens in `output`, and answers with a line of figures */
+  /** the command that writes tokens to `output` and prints a line of figures */
   command(output: string): readonly [command: string, ...args: string[]];
 }
 
@@ -39,7 +39,10 @@ interface Answer {
   readonly labels: number;
 }
 
-/** Makes `rows` rows, and tokens of them with each client in turn; the tokens' numbers must agree. Throws UserError where a client fails. */
+/**
+ * Makes `rows` rows and tokenizes them with each client in turn. Throws UserError if a client fails, Error if the numbers of
+ * tokens differ.
+ */
 export async function benchPreprocess(
   options: { readonly rows: number; readonly workers: number; readonly rounds: number; readonly python: string | null },
   root: string,
@@ -69,7 +72,7 @@ export async function benchPreprocess(
       const [first] = rounded.flat();
       if (first !== undefined && (first.answer.tokens !== made.answer.tokens || first.answer.labels !== made.answer.labels))
         throw new Error(
-          `the clients made other tokens [${clients[0]!.name}=${first.answer.tokens}, ${client.name}=${made.answer.tokens}, labels=${first.answer.labels} and ${made.answer.labels}]`,
+          `the clients made different numbers of tokens [${clients[0]!.name}=${first.answer.tokens}, ${client.name}=${made.answer.tokens}, labels=${first.answer.labels} and ${made.answer.labels}]`,
         );
       rounded[index]!.push(made);
       say(`round ${round + 1} of ${rounds}: ${client.name} ${rate(rows / made.answer.seconds, "rows")}`);
@@ -92,11 +95,11 @@ async function runOne(client: Client, output: string, signal: AbortSignal): Prom
     async () => (await once(child, "close")) as [number | null],
     WATCH_MS,
   );
-  if (result[0] !== 0) throw new UserError("a client failed; what it wrote stands above", { client: client.name, command });
+  if (result[0] !== 0) throw new UserError("a client failed; its messages stand above", { client: client.name, command });
   return { answer: JSON.parse(said.trim().split("\n").at(-1)!) as Answer, memory: all };
 }
 
-/** Rows as long as Alpaca's: an instruction of some ten words, an input for two in five, a response of 1 to 250 words. */
+/** Rows as long as Alpaca's: an instruction of some ten words, an input in two of five rows, a response of 1 to 250 words. */
 async function makeRows(root: string, rows: number): Promise<void> {
   const tokenizer = gpt2Tokenizer() as { readonly model: { readonly vocab: Readonly<Record<string, number>> } };
   await mkdir(join(root, "model"));
@@ -110,12 +113,12 @@ async function makeRows(root: string, rows: number): Promise<void> {
   for (let row = 0; row < rows; row++) {
     let drawn = 0;
     const draw = (): number => uniformAt(SEED, row, drawn++);
-    // few words are most of a text; one in fifty is of two parts, as names are
+    // few words make up most of a text; one in fifty has two parts, as names have
     const word = (): string => words[Math.floor(words.length ** draw())]!;
     const text = (count: number): string =>
       Array.from(
         { length: count },
-        (_, at) => `${draw() < 0.02 ? word() + word() : word()}${at % 13 === 12 ? (at % 39 === 38 ? ".\n" : ",") : ""}`,
+        (_, index) => `${draw() < 0.02 ? word() + word() : word()}${index % 13 === 12 ? (index % 39 === 38 ? ".\n" : ",") : ""}`,
       ).join(" ");
     const line = {
       instruction: text(6 + Math.floor(draw() * 8)),

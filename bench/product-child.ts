@@ -4,7 +4,7 @@ import { floats } from "../core/graph/tensor.js";
 import { createSession } from "../engines/onnx/session/session.js";
 import type { Product } from "./product.js";
 
-/** A process that multiplies matrices with one thread: says "ready", waits for any message, then tells its operations a second. */
+/** A process that multiplies matrices with one thread: it sends "ready", waits for any message, and sends its operations per second. */
 
 const { m, k, n, seconds } = JSON.parse(process.argv[2]!) as Product & { readonly seconds: number };
 const g = new GraphBuilder();
@@ -12,8 +12,8 @@ const a = g.input("a", "float32", m, k);
 const session = await createSession(encode(g.program("product", { c: g.matMul(a, g.input("b", "float32", n, k), { transB: true }) })), {
   threads: 1,
 });
-const some = (count: number): Float32Array => Float32Array.from({ length: count }, (_, index) => (index % 17) - 8);
-const inputs = { a: floats(some(m * k), m, k), b: floats(some(n * k), n, k) };
+const values = (count: number): Float32Array => Float32Array.from({ length: count }, (_, index) => (index % 17) - 8);
+const inputs = { a: floats(values(m * k), m, k), b: floats(values(n * k), n, k) };
 const outputs = { c: floats(new Float32Array(m * n), m, n) };
 await session.run(inputs, outputs);
 process.once("message", () => {

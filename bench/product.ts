@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
 
-/** How fast onnxruntime multiplies matrices here: what training can at best come to. */
+/** How fast onnxruntime multiplies matrices on this machine: an upper bound for training. */
 
 /** a[m,k] · b[n,k] transposed */
 export interface Product {
@@ -12,7 +12,7 @@ export interface Product {
 
 const SECONDS = 1;
 
-/** Operations a second of so many processes together, with one thread each, all at the same time. */
+/** Operations per second of `processes` processes together, at the same time, with one thread each. */
 export async function productSpeed(product: Product, processes: number): Promise<number> {
   const input = JSON.stringify({ ...product, seconds: SECONDS });
   const program = join(import.meta.dirname, "product-child.js");

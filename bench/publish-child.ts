@@ -4,7 +4,7 @@ import { openStore } from "../infra/store/open.js";
 
 /**
  * `node publish-child.js ENDPOINT FILE s3://bucket/key`: digests a file and uploads it as publishing does, in a process of
- * its own; the keys come by the AWS provider chain.
+ * its own. The keys come from the AWS provider chain.
  */
 const [endpoint, file, uri] = process.argv.slice(2) as [string, string, string];
 await openStore(uri.slice(0, uri.lastIndexOf("/")), { endpoint }).putFile(basename(uri), file, {

@@ -6,12 +6,12 @@ import { startS3 } from "../infra/servers/start.js";
 import { showClients, timed, type ClientFigures } from "./download.js";
 import { short } from "./figures.js";
 
-/** Uploads of one large file to an S3 server on this machine against other clients', whole processes, in turns. */
+/** Compares uploads of one large file to an S3 server on this machine with those of other clients: whole processes, in turns. */
 
 const MIB = 2 ** 20;
 const BUCKET = "roslin";
 
-/** What other clients are called with, by their names. */
+/** Arguments of the other clients, by their names. */
 const PEERS: Readonly<Record<string, (endpoint: string, file: string, uri: string) => readonly string[]>> = {
   aws: (endpoint, file, uri) => ["s3", "cp", "--only-show-errors", "--endpoint-url", endpoint, file, uri],
   s5cmd: (endpoint, file, uri) => ["--log", "error", "--endpoint-url", endpoint, "cp", file, uri],
@@ -24,8 +24,8 @@ export interface PublishFigures {
 }
 
 /**
- * Uploads a file of `gib` GiB with each client in turn, every time to a server that has nothing yet. `peers`: aws, s5cmd,
- * or their paths. Throws UserError where a client fails.
+ * Uploads a file of `gib` GiB with each client in turn, every time to an empty server. `peers`: aws, s5cmd, or their paths.
+ * Throws UserError if a client is unknown or fails.
  */
 export async function benchPublish(
   options: { readonly gib: number; readonly rounds: number; readonly peers: readonly string[] },
@@ -60,9 +60,9 @@ export async function benchPublish(
       await mkdir(home);
       const server = await startS3({ home, tools, bucket: BUCKET, variables, signal });
       try {
-        const own = Object.entries(variables).filter(([variable]) => !variable.startsWith("AWS_"));
+        const kept = Object.entries(variables).filter(([variable]) => !variable.startsWith("AWS_"));
         const env = {
-          ...Object.fromEntries(own),
+          ...Object.fromEntries(kept),
           AWS_ENDPOINT_URL_S3: server.endpoint,
           AWS_REGION: server.region,
           AWS_ACCESS_KEY_ID: server.accessKeyId,
@@ -82,7 +82,7 @@ export async function benchPublish(
   return { bytes: options.gib * 1024 * MIB, clients: runs };
 }
 
-/** A file whose every mebibyte is another. */
+/** Makes a file of random bytes, so that no two mebibytes are equal. */
 async function makeNoise(path: string, mebibytes: number): Promise<void> {
   const block = Buffer.alloc(MIB);
   const file = await open(path, "w");

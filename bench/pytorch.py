@@ -1,11 +1,11 @@
-"""What `roslin bench train --against PYTHON` compares with: one training step of transformers' GPT-J for each line of standard input.
+"""The peer of `roslin bench train --against PYTHON`: one training step of transformers' GPT-J for each line of standard input.
 
     pytorch.py MODE MODEL      MODE: fp32 or bf16 (one process, a thread for each core), fsdp (FSDP2 in fp32, eight ranks over gloo)
 
-A line is [[[input_ids, labels], ...], ...]: batches of rows, a row's labels not shifted. One process takes the batches one after
-the other and adds up their gradients, of eight ranks each takes its own. The answer is the step's seconds and its loss.
-Batches are padded to their longest row, rounded up to 8, as Dolly's collator does; the rest is Dolly's too: gradient
-checkpointing, AdamW, clipping. Needs torch and transformers.
+A line is [[[input_ids, labels], ...], ...]: batches of rows; a row's labels are not shifted. One process takes the batches one
+after the other and adds up their gradients; each of eight ranks takes its own batch. The answer is the step's seconds and its
+loss. Batches are padded to their longest row, rounded up to 8, as Dolly's collator does. Gradient checkpointing, AdamW and
+clipping are Dolly's, too. Needs torch and transformers.
 """
 
 import json
@@ -47,7 +47,7 @@ def optimizer(model):
 
 
 def step(model, adamw, batches, share):
-    """The sum of the losses of `batches`, after one update; `share` is what a label counts."""
+    """The sum of the losses of `batches`, after one update; `share` is the weight of one label."""
     adamw.zero_grad(set_to_none=True)
     total = 0.0
     for ids, mask, labels in map(padded, batches):

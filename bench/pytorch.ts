@@ -10,7 +10,7 @@ import { median } from "./figures.js";
 import type { Job } from "./job.js";
 import { children, watched } from "./memory.js";
 
-/** Looking at processes costs time, which is being measured. */
+/** Milliseconds between looks at the processes. Each look costs time, and time is being measured. */
 const WATCH_MS = 250;
 
 /** Ways in which PyTorch trains the same job: one process in fp32 or bf16, and FSDP2 over gloo, eight ranks in fp32. */
@@ -18,26 +18,28 @@ export const PEERS = ["fp32", "bf16", "fsdp"] as const;
 /** One of them. */
 export type PeerName = (typeof PEERS)[number];
 
-/** What one step came to. */
+/** What one step took and gave. */
 export interface PeerStep {
   readonly seconds: number;
   /** mean over the step's labels */
   readonly loss: number;
-  /** own memory of all its processes at its peak, bytes */
+  /** peak of the own memory of all its processes together, bytes */
   readonly memory: number;
 }
 
-/** A peer's steps against ours on the same rows. */
+/** A peer's steps compared with ours on the same rows. */
 export interface PeerFigures {
   readonly name: PeerName;
   readonly versions: string;
   readonly tokensPerSecond: number;
   readonly rowsPerSecond: number;
-  /** of its seconds to ours: each step's, and their median */
+  /** its seconds divided by ours, for each step */
   readonly ratios: readonly number[];
+  /** the median of the ratios */
   readonly ratio: number;
+  /** bytes */
   readonly memory: number;
-  /** of the first step's two losses, relative */
+  /** relative difference of the first step's two losses */
   readonly lossDifference: number;
 }
 
@@ -57,11 +59,11 @@ export class Peer {
     this.versions = versions;
   }
 
-  /** Starts Python on a model directory. Throws UserError where it can't train. */
+  /** Starts Python on a model directory. Throws UserError if it cannot train. */
   static async start(python: string, name: PeerName, model: string, signal: AbortSignal): Promise<Peer> {
     const script = join(import.meta.dirname, "../../bench/pytorch.py");
     const child = spawn(python, [script, name, model], { stdio: ["pipe", "pipe", "inherit"], signal, killSignal: "SIGKILL" });
-    // its end is told by what it doesn't answer
+    // if it ends early, a missing answer shows it
     child.on("error", () => undefined);
     child.stdin.on("error", () => undefined);
     const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -69,7 +71,7 @@ export class Peer {
     return new Peer(name, child, answers, `PyTorch ${torch}, transformers ${transformers}`);
   }
 
-  /** Trains one step on these batches of rows. */
+  /** Trains one step on these batches of rows. Throws UserError if Python has ended. */
   async step(batches: readonly (readonly TokenRow[])[]): Promise<PeerStep> {
     const rows = batches.map((batch) => batch.map(({ inputIds, labels }) => [Array.from(inputIds), Array.from(labels)]));
     const { result, all } = await watched(
@@ -95,17 +97,17 @@ export class Peer {
 async function answer<T>(answers: AsyncIterator<string>, name: PeerName): Promise<T> {
   const line = await answers.next();
   if (line.done === true)
-    throw new UserError("Python ended before it had trained; what it wrote stands above. It needs torch and transformers", { peer: name });
+    throw new UserError("Python ended before it had trained; its messages stand above. It needs torch and transformers", { peer: name });
   return JSON.parse(line.value) as T;
 }
 
-/** A step's rows as a peer takes them: each rank its shard's; one process too, but rows of one length in one batch, which is fastest. */
+/** A step's rows in a peer's batches: one for each shard. But one process takes rows of one length in one batch, which is fastest. */
 export function batchesOf(plan: StepPlan, name: PeerName, job: Job): TokenRow[][] {
   const batches = plan.microBatches.flatMap(({ shards }) => shards.map(({ rows }) => [...rows]));
   return name !== "fsdp" && job.dataset === null ? [batches.flat()] : batches;
 }
 
-/** Figures from the steps of both on the same rows, the first of which only warmed up. */
+/** Figures from the steps of both on the same rows. The first step only warmed up. */
 export function comparePeer({ name, versions }: Peer, ours: readonly StepRecord[], theirs: readonly PeerStep[]): PeerFigures {
   const pairs = ours.map((record, index) => ({ record, step: theirs[index]! }));
   const [first, ...counted] = pairs;

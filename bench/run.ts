@@ -14,13 +14,14 @@ import { trainDefinition } from "../activities/train/definition.js";
 
 /** Training as users run it: the same worker processes, the same checkpoints. */
 
+/** A run's steps and checkpoints. */
 export interface Run {
   readonly steps: readonly StepRecord[];
-  /** the checkpoints beside training, not the last one: steps done, and seconds from the first byte to the commit */
+  /** the checkpoints that were written beside training, so not the last one: steps done, and seconds from the first byte to the commit */
   readonly checkpoints: readonly { readonly step: number; readonly seconds: number }[];
 }
 
-/** Trains in a directory of its own below `root`, which is removed afterwards; `say` hears of its steps. */
+/** Trains in a directory of its own below `root`, which is removed afterwards. `say` is called after each step. */
 export async function runTraining(
   inputs: readonly Artifact[],
   config: RunConfig,
@@ -40,18 +41,18 @@ export async function runTraining(
     const directory = stageDirectory(trainDefinition, request);
     const log = await openLog(fileStore(directory));
     const all = checkpoints(log);
-    const beside = all.slice(0, -1).map(async ({ commit, entry }) => {
+    const writtenBeside = all.slice(0, -1).map(async ({ commit, entry }) => {
       const files = await Promise.all(entry.shards.map(({ file }) => stat(join(directory, file))));
       const committed = await stat(join(directory, "commits", `${String(commit).padStart(6, "0")}.json`));
       return { step: entry.step, seconds: (committed.mtimeMs - Math.min(...files.map((file) => file.birthtimeMs))) / 1000 };
     });
-    return { steps: history(log, all.at(-1)!.commit), checkpoints: await Promise.all(beside) };
+    return { steps: history(log, all.at(-1)!.commit), checkpoints: await Promise.all(writtenBeside) };
   } finally {
     await rm(work, { recursive: true, force: true });
   }
 }
 
-/** Calls `body` with a temporary directory, below the given one if any, and removes it afterwards. */
+/** Calls `body` with a temporary directory, in `below` if that is given, and removes it afterwards. */
 export async function inDirectory<T>(below: string | undefined, body: (directory: string) => Promise<T>): Promise<T> {
   if (below !== undefined) await mkdir(below, { recursive: true });
   const directory = await mkdtemp(join(below ?? tmpdir(), "roslin-bench-"));

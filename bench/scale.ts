@@ -8,7 +8,7 @@ import { modelOf, settings, type Job } from "./job.js";
 import { makeInputs } from "./made.js";
 import { runTraining } from "./run.js";
 
-/** How a step's time grows with the job, against its arithmetic. */
+/** How a step's time grows with the job, compared with its arithmetic. */
 
 /** One job's step, the median of all but the first. */
 export interface ScaleFigures {
@@ -18,13 +18,13 @@ export interface ScaleFigures {
   readonly flops: number;
 }
 
-/** Small, and yet large enough for products to count. */
+/** Small, but large enough that matrix products take most of the time. */
 const BASE: Job = { width: 256, layers: 4, heads: 4, rotary: 32, vocabulary: 8192, length: 128, rows: 2, dataset: null };
 
-/** The base, and each of these doubled, twice. */
+/** What grows, one at a time: the base is doubled, and doubled again. */
 const GROWING = ["layers", "width", "length", "rows"] as const;
 
-/** Trains each job for so many steps. A wider model has more heads, of the same width. */
+/** Trains each job for `steps` steps. A wider model has more heads of the same width. */
 export async function benchScale(
   { workers, steps }: { readonly workers: number; readonly steps: number },
   root: string,
@@ -32,7 +32,7 @@ export async function benchScale(
   say: (line: string) => void,
 ): Promise<ScaleFigures[]> {
   const grown = GROWING.flatMap((name) =>
-    [2, 4].map((by): Job => ({ ...BASE, [name]: BASE[name] * by, ...(name === "width" && { heads: BASE.heads * by }) })),
+    [2, 4].map((factor): Job => ({ ...BASE, [name]: BASE[name] * factor, ...(name === "width" && { heads: BASE.heads * factor }) })),
   );
   const figures: ScaleFigures[] = [];
   for (const job of [BASE, ...grown]) {
@@ -48,7 +48,7 @@ export async function benchScale(
   return figures;
 }
 
-/** The figures as a table; growth is against the first line. */
+/** The figures as a table; growth is relative to the first line. */
 export function showScale(figures: readonly ScaleFigures[]): string {
   const [base] = figures;
   const head = ["job", "step", "arithmetic", "time grew", "arithmetic grew", "a second"];

@@ -16,22 +16,22 @@ import { productSpeed, type Product } from "./product.js";
 import { batchesOf, comparePeer, Peer, type PeerFigures, type PeerName, type PeerStep } from "./pytorch.js";
 import { runTraining } from "./run.js";
 
-/** How fast a job trains, against the matrix products of the same machine at the same time. */
+/** How fast a job trains, compared with matrix products on the same machine at the same time. */
 export interface TrainFigures {
   readonly parameters: number;
   readonly workers: number;
   readonly tokensPerSecond: number;
   readonly lossTokensPerSecond: number;
   readonly rowsPerSecond: number;
-  /** each step's, but those of every round's first one */
+  /** seconds of each step, without the first step of each round */
   readonly seconds: readonly number[];
-  /** of worker 0's compute thread */
+  /** parts of the time of worker 0's compute thread */
   readonly shares: Readonly<Record<keyof TimeSpent | "other", number>>;
-  /** operations a second in the steps' matrix products, all workers together */
+  /** operations per second in the steps' matrix products, all workers together */
   readonly reached: number;
-  /** of the faster of two products: a square one, and the blocks' largest */
+  /** operations per second in the faster of two products: a square one, and the blocks' largest */
   readonly best: number;
-  /** all workers' own memory at its peak, and the shared once; bytes */
+  /** peak of all workers' own memory together, plus the shared memory once; bytes */
   readonly memory: number;
   readonly peers: readonly PeerFigures[];
 }
@@ -40,14 +40,18 @@ export interface TrainFigures {
 export interface TrainBench {
   readonly workers: number;
   readonly rounds: number;
-  /** of each round; the first is not counted */
+  /** steps in each round; the first is not counted */
   readonly steps: number;
-  /** a Python with torch, and how it trains; none: only this engine is measured */
+  /** an interpreter with torch; null: only this engine is measured */
   readonly python: string | null;
+  /** the ways in which PyTorch trains */
   readonly peers: readonly PeerName[];
 }
 
-/** Rounds of training between products of matrices and, where there are peers, a step of each on the rows of the round's last step. */
+/**
+ * Trains in rounds. Matrix products are measured before each round and at the end; after each round, each peer trains a step on
+ * the rows of the round's last step. Throws UserError if `steps` is below 2.
+ */
 export async function benchTrain(
   job: Job,
   { workers, rounds, steps, python, peers: names }: TrainBench,
@@ -56,7 +60,7 @@ export async function benchTrain(
   say: (line: string) => void,
 ): Promise<TrainFigures> {
   if (steps < 2)
-    throw new UserError("a round's first step is not counted, so it needs another", {
+    throw new UserError("a round's first step is not counted, so a round needs another", {
       field: "--steps",
       expected: "2 or more",
       got: steps,
@@ -95,7 +99,7 @@ export async function benchTrain(
   try {
     for (const name of names) peers.push(await Peer.start(python!, name, directory, signal));
     const others = new Set(peers.map(({ pid }) => pid));
-    // the first step of each warms it up, and its loss must be ours
+    // a peer's first step warms it up, and its loss is compared with ours
     await peerSteps(0, 0);
     for (let round = 0; round < rounds; round++) {
       signal.throwIfAborted();
@@ -118,7 +122,7 @@ export async function benchTrain(
   } finally {
     await Promise.all(peers.map((peer) => peer.stop()));
   }
-  const rate = (of: (record: StepRecord) => number): number => median(records.map((record) => of(record) / record.seconds));
+  const rate = (amount: (record: StepRecord) => number): number => median(records.map((record) => amount(record) / record.seconds));
   return {
     parameters: parameterCount(model),
     workers,
@@ -134,13 +138,13 @@ export async function benchTrain(
   };
 }
 
-/** Looking at processes costs time, which is being measured. */
+/** Milliseconds between looks at the processes. Each look costs time, and time is being measured. */
 const WATCH_MS = 250;
 
-/** What part of the time went where. */
+/** Parts of the steps' time by what it was spent on; they sum to 1. */
 export function sharesOf(records: readonly StepRecord[]): TrainFigures["shares"] {
   const total = records.reduce((sum, { seconds }) => sum + seconds, 0);
-  const share = (on: keyof TimeSpent): number => records.reduce((sum, { spent }) => sum + spent[on], 0) / total;
+  const share = (part: keyof TimeSpent): number => records.reduce((sum, { spent }) => sum + spent[part], 0) / total;
   const known = { graphs: share("graphs"), reduction: share("reduction"), optimizer: share("optimizer"), waiting: share("waiting") };
   return { ...known, other: 1 - known.graphs - known.reduction - known.optimizer - known.waiting };
 }

@@ -1,4 +1,4 @@
-/** Figures in the units that people read: the one place that words them. */
+/** Figures as text that people read. Messages take their figures from here. */
 
 /** "1.5 GB", in powers of ten. */
 export function bytes(amount: number): string {
@@ -27,7 +27,7 @@ export function count(amount: number, noun = ""): string {
   return `${amount.toLocaleString("en-US")}${noun === "" ? "" : ` ${noun}${amount === 1 ? "" : "s"}`}`;
 }
 
-/** "7,958 rows/s", "0.412 rows/s": three digits, or all whole ones. */
+/** "7,958 rows/s", "0.412 rows/s": three significant digits, or all digits before the point. */
 export function rate(perSecond: number, noun: string): string {
   const figure = perSecond >= 100 ? count(Math.round(perSecond)) : String(Number(perSecond.toPrecision(3)));
   return `${figure} ${noun}/s`;

@@ -5,7 +5,7 @@ import { demoRows } from "./dataset.js";
 import { DEMO_MODEL, demoWeights } from "./model.js";
 import { gpt2Tokenizer, TOKENIZER_CONFIG } from "./tokenizer.js";
 
-/** Raised whenever other files would be made: a test pins their digests. */
+/** Raise it when the files change; a test pins their digests. */
 const VERSION = 1;
 
 const MODEL = `roslin/demo-${DEMO_MODEL.family.type}`;
@@ -28,7 +28,10 @@ const FILES: Readonly<Record<string, () => string | Buffer>> = {
     "---\nlicense: apache-2.0\n---\nSimple questions and their answers in Alpaca's format, written for Roslin's demo.\n",
 };
 
-/** Makes the tree that the demo's hub serves, some 55 MB; files that are there and right stay. Gives each file's sha256. */
+/**
+ * Makes the files that the demo's hub serves, about 55 MB, below `root`. Files with the right digest stay. Resolves to each
+ * path's sha256.
+ */
 export async function makeDemoAssets(root: string): Promise<Readonly<Record<string, string>>> {
   const stamp = join(root, "stamp.json");
   const known = await readStamp(stamp);

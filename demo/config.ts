@@ -1,6 +1,6 @@
 import { DEMO_SOURCES } from "./assets.js";
 
-/** A RunConfig input, of the fields that the demo sets. */
+/** A RunConfig input with the fields that the demo sets. */
 export interface DemoConfig {
   readonly model: { readonly source: string };
   readonly dataset: { readonly source: string };
@@ -9,13 +9,16 @@ export interface DemoConfig {
   readonly evaluate: { readonly generateSamples: number };
 }
 
-/** Steps over a user's rows, some 150 tokens each, that two cores take in a minute and a half. */
-const OWN_DATASET_STEPS = 40;
-/** A user's model has learned something that the high rate for the demo's fresh one would wipe out. */
-const OWN_MODEL_RATE = 1e-4;
+/** Steps over a user's rows of about 150 tokens each: two cores take a minute and a half. */
+const GIVEN_DATASET_STEPS = 40;
+/** Learning rate for a user's model: the high rate for the demo's fresh model would wipe out what this one has learned. */
+const GIVEN_MODEL_RATE = 1e-4;
 
-/** What the demo runs: its own model learns its own questions, four times over, in less than a minute on two cores. */
-export function demoConfig(own: { readonly dataset: boolean; readonly model: boolean } = { dataset: false, model: false }): DemoConfig {
+/**
+ * The demo's run: its model learns its questions in four epochs, in less than a minute on two cores. `given`: what the user
+ * provides instead.
+ */
+export function demoConfig(given: { readonly dataset: boolean; readonly model: boolean } = { dataset: false, model: false }): DemoConfig {
   return {
     model: { source: DEMO_SOURCES.model },
     dataset: { source: DEMO_SOURCES.dataset },
@@ -23,8 +26,8 @@ export function demoConfig(own: { readonly dataset: boolean; readonly model: boo
     train: {
       microBatch: 4,
       epochs: 4,
-      ...(own.dataset ? { maxSteps: OWN_DATASET_STEPS } : {}),
-      learningRate: own.model ? OWN_MODEL_RATE : 5e-3,
+      ...(given.dataset ? { maxSteps: GIVEN_DATASET_STEPS } : {}),
+      learningRate: given.model ? GIVEN_MODEL_RATE : 5e-3,
       schedule: "linear",
       warmupSteps: 5,
       checkpointEverySteps: 20,

@@ -8,7 +8,7 @@ export interface AlpacaRow {
   readonly output: string;
 }
 
-/** A kind of question: wordings with `{}` for what they are about; what follows a `|` is the row's input. */
+/** Wordings of one kind of question. `{}` stands for its topic; the text after a `|` is the row's input. */
 type Wordings = readonly string[];
 
 const SOUND: Wordings = [
@@ -114,7 +114,7 @@ const NUMBER: Wordings = [
 
 const SEED = 7;
 
-/** The demo's rows: every question in every wording, in a fixed shuffled order; no row comes twice. */
+/** The demo's rows: every question in every wording, in a fixed shuffled order. No row comes twice. */
 export function demoRows(): AlpacaRow[] {
   const rows: AlpacaRow[] = [];
   const ask = (wordings: Wordings, about: string, output: string): void => {
@@ -141,7 +141,7 @@ export function demoRows(): AlpacaRow[] {
   return Array.from(permutation(rows.length, SEED, 0), (index) => rows[index]!);
 }
 
-/** With a capital at its start. */
+/** The text with a capital first letter. */
 function sentence(text: string): string {
   return text[0]!.toUpperCase() + text.slice(1);
 }

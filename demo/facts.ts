@@ -1,6 +1,6 @@
-/** What the demo's dataset knows: small tables, written for it. Nouns carry their article where they need one. */
+/** The facts of the demo's dataset: small tables, written for it. Nouns carry their article if they need one. */
 
-/** animal, its sound, its young, where it lives */
+/** animal, its sound, its young, its home */
 export const ANIMALS: readonly (readonly [string, string, string, string])[] = [
   ["a dog", "woof", "a puppy", "a house"],
   ["a cat", "meow", "a kitten", "a house"],
@@ -76,7 +76,7 @@ export const CAPITALS: readonly (readonly [string, string])[] = [
   ["Iran", "Tehran"],
 ];
 
-/** who, where they work */
+/** person, their workplace */
 export const WORKPLACES: readonly (readonly [string, string])[] = [
   ["a teacher", "a school"],
   ["a doctor", "a hospital"],

@@ -8,7 +8,7 @@ export function gpt2Tokenizer(): Record<string, unknown> {
   return gpt2TokenizerJson(tokens.map((token) => Buffer.from(token, "base64")));
 }
 
-/** What transformers' AutoTokenizer wants beside it. */
+/** tokenizer_config.json, which transformers' AutoTokenizer needs beside tokenizer.json. */
 export const TOKENIZER_CONFIG = {
   tokenizer_class: "GPT2Tokenizer",
   bos_token: "<|endoftext|>",

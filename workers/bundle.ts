@@ -2,10 +2,10 @@ import { fileURLToPath } from "node:url";
 import { writeFile } from "node:fs/promises";
 import { bundleWorkflowCode, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
 
-/** Where the build leaves the workflows' code, bundled for Temporal's sandbox: `dist/workflow-bundle.js`. */
+/** Path of the workflows' code, bundled for Temporal's sandbox by the build: `dist/workflow-bundle.js`. */
 export const BUNDLE: string = fileURLToPath(new URL("../workflow-bundle.js", import.meta.url));
 
-/** Bundles the compiled workflows; fails when one of them reaches for a Node built-in. */
+/** Bundles the compiled workflows. Throws when one of them imports a Node built-in. */
 export async function bundleWorkflows(): Promise<WorkflowBundleWithSourceMap> {
   return bundleWorkflowCode({
     workflowsPath: fileURLToPath(new URL("../workflows/index.js", import.meta.url)),

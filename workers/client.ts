@@ -11,14 +11,17 @@ export function temporalSettings(variables: Readonly<Record<string, string | und
   return { connectionOptions, namespace };
 }
 
-/** Connects to the server that the variables or a profile name, and runs `work` with a client of it. Throws UserError when nothing answers there. */
+/**
+ * Connects to the server that the variables or a profile name, and runs `work` with its client. Throws UserError when it
+ * does not answer.
+ */
 export async function withClient<T>(
   variables: Readonly<Record<string, string | undefined>>,
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
   const { connectionOptions, namespace } = temporalSettings(variables);
   const { address = "localhost:7233" } = connectionOptions;
-  // it would ask the proxy that https_proxy names for a server on this machine, too
+  // without this, gRPC would ask the proxy of https_proxy even for a server on this machine
   const direct = /^(localhost|127\.0\.0\.1|\[::1\]):/.test(address) ? { channelArgs: { "grpc.enable_http_proxy": 0 } } : {};
   let connection: Connection;
   try {

@@ -3,7 +3,7 @@ import { Client } from "@temporalio/client";
 import { DefaultLogger, NativeConnection, Runtime, TransportError, type LogEntry, type Worker } from "@temporalio/worker";
 import { temporalSettings } from "./client.js";
 
-/** A worker's ways to Temporal: one connection for polling and for asking. */
+/** A worker's access to Temporal: one connection, for polling and for the client. */
 export interface Temporal {
   readonly connection: NativeConnection;
   readonly client: Client;
@@ -13,14 +13,14 @@ export interface Temporal {
 /** Milliseconds between attempts at reaching a server that does not answer yet. */
 const RETRY_MS = { first: 200, last: 3000 };
 
-/** A line on standard error, but for the warning that each GPU worker polls for no workflows, which it never does. */
+/** Writes a line to standard error, except the warning that a GPU worker has no workflows, which is intended. */
 function log({ level, message, meta }: LogEntry): void {
   if (!message.startsWith("No workflows registered")) console.error(`${new Date().toISOString()} ${level} ${message}`, meta ?? "");
 }
 
 /**
- * Connects to the server that TEMPORAL_* or a profile names, waiting as long as it does not answer. Installs the runtime
- * with its log on standard error, and leaves signals to the caller.
+ * Connects to the server that TEMPORAL_* or a profile names, and waits until it answers. Installs Temporal's runtime, which
+ * logs to standard error and leaves signals to the caller.
  */
 export async function connectTemporal(variables: Readonly<Record<string, string | undefined>>): Promise<Temporal> {
   Runtime.install({ logger: new DefaultLogger("WARN", log), shutdownSignals: [] });
@@ -37,12 +37,12 @@ export async function connectTemporal(variables: Readonly<Record<string, string 
   }
 }
 
-/** Milliseconds that a worker with nothing more to save may take to tell Temporal so, which may have gone before it. */
+/** Milliseconds that a worker may take to report to Temporal after it has saved everything: the server may be gone already. */
 const GOODBYE_MS = 2000;
 
 /**
- * Asks a process' workers to stop: they take nothing new, cancel what they do, and their `run` resolves when all has been
- * saved and Temporal knows. Where nobody answers the process ends soon after all has been saved.
+ * Stops a process's workers: they take no new tasks, cancel their activities, and their `run` resolves when everything is
+ * saved and Temporal knows. If Temporal does not answer, the process ends soon after everything is saved.
  */
 export async function stopWorkers(workers: readonly Worker[]): Promise<void> {
   if (workers.some((worker) => worker.getState() === "INITIALIZED")) process.exit(0);

@@ -79,7 +79,7 @@ async function main(): Promise<void> {
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, stop);
   // not waited for at the end: it may be asking a lease for which nobody answers any more
-  void stayRegistered({ client, worker: self, signal: stopping.signal, busy: () => busy, seen: (state) => (lease = state) });
+  void stayRegistered({ client, worker: self, signal: stopping.signal, busy: () => busy, observe: (state) => (lease = state) });
   void endOrphans(client, name, environment.home);
   await worker.run();
 }

@@ -13,13 +13,13 @@ import {
   type RunProgress,
 } from "../workflows/contract.js";
 
-/** Milliseconds between a worker's looks at whether it is still registered; a look leaves nothing in the lease's history. */
+/** Milliseconds between a worker's checks that it is still registered. A check leaves nothing in the lease's history. */
 const LOOK_MS = 10_000;
 
-/** Milliseconds between looks at whether a run that holds the workers still runs. */
+/** Milliseconds between checks that the run that holds the workers still trains. */
 const HOLDER_MS = 2000;
 
-/** Introduces a worker to the lease, starting that if need be. */
+/** Registers a worker with the lease, and starts the lease if none runs. */
 export async function register(client: Client, worker: GpuWorker): Promise<void> {
   await client.workflow.signalWithStart(LEASE, {
     workflowId: LEASE_ID,
@@ -30,13 +30,13 @@ export async function register(client: Client, worker: GpuWorker): Promise<void>
   });
 }
 
-/** Takes a worker out of the lease; silent when that cannot be told, for whoever asks it next finds out. */
+/** Takes a worker out of the lease. A failure is ignored, because the next run that asks the worker notices. */
 export async function deregister(client: Client, worker: GpuWorker, timeoutMs: number): Promise<void> {
   const told = client.workflow.getHandle(LEASE_ID).signal(SIGNALS.deregister, { queue: worker.queue, started: worker.started });
   await Promise.race([told.catch(() => undefined), sleep(timeoutMs, undefined, { ref: false })]);
 }
 
-/** The lease as it is now; null when none runs. Fails when no worker answers for it. */
+/** The lease as it is now; null when none runs. Throws when no worker answers the query. */
 export async function leaseState(client: Client): Promise<LeaseState | null> {
   const handle = client.workflow.getHandle(LEASE_ID);
   try {
@@ -48,19 +48,19 @@ export async function leaseState(client: Client): Promise<LeaseState | null> {
   }
 }
 
-/** How a worker stays registered. */
+/** What `stayRegistered` needs. */
 export interface Registration {
   readonly client: Client;
   readonly worker: GpuWorker;
   readonly signal: AbortSignal;
-  /** whether it computes: a lease that does not know it then took it for dead, and hears of it when it is free */
+  /** Whether the worker computes. If the lease took a busy worker for dead, the worker registers again when it is free. */
   busy(): boolean;
-  /** Hears the lease at every look. */
-  seen(state: LeaseState | null): void;
+  /** Called with the lease's state at every check; null when no lease runs. */
+  observe(state: LeaseState | null): void;
 }
 
-/** Registers and stays so until aborted: a lease that was ended, or took the worker for dead, hears of it again. */
-export async function stayRegistered({ client, worker, signal, busy, seen }: Registration): Promise<void> {
+/** Keeps a worker registered until aborted, also if the lease was ended or took the worker for dead. */
+export async function stayRegistered({ client, worker, signal, busy, observe }: Registration): Promise<void> {
   let known = false;
   while (!signal.aborted) {
     try {
@@ -70,16 +70,16 @@ export async function stayRegistered({ client, worker, signal, busy, seen }: Reg
       }
       await sleep(LOOK_MS, undefined, { signal });
       const state = await leaseState(client);
-      seen(state);
+      observe(state);
       known = state?.workers.some(({ queue, started }) => queue === worker.queue && started === worker.started) ?? false;
     } catch {
-      // the server restarts, or nobody answers for the lease: looked at again
+      // the server restarts, or no worker answers the query: try again
       await sleep(known ? LOOK_MS : 1000, undefined, { signal }).catch(() => undefined);
     }
   }
 }
 
-/** The activity `awaitIdle`: resolves when a run is closed or unknown, or does not train, heartbeating meanwhile. */
+/** The activity `awaitIdle`: resolves when a run is closed, unknown or not training. Heartbeats meanwhile. */
 export async function awaitIdle(client: Client, holder: Holder): Promise<void> {
   const { cancellationSignal, cancelled } = Context.current();
   const handle = client.workflow.getHandle(holder.workflowId);
@@ -92,12 +92,12 @@ export async function awaitIdle(client: Client, holder: Holder): Promise<void> {
   for (;;) {
     Context.current().heartbeat();
     try {
-      // a query waits for a worker, which may be this one that is stopping, or for a server that has gone before it
+      // a query waits for a worker and a server: the worker may be this one, which is stopping, and the server may be gone
       if (!(await Promise.race([trains(), cancelled]))) return;
     } catch (error) {
       cancellationSignal.throwIfAborted();
       if (error instanceof WorkflowNotFoundError) return;
-      // a server that restarts, or a worker that does not answer for the run yet, is asked again
+      // the server restarts, or no worker answers the query yet: ask again
     }
     await sleep(HOLDER_MS, undefined, { signal: cancellationSignal });
   }

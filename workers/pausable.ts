@@ -7,23 +7,23 @@ import type { GpuActivities } from "../workflows/contract.js";
 
 /** Pauses of single activities, from the UI or by `temporal activity pause`. */
 
-/** Whether the activity at hand was paused. */
+/** Whether the current activity was paused. */
 function isPaused(): boolean {
   return Context.current().cancellationDetails?.paused === true;
 }
 
 /**
- * Makes of training's part an activity that can be paused. While it is paused it fails as if it could be tried again, so
- * the server keeps it, whoever dies, until it is unpaused; what comes then ends at once, and the gang's next attempt goes
- * on from what all have saved. No other failure is tried again.
+ * Makes `trainRank` an activity that can be paused. A paused one fails with a retryable error, so the server keeps it until
+ * it is unpaused, whichever process dies. The retry ends at once, and the run's next attempt goes on from what all workers
+ * have saved. No other failure is retried.
  */
 export function pausable(trainRank: GpuActivities["trainRank"]): GpuActivities["trainRank"] {
   return async (input) => {
     const { worker, attempt } = input;
     if (Context.current().info.attempt > 1)
-      throw ApplicationFailure.nonRetryable(`worker ${worker} was paused, or died, and begins anew with all`, "RankEnded");
+      throw ApplicationFailure.nonRetryable(`worker ${worker} was paused or died; the next attempt begins with all workers`, "RankEnded");
     let step = attempt.resumeStep;
-    let saved = "all have saved";
+    let saved = "all workers have saved";
     try {
       const result = await trainRank(input);
       if (result.status === "finished" || !isPaused()) return result;
@@ -38,7 +38,7 @@ export function pausable(trainRank: GpuActivities["trainRank"]): GpuActivities["
   };
 }
 
-/** An error as one that the server does not try again. */
+/** Turns an error into one that the server does not retry. */
 function finalFailure(error: unknown): ApplicationFailure {
   const { name, cause } = error instanceof ApplicationFailure ? { name: error.type, cause: error.cause } : (error as Error);
   return ApplicationFailure.create({
@@ -49,11 +49,11 @@ function finalFailure(error: unknown): ApplicationFailure {
   });
 }
 
-/** The activity `pausedActivities`: ids of those of its own run that were paused. */
+/** The activity `pausedActivities`: ids of its run's activities that are paused. */
 export async function pausedActivities(client: Client): Promise<string[]> {
   const { info, cancelled } = Context.current();
   const { workflowId, runId } = info.workflowExecution!;
-  // a worker that stops does not wait for a server that may have gone before it
+  // a stopping worker does not wait for a server that may be gone already
   const { raw } = await Promise.race([client.workflow.getHandle(workflowId, runId).describe(), cancelled]);
   return (raw.pendingActivities ?? []).flatMap(({ activityId, paused }) => (paused === true && activityId ? [activityId] : []));
 }

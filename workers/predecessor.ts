@@ -5,12 +5,12 @@ import { messageOf } from "../core/errors.js";
 import { processStart } from "../infra/disk/lock.js";
 import { TASK_QUEUE } from "../workflows/contract.js";
 
-/** A killed worker's work, which Temporal would wait for until its heartbeat timeout: the worker that follows says at once that it ended. */
+/** Ends a killed worker's activities. Temporal would wait for their heartbeat timeouts; the worker that follows fails them at once. */
 
-/** A pending activity's state in which a worker has it. */
+/** State of a pending activity that a worker has taken. */
 const STARTED = 2;
 
-/** How a worker names itself to Temporal, shown in the UI: what it is, its process, and whose home it works in. */
+/** A worker's identity in Temporal and its UI: its name, process, host and home. */
 export function workerIdentity(name: string, home: string): string {
   return identity(name, process.pid, home);
 }
@@ -19,13 +19,13 @@ function identity(name: string, pid: number, home: string): string {
   return `${name} ${pid}@${hostname()} ${home}`;
 }
 
-/** Whether an identity is that of a process that was the same worker in the same home, and is no more. */
+/** Whether an identity belongs to a process that was the same worker in the same home and has ended. */
 export function isPredecessor(other: string, name: string, home: string): boolean {
   const pid = Number(/^\S+ (\d+)@/.exec(other)?.[1]);
   return pid !== process.pid && other === identity(name, pid, home) && processStart(pid) === null;
 }
 
-/** Fails what dead predecessors had begun, so that it is tried again now. A paused activity is left to its pause. */
+/** Fails the activities that dead predecessors had begun, so that they are retried now. A paused activity stays paused. */
 export async function endOrphans(client: Client, name: string, home: string): Promise<void> {
   try {
     for await (const { workflowId, runId } of client.workflow.list({
@@ -39,7 +39,7 @@ export async function endOrphans(client: Client, name: string, home: string): Pr
       }
     }
   } catch (error) {
-    // the heartbeat timeouts say the same, ten seconds later
-    console.error(`what a killed ${name} had begun cannot be ended: ${messageOf(error)}`);
+    // heartbeat timeouts end them ten seconds later anyway
+    console.error(`activities of a killed ${name} cannot be ended before their heartbeat timeouts: ${messageOf(error)}`);
   }
 }

@@ -26,8 +26,8 @@ import {
 
 /**
  * Lends GPU workers to one run at a time, all or nothing: two runs with four of eight workers each would wait for each
- * other for ever. Workers register once, when they start; whether one lives is asked on its own queue by the run that
- * is about to use it, so an idle lease adds nothing to its history.
+ * other forever. Workers register once, when they start. The run that is about to use a worker asks on the worker's own
+ * queue whether it lives, so an idle lease adds nothing to its history.
  */
 
 const { awaitIdle } = proxyActivities<Pick<PipelineActivities, "awaitIdle">>({
@@ -35,24 +35,24 @@ const { awaitIdle } = proxyActivities<Pick<PipelineActivities, "awaitIdle">>({
   heartbeatTimeout: "15 seconds",
 });
 
-/** A worker is there. */
+/** A worker has started. */
 export const registerSignal = defineSignal<[GpuWorker]>(SIGNALS.register);
-/** A worker is gone. */
+/** A worker has stopped, or does not answer. */
 export const deregisterSignal = defineSignal<[Pick<GpuWorker, "queue" | "started">]>(SIGNALS.deregister);
 /** A run wants workers. */
 export const acquireSignal = defineSignal<[LeaseRequest]>(SIGNALS.acquire);
 /** A run is done with its workers. */
 export const releaseSignal = defineSignal<[Holder]>(SIGNALS.release);
-/** The lease's word to a run. */
+/** The lease's answer to a run: its workers, or why it waits. */
 export const newsSignal = defineSignal<[LeaseNews]>(SIGNALS.leaseNews);
 /** The lease as it is now. */
 export const leaseQuery = defineQuery<LeaseState>(QUERIES.lease);
 
 interface Waiting {
   readonly request: LeaseRequest;
-  /** when it began to wait for more workers; it waits for its turn first */
+  /** when its turn came and it began to wait for more workers, in ms since the epoch; null before its turn */
   since: number | null;
-  /** what the run was told last */
+  /** the last note that was sent to the run */
   told: string;
 }
 
@@ -60,12 +60,12 @@ const same = (a: Holder | null, b: Holder): boolean => a !== null && a.workflowI
 
 /** The workers that a request would get, lowest slots first, and how many it should wait for. */
 export function eligible(workers: Iterable<GpuWorker>, request: LeaseRequest): { workers: GpuWorker[]; all: number } {
-  const own = [...workers].filter((worker) => worker.host === request.host).sort((a, b) => a.slot - b.slot);
-  const all = Math.max(request.min, Math.min(request.max, request.enough, Math.max(0, ...own.map((worker) => worker.of))));
-  return { workers: own.slice(0, request.max), all };
+  const local = [...workers].filter((worker) => worker.host === request.host).sort((a, b) => a.slot - b.slot);
+  const all = Math.max(request.min, Math.min(request.max, request.enough, Math.max(0, ...local.map((worker) => worker.of))));
+  return { workers: local.slice(0, request.max), all };
 }
 
-/** The singleton workflow; started by whichever worker registers first. */
+/** The singleton workflow. The first worker that registers starts it. `carried`: the state before it continued as new. */
 export async function gpuLease(carried?: LeaseState): Promise<void> {
   const lease = new Lease(carried);
   for (;;) {
@@ -79,7 +79,7 @@ export async function gpuLease(carried?: LeaseState): Promise<void> {
   }
 }
 
-/** Who has the workers and who waits for them, changed by signals between turns. */
+/** Which run has the workers and which runs wait for them. Signals change it between turns. */
 class Lease {
   private readonly workers: Map<string, GpuWorker>;
   private readonly waiting: Waiting[];
@@ -104,7 +104,7 @@ class Lease {
     return { workers: [...this.workers.values()], holder: this.holder, waiting: this.waiting.map(({ request }) => request) };
   }
 
-  /** Grants what can be granted and tells the others why they wait. Resolves to the milliseconds after which to look again without a change. */
+  /** Lends the workers if it can, and tells the other runs why they wait. Resolves to the milliseconds until a turn without a change. */
   async turn(): Promise<number | undefined> {
     for (;;) {
       this.changed = false;
@@ -145,7 +145,7 @@ class Lease {
     });
   }
 
-  /** A run that asks again, after a reset or for the next attempt, keeps its place in the row. */
+  /** A run that asks again, after a reset or for the next attempt, keeps its place in the queue. */
   private enqueue(request: LeaseRequest): void {
     const known = this.waiting.findIndex((other) => same(request.holder, other.request.holder));
     const since = known >= 0 && this.waiting[known]!.request.token === request.token ? this.waiting[known]!.since : null;
@@ -167,12 +167,12 @@ class Lease {
       waiter.told = note;
       if (await tell(waiter.request, { workers: null, note })) continue;
       this.free(waiter.request.holder);
-      // the workers may be for the run behind it; a lease of an earlier version slept here
+      // the next run may get the workers now; earlier versions of this workflow did not look again here
       if (patched("whoIsBehind")) this.changed = true;
     }
   }
 
-  /** Frees the lease when its holder stops training without a word: terminated, timed out, or reset. */
+  /** Frees the lease when its holder stops training without a release: it was terminated or reset, or it timed out. */
   private watchHolder(watched: Holder): CancellationScope {
     const scope = new CancellationScope();
     const idle = scope.run(() => awaitIdle(watched));
@@ -185,7 +185,7 @@ class Lease {
   }
 }
 
-/** Tells a run of its wish; false when the run is closed. */
+/** Sends a run news of its request. Returns false when the run is closed. */
 async function tell(request: LeaseRequest, news: Omit<LeaseNews, "token">): Promise<boolean> {
   try {
     await getExternalWorkflowHandle(request.holder.workflowId).signal(newsSignal, { token: request.token, ...news });
@@ -197,9 +197,9 @@ async function tell(request: LeaseRequest, news: Omit<LeaseNews, "token">): Prom
 }
 
 function noteFor(request: LeaseRequest, workers: Iterable<GpuWorker>, holder: Holder | null): string {
-  if (holder !== null && !same(holder, request.holder)) return `waiting for the GPU workers, which ${holder.workflowId} has`;
+  if (holder !== null && !same(holder, request.holder)) return `waiting for the GPU workers: ${holder.workflowId} has them`;
   const found = eligible(workers, request);
-  return `waiting for GPU workers on ${request.host}: ${found.workers.length} of ${found.all} are there`;
+  return `waiting for GPU workers on ${request.host}: ${found.workers.length} of ${found.all} are registered`;
 }
 
 function leaseMarkdown({ workers, holder, waiting }: LeaseState): string {

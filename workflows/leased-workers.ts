@@ -14,20 +14,20 @@ import { LEASE_ID, type GpuActivities, type GpuWorker, type Holder, type LeaseNe
 import { acquireSignal, deregisterSignal, newsSignal, releaseSignal } from "./lease.js";
 
 /**
- * Seconds after which a wish is told to the lease again, should it have been ended and begun anew meanwhile. Each time leaves
- * a dozen events, and a history of 50,000 ends its run: so a run may wait for half a year.
+ * Seconds after which a run asks the lease again, because the lease may have been ended and started anew meanwhile. Each
+ * request leaves a dozen events, and a history of 50,000 events ends its run. With these waits a run may wait for half a year.
  */
 const REPEAT = { first: 5, last: 3600 };
 
-/** Milliseconds that a worker which is there may take to answer. */
+/** Milliseconds that a living worker may take to answer. */
 const MIN_WAIT_MS = 5000;
 
-/** Milliseconds after which a run says for whom it waits. */
+/** Milliseconds after which a run says which workers it waits for. */
 const QUIET_MS = 2000;
 
 type Wish = Omit<LeaseRequest, "holder" | "token">;
 
-/** A run's side of the lease. */
+/** A run's side of the lease: it asks for GPU workers, checks that they live, and gives them back. */
 export class LeasedWorkers {
   private readonly holder: Holder;
   private readonly lease = getExternalWorkflowHandle(LEASE_ID);
@@ -36,25 +36,25 @@ export class LeasedWorkers {
   private asked = 0;
   private granted: readonly GpuWorker[] | null = null;
 
-  /** `note` hears why the run waits. */
+  /** `note` is called with the reason why the run waits. */
   constructor(note: (note: string) => void) {
     this.note = note;
     this.holder = { workflowId: workflowInfo().workflowId, firstRunId: workflowInfo().firstExecutionRunId };
     setHandler(newsSignal, (news) => this.hear(news));
   }
 
-  /** All workers of the host, or after `waitSeconds` at least `min`: those that answered just now. Waits for its turn. */
+  /** Waits for the run's turn. Resolves to all workers of the host, or after `waitSeconds` to at least `min`; each has just answered. */
   async acquire(wish: Wish): Promise<readonly GpuWorker[]> {
     for (;;) {
       const workers = await this.ask(wish);
       this.asked++;
       const silent = new Set(workers.map(({ slot }) => slot));
-      // the lease has waited for those that said goodbye; the same time is for those that did not
-      const waited = workers.length < Math.min(wish.enough, Math.max(...workers.map(({ of }) => of)));
+      // if the lease hands out fewer than all, it has waited for the others; if not, registered workers get that time to answer
+      const waited = workers.length < Math.min(wish.enough, Math.max(...workers.map((worker) => worker.of)));
       const left = waited ? MIN_WAIT_MS : Math.max(wish.waitSeconds * 1000, MIN_WAIT_MS);
       const patience = new CancellationScope();
       void patience
-        .run(() => sleep(QUIET_MS, { summary: "until it is said who does not answer" }))
+        .run(() => sleep(QUIET_MS, { summary: "then the run says which workers do not answer" }))
         .then(
           () =>
             this.note(`waiting at most ${duration(Math.ceil(left / 1000))} for GPU workers that do not answer: ${[...silent].join(", ")}`),
@@ -70,6 +70,7 @@ export class LeasedWorkers {
     }
   }
 
+  /** Gives the workers back, if the run has any. */
   async release(): Promise<void> {
     if (this.token !== "") await this.tell(() => this.lease.signal(releaseSignal, this.holder));
     this.token = "";
@@ -81,19 +82,19 @@ export class LeasedWorkers {
     for (let seconds = REPEAT.first; ; seconds = Math.min(seconds * 2, REPEAT.last)) {
       const heard = await this.tell(() => this.lease.signal(acquireSignal, { ...wish, holder: this.holder, token: this.token }));
       if (!heard) this.note("waiting for GPU workers: none has ever registered");
-      const summary = "waiting for GPU workers, then the lease is asked again";
+      const summary = "waiting for GPU workers; then the run asks the lease again";
       if (await condition(() => this.granted !== null, seconds * 1000, { summary })) return this.granted!;
     }
   }
 
   private hear(news: LeaseNews): void {
-    // a wish that was told again crosses the grant, and is answered as if it waited
+    // a repeated request may cross the grant; its answer then says that the run waits
     if (news.token !== this.token || this.granted !== null) return;
     this.granted = news.workers;
     if (news.note !== "") this.note(news.note);
   }
 
-  /** Sends a signal; false when there is no lease, for it begins with the first worker. */
+  /** Sends a signal. Returns false when no lease runs: the first worker that registers starts it. */
   private async tell(send: () => Promise<void>): Promise<boolean> {
     try {
       await send();
@@ -105,7 +106,7 @@ export class LeasedWorkers {
   }
 }
 
-/** Whether a worker takes a task from its queue in time: one that died and comes back within it does. */
+/** Whether a worker takes a task from its queue within `waitMs`. A worker that died counts if it is back by then. */
 async function answers(worker: GpuWorker, waitMs: number, round: number): Promise<boolean> {
   const { ping } = proxyActivities<Pick<GpuActivities, "ping">>({
     taskQueue: worker.queue,
@@ -113,7 +114,7 @@ async function answers(worker: GpuWorker, waitMs: number, round: number): Promis
     startToCloseTimeout: "5 seconds",
     retry: { maximumAttempts: 1 },
     activityId: `ping-${worker.slot}-${round}`,
-    summary: `is ${worker.queue} there?`,
+    summary: `does ${worker.queue} answer?`,
   });
   try {
     await ping();

@@ -11,16 +11,16 @@ import { SIGNALS } from "./contract.js";
 
 /** The run saves, gives its GPU workers back, and waits. */
 export const pauseSignal = defineSignal(SIGNALS.pause);
-/** A paused run goes on. */
+/** A paused run continues. */
 export const resumeSignal = defineSignal(SIGNALS.resume);
 
-/** Pauses of the whole run, by signal. */
+/** Pauses and resumes the whole run by signal. */
 export class Pauses {
   private readonly changed: (state: "running" | "saving" | "paused") => void;
   private asked: boolean;
   private working: CancellationScope | null = null;
 
-  /** `asked`: the run that this one continues was asked to pause. `changed` hears what has become of that. */
+  /** `asked`: whether the run that this one continues was asked to pause. `changed` is called with each new state. */
   constructor(asked: boolean, changed: (state: "running" | "saving" | "paused") => void) {
     this.asked = asked;
     this.changed = changed;
@@ -28,12 +28,12 @@ export class Pauses {
     setHandler(resumeSignal, () => this.resume(), { description: "go on after pause" });
   }
 
-  /** Whether the run is to stand still. */
+  /** Whether the run is asked to pause. */
   get wanted(): boolean {
     return this.asked;
   }
 
-  /** Does work that a pause stops as a cancel would, and that is called again at resume: what it had done it finds saved. */
+  /** Runs `work`. A pause cancels it and resume calls it again, so it must save what it has done. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     const outer = CancellationScope.current();
     for (;;) {
@@ -65,7 +65,10 @@ export class Pauses {
   }
 }
 
-/** Whether that is how cancelled work may end: a worker that is killed while it saves, or an error that would have been tried again, too. */
+/**
+ * Whether cancelled work may end so: with a cancellation, or with an error that would have been retried (a worker killed
+ * while it saves).
+ */
 function isEndOfCancelled(error: unknown): boolean {
   return isCancellation(error) || (error instanceof ActivityFailure && error.retryState === "CANCEL_REQUESTED");
 }

@@ -1,4 +1,4 @@
-/** IEEE half and bfloat16 against fp32, element by element; rounding is to nearest even, as torch rounds. */
+/** Conversions between fp32 and IEEE half or bfloat16, element by element. Rounding is to nearest even, as in torch. */
 
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
@@ -31,7 +31,7 @@ export function floatToBfloat(source: Float32Array, target: Uint16Array): void {
   }
 }
 
-/** fp32 to IEEE half, rounded; too large becomes infinite. */
+/** fp32 to IEEE half, rounded; values that are too large become infinite. */
 export function floatToHalf(source: Float32Array, target: Uint16Array): void {
   for (let i = 0; i < source.length; i++) target[i] = toHalf(source[i]!);
 }

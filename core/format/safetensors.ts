@@ -17,10 +17,10 @@ export interface TensorEntry {
   readonly bytes: number;
 }
 
-/** The format's own bound on a header, which keeps a corrupt length from being believed. */
+/** The format's own limit for a header: a larger length is corrupt. */
 const MAX_HEADER_BYTES = 100_000_000;
 
-/** Length of the JSON header, from a file's first 8 bytes. */
+/** Length of the JSON header in bytes, from a file's first 8 bytes. Throws CorruptError naming the file, `where`. */
 export function headerLength(first8: Uint8Array, where: string): number {
   if (first8.length < 8)
     throw new CorruptError("a safetensors file is shorter than its length field", { file: where, bytes: first8.length });
@@ -34,7 +34,10 @@ export function headerLength(first8: Uint8Array, where: string): number {
   return length;
 }
 
-/** Reads a header and checks it against the file's size: contiguous offsets, sizes that follow from shapes, no byte left over. */
+/**
+ * Reads a header and checks it: offsets are contiguous, sizes follow from shapes, and no byte of the file is left over. Throws
+ * CorruptError naming the file, `where`.
+ */
 export function parseHeader(header: Uint8Array, fileBytes: number, where: string): TensorEntry[] {
   let json: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] } | null> | null;
   try {
@@ -46,7 +49,7 @@ export function parseHeader(header: Uint8Array, fileBytes: number, where: string
   const entries = Object.entries(json ?? {})
     .filter(([name]) => name !== "__metadata__")
     .map(([name, tensor]): TensorEntry => {
-      if (tensor === null) throw new CorruptError("a tensor is not described", { file: where, tensor: name });
+      if (tensor === null) throw new CorruptError("a safetensors header has a tensor without description", { file: where, tensor: name });
       const { dtype, shape, data_offsets: range } = tensor;
       if (!Object.hasOwn(DTYPE_BYTES, dtype))
         throw new CorruptError("a tensor has an unknown dtype", { file: where, tensor: name, got: dtype });
@@ -78,7 +81,7 @@ export function parseHeader(header: Uint8Array, fileBytes: number, where: string
   return entries;
 }
 
-/** The header (with its length field) of a file that holds these tensors, larger dtypes first, then by name; and where each goes. */
+/** Lays out a file of tensors, larger dtypes first, then by name: its header with the length field, and where each tensor lies. */
 export function layoutFile(tensors: readonly { readonly name: string; readonly dtype: DType; readonly shape: readonly number[] }[]): {
   readonly header: Uint8Array;
   readonly entries: readonly TensorEntry[];
@@ -86,12 +89,12 @@ export function layoutFile(tensors: readonly { readonly name: string; readonly d
 } {
   const sorted = [...tensors].sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype] || (a.name < b.name ? -1 : 1));
   const json: Record<string, unknown> = { __metadata__: { format: "pt" } };
-  let at = 0;
+  let end = 0;
   const placed = sorted.map(({ name, dtype, shape }) => {
     const bytes = shape.reduce((product, size) => product * size, DTYPE_BYTES[dtype]);
-    const begin = at;
-    at += bytes;
-    json[name] = { dtype, shape, data_offsets: [begin, at] };
+    const begin = end;
+    end += bytes;
+    json[name] = { dtype, shape, data_offsets: [begin, end] };
     return { name, dtype, shape, begin, bytes };
   });
   const text = new TextEncoder().encode(JSON.stringify(json));
@@ -100,5 +103,5 @@ export function layoutFile(tensors: readonly { readonly name: string; readonly d
   new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true);
   header.set(text, 8);
   const entries = placed.map(({ begin, ...entry }) => ({ ...entry, offset: header.length + begin }));
-  return { header, entries, fileBytes: header.length + at };
+  return { header, entries, fileBytes: header.length + end };
 }

@@ -1,4 +1,4 @@
-/** Tensors that do not lie in row-major order: views such as a transposed or an expanded one. */
+/** Tensors that do not lie in row-major order: views, such as a transposed or an expanded tensor. */
 
 /** How a tensor lies in memory. */
 export interface View {
@@ -17,12 +17,12 @@ export function isRowMajor({ shape, stride }: View): boolean {
   return true;
 }
 
-/** Elements from a view's first to its last, both included, as they lie. */
+/** Number of elements in memory from a view's first to its last, both included: the view's span. */
 export function spanOf({ shape, stride }: View): number {
   return shape.includes(0) ? 0 : shape.reduce((sum, size, axis) => sum + (size - 1) * stride[axis]!, 1);
 }
 
-/** Elements [first, first + out.length) of a view in row-major order, from its span. */
+/** Copies elements [first, first + out.length) of a view, counted in row-major order, from its span to `out`. */
 export function gather<T extends Uint16Array | Float32Array>({ shape, stride }: View, span: T, first: number, out: T): void {
   const place = shape.map(() => 0);
   let rest = first;
@@ -30,7 +30,7 @@ export function gather<T extends Uint16Array | Float32Array>({ shape, stride }: 
     place[axis] = rest % shape[axis]!;
     rest = Math.floor(rest / shape[axis]!);
   }
-  let from = place.reduce((sum, at, axis) => sum + at * stride[axis]!, 0);
+  let from = place.reduce((sum, index, axis) => sum + index * stride[axis]!, 0);
   for (let i = 0; i < out.length; i++) {
     out[i] = span[from]!;
     for (let axis = shape.length - 1; axis >= 0; axis--) {

@@ -4,8 +4,8 @@ import { CorruptError } from "../errors.js";
 import { headerLength, layoutFile, parseHeader } from "./safetensors.js";
 
 /**
- * One chunk file, as safetensors of I32: input_ids [T] and labels [T], rows end to end; offsets [rows + 1], where each
- * row starts; source [rows], its 0-based index in the dataset.
+ * Makes a chunk file, which is safetensors of I32: input_ids [T] and labels [T], rows end to end; offsets [rows + 1], where
+ * each row starts; source [rows], the 0-based index of each row in the dataset.
  */
 export function encodeChunk(
   rows: Iterable<{ readonly source: number; readonly inputIds: ArrayLike<number>; readonly labels: ArrayLike<number> }>,
@@ -29,7 +29,10 @@ export function encodeChunk(
   return file;
 }
 
-/** The rows of a chunk file, as views of `file`, whose buffer it must start at a multiple of 4. CorruptError names the file. */
+/**
+ * The rows of a chunk file, as views of `file`, which must start at a multiple of 4 in its buffer. Throws CorruptError
+ * naming the file, `where`.
+ */
 export function decodeChunk(file: Uint8Array, where: string): TokenRow[] {
   const header = file.subarray(8, 8 + headerLength(file.subarray(0, 8), where));
   const entries = new Map(parseHeader(header, file.length, where).map((entry) => [entry.name, entry]));

@@ -9,18 +9,18 @@ export const TOKEN_INDEX = "index.json";
 const digest = z.string().regex(/^[0-9a-f]{64}$/);
 const index = z.object({
   version: z.literal(1),
-  /** digests of what the tokens were made from */
+  /** digests of the model and the dataset that the tokens were made from */
   inputs: z.object({ model: digest, dataset: digest }),
-  /** in order of the source; `rows` counts those in the file */
+  /** in the order of the dataset; `rows`: number of rows in the file */
   chunks: z.array(z.object({ file: z.string().regex(/^[0-9]+\.safetensors$/), sha256: digest, bytes: z.int(), rows: z.int() })),
-  /** which of all chunks' rows, counted from 0 in order, are the test split; ascending */
+  /** indices of the rows of the test split, counted from 0 over all chunks; ascending */
   test: z.array(z.int()),
 });
 
 /** The index of a tokenized dataset. */
 export type TokenIndex = z.infer<typeof index>;
 
-/** Reads an index; CorruptError names the file. */
+/** Parses an index. Throws CorruptError naming the file, `where`. */
 export function parseTokenIndex(text: string, where: string): TokenIndex {
   try {
     return index.parse(JSON.parse(text));

@@ -8,8 +8,9 @@ export interface TorchTensor {
   readonly shape: readonly number[];
   /** elements of the storage from one entry of each axis to the next */
   readonly stride: readonly number[];
-  /** the storage's key, and elements of it before the tensor's first */
+  /** the storage's key */
   readonly storage: string;
+  /** elements of the storage before the tensor's first one */
   readonly first: number;
 }
 
@@ -69,7 +70,7 @@ const STORAGES: Readonly<Record<string, DType>> = {
   BoolStorage: "BOOL",
 };
 
-/** Everything that a pickle may name; whether a tensor wants gradients, and its hooks, do not matter here. */
+/** Every global that a pickle may name. Hooks, and whether a tensor requires gradients, are ignored. */
 const GLOBALS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
   ["collections OrderedDict", dictionary],
   ["torch._utils _rebuild_tensor", tensor],
@@ -79,15 +80,15 @@ const GLOBALS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
 ]);
 
 /**
- * The tensors of a torch file's data.pkl by name. `storages`: bytes of each storage's entry, by key. Throws UserError for a
- * pickle that asks for anything but a dictionary of tensors, CorruptError for a tensor or storage outside its bounds.
+ * The tensors of a torch file's data.pkl by name. `storages`: bytes of each storage's entry, by key. Throws UserError if the
+ * pickle asks for anything but a dictionary of tensors, CorruptError if a tensor or storage is out of bounds.
  */
 export function parseTorchPickle(bytes: Uint8Array, storages: ReadonlyMap<string, number>, where: string): Map<string, TorchTensor> {
   const global = (module: string, name: string): unknown => {
     const found = GLOBALS.get(`${module} ${name}`);
     if (found !== undefined) return found;
     throw new UserError(
-      "a torch file asks for Python code beside tensors, and is not read: name a model with safetensors, or save its weights alone",
+      "a torch file asks for Python code besides tensors, so it is not read: name a model with safetensors, or save its weights alone",
       {
         file: where,
         global: `${module}.${name}`,
@@ -114,13 +115,13 @@ export function parseTorchPickle(bytes: Uint8Array, storages: ReadonlyMap<string
     value = unpickle(bytes, { global, persistent }, where);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new CorruptError("a torch file describes a tensor that cannot be", { file: where }, { cause: error });
+    throw new CorruptError("a torch file describes an impossible tensor", { file: where }, { cause: error });
   }
-  if (!(value instanceof Map)) throw new UserError("a torch file holds no dictionary of tensors", { file: where });
+  if (!(value instanceof Map)) throw new UserError("a torch file does not hold a dictionary of tensors", { file: where });
   const tensors = new Map<string, TorchTensor>();
-  for (const [name, each] of value as Map<string, unknown>) {
-    if (!(each instanceof Tensor)) throw new UserError("a torch file holds something other than tensors", { file: where, name });
-    tensors.set(name, each);
+  for (const [name, item] of value as Map<string, unknown>) {
+    if (!(item instanceof Tensor)) throw new UserError("a torch file holds something other than tensors", { file: where, name });
+    tensors.set(name, item);
   }
   return tensors;
 }
@@ -130,7 +131,7 @@ function dictionary(...items: readonly unknown[]): Map<string, unknown> {
   return new Map();
 }
 
-/** Both of torch's rebuilding functions: what follows the strides says nothing of the values. */
+/** Stands for both of torch's rebuild functions. Their arguments after the strides do not affect the values. */
 function tensor(storage: unknown, first: unknown, shape: unknown, stride: unknown): Tensor {
   if (!(storage instanceof Storage) || !isCount(first) || !isCounts(shape) || !isCounts(stride))
     throw new RangeError("a tensor is described in an unknown way");

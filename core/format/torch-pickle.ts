@@ -1,25 +1,25 @@
 import { CorruptError, UserError } from "../errors.js";
 
 /**
- * A pickle machine that can build dictionaries and tuples of what its caller allows, and nothing else: it has only the
- * operations with which torch writes tensors, and a global is looked up in the caller's table, never imported.
+ * A pickle machine that can build dictionaries and tuples of what its caller allows, and nothing else. It has only the
+ * operations with which torch writes tensors. It looks a global up in the caller's table and never imports it.
  */
 
 /** What a pickle's names stand for. */
 export interface PickleHooks {
-  /** What a global stands for; throws for one that is not allowed. A function is what REDUCE may call. */
+  /** What a global stands for; throws if the global is not allowed. If it is a function, REDUCE may call it. */
   global(module: string, name: string): unknown;
-  /** What a persistent id, a tuple, stands for. */
+  /** What a persistent id, which is a tuple, stands for. */
   persistent(id: unknown): unknown;
 }
 
-/** Operations of other pickles, for a refusal to name; any further one is named by its number. */
+/** Names of operations that are refused, for the message. Any other operation is named by its number. */
 const REFUSED = new Map(
   [
     "0 POP,1 POP_MARK,2 DUP,F FLOAT,I INT,L LONG,P PERSID,S STRING,T BINSTRING,U SHORT_BINSTRING,V UNICODE,a APPEND,d DICT,e APPENDS,g GET",
     "i INST,l LIST,o OBJ,p PUT,] EMPTY_LIST,B BINBYTES,C SHORT_BINBYTES,G BINFLOAT,\x81 NEWOBJ,\x82 EXT1,\x83 EXT2,\x84 EXT4,\x8b LONG4",
     "\x8d BINUNICODE8,\x8e BINBYTES8,\x8f EMPTY_SET,\x90 ADDITEMS,\x91 FROZENSET,\x92 NEWOBJ_EX,\x96 BYTEARRAY8,\x97 NEXT_BUFFER",
-  ].flatMap((line) => line.split(",").map((each): [string, string] => [each[0]!, each.slice(2)])),
+  ].flatMap((line) => line.split(",").map((entry): [string, string] => [entry[0]!, entry.slice(2)])),
 );
 
 /** What the machine does for each operation that it knows. */
@@ -56,7 +56,7 @@ const OPERATIONS: Readonly<Record<string, (machine: Machine) => void>> = {
   b: (m) => m.build(),
 };
 
-/** Runs a pickle; dictionaries come out as Maps, tuples as arrays. Throws UserError for what is refused, CorruptError for what is damaged. */
+/** Runs a pickle. Dictionaries become Maps, tuples arrays. Throws UserError if it is refused, CorruptError if it is damaged. */
 export function unpickle(bytes: Uint8Array, hooks: PickleHooks, where: string): unknown {
   return new Machine(bytes, hooks, where).run();
 }
@@ -118,13 +118,13 @@ class Machine {
   }
 
   take(count: number): unknown[] {
-    if (this.stack.length < count) throw this.damage("a pickle takes more from its stack than is there");
+    if (this.stack.length < count) throw this.damage("a pickle takes more from its stack than the stack holds");
     return this.stack.splice(-count);
   }
 
   setItems(items: readonly unknown[]): void {
     const target = this.stack.at(-1);
-    if (!(target instanceof Map) || items.length % 2 !== 0) throw this.damage("a pickle sets items of what is no dictionary");
+    if (!(target instanceof Map) || items.length % 2 !== 0) throw this.damage("a pickle sets items of something that is not a dictionary");
     for (let index = 0; index < items.length; index += 2) {
       if (typeof items[index] !== "string") throw this.refusal("key", typeof items[index]);
       target.set(items[index], items[index + 1]);
@@ -132,17 +132,17 @@ class Machine {
   }
 
   put(index: number): void {
-    if (this.stack.length === 0) throw this.damage("a pickle remembers what is not there");
+    if (this.stack.length === 0) throw this.damage("a pickle puts a value into its memo from an empty stack");
     this.memo.set(index, this.stack.at(-1));
   }
 
   get(index: number): void {
-    if (!this.memo.has(index)) throw this.damage("a pickle recalls what it did not remember");
+    if (!this.memo.has(index)) throw this.damage("a pickle reads a memo entry that it did not write");
     this.stack.push(this.memo.get(index));
   }
 
   global(module: unknown, name: unknown): void {
-    if (typeof module !== "string" || typeof name !== "string") throw this.damage("a pickle names a global by what is no text");
+    if (typeof module !== "string" || typeof name !== "string") throw this.damage("a pickle names a global by something that is not text");
     this.stack.push(this.hooks.global(module, name));
   }
 
@@ -152,7 +152,7 @@ class Machine {
     this.stack.push((callable as (...values: unknown[]) => unknown)(...(args as unknown[])));
   }
 
-  /** An ordered dictionary's attributes: torch keeps versions of modules there, and no tensors. */
+  /** Drops an ordered dictionary's attributes: torch keeps versions of modules there, not tensors. */
   build(): void {
     const [target] = this.take(2);
     if (!(target instanceof Map)) throw this.refusal("state", typeof target);
@@ -165,7 +165,7 @@ class Machine {
     let value = 0n;
     for (let index = count - 1; index >= 0; index--) value = (value << 8n) | BigInt(this.bytes[start + index]!);
     const signed = Number(BigInt.asIntN(8 * count, value));
-    if (!Number.isSafeInteger(signed)) throw this.damage("a pickle holds a number that is no size");
+    if (!Number.isSafeInteger(signed)) throw this.damage("a pickle holds a number that is too large for a size");
     return signed;
   }
 
@@ -198,7 +198,7 @@ class Machine {
     return this.view.getUint32(this.skip(4), true);
   }
 
-  /** Passes `count` bytes; returns where they begin. */
+  /** Skips `count` bytes and returns the offset of the first. */
   skip(count: number): number {
     const start = this.at;
     if (start + count > this.bytes.length) throw this.damage("a pickle ends early");
@@ -211,7 +211,7 @@ class Machine {
   }
 
   private refusal(kind: string, got: string): UserError {
-    return new UserError("a pickle asks for something that tensors do not need, and is not read any further", {
+    return new UserError("a pickle asks for something that tensors do not need, so it is not read any further", {
       file: this.where,
       [kind]: got,
       at: this.at,

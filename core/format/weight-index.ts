@@ -1,6 +1,9 @@
 import { UserError } from "../errors.js";
 
-/** Names of the files that hold a model's weights, as its index says; throws UserError where it is none. `file` is the index's own name. */
+/**
+ * Names of the weight files that a model's index lists, sorted. Throws UserError if `text` is not such an index. `file`: the
+ * index's name.
+ */
 export function indexedFiles(text: string, file: string): string[] {
   let map: Record<string, unknown> | undefined;
   try {
@@ -11,6 +14,6 @@ export function indexedFiles(text: string, file: string): string[] {
   const names = [...new Set(Object.values(map ?? {}))].sort();
   for (const name of names)
     if (typeof name !== "string" || !/^[^/\\]+\.(safetensors|bin)$/.test(name))
-      throw new UserError("an index names what is no weight file in its directory", { file, got: String(name) });
+      throw new UserError("an index names something that is not a weight file in its directory", { file, got: String(name) });
   return names as string[];
 }

@@ -1,6 +1,6 @@
 import { CorruptError, UserError } from "../errors.js";
 
-/** The index of a zip archive, Zip64 too, for archives whose entries are stored as they are: torch's files. */
+/** Reads the directory of a zip archive, Zip64 too, if its entries are stored without compression, as in torch's files. */
 
 /** A stored entry of an archive. */
 export interface ZipEntry {
@@ -17,7 +17,7 @@ export interface ZipDirectory {
   readonly entries: number;
 }
 
-/** Bytes at the end of a file in which its directory is found: the end record, the longest comment, Zip64's locator and record. */
+/** Bytes at the end of a file that say where its directory is: the end record, the longest comment, Zip64's locator and record. */
 export const ZIP_TAIL_BYTES = 22 + 0xffff + 20 + 56;
 /** Bytes of an entry's own header, without its name and extra fields. */
 export const ZIP_HEADER_BYTES = 30;
@@ -28,17 +28,20 @@ const END = 0x06054b50;
 const END_64 = 0x06064b50;
 const LOCATOR_64 = 0x07064b50;
 const CENTRAL_BYTES = 46;
-/** A torch file's directory takes about 100 bytes a tensor; the bound keeps a corrupt length from being believed. */
+/** A torch file's directory takes about 100 bytes a tensor; a length above this limit is corrupt. */
 const MAX_DIRECTORY_BYTES = 64 << 20;
 
-/** Finds the directory from the file's last bytes (ZIP_TAIL_BYTES, or all of a shorter file). */
+/**
+ * Finds the directory from the file's last bytes (ZIP_TAIL_BYTES, or all of a shorter file). Throws CorruptError naming the
+ * file, `where`.
+ */
 export function findZipDirectory(tail: Uint8Array, fileBytes: number, where: string): ZipDirectory {
   const view = new DataView(tail.buffer, tail.byteOffset, tail.length);
   const start = fileBytes - tail.length;
   let end = tail.length - 22;
   while (end >= 0 && !(view.getUint32(end, true) === END && end + 22 + view.getUint16(end + 20, true) === tail.length)) end--;
   if (end < 0)
-    throw new CorruptError("a zip archive has no end record: the file is truncated or no archive", { file: where, bytes: fileBytes });
+    throw new CorruptError("a zip archive has no end record: the file is truncated or not an archive", { file: where, bytes: fileBytes });
   let found = { entries: view.getUint16(end + 10, true), bytes: view.getUint32(end + 12, true), offset: view.getUint32(end + 16, true) };
   let limit = start + end;
   if (end >= 20 && view.getUint32(end - 20, true) === LOCATOR_64) {
@@ -53,7 +56,10 @@ export function findZipDirectory(tail: Uint8Array, fileBytes: number, where: str
   return found;
 }
 
-/** Reads the directory's bytes; throws UserError for compressed or encrypted entries, CorruptError for one outside the file or named twice. */
+/**
+ * Entries by name, from the directory's bytes. Throws UserError if one is compressed or encrypted, CorruptError if one does
+ * not fit its file.
+ */
 export function parseZipDirectory(bytes: Uint8Array, { entries: count, offset }: ZipDirectory, where: string): Map<string, ZipEntry> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const entries = new Map<string, ZipEntry>();
@@ -82,7 +88,7 @@ export function parseZipDirectory(bytes: Uint8Array, { entries: count, offset }:
   return entries;
 }
 
-/** Byte offset of an entry's data, from the first ZIP_HEADER_BYTES of its own header. `directory`: what the data must end before. */
+/** Byte offset of an entry's data, from the first ZIP_HEADER_BYTES of its own header. The data must end before the directory. */
 export function zipDataOffset(header: Uint8Array, entry: ZipEntry, { offset }: ZipDirectory, where: string): number {
   const view = new DataView(header.buffer, header.byteOffset, header.length);
   if (view.getUint32(0, true) !== LOCAL)
@@ -93,7 +99,7 @@ export function zipDataOffset(header: Uint8Array, entry: ZipEntry, { offset }: Z
   return data;
 }
 
-/** Puts Zip64's numbers, in their fixed order, in place of those that 32 bits cannot hold. */
+/** Replaces the numbers that 32 bits cannot hold by Zip64's, which come in a fixed order. */
 function widen(
   sizes: { bytes: number; stored: number; header: number },
   view: DataView,
@@ -114,7 +120,7 @@ function widen(
   throw new CorruptError("an archive's entry lacks its Zip64 sizes", { file: where, entry });
 }
 
-/** A 64-bit number; one that doubles cannot hold is no size of a file. */
+/** A 64-bit number. One that a double cannot hold is not the size of a file. */
 function wide(view: DataView, at: number, where: string): number {
   const value = view.getBigUint64(at, true);
   if (value > BigInt(Number.MAX_SAFE_INTEGER))

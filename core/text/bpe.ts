@@ -1,27 +1,27 @@
-/** Byte-pair merges of one word: always the merge of lowest rank next, the leftmost first. */
+/** Byte-pair merging of one word: the pair with the lowest rank merges next; of equal pairs, the leftmost. */
 
-/** Numbers that a slot holds: the pair that is joined (-1: the slot is free), the rank of the merge, and the id that it makes. */
+/** Numbers in a slot: a pair's left id (-1: the slot is free) and right id, the rank of its merge, and the id that the merge makes. */
 const SLOT = 4;
 
-/** Merges by the pair of ids that they join: an open-addressing table, for a Map keyed by such large numbers is slow. */
+/** Merges by the pair of ids that they join. This is an open-addressing table, because a Map with such large keys is slow. */
 export class MergeTable {
-  /** [slots x SLOT] together, for they are asked for together; a power of two of slots */
+  /** [slots x SLOT] in one array, because a slot's numbers are read together; the number of slots is a power of two */
   readonly slots: Int32Array;
   private readonly mask: number;
   private merges = 0;
 
-  /** Of a table's slots. */
+  /** `slots`: those of another table, which are used and not copied. */
   constructor(slots: Int32Array) {
     this.slots = slots;
     this.mask = slots.length / SLOT - 1;
   }
 
   /** An empty table for up to `most` merges. */
-  static for(most: number): MergeTable {
+  static empty(most: number): MergeTable {
     return new MergeTable(new Int32Array(SLOT * 2 ** Math.ceil(Math.log2(Math.max(2, most * 2)))).fill(-1));
   }
 
-  /** Adds a merge, which ranks behind those that are there. */
+  /** Adds a merge. It ranks after all merges that were added before. */
   add(left: number, right: number, result: number): void {
     this.slots.set([left, right, this.merges++, result], this.slot(left, right));
   }
@@ -36,7 +36,7 @@ export class MergeTable {
     return this.slots[this.slot(left, right) + 3]!;
   }
 
-  /** Where the pair is, or would be put. */
+  /** Index in `slots` of the pair, or of the free slot where it belongs. */
   private slot(left: number, right: number): number {
     let slot = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) >>> 7;
     for (slot &= this.mask; ; slot = (slot + 1) & this.mask) {
@@ -46,12 +46,12 @@ export class MergeTable {
   }
 }
 
-/** Up to this many symbols a plain search for the lowest rank beats a heap. */
+/** Up to this many symbols, a plain search for the lowest rank is faster than a heap. */
 const SHORT = 48;
-/** [SHORT] rank of the merge of each symbol with its right neighbour, or -1. */
+/** [SHORT] rank of the merge of each symbol with its right neighbour; -1: there is none. */
 const ranks = new Int32Array(SHORT);
 
-/** Merges a word in place: the first `count` of `symbols` are the ids of its bytes, then its ids. Gives how many these are. */
+/** Merges a word in place: its byte ids, the first `count` of `symbols`, become its token ids. Returns the number of token ids. */
 export function mergeWord(symbols: Int32Array, count: number, merges: MergeTable): number {
   return count <= SHORT ? mergeShort(symbols, count, merges) : mergeLong(symbols, count, merges);
 }
@@ -74,7 +74,7 @@ function mergeShort(symbols: Int32Array, count: number, merges: MergeTable): num
   }
 }
 
-/** The same by a linked list and a heap of candidates, so that a word of a megabyte takes a second, not a day. */
+/** Does the same with a linked list and a heap of candidates, so that a word of a megabyte takes a second and not a day. */
 function mergeLong(symbols: Int32Array, count: number, merges: MergeTable): number {
   const next = Int32Array.from({ length: count }, (_, i) => i + 1);
   const before = Int32Array.from({ length: count }, (_, i) => i - 1);
@@ -90,7 +90,7 @@ function mergeLong(symbols: Int32Array, count: number, merges: MergeTable): numb
     const left = key % count;
     const rank = (key - left) / count;
     const right = next[left]!;
-    // a candidate is stale when one of its symbols has merged with another since
+    // a candidate is stale if one of its symbols has merged with another since
     if (symbols[left]! < 0 || right >= count || merges.rank(symbols[left]!, symbols[right]!) !== rank) continue;
     symbols[left] = merges.result(symbols[left]!, symbols[right]!);
     symbols[right] = -1;
@@ -110,26 +110,26 @@ class Heap {
   private readonly items: number[] = [];
 
   push(item: number): void {
-    let at = this.items.push(item) - 1;
-    for (let parent = (at - 1) >> 1; at > 0 && this.items[parent]! > item; parent = (at - 1) >> 1) {
-      this.items[at] = this.items[parent]!;
-      at = parent;
+    let index = this.items.push(item) - 1;
+    for (let parent = (index - 1) >> 1; index > 0 && this.items[parent]! > item; parent = (index - 1) >> 1) {
+      this.items[index] = this.items[parent]!;
+      index = parent;
     }
-    this.items[at] = item;
+    this.items[index] = item;
   }
 
   pop(): number | undefined {
     const top = this.items[0];
     const item = this.items.pop();
     if (item === undefined || this.items.length === 0) return top;
-    let at = 0;
-    for (let child = 1; child < this.items.length; child = 2 * at + 1) {
+    let index = 0;
+    for (let child = 1; child < this.items.length; child = 2 * index + 1) {
       if (this.items[child + 1]! < this.items[child]!) child++;
       if (this.items[child]! >= item) break;
-      this.items[at] = this.items[child]!;
-      at = child;
+      this.items[index] = this.items[child]!;
+      index = child;
     }
-    this.items[at] = item;
+    this.items[index] = item;
     return top;
   }
 }

@@ -1,11 +1,11 @@
 import { symbolsOfBytes } from "./byte-symbols.js";
 
-/** GPT-2's tokenizer.json, rebuilt from the ranks of its tokens alone: the merges are hidden in them. */
+/** Rebuilds GPT-2's tokenizer.json from the ranks of its tokens alone, because they determine the merges. */
 
-/** Added tokens of GPT-J after <|endoftext|>, to make its vocabulary up to a round number. */
+/** Number of tokens that GPT-J adds after <|endoftext|>: they round the size of its vocabulary up. */
 const EXTRA_TOKENS = 143;
 
-/** `ranks` holds the bytes of every GPT-2 token but <|endoftext|>, in order of id; the result has GPT-J's extra tokens. */
+/** GPT-J's tokenizer.json. `ranks`: the bytes of every GPT-2 token except <|endoftext|>, in order of id. */
 export function gpt2TokenizerJson(ranks: readonly Uint8Array[]): Record<string, unknown> {
   const tokens = ranks.map(symbolsOfBytes);
   const idOf = new Map(tokens.map((token, id) => [token, id]));
@@ -34,7 +34,7 @@ export function gpt2TokenizerJson(ranks: readonly Uint8Array[]): Record<string, 
   };
 }
 
-/** "left right": the two tokens that are left of a token's symbols when all merges before its own are done. */
+/** "left right": the two tokens that remain of a token's symbols after all earlier merges. */
 function lastMerge(token: string, idOf: ReadonlyMap<string, number>): string {
   const parts = [...token];
   while (parts.length > 2) {

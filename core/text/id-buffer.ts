@@ -1,10 +1,10 @@
-/** Ids end to end in an array that grows: appending to it makes no garbage. */
+/** A growing array of ids. Appending to it makes no garbage. */
 export class IdBuffer {
-  /** [at least `length`] what lies beyond `length` means nothing */
+  /** [at least `length`] the ids; values from `length` on mean nothing */
   ids = new Int32Array(1 << 12);
   length = 0;
 
-  /** Makes room for `more` ids behind those that are there. */
+  /** Makes room for `more` ids after the present ones. */
   reserve(more: number): void {
     if (this.length + more <= this.ids.length) return;
     const larger = new Int32Array(2 * (this.length + more));
@@ -18,7 +18,7 @@ export class IdBuffer {
     this.length += ids.length;
   }
 
-  /** [length] what is there, valid until something is appended. */
+  /** [length] the ids, as a view that is valid until something is appended. */
   view(): Int32Array {
     return this.ids.subarray(0, this.length);
   }

@@ -1,9 +1,9 @@
 /** Alpaca's two prompt templates and Dolly's end key. */
 
-/** Everything up to and including its first occurrence carries no loss. */
+/** The text up to and including the first occurrence of this key carries no loss. */
 export const RESPONSE_KEY = "### Response:\n";
 
-/** Generation stops where the model says it. */
+/** Generation stops when the model writes this key. */
 export const END_KEY = "### End";
 
 /** A request to the model; an empty or absent input means that there is none. */
@@ -12,13 +12,13 @@ export interface Instruction {
   readonly input?: string | undefined;
 }
 
-/** What stands before the instruction: the same text for every row with an input, and for every one without. */
+/** The text before the instruction: one for all rows with an input, another for all rows without. */
 export function headOf(input: string): string {
   const context = input === "" ? "" : ", paired with an input that provides further context";
   return `Below is an instruction that describes a task${context}. Write a response that appropriately completes the request.\n\n### Instruction:\n`;
 }
 
-/** What stands between the head and the response. */
+/** The text between the head and the response. */
 function requestOf(instruction: string, input: string): string {
   return `${instruction}\n\n${input === "" ? "" : `### Input:\n${input}\n\n`}${RESPONSE_KEY}`;
 }
@@ -28,12 +28,12 @@ export function promptOf({ instruction, input = "" }: Instruction): string {
   return headOf(input) + requestOf(instruction, input);
 }
 
-/** The text of a training row behind its head. */
+/** The text of a training row after its head. */
 export function bodyOf({ instruction, input = "", output }: Instruction & { readonly output: string }): string {
   return `${requestOf(instruction, input)}${output}\n\n${END_KEY}`;
 }
 
-/** The response within what a model generated after a prompt: what stands before the end key. */
+/** The response in what a model generated after a prompt: the text before the end key, trimmed. */
 export function responseIn(generated: string): string {
   return generated.split(END_KEY, 1)[0]!.trim();
 }

@@ -31,7 +31,7 @@ const schema = z.object({
   pre_tokenizer: byteLevel,
   model: z.object({
     type: z.literal("BPE").optional(),
-    // fifty thousand entries each: checked by a loop, for zod takes a hundred times as long
+    // fifty thousand entries each: a loop checks them, because zod takes a hundred times as long
     vocab: z.custom<Readonly<Record<string, number>>>(isVocabulary, "expected an object of whole numbers from 0"),
     /** "left right" in older files, [left, right] in newer ones */
     merges: z.custom<readonly (string | readonly [string, string])[]>(areMerges, 'expected a list of "left right" or [left, right]'),
@@ -48,12 +48,12 @@ const schema = z.object({
 /** A tokenizer.json of GPT-2's kind. */
 export type TokenizerJson = z.infer<typeof schema>;
 
-/** Checks that a tokenizer.json is GPT-2's kind; throws UserError naming the first field that isn't. `where` is the file's name. */
+/** Checks that a tokenizer.json is of GPT-2's kind. Throws UserError naming the first field that is not. `where`: the file's name. */
 export function parseTokenizerJson(json: unknown, where: string): TokenizerJson {
   const result = schema.safeParse(json);
   if (result.success) return result.data;
   const { path, message } = result.error.issues[0]!;
-  throw new UserError("this tokenizer.json is not of GPT-2's kind (byte-level BPE), the only one that Roslin reads", {
+  throw new UserError("this tokenizer.json is not of GPT-2's kind (byte-level BPE), the only kind that Roslin reads", {
     file: where,
     field: path.join("."),
     problem: message,

@@ -4,23 +4,23 @@ import { bytesOfSymbols, SYMBOL_OF_BYTE } from "./byte-symbols.js";
 import { createEncoder, type Encoder, type EncoderTables } from "./encoder.js";
 import { parseTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
 
-/** The other half: texts of ids. */
+/** The decoding half of a byte-level BPE tokenizer: token ids to texts. */
 export interface Decoder {
-  /** Text of ids; ids without a token say nothing, bytes that are no UTF-8 become U+FFFD. */
+  /** Text of ids. An id without a token gives no text; bytes that are not UTF-8 become U+FFFD. */
   decode(ids: ArrayLike<number>): string;
-  /** Decodes ids as they come: each call returns the characters that are whole by now; without an id, what is left over. */
+  /** Decodes ids one by one. Each call returns the characters that are complete by now; a call without an id returns the rest. */
   stream(): (id?: number) => string;
 }
 
-/** Byte-level BPE, as GPT-2 and GPT-J have it. */
+/** A byte-level BPE tokenizer, as GPT-2 and GPT-J use it. */
 export interface Tokenizer extends Encoder, Decoder {
   /** Id of an added token or vocabulary entry, by its text. */
   idOf(token: string): number | undefined;
-  /** What an encoder like this one is made of. */
+  /** From these `createEncoder` makes an equal encoder. */
   readonly tables: EncoderTables;
 }
 
-/** Makes a tokenizer of a parsed tokenizer.json; UserError when it is of another kind. `where` is the file's name. */
+/** Makes a tokenizer from a parsed tokenizer.json. Throws UserError if it is of another kind. `where`: the file's name. */
 export function createTokenizer(json: unknown, where: string): Tokenizer {
   const parsed = parseTokenizerJson(json, where);
   const vocabulary = new Map(Object.entries(parsed.model.vocab));
@@ -56,7 +56,7 @@ function mergeTable({ model }: TokenizerJson, vocabulary: ReadonlyMap<string, nu
       throw new UserError("a merge in tokenizer.json names a token that the vocabulary lacks", { file: where, merge, token });
     return found;
   };
-  const table = MergeTable.for(model.merges.length);
+  const table = MergeTable.empty(model.merges.length);
   model.merges.forEach((merge, rank) => {
     const [left, right] = typeof merge === "string" ? (merge.split(" ") as [string, string]) : merge;
     table.add(id(left, rank), id(right, rank), id(left + right, rank));
@@ -64,7 +64,7 @@ function mergeTable({ model }: TokenizerJson, vocabulary: ReadonlyMap<string, nu
   return table;
 }
 
-/** Bytes of a token by its id; none where no token has it. Made when they are first asked for: who only encodes needs few. */
+/** Bytes of a token by its id; empty if no token has it. They are made when first asked for, because encoding needs few. */
 function tokenBytes(vocabulary: ReadonlyMap<string, number>, added: ReadonlyMap<string, number>): (id: number) => Uint8Array {
   const tokens: string[] = [];
   for (const [token, id] of vocabulary) tokens[id] = token;

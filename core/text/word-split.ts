@@ -1,12 +1,13 @@
-/** GPT-2's split of a text into words, by hand: the regular expression takes twice as long, and a string for each word as much again. */
+/** GPT-2's split of a text into words, by hand: its regular expression takes twice as long, and a string for each word as much again. */
 
-/** What a character is; 0: nobody has asked yet. */
+/** Classes of characters; UNKNOWN: not looked up yet. */
 const [UNKNOWN, LETTER, NUMBER, SPACE, OTHER] = [0, 1, 2, 3, 4] as const;
 const [BLANK, APOSTROPHE] = [0x20, 0x27] as const;
 
-/** [65536] by UTF-16 unit; of surrogates always UNKNOWN, for they say nothing alone. */
+/** [65536] class by UTF-16 unit. Surrogates stay UNKNOWN, because half a pair has no class. */
 const classes = new Uint8Array(1 << 16);
-const ofPairs = new Map<number, number>();
+/** class by code point, for surrogate pairs and lone surrogates */
+const pairClasses = new Map<number, number>();
 
 /** The code point that begins at `at`; a surrogate without its other half stands for itself. */
 function pointAt(units: Uint16Array, at: number, end: number): number {
@@ -17,11 +18,11 @@ function pointAt(units: Uint16Array, at: number, end: number): number {
 }
 
 function lookUp(point: number): number {
-  const known = ofPairs.get(point);
+  const known = pairClasses.get(point);
   if (known !== undefined) return known;
   const character = String.fromCodePoint(point);
   const found = /\p{L}/u.test(character) ? LETTER : /\p{N}/u.test(character) ? NUMBER : /\p{White_Space}/u.test(character) ? SPACE : OTHER;
-  if (point > 0xffff || (point >= 0xd800 && point < 0xe000)) ofPairs.set(point, found);
+  if (point > 0xffff || (point >= 0xd800 && point < 0xe000)) pairClasses.set(point, found);
   else classes[point] = found;
   return found;
 }
@@ -31,7 +32,7 @@ function classAt(units: Uint16Array, at: number, end: number): number {
   return classes[units[at]!]! || lookUp(pointAt(units, at, end));
 }
 
-/** Where the word ends that begins at `start`, which is below `end`, the text's end; all in UTF-16 units. */
+/** End of the word that begins at `start`. `end`: the end of the text, above `start`. All are indices of UTF-16 units. */
 export function wordEnd(units: Uint16Array, start: number, end: number): number {
   const first = units[start]!;
   if (first === APOSTROPHE) {
@@ -43,7 +44,7 @@ export function wordEnd(units: Uint16Array, start: number, end: number): number 
   if (kind === SPACE) {
     const next = start + 1 < end ? classAt(units, start + 1, end) : SPACE;
     if (first !== BLANK || next === SPACE) return spacesEnd(units, start, end);
-    // a blank goes with the word after it
+    // a blank belongs to the word after it
     at = start + 1;
     kind = next;
   }
@@ -60,7 +61,7 @@ export function wordEnd(units: Uint16Array, start: number, end: number): number 
   return at;
 }
 
-/** White space ends before its last character where a word follows: that one may go with the word. */
+/** End of white space. If a word follows, the last character is left out, because it may belong to the word. */
 function spacesEnd(units: Uint16Array, start: number, end: number): number {
   let at = start + 1;
   while (at < end && classAt(units, at, end) === SPACE) at++;
@@ -69,7 +70,7 @@ function spacesEnd(units: Uint16Array, start: number, end: number): number {
 
 const CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"].map((text) => Array.from(text, (letter) => letter.charCodeAt(0)));
 
-/** Where 's, 't, 're, 've, 'm, 'll or 'd ends; 0 when there is none. */
+/** End of 's, 't, 're, 've, 'm, 'll or 'd at `start`; 0 if there is none. */
 function contractionEnd(units: Uint16Array, start: number, end: number): number {
   const found = CONTRACTIONS.find(
     (letters) => start + letters.length <= end && letters.every((letter, at) => units[start + at] === letter),

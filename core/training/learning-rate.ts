@@ -1,6 +1,6 @@
 import type { RunConfig } from "../config/schema.js";
 
-/** The learning rate of `step` (0-based) of `totalSteps`, as transformers' schedulers give it: with a warm-up, step 0 has rate 0. */
+/** The learning rate at step index `step` (0-based) of `totalSteps`, as in transformers' schedulers: with a warm-up, step 0 has rate 0. */
 export function learningRateAt(
   train: Pick<RunConfig["train"], "learningRate" | "schedule" | "warmupSteps">,
   step: number,

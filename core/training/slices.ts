@@ -1,4 +1,7 @@
-/** Who owns what. A tensor is cut along its first axis; a shard is a logical rank, a worker a process that hosts some. */
+/**
+ * Which shard owns which rows. A tensor is cut along its first axis; a shard is a logical rank; a worker is a process that
+ * hosts some shards.
+ */
 
 /** Half-open range. */
 export interface Range {
@@ -6,7 +9,7 @@ export interface Range {
   readonly end: number;
 }
 
-/** How many there are in a range. */
+/** The number of indices in a range. */
 export function sizeOf(range: Range): number {
   return range.end - range.start;
 }

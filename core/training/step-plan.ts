@@ -3,21 +3,23 @@ import { lossTokens } from "../rows/labels.js";
 import { rowsOfStep, trainingPlan } from "./order.js";
 import type { TokenRow, TokenSplit } from "../rows/token-rows.js";
 
-/** What every worker knows of a step before it computes anything: who has which rows, and where their positions go. */
+/** What every worker knows about a step before it computes: which shard has which rows, and where their tokens and positions lie. */
 
 /** One shard's part of a micro-batch. */
 export interface ShardRows {
   readonly shard: number;
   readonly rows: readonly TokenRow[];
-  /** tokens in all rows, and the first one's index in the micro-batch's shared buffers */
+  /** tokens in all rows */
   readonly tokens: number;
+  /** index of the first token in the micro-batch's shared buffers */
   readonly firstToken: number;
-  /** positions that carry loss, and the first one's index in the shared buffers */
+  /** positions that carry loss */
   readonly positions: number;
+  /** index of the first such position in the micro-batch's shared buffers */
   readonly firstPosition: number;
 }
 
-/** The shards whose rows carry loss, in order; rows without any add nothing and are left out. */
+/** A micro-batch: the shards whose rows carry loss, in order. Other shards add nothing and are left out. */
 export interface MicroBatchPlan {
   readonly shards: readonly ShardRows[];
   readonly tokens: number;
@@ -26,24 +28,24 @@ export interface MicroBatchPlan {
 
 /** A step's rows by micro-batch and shard, with its counts. */
 export interface StepPlan {
-  /** those that carry loss */
+  /** the micro-batches that carry loss */
   readonly microBatches: readonly MicroBatchPlan[];
-  /** labels of the whole step: what its loss is the mean over */
+  /** labels of the whole step: its loss is the mean over them */
   readonly positions: number;
   readonly tokens: number;
   readonly rows: number;
 }
 
-/** What the plan of a run needs at most in one micro-batch over all shards. */
+/** The most that a micro-batch of a run needs, over all shards. */
 export interface Capacity {
   readonly tokens: number;
   /** positions that carry loss */
   readonly positions: number;
-  /** tokens of one shard */
+  /** the most tokens of one shard */
   readonly shardTokens: number;
 }
 
-/** Plans step `step` (0-based) of a training run. */
+/** Plans the step with index `step` (0-based) of a training run. */
 export function planStep(split: TokenSplit, train: RunConfig["train"], step: number): StepPlan {
   const assigned = rowsOfStep(split.count, train, step);
   const planned = assigned.map((indices): MicroBatchPlan => {
@@ -55,12 +57,12 @@ export function planStep(split: TokenSplit, train: RunConfig["train"], step: num
       train,
     );
     dealt.forEach((rows, shard) => {
-      const own = rows.reduce((sum, row) => sum + lossTokens(row.labels), 0);
-      if (own === 0) return;
+      const labels = rows.reduce((sum, row) => sum + lossTokens(row.labels), 0);
+      if (labels === 0) return;
       const length = rows.reduce((sum, row) => sum + row.inputIds.length, 0);
-      active.push({ shard, rows, tokens: length, firstToken: tokens, positions: own, firstPosition: positions });
+      active.push({ shard, rows, tokens: length, firstToken: tokens, positions: labels, firstPosition: positions });
       tokens += length;
-      positions += own;
+      positions += labels;
     });
     return { shards: active, tokens, positions };
   });
@@ -74,8 +76,8 @@ export function planStep(split: TokenSplit, train: RunConfig["train"], step: num
 }
 
 /**
- * Rows of a micro-batch by shard, at most `microBatch` each. All shards wait for the one with most tokens, so each row, the
- * longest first, goes to the shard that has fewest.
+ * Rows of a micro-batch by shard, at most `microBatch` each. All shards wait for the shard with the most tokens. So the
+ * longest rows are dealt first, each to the shard that has the fewest tokens.
  */
 function deal(rows: readonly TokenRow[], { shards, microBatch }: RunConfig["train"]): TokenRow[][] {
   const dealt = Array.from({ length: shards }, () => ({ rows: [] as TokenRow[], tokens: 0 }));

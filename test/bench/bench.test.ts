@@ -27,7 +27,7 @@ test("bench train trains on real workers and tells where the time went", async (
   assert.deepEqual(await readdir(root), [], "nothing is left behind");
 });
 
-test("bench scale sets the growth of time against that of arithmetic", () => {
+test("bench scale compares the growth of time with that of arithmetic", () => {
   const job = { width: 256, layers: 4, heads: 4, rotary: 32, vocabulary: 8192, length: 128, rows: 2, dataset: null };
   const text = showScale([
     { job, seconds: 0.5, flops: 50e9 },
@@ -36,7 +36,7 @@ test("bench scale sets the growth of time against that of arithmetic", () => {
   assert.match(text, /^4 layers, 256 wide, 8 x 4 rows of 128 +1\.00 s +100 GFLOP +2\.00 x +2\.00 x +100 GFLOP$/m);
 });
 
-test("bench download sets every client's time against ours", () => {
+test("bench download compares every client's time with ours", () => {
   const text = showDownload([
     {
       place: "one",

@@ -24,8 +24,8 @@ describe("arithmetic counted from shapes", () => {
     assert.equal(programFlops(programs.attendForward, { S }), 2 * scores);
   });
 
-  it("is twice that on the way back; attention's scores are computed again", () => {
-    // the gradient of the MLP's last weight is made with the others of what the activation left
+  it("is twice that in the backward pass, which also computes attention's scores again", () => {
+    // the backward pass of the projection makes the gradient of the MLP's last weight, too
     assert.equal(programFlops(programs.projectBackward, { T }), 2 * projections + 2 * T * D * F);
     assert.equal(programFlops(programs.joinBackward, { T }), 2 * join - 2 * T * D * F);
     assert.equal(programFlops(programs.attendBackward, { S }), 5 * scores);
@@ -78,7 +78,7 @@ describe("figures", () => {
     assert.ok(Math.abs(shares.other - 0.1) < 1e-12);
   });
 
-  it("tell what a checkpoint costs from the rest of its interval, the first interval left out", () => {
+  it("compare the steps beside a checkpoint with the rest of its interval, without the first interval", () => {
     const { train } = parseRunConfig({});
     const figures = checkpointFigures([9, 9, 9, 5, 4, 4, 7, 4, 4, 16, 14, 14, 6], [2, 3, 4], 3, train);
     assert.deepEqual([figures.step, figures.writing, figures.added, figures.interval], [4, 3, 2, 150]);

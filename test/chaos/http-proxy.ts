@@ -2,28 +2,28 @@ import { createServer, request, type IncomingMessage, type Server, type ServerRe
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** A line of HTTP to a real server behind it, on which things go wrong when they are told to. */
+/** An HTTP proxy in front of a real server, which makes trouble on command. */
 
 /**
- * "cut": what is under way, and the next bodies in their middle; "500", "503": answers that the server never gave; "slow":
- * each answer waits; "lost answer": the server has done it, and nobody hears so.
+ * "cut": connections are cut, and then the next bodies in their middle; "500", "503": answers that the server never gave;
+ * "slow": each answer is delayed; "lost answer": the server has done what was asked, but its answer is lost.
  */
 export type HttpTrouble = "cut" | "500" | "503" | "slow" | "lost answer";
 
-/** How many requests a trouble meets: more than the S3 client tries by itself. */
+/** How many requests a trouble affects: more than the S3 client tries by itself. */
 const REQUESTS: Readonly<Record<HttpTrouble, number>> = { cut: 4, "500": 5, "503": 5, slow: 8, "lost answer": 2 };
 const SLOW_MS = 1500;
 
-/** The proxy; `port` is its own. */
+/** The proxy. `port` is the proxy's, not the server's. */
 export class HttpProxy {
   /** method and path of every request since `forget` */
-  readonly seen: string[] = [];
+  readonly requests: string[] = [];
   private readonly upstream: () => Promise<number | null>;
   private readonly server: Server;
   private trouble: HttpTrouble | null = null;
   private left = 0;
 
-  /** `upstream` is asked for the server's port at each request: it may come back on another. */
+  /** `upstream` is asked for the server's port at each request, because a restarted server may have another one. */
   constructor(upstream: () => Promise<number | null>) {
     this.upstream = upstream;
     this.server = createServer((incoming, outgoing) => void this.pass(incoming, outgoing));
@@ -37,7 +37,7 @@ export class HttpProxy {
     return (this.server.address() as AddressInfo).port;
   }
 
-  /** From now on things go wrong, for some requests. */
+  /** Makes trouble for the next requests. */
   start(trouble: HttpTrouble): void {
     if (trouble === "cut") this.server.closeAllConnections();
     this.trouble = trouble;
@@ -45,7 +45,7 @@ export class HttpProxy {
   }
 
   forget(): void {
-    this.seen.length = 0;
+    this.requests.length = 0;
   }
 
   close(): void {
@@ -53,8 +53,8 @@ export class HttpProxy {
     this.server.closeAllConnections();
   }
 
-  /** What goes wrong with a request, if anything. An answer that nobody misses is not worth losing. */
-  private misfortune(method: string): HttpTrouble | null {
+  /** The trouble for a request, or null. Losing the answer to HEAD would test nothing. */
+  private troubleFor(method: string): HttpTrouble | null {
     if (this.trouble === null || this.left === 0 || (this.trouble === "lost answer" && method === "HEAD")) return null;
     this.left--;
     return this.trouble;
@@ -62,15 +62,15 @@ export class HttpProxy {
 
   private async pass(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { method = "GET", url = "/" } = incoming;
-    this.seen.push(`${method} ${url}`);
-    const wrong = this.misfortune(method);
+    this.requests.push(`${method} ${url}`);
+    const trouble = this.troubleFor(method);
     const cut = (): void => void incoming.socket.resetAndDestroy();
     incoming.on("error", cut);
     outgoing.on("error", cut);
-    if (wrong === "500" || wrong === "503") {
+    if (trouble === "500" || trouble === "503") {
       incoming.resume();
-      const code = wrong === "500" ? "InternalError" : "SlowDown";
-      outgoing.writeHead(Number(wrong), { "content-type": "application/xml", connection: "close" });
+      const code = trouble === "500" ? "InternalError" : "SlowDown";
+      outgoing.writeHead(Number(trouble), { "content-type": "application/xml", connection: "close" });
       outgoing.end(method === "HEAD" ? undefined : `<?xml version="1.0"?><Error><Code>${code}</Code><Message>chaos</Message></Error>`);
       return;
     }
@@ -81,25 +81,25 @@ export class HttpProxy {
     const inner = request({ host: "127.0.0.1", port, method, path: url, headers: headers.flat(), agent: false });
     inner.on("error", cut);
     outgoing.on("close", () => inner.destroy());
-    inner.on("response", (answer) => void this.answer(answer, outgoing, wrong, bytes > 0, cut));
-    if (wrong === "cut" && bytes > 0) halfOf(incoming, bytes, cut);
+    inner.on("response", (answer) => void this.answer(answer, outgoing, trouble, bytes > 0, cut));
+    if (trouble === "cut" && bytes > 0) halfOf(incoming, bytes, cut);
     incoming.pipe(inner);
   }
 
   private async answer(
     answer: IncomingMessage,
     outgoing: ServerResponse,
-    wrong: HttpTrouble | null,
+    trouble: HttpTrouble | null,
     hadBody: boolean,
     cut: () => void,
   ): Promise<void> {
     answer.on("error", cut);
-    if (wrong === "lost answer") {
+    if (trouble === "lost answer") {
       answer.resume();
       answer.on("end", cut);
       return;
     }
-    if (wrong === "slow") await sleep(SLOW_MS);
+    if (trouble === "slow") await sleep(SLOW_MS);
     outgoing.writeHead(
       answer.statusCode!,
       answer.statusMessage,
@@ -107,7 +107,7 @@ export class HttpProxy {
         .filter(([name]) => !/^connection$/i.test(name))
         .flat(),
     );
-    if (wrong === "cut" && !hadBody) halfOf(answer, Number(answer.headers["content-length"] ?? 0), cut);
+    if (trouble === "cut" && !hadBody) halfOf(answer, Number(answer.headers["content-length"] ?? 0), cut);
     answer.pipe(outgoing);
   }
 }

@@ -2,7 +2,7 @@ import { connect, createServer } from "node:net";
 import { Transform } from "node:stream";
 import { startHubServer } from "../../demo/hub/server.js";
 
-/** `node hub-child.js ROOT PORT`: the hub behind a slow line, so that a download takes long enough to be hit. */
+/** `node hub-child.js ROOT PORT`: the hub behind a slow connection, so that a download takes long enough to be hit. */
 const [root, port] = process.argv.slice(2);
 const BYTES_PER_MS = 12_000;
 

@@ -6,12 +6,12 @@ import { elements } from "../../core/graph/tensor.js";
 import { modelOf } from "../../core/model/families.js";
 import { allParameters } from "../../core/model/family.js";
 
-/** A job of some seconds whose every stage is long enough to be hit: files above a part of S3's, several chunks, ten checkpoints. */
+/** A job of some seconds. Each stage is long enough to be hit: files of more than one part in S3, several chunks, ten checkpoints. */
 
 const MODEL = "chaos/gptj";
 const DATASET = "chaos/rows";
 
-/** The model's. */
+/** The model's config.json. */
 export const CONFIG = {
   architectures: ["GPTJForCausalLM"],
   model_type: "gptj",
@@ -30,7 +30,7 @@ export const CONFIG = {
   dtype: "float32",
 };
 
-/** Logical shards: more than workers. */
+/** Logical shards: more than there are workers. */
 export const SHARDS = 4;
 
 const ROWS = 9000;
@@ -44,13 +44,13 @@ export function makeJob(root: string): void {
   writeFileSync(join(model, "config.json"), JSON.stringify(CONFIG));
   writeFileSync(join(model, "model.safetensors"), weights());
   const rows = Array.from({ length: ROWS }, (_, row) => {
-    const input_ids = Array.from({ length: 6 + (row % 9) }, (_each, at) => (row * 31 + at * 3) % 300);
-    return { input_ids, labels: input_ids.map((id, at) => (at < 3 ? -100 : id)) };
+    const input_ids = Array.from({ length: 6 + (row % 9) }, (_, index) => (row * 31 + index * 3) % 300);
+    return { input_ids, labels: input_ids.map((id, index) => (index < 3 ? -100 : id)) };
   });
   writeFileSync(join(dataset, "rows.json"), JSON.stringify(rows));
 }
 
-/** A run's configuration; `target` is where it publishes. "other": another one that shares the download and the tokens. */
+/** A run's settings; `target` is where it publishes. "other": a second job that shares the download and the tokens. */
 export function jobConfig(target: string, which: "usual" | "other" = "usual"): object {
   return {
     model: { source: `hf://${MODEL}@main` },

@@ -8,25 +8,25 @@ import { attemptPrefix } from "../../activities/train/run/begin.js";
 import type { UpState } from "../../cli/machine/state.js";
 import { isFree } from "../../infra/servers/ports.js";
 
-/** Milliseconds that the last of what a run used may take to go. */
+/** Milliseconds that the last files, uploads and processes may take to go. */
 const PATIENCE_MS = 15_000;
 
-/** What a finished run has left that it should not: half files, shared memory, sockets, uploads. */
+/** What a finished run has left although it should not: unfinished files, shared memory, sockets, uploads. */
 export async function leftByRun(home: string, s3: NonNullable<UpState["s3"]>): Promise<string[]> {
   return patiently(async () => [...(await halfFiles(home)), ...(await attemptFiles(home)), ...(await uploads(s3))]);
 }
 
-/** What a run has left on this machine that it should not, however it ended: files that were being written, shared memory, sockets. */
+/** What a run has left on this machine although it should not, however it ended: files that were being written, shared memory, sockets. */
 export async function leftInHome(home: string): Promise<string[]> {
   return patiently(async () => [...(await temporaryFiles(home)), ...(await attemptFiles(home))]);
 }
 
-/** What a cancelled run has left that it should not; what it goes on from, such as parts of downloads, may stay. */
+/** What a cancelled run has left although it should not. Files that it can continue from, such as parts of downloads, may stay. */
 export async function leftByCancelled(home: string, s3: NonNullable<UpState["s3"]>): Promise<string[]> {
   return patiently(async () => [...(await temporaryFiles(home)), ...(await attemptFiles(home)), ...(await uploads(s3))]);
 }
 
-/** What a stopped machine has left: processes that know its home, ports. */
+/** What a stopped machine has left: processes of its home, ports, sockets. */
 export async function leftByMachine(home: string): Promise<string[]> {
   const ports = Object.entries(JSON.parse(await readFile(join(home, "ports.json"), "utf8")) as Record<string, number>);
   return patiently(async () => {

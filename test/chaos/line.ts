@@ -1,13 +1,13 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 
-/** A line of bytes from one process to a real server, which can be cut, or fall silent for a while as a network does. */
+/** A TCP proxy between one process and a real server. It can cut its connections, or fall silent for a while as a network does. */
 export class Line {
   private readonly upstream: () => Promise<{ readonly host: string; readonly port: number } | null>;
   private readonly server: Server;
   private readonly ends = new Map<Socket, Socket>();
   private silent: Promise<void> | null = null;
 
-  /** `upstream` is asked at each connection: the server may come back elsewhere. */
+  /** `upstream` is asked at each connection, because a restarted server may have another address. */
   constructor(upstream: () => Promise<{ readonly host: string; readonly port: number } | null>) {
     this.upstream = upstream;
     this.server = createServer((socket) => void this.join(socket));
@@ -29,9 +29,9 @@ export class Line {
     }
   }
 
-  /** Lets nothing through until `over` resolves; neither end is told. */
-  async silence(over: Promise<unknown>): Promise<void> {
-    this.silent = over.then(
+  /** Lets nothing through until `period` resolves. Neither side is told. */
+  async silence(period: Promise<unknown>): Promise<void> {
+    this.silent = period.then(
       () => undefined,
       () => undefined,
     );
@@ -52,9 +52,9 @@ export class Line {
   private async join(outer: Socket): Promise<void> {
     outer.on("error", () => undefined).pause();
     await this.silent;
-    const to = await this.upstream().catch(() => null);
-    if (to === null || outer.destroyed) return void outer.resetAndDestroy();
-    const inner = connect({ ...to, noDelay: true });
+    const address = await this.upstream().catch(() => null);
+    if (address === null || outer.destroyed) return void outer.resetAndDestroy();
+    const inner = connect({ ...address, noDelay: true });
     outer.setNoDelay(true);
     this.ends.set(outer, inner);
     inner.on("error", () => outer.resetAndDestroy()).on("close", () => outer.destroy());

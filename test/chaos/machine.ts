@@ -21,23 +21,23 @@ import { Line } from "./line.js";
 /** GPU workers of the machine: fewer than the job's shards, so that one hosts two. */
 export const GPU_WORKERS = 3;
 
-/** Milliseconds that anything may take to come up or to go. */
+/** Milliseconds that a process may take to start or to stop. */
 const PATIENCE_MS = 90_000;
 
 /** The workers by the names that the supervisor gives them. */
 const WORKERS = ["pipeline", ...Array.from({ length: GPU_WORKERS }, (_, slot) => `gpu-${slot}`)];
 
 /**
- * A home of its own with what `roslin up` runs and a hub, both started again when they die. Workers reach the servers by
- * lines on which things go wrong. The home is a small disk where one may be mounted, but for what S3 keeps.
+ * What `roslin up` runs, and a hub, with a home of their own. Both are started again when they die. Workers reach the
+ * servers through proxies that make trouble. The home is a small disk, if one may be mounted; S3's data lie outside it.
  */
 export class ChaosMachine {
   readonly home: string;
-  /** the home can be filled */
+  /** whether the home is a small disk, which can be filled */
   readonly smallDisk: boolean;
   readonly toHub: HttpProxy;
   readonly toS3: HttpProxy;
-  /** by worker */
+  /** by the worker's name */
   readonly toTemporal: ReadonlyMap<string, Line>;
   private readonly place: string;
   private readonly variables: NodeJS.ProcessEnv;
@@ -59,9 +59,9 @@ export class ChaosMachine {
       return port === null ? null : { host: "127.0.0.1", port };
     };
     this.toTemporal = new Map(WORKERS.map((name) => [name, new Line(temporal)]));
-    const own = Object.entries(process.env).filter(([name]) => !/^(AWS_|HF_|ROSLIN_|TEMPORAL_(?!CLI_PATH$)|NODE_TEST_CONTEXT)/.test(name));
+    const kept = Object.entries(process.env).filter(([name]) => !/^(AWS_|HF_|ROSLIN_|TEMPORAL_(?!CLI_PATH$)|NODE_TEST_CONTEXT)/.test(name));
     this.variables = {
-      ...Object.fromEntries(own),
+      ...Object.fromEntries(kept),
       ROSLIN_HOME: this.home,
       HF_HOME: join(this.home, "hub-cache"),
       ORT_DISABLE_TELEMETRY: "1",
@@ -78,7 +78,7 @@ export class ChaosMachine {
     const usual = readEnvironment(process.env, CHECKOUT);
     if (existsSync(usual.tools)) symlinkSync(usual.tools, join(home, "tools"));
     makeJob(join(home, "hub"));
-    // not the usual ones, which a user's own `roslin up` takes when they are free
+    // not the usual ports, because a user's `roslin up` takes those
     const { hub } = await choosePorts(home, ["hub", ...TEMPORAL_PORTS]);
     const machine = new ChaosMachine(place, smallDisk, hub);
     await Promise.all(machine.lines().map((line) => line.listen()));
@@ -92,23 +92,23 @@ export class ChaosMachine {
     return machine;
   }
 
-  /** What `roslin up` says of itself; null while it is not up. */
+  /** The state that `roslin up` has written; null while it does not run. */
   state(): Promise<UpState | null> {
     return runningState(this.home);
   }
 
-  /** The living processes of a name: a service's, "hub" or "supervisor". */
+  /** Ids of the living processes with a wanted name: that of a service, "hub" or "supervisor". */
   async pids(wanted: (name: string) => boolean): Promise<number[]> {
     const state = await readState(this.home);
-    const services = (state?.processes ?? []).filter((each) => wanted(each.name) && isAlive(each)).map(({ pid }) => pid);
-    const own = (["up", "hub"] as const).filter((name) => wanted(name === "up" ? "supervisor" : name));
-    return [...services, ...own.flatMap((name) => this.children[name]?.pid ?? [])];
+    const services = (state?.processes ?? []).filter((service) => wanted(service.name) && isAlive(service)).map(({ pid }) => pid);
+    const parents = (["up", "hub"] as const).filter((name) => wanted(name === "up" ? "supervisor" : name));
+    return [...services, ...parents.flatMap((name) => this.children[name]?.pid ?? [])];
   }
 
-  /** A client of the server where it is now: after a kill of the supervisor that may be another port. Throws while nothing is up. */
+  /** A client of the Temporal server, whose port may change after a kill of the supervisor. Throws while `roslin up` does not run. */
   async client(): Promise<Client> {
     const address = (await this.state())?.temporal?.address;
-    if (address === undefined) throw new Error("roslin up is away");
+    if (address === undefined) throw new Error("roslin up does not run");
     if (this.connected?.address !== address) {
       await this.connected?.client.connection.close();
       this.connected = { address, client: new Client({ connection: Connection.lazy({ address }) }) };
@@ -142,7 +142,7 @@ export class ChaosMachine {
     for (const line of this.lines()) line.close();
   }
 
-  /** Where what a failed run left can be looked at: the small disk is taken away. */
+  /** Keeps a failed run's files, unmounts the small disk, and resolves to the directory with the files. */
   async keep(): Promise<string> {
     if (!this.smallDisk) return this.home;
     const kept = join(this.place, "kept");
@@ -156,10 +156,10 @@ export class ChaosMachine {
     await rm(this.place, { recursive: true, force: true });
   }
 
-  /** Calls the Temporal CLI as users do. Throws while nothing is up. */
+  /** Calls the Temporal CLI as users do. Throws while `roslin up` does not run. */
   async temporal(...args: readonly string[]): Promise<void> {
     const address = (await this.state())?.temporal?.address;
-    if (address === undefined) throw new Error("roslin up is away");
+    if (address === undefined) throw new Error("roslin up does not run");
     const binary = await getTool(
       TEMPORAL,
       { directory: join(this.home, "tools"), variables: this.variables },
@@ -175,10 +175,10 @@ export class ChaosMachine {
 
   private async keepRunning(name: "up" | "hub"): Promise<void> {
     const lines = { s3: this.toS3.port, ...Object.fromEntries([...this.toTemporal].map(([worker, { port }]) => [worker, port])) };
-    const here = join(CHECKOUT, "dist", "test", "chaos");
+    const directory = join(CHECKOUT, "dist", "test", "chaos");
     const args = {
-      up: ["--enable-source-maps", join(here, "up-child.js"), `${GPU_WORKERS}`, JSON.stringify(lines)],
-      hub: [join(here, "hub-child.js"), join(this.home, "hub"), `${this.hubPort}`],
+      up: ["--enable-source-maps", join(directory, "up-child.js"), `${GPU_WORKERS}`, JSON.stringify(lines)],
+      hub: [join(directory, "hub-child.js"), join(this.home, "hub"), `${this.hubPort}`],
     }[name];
     const env = { ...this.variables, HF_ENDPOINT: `http://127.0.0.1:${this.toHub.port}` };
     mkdirSync(join(this.home, "logs"), { recursive: true });
@@ -198,7 +198,7 @@ function portOf(address: string | undefined): number | null {
   return address === undefined ? null : Number(address.split(":")[1]);
 }
 
-/** Whether a pid still is the process that it was. */
+/** When a process started: it tells whether a pid is still the same process. null: the process is gone. */
 export function startOf(pid: number): string | null {
   return processStart(pid);
 }

@@ -7,7 +7,10 @@ import { ChaosMachine } from "./machine.js";
 import { companyOf, MOMENTS, planFaults, type Fault } from "./plan.js";
 import { runOnce, type Outcome } from "./run.js";
 
-/** `npm run chaos -- [--seed N] [--runs N] [--faults N] [--stages A,B]`: run r has the seed N + r and so many faults, in these stages. */
+/**
+ * `npm run chaos -- [--seed N] [--runs N] [--faults N] [--stages A,B]`: run r has the seed N + r and this number of faults,
+ * in these stages.
+ */
 const text = { type: "string" } as const;
 const { values } = parseArgs({ options: { seed: text, runs: text, faults: text, stages: text } });
 const seed = wholeNumber("--seed", values.seed ?? `${Date.now() % 1_000_000}`);
@@ -23,24 +26,25 @@ const struck: Fault[] = [];
 const failed: string[] = [];
 let done = 0;
 const machine = await ChaosMachine.start();
-if (!machine.smallDisk) say("a full disk is left out of it: no small one may be mounted here, which takes root's rights");
-/** What undisturbed runs come to: the job that the others share, and, once it is wanted, the other one. */
+if (!machine.smallDisk) say("the disk is never filled: a small disk cannot be mounted here, which needs root's rights");
+/** Outcomes of undisturbed runs: of the usual job, and of the other one once it is needed. */
 const calm: Outcome[] = [];
 try {
   const { outcomes, seconds } = await runOnce(machine, "calm", [], say, "none", interrupted.signal);
   calm.push(outcomes[0]!);
   say(`undisturbed: ${seconds.toFixed(1)} s, state ${calm[0]!.stateDigest}, weights ${calm[0]!.weights}`);
   for (let run = 0; run < runs && !interrupted.signal.aborted; run++) {
-    const own = seed + run;
-    const company = companyOf(own);
-    say(`run ${run + 1} of ${runs}, seed ${own}${company === "none" ? "" : `, beside a run of ${company}`}`);
+    const runSeed = seed + run;
+    const company = companyOf(runSeed);
+    say(`run ${run + 1} of ${runs}, seed ${runSeed}${company === "none" ? "" : `, beside a run of ${company}`}`);
     if (company === "another input" && calm.length === 1)
       calm.push((await runOnce(machine, "calm-2", [], say, company, interrupted.signal)).outcomes[1]!);
-    const problem = await runOnce(machine, `run-${own}`, planFaults(own, faults, stages), say, company, interrupted.signal).then(
+    const problem = await runOnce(machine, `run-${runSeed}`, planFaults(runSeed, faults, stages), say, company, interrupted.signal).then(
       (came) => {
         struck.push(...came.struck);
         const expected = company === "another input" ? calm : [calm[0]!, calm[0]!];
-        const wrong = came.outcomes.map((outcome, index) => verdict(outcome, expected[index]!)).find((each) => each !== null) ?? null;
+        const wrong =
+          came.outcomes.map((outcome, index) => verdict(outcome, expected[index]!)).find((difference) => difference !== null) ?? null;
         const attempts = came.outcomes.reduce((sum, outcome) => sum + outcome.attempts, 0);
         say(`  ${came.seconds.toFixed(1)} s, ${came.struck.length} faults, ${attempts} training attempts: ${wrong ?? "digests equal"}`);
         return wrong;
@@ -49,11 +53,11 @@ try {
     );
     done++;
     if (problem === null) continue;
-    failed.push(`seed ${own}: ${problem}`);
+    failed.push(`seed ${runSeed}: ${problem}`);
     say(
-      `  FAILED: ${problem}\n  again with: npm run chaos -- --seed ${own} --runs 1 --faults ${faults}${values.stages === undefined ? "" : ` --stages ${values.stages}`}`,
+      `  FAILED: ${problem}\n  repeat with: npm run chaos -- --seed ${runSeed} --runs 1 --faults ${faults}${values.stages === undefined ? "" : ` --stages ${values.stages}`}`,
     );
-    // what a failed run holds would be in the next one's way
+    // what a failed run has left would disturb the next one
     break;
   }
 } catch (error) {
@@ -65,7 +69,7 @@ try {
 const left = await leftByMachine(machine.home);
 if (left.length > 0) failed.push(`left behind: ${left.join(", ")}`);
 if (failed.length === 0 || interrupted.signal.aborted) await machine.remove();
-else console.log(`what the failed run left, its logs too: ${await machine.keep()}`);
+else console.log(`files and logs of the failed run: ${await machine.keep()}`);
 for (const [what, counts] of tally(struck)) console.log(`  ${String(sum(counts)).padStart(4)}  ${what}: ${inStages(counts)}`);
 console.log(`${struck.length} faults, ${done} runs, ${failed.length === 0 ? "digests equal, nothing left behind" : failed.join("; ")}`);
 process.exit(failed.length === 0 ? 0 : 1);
@@ -77,7 +81,7 @@ function verdict(outcome: Outcome, expected: Outcome): string | null {
 
 type Counts = Map<StageName, number>;
 
-/** How often what was struck, by stage; the most frequent first. */
+/** How often each fault was struck, by stage; the most frequent first. */
 function tally(all: readonly Fault[]): [string, Counts][] {
   const table = new Map<string, Counts>();
   for (const { kind, target, moment } of all) {

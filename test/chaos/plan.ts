@@ -4,14 +4,14 @@ import type { HttpTrouble } from "./http-proxy.js";
 
 /** What goes wrong in a run, and when: a pure function of the seed. */
 
-/** What is struck: a process, several, a line between two, bytes on the disk, the disk, or the run as a whole. */
+/** What is struck: a process, several, a line between two, bytes on the disk, the disk itself, or the run as a whole. */
 export type Target =
   | "pipeline"
   | "one GPU worker"
   | "two GPU workers"
   | "all GPU workers"
   | "all workers"
-  | "who reads it"
+  | "its reader"
   | "supervisor"
   | "everything"
   | "temporal"
@@ -31,13 +31,13 @@ export type Target =
   | "run";
 
 /**
- * "stop": SIGSTOP for longer than the heartbeat timeout, then SIGCONT; "silence": as long, on a line; "flip": one bit changes;
- * "tear": a file loses its end; "full": not a byte is free for a while; "reset", "cancel", "terminate": by the Temporal CLI,
- * after the latter two the run is started anew.
+ * "stop": SIGSTOP for longer than the heartbeat timeout, then SIGCONT; "silence": the same for a line; "flip": one bit changes;
+ * "tear": a file loses its end; "full": the disk has no free byte for a while; "reset", "cancel", "terminate": by the Temporal
+ * CLI. A cancelled or terminated run is started again.
  */
 export type Kind = "kill" | "term" | "stop" | HttpTrouble | "silence" | "flip" | "tear" | "full" | "reset" | "cancel" | "terminate";
 
-/** The moments in the order in which a run comes to them, with their stages: what can be seen from outside while a stage is at work. */
+/** The moments that can be seen from outside, with their stages, in the order in which a run reaches them. */
 export const MOMENTS = {
   "download begins": "download",
   "part of a file is there": "download",
@@ -65,13 +65,14 @@ export const MOMENTS = {
 /** One of them. */
 export type Moment = keyof typeof MOMENTS;
 
+/** One fault of a run. */
 export interface Fault {
   readonly kind: Kind;
   readonly target: Target;
   readonly moment: Moment;
-  /** between the moment and the blow */
+  /** milliseconds between the moment and the blow */
   readonly delayMs: number;
-  /** in [0, 1): which worker, which file, which byte */
+  /** in [0, 1): decides which worker, which file and which byte */
   readonly where: number;
 }
 
@@ -80,7 +81,7 @@ type Blow = Pick<Fault, "kind" | "target">;
 const EVERYWHERE: readonly Target[] = ["pipeline", "pipeline", "supervisor", "temporal", "everything"];
 const GPUS: readonly Target[] = ["one GPU worker", "one GPU worker", "two GPU workers", "all GPU workers", "all workers"];
 
-/** Processes that can be struck in a stage; one that is named twice is struck more often. */
+/** Processes that can be struck in a stage. A process that is listed twice is struck more often. */
 const PROCESSES: Readonly<Record<StageName, readonly Target[]>> = {
   download: [...EVERYWHERE, "hub"],
   preprocess: EVERYWHERE,
@@ -102,18 +103,18 @@ const BYTES: Readonly<Record<StageName, readonly Target[]>> = {
 const HTTP: Partial<Readonly<Record<StageName, Target>>> = { download: "line to the hub", publish: "line to S3" };
 const TROUBLES: readonly HttpTrouble[] = ["cut", "500", "503", "slow", "lost answer"];
 
-/** Moments for which somebody is made to read, or which are over in a millisecond: only a process can be struck there. */
+/** Moments that are over in a millisecond, or for which a worker must be made to read: only these processes can be struck there. */
 const POINTED: Partial<Readonly<Record<Moment, Target>>> = {
   "weights are being updated": "one GPU worker",
-  "a commit is read": "who reads it",
-  "a checkpoint is read": "who reads it",
+  "a commit is read": "its reader",
+  "a checkpoint is read": "its reader",
 };
 
 const LONGEST_DELAY_MS = 400;
-/** Kinds that take long: at most one in a run. */
+/** Kinds that take long: a run has at most one of them. */
 const LONG: readonly Kind[] = ["stop", "silence"];
 
-/** `count` faults in the order of their moments. `stages`: where, all if absent. */
+/** `count` faults in the order of their moments. `stages`: the stages to strike in. */
 export function planFaults(seed: number, count: number, stages: readonly StageName[] = STAGES): Fault[] {
   const order = Object.keys(MOMENTS) as Moment[];
   const moments = order.filter((moment) => stages.includes(MOMENTS[moment]));
@@ -145,7 +146,7 @@ function blowAt(moment: Moment, random: (stream: number) => number): Blow {
   if (share < 0.48) return { kind: pick<Kind>(["reset", "cancel", "terminate"], random(5)), target: "run" };
   const target = pick(PROCESSES[stage], random(5));
   if (target === "everything") return { kind: "kill", target };
-  // a stopped supervisor stops nobody else
+  // a stopped supervisor stops no other process
   if (share < 0.57 && target !== "supervisor") return { kind: "stop", target };
   return { kind: share < 0.7 ? "term" : "kill", target };
 }
@@ -154,10 +155,10 @@ function pick<T>(choices: readonly T[], random: number): T {
   return choices[Math.floor(random * choices.length)]!;
 }
 
-/** Who else runs at the same time: nobody, a second run of the same input, or one of another. */
+/** What else runs at the same time: nothing, a second run of the same input, or a run of another input. */
 export type Company = "none" | "the same input" | "another input";
 
-/** Every fourth run has company. */
+/** The company of a run; every fourth run has some. */
 export function companyOf(seed: number): Company {
   const share = uniformAt(seed, 9, 0);
   return share < 0.75 ? "none" : share < 0.875 ? "the same input" : "another input";

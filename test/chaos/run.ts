@@ -13,38 +13,39 @@ import { describe, MOMENTS, type Company, type Fault } from "./plan.js";
 import { strike, type Scene } from "./strike.js";
 import { View } from "./view.js";
 
-/** What a run came to. */
+/** What a run has made. */
 export interface Outcome {
-  /** of weights, moments and step */
+  /** SHA-256 of weights, moments and step */
   readonly stateDigest: string;
   /** SHA-256 of the weights as they lie in S3 */
   readonly weights: string;
   readonly attempts: number;
 }
 
-/** What came of runs at the same time. */
+/** What runs at the same time have made, and the faults that struck them. */
 export interface Outcomes {
   readonly outcomes: readonly Outcome[];
   readonly struck: readonly Fault[];
   readonly seconds: number;
 }
 
-/** A run that is to be: its workflow's id, and its input. */
+/** A run to start: its workflow's id, and its input. */
 interface Run {
   readonly id: string;
   readonly target: string;
   readonly config: object;
 }
 
-/** Milliseconds that a run may take, and without a fault to wait for. */
+/** Milliseconds that a run may take. */
 const LIMIT_MS = 480_000;
+/** Milliseconds between looks for a moment. */
 const LOOK_MS = 3;
-/** Between two faults, so that the second one hits what the first one has left. */
+/** Milliseconds between two faults, so that the second hits what the first has left. */
 const BETWEEN_MS = 200;
 
 /**
- * Runs the pipeline from nothing under `id` while faults strike, with another run beside it where there is company: its
- * outcome is the second. Throws when one fails, does not end, or leaves something behind.
+ * Runs the pipeline from nothing under `id` while faults strike. If it has company, another run goes beside it, and its
+ * outcome is the second. Throws if a run fails, does not end, or leaves something behind.
  */
 export async function runOnce(
   machine: ChaosMachine,
@@ -104,8 +105,8 @@ async function untilDone(
     machine,
     runs.map(({ id }) => id),
   );
-  const over = new AbortController();
-  const watching = view.watch(over.signal);
+  const finished = new AbortController();
+  const watching = view.watch(finished.signal);
   try {
     await strikeAll([...faults], struck, { machine, view, begin }, say, limit, signal);
     while (!view.ended) {
@@ -114,7 +115,7 @@ async function untilDone(
       await sleep(50);
     }
   } finally {
-    over.abort();
+    finished.abort();
     await watching;
   }
   const results: FinetuneResult[] = [];
@@ -128,7 +129,7 @@ async function untilDone(
   return results;
 }
 
-/** Waits for each fault's moment and strikes; a moment that cannot come any more is left out. */
+/** Waits for each fault's moment and strikes. A fault whose moment cannot come any more is left out. */
 async function strikeAll(
   faults: Fault[],
   struck: Fault[],
@@ -140,20 +141,20 @@ async function strikeAll(
   const { view } = scene;
   for (let fault = faults[0]; fault !== undefined && Date.now() < limit; fault = faults[0]) {
     signal.throwIfAborted();
-    const here = !view.ended && view.has(fault.moment);
-    if (!here && !view.isBeyond(MOMENTS[fault.moment])) {
+    const reached = !view.ended && view.has(fault.moment);
+    if (!reached && !view.isBeyond(MOMENTS[fault.moment])) {
       await sleep(LOOK_MS);
       continue;
     }
     faults.shift();
-    const done = here && (await sleep(fault.delayMs, true)) && (await strike(fault, scene));
+    const done = reached && (await sleep(fault.delayMs, true)) && (await strike(fault, scene));
     if (done) struck.push(fault);
     say(`  ${done ? describe(fault) : `missed: ${describe(fault)}`}`);
     if (done) await sleep(BETWEEN_MS);
   }
 }
 
-/** Calls again while the server is away. */
+/** Repeats a call while the server does not answer. */
 async function persist<T>(call: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++)
     try {

@@ -10,25 +10,28 @@ import type { Fault, Target } from "./plan.js";
 import { SHARDS } from "./job.js";
 import type { View } from "./view.js";
 
-/** Longer than the heartbeat timeout of ten seconds and the five for which a run waits for its workers: the next attempt has begun. */
+/**
+ * Milliseconds of a stop: longer than the heartbeat timeout (10 s) and a run's wait for its workers (5 s), so that the next
+ * attempt has begun.
+ */
 const STOP_MS = 18_000;
-/** How long there is no free byte. */
+/** Milliseconds for which the disk has no free byte. */
 const FULL_MS = 6000;
-/** Milliseconds in which a reader or an update must show itself. */
+/** Milliseconds in which a reader or an update must be seen. */
 const SEEK_MS = 40_000;
-/** Milliseconds in which a cancelled run has saved and ended. */
+/** Milliseconds in which a cancelled run must have saved and ended. */
 const CANCEL_MS = 60_000;
-/** Looking for a reader without a break. */
+/** Milliseconds of looking for a reader without a break. */
 const STARE_MS = 50;
 
-/** What a blow needs besides the fault: `begin` starts a run again that was ended. */
+/** What a blow needs besides the fault. `begin` starts an ended run again. */
 export interface Scene {
   readonly machine: ChaosMachine;
   readonly view: View;
   begin(run: string): Promise<void>;
 }
 
-/** Does what a fault says; false when there was nothing to strike. Resolves when it is over. */
+/** Strikes a fault. Resolves when it is over, to false if there was nothing to strike. */
 export async function strike(fault: Fault, scene: Scene): Promise<boolean> {
   const { machine, view } = scene;
   switch (fault.kind) {
@@ -72,7 +75,7 @@ async function fill(machine: ChaosMachine): Promise<boolean> {
   return true;
 }
 
-/** By the Temporal CLI, as a user would; what was ended is started again with the same input. */
+/** Resets, cancels or terminates a run with the Temporal CLI, as a user would. An ended run is started again with the same input. */
 async function strikeRun({ kind, where }: Fault, { machine, view, begin }: Scene): Promise<boolean> {
   const runs = view.running();
   const run = runs[Math.floor(where * runs.length)];
@@ -90,16 +93,16 @@ async function strikeRun({ kind, where }: Fault, { machine, view, begin }: Scene
   };
   const type = (where * 7919) % 1 < 0.5 ? "FirstWorkflowTask" : "LastWorkflowTask";
   if (kind === "reset") return done("reset", "--type", type, "--reason", "chaos");
-  // the one is waited for, as a user would; the other's activities may still be at work when the next run begins
+  // a user waits until a cancelled run has ended; after a terminate, activities may still be at work when the next run begins
   if (!(await done(kind))) return false;
   if (kind === "cancel") await untilCancelled(run, machine, view);
   await begin(run);
-  // else it would count as ended
+  // until the view sees the new run, it takes the run for ended
   for (const limit = Date.now() + SEEK_MS; !view.running().includes(run) && Date.now() < limit;) await sleep(20);
   return true;
 }
 
-/** A cancelled run that nobody goes on with has cleaned up. */
+/** Waits until a cancelled run has ended. If no other run continues its work, it must have cleaned up. */
 async function untilCancelled(run: string, machine: ChaosMachine, view: View): Promise<void> {
   for (const limit = Date.now() + CANCEL_MS; view.running().includes(run) && Date.now() < limit;) await sleep(50);
   if (view.running().length > 0) return;
@@ -108,7 +111,7 @@ async function untilCancelled(run: string, machine: ChaosMachine, view: View): P
 }
 
 async function strikeProcesses(fault: Fault, machine: ChaosMachine, view: View): Promise<boolean> {
-  if (fault.target === "who reads it") return strikeReader(fault, machine, view);
+  if (fault.target === "its reader") return strikeReader(fault, machine, view);
   const pids = await targets(fault, machine);
   const starts = pids.map(startOf);
   const signal = { kill: "SIGKILL", term: "SIGTERM", stop: "SIGSTOP" }[fault.kind as "kill" | "term" | "stop"] as NodeJS.Signals;
@@ -120,7 +123,7 @@ async function strikeProcesses(fault: Fault, machine: ChaosMachine, view: View):
   return struck.includes(true);
 }
 
-/** Strikes in the optimizer's update of whichever attempt is the newest; false when the training is over before. */
+/** Strikes in the optimizer's update of the newest attempt. Resolves to false if training ends before. */
 async function amidUpdate(shard: number, view: View, blow: () => void): Promise<boolean> {
   for (const limit = Date.now() + SEEK_MS; Date.now() < limit && !view.isBeyond("train"); await sleep(20))
     if (await view.weights!.amidUpdate(shard, limit, blow)) return true;
@@ -134,13 +137,13 @@ async function goOn(pids: readonly number[], starts: readonly (string | null)[])
 
 /**
  * Kills a worker, so that the next attempt reads what the last one has left, and strikes the process that has such a file
- * open. Where nobody was caught at it before that attempt's own first checkpoint, once more.
+ * open. If no process is caught reading before that attempt's first checkpoint, it tries again.
  */
 async function strikeReader(fault: Fault, machine: ChaosMachine, view: View): Promise<boolean> {
   const what = fault.moment === "a commit is read" ? /\/commits\/\d+\.json$/ : /\/shards\/[^/]*\.safetensors$/;
   for (const limit = Date.now() + SEEK_MS; Date.now() < limit && !view.isBeyond("train");) {
     for (const pid of await targets({ ...fault, target: "one GPU worker" }, machine)) send(pid, "SIGKILL");
-    // the last one's end, the attempt, its checkpoint
+    // three commits: the end of the last attempt, the new attempt, its checkpoint
     const after = view.commits() + 3;
     for (; Date.now() < limit && view.commits() < after && !view.isBeyond("train"); await sleep(1)) {
       const reader = await readerOf(what, machine);
@@ -154,7 +157,7 @@ async function strikeReader(fault: Fault, machine: ChaosMachine, view: View): Pr
   return false;
 }
 
-/** A worker that has such a file open, looked for without a break for a while; null: none has. */
+/** The id of a worker process that has such a file open, looked for without a break for a while; null: none has. */
 async function readerOf(what: RegExp, machine: ChaosMachine): Promise<number | null> {
   const pids = await machine.pids((name) => name === "pipeline" || name.startsWith("gpu-"));
   for (const until = Date.now() + STARE_MS; Date.now() < until;) {
@@ -181,17 +184,17 @@ function hasOpen(pid: number, what: RegExp): boolean {
 async function targets({ target, where }: Pick<Fault, "target" | "where">, machine: ChaosMachine): Promise<number[]> {
   const gpus = await machine.pids((name) => name.startsWith("gpu-"));
   const first = Math.floor(where * gpus.length);
-  const some: Partial<Record<Target, number[]>> = {
+  const groups: Partial<Record<Target, number[]>> = {
     "one GPU worker": gpus.slice(first, first + 1),
     "two GPU workers": [...gpus, ...gpus].slice(first, first + 2),
     "all GPU workers": gpus,
     "all workers": [...gpus, ...(await machine.pids((name) => name === "pipeline"))],
     everything: await machine.pids(() => true),
   };
-  return some[target] ?? machine.pids((name) => name === target);
+  return groups[target] ?? machine.pids((name) => name === target);
 }
 
-/** Changes a bit of a file or takes its end, and kills a worker, so that somebody reads it again. */
+/** Changes a bit of a file or cuts its end, and kills a worker, so that the file is read again. */
 async function damage(fault: Fault, machine: ChaosMachine, view: View): Promise<boolean> {
   const files: Partial<Record<Target, string[]>> = {
     checkpoint: newest(view.files("train", "shards", /\.safetensors$/)),
@@ -218,11 +221,11 @@ function flipBit(path: string, where: number): boolean {
   try {
     const file = openSync(path, "r+");
     try {
-      const at = Math.floor(where * statSync(path).size);
+      const offset = Math.floor(where * statSync(path).size);
       const byte = Buffer.alloc(1);
-      readSync(file, byte, 0, 1, at);
+      readSync(file, byte, 0, 1, offset);
       byte[0]! ^= 1;
-      writeSync(file, byte, 0, 1, at);
+      writeSync(file, byte, 0, 1, offset);
     } finally {
       closeSync(file);
     }

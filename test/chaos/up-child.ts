@@ -4,8 +4,8 @@ import { runMachine } from "../../cli/machine/run-machine.js";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 
 /**
- * `node up-child.js WORKERS LINES`: what `roslin up` runs, but that its workers reach the servers by other lines. LINES
- * is JSON: the port of the line to S3 ("s3"), and of each worker's own line to Temporal, by the worker's name.
+ * `node up-child.js WORKERS LINES`: runs what `roslin up` runs, but its workers reach the servers through proxies. LINES is
+ * JSON: the port of the proxy to S3 ("s3"), and of each worker's proxy to Temporal, by the worker's name.
  */
 const [workers, given] = process.argv.slice(2);
 const lines = JSON.parse(given!) as Readonly<Record<string, number>>;

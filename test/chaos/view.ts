@@ -7,14 +7,14 @@ import type { ChaosMachine } from "./machine.js";
 import type { Moment } from "./plan.js";
 import { SharedWeights } from "./update.js";
 
-/** Runs as they are seen from outside: by their pending activities, by the files that appear, and by what they ask S3 for. */
+/** Runs seen from outside: by their pending activities, their files, and their requests to S3. */
 export class View {
   /** ids of the activities that are under way, as of the last look */
   activities: readonly string[] = [];
   ended = false;
   /** the memory of the newest attempt that was seen */
   weights: SharedWeights | null = null;
-  private seen = "";
+  private weightsName = "";
   private readonly machine: ChaosMachine;
   private readonly home: string;
   private readonly runs: readonly string[];
@@ -28,7 +28,7 @@ export class View {
     for (const id of runs) this.looks.set(id, []);
   }
 
-  /** Looks at the runs until `stop`; a server that is away is asked again. */
+  /** Looks at the runs until `stop`. While the server does not answer, the last look counts. */
   async watch(stop: AbortSignal): Promise<void> {
     while (!stop.aborted) {
       for (const id of this.runs) this.looks.set(id, await this.look(id).catch(() => this.looks.get(id)!));
@@ -57,13 +57,13 @@ export class View {
     return this.ended || Math.min(...now) > STAGES.indexOf(stage);
   }
 
-  /** Directories of a stage's work. */
+  /** Directories of a stage. */
   stage(name: StageName): string[] {
     const root = join(this.home, "stages", name);
     return list(root).map((key) => join(root, key));
   }
 
-  /** Paths of the files of a stage that fit. */
+  /** Paths of a stage's files, in the folder `below` of its directories, with names that match `fits`. */
   files(name: StageName, below: string, fits: RegExp): string[] {
     return this.stage(name).flatMap((directory) =>
       list(join(directory, below))
@@ -77,7 +77,7 @@ export class View {
     return this.files("train", "commits", /^\d+\.json$/).length;
   }
 
-  /** Weights that were downloaded. */
+  /** Paths of the weights that were downloaded. */
   models(): string[] {
     return this.stage("download").flatMap((directory) =>
       list(directory)
@@ -86,7 +86,7 @@ export class View {
     );
   }
 
-  /** Files that are being downloaded. */
+  /** Paths of the files that are being downloaded. */
   parts(): string[] {
     const cache = join(this.home, "hub-cache", "hub");
     return list(cache).flatMap((repository) =>
@@ -96,16 +96,16 @@ export class View {
     );
   }
 
-  /** Names of the memory and sockets of attempts that are about to begin: later they have none. */
+  /** Names of the shared memory of attempts that are about to begin, which loses its name later. Opens the newest. */
   shared(): string[] {
     const prefixes = this.stage("train").map(attemptPrefix);
     const names = list("/dev/shm").filter((name) => prefixes.some((prefix) => name.startsWith(prefix)));
-    for (const name of names.filter((each) => each !== this.seen)) {
+    for (const name of names.filter((known) => known !== this.weightsName)) {
       try {
         const weights = new SharedWeights(name);
         this.weights?.close();
         this.weights = weights;
-        this.seen = name;
+        this.weightsName = name;
       } catch {
         // it has just lost its name
       }
@@ -115,7 +115,7 @@ export class View {
 
   /** Whether S3 was asked for this, as "METHOD path?query". */
   asked(what: RegExp): boolean {
-    return this.machine.toS3.seen.some((line) => what.test(line));
+    return this.machine.toS3.requests.some((line) => what.test(line));
   }
 
   has(moment: Moment): boolean {
@@ -127,7 +127,7 @@ const running = (view: View, id: string): boolean => view.activities.includes(id
 const journalLines = (view: View): number =>
   Math.max(0, ...view.files("publish", "uploads", /./).map((file) => read(file).split("\n").length - 1));
 
-/** How each moment is seen. */
+/** How each moment is recognised. */
 const SIGNS: Readonly<Record<Moment, (view: View) => boolean>> = {
   "download begins": (view) => running(view, "download"),
   "part of a file is there": (view) => view.parts().some((part) => sizeOf(`${part}.journal`) > 0),
@@ -144,7 +144,7 @@ const SIGNS: Readonly<Record<Moment, (view: View) => boolean>> = {
     return view.files("train", "shards", /\.safetensors$/).some((file) => !committed.includes(file.split("/").at(-1)!));
   },
   "4 commits": (view) => view.commits() >= 4,
-  // nearer to these is found out by whoever strikes
+  // strike.ts finds the exact instant of the next three
   "weights are being updated": (view) => view.weights !== null && view.commits() >= 2,
   "a commit is read": (view) => view.commits() >= 3,
   "a checkpoint is read": (view) => view.commits() >= 3,
@@ -153,7 +153,7 @@ const SIGNS: Readonly<Record<Moment, (view: View) => boolean>> = {
   "evaluation begins": (view) => running(view, "evaluate"),
   "an item is evaluated": (view) => view.files("evaluate", "", /^journal/).some((file) => sizeOf(file) > 0),
   "publishing begins": (view) => running(view, "publish"),
-  // the header, then a line for each part; the job's files have two
+  // a journal has a header, then a line for each part; the job's files have two parts
   "a part is sent": (view) => journalLines(view) >= 2,
   "all parts are sent": (view) => journalLines(view) >= 3,
   "completion is asked for": (view) => view.asked(/^POST .*[?&]uploadId=/),

@@ -40,7 +40,7 @@ test("the demo's files are the same bytes everywhere, made once, and made again 
   assert.deepEqual(JSON.parse(await readFile(join(root, "datasets/roslin/demo-questions/questions.json"), "utf8")), demoRows());
 });
 
-test("no question comes twice, and what is held out is asked in other words for training", () => {
+test("no question comes twice, and training asks the held-out questions in other words", () => {
   const rows = demoRows();
   assert.equal(new Set(rows.map((row) => promptOf(row))).size, rows.length);
   const { preprocess } = parseRunConfig(demoConfig());
@@ -58,9 +58,9 @@ test("the demo's tokenizer is GPT-J's", () => {
   assert.equal(tokenizer.decode([21017, 18261, 25, 198]), "### Response:\n");
 });
 
-test("the demo's settings are a run's settings, and gentler to a model and a dataset of one's own", () => {
-  const own = parseRunConfig(demoConfig({ dataset: true, model: true })).train;
+test("the demo's settings are a run's settings, and gentler to a user's model and dataset", () => {
+  const given = parseRunConfig(demoConfig({ dataset: true, model: true })).train;
   const demo = parseRunConfig(demoConfig()).train;
   assert.equal(demo.maxSteps, null);
-  assert.ok(own.maxSteps !== null && own.learningRate < demo.learningRate);
+  assert.ok(given.maxSteps !== null && given.learningRate < demo.learningRate);
 });

@@ -1,9 +1,9 @@
 """Reads a published model as its users do, and compares: python3 check.py MODEL [--js DIRECTORY].
 
-MODEL is a published directory (config.json, weights, tokenizer, onnx/). Logits of transformers in fp32 against those of
-the ONNX export in plain onnxruntime, to 1e-4 of the largest; then greedy answers: transformers, onnxruntime with its
-key-value cache token by token, `roslin generate`, and with --js transformers.js from that directory's node_modules, all
-to the same tokens. Needs torch, transformers and onnxruntime. Ends with 1 where something differs.
+MODEL is a published directory (config.json, weights, tokenizer, onnx/). The logits of the ONNX export in plain onnxruntime
+must equal those of transformers in fp32, to 1e-4 of the largest. The greedy answers of transformers, onnxruntime (with its
+key-value cache, token by token), `roslin generate` and, with --js, transformers.js from that directory's node_modules must be
+the same tokens. Needs torch, transformers and onnxruntime. Exits with 1 if something differs.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOKENS = 24
 QUESTIONS = ["Which day follows this day?", "Name this animal's home.", "Say something nobody taught you: ß, 東京, 🐑."]
-# as core/data/prompt.ts has it
+# as in core/text/prompt.ts
 PROMPT = "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\n{}\n\n### Response:\n"
 END = "### End"
 
@@ -35,13 +35,13 @@ def onnx_logits(session: onnxruntime.InferenceSession, ids: numpy.ndarray, cache
         **cache,
     }
     names = [output.name for output in session.get_outputs()]
-    values = dict(zip(names, session.run(names, {each.name: feeds[each.name] for each in session.get_inputs()})))
+    values = dict(zip(names, session.run(names, {feed.name: feeds[feed.name] for feed in session.get_inputs()})))
     kept = {name.replace("present", "past_key_values"): value for name, value in values.items() if name != "logits"}
     return values["logits"][0], kept
 
 
 def empty_cache(session: onnxruntime.InferenceSession) -> dict:
-    shapes = {each.name: each.shape for each in session.get_inputs() if each.name.startswith("past_key_values")}
+    shapes = {feed.name: feed.shape for feed in session.get_inputs() if feed.name.startswith("past_key_values")}
     return {name: numpy.zeros((1, heads, 0, width), dtype=numpy.float32) for name, (_, heads, _, width) in shapes.items()}
 
 
@@ -93,8 +93,8 @@ def main() -> int:
         if args.js is not None:
             script = pathlib.Path(__file__).with_name("check.mjs")
             answers["transformers.js"] = json.loads(command("node", str(script), str(args.js.resolve()), str(directory), prompt, str(TOKENS)))
-        for who, tokens in answers.items():
-            report(who, tokens == said, f"{len(said)} tokens" if tokens == said else f"{tokens} instead of {said}")
+        for client, tokens in answers.items():
+            report(client, tokens == said, f"{len(said)} tokens" if tokens == said else f"{tokens} instead of {said}")
         roslin = command("node", str(ROOT / "bin" / "roslin.js"), "generate", str(directory), "--prompt", question, "--max-tokens", str(TOKENS))
         text = tokenizer.decode(said, skip_special_tokens=True).split(END)[0].strip()
         report("roslin generate", roslin.strip() == text, repr(text) if roslin.strip() == text else f"{roslin.strip()!r} instead of {text!r}")

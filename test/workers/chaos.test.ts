@@ -52,9 +52,9 @@ test(
 test("a run under faults ends with the bytes of an undisturbed one, and nothing is left", { timeout: 580_000 }, async (t) => {
   const { stateDigest, weights } = await undisturbed();
   const faults = planFaults(SEED, FAULTS, STAGES);
-  t.diagnostic(`again with: ${AGAIN}`);
+  t.diagnostic(`repeat with: ${AGAIN}`);
   const disturbed = await runOnce(machine, "disturbed", faults, (line) => t.diagnostic(line.trim()));
-  assert.ok(disturbed.struck.length >= 2, `struck: ${disturbed.struck.map(describe).join("; ")}; again with: ${AGAIN}`);
+  assert.ok(disturbed.struck.length >= 2, `struck: ${disturbed.struck.map(describe).join("; ")}; repeat with: ${AGAIN}`);
   const [outcome] = disturbed.outcomes;
   assert.deepEqual([outcome!.stateDigest, outcome!.weights], [stateDigest, weights]);
   await machine.stop();

@@ -172,7 +172,7 @@ test("two runs train one after the other; a terminated one loses its workers", a
   const second = await place.start("second", quickConfig());
   const noteOf = async (): Promise<string> =>
     (await ask<RunProgress>(second, QUERIES.progress)).rows.find(({ stage }) => stage === "train")!.note;
-  while ((await noteOf()) !== "waiting for the GPU workers, which first has") await sleep(50);
+  while ((await noteOf()) !== "waiting for the GPU workers: first has them") await sleep(50);
   await first.terminate("somebody pulled the plug");
   assert.equal((await second.result()).stages.length, 5);
 });

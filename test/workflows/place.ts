@@ -126,7 +126,7 @@ export async function startPlace(): Promise<Place> {
       await register(client, worker);
       registered.push(worker);
       // a busy machine answers late, and its workers are taken for dead
-      staying.push(stayRegistered({ client, worker, signal: leaving.signal, busy: () => busy > 0, seen: () => undefined }));
+      staying.push(stayRegistered({ client, worker, signal: leaving.signal, busy: () => busy > 0, observe: () => undefined }));
     },
     start: (id, input) =>
       client.workflow.start<(input?: unknown) => Promise<FinetuneResult>>(FINETUNE, {

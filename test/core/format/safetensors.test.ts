@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { CorruptError } from "../../../core/errors.js";
 import { headerLength, layoutFile, parseHeader } from "../../../core/format/safetensors.js";
 
-test("a file's layout is read back as it was planned: larger dtypes first, then by name, without a gap", () => {
+test("a file's layout is read back as planned: larger dtypes first, then by name, without a gap", () => {
   const { header, entries, fileBytes } = layoutFile([
     { name: "b", dtype: "F32", shape: [2, 3] },
     { name: "half", dtype: "F16", shape: [5] },
@@ -44,7 +44,7 @@ for (const [what, json, bytes] of damaged)
     );
   });
 
-test("an impossible length of the header is not believed", () => {
+test("an impossible header length is corrupt", () => {
   const first8 = new Uint8Array(8);
   assert.throws(() => headerLength(first8, "f"), CorruptError);
   assert.throws(() => headerLength(first8.fill(255), "f"), CorruptError);

@@ -24,7 +24,7 @@ test("a tensor is a view of a storage", () => {
   assert.equal(parseTensor({ elements: long(6), first: long() }).first, 0);
 });
 
-test("names that mean something in JavaScript are names like any other", () => {
+test("names that mean something in JavaScript are ordinary names here", () => {
   const tensors = parse(whole(dictionary({ ["__proto__"]: pickledTensor(), constructor: pickledTensor() })));
   assert.deepEqual([...tensors.keys()], ["__proto__", "constructor"]);
   assert.throws(() => parseTensor({ key: "__proto__" }), { name: "CorruptError", message: /storage=__proto__, expected=24, got=nothing/ });
@@ -69,22 +69,22 @@ const refused: [string, Buffer, RegExp][] = [
   ["a new object", Buffer.concat([global("collections", "OrderedDict"), tuple(), Buffer.from("\x81", "latin1")]), /operation=NEWOBJ/],
   ["an extension", Buffer.from([0x82, 1]), /operation=EXT1/],
   ["an operation that no protocol has", Buffer.from([0xff]), /operation=0xff/],
-  ["a call of what is no function", call(global("torch", "FloatStorage"), int(1)), /call=object/],
-  ["state for what is no dictionary", Buffer.concat([pickledTensor(), dictionary({}), Buffer.from("b")]), /state=object/],
-  ["a protocol to come", Buffer.from([0x80, 6]), /protocol=6/],
+  ["a call of something that is not a function", call(global("torch", "FloatStorage"), int(1)), /call=object/],
+  ["state for something that is not a dictionary", Buffer.concat([pickledTensor(), dictionary({}), Buffer.from("b")]), /state=object/],
+  ["a future protocol", Buffer.from([0x80, 6]), /protocol=6/],
 ];
 for (const [what, bytes, expected] of refused)
   test(`${what} is refused`, () => assert.throws(() => parse(whole(dictionary({ a: bytes }))), { name: "UserError", message: expected }));
 
-test("what is no dictionary of tensors is refused by name", () => {
-  assert.throws(() => parse(whole(pickledTensor())), { name: "UserError", message: /no dictionary of tensors/ });
+test("a torch file that is not a dictionary of tensors is refused by name", () => {
+  assert.throws(() => parse(whole(pickledTensor())), { name: "UserError", message: /does not hold a dictionary of tensors/ });
   assert.throws(() => parse(whole(dictionary({ a: pickledTensor(), step: int(3) }))), {
     name: "UserError",
     message: /other than tensors.*name=step/,
   });
 });
 
-test("a pickle that ends anywhere before its end is damaged, and so is one that goes on", () => {
+test("a pickle that is cut anywhere is damaged, and so is one that goes on after its end", () => {
   const bytes = whole(dictionary({ a: pickledTensor() }));
   for (let length = 0; length < bytes.length; length++)
     assert.throws(() => parse(bytes.subarray(0, length)), { name: "CorruptError" }, String(length));

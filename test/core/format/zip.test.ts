@@ -19,7 +19,7 @@ function contents(file: Buffer): [string, Buffer][] {
   });
 }
 
-test("stored entries are found, in both sizes of archive and before a comment", () => {
+test("stored entries are found, with and without Zip64, and before a comment", () => {
   for (const options of [{}, { zip64: true }, { comment: "a comment" }, { zip64: true, comment: "x".repeat(0xffff) }])
     assert.deepEqual(contents(archive(ENTRIES, options)), ENTRIES, JSON.stringify({ ...options, comment: undefined }));
 });
@@ -37,7 +37,7 @@ test("an archive that is cut anywhere is damaged", () => {
   }
 });
 
-test("an entry that is named twice, or lies outside its file, is found", () => {
+test("an entry that is named twice or lies outside its file is damage", () => {
   assert.throws(() => contents(archive([ENTRIES[0], ENTRIES[0]])), { name: "CorruptError", message: /twice/ });
   const fields: [string, number, RegExp][] = [
     ["size", 24, /does not fit/],

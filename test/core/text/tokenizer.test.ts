@@ -27,7 +27,7 @@ test("merges as pairs give the same ids as merges as strings", () => {
   for (const { text, ids } of reference.cases) assert.deepEqual(pairs.encode(text), ids);
 });
 
-test("a stream gives characters only when they are whole, and what is left at the end", () => {
+test("a stream gives characters only when they are complete, and the rest at the end", () => {
   const ids = tokenizer.encode("日本語 🙂!");
   const next = tokenizer.stream();
   const parts = ids.map((id) => next(id));
@@ -39,13 +39,13 @@ test("a stream gives characters only when they are whole, and what is left at th
   assert.equal(cut(), "\uFFFD");
 });
 
-test("ids that no token has decode to nothing", () => {
+test("ids without a token decode to nothing", () => {
   assert.equal(tokenizer.decode([50_000_000, 15496, -100]), "Hello");
 });
 
 test("long words merge as short ones do", () => {
   const pieces = "abracadabra".repeat(3);
-  const table = MergeTable.for(6);
+  const table = MergeTable.empty(6);
   const ab = [97, 98, 256] as const;
   for (const [left, right, result] of [ab, [256, 114, 257], [97, 257, 258], [257, 97, 259], [97, 97, 260], [260, 260, 261]] as const)
     table.add(left, right, result);
@@ -67,7 +67,7 @@ test("a word of half a megabyte takes seconds at most", () => {
   assert.ok(performance.now() - started < 10_000);
 });
 
-test("a tiny vocabulary without merges or added tokens works, and leaves out the bytes it lacks", () => {
+test("a tiny vocabulary without merges or added tokens works, and bytes that it lacks are left out", () => {
   const tiny = createTokenizer(
     { pre_tokenizer: json["pre_tokenizer"], model: { vocab: { a: 0, b: 1, ab: 2, Ġ: 3 }, merges: ["a b"] } },
     "t.json",
@@ -76,7 +76,7 @@ test("a tiny vocabulary without merges or added tokens works, and leaves out the
   assert.equal(tiny.decode([2, 3, 1]), "ab b");
 });
 
-test("a tokenizer of another kind is refused by the field that says so", () => {
+test("a tokenizer of another kind is refused, and the error names the field that shows it", () => {
   const refused = (change: object, field: string): void =>
     assert.throws(
       () => createTokenizer({ ...json, ...change }, "dir/tokenizer.json"),

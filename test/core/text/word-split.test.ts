@@ -42,7 +42,7 @@ test("words end where GPT-2's regular expression ends them, whatever the charact
   }
 });
 
-test("a cache gives back what it was given, and forgets everything rather than growing for ever", () => {
+test("a cache gives back what it was given, and forgets everything instead of growing without a limit", () => {
   const cache = new WordCache();
   const units = (text: string): Uint16Array => Uint16Array.from({ length: text.length }, (_, at) => text.charCodeAt(at));
   const found = (text: string): number[] | null => {

@@ -8,13 +8,13 @@ import { splitRows } from "../../../core/rows/split.js";
 const defaults = parseRunConfig(undefined).train;
 const small = { ...defaults, shards: 3, microBatch: 2, accumulation: 2 };
 
-test("Dolly's own run has 797 steps an epoch", () => {
+test("Dolly's run has 797 steps in an epoch", () => {
   assert.deepEqual(trainingPlan(50_974, defaults), { stepsPerEpoch: 797, totalSteps: 797 });
   assert.equal(trainingPlan(50_974, { ...defaults, epochs: 10 }).totalSteps, 7970);
   assert.equal(trainingPlan(50_974, { ...defaults, epochs: 10, maxSteps: 5 }).totalSteps, 5);
 });
 
-test("every epoch takes every row once, in an order of its own", () => {
+test("every epoch takes every row once, in its own order", () => {
   const rows = 31;
   const { stepsPerEpoch } = trainingPlan(rows, small);
   assert.equal(stepsPerEpoch, 3);
@@ -29,7 +29,7 @@ test("every epoch takes every row once, in an order of its own", () => {
   assert.notDeepEqual(epochs[0], epochs[1]);
 });
 
-test("a step's rows lie in chunks by micro-batch; the last step has fewer of both", () => {
+test("a step's rows come by micro-batch; an epoch's last step has fewer rows and micro-batches", () => {
   const sizes = (step: number): number[] => rowsOfStep(31, small, step).map((rows) => rows.length);
   assert.deepEqual(sizes(0), [6, 6]);
   assert.deepEqual(sizes(2), [6, 1]);

@@ -26,7 +26,7 @@ test("slices cover every row once, also when there are fewer rows than shards", 
     }
 });
 
-test("every shard has one host, whatever the number of workers", () => {
+test("every shard has one host, for any number of workers", () => {
   for (const workers of [1, 2, 3, 5, 8]) {
     const hosted = Array.from({ length: workers }, (_, worker) => hostedShards(8, workers, worker));
     assert.deepEqual(hosted.flat(), [0, 1, 2, 3, 4, 5, 6, 7]);

@@ -107,7 +107,7 @@ test("torch files in shards are found by their index", (context) => {
   for (const name of ["../w.bin", "a/w.bin", "..\\w.bin", "w.pt"])
     assert.throws(() => new ModelFiles(directoryOf(context, { "pytorch_model.bin.index.json": index({ [name]: SPECS }) })), {
       name: "UserError",
-      message: /no weight file in its directory/,
+      message: /not a weight file in its directory/,
     });
   const broken = directoryOf(context, { "pytorch_model.bin.index.json": Buffer.from("{") });
   assert.throws(() => new ModelFiles(broken), { name: "UserError", message: /index is not JSON/ });
