@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../../core/errors.js";
 import { parseGptjConfig, type GptjConfig } from "../../core/model/gptj/config.js";
-import type { Remote, RemoteFile } from "../../infra/http/remote.js";
+import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
 import type { SourcePlan } from "./source-plan.js";
 
 /** The model's config.json, wherever it lies: small enough to be had before anything else; `fetched`: bytes that came over the wire for it. */

@@ -4,9 +4,9 @@ import { CorruptError, messageOf, UserError } from "../../core/errors.js";
 import { findPublished, type Published } from "./published.js";
 import { bytesPresent, type WantedBlob } from "../transfer/blob.js";
 import { fetchAll } from "../transfer/fetch.js";
-import { checkRoom, type Remote, type RemoteFile } from "../http/remote.js";
 import { UnreachableError } from "../http/retries.js";
-import { digestOfObject, listObjects, type ListedObject, type ObjectAccess } from "../transfer/objects.js";
+import { digestOfObject, listObjects, objectSource, type ListedObject, type ObjectAccess } from "./objects.js";
+import { checkRoom, type Remote, type RemoteFile } from "./remote.js";
 import type { S3Settings } from "../store/s3-store.js";
 
 /** How buckets are reached, and where what comes from them is kept. */
@@ -81,7 +81,7 @@ function publishedRemote(cache: string, access: ObjectAccess, { uri, manifest, s
   const below = uri.slice(`s3://${access.bucket}/`.length);
   const files = manifest.files.map(({ name, bytes, sha256: hex }): RemoteFile => ({ path: name, bytes, digest: { kind: "sha256", hex } }));
   const wanted = ({ path, bytes, digest: { hex } }: RemoteFile): Promise<WantedBlob> => {
-    const source = { kind: "bucket", access, address: `${uri}/${path}`, key: `${below}/${path}`, etag: null } as const;
+    const source = objectSource({ access, key: `${below}/${path}`, etag: null });
     return Promise.resolve({ name: path, blob: join(cache, hex), bytes, source, digest: { kind: "sha256", hex } });
   };
   const blobOf = ({ digest }: RemoteFile): string => join(cache, digest.hex);
@@ -101,7 +101,7 @@ function plainRemote(cache: string, access: ObjectAccess, prefix: string, object
     join(cache, `etag-${hash(`${access.bucket}\0${keys.get(path)!.key}\0${digest.hex}\0${bytes}`).slice(0, 40)}`);
   const wanted = async (file: RemoteFile, signal: AbortSignal): Promise<WantedBlob> => {
     const { key, etag } = keys.get(file.path)!;
-    const source = { kind: "bucket", access, address: `s3://${access.bucket}/${key}`, key, etag } as const;
+    const source = objectSource({ access, key, etag });
     return { name: file.path, blob: blobOf(file), bytes: file.bytes, source, digest: await digestOfObject(access, key, signal) };
   };
   const version = hash(listed.map(({ key, etag }) => `${key}\0${etag}\n`).join("")).slice(0, 12);

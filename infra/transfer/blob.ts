@@ -8,7 +8,8 @@ import { lock } from "../disk/lock.js";
 import type { Piece, Progress } from "./block.js";
 import type { Crew, Digesting } from "./crew.js";
 import { bytesDone, bytesInOrder, journalLine, planSegments, reach, takeRun, type Segment } from "./segments.js";
-import type { DigestJob, Source } from "./transfer-thread.js";
+import type { Source } from "./source.js";
+import type { DigestJob } from "./transfer-thread.js";
 
 /** Requests under way at a time, of one file, at most. */
 const PARALLEL = 8;

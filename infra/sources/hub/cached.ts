@@ -3,7 +3,7 @@ import { readdir, readFile, readlink, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import type { HubReference } from "../../../core/config/hub-reference.js";
 import { writeFileAtomic } from "../../disk/files.js";
-import type { RemoteFile } from "../../http/remote.js";
+import type { RemoteFile } from "../remote.js";
 import { parseRepository, type Repository } from "./repository.js";
 
 /** Repositories as the standard cache knows them: which commit a branch was, and which files a commit has. */

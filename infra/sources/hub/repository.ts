@@ -1,8 +1,8 @@
 import { UserError } from "../../../core/errors.js";
 import type { HubReference } from "../../../core/config/hub-reference.js";
-import type { RemoteFile } from "../../http/remote.js";
+import type { RemoteFile } from "../remote.js";
 import { TIMING, withRetries, type Watch } from "../../http/retries.js";
-import { get, type WebAccess } from "../../http/web.js";
+import { getFromHub, type HubAccess } from "./access.js";
 
 /** A repository at one commit. */
 export interface Repository extends HubReference {
@@ -11,7 +11,7 @@ export interface Repository extends HubReference {
 }
 
 /** Asks the hub for a revision's commit and files: one request. Throws UserError for wrong names, UnreachableError when it can't be had. */
-export async function resolveRepository(access: WebAccess, reference: HubReference, watch: Watch): Promise<Repository> {
+export async function resolveRepository(access: HubAccess, reference: HubReference, watch: Watch): Promise<Repository> {
   const { kind, id, revision } = reference;
   const url = `${access.endpoint}/api/${kind}/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
   const body = await withRetries(
@@ -20,7 +20,7 @@ export async function resolveRepository(access: WebAccess, reference: HubReferen
     () => 0,
     async () => {
       const chunks: Buffer[] = [];
-      await get(access, url, { signal: watch.signal }, (chunk) => void chunks.push(chunk));
+      await getFromHub(access, url, { signal: watch.signal }, (chunk) => void chunks.push(chunk));
       return Buffer.concat(chunks).toString("utf8");
     },
   );
@@ -32,7 +32,7 @@ export async function resolveRepository(access: WebAccess, reference: HubReferen
 }
 
 /** Address of a file's bytes. */
-export function fileUrl(access: WebAccess, repository: Repository, path: string): string {
+export function fileUrl(access: HubAccess, repository: Repository, path: string): string {
   const prefix = repository.kind === "datasets" ? "/datasets" : "";
   return `${access.endpoint}${prefix}/${repository.id}/resolve/${repository.commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
 }
@@ -41,7 +41,7 @@ export function fileUrl(access: WebAccess, repository: Repository, path: string)
  * A file with its size and digest: those of the repository's description, else, for some mirrors have nothing there, of
  * the headers that Python's client goes by. Throws UserError where neither states them.
  */
-export async function statedFile(access: WebAccess, repository: Repository, file: RemoteFile, signal: AbortSignal): Promise<RemoteFile> {
+export async function statedFile(access: HubAccess, repository: Repository, file: RemoteFile, signal: AbortSignal): Promise<RemoteFile> {
   const { path } = file;
   try {
     return { path, bytes: file.bytes, digest: file.digest };
@@ -52,7 +52,7 @@ export async function statedFile(access: WebAccess, repository: Repository, file
       access.timing ?? TIMING,
       { signal },
       () => 0,
-      () => get(access, url, { head: true, signal }, () => undefined),
+      () => getFromHub(access, url, { head: true, signal }, () => undefined),
     );
     const hex = (header("x-linked-etag") ?? header("etag") ?? "").replace(/^W\/|"/g, "");
     // the length of an answer that leads elsewhere is its own

@@ -2,6 +2,7 @@ import { mkdir, statfs } from "node:fs/promises";
 import { NoRoomError, UserError } from "../../core/errors.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Origin } from "../../core/stages/stage.js";
+import type { CachedFile, FetchEvents } from "../transfer/fetch.js";
 
 /** A file of a remote place at one version. */
 export interface RemoteFile {
@@ -15,26 +16,6 @@ export interface RemoteFile {
 export interface RemoteDigest {
   readonly kind: "sha256" | "git" | "etag";
   readonly hex: string;
-}
-
-/** A file that lies in a cache. */
-export interface CachedFile {
-  /** path in the place */
-  readonly path: string;
-  /** the file that is named by its digest */
-  readonly blob: string;
-  readonly bytes: number;
-  readonly sha256: string;
-  /** bytes that came over the wire just now */
-  readonly fetched: number;
-}
-
-/** What happens while files are fetched. */
-export interface FetchEvents {
-  readonly signal: AbortSignal;
-  /** how many of the files' bytes lie on disk now */
-  onBytes(done: number): void;
-  onNote(note: string): void;
 }
 
 /** A remote place at one version: a repository at a commit, a published model, a prefix of a bucket. */
