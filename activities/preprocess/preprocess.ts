@@ -14,7 +14,7 @@ export interface PreprocessDependencies {
   readonly files: StageFiles;
   /** infra's `readRows` */
   readRows(path: string, signal: AbortSignal): AsyncIterable<RowBatch>;
-  /** Starts a thread that works as `tokenizeOrders` does, in the stage's directory. */
+  /** Starts a thread that serves a `tokenizer` of the stage's directory. */
   startThread(directory: string): Worker;
   /** infra's */
   directoryDigest(files: readonly { readonly name: string; readonly sha256: string }[]): string;
