@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import { ApplicationFailure } from "@temporalio/common";
 import type { Client } from "@temporalio/client";
 import { messageOf } from "../core/errors.js";
-import { processStart } from "../infra/disk/lock.js";
+import { processStart } from "../infra/process/process-start.js";
 import { TASK_QUEUE } from "../workflows/contract.js";
 
 /** A killed worker's work, which Temporal would wait for until its heartbeat timeout: the worker that follows says at once that it ended. */

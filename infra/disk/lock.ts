@@ -1,4 +1,3 @@
-import { spawnSync } from "node:child_process";
 import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,28 +13,6 @@ const EXCLUSIVE_NOW = 2 | 4;
 const LOCKLESS = ["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"].map((name) => koffi.os.errno[name]);
 
 const flock = koffi.load(process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6").func("int flock(int file, int operation)");
-
-/** When a process started, in clock ticks since boot; null when it is gone; "?" where the system doesn't say. */
-export function processStart(pid: number): string | null {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ESRCH") return null;
-  }
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? null : (fields[19] ?? "?");
-  } catch {
-    return process.platform === "linux" ? null : startByPs(pid);
-  }
-}
-
-/** The same on macOS, which has no /proc. */
-function startByPs(pid: number): string | null {
-  const { stdout } = spawnSync("ps", ["-o", "lstart=", "-p", `${pid}`], { encoding: "utf8" });
-  return stdout.trim() === "" ? null : stdout.trim().replaceAll(/\s+/g, "_");
-}
 
 /** Takes the lock at `path`, waiting while another holds it; resolves to the function that gives it back. `waiting` hears who holds it. */
 export async function lock(path: string, signal: AbortSignal, waiting: (holder: string) => void): Promise<() => Promise<void>> {

@@ -4,7 +4,7 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { copyFile, readFile, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { processStart } from "../disk/lock.js";
+import { processStart } from "../process/process-start.js";
 import { listeningPorts } from "./listeners.js";
 import { answers } from "./ports.js";
 

@@ -7,7 +7,8 @@ import { pipeline } from "node:stream/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { CorruptError, UserError } from "../../core/errors.js";
 import { sha256, sha256File, syncDirectory, withFile } from "../disk/files.js";
-import { lock, processStart } from "../disk/lock.js";
+import { lock } from "../disk/lock.js";
+import { processStart } from "../process/process-start.js";
 import type { FileUpload, ObjectStore } from "./store.js";
 
 /** Where objects are written before they get their name; no key begins with it. */

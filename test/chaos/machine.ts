@@ -10,7 +10,7 @@ import { Client, Connection } from "@temporalio/client";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { readState, runningState, type UpState } from "../../cli/machine/state.js";
 import { choosePorts, TEMPORAL_PORTS } from "../../infra/servers/ports.js";
-import { processStart } from "../../infra/disk/lock.js";
+import { processStart } from "../../infra/process/process-start.js";
 import { isAlive } from "../../infra/servers/service.js";
 import { getTool, TEMPORAL } from "../../infra/servers/tools.js";
 import { mountSmallDisk, unmountSmallDisk } from "./disk.js";
