@@ -3,7 +3,7 @@ import { WorkflowNotFoundError } from "@temporalio/client";
 import { UserError } from "../../core/errors.js";
 import { withClient } from "../../workers/client.js";
 import { onlyId, type Command } from "../shell/command.js";
-import { temporalVariables } from "../machine/state.js";
+import { temporalVariables } from "../machine/server-variables.js";
 
 /** `roslin cancel`: asks a run to save and end. */
 export const cancel: Command = {

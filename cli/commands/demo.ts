@@ -13,14 +13,13 @@ import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
 import type { Command } from "../shell/command.js";
-import { demoRunConfig } from "./demo-config.js";
+import { demoRunConfig } from "../shell/demo-config.js";
 import { demoSummary } from "../show/demo-summary.js";
 import type { Environment } from "../../workers/environment.js";
 import { follow } from "../show/follow.js";
-import { planMachine, type Machine } from "../machine/machine.js";
+import { GPU_WORKERS, planMachine, type Machine } from "../machine/local-machine.js";
 import { progressView } from "../show/progress-bars.js";
-import { runMachine } from "../machine/run-machine.js";
-import { GPU_WORKERS } from "./up.js";
+import { runMachine } from "../machine/run-local-machine.js";
 
 const say = (line: string): void => console.error(`roslin: ${line}`);
 

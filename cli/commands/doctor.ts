@@ -11,9 +11,9 @@ import { answers } from "../../infra/servers/ports.js";
 import type { Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
-import { toolPlaces } from "../machine/machine.js";
+import { toolPlaces } from "../machine/local-machine.js";
 import { bytes } from "../../core/units.js";
-import { runningState } from "../machine/state.js";
+import { runningState } from "../machine/up-state.js";
 
 /** One requirement: what was found, and what to do when it is not met. */
 interface Finding {

@@ -4,8 +4,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { isAlive } from "../../infra/servers/service.js";
 import type { Command } from "../shell/command.js";
-import { clearLeftovers, HomeTakenError, lockHome } from "../machine/run-machine.js";
-import { readState, stateFile, type UpState } from "../machine/state.js";
+import { HomeTakenError, lockHome } from "../machine/home-locks.js";
+import { clearLeftovers } from "../machine/run-local-machine.js";
+import { readState, stateFile, type UpState } from "../machine/up-state.js";
 
 /** Workers may take five minutes to end their step and save, the servers ten seconds each. */
 const LIMIT_MS = 330_000;

@@ -15,9 +15,9 @@ import { runsThatMayGoOn } from "../../workers/runs.js";
 import type { Command } from "../shell/command.js";
 import { untilInterrupted } from "../shell/interrupt.js";
 import { retentionOf } from "../machine/retention.js";
-import { temporalVariables } from "../machine/state.js";
+import { temporalVariables } from "../machine/server-variables.js";
 import { withS3 } from "../machine/with-s3.js";
-import { readConfig } from "./stage.js";
+import { readConfig } from "../shell/read-config.js";
 
 /** `roslin gc`: the stages' directories, and what came from buckets, that no run needs. */
 export const gc: Command = {

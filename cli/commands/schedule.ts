@@ -4,8 +4,8 @@ import { UserError } from "../../core/errors.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
 import { onlyId, type Command } from "../shell/command.js";
-import { temporalVariables } from "../machine/state.js";
-import { readConfig } from "./stage.js";
+import { temporalVariables } from "../machine/server-variables.js";
+import { readConfig } from "../shell/read-config.js";
 
 /** A schedule's action that could not be started in time is left out: a machine that was off does not catch up a week. */
 const CATCH_UP = "1 hour";

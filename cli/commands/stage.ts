@@ -1,12 +1,12 @@
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { StageContext, StageRequest } from "../../activities/common/stage.js";
-import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
-import { messageOf, UserError } from "../../core/errors.js";
+import type { RunConfig } from "../../core/config/schema.js";
+import { UserError } from "../../core/errors.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
 import { goodputLines } from "../show/goodput.js";
 import { wholeNumber, type Command } from "../shell/command.js";
+import { readConfig } from "../shell/read-config.js";
 import type { Environment } from "../../workers/environment.js";
 import { metricWords } from "../../core/stages/words.js";
 import { duration } from "../../core/units.js";
@@ -67,18 +67,6 @@ async function parseCall(args: readonly string[]): Promise<Call> {
     workers: values.workers === undefined ? null : wholeNumber("--workers", values.workers),
     json: values.json ?? false,
   };
-}
-
-/** Reads a RunConfig from a JSON file. Throws UserError, or ConfigError with every problem. */
-export async function readConfig(path: string): Promise<RunConfig> {
-  let input: unknown;
-  try {
-    // some editors begin a file with a byte order mark
-    input = JSON.parse((await readFile(path, "utf8")).replace(/^\uFEFF/, ""));
-  } catch (error) {
-    throw new UserError(`the configuration cannot be read: ${messageOf(error)}`, { file: path });
-  }
-  return parseRunConfig(input);
 }
 
 /** Runs a stage, of which alone the code is loaded: that takes longer than many a stage that has nothing to do. */

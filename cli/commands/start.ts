@@ -9,9 +9,9 @@ import type { Environment } from "../../workers/environment.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
 import type { Command } from "../shell/command.js";
-import { temporalVariables } from "../machine/state.js";
+import { temporalVariables } from "../machine/server-variables.js";
 import { watchRun } from "../show/watch-run.js";
-import { readConfig } from "./stage.js";
+import { readConfig } from "../shell/read-config.js";
 
 /** `roslin start`: a run on the Temporal server. */
 export const start: Command = {

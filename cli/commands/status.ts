@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { isAlive } from "../../infra/servers/service.js";
 import type { Command } from "../shell/command.js";
-import { readState } from "../machine/state.js";
+import { readState } from "../machine/up-state.js";
 
 /** `roslin status`: what `up` keeps running. */
 export const status: Command = {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { Client, Connection } from "@temporalio/client";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
-import { readState, runningState, type UpState } from "../../cli/machine/state.js";
+import { readState, runningState, type UpState } from "../../cli/machine/up-state.js";
 import { choosePorts, TEMPORAL_PORTS } from "../../infra/servers/ports.js";
 import { processStart } from "../../infra/process/process-start.js";
 import { isAlive } from "../../infra/servers/service.js";

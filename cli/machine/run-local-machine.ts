@@ -1,16 +1,16 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { clearAttempts } from "../../activities/train/run/begin.js";
-import { messageOf, UserError } from "../../core/errors.js";
-import { lock } from "../../infra/disk/lock.js";
+import { messageOf } from "../../core/errors.js";
 import { processStart } from "../../infra/process/process-start.js";
 import { atFreePorts, isAlive, signalGroup, stopProcess } from "../../infra/servers/service.js";
 import { withClient } from "../../workers/client.js";
 import { trainDeps } from "../../workers/train-deps.js";
 import { untilInterrupted } from "../shell/interrupt.js";
-import type { Machine } from "./machine.js";
+import { lockHome, lockS3 } from "./home-locks.js";
+import type { Machine } from "./local-machine.js";
 import { rememberRuns } from "./retention.js";
-import { readState, stateFile, writeState } from "./state.js";
+import { readState, stateFile, writeState } from "./up-state.js";
 import { Supervisor, type Supervised } from "./supervisor.js";
 
 /** How long processes that a killed supervisor left may take to end. */
@@ -71,23 +71,6 @@ export async function runMachine<T>(
     await unlockS3();
     await unlockHome();
   }
-}
-
-/** Another supervisor has the home. */
-export class HomeTakenError extends UserError {}
-
-/** Holds the home for one supervisor. Throws HomeTakenError when another has it. */
-export function lockHome(home: string): Promise<() => Promise<void>> {
-  return lock(join(home, "up.lock"), new AbortController().signal, (holder) => {
-    throw new HomeTakenError("roslin up runs here already: see roslin status, or stop it with roslin down", { home, by: holder });
-  });
-}
-
-/** Holds the data of the home's S3 server, which one server at a time may have. Throws HomeTakenError when another command has it. */
-export function lockS3(home: string): Promise<() => Promise<void>> {
-  return lock(join(home, "s3.lock"), new AbortController().signal, (holder) => {
-    throw new HomeTakenError("another roslin command runs this home's S3 server: wait until it has ended", { home, by: holder });
-  });
 }
 
 /** Ends what a killed supervisor left running; only the very processes that it recorded. The caller holds the home. */
