@@ -1,7 +1,8 @@
-import { appendFile, readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand, ListPartsCommand, type S3Client } from "@aws-sdk/client-s3";
 import { writeFileAtomic } from "../disk/files.js";
+import { appendLine, reopenLines } from "../disk/line-journal.js";
 import { during } from "./s3-errors.js";
 
 /** What a local file says of an upload in parts, so that a killed one goes on, and one that nobody goes on with is removed. */
@@ -30,7 +31,7 @@ export async function beginJournal(journal: string, header: Header): Promise<voi
 
 /** Adds a part that has arrived. */
 export async function addPart(journal: string, part: SentPart): Promise<void> {
-  await appendFile(journal, `${JSON.stringify(part)}\n`);
+  await appendLine(journal, part);
 }
 
 /** The journal's upload and the parts of it that the server has as well; null when there is none to go on with. */
@@ -54,17 +55,9 @@ export async function dropJournal(client: S3Client, journal: string, signal?: Ab
 }
 
 async function parseJournal(journal: string): Promise<{ header: Header | null; parts: SentPart[] }> {
-  const [first, ...rest] = (await readFile(journal, "utf8").catch(() => "")).split("\n");
-  return { header: parse<Header>(first!), parts: rest.map((line) => parse<SentPart>(line)).filter((part) => part !== null) };
-}
-
-/** A line of the journal; null for one that a kill cut short. */
-function parse<T>(line: string): T | null {
-  try {
-    return JSON.parse(line) as T;
-  } catch {
-    return null;
-  }
+  const lines = await reopenLines<Header | SentPart>(journal).catch(() => []);
+  const parts = lines.filter((line): line is SentPart => "part" in line);
+  return { header: lines.find((line): line is Header => "uploadId" in line) ?? null, parts };
 }
 
 /** Times that an upload is aborted: a part that was under way may arrive after the first, and is kept and paid for. */

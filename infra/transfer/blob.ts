@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../../core/errors.js";
 import { syncDirectory, writeFileAtomic } from "../disk/files.js";
+import { endTornLine } from "../disk/line-journal.js";
 import { lock } from "../disk/lock.js";
 import type { Piece, Progress } from "./block.js";
 import type { Crew, Digesting } from "./crew.js";
@@ -130,7 +131,8 @@ async function fetchPart(
   const before = bytesDone(segments);
   if (before === 0) await rm(journalOf(blob), { force: true });
   // what was noted and did not reach the disk must not count the next time either
-  else if (restarted) await writeFileAtomic(journalOf(blob), segments.map((segment) => journalLine(segment, true)).join(""));
+  else if (!restarted) await endTornLine(journalOf(blob));
+  else await writeFileAtomic(journalOf(blob), segments.map((segment) => journalLine(segment, true)).join(""));
   const file = await open(partOf(blob), before === 0 ? "w+" : "r+");
   const journal = await open(journalOf(blob), "a");
   const syncing = keepSynced(file, journal, segments);

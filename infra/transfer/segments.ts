@@ -1,3 +1,4 @@
+import { wholeLines } from "../disk/line-journal.js";
 import type { ByteRange } from "../http/web.js";
 
 /** How a file is fetched piece by piece, and what a journal says was fetched before; pure. */
@@ -24,8 +25,7 @@ export function planSegments(bytes: number, journal: string, restarted: boolean)
     const start = index * size;
     return { index, start, end: Math.min(bytes, start + size), done: 0 };
   });
-  // a line counts only with its end: the last one may be torn
-  for (const line of journal.split("\n").slice(0, -1)) {
+  for (const line of wholeLines(journal)) {
     const match = /^(\d+) (\d+)( synced)?$/.exec(line);
     const segment = segments[Number(match?.[1] ?? -1)];
     const done = Number(match?.[2]);
