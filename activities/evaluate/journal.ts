@@ -1,4 +1,4 @@
-import { appendFile, readFile } from "node:fs/promises";
+import { appendLine, reopenLines } from "../../infra/disk/line-journal.js";
 
 /** What one model did with one batch, or with one sample. */
 export type Item =
@@ -15,26 +15,12 @@ export interface Journal {
 
 /** Opens the journal at `path` with what an earlier attempt had done; a line that a kill cut short doesn't count. */
 export async function openJournal(path: string): Promise<Journal> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return "";
-    throw error;
-  });
-  const items: Item[] = text.split("\n").flatMap(parse);
-  // what follows a cut line must not become a part of it
-  if (text !== "" && !text.endsWith("\n")) await appendFile(path, "\n");
+  const items = await reopenLines<Item>(path);
   return {
     items,
     async add(item) {
-      await appendFile(path, `${JSON.stringify(item)}\n`);
+      await appendLine(path, item);
       items.push(item);
     },
   };
-}
-
-function parse(line: string): Item[] {
-  try {
-    return [JSON.parse(line) as Item];
-  } catch {
-    return [];
-  }
 }
