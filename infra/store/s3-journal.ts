@@ -55,7 +55,7 @@ export async function dropJournal(client: S3Client, journal: string, signal?: Ab
 }
 
 async function parseJournal(journal: string): Promise<{ header: Header | null; parts: SentPart[] }> {
-  const lines = await reopenLines<Header | SentPart>(journal).catch(() => []);
+  const lines = await reopenLines<Header | SentPart>(journal).catch((): (Header | SentPart)[] => []);
   const parts = lines.filter((line): line is SentPart => "part" in line);
   return { header: lines.find((line): line is Header => "uploadId" in line) ?? null, parts };
 }
