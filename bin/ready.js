@@ -1,8 +1,8 @@
-// Decides what of a checkout is stale and mends it. Plain JavaScript without dependencies: it runs before there are any.
+// Finds out what of a checkout is stale, and installs and builds that. Plain JavaScript without dependencies: it runs before there are any.
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync, linkSync } from "node:fs";
-import { join, relative } from "node:path";
+import { createHash, randomUUID } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
@@ -132,45 +132,39 @@ function readJson(file) {
   }
 }
 
-/** Takes the lock, waiting while a living process has it; a lock names its holder, so a dead one's is taken over. */
+/**
+ * Takes the lock, waiting while a living process has it. A claim is a file that names its process; who sees no other claim
+ * after making one has the lock, so of two at most one has it. A claim's name is never used again: a dead process' claim
+ * can be removed at any time.
+ */
 export async function lock(path, say) {
-  mkdirSync(join(path, ".."), { recursive: true });
-  const own = `${path}.${process.pid}`;
-  writeFileSync(own, `${process.pid} ${startOf(process.pid)}`);
-  let waited = false;
-  try {
-    for (;;) {
-      try {
-        linkSync(own, path);
-        return () => rmSync(path, { force: true });
-      } catch (error) {
-        if (error.code !== "EEXIST") throw error;
-      }
-      const holder = read(path);
-      if (holder === null) continue;
-      const [pid, start] = holder.split(" ");
-      if (startOf(Number(pid)) !== start) {
-        takeAway(path, holder, `${own}.dead`);
-        continue;
-      }
-      if (!waited) say(`waiting for process ${pid}, which does the set-up`);
-      waited = true;
-      await sleep(200);
+  mkdirSync(dirname(path), { recursive: true });
+  const own = `${path}.${process.pid}.${startOf(process.pid)}.${randomUUID()}`;
+  const release = () => rmSync(own, { force: true });
+  for (let waited = false; ; waited = true) {
+    let holder = otherClaim(path, own);
+    if (holder === null) {
+      writeFileSync(own, "");
+      holder = otherClaim(path, own);
+      if (holder === null) return release;
+      release();
     }
-  } finally {
-    rmSync(own, { force: true });
+    if (!waited) say(`waiting for process ${holder}, which does the set-up`);
+    // two that claimed at once must not do so again
+    await sleep(150 + 100 * Math.random());
   }
 }
 
-/** Removes a dead holder's lock, and not the one of whoever was quicker to take it over: that one is put back. */
-function takeAway(path, holder, aside) {
-  try {
-    renameSync(path, aside);
-    if (read(aside) !== holder) linkSync(aside, path);
-  } catch (error) {
-    if (error.code !== "ENOENT" && error.code !== "EEXIST") throw error;
+/** The process of another claim; null when there is none. Removes those of dead processes. */
+function otherClaim(path, own) {
+  const prefix = `${basename(path)}.`;
+  for (const name of readdirSync(dirname(path))) {
+    if (!name.startsWith(prefix) || name === basename(own)) continue;
+    const [pid, start] = name.slice(prefix.length).split(".");
+    if (startOf(Number(pid)) === start) return pid;
+    rmSync(join(dirname(path), name), { force: true });
   }
-  rmSync(aside, { force: true });
+  return null;
 }
 
 /** A file's text; null when there is none. */
