@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
+import { sha256 } from "../disk/files.js";
 import { findPublished, type Published } from "./published.js";
 import { bytesPresent, type WantedBlob } from "../transfer/blob.js";
 import { fetchAll } from "../transfer/fetch.js";
@@ -98,13 +98,13 @@ function plainRemote(cache: string, access: ObjectAccess, prefix: string, object
     if (/(^|\/)(\.\.?)?(\/|$)|\\|\0/.test(path)) throw new UserError("an object's name leaves its directory", { source: uri, got: path });
   const files = [...keys].map(([path, { bytes, etag }]): RemoteFile => ({ path, bytes, digest: { kind: "etag", hex: etag } }));
   const blobOf = ({ path, bytes, digest }: RemoteFile): string =>
-    join(cache, `etag-${hash(`${access.bucket}\0${keys.get(path)!.key}\0${digest.hex}\0${bytes}`).slice(0, 40)}`);
+    join(cache, `etag-${sha256(`${access.bucket}\0${keys.get(path)!.key}\0${digest.hex}\0${bytes}`).slice(0, 40)}`);
   const wanted = async (file: RemoteFile, signal: AbortSignal): Promise<WantedBlob> => {
     const { key, etag } = keys.get(file.path)!;
     const source = objectSource({ access, key, etag });
     return { name: file.path, blob: blobOf(file), bytes: file.bytes, source, digest: await digestOfObject(access, key, signal) };
   };
-  const version = hash(listed.map(({ key, etag }) => `${key}\0${etag}\n`).join("")).slice(0, 12);
+  const version = sha256(listed.map(({ key, etag }) => `${key}\0${etag}\n`).join("")).slice(0, 12);
   return remoteOf(cache, { origin: { uri }, version, files }, blobOf, wanted);
 }
 
@@ -126,8 +126,4 @@ function remoteOf(
     checkSpace: (bytes) => checkRoom(cache, bytes, "ROSLIN_HOME"),
     fetch: async (files, events) => fetchAll(await Promise.all(files.map((file) => wanted(file, events.signal))), events),
   };
-}
-
-function hash(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
 }
