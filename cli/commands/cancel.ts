@@ -17,11 +17,11 @@ export const cancel: Command = {
       try {
         const handle = client.workflow.getHandle(id);
         const { status } = await handle.describe();
-        if (status.name !== "RUNNING") throw new UserError("this run has ended already", { id, status: status.name.toLowerCase() });
+        if (status.name !== "RUNNING") throw new UserError("this run has already ended", { id, status: status.name.toLowerCase() });
         await handle.cancel();
       } catch (error) {
         if (!(error instanceof WorkflowNotFoundError)) throw error;
-        throw new UserError("no such run is at work: roslin list shows them", { id });
+        throw new UserError("no run with this id is at work: roslin list shows the runs", { id });
       }
       console.log(`${id} saves what it has and ends`);
       return 0;

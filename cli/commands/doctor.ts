@@ -30,7 +30,7 @@ const LEAST = { memory: 4e9, disk: 4e9, shared: 1e9 };
 
 export const doctor: Command = {
   name: "doctor",
-  summary: "check what this machine has against what is needed, and say what to do",
+  summary: "check that this machine has what is needed, and say what to do if not",
   usage: "doctor [--json]",
   async run(args, environment) {
     const { values } = parseArgs({ args: [...args], options: { json: { type: "boolean" } } });

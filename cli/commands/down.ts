@@ -33,7 +33,9 @@ export const down: Command = {
       console.log(asked === null && ended === 0 ? "nothing runs here" : "stopped");
       return 0;
     }
-    throw new Error(`roslin up has not ended in ${LIMIT_MS / 1000} s; its workers may still be saving: see ${home}/logs, and call again`);
+    throw new Error(
+      `roslin up has not ended after ${LIMIT_MS / 1000} s; its workers may still be saving: see ${home}/logs, and call again`,
+    );
   },
 };
 

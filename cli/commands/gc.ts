@@ -22,7 +22,7 @@ import { readConfig } from "../shell/read-config.js";
 /** `roslin gc`: the stages' directories, and what came from buckets, that no run needs. */
 export const gc: Command = {
   name: "gc",
-  summary: "remove what no run needs, after saying what and how much",
+  summary: "remove what no run needs, after a list of it and a question",
   usage:
     "gc [--yes] [--dir DIR --config FILE …]\nDIR: stages that were run without Temporal; what a run of a FILE would reuse or go on in is kept",
   async run(args, environment) {

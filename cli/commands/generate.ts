@@ -18,7 +18,7 @@ import { withS3 } from "../machine/with-s3.js";
 /** `roslin generate`: a model's answer to an instruction. */
 export const generate: Command = {
   name: "generate",
-  summary: "ask a model, in the words that it was tuned on",
+  summary: "ask a model, with the prompt that it was tuned on",
   usage:
     "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--max-tokens N]\nMODEL: a directory, or the s3:// or file:// address of a published model",
   async run(args, environment) {
@@ -30,7 +30,7 @@ export const generate: Command = {
     const [model] = positionals;
     if (model === undefined || positionals.length > 1)
       throw new UserError("name one model: a directory, or the address of a published model");
-    if (values.prompt === undefined) throw new UserError("say what to ask by --prompt");
+    if (values.prompt === undefined) throw new UserError("set --prompt to the question");
     const most = values["max-tokens"] === undefined ? 128 : wholeNumber("--max-tokens", values["max-tokens"]);
     const text = promptOf({ instruction: values.prompt, input: values.input });
     await untilInterrupted(async (signal) => answer(await locate(model, environment, signal), text, most, signal));

@@ -12,7 +12,7 @@ const CATCH_UP = "1 hour";
 
 export const schedule: Command = {
   name: "schedule",
-  summary: "train again and again: every so often, or at the times of a cron expression",
+  summary: "start runs by a schedule: at an interval, or at the times of a cron expression",
   usage: `schedule create ID --config FILE (--every INTERVAL | --cron "MIN HOUR DAY MONTH WEEKDAY") | list | pause ID | resume ID | delete ID`,
   async run([verb, ...args], environment) {
     const { values, positionals } = parseArgs({
@@ -26,9 +26,9 @@ export const schedule: Command = {
         await work(client);
       } catch (error) {
         if (error instanceof ScheduleNotFoundError)
-          throw new UserError("there is no such schedule: roslin schedule list shows them", { id: positionals[0] });
+          throw new UserError("there is no schedule with this id: roslin schedule list shows the schedules", { id: positionals[0] });
         if (error instanceof ScheduleAlreadyRunning)
-          throw new UserError("a schedule with this id is there already: delete it first, or take another id", { id: positionals[0] });
+          throw new UserError("a schedule with this id exists already: delete it first, or use another id", { id: positionals[0] });
         // the SDK's word for a server that refuses an argument
         if (error instanceof TypeError)
           throw new UserError("the server refuses this schedule: correct --every or --cron", {
@@ -69,7 +69,7 @@ async function actionOf(
   if (verb === "pause") return (client) => change(id(), "paused", (handle) => handle.pause(), client);
   if (verb === "resume") return (client) => change(id(), "at work again", (handle) => handle.unpause(), client);
   if (verb === "delete") return (client) => change(id(), "deleted", (handle) => handle.delete(), client);
-  throw new UserError("schedule what?", { expected: "create, list, pause, resume or delete", got: verb });
+  throw new UserError("name what to do with a schedule", { expected: "create, list, pause, resume or delete", got: verb });
 }
 
 async function creation(scheduleId: string, { config, every, cron }: Options): Promise<(client: Client) => Promise<void>> {

@@ -7,7 +7,7 @@ import { toolPlaces } from "../machine/local-machine.js";
 /** `roslin setup`: fetches the servers; the launcher has installed and built before. */
 export const setup: Command = {
   name: "setup",
-  summary: "get everything that is needed to run: dependencies, build, local servers",
+  summary: "install everything that is needed to run: dependencies, build, local servers",
   usage: "setup",
   async run(args, environment) {
     parseArgs({ args: [...args], options: {} });

@@ -17,7 +17,7 @@ import { untilInterrupted } from "../shell/interrupt.js";
 /** `roslin stage`: one stage, without Temporal. */
 export const stage: Command = {
   name: "stage",
-  summary: "run one stage alone on this machine, without Temporal; killed and called again, it goes on",
+  summary: "run one stage alone on this machine, without Temporal; after a kill the same command goes on",
   usage: `stage ${STAGES.join("|")} --config FILE --dir DIR [--workers N] [--json]`,
   async run(args, environment) {
     const call = await parseCall(args);

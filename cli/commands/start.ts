@@ -16,7 +16,7 @@ import { readConfig } from "../shell/read-config.js";
 /** `roslin start`: a run on the Temporal server. */
 export const start: Command = {
   name: "start",
-  summary: "start a run of the whole pipeline; without a configuration it is Dolly's own",
+  summary: "start a run of the whole pipeline; without a configuration, Dolly's own run",
   usage: "start [--config FILE] [--id ID] [--follow]",
   async run(args, environment) {
     const { values } = parseArgs({
@@ -34,7 +34,7 @@ export const start: Command = {
         await client.workflow.start(FINETUNE, { taskQueue: TASK_QUEUE, workflowId, args: [config], staticSummary });
       } catch (error) {
         if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-        throw new UserError("a run with this id is there already: watch it, cancel it, or take another id", { id: workflowId });
+        throw new UserError("a run with this id exists already: watch it, cancel it, or use another id", { id: workflowId });
       }
       console.log(workflowId);
       return values.follow === true ? watchRun(client, workflowId) : 0;

@@ -6,7 +6,7 @@ import { readState } from "../machine/up-state.js";
 /** `roslin status`: what `up` keeps running. */
 export const status: Command = {
   name: "status",
-  summary: "show what roslin up keeps running here, and where it answers",
+  summary: "show what roslin up keeps running here, and its addresses",
   usage: "status [--json]",
   async run(args, { home }) {
     const { values } = parseArgs({ args: [...args], options: { json: { type: "boolean" } } });

@@ -58,11 +58,13 @@ export async function runMachine<T>(
       try {
         if (machine.temporal !== null)
           await withClient(machine.variables, rememberRuns).catch((error: unknown) =>
-            say(`how long Temporal remembers runs could not be set, the next start tries again: ${messageOf(error)}`),
+            say(`how long Temporal keeps finished runs could not be set; the next start tries again: ${messageOf(error)}`),
           );
         return await body(machine, signal);
       } finally {
-        say("stopping; workers end their step and save first, minutes with a large model: a second Ctrl-C ends everything at once");
+        say(
+          "stopping: workers finish their step and save first, which takes minutes with a large model; a second Ctrl-C ends everything at once",
+        );
         await supervisor.stop();
       }
     }, kill);

@@ -125,7 +125,7 @@ export class Supervisor {
       ended = launched.then((running) => running.ended, messageOf);
       // so that a stop finds what is being started
       await launched.catch(() => undefined);
-      await this.told.catch((error: unknown) => this.say(`what runs here cannot be noted: ${messageOf(error)}`));
+      await this.told.catch((error: unknown) => this.say(`the list of running processes cannot be saved: ${messageOf(error)}`));
     }
   }
 

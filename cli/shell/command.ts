@@ -27,5 +27,5 @@ export function wholeNumber(option: string, value: string): number {
 export function onlyId(positionals: readonly string[], shown: string): string {
   const [id, ...more] = positionals;
   if (id !== undefined && more.length === 0) return id;
-  throw new UserError(`name one id: ${shown} shows them`, { got: positionals.length === 0 ? "none" : positionals.join(" ") });
+  throw new UserError(`name one id: ${shown} shows the ids`, { got: positionals.length === 0 ? "none" : positionals.join(" ") });
 }

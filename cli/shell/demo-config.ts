@@ -26,12 +26,12 @@ export async function demoRunConfig(dataset: string | undefined, model: string |
 }
 
 function fileSource(option: string, path: string): string {
-  if (!existsSync(path)) throw new UserError(`${option} names nothing that is there`, { got: path });
+  if (!existsSync(path)) throw new UserError(`${option} names a path that does not exist`, { got: path });
   return pathToFileURL(realpathSync(path)).href;
 }
 
 async function testRows(dataset: string): Promise<number> {
-  if (!existsSync(dataset)) throw new UserError("--dataset names nothing that is there", { got: dataset });
+  if (!existsSync(dataset)) throw new UserError("--dataset names a path that does not exist", { got: dataset });
   let rows = 0;
   for await (const batch of readRows(dataset, new AbortController().signal)) rows += batch.rows.length;
   return Math.min(MOST_TEST_ROWS, Math.floor(rows / 10));

@@ -15,7 +15,8 @@ export async function watchRun(client: Client, workflowId: string): Promise<numb
     return 0;
   } catch (error) {
     view.end();
-    if (error instanceof WorkflowNotFoundError) throw new UserError("there is no such run: roslin list shows them", { id: workflowId });
+    if (error instanceof WorkflowNotFoundError)
+      throw new UserError("there is no run with this id: roslin list shows the runs", { id: workflowId });
     if (!(error instanceof Interrupted)) throw error;
     console.error(`roslin: the run goes on; roslin watch ${workflowId} shows it again, roslin cancel ${workflowId} ends it`);
     return 1;

@@ -55,7 +55,8 @@ export async function* readCsv(path: string): AsyncGenerator<RowBatch> {
 
 function headerOf(header: readonly string[], file: string): readonly string[] {
   const twice = COLUMNS.find((name) => header.indexOf(name) !== header.lastIndexOf(name));
-  if (twice !== undefined) throw new UserError("a data file has two columns of one name: rename one of them", { file, column: twice });
+  if (twice !== undefined)
+    throw new UserError("a data file has two columns with the same name: rename one of them", { file, column: twice });
   return header;
 }
 

@@ -30,7 +30,7 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** An error of a full disk with the file that it had no room for and how large that is, which the system doesn't say; any other as it is. */
+/** Adds to a full disk's error the file that had no room, and its size; gives any other error back as it is. */
 export function withFile(error: unknown, path: string, need?: number): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code !== "ENOSPC" && code !== "EDQUOT") return error;

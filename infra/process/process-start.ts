@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 
-/** When a process started, in clock ticks since boot; null when it is gone; "?" where the system doesn't say. */
+/** When a process started, in clock ticks since boot; null: it has ended; "?": the system doesn't say. With the pid it names a process for good. */
 export function processStart(pid: number): string | null {
   try {
     process.kill(pid, 0);

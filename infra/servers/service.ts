@@ -81,7 +81,7 @@ export async function atFreePorts<T>(start: () => Promise<T>, say: (line: string
       return await start();
     } catch (error) {
       if (!(error instanceof PortTakenError) || tries === TRIES) throw error;
-      say(`${error.message}; starting anew at others`);
+      say(`${error.message}; starting again with other ports`);
     }
 }
 
@@ -114,7 +114,7 @@ async function listens({ service, id }: Running): Promise<boolean> {
   // looked at last: what answered and is not among these is somebody else
   const own = await listeningPorts(id.pid);
   const foreign = ports.find((port, index) => answering[index] && !own.has(port));
-  if (foreign !== undefined) throw new PortTakenError(`another program listens at port ${foreign}, which ${service.name} was to have`);
+  if (foreign !== undefined) throw new PortTakenError(`another program listens at port ${foreign}, which is meant for ${service.name}`);
   return ports.every((port) => own.has(port));
 }
 

@@ -66,7 +66,9 @@ export async function findTool(tool: Tool, places: ToolPlaces): Promise<string |
   const named = places.variables[tool.variable] ?? "";
   if (named !== "") {
     if (await isProgram(named)) return named;
-    throw new UserError(`${tool.variable} names no program that can be run; correct it, or unset it to have one fetched`, { got: named });
+    throw new UserError(`${tool.variable} does not name a program that can be run; correct it, or unset it to have one fetched`, {
+      got: named,
+    });
   }
   for (const directory of (places.variables["PATH"] ?? "").split(delimiter)) {
     const path = join(directory, tool.name);

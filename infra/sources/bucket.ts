@@ -19,8 +19,8 @@ export interface BucketOptions {
 /** Buckets as places that models and datasets come from. */
 export interface Buckets {
   /**
-   * What lies at `s3://bucket/prefix` now: one object, what lies below, or of models one that Roslin published, of which
-   * `latest.json` under a target names the last. Throws UserError, CorruptError for a damaged manifest, or UnreachableError.
+   * What lies at `s3://bucket/prefix` now: one object, the objects below it, or a model that Roslin published, which may be
+   * the one that a target's `latest.json` names. Throws UserError, CorruptError for a damaged manifest, or UnreachableError.
    */
   open(name: "model" | "dataset", source: string, signal: AbortSignal): Promise<Remote>;
 }
@@ -40,7 +40,7 @@ export function createBuckets(options: BucketOptions): Buckets {
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof UserError || error instanceof CorruptError) throw error;
-        throw new UnreachableError(`${source} cannot be looked at: ${messageOf(error)}`, { cause: error });
+        throw new UnreachableError(`${source} cannot be read: ${messageOf(error)}`, { cause: error });
       }
     },
   };
@@ -48,7 +48,7 @@ export function createBuckets(options: BucketOptions): Buckets {
 
 async function lookForModel(cache: string, access: ObjectAccess, named: string, source: string, signal: AbortSignal): Promise<Remote> {
   const target = named.replace(/(^|\/)latest(\.json)?$/, "");
-  // a model's own directory may be called so, too
+  // a model's own directory may be called latest, too
   const isPlain = target === named || (await listObjects(access, named, signal)).some(({ key }) => key !== named);
   const prefix = isPlain ? named : target;
   const objects = await objectsAt(access, prefix, source, signal);
@@ -62,7 +62,7 @@ async function lookForModel(cache: string, access: ObjectAccess, named: string, 
 
 async function objectsAt(access: ObjectAccess, prefix: string, source: string, signal: AbortSignal): Promise<ListedObject[]> {
   const objects = await listObjects(access, prefix, signal);
-  if (objects.length === 0) throw new UserError("nothing lies there: check the source's bucket and prefix", { source });
+  if (objects.length === 0) throw new UserError("nothing is there: check the source's bucket and prefix", { source });
   return objects;
 }
 
@@ -70,7 +70,7 @@ function addressOf({ bucket }: ObjectAccess, prefix: string): string {
   return `s3://${bucket}${prefix === "" ? "" : `/${prefix}`}`;
 }
 
-/** An object's path below a prefix; of the prefix itself its last part. */
+/** An object's path below a prefix; for the prefix itself, its last part. */
 function nameBelow(prefix: string, key: string): string {
   if (key === prefix) return basename(key);
   return prefix === "" ? key : key.slice(prefix.length + 1);
@@ -88,7 +88,7 @@ function publishedRemote(cache: string, access: ObjectAccess, { uri, manifest, s
   return remoteOf(cache, { origin: { uri, manifest: sha256 }, version: sha256.slice(0, 12), files }, blobOf, wanted);
 }
 
-/** What somebody else put there: its objects' ETags fix the version, and digests are taken where objects tell them. */
+/** Objects that Roslin did not publish: their ETags fix the version, and each object's digest is used if it has one. */
 function plainRemote(cache: string, access: ObjectAccess, prefix: string, objects: readonly ListedObject[]): Remote {
   const uri = addressOf(access, prefix);
   const single = objects.find(({ key }) => key === prefix);

@@ -56,7 +56,7 @@ export async function listObjects(access: ObjectAccess, prefix: string, abortSig
   return found;
 }
 
-/** The digest that can be told of an object's bytes: the sha256 that Roslin or the server keeps beside it, else the MD5 that an ETag is; null: none. */
+/** The digest that is known of an object's bytes: the sha256 that Roslin or the server keeps beside it, or the MD5 that an ETag is; null: neither. */
 export async function digestOfObject(access: ObjectAccess, key: string, abortSignal: AbortSignal): Promise<ObjectDigest | null> {
   const { Metadata, ETag, ChecksumSHA256, ChecksumType, ServerSideEncryption, SSECustomerAlgorithm } = await clientOf(
     access.settings,

@@ -35,7 +35,7 @@ export async function checkTarget(
   const days = Object.values(wanted.lifecycle).some((value) => value !== null);
   if (uri.startsWith("file:")) {
     const asked = [...fields.map(([field]) => field), ...(days ? ["publish.lifecycle"] : [])].join(" and ");
-    if (asked !== "") throw new UserError(`a directory has nothing like ${asked}: remove it, or publish to a bucket`, { target: uri });
+    if (asked !== "") throw new UserError(`a directory has no ${asked}: remove the setting, or publish to a bucket`, { target: uri });
     return await probe(uri, settings, signal);
   }
   try {
@@ -50,7 +50,7 @@ export async function checkTarget(
     signal.throwIfAborted();
     if (refused.length === 0) throw error;
     throw new UserError(
-      `this S3 server takes objects, but does not keep them as ${refused.length === 1 ? "a setting asks" : "settings ask"}; remove what it lacks, or publish elsewhere:\n${refused.map((each) => `  - ${each}`).join("\n")}`,
+      `this S3 server stores objects, but not as ${refused.length === 1 ? "a setting asks: remove it" : "these settings ask: remove them"}, or publish elsewhere:\n${refused.map((each) => `  - ${each}`).join("\n")}`,
       { target: uri },
     );
   }
@@ -63,7 +63,11 @@ async function probe(uri: string, settings: S3Settings, signal: AbortSignal, opt
     store.write(PROBE, BYTES).catch((error: unknown) => {
       const { code } = error as NodeJS.ErrnoException;
       if (uri.startsWith("file:") && ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"].includes(code ?? ""))
-        throw new UserError("nothing can be published there: this process may not write", { target: uri, code }, { cause: error });
+        throw new UserError(
+          "nothing can be published there: this process has no permission to write",
+          { target: uri, code },
+          { cause: error },
+        );
       throw error;
     });
   await write();
@@ -93,14 +97,14 @@ async function judge(
 ): Promise<void> {
   const back = await readAll(store, PROBE);
   if (back === null || !BYTES.equals(back))
-    throw new UserError("a place gives back other bytes than it was given: is it an S3 server? check AWS_ENDPOINT_URL_S3", {
+    throw new UserError("the target gives back other bytes than it was given: check that AWS_ENDPOINT_URL_S3 names an S3 server", {
       target: uri,
     });
   if (options !== undefined && apart(options).length > 0) await checkKept(uri, settings, abortSignal, options);
   // nothing else keeps two runs from undoing each other's latest.json
   if (await store.create(PROBE, BYTES))
     throw new UserError(
-      "a server writes over an object that it was told to leave alone: publishing needs conditional writes (If-None-Match, If-Match); update the server, or publish to another",
+      "the server overwrites an object that it was told to keep: publishing needs conditional writes (If-None-Match, If-Match); update the server, or publish to another",
       { target: uri },
     );
   if (!uri.startsWith("file:")) await checkDigests(uri, settings, abortSignal, options);
@@ -129,7 +133,7 @@ async function checkDigests(uri: string, settings: S3Settings, abortSignal: Abor
     failed({ doing: "writing an object with a wrong digest", right: "s3:PutObject" }, error);
   }
   throw new UserError(
-    "a server takes bytes that do not have the SHA-256 which was sent along: what breaks on the way would be published; update the server, or publish to another",
+    "the server accepts bytes that do not have the SHA-256 that was sent with them, so damaged files would be published: update the server, or publish to another",
     { target: uri },
   );
 }

@@ -47,11 +47,13 @@ export function s3Error(error: unknown, call: Call, where: { readonly bucket: st
       location,
     });
   if (WRONG_REGION.has(code) || error.message.includes("Region is missing"))
-    return new UserError(`${doing} failed: the bucket's region is not the one that was asked; set AWS_REGION`, details, { cause: error });
-  if (code === "InvalidBucketName") return new UserError(`${doing} failed: S3 takes no such bucket name`, details);
+    return new UserError(`${doing} failed: the bucket is in another region than the one that was asked; set AWS_REGION`, details, {
+      cause: error,
+    });
+  if (code === "InvalidBucketName") return new UserError(`${doing} failed: S3 does not allow this bucket name`, details);
   if (UNREACHABLE.has(code))
     return new Error(`${doing} failed: the S3 endpoint cannot be reached [endpoint=${where.endpoint}, code=${code}]`, { cause: error });
-  if (statusOf(error) === 501) return new UserError(`${doing} failed: this S3 server cannot do that; publish to another`, details);
+  if (statusOf(error) === 501) return new UserError(`${doing} failed: this S3 server does not support it; publish to another`, details);
   const busy =
     [500, 502, 503, 504].includes(statusOf(error) ?? 0) || code === "SlowDown"
       ? ": S3 cannot answer now; try again later, what had arrived is not sent again"

@@ -36,7 +36,7 @@ export function s3SettingsOf(variables: Readonly<Record<string, string | undefin
       "S3's address holds a name or a password: take out of AWS_ENDPOINT_URL_S3 what stands before the @, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     );
   if (endpoint && !/^https?:\/\/[^/]/.test(endpoint))
-    throw new UserError("S3's address is no http or https URL: correct AWS_ENDPOINT_URL_S3", { got: endpoint });
+    throw new UserError("S3's address is not an http or https URL: correct AWS_ENDPOINT_URL_S3", { got: endpoint });
   const region = variables["AWS_REGION"] || variables["AWS_DEFAULT_REGION"];
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: sessionToken } = variables;
   const named = accessKeyId && secretAccessKey && !variables["AWS_PROFILE"];

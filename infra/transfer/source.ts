@@ -26,6 +26,6 @@ export type ReadBytes<Place> = (place: Place, range: ByteRange | null, into: Rec
 export interface Receiver {
   /** Takes the next chunk. If it returns a promise, the next one may come after that has resolved. */
   take(this: void, chunk: Uint8Array): void | Promise<void>;
-  /** Where the next bytes are best received; null: anywhere. */
+  /** Gives the memory where the next bytes are best received; null: anywhere. */
   room(this: void): Uint8Array | null;
 }

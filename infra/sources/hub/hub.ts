@@ -34,7 +34,7 @@ export function createHub(options: HubOptions): Hub {
         return remoteOf(access, options.cacheDirectory, repository, false);
       } catch (error) {
         if (!(error instanceof UnreachableError)) throw error;
-        // who works offline means what is there; a hub that is out of reach comes back, and then the rest can be had
+        // offline, what is cached is all that there is; a hub that cannot be reached now may have the rest later
         const cached = await cachedRepository(folderOf(options.cacheDirectory, reference), reference, options.offline === true);
         if (cached === null) throw error;
         onNote?.(`${messageOf(error)}; going on with what the cache has`);
@@ -44,19 +44,19 @@ export function createHub(options: HubOptions): Hub {
   };
 }
 
-/** A password in the hub's address goes into a header: addresses get into messages, and those into histories and logs. */
+/** Moves a password from the hub's address into a header, because addresses end up in messages, histories and logs. */
 function accessOf({ endpoint, ...others }: HubOptions): HubAccess {
   if (!/^[\x20-\x7e]*$/.test(others.token ?? ""))
     throw new UserError("the token for the hub has characters that no token has: correct HF_TOKEN, or the file that HF_TOKEN_PATH names");
   const url = /^https?:\/\/[^/]/.test(endpoint) && URL.canParse(endpoint) ? new URL(endpoint) : null;
   if (url === null)
-    throw new UserError("the hub's address is no http or https URL: correct HF_ENDPOINT", { got: endpoint.replace(/\/\/.*@/, "//…@") });
+    throw new UserError("the hub's address is not an http or https URL: correct HF_ENDPOINT", { got: endpoint.replace(/\/\/.*@/, "//…@") });
   const login = loginIn(url);
   const bare = withoutSecrets(endpoint).replace(/\/+$/, "");
   return login === null ? { ...others, endpoint: bare } : { ...others, endpoint: bare, login };
 }
 
-/** `isCached`: the repository is as the cache knows it, which may be less than all of it. */
+/** `isCached`: the repository is known from the cache, which may have a part of it. */
 function remoteOf(access: HubAccess, cache: string, repository: Repository, isCached: boolean): Remote {
   const { id, commit } = repository;
   const folder = folderOf(cache, repository);

@@ -38,8 +38,8 @@ export function fileUrl(access: HubAccess, repository: Repository, path: string)
 }
 
 /**
- * A file with its size and digest: those of the repository's description, else, for some mirrors have nothing there, of
- * the headers that Python's client goes by. Throws UserError where neither states them.
+ * A file with its size and digest, from the repository's description or, because some mirrors leave them out there, from
+ * the headers that Python's client reads. Throws UserError if neither states them.
  */
 export async function statedFile(access: HubAccess, repository: Repository, file: RemoteFile, signal: AbortSignal): Promise<RemoteFile> {
   const { path } = file;
@@ -70,8 +70,8 @@ interface Sibling {
 }
 
 /**
- * The commit and files in the hub's answer; throws where it has none. What it says of a file is judged when that file's
- * size or digest is asked for: one that nobody wants spoils no repository.
+ * The commit and files in the hub's answer; throws if it has none. A file's size and digest are checked when they are read,
+ * so a bad file that is not needed does no harm.
  */
 export function parseRepository(json: unknown): { readonly commit: string; readonly files: readonly RemoteFile[] } {
   const { sha, siblings } = json as { sha?: unknown; siblings?: readonly Sibling[] };
@@ -80,7 +80,7 @@ export function parseRepository(json: unknown): { readonly commit: string; reado
   return { commit: sha, files: (siblings as readonly Sibling[]).map(fileOf) };
 }
 
-/** A file whose size and digest throw UserError where its name leaves its directory, or the hub doesn't state them. */
+/** A file whose size and digest throw UserError if its name leaves its directory, or if the hub doesn't state them. */
 function fileOf({ rfilename, size, blobId, lfs }: Sibling): RemoteFile {
   const path = typeof rfilename === "string" ? rfilename : "";
   const stated = <T>(what: string, value: T | null): T => {

@@ -218,7 +218,7 @@ test("what is the user's to mend is said so; what time can mend is not", async (
   const buckets = bucketsIn(cacheOf());
   await assert.rejects(
     buckets.open("model", "s3://roslin/nothing/here", never),
-    /UserError: nothing lies there.*s3:\/\/roslin\/nothing\/here/,
+    /UserError: nothing is there.*s3:\/\/roslin\/nothing\/here/,
   );
   await assert.rejects(buckets.open("model", "s3://no-such-bucket-of-ours/x", never), /UserError: .*no such bucket/);
   const wrong = { ...settings, credentials: { accessKeyId: "wrong", secretAccessKey: "wrong" } };
