@@ -39,7 +39,7 @@ function isStale(root) {
   return !installed || staleBuild(root, sourcesDigest(root));
 }
 
-/** Says why on a platform for which there are no binaries. */
+/** Throws on a platform for which there are no binaries. */
 export function refuseUnsupported(platform, arch) {
   if (platform === "win32") throw new Error("Windows is supported through WSL 2: install it and run roslin there");
   if (!PLATFORMS.includes(`${platform}-${arch}`))
@@ -133,9 +133,9 @@ function readJson(file) {
 }
 
 /**
- * Takes the lock, waiting while a living process has it. A claim is a file that names its process; who sees no other claim
- * after making one has the lock, so of two at most one has it. A claim's name is never used again: a dead process' claim
- * can be removed at any time.
+ * Takes the lock, waiting while a living process has it. A claim is a file that names its process. A process that sees no
+ * other claim after making its own has the lock, so of two at most one has it. A claim's name is never used again, so a
+ * dead process' claim can be removed at any time.
  */
 export async function lock(path, say) {
   mkdirSync(dirname(path), { recursive: true });
@@ -167,7 +167,7 @@ function otherClaim(path, own) {
   return null;
 }
 
-/** A file's text; null when there is none. */
+/** A file's text; null: there is no such file. */
 function read(file) {
   try {
     return readFileSync(file, "utf8");
@@ -177,12 +177,12 @@ function read(file) {
   }
 }
 
-/** When a process started, as its system tells it; "gone" when there is none, "?" where the system doesn't tell. */
+/** When a process started, in the system's own words; "gone": it has ended; "?": the system doesn't say. */
 function startOf(pid) {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    // another user's process is alive, though it may not be signalled
+    // a process of another user is alive, but may not be signalled
     if (error.code === "ESRCH") return "gone";
   }
   try {
@@ -193,12 +193,12 @@ function startOf(pid) {
   }
 }
 
-/** Runs a program to its end. Throws an Error of one line for what went wrong, with what to do where that is known. */
+/** Runs a program to its end. Throws an Error of one line that says what went wrong and, if that is known, what to do. */
 async function run(command, args, cwd) {
   const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (said = (said + text).slice(-20_000)));
-  // what goes on writing by itself would be in the way of the next set-up
+  // a program that goes on writing would be in the way of the next set-up
   let interrupted = false;
   const stop = () => {
     interrupted = true;
@@ -212,7 +212,7 @@ async function run(command, args, cwd) {
   throw new Error(whyFailed(command === "npm" ? "npm" : args[0], code, said));
 }
 
-/** One line for what stopped a step of the set-up. */
+/** One line that says why a step of the set-up failed. */
 export function whyFailed(step, code, said) {
   if (code === "ENOENT") return `${step} is not on PATH; install it (it comes with Node)`;
   if (/ENOSPC|no space left/i.test(said)) return "the disk is full; free 2 GB and call again";

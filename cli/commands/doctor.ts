@@ -15,7 +15,7 @@ import { toolPlaces } from "../machine/local-machine.js";
 import { bytes } from "../../core/units.js";
 import { runningState } from "../machine/up-state.js";
 
-/** One requirement: what was found, and what to do when it is not met. */
+/** One requirement: what was found, and what to do if it is not met. */
 interface Finding {
   readonly name: string;
   readonly found: string;
@@ -76,7 +76,7 @@ async function room(name: string, directory: string, need: number, remedy: strin
   return { ...finding, found: `${finding.found} free in ${directory}` };
 }
 
-/** The nearest directory above that is there. */
+/** The nearest parent directory that exists. */
 function existing(path: string): string {
   return existsSync(path) ? path : existing(dirname(path));
 }

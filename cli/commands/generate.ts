@@ -38,10 +38,10 @@ export const generate: Command = {
   },
 };
 
-/** The directory with the model's files; those of a published one are brought here first. */
+/** The directory with the model's files; a published model's files are downloaded first. */
 async function locate(named: string, environment: Environment, signal: AbortSignal): Promise<string> {
   const isAddress = /^(s3|file):\/\//.test(named);
-  // a directory that runs publish to has models in it, and says which is the latest
+  // a directory that runs publish to contains models, and names the latest
   if (!isAddress && !existsSync(join(named, "latest.json"))) return resolve(named);
   const model = isAddress ? named : pathToFileURL(resolve(named)).href;
   return await withS3(environment, model, signal, async ({ variables }) => {
@@ -99,7 +99,7 @@ async function* limit(tokens: AsyncIterable<number>, most: number): AsyncGenerat
   }
 }
 
-/** The text of tokens as far as it surely stands before the end key: what might belong to it, or to the blank before it, is held back. */
+/** The text of tokens before the end key: text that may turn out to be part of the key, or of the blank before it, is held back. */
 export async function* sayable(tokens: AsyncIterable<number>, tokenizer: Decoder): AsyncGenerator<string> {
   const next = tokenizer.stream();
   let held = "";

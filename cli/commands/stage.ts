@@ -21,7 +21,7 @@ export const stage: Command = {
   usage: `stage ${STAGES.join("|")} --config FILE --dir DIR [--workers N] [--json]`,
   async run(args, environment) {
     const call = await parseCall(args);
-    // downloading comes first, and needs none of the others' code
+    // download is the first stage, and does without the others' code
     const earlier =
       call.name === "download" ? [] : await (await import("../shell/stage-inputs.js")).earlierResults(call.name, call.config, call.root);
     const request: StageRequest = { config: call.config, inputs: inputsFrom(earlier), root: call.root };
@@ -58,7 +58,7 @@ async function parseCall(args: readonly string[]): Promise<Call> {
   const name = STAGES.find((known) => known === positionals[0]);
   if (name === undefined || positionals.length > 1)
     throw new UserError("name one stage", { expected: STAGES.join(" "), got: positionals.join(" ") });
-  // an unset shell variable would otherwise mean the working directory
+  // an empty value, as from an unset shell variable, would mean the working directory
   if (!values.config || !values.dir) throw new UserError("a stage needs --config FILE and --dir DIR");
   return {
     name,
@@ -69,7 +69,7 @@ async function parseCall(args: readonly string[]): Promise<Call> {
   };
 }
 
-/** Runs a stage, of which alone the code is loaded: that takes longer than many a stage that has nothing to do. */
+/** Runs a stage, and loads only its code: to load everything takes longer than a stage that has nothing to do. */
 async function runOne(call: Call, request: StageRequest, context: StageContext, environment: Environment): Promise<StageResult> {
   const { config } = call;
   switch (call.name) {

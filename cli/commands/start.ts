@@ -26,7 +26,7 @@ export const start: Command = {
     const config = values.config === undefined ? parseRunConfig(null) : await readConfig(values.config);
     const workflowId = values.id ?? `finetune-${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}`;
     const variables = await temporalVariables(environment);
-    // elsewhere the run's own notes tell
+    // with an external server the stages may be kept on another machine; the run's own notes say what is reused
     if (!environment.externalTemporal) await tell(config, environment);
     return withClient(variables, async (client) => {
       try {

@@ -13,12 +13,12 @@ import { rememberRuns } from "./retention.js";
 import { readState, stateFile, writeState } from "./up-state.js";
 import { Supervisor, type Supervised } from "./supervisor.js";
 
-/** How long processes that a killed supervisor left may take to end. */
+/** Milliseconds that the processes of a killed supervisor may take to end. */
 const LEFTOVER_MS = 5000;
 
 /**
- * Runs a home's machine for the time of `body`, which hears of SIGINT, SIGTERM and SIGHUP by the signal; then stops
- * everything, workers first. One at a time in a home. A second signal kills at once. Throws UserError when one runs already.
+ * Runs a home's servers and workers while `body` runs; SIGINT, SIGTERM and SIGHUP abort its signal. Then stops everything,
+ * workers first; a second signal kills at once. Throws UserError if another command runs them already.
  */
 export async function runMachine<T>(
   home: string,
@@ -42,7 +42,7 @@ export async function runMachine<T>(
   try {
     return await untilInterrupted(async (signal) => {
       const self = { pid: process.pid, start: processStart(process.pid) ?? "" };
-      // from now on `down` knows whom to ask, and what was left stays known until it has ended
+      // from now on `down` knows this supervisor, and the processes of the last one stay listed until they have ended
       await writeState(home, { supervisor: self, temporal: null, s3: null, processes: (await readState(home))?.processes ?? [] });
       await clearLeftovers(home, say);
       const { machine, supervisor } = await atFreePorts(async () => {
@@ -75,7 +75,7 @@ export async function runMachine<T>(
   }
 }
 
-/** Ends what a killed supervisor left running; only the very processes that it recorded. The caller holds the home. */
+/** Ends the processes that a killed supervisor left, and only those that it recorded; returns their number. The caller holds the home's lock. */
 export async function clearLeftovers(home: string, say: (line: string) => void): Promise<number> {
   const left = ((await readState(home))?.processes ?? []).filter(isAlive);
   if (left.length > 0) say(`ending ${left.length} processes that a killed supervisor left: ${left.map(({ name }) => name).join(", ")}`);
@@ -84,7 +84,7 @@ export async function clearLeftovers(home: string, say: (line: string) => void):
   return left.length;
 }
 
-/** Removes the shared memory and sockets of attempts at training that were killed with all their workers. */
+/** Removes the shared memory and sockets of training attempts that were killed with all their workers. */
 async function clearMemory(trainings: string): Promise<void> {
   for (const key of await readdir(trainings).catch(() => [])) clearAttempts(trainDeps, join(trainings, key), Infinity);
 }

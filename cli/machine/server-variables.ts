@@ -4,8 +4,8 @@ import type { Environment } from "../../workers/environment.js";
 import { runningState, type UpState } from "./up-state.js";
 
 /**
- * The variables with which the SDKs' own loaders reach the servers of this home: those of the environment, with local
- * servers in the place of what it says of Temporal and AWS. A user's settings for another server must not leak into them.
+ * The variables with which the SDKs' own loaders reach the servers of this home: those of the environment, where local
+ * servers replace all variables of Temporal and AWS. A user's settings for another server must not leak into them.
  */
 export function serverVariables(
   environment: Pick<Environment, "variables" | "home">,
@@ -34,7 +34,7 @@ export function serverVariables(
   return variables;
 }
 
-/** The variables with which a client on this machine reaches Temporal: an external server, or that of the running `up`. Throws UserError when there is neither. */
+/** The variables with which a client on this machine reaches Temporal: an external server, or the one of the running `up`. Throws UserError if there is neither. */
 export async function temporalVariables(environment: Environment): Promise<Readonly<Record<string, string | undefined>>> {
   if (environment.externalTemporal) return environment.variables;
   const state = await runningState(environment.home);

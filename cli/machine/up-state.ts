@@ -14,7 +14,7 @@ export interface UpState {
   readonly processes: readonly (ProcessId & { readonly name: string; readonly restarts: number })[];
 }
 
-/** The state that the last `up` left, whether or not it still runs; null when there is none. */
+/** The state that the last `up` wrote, whether or not it still runs; null: there is none. */
 export async function readState(home: string): Promise<UpState | null> {
   try {
     return JSON.parse(await readFile(stateFile(home), "utf8")) as UpState;
@@ -24,7 +24,7 @@ export async function readState(home: string): Promise<UpState | null> {
   }
 }
 
-/** The state of an `up` whose supervisor is alive; null when none is. */
+/** The state of the `up` that runs in a home; null: its supervisor is not alive. */
 export async function runningState(home: string): Promise<UpState | null> {
   const state = await readState(home);
   return state !== null && isAlive(state.supervisor) ? state : null;

@@ -9,7 +9,7 @@ import { runningState } from "./up-state.js";
 /** Milliseconds between looks at whether the S3 server that another command is starting can be used. */
 const LOOK_MS = 300;
 
-/** Runs `work` with an S3 server at hand if the target is on the local one: that of a running `up`, or one for its time. */
+/** Runs `work` with a local S3 server if the target is on it: the server of a running `up`, or one that is started for `work`. */
 export async function withS3<T>(
   environment: Environment,
   target: string | null,

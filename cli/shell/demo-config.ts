@@ -7,10 +7,10 @@ import { parseGptjConfig } from "../../core/model/gptj/config.js";
 import { demoConfig } from "../../demo/config.js";
 import { readRows } from "../../infra/dataset/rows.js";
 
-/** Rows of a user's file that are held out: one in ten, but no more than this. */
+/** The most rows of a user's file that are held out; else one in ten. */
 const MOST_TEST_ROWS = 64;
 
-/** The demo's run, on the user's own dataset file or model directory where one is named. Throws UserError. */
+/** The demo's run, with the user's own dataset file or model directory if one is named. Throws UserError. */
 export async function demoRunConfig(dataset: string | undefined, model: string | undefined): Promise<RunConfig> {
   const config = parseRunConfig(demoConfig({ dataset: dataset !== undefined, model: model !== undefined }));
   const changed = {

@@ -7,7 +7,7 @@ import { Interrupted, untilInterrupted } from "../shell/interrupt.js";
 import { duration } from "../../core/units.js";
 import { progressView } from "./progress-bars.js";
 
-/** Shows a run until it ends, and then what came of it; an interrupt ends the showing alone. Resolves to the exit code. */
+/** Shows a run until it ends, and then its result; an interrupt ends only the showing. Resolves to the exit code. */
 export async function watchRun(client: Client, workflowId: string): Promise<number> {
   const view = progressView(process.stderr);
   try {

@@ -3,7 +3,7 @@ import { UserError } from "../../core/errors.js";
 import { Thread } from "../process/thread.js";
 import type { RowBatch } from "./row.js";
 
-/** What a slice of rows may take at most: beyond it, a page claims more values than it has. */
+/** The most that a slice of rows may take: if one takes more, a page claims more values than it has. */
 const LIMITS = { megabytes: 1536, milliseconds: 5 * 60_000 };
 
 /** Reads a Parquet file in a thread of its own: a damaged file can make its reader loop or lose errors, and then it ends that thread alone. */

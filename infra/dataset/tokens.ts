@@ -13,7 +13,7 @@ export interface Tokens {
   readonly index: TokenIndex;
 }
 
-/** Loads what the preprocess stage wrote, every file checked against its digest; CorruptError names the one that is wrong. */
+/** Loads a directory of the preprocess stage, every file checked against its digest. Throws CorruptError with the name of a file that is wrong. */
 export async function openTokens(directory: string): Promise<Tokens> {
   const path = join(directory, TOKEN_INDEX);
   if (!existsSync(path))

@@ -11,19 +11,19 @@ import { clientOf, type S3Settings } from "./s3-store.js";
 import { readAll, type ObjectStore } from "./store.js";
 
 /**
- * An object that is written and removed to see whether it can be, and how it is kept. One name for every run: a policy can
- * name it, and what a killed or cancelled run leaves the next one removes, which could not find one of another name, for it may not
- * list. So runs remove and replace each other's, and only what several tries agree on is said of the server.
+ * An object that is written and removed to see whether that works, and how it is kept. Every run uses the same name: a
+ * policy can name it, and a run removes what a killed one left without the right to list objects. So runs remove and
+ * replace each other's, and a verdict on the server needs several tries that agree.
  */
 const PROBE = ".roslin-may-write";
 const BYTES = Buffer.from("a check by roslin\n");
 const TRIES = 10;
-/** Milliseconds, times the tries so far, that a wait stays below: by chance, so that runs get out of each other's way. */
+/** Bound of a random wait in milliseconds, times the tries so far: runs that collide get out of each other's way. */
 const WAIT_MS = 100;
 
 /**
  * Makes sure that objects can be written below `uri`, and are kept there as `wanted` says; sets the bucket's lifecycle
- * rule where it asks for one. UserError says what is in the way, such as a missing bucket.
+ * rule if `wanted` has one. Throws UserError for an obstacle, such as a missing bucket.
  */
 export async function checkTarget(
   uri: string,
@@ -42,7 +42,7 @@ export async function checkTarget(
     await probe(uri, settings, signal, wanted);
   } catch (error) {
     if (fields.length === 0) throw error;
-    // whoever may write nothing at all hears that first
+    // without the right to write at all, that is the error
     await probe(uri, settings, signal);
     const refused: string[] = [];
     for (const [field, only] of fields)
@@ -82,12 +82,12 @@ async function probe(uri: string, settings: S3Settings, signal: AbortSignal, opt
       await write();
     }
   } finally {
-    // who may write but not remove leaves it there, and may publish all the same
+    // with the right to write but not to remove, it stays there, and publishing works all the same
     await store.delete(PROBE).catch(() => undefined);
   }
 }
 
-/** Throws unless the object that was just written is there, kept as it should be; another run that tries its own in between looks like a server that lacks something. */
+/** Throws unless the object that was just written is there, kept as it should be. Another run's probe in between looks like a fault of the server. */
 async function judge(
   store: ObjectStore,
   uri: string,
@@ -110,7 +110,7 @@ async function judge(
   if (!uri.startsWith("file:")) await checkDigests(uri, settings, abortSignal, options);
 }
 
-/** The bucket's client, and the probe as its calls name it; `failed` words what they throw. */
+/** The bucket's client, and the probe as its calls name it; `failed` turns what they throw into an error for people. */
 function probeIn(uri: string, settings: S3Settings) {
   const { bucket: Bucket, prefix } = parseS3(uri);
   const client = clientOf(settings, Bucket);
@@ -121,7 +121,7 @@ function probeIn(uri: string, settings: S3Settings) {
   return { client, object, failed };
 }
 
-/** Uploads are not read again: what arrives broken is found by the server alone, which has to compare digests. */
+/** Uploads are not read again: the server alone can find damage, by comparing digests. */
 async function checkDigests(uri: string, settings: S3Settings, abortSignal: AbortSignal, options = BUCKET_DECIDES): Promise<void> {
   const { client, object, failed } = probeIn(uri, settings);
   const ChecksumSHA256 = Buffer.from(sha256("other bytes"), "hex").toString("base64");
@@ -138,7 +138,7 @@ async function checkDigests(uri: string, settings: S3Settings, abortSignal: Abor
   );
 }
 
-/** Some servers take what they don't know and leave it out. */
+/** Some servers accept a setting that they don't know, and ignore it. */
 async function checkKept(
   uri: string,
   settings: S3Settings,
@@ -155,7 +155,7 @@ async function checkKept(
     throw ignored("encryption", encryption, ServerSideEncryption ?? "no encryption");
   if (storageClass !== null && StorageClass !== storageClass) throw ignored("storageClass", storageClass, StorageClass);
   if (Object.keys(tags).length === 0) return;
-  // whoever may tag but not read tags tags all the same
+  // with the right to set tags but not to read them, tags are set all the same
   const kept = await client.send(new GetObjectTaggingCommand(object), { abortSignal }).catch(() => null);
   const text = (set: Readonly<Record<string, string>>): string => JSON.stringify(Object.entries(set).sort());
   const got = Object.fromEntries((kept?.TagSet ?? []).map(({ Key, Value }) => [Key!, Value!]));

@@ -6,7 +6,7 @@ import type { Arrived, DigestJob, Digests, Job, News, TransferJob } from "./tran
 
 /** Threads that a download shares, at most; they start when they have something to do. */
 const THREADS = 3;
-/** What digesting a file counts for beside one transfer: it gets a thread to itself where there is one. */
+/** The load of digesting a file, where one transfer counts 1: a digest gets a thread to itself if there is one. */
 const DIGEST_LOAD = 8;
 
 type Member = PoolThread<Job, Digests | null, News, Arrived>;
@@ -19,7 +19,7 @@ export interface Digesting {
   readonly result: Promise<Digests>;
 }
 
-/** The threads of one download. An aborted signal ends them at once: what they had noted is on disk. */
+/** The threads of one download. An aborted signal ends them at once, because all progress is on disk. */
 export class Crew {
   private readonly pool: ThreadPool<Job, Digests | null, News, Arrived>;
   private readonly writers: { readonly part: string; readonly member: Member }[] = [];

@@ -1,7 +1,7 @@
 import { fetchBlob, type WantedBlob } from "./blob.js";
 import { Crew } from "./crew.js";
 
-/** Files that are fetched at the same time: of many small ones most of the time is spent waiting. */
+/** Files that are fetched at the same time: with many small ones, most of the time is spent waiting. */
 const FILES_AT_A_TIME = 4;
 
 /** A file that lies in a cache. */
@@ -49,7 +49,7 @@ export async function fetchAll(
     }
   };
   try {
-    // all have given their locks back before the first failure is thrown
+    // all have released their locks before the first failure is thrown
     const settled = await Promise.allSettled(
       Array.from({ length: FILES_AT_A_TIME }, () =>
         fetchNext().catch((error: unknown) => {

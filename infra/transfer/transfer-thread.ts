@@ -89,9 +89,9 @@ async function bring({ source, bytes, segments, inOrder }: TransferJob, part: Pa
   const whole = first.start === 0 && end === bytes;
   let ranges = true;
   const attempt = async (): Promise<void> => {
-    // what failed may have failed after the last byte
+    // the last try may have failed after the last byte
     if (at === end) return;
-    // a whole file is asked for without a range: not every server knows them. Of such a one all has to come again
+    // a whole file is asked for without a range, because not every server knows ranges; without them all has to come again
     const range = whole && (at === 0 || !ranges) ? null : { start: at, end };
     const writer = new BlockWriter(part, { start: at, end, skip: range === null ? at : 0, inOrder }, note);
     try {
