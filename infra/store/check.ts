@@ -50,7 +50,7 @@ export async function checkTarget(
     signal.throwIfAborted();
     if (refused.length === 0) throw error;
     throw new UserError(
-      `this S3 server stores objects, but not as ${refused.length === 1 ? "a setting asks: remove it" : "these settings ask: remove them"}, or publish elsewhere:\n${refused.map((each) => `  - ${each}`).join("\n")}`,
+      `this S3 server stores objects, but does not keep them as ${refused.length === 1 ? "a setting asks: remove it" : "these settings ask: remove them"}, or publish elsewhere:\n${refused.map((each) => `  - ${each}`).join("\n")}`,
       { target: uri },
     );
   }

@@ -249,7 +249,7 @@ test("a server that ignores conditions, or cannot keep them, is found out before
   try {
     for (const [{ endpoint }, message] of [
       [ignoring, /overwrites an object that it was told to keep: publishing needs conditional writes.*target=s3:\/\/roslin\/cond/],
-      [lacking, /writing an object under a condition failed: this S3 server cannot do that/],
+      [lacking, /writing an object under a condition failed: this S3 server does not support it/],
     ] as const)
       for (const wanted of [WANTED, { ...WANTED, tags: { team: "sheep" } }])
         await assert.rejects(
