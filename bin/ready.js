@@ -1,8 +1,8 @@
-// Decides what of a checkout is stale and mends it. Plain JavaScript without dependencies: it runs before there are any.
+// Finds out what of a checkout is stale, and installs and builds that. Plain JavaScript without dependencies: it runs before there are any.
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync, linkSync } from "node:fs";
-import { join, relative } from "node:path";
+import { createHash, randomUUID } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
@@ -39,7 +39,7 @@ function isStale(root) {
   return !installed || staleBuild(root, sourcesDigest(root));
 }
 
-/** Says why on a platform for which there are no binaries. */
+/** Throws on a platform for which there are no binaries. */
 export function refuseUnsupported(platform, arch) {
   if (platform === "win32") throw new Error("Windows is supported through WSL 2: install it and run roslin there");
   if (!PLATFORMS.includes(`${platform}-${arch}`))
@@ -132,48 +132,42 @@ function readJson(file) {
   }
 }
 
-/** Takes the lock, waiting while a living process has it; a lock names its holder, so a dead one's is taken over. */
+/**
+ * Takes the lock, waiting while a living process has it. A claim is a file that names its process. A process that sees no
+ * other claim after making its own has the lock, so of two at most one has it. A claim's name is never used again, so a
+ * dead process' claim can be removed at any time.
+ */
 export async function lock(path, say) {
-  mkdirSync(join(path, ".."), { recursive: true });
-  const own = `${path}.${process.pid}`;
-  writeFileSync(own, `${process.pid} ${startOf(process.pid)}`);
-  let waited = false;
-  try {
-    for (;;) {
-      try {
-        linkSync(own, path);
-        return () => rmSync(path, { force: true });
-      } catch (error) {
-        if (error.code !== "EEXIST") throw error;
-      }
-      const holder = read(path);
-      if (holder === null) continue;
-      const [pid, start] = holder.split(" ");
-      if (startOf(Number(pid)) !== start) {
-        takeAway(path, holder, `${own}.dead`);
-        continue;
-      }
-      if (!waited) say(`waiting for process ${pid}, which does the set-up`);
-      waited = true;
-      await sleep(200);
+  mkdirSync(dirname(path), { recursive: true });
+  const own = `${path}.${process.pid}.${startOf(process.pid)}.${randomUUID()}`;
+  const release = () => rmSync(own, { force: true });
+  for (let waited = false; ; waited = true) {
+    let holder = otherClaim(path, own);
+    if (holder === null) {
+      writeFileSync(own, "");
+      holder = otherClaim(path, own);
+      if (holder === null) return release;
+      release();
     }
-  } finally {
-    rmSync(own, { force: true });
+    if (!waited) say(`waiting for process ${holder}, which does the set-up`);
+    // two that claimed at once must not do so again
+    await sleep(150 + 100 * Math.random());
   }
 }
 
-/** Removes a dead holder's lock, and not the one of whoever was quicker to take it over: that one is put back. */
-function takeAway(path, holder, aside) {
-  try {
-    renameSync(path, aside);
-    if (read(aside) !== holder) linkSync(aside, path);
-  } catch (error) {
-    if (error.code !== "ENOENT" && error.code !== "EEXIST") throw error;
+/** The process of another claim; null when there is none. Removes those of dead processes. */
+function otherClaim(path, own) {
+  const prefix = `${basename(path)}.`;
+  for (const name of readdirSync(dirname(path))) {
+    if (!name.startsWith(prefix) || name === basename(own)) continue;
+    const [pid, start] = name.slice(prefix.length).split(".");
+    if (startOf(Number(pid)) === start) return pid;
+    rmSync(join(dirname(path), name), { force: true });
   }
-  rmSync(aside, { force: true });
+  return null;
 }
 
-/** A file's text; null when there is none. */
+/** A file's text; null: there is no such file. */
 function read(file) {
   try {
     return readFileSync(file, "utf8");
@@ -183,12 +177,12 @@ function read(file) {
   }
 }
 
-/** When a process started, as its system tells it; "gone" when there is none, "?" where the system doesn't tell. */
+/** When a process started, in the system's own words; "gone": it has ended; "?": the system doesn't say. */
 function startOf(pid) {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    // another user's process is alive, though it may not be signalled
+    // a process of another user is alive, but may not be signalled
     if (error.code === "ESRCH") return "gone";
   }
   try {
@@ -199,12 +193,12 @@ function startOf(pid) {
   }
 }
 
-/** Runs a program to its end. Throws an Error of one line for what went wrong, with what to do where that is known. */
+/** Runs a program to its end. Throws an Error of one line that says what went wrong and, if that is known, what to do. */
 async function run(command, args, cwd) {
   const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (said = (said + text).slice(-20_000)));
-  // what goes on writing by itself would be in the way of the next set-up
+  // a program that goes on writing would be in the way of the next set-up
   let interrupted = false;
   const stop = () => {
     interrupted = true;
@@ -218,7 +212,7 @@ async function run(command, args, cwd) {
   throw new Error(whyFailed(command === "npm" ? "npm" : args[0], code, said));
 }
 
-/** One line for what stopped a step of the set-up. */
+/** One line that says why a step of the set-up failed. */
 export function whyFailed(step, code, said) {
   if (code === "ENOENT") return `${step} is not on PATH; install it (it comes with Node)`;
   if (/ENOSPC|no space left/i.test(said)) return "the disk is full; free 2 GB and call again";

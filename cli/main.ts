@@ -6,7 +6,7 @@ import type { Command } from "./shell/command.js";
 import { CHECKOUT, readEnvironment } from "../workers/environment.js";
 import { explained } from "./shell/system-errors.js";
 
-/** Loaded on demand: a command pays at start only for what it uses. */
+/** Loaded on demand, so that a command loads only the code that it uses. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   setup: async () => (await import("./commands/setup.js")).setup,
   demo: async () => (await import("./commands/demo.js")).demo,
@@ -27,7 +27,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   gc: async () => (await import("./commands/gc.js")).gc,
 };
 
-/** What other programs call what is here. */
+/** Names of other programs' commands, and the command that does the same here. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   run: "start",
   resume: "start",
@@ -45,7 +45,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   install: "setup",
 };
 
-/** Runs `roslin …args`; resolves to the exit code: 0, 2 for what the user must mend, 1 for the rest. */
+/** Runs `roslin …args`; resolves to the exit code: 0, 2 for what the user must fix, 1 for the rest. */
 export async function main(args: readonly string[]): Promise<number> {
   const asksHelp = ["help", "--help", "-h"].includes(args[0] ?? "");
   const [name, ...rest] = asksHelp && args[1] !== undefined ? [args[1], "--help"] : args;
@@ -79,7 +79,7 @@ export async function main(args: readonly string[]): Promise<number> {
 /** Says on standard error what went wrong, in full; the exit code for it. */
 function complain(error: unknown, command: Command): number {
   if (error instanceof TypeError && (error as NodeJS.ErrnoException).code?.startsWith("ERR_PARSE_ARGS") === true) {
-    // the rest of the sentence is about arguments that begin with a dash, which nobody has
+    // the rest of the message is about arguments that begin with a dash, which no command takes
     const [said] = messageOf(error).split(". To specify");
     const option = /Unknown option '(.*?)'/.exec(said!)?.[1];
     const guess = option === undefined ? null : nearest(option, command.usage.match(/--[a-z-]+/g) ?? []);

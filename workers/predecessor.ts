@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import { ApplicationFailure } from "@temporalio/common";
 import type { Client } from "@temporalio/client";
 import { messageOf } from "../core/errors.js";
-import { processStart } from "../infra/disk/lock.js";
+import { processStart } from "../infra/process/process-start.js";
 import { TASK_QUEUE } from "../workflows/contract.js";
 
 /** Ends a killed worker's activities. Temporal would wait for their heartbeat timeouts; the worker that follows fails them at once. */

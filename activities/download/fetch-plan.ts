@@ -3,7 +3,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
 import type { Artifact } from "../../core/stages/stage.js";
 import type { Published } from "../../infra/sources/published.js";
-import type { FetchEvents } from "../../infra/http/remote.js";
+import type { FetchEvents } from "../../infra/transfer/fetch.js";
 import { linkDirectory } from "./links.js";
 import { modelConfig } from "./model-config.js";
 import { viewName, type SourceName, type SourcePlan } from "./source-plan.js";

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseModelConfig } from "../../core/model/families.js";
 import type { Model } from "../../core/model/family.js";
-import type { Remote, RemoteFile } from "../../infra/http/remote.js";
+import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { SourcePlan } from "./source-plan.js";
 

@@ -8,7 +8,7 @@ import type { Artifact, StageResult } from "../../core/stages/stage.js";
 import type { Buckets } from "../../infra/sources/bucket.js";
 import type { Hub } from "../../infra/sources/hub/hub.js";
 import type { Published } from "../../infra/sources/published.js";
-import type { Remote, RemoteFile } from "../../infra/http/remote.js";
+import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
 import { fetchText } from "./model-config.js";
 import { indexAmong, selectIndexed, selectModelFiles } from "./select.js";
 

@@ -1,4 +1,4 @@
-import { appendFile, readFile } from "node:fs/promises";
+import { appendLine, reopenLines } from "../../infra/disk/line-journal.js";
 import type { ModelName } from "./task.js";
 
 /** What one model did with one item of a task. */
@@ -19,28 +19,13 @@ export interface Journal {
 
 /** Opens the journal at `path` with what earlier attempts did; a line that a kill cut short doesn't count. */
 export async function openJournal(path: string): Promise<Journal> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return "";
-    throw error;
-  });
-  const lines = text.split("\n").flatMap(parseLine);
-  // what follows a cut line must not become a part of it
-  if (text !== "" && !text.endsWith("\n")) await appendFile(path, "\n");
+  const lines = await reopenLines<JournalLine>(path);
   return {
     lines,
     async add(line) {
-      const written = JSON.stringify(line);
-      await appendFile(path, `${written}\n`);
+      await appendLine(path, line);
       // as a later attempt would read it, so that both report the same
-      lines.push(JSON.parse(written) as JournalLine);
+      lines.push(JSON.parse(JSON.stringify(line)) as JournalLine);
     },
   };
-}
-
-function parseLine(line: string): JournalLine[] {
-  try {
-    return [JSON.parse(line) as JournalLine];
-  } catch {
-    return [];
-  }
 }

@@ -1,10 +1,11 @@
 import type { Worker } from "node:worker_threads";
 import { COLUMNS } from "../../core/rows/row-rules.js";
-import { errorNamed } from "../../core/errors.js";
 import type { RowBatch, SourceRow } from "../../infra/dataset/row.js";
+import { ThreadPool } from "../../infra/process/thread-pool.js";
+import { Thread } from "../../infra/process/thread.js";
 import type { StageContext } from "../common/stage.js";
 import type { RuleChoice } from "./rule.js";
-import type { ChunkAnswer, ChunkOrder, MadeChunk, ThreadOrder } from "./tokenize.js";
+import type { ChunkOrder, MadeChunk } from "./tokenize.js";
 
 /** What of the source one file holds at most: what a kill can cost, and what lies in memory, for each thread. Huge rows make for fewer. */
 const CHUNK = { rows: 4096, characters: 32 << 20 };
@@ -12,7 +13,7 @@ const CHUNK = { rows: 4096, characters: 32 << 20 };
 const ORDERS = 2;
 const REPORT_MS = 500;
 
-/** Starts a thread that works as `tokenizeOrders` does. */
+/** Starts a thread that serves a `tokenizer`. */
 export type StartThread = () => Worker;
 
 /** Makes a chunk file and its record of every few thousand rows of the source, in `threads` threads; chunks that are finished stay. */
@@ -23,13 +24,13 @@ export async function tokenizeChunks(
   chooseRule: (first: RowBatch) => Promise<RuleChoice>,
   startThread: StartThread,
 ): Promise<MadeChunk[]> {
-  let pool: Pool | null = null;
+  let pool: TokenizerPool | null = null;
   let [seen, read] = [0, 1];
   const report = reporter(context);
   try {
     const begin = async (first: RowBatch): Promise<void> => {
       // threads come up while the tokenizer is read
-      pool = new Pool(
+      pool = new TokenizerPool(
         threads,
         Math.ceil(first.rows.length / first.read / CHUNK.rows),
         startThread,
@@ -44,7 +45,7 @@ export async function tokenizeChunks(
     }
     return await pool!.all();
   } finally {
-    await (pool as Pool | null)?.end();
+    await (pool as TokenizerPool | null)?.end();
   }
 }
 
@@ -71,99 +72,73 @@ function charactersOf(row: SourceRow): number {
   );
 }
 
+type TokenizerThread = Thread<ChunkOrder, MadeChunk, never, RuleChoice>;
+
 /** Threads that take chunks as they have room for them. */
-class Pool {
+class TokenizerPool {
   /** rows of the source in finished chunks */
   private done = 0;
-  private readonly hands: { readonly worker: Worker; orders: number }[] = [];
+  private readonly pool: ThreadPool<ChunkOrder, MadeChunk, never, RuleChoice>;
   private readonly made: MadeChunk[] = [];
-  private given = 0;
+  private readonly running = new Set<Promise<void>>();
   private rule: RuleChoice | null = null;
   private failure: Error | null = null;
-  private wake: () => void = () => undefined;
-  private readonly most: number;
-  private readonly start: () => Worker;
   private readonly moved: (done: number) => void;
   private readonly signal: AbortSignal;
-  private readonly aborted = (): void => this.wake();
 
-  /** `chunks`: as many as there will be, about; further threads are started when they are needed. */
-  constructor(threads: number, chunks: number, start: () => Worker, moved: (done: number) => void, signal: AbortSignal) {
-    this.most = threads;
-    this.start = start;
+  /** `chunks`: about as many as there will be; further threads start when they are needed. */
+  constructor(threads: number, chunks: number, startThread: StartThread, moved: (done: number) => void, signal: AbortSignal) {
     this.moved = moved;
     this.signal = signal;
-    signal.addEventListener("abort", this.aborted);
-    for (let count = 0; count < Math.max(1, Math.min(threads, chunks)); count++) this.add();
+    this.pool = new ThreadPool(threads, () => {
+      const thread: TokenizerThread = new Thread(startThread(), { signal, end: "a thread that makes tokens ended" });
+      if (this.rule !== null) thread.tell(this.rule);
+      return thread;
+    });
+    this.pool.start(Math.max(1, chunks));
   }
 
-  /** Tells all threads, and those that will come, how rows become tokens. */
+  /** Tells all threads, and those that start later, how rows become tokens. */
   agree(rule: RuleChoice): void {
     this.rule = rule;
-    for (const { worker } of this.hands) tell(worker, { rule });
+    for (const { thread } of this.pool.threads) thread.tell(rule);
   }
 
   /** Hands a chunk to the thread with the least to do, when there is one with room. */
   async give(order: ChunkOrder): Promise<void> {
-    for (;;) {
-      if (this.hands.every(({ orders }) => orders > 0) && this.hands.length < this.most) this.add();
-      const hand = this.hands.reduce((least, each) => (each.orders < least.orders ? each : least));
-      if (hand.orders < ORDERS) {
-        this.given++;
-        hand.orders++;
-        tell(hand.worker, order);
-        return;
-      }
-      await this.news();
+    this.check();
+    while (this.pool.freest().load >= ORDERS) {
+      await Promise.race(this.running);
+      this.check();
     }
+    const making = this.pool
+      .ask(this.pool.freest(), order, 1)
+      .then(
+        (chunk) => {
+          this.made[chunk.number] = chunk;
+          this.moved((this.done += chunk.record.rows));
+        },
+        (error: unknown) => void (this.failure ??= error as Error),
+      )
+      .finally(() => this.running.delete(making));
+    this.running.add(making);
   }
 
   /** All chunks that were given, in order, when the last is made. */
   async all(): Promise<MadeChunk[]> {
-    while (this.made.filter(Boolean).length < this.given) await this.news();
+    while (this.running.size > 0 && this.failure === null) await Promise.race(this.running);
     this.check();
     return this.made;
   }
 
   async end(): Promise<void> {
-    this.signal.removeEventListener("abort", this.aborted);
-    await Promise.all(this.hands.map(({ worker }) => worker.terminate()));
-  }
-
-  private add(): void {
-    const hand = { worker: this.start(), orders: 0 };
-    this.hands.push(hand);
-    if (this.rule !== null) tell(hand.worker, { rule: this.rule });
-    hand.worker.on("message", (answer: ChunkAnswer) => {
-      if (answer.kind === "failed") this.failure ??= errorNamed(answer.name, answer.message);
-      else {
-        hand.orders--;
-        this.made[answer.chunk.number] = answer.chunk;
-        this.moved((this.done += answer.chunk.record.rows));
-      }
-      this.wake();
-    });
-    hand.worker.on("error", (error) => {
-      this.failure ??= error;
-      this.wake();
-    });
-  }
-
-  /** Resolves when a thread has said something; throws its failure, or the signal's reason. */
-  private async news(): Promise<void> {
-    this.check();
-    await new Promise<void>((resolve) => void (this.wake = resolve));
-    this.check();
+    await this.pool.end();
   }
 
   private check(): void {
     this.signal.throwIfAborted();
     if (this.failure !== null) throw this.failure;
   }
-}
-
-function tell(worker: Worker, order: ThreadOrder): void {
-  worker.postMessage(order);
 }
 
 interface SourceChunk extends ChunkOrder {

@@ -4,14 +4,10 @@ import { join } from "node:path";
 import { createEncoder } from "../../core/text/encoder.js";
 import { lossTokens } from "../../core/rows/labels.js";
 import { alpacaRule, tokenRule, type RowRule } from "../../core/rows/row-rules.js";
-import { messageOf } from "../../core/errors.js";
 import { decodeChunk, encodeChunk } from "../../core/format/token-chunk.js";
 import type { SourceRow } from "../../infra/dataset/row.js";
 import type { StageFiles } from "../common/stage.js";
 import type { RuleChoice } from "./rule.js";
-
-/** What a tokenizing thread is told: first how rows become tokens, then rows. */
-export type ThreadOrder = { readonly rule: RuleChoice } | ChunkOrder;
 
 /** Rows to be made a chunk file of, unless it is there. */
 export interface ChunkOrder {
@@ -20,11 +16,6 @@ export interface ChunkOrder {
   readonly first: number;
   readonly rows: readonly SourceRow[];
 }
-
-/** What a thread answers. */
-export type ChunkAnswer =
-  | { readonly kind: "made"; readonly chunk: MadeChunk }
-  | { readonly kind: "failed"; readonly name: string; readonly message: string };
 
 /** A chunk file that is whole, and what the figures need of its rows. */
 export interface MadeChunk {
@@ -56,26 +47,17 @@ export interface ChunkRecord {
 /** Bytes of a row's digest that tell it from all others. */
 export const DIGEST_BYTES = 16;
 
-interface Port {
-  on(event: "message", heard: (order: ThreadOrder) => void): unknown;
-  postMessage(answer: ChunkAnswer): void;
+/** A thread's work: chunk files of rows, by a rule that it is told before the first rows. */
+export interface Tokenizer {
+  agree(this: void, rule: RuleChoice): void;
+  /** Makes a chunk file and then its record in the stage's directory; finished ones are kept. Another one may be made while this one is written. */
+  make(this: void, order: ChunkOrder): Promise<MadeChunk>;
 }
 
-/**
- * A thread's work: a chunk file and then its record, in the stage's directory, for every order; finished chunks are kept as they
- * are. Several orders may be under way: one is written while the next is computed.
- */
-export function tokenizeOrders(files: Pick<StageFiles, "writeFileAtomic">, directory: string, port: Port): void {
+/** Tokenizes into a stage's directory. */
+export function tokenizer(files: Pick<StageFiles, "writeFileAtomic">, directory: string): Tokenizer {
   let rule: RowRule;
-  port.on("message", (order) => {
-    if ("rule" in order) rule = openRule(order.rule);
-    else
-      makeChunk(files, directory, rule, order).then(
-        (chunk) => port.postMessage({ kind: "made", chunk }),
-        (error: unknown) =>
-          port.postMessage({ kind: "failed", name: error instanceof Error ? error.name : "Error", message: messageOf(error) }),
-      );
-  });
+  return { agree: (choice) => void (rule = openRule(choice)), make: (order) => makeChunk(files, directory, rule, order) };
 }
 
 function openRule(choice: RuleChoice): RowRule {

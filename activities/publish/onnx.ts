@@ -1,9 +1,10 @@
-import { mkdir, open, rename, stat } from "node:fs/promises";
+import { mkdir, stat, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
 import { elements } from "../../core/graph/tensor.js";
 import { exportGraph, type ExportPlan } from "../../core/model/export.js";
 import type { WeightSpec } from "../../core/model/family.js";
+import { placeFile } from "../../infra/disk/files.js";
 import type { ModelFiles } from "../../infra/weights/model-files.js";
 
 /** Elements read and written at a time. */
@@ -40,17 +41,12 @@ function* slices(model: ModelFiles, weights: readonly WeightSpec[]): Iterable<Ui
 /** Writes a file unless it is there: it has its name only when it is whole. */
 async function writeOnce(path: string, chunks: Iterable<Uint8Array>, signal: AbortSignal): Promise<void> {
   if (await stat(path).catch(() => null)) return;
-  const temporary = `${path}.unfinished`;
-  const file = await open(temporary, "w");
-  try {
+  const write = async (file: FileHandle): Promise<void> => {
     for (const chunk of chunks) {
       signal.throwIfAborted();
       await file.writeFile(chunk);
       await breathe();
     }
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
+  };
+  await placeFile(path, write, { temporary: `${path}.unfinished` });
 }

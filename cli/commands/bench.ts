@@ -27,7 +27,7 @@ type Values = Readonly<Partial<Record<(typeof OPTIONS)[number], string>>> & { re
 
 export const bench: Command = {
   name: "bench",
-  summary: "measure this machine: training's speed, its memory, what its checkpoints cost; downloads, tokens and uploads against others'",
+  summary: "measure this machine: training's speed, memory and checkpoints; downloads, tokens and uploads beside those of other programs",
   usage: [
     `bench train [--workers N] [--rounds R] [--steps S] [--against PYTHON [--peers ${PEERS.join(",")}]] [JOB]`,
     "              bench memory [--sizes 5,25,77] [--workers 1,2,4,8]",
@@ -54,7 +54,7 @@ export const bench: Command = {
       throw new UserError("name one bench", { expected: KINDS.join(" "), got: positionals.join(" ") });
     const work = (signal: AbortSignal) => inDirectory(values.dir, (directory) => measure(kind, values, directory, environment, signal));
     const report = await untilInterrupted(work).catch((error: unknown) => {
-      throw error instanceof Interrupted ? new Error("interrupted, with nothing kept") : error;
+      throw error instanceof Interrupted ? new Error("interrupted; nothing was kept") : error;
     });
     console.log(values.json === true ? JSON.stringify(report.figures) : report.text);
     return 0;

@@ -3,7 +3,7 @@ import { WorkflowNotFoundError } from "@temporalio/client";
 import { UserError } from "../../core/errors.js";
 import { withClient } from "../../workers/client.js";
 import { onlyId, type Command } from "../shell/command.js";
-import { temporalVariables } from "../machine/state.js";
+import { temporalVariables } from "../machine/server-variables.js";
 
 /** `roslin cancel`: asks a run to save and end. */
 export const cancel: Command = {
@@ -17,11 +17,11 @@ export const cancel: Command = {
       try {
         const handle = client.workflow.getHandle(id);
         const { status } = await handle.describe();
-        if (status.name !== "RUNNING") throw new UserError("this run has ended already", { id, status: status.name.toLowerCase() });
+        if (status.name !== "RUNNING") throw new UserError("this run has already ended", { id, status: status.name.toLowerCase() });
         await handle.cancel();
       } catch (error) {
         if (!(error instanceof WorkflowNotFoundError)) throw error;
-        throw new UserError("no such run is at work: roslin list shows them", { id });
+        throw new UserError("no run with this id is at work: roslin list shows the runs", { id });
       }
       console.log(`${id} saves what it has and ends`);
       return 0;

@@ -13,14 +13,13 @@ import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
 import type { Command } from "../shell/command.js";
-import { demoRunConfig } from "./demo-config.js";
+import { demoRunConfig } from "../shell/demo-config.js";
 import { demoSummary } from "../show/demo-summary.js";
 import type { Environment } from "../../workers/environment.js";
 import { follow } from "../show/follow.js";
-import { planMachine, type Machine } from "../machine/machine.js";
+import { GPU_WORKERS, planMachine, type Machine } from "../machine/local-machine.js";
 import { progressView } from "../show/progress-bars.js";
-import { runMachine } from "../machine/run-machine.js";
-import { GPU_WORKERS } from "./up.js";
+import { runMachine } from "../machine/run-local-machine.js";
 
 const say = (line: string): void => console.error(`roslin: ${line}`);
 
@@ -63,14 +62,14 @@ export const demo: Command = {
   },
 };
 
-/** Names the run that is at work in the demo's home; gone when it has finished. */
+/** The file that names the run in the demo's home; removed when the run has finished. */
 const RUN = "run.json";
 
 function runId(config: RunConfig): string {
   return `demo-${sha256(JSON.stringify(config)).slice(0, 8)}`;
 }
 
-/** The demo's own home below the user's, and nothing of what the user's environment says of other servers. */
+/** The demo's environment: a home of its own below the user's, without the user's settings of other servers. */
 async function demoEnvironment(environment: Environment): Promise<Environment> {
   const home = join(environment.home, "demo");
   await mkdir(environment.tools, { recursive: true });
@@ -80,7 +79,7 @@ async function demoEnvironment(environment: Environment): Promise<Environment> {
   const own = Object.entries(environment.variables).filter(
     ([name]) => !/^(AWS_|HF_|HUGGING|TRANSFORMERS_OFFLINE$|ROSLIN_|TEMPORAL_(?!CLI_PATH$))/.test(name),
   );
-  // a proxy has no way to the demo's own hub; what has to be fetched may need it
+  // a proxy cannot reach the demo's own hub; fetching servers may need it
   const except = [environment.hub.proxy.except, "127.0.0.1", "localhost"].filter((host) => host !== "").join(",");
   const variables = { ...Object.fromEntries(own), NO_PROXY: except, no_proxy: except };
   return { ...environment, home, s3: "local", bucket: "roslin", externalTemporal: false, variables };
@@ -109,7 +108,7 @@ async function planDemo(environment: Environment, signal: AbortSignal): Promise<
   return { ...machine, groups: [[hub], ...machine.groups] };
 }
 
-/** An interrupted demo goes on; otherwise it starts anew, so that there is something to see. The hub's files and the ports stay. */
+/** Lets an interrupted demo go on; otherwise clears its home, so that every stage runs. The hub's files and the ports stay. */
 async function forgetOtherRun(home: string, id: string): Promise<void> {
   const file = join(home, RUN);
   if (existsSync(file) && (await readFile(file, "utf8")) === id) return say("going on with the demo that was interrupted");
@@ -118,7 +117,7 @@ async function forgetOtherRun(home: string, id: string): Promise<void> {
   await writeFileAtomic(file, id);
 }
 
-/** As `temporal workflow start --type finetune --task-queue roslin` does; a run that an interrupted demo left is taken up. */
+/** Starts a run like `temporal workflow start --type finetune --task-queue roslin`, or goes on with the run of an interrupted demo. */
 async function startRun(client: Client, config: RunConfig): Promise<void> {
   await client.workflow.start(FINETUNE, {
     taskQueue: TASK_QUEUE,

@@ -11,11 +11,11 @@ import { answers } from "../../infra/servers/ports.js";
 import type { Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
-import { toolPlaces } from "../machine/machine.js";
+import { toolPlaces } from "../machine/local-machine.js";
 import { bytes } from "../../core/units.js";
-import { runningState } from "../machine/state.js";
+import { runningState } from "../machine/up-state.js";
 
-/** One requirement: what was found, and what to do when it is not met. */
+/** One requirement: what was found, and what to do if it is not met. */
 interface Finding {
   readonly name: string;
   readonly found: string;
@@ -30,7 +30,7 @@ const LEAST = { memory: 4e9, disk: 4e9, shared: 1e9 };
 
 export const doctor: Command = {
   name: "doctor",
-  summary: "check what this machine has against what is needed, and say what to do",
+  summary: "check that this machine has what is needed, and say what to do if not",
   usage: "doctor [--json]",
   async run(args, environment) {
     const { values } = parseArgs({ args: [...args], options: { json: { type: "boolean" } } });
@@ -76,7 +76,7 @@ async function room(name: string, directory: string, need: number, remedy: strin
   return { ...finding, found: `${finding.found} free in ${directory}` };
 }
 
-/** The nearest directory above that is there. */
+/** The nearest parent directory that exists. */
 function existing(path: string): string {
   return existsSync(path) ? path : existing(dirname(path));
 }

@@ -4,10 +4,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { isAlive } from "../../infra/servers/service.js";
 import type { Command } from "../shell/command.js";
-import { clearLeftovers, HomeTakenError, lockHome } from "../machine/run-machine.js";
-import { readState, stateFile, type UpState } from "../machine/state.js";
+import { HomeTakenError, lockHome } from "../machine/home-locks.js";
+import { clearLeftovers } from "../machine/run-local-machine.js";
+import { readState, stateFile, type UpState } from "../machine/up-state.js";
 
-/** Workers may take five minutes to end their step and save, the servers ten seconds each. */
+/** Workers may take five minutes to finish their step and save, the servers ten seconds each. */
 const LIMIT_MS = 330_000;
 
 /** `roslin down`: stops what `up` started or left. */
@@ -21,22 +22,24 @@ export const down: Command = {
     for (const limit = Date.now() + LIMIT_MS; Date.now() < limit; await sleep(50)) {
       const supervisor = (await readState(home))?.supervisor;
       if (supervisor !== undefined && isAlive(supervisor)) {
-        // one that Ctrl-Z has stopped does not hear the first one without the second
+        // a process that Ctrl-Z has stopped gets SIGTERM only after SIGCONT
         if (asked?.pid !== supervisor.pid) for (const signal of ["SIGTERM", "SIGCONT"] as const) process.kill(supervisor.pid, signal);
         asked = supervisor;
         continue;
       }
       const ended = await clear(home);
-      // one that is just starting, or has almost ended, has the home and will say who it is, or let go
+      // an `up` that just starts or ends holds the home, and will write its state or release the home
       if (ended === null) continue;
       console.log(asked === null && ended === 0 ? "nothing runs here" : "stopped");
       return 0;
     }
-    throw new Error(`roslin up has not ended in ${LIMIT_MS / 1000} s; its workers may still be saving: see ${home}/logs, and call again`);
+    throw new Error(
+      `roslin up has not ended after ${LIMIT_MS / 1000} s; its workers may still be saving: see ${home}/logs, and call again`,
+    );
   },
 };
 
-/** Ends what a killed supervisor left, and counts it; null when the home is not free. */
+/** Ends the processes that a killed supervisor left, and counts them; null: the home is not free. */
 async function clear(home: string): Promise<number | null> {
   if (!existsSync(home)) return 0;
   const unlock = await lockHome(home).catch((error: unknown) => {

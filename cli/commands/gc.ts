@@ -15,14 +15,14 @@ import { runsThatMayGoOn } from "../../workers/runs.js";
 import type { Command } from "../shell/command.js";
 import { untilInterrupted } from "../shell/interrupt.js";
 import { retentionOf } from "../machine/retention.js";
-import { temporalVariables } from "../machine/state.js";
+import { temporalVariables } from "../machine/server-variables.js";
 import { withS3 } from "../machine/with-s3.js";
-import { readConfig } from "./stage.js";
+import { readConfig } from "../shell/read-config.js";
 
 /** `roslin gc`: the stages' directories, and what came from buckets, that no run needs. */
 export const gc: Command = {
   name: "gc",
-  summary: "remove what no run needs, after saying what and how much",
+  summary: "remove what no run needs, after a list of it and a question",
   usage:
     "gc [--yes] [--dir DIR --config FILE …]\nDIR: stages that were run without Temporal; what a run of a FILE would reuse or go on in is kept",
   async run(args, environment) {
@@ -37,7 +37,7 @@ export const gc: Command = {
     if (values.dir !== undefined) {
       if (values.dir === "" || files.length === 0)
         throw new UserError("gc --dir needs the directory, and --config for every run whose work is to be kept");
-      // nobody knows whether they run
+      // Temporal does not know whether such runs still go on
       const runs = files.map((run): KeptRun => ({ ...run, begun: [] }));
       return await collect(resolve(values.dir), null, async () => runs, values.yes, environment);
     }
@@ -50,7 +50,7 @@ export const gc: Command = {
   },
 };
 
-/** `cache`: where objects from buckets are kept; null: it is none of ours. */
+/** `cache`: where objects from buckets are kept; null: the directory has no such cache. */
 async function collect(
   root: string,
   cache: string | null,
@@ -88,7 +88,7 @@ async function collect(
   return 0;
 }
 
-/** Something to be removed; `remove` says why it stays, or null. */
+/** Something to be removed; `remove` resolves to the reason if it stays, or to null. */
 interface Removal {
   readonly path: string;
   readonly bytes: number;
@@ -127,7 +127,7 @@ async function tellOfDownloads(cache: string, hubCache: string): Promise<void> {
   await tell(hubCache, "from the hub, shared with Python's clients; hf cache rm removes them");
 }
 
-/** Asks in a terminal; elsewhere nobody answers. */
+/** Asks in a terminal; without one the answer is no. */
 async function agreed(question: string): Promise<boolean> {
   if (!process.stdin.isTTY) {
     console.log(question.replace(/\? .*/, " with --yes"));
@@ -141,7 +141,7 @@ async function agreed(question: string): Promise<boolean> {
   }
 }
 
-/** The journal itself says in which bucket its upload is. */
+/** The journal itself names the bucket of its upload. */
 async function discard(journal: string, environment: Environment, signal: AbortSignal): Promise<void> {
   const bucket = `s3://${environment.bucket}`;
   await withS3(environment, bucket, signal, ({ variables }) => openStore(bucket, s3SettingsOf(variables)).discard(journal));

@@ -18,7 +18,7 @@ import { withS3 } from "../machine/with-s3.js";
 /** `roslin generate`: a model's answer to an instruction. */
 export const generate: Command = {
   name: "generate",
-  summary: "ask a model, in the words that it was tuned on",
+  summary: "ask a model, with the prompt that it was tuned on",
   usage:
     "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--max-tokens N]\nMODEL: a directory, or the s3:// or file:// address of a published model",
   async run(args, environment) {
@@ -30,7 +30,7 @@ export const generate: Command = {
     const [model] = positionals;
     if (model === undefined || positionals.length > 1)
       throw new UserError("name one model: a directory, or the address of a published model");
-    if (values.prompt === undefined) throw new UserError("say what to ask by --prompt");
+    if (values.prompt === undefined) throw new UserError("set --prompt to the question");
     const most = values["max-tokens"] === undefined ? 128 : wholeNumber("--max-tokens", values["max-tokens"]);
     const text = promptOf({ instruction: values.prompt, input: values.input });
     await untilInterrupted(async (signal) => answer(await locate(model, environment, signal), text, most, signal));
@@ -38,10 +38,10 @@ export const generate: Command = {
   },
 };
 
-/** The directory with the model's files; those of a published one are brought here first. */
+/** The directory with the model's files; a published model's files are downloaded first. */
 async function locate(named: string, environment: Environment, signal: AbortSignal): Promise<string> {
   const isAddress = /^(s3|file):\/\//.test(named);
-  // a directory that runs publish to has models in it, and says which is the latest
+  // a directory that runs publish to contains models, and names the latest
   if (!isAddress && !existsSync(join(named, "latest.json"))) return resolve(named);
   const model = isAddress ? named : pathToFileURL(resolve(named)).href;
   return await withS3(environment, model, signal, async ({ variables }) => {
@@ -95,7 +95,7 @@ async function* limit(tokens: AsyncIterable<number>, most: number): AsyncGenerat
   }
 }
 
-/** The text of tokens as far as it surely stands before the end key: what might belong to it, or to the blank before it, is held back. */
+/** The text of tokens before the end key: text that may turn out to be part of the key, or of the blank before it, is held back. */
 export async function* sayable(tokens: AsyncIterable<number>, tokenizer: Decoder): AsyncGenerator<string> {
   const next = tokenizer.stream();
   let held = "";

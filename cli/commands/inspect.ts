@@ -10,7 +10,7 @@ import { count } from "../../core/units.js";
 import { openTokens } from "../../infra/dataset/tokens.js";
 import type { Command } from "../shell/command.js";
 
-/** Rows shown to a reader who didn't say how many; --json prints all. */
+/** Rows that are shown without --limit; --json prints all. */
 const SHOWN = 10;
 
 /** `roslin inspect`: rows as they are trained on. */
@@ -31,7 +31,7 @@ export const inspect: Command = {
     const shown = rows.slice(0, limit ?? (json ? rows.length : SHOWN));
     const tokenizer = json ? null : findTokenizer(directory, tokens.index.inputs.model);
     const colours = process.stdout.isTTY && environment.variables["NO_COLOR"] === undefined;
-    // a reader that went away, as after `| head`, is no error
+    // a reader that went away, as after `| head`, is not an error
     process.stdout.on("error", () => {});
     for (const row of shown) if (!(await print(json ? line(row) : text(row, tokenizer, colours)))) return 0;
     if (!json && shown.length < rows.length) console.error(`${shown.length} of ${rows.length} rows; --limit ${rows.length} shows all`);
@@ -61,7 +61,7 @@ function parse(args: readonly string[]): {
   return { directory, split, limit, json: values.json ?? false };
 }
 
-/** The result of a stage that finished last in a directory of stages; null when none has. `fits` chooses among them. */
+/** The result of the stage that finished last in a directory, of those that `fits` accepts; null: there is none. */
 function latest(directory: string, stage: StageName, fits: (result: StageResult) => boolean = () => true): StageResult | null {
   const below = join(directory, stage);
   const files = existsSync(below)
@@ -73,7 +73,7 @@ function latest(directory: string, stage: StageName, fits: (result: StageResult)
   return newestFirst.map((file) => JSON.parse(readFileSync(file, "utf8")) as StageResult).find(fits) ?? null;
 }
 
-/** The tokenizer of the model that the tokens were made for; null where rows came as tokens and the model has none. */
+/** The tokenizer of the model that the tokens were made for; null: the rows came as tokens, and the model has no tokenizer. */
 function findTokenizer(directory: string, model: string): Tokenizer | null {
   const result = latest(directory, "download", ({ outputs }) => outputs.some(({ name, sha256 }) => name === "model" && sha256 === model));
   const file = result === null ? "" : join(fileURLToPath(outputNamed(result.outputs, "model").uri), "tokenizer.json");
@@ -102,7 +102,7 @@ function text(
   return `== row ${source} (${split}): ${count(inputIds.length, "token")}, ${count(masked)} without loss\n${body}${next()}${plain}\n`;
 }
 
-/** Writes a line at the reader's pace; false when nobody reads any more. */
+/** Writes a line at the reader's pace; false: the reader went away. */
 function print(output: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     process.stdout.write(`${output}\n`, (error) => {

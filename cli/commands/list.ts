@@ -2,9 +2,9 @@ import { parseArgs } from "node:util";
 import { FINETUNE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
 import { wholeNumber, type Command } from "../shell/command.js";
-import { temporalVariables } from "../machine/state.js";
+import { temporalVariables } from "../machine/server-variables.js";
 
-/** Runs shown when nobody asks for more. */
+/** Runs that are shown without --limit. */
 const LIMIT = 20;
 
 export const list: Command = {

@@ -2,12 +2,12 @@ import { parseArgs } from "node:util";
 import { getTool, TEMPORAL, WEED } from "../../infra/servers/tools.js";
 import type { Command } from "../shell/command.js";
 import { untilInterrupted } from "../shell/interrupt.js";
-import { toolPlaces } from "../machine/machine.js";
+import { toolPlaces } from "../machine/local-machine.js";
 
 /** `roslin setup`: fetches the servers; the launcher has installed and built before. */
 export const setup: Command = {
   name: "setup",
-  summary: "get everything that is needed to run: dependencies, build, local servers",
+  summary: "install everything that is needed to run: dependencies, build, local servers",
   usage: "setup",
   async run(args, environment) {
     parseArgs({ args: [...args], options: {} });

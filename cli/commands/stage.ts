@@ -1,12 +1,12 @@
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { StageContext, StageRequest } from "../../activities/common/stage.js";
-import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
-import { messageOf, UserError } from "../../core/errors.js";
+import type { RunConfig } from "../../core/config/schema.js";
+import { UserError } from "../../core/errors.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
 import { goodputLines } from "../show/goodput.js";
 import { wholeNumber, type Command } from "../shell/command.js";
+import { readConfig } from "../shell/read-config.js";
 import type { Environment } from "../../workers/environment.js";
 import { metricWords } from "../../core/stages/words.js";
 import { duration } from "../../core/units.js";
@@ -17,11 +17,11 @@ import { untilInterrupted } from "../shell/interrupt.js";
 /** `roslin stage`: one stage, without Temporal. */
 export const stage: Command = {
   name: "stage",
-  summary: "run one stage alone on this machine, without Temporal; killed and called again, it goes on",
+  summary: "run one stage alone on this machine, without Temporal; after a kill the same command goes on",
   usage: `stage ${STAGES.join("|")} --config FILE --dir DIR [--workers N] [--json]`,
   async run(args, environment) {
     const call = await parseCall(args);
-    // downloading comes first, and needs none of the others' code
+    // download is the first stage, and does without the others' code
     const earlier =
       call.name === "download" ? [] : await (await import("../shell/stage-inputs.js")).earlierResults(call.name, call.config, call.root);
     const request: StageRequest = { config: call.config, inputs: inputsFrom(earlier), root: call.root };
@@ -58,7 +58,7 @@ async function parseCall(args: readonly string[]): Promise<Call> {
   const name = STAGES.find((known) => known === positionals[0]);
   if (name === undefined || positionals.length > 1)
     throw new UserError("name one stage", { expected: STAGES.join(" "), got: positionals.join(" ") });
-  // an unset shell variable would otherwise mean the working directory
+  // an empty value, as from an unset shell variable, would mean the working directory
   if (!values.config || !values.dir) throw new UserError("a stage needs --config FILE and --dir DIR");
   return {
     name,
@@ -69,19 +69,7 @@ async function parseCall(args: readonly string[]): Promise<Call> {
   };
 }
 
-/** Reads a RunConfig from a JSON file. Throws UserError, or ConfigError with every problem. */
-export async function readConfig(path: string): Promise<RunConfig> {
-  let input: unknown;
-  try {
-    // some editors begin a file with a byte order mark
-    input = JSON.parse((await readFile(path, "utf8")).replace(/^\uFEFF/, ""));
-  } catch (error) {
-    throw new UserError(`the configuration cannot be read: ${messageOf(error)}`, { file: path });
-  }
-  return parseRunConfig(input);
-}
-
-/** Runs a stage, of which alone the code is loaded: that takes longer than many a stage that has nothing to do. */
+/** Runs a stage, and loads only its code: to load everything takes longer than a stage that has nothing to do. */
 async function runOne(call: Call, request: StageRequest, context: StageContext, environment: Environment): Promise<StageResult> {
   const { config } = call;
   switch (call.name) {

@@ -9,14 +9,14 @@ import type { Environment } from "../../workers/environment.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
 import type { Command } from "../shell/command.js";
-import { temporalVariables } from "../machine/state.js";
+import { temporalVariables } from "../machine/server-variables.js";
 import { watchRun } from "../show/watch-run.js";
-import { readConfig } from "./stage.js";
+import { readConfig } from "../shell/read-config.js";
 
 /** `roslin start`: a run on the Temporal server. */
 export const start: Command = {
   name: "start",
-  summary: "start a run of the whole pipeline; without a configuration it is Dolly's own",
+  summary: "start a run of the whole pipeline; without a configuration, Dolly's own run",
   usage: "start [--config FILE] [--id ID] [--follow]",
   async run(args, environment) {
     const { values } = parseArgs({
@@ -26,7 +26,7 @@ export const start: Command = {
     const config = values.config === undefined ? parseRunConfig(null) : await readConfig(values.config);
     const workflowId = values.id ?? `finetune-${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}`;
     const variables = await temporalVariables(environment);
-    // elsewhere the run's own notes tell
+    // with an external server the stages may be kept on another machine; the run's own notes say what is reused
     if (!environment.externalTemporal) await tell(config, environment);
     return withClient(variables, async (client) => {
       try {
@@ -34,7 +34,7 @@ export const start: Command = {
         await client.workflow.start(FINETUNE, { taskQueue: TASK_QUEUE, workflowId, args: [config], staticSummary });
       } catch (error) {
         if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-        throw new UserError("a run with this id is there already: watch it, cancel it, or take another id", { id: workflowId });
+        throw new UserError("a run with this id exists already: watch it, cancel it, or use another id", { id: workflowId });
       }
       console.log(workflowId);
       return values.follow === true ? watchRun(client, workflowId) : 0;

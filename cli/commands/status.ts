@@ -1,12 +1,12 @@
 import { parseArgs } from "node:util";
 import { isAlive } from "../../infra/servers/service.js";
 import type { Command } from "../shell/command.js";
-import { readState } from "../machine/state.js";
+import { readState } from "../machine/up-state.js";
 
 /** `roslin status`: what `up` keeps running. */
 export const status: Command = {
   name: "status",
-  summary: "show what roslin up keeps running here, and where it answers",
+  summary: "show what roslin up keeps running here, and its addresses",
   usage: "status [--json]",
   async run(args, { home }) {
     const { values } = parseArgs({ args: [...args], options: { json: { type: "boolean" } } });

@@ -4,13 +4,10 @@ import { MAX_SHARDS } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { wholeNumber, type Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
-import { planMachine, type Machine } from "../machine/machine.js";
+import { GPU_WORKERS, planMachine, type Machine } from "../machine/local-machine.js";
 import { Interrupted } from "../shell/interrupt.js";
-import { runMachine } from "../machine/run-machine.js";
+import { runMachine } from "../machine/run-local-machine.js";
 import { explained } from "../shell/system-errors.js";
-
-/** As many GPU workers as a run has shards by default. */
-export const GPU_WORKERS = 8;
 
 /** `roslin up`: servers and workers, supervised. */
 export const up: Command = {

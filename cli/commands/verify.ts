@@ -39,7 +39,7 @@ export const verify: Command = {
   },
 };
 
-/** A link as it was found; `overtaken`: there is nothing left to check it against, and nothing is wrong with that. */
+/** A checked link; `overtaken`: a later run replaced what it would be checked against, which is not an error. */
 type Checked = Link & { readonly overtaken?: boolean };
 
 /** Every link of a run, checked. */
@@ -52,7 +52,7 @@ async function check(run: string, environment: Environment, signal: AbortSignal)
   return await checkAddress(isAddress ? run : pathToFileURL(directory).href, environment, signal);
 }
 
-/** A model and those that it was tuned from; the walk ends where an earlier one has been, of whose addresses `seen` holds. */
+/** Checks a model and those that it was tuned from; `seen` holds the addresses of earlier walks, where this one ends. */
 async function checkAddress(uri: string, environment: Environment, signal: AbortSignal, seen = new Set<string>()): Promise<Link[]> {
   return await withS3(environment, uri, signal, async ({ variables }) => {
     const settings = s3SettingsOf(variables);
@@ -68,7 +68,7 @@ async function checkAddress(uri: string, environment: Environment, signal: Abort
   });
 }
 
-/** The link from a model to the one that Roslin published and this one was tuned from, and that model where the link holds; null: it has another base. */
+/** The link from a model to the published one that it was tuned from, and that model if the link holds; null: its base was not published by Roslin. */
 async function checkBase(
   { uri, manifest }: Published,
   settings: S3Settings,
@@ -77,7 +77,7 @@ async function checkBase(
   const model = manifest.chain.flatMap(({ stage, outputs }) => (stage === "download" ? outputs : [])).find(({ name }) => name === "model");
   const origin = model?.origin;
   if (origin?.manifest === undefined) return null;
-  // a local path is nobody's business: what was published on a machine is looked for beside its descendant
+  // a manifest names no local path: a model that was published on a machine is looked for beside its descendant
   const place = origin.uri.includes("://") ? origin.uri : `${uri.replace(/\/[^/]*$/, "")}/${origin.uri}`;
   const link = `base model ${place}`;
   try {
@@ -119,11 +119,11 @@ export async function checkPublished({ uri, store, manifest }: Published, signal
   return [...links, ...checkChain(manifest, { sha256, directoryDigest }, basename(uri))];
 }
 
-/** Every finished stage below a directory: its outputs as they are now, and what the published manifests say of them. */
+/** Checks every finished stage below a directory: its outputs as they are now, and what the published manifests say of them. */
 async function checkStages(root: string, environment: Environment, signal: AbortSignal): Promise<Checked[]> {
   const stages = await stagesIn(root);
   const links: Checked[] = [];
-  // every generation's bases are those of the one before it, too: each is read once
+  // several models may have the same bases: each is read once
   const seen = new Set<string>();
   for (const { directory, result } of stages) {
     if (result.stage === "publish") {
@@ -143,14 +143,14 @@ async function checkStages(root: string, environment: Environment, signal: Abort
       links.push({ link: `${result.stage}'s output ${name} (${uri})`, problem });
     }
   }
-  // what could not be read because of an interruption is not broken
+  // a link that could not be read because of an interruption is not broken
   signal.throwIfAborted();
   return links;
 }
 
 /**
- * What a manifest's chain says that a stage gave, against what the stage recorded. A download's directory is that of its
- * sources' addresses: when they hold something else, as every week, its next record takes the place of the one before.
+ * Compares a manifest's chain with what the stages recorded. A download's directory depends on its sources' addresses
+ * alone: if they hold something new, the next record replaces the one before.
  */
 function recorded(manifest: Manifest, stages: readonly Finished[]): Checked[] {
   return manifest.chain.flatMap(({ stage, key, outputs }) => {

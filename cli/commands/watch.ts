@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { withClient } from "../../workers/client.js";
 import { onlyId, type Command } from "../shell/command.js";
-import { temporalVariables } from "../machine/state.js";
+import { temporalVariables } from "../machine/server-variables.js";
 import { watchRun } from "../show/watch-run.js";
 
 /** `roslin watch`: a run's progress. */

@@ -27,12 +27,12 @@ export interface Supervised extends ProcessId {
   readonly restarts: number;
 }
 
-/** Waiting times before a start: short after a first death, longer when it dies again and again. */
+/** Milliseconds before a process is started again: the first time few, then more each time that it ends soon. */
 const BACK_OFF = { firstMs: 200, lastMs: 10_000, forgottenMs: 30_000 };
 
 /** Milliseconds between looks at the logs' sizes and the disk. */
 const LOOK_MS = 5000;
-/** Free bytes below which a user should know. */
+/** Free bytes below which the user is warned. */
 const LOW_DISK = 200e6;
 
 /** The pause before the start that follows a process's death, from the pause before its last one and how long it lived. */
@@ -41,7 +41,7 @@ export function pauseBefore(lastPauseMs: number | null, livedMs: number): number
   return Math.min(lastPauseMs * 2, BACK_OFF.lastMs);
 }
 
-/** Keeps processes running: what dies is started again with its ports and data. */
+/** Keeps processes running: a process that ends is started again with its ports and data. */
 export class Supervisor {
   private readonly groups: Groups;
   private readonly running = new Map<Service, Running & { readonly restarts: number }>();
@@ -53,7 +53,7 @@ export class Supervisor {
   /** one word to `changed` after the other */
   private told: Promise<void> = Promise.resolve();
 
-  /** `changed` hears of every start, so that what a killed supervisor leaves is known; `say` hears of deaths. */
+  /** `changed` hears of every start, so that the processes of a killed supervisor are known; `say` hears of every end. */
   constructor(groups: Groups, changed: (processes: readonly Supervised[]) => Promise<void>, say: (line: string) => void) {
     this.groups = groups;
     this.changed = changed;
@@ -61,7 +61,7 @@ export class Supervisor {
     this.stopped = once(this.stopping.signal, "abort").then(() => null);
   }
 
-  /** Starts everything, each group when the one before is ready. Throws when something cannot be started, with all stopped again. */
+  /** Starts everything, each group when the one before is ready. If something cannot be started, stops everything again and throws. */
   async start(signal: AbortSignal): Promise<void> {
     try {
       for (const group of this.groups) {
@@ -98,7 +98,7 @@ export class Supervisor {
     this.running.set(service, { ...running, restarts });
     const now = [...this.running.values()].map(({ id, service: { name }, restarts: count }) => ({ ...id, name, restarts: count }));
     this.told = this.told.catch(() => undefined).then(() => this.changed(now));
-    // whoever wants to know waits for it
+    // callers that need the result wait for `told`
     this.told.catch(() => undefined);
     return running;
   }
@@ -125,11 +125,11 @@ export class Supervisor {
       ended = launched.then((running) => running.ended, messageOf);
       // so that a stop finds what is being started
       await launched.catch(() => undefined);
-      await this.told.catch((error: unknown) => this.say(`what runs here cannot be noted: ${messageOf(error)}`));
+      await this.told.catch((error: unknown) => this.say(`the list of running processes cannot be saved: ${messageOf(error)}`));
     }
   }
 
-  /** Ends a server that found its port taken: some come up at other ports then, where nobody looks for them. */
+  /** Ends a server whose port is taken: some servers would use another port, where clients don't look for them. */
   private async mindPorts(running: Running): Promise<void> {
     try {
       await untilReady(running, this.stopping.signal);
@@ -140,7 +140,7 @@ export class Supervisor {
     }
   }
 
-  /** Keeps logs short, and says when their disk fills up: a Temporal server without room can't tell anybody. */
+  /** Keeps logs short, and warns when their disk fills up, because a Temporal server without room can't report it. */
   private async watchDisk(): Promise<void> {
     const { signal } = this.stopping;
     const services = this.groups.flat();
@@ -157,13 +157,13 @@ export class Supervisor {
   }
 }
 
-/** What is said when the disk has filled up, and when it has room again. */
+/** The message when the disk has filled up, and when it has room again. */
 function diskNote(directory: string, free: number): string {
   const have = `${bytes(free)} are free on the disk of ${directory}`;
   return free < LOW_DISK ? `${have}: make room; runs that find none wait, and go on when there is some` : `${have} again`;
 }
 
-/** The last line of a service's log that says something, for whoever wonders why it ended. */
+/** The last line of a service's log that may explain why it ended. */
 async function lastWords({ log }: Service): Promise<string> {
   const lines = (await readFile(log, "utf8").catch(() => "")).split("\n");
   const line = lines.findLast((text) => text.trim() !== "" && !/^(Node\.js v|\s)/.test(text));

@@ -2,13 +2,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { startS3 } from "../../infra/servers/start.js";
 import type { S3Access } from "../../infra/servers/s3-server.js";
 import type { Environment } from "../../workers/environment.js";
-import { HomeTakenError, lockS3 } from "./run-machine.js";
-import { runningState, serverVariables } from "./state.js";
+import { HomeTakenError, lockS3 } from "./home-locks.js";
+import { serverVariables } from "./server-variables.js";
+import { runningState } from "./up-state.js";
 
 /** Milliseconds between looks at whether the S3 server that another command is starting can be used. */
 const LOOK_MS = 300;
 
-/** Runs `work` with an S3 server at hand if the target is on the local one: that of a running `up`, or one for its time. */
+/** Runs `work` with a local S3 server if the target is on it: the server of a running `up`, or one that is started for `work`. */
 export async function withS3<T>(
   environment: Environment,
   target: string | null,

@@ -1,4 +1,4 @@
-/** Thrown through what is at work when the user or the system asks it to stop. */
+/** The reason of a signal when the user or the system asks a command to stop. */
 export class Interrupted extends Error {
   override readonly name = "Interrupted";
 }
@@ -19,7 +19,7 @@ export async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise
   try {
     return await work(controller.signal);
   } catch (error) {
-    // whatever an aborted operation threw, this is why
+    // whatever an aborted operation threw, the interrupt is the reason
     throw controller.signal.aborted ? controller.signal.reason : error;
   } finally {
     for (const signal of SIGNALS) process.off(signal, interrupt);

@@ -5,8 +5,8 @@ import { UserError } from "../../core/errors.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
 
 /**
- * Results of the stages before `name` that this config's run left below `root`: each one's outputs decide where the
- * next one's lie. Throws UserError for one that has not finished there.
+ * Results of the stages before `name` that a run of this config left below `root`; the outputs of each decide where the
+ * next one's result is. Throws UserError if one has not finished there.
  */
 export async function earlierResults(name: StageName, config: RunConfig, root: string): Promise<StageResult[]> {
   const results: StageResult[] = [];

@@ -1,6 +1,6 @@
 import { messageOf, UserError } from "../../core/errors.js";
 
-/** What a user can do about an error of the system that only a user can mend, by its code. */
+/** What the user can do about an error of the operating system, by its code. */
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOSPC: "the disk is full: make room, then give the same command again; it goes on from what is done",
   EDQUOT: "your disk quota is used up: make room, then give the same command again; it goes on from what is done",
@@ -12,13 +12,13 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ENAMETOOLONG: "a path is too long: name a shorter one",
 };
 
-/** What Node says where a directory cannot be made on a read-only file system. */
+/** Node's message if a directory cannot be made on a read-only file system. */
 const NO_DIRECTORY = "ENOENT: no such file or directory, mkdir";
 
-/** The code in an error's message: that of a worker process came as words. */
+/** The code in an error's message: errors from a worker process arrive as text. */
 const CODE = new RegExp(`\\b(${Object.keys(REMEDIES).join("|")})\\b: `);
 
-/** A UserError for what the system refused and a user can mend, with `where` it was at work; any other error as it is. */
+/** A UserError for an error of the operating system that the user can fix, with the directory `where` it happened; any other error as it is. */
 export function explained(error: unknown, where?: string): unknown {
   if (error instanceof UserError) return error;
   const message = messageOf(error);

@@ -7,10 +7,10 @@ import { goodputLines } from "./goodput.js";
 import { lossEnds, perplexity as figure, type Losses } from "../../core/stages/words.js";
 import { bytes, count, duration, rate } from "../../core/units.js";
 
-/** Answers that are shown, and objects that are listed one by one. */
+/** How many answers are shown, and how many objects are listed. */
 const SHOWN = { answers: 2, objects: 20, text: 120 };
 
-/** The summary of a finished run, for a reader at a terminal. */
+/** A finished run's results, for a reader at a terminal. */
 export function demoSummary(
   result: FinetuneResult,
   seconds: number,
@@ -36,7 +36,7 @@ export function demoSummary(
   ].join("\n");
 }
 
-/** First and last loss: of a long list, the result that travels through Temporal has only the ends. */
+/** First and last loss: a result that went through Temporal has only the ends of long lists. */
 function lossLines({ metrics }: StageResult): string[] {
   const ends = lossEnds(metrics["losses"] as Losses | readonly number[]);
   const speed = metrics["tokensPerSecond"];

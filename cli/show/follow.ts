@@ -20,9 +20,9 @@ const LOOK_MS = 400;
 /** Milliseconds that a query may take: a worker that was killed doesn't answer. */
 const QUERY_MS = 500;
 
-/** What a run's pending activities say of themselves, as far as it is news. */
+/** The news in a run's pending activities. */
 export interface Look {
-  /** of the stage that is at work; of training's ranks the one that is furthest */
+  /** of the stage that is at work; in training, of the rank that is furthest */
   readonly progress: Progress | null;
   /** attempts that failed, one line each: "download: attempt 2 begins, because …" */
   readonly failures: readonly string[];
@@ -58,7 +58,7 @@ export async function follow(client: Client, workflowId: string, view: ProgressV
   let pause = "";
   for (;;) {
     signal.throwIfAborted();
-    // a server that is just being started again answers at the next look
+    // a server that is being started again answers the next time
     const description = await handle.describe().catch((error: unknown) => {
       if (error instanceof Error && error.name === "WorkflowNotFoundError") throw error;
       return null;
@@ -83,21 +83,21 @@ export async function follow(client: Client, workflowId: string, view: ProgressV
 }
 
 /**
- * How far the workflow itself says it is; null while no worker answers for it. Nothing is asked any more when this
- * resolves: a question that a closed connection tries again ends the process.
+ * The workflow's own progress; null while no worker answers for it. No query is open when this resolves: one that is
+ * repeated on a closed connection would end the process.
  */
 async function progressOf(client: Client, handle: WorkflowHandle): Promise<RunProgress | null> {
   return client.withDeadline(Date.now() + QUERY_MS, () => handle.query<RunProgress>(QUERIES.progress)).catch(() => null);
 }
 
-/** One line for each stage that has ended: some are over before they say how far they are. */
+/** One line for each stage that has ended: some end before they report progress. */
 function endedStages(rows: readonly StageRow[]): string[] {
   return rows.flatMap(({ stage, state, seconds }) =>
     state === "done" || state === "reused" ? [`${stage.padEnd(10)} ${state} in ${duration(seconds ?? 0)}`] : [],
   );
 }
 
-/** A failed run as the error that it would have been here. */
+/** The error for a failed run, as if it had failed in this process. */
 function failureOf(error: WorkflowFailedError): Error {
   const { cause } = error;
   if (cause instanceof ApplicationFailure && NON_RETRYABLE.includes(cause.type ?? "")) return new UserError(cause.message);

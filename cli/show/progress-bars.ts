@@ -1,12 +1,12 @@
 import type { Progress } from "../../core/stages/stage.js";
 import { bytes, count, duration, rate } from "../../core/units.js";
 
-/** Shows how far stages are: a bar that is drawn over in a terminal, now and then a line in a pipe. */
+/** Shows how far stages are: in a terminal as a bar that is drawn again and again, in a pipe as a line now and then. */
 export interface ProgressView {
   show(progress: Progress): void;
   /** A line of its own, above the bar. */
   line(text: string): void;
-  /** Leaves the last state to be read. */
+  /** Leaves the last state on the screen. */
   end(): void;
 }
 
@@ -27,7 +27,7 @@ export function progressView(stream: Terminal, now: () => number = Date.now): Pr
   let shown = { at: Number.NEGATIVE_INFINITY, text: "" };
   let stage = { name: "", since: 0, from: 0, last: 0 };
   let pending: string | null = null;
-  // a watcher sees the same word again with every look
+  // a watcher sees the same note every time
   let lasting = "";
 
   const put = (text: string): void => {
@@ -72,14 +72,14 @@ export function progressView(stream: Terminal, now: () => number = Date.now): Pr
   };
 }
 
-/** Seconds until the stage is done if it goes on as since it was first seen; null while that says nothing. */
+/** Seconds until the stage is done at its pace since it was first seen; null while that is unknown. */
 export function secondsLeft(progress: Progress, from: number, seconds: number): number | null {
   const moved = progress.done - from;
   if (moved < progress.total / 100 || moved <= 0 || seconds < 1 || progress.done >= progress.total) return null;
   return ((progress.total - progress.done) * seconds) / moved;
 }
 
-/** Units a second since the stage was first seen; null while that says nothing. */
+/** Units a second since the stage was first seen; null while that is unknown. */
 function speed({ done }: Progress, from: number, seconds: number): number | null {
   return seconds < 1 || done <= from ? null : (done - from) / seconds;
 }

@@ -7,7 +7,7 @@ import { Interrupted, untilInterrupted } from "../shell/interrupt.js";
 import { duration } from "../../core/units.js";
 import { progressView } from "./progress-bars.js";
 
-/** Shows a run until it ends, and then what came of it; an interrupt ends the showing alone. Resolves to the exit code. */
+/** Shows a run until it ends, and then its result; an interrupt ends only the showing. Resolves to the exit code. */
 export async function watchRun(client: Client, workflowId: string): Promise<number> {
   const view = progressView(process.stderr);
   try {
@@ -15,7 +15,8 @@ export async function watchRun(client: Client, workflowId: string): Promise<numb
     return 0;
   } catch (error) {
     view.end();
-    if (error instanceof WorkflowNotFoundError) throw new UserError("there is no such run: roslin list shows them", { id: workflowId });
+    if (error instanceof WorkflowNotFoundError)
+      throw new UserError("there is no run with this id: roslin list shows the runs", { id: workflowId });
     if (!(error instanceof Interrupted)) throw error;
     console.error(`roslin: the run goes on; roslin watch ${workflowId} shows it again, roslin cancel ${workflowId} ends it`);
     return 1;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { readTree, type Tree, type TreeFile } from "./tree.js";
 
-/** A hub of one's own: `root` holds models/<owner>/<name>/… and datasets/<owner>/<name>/…; each has the one branch main. */
+/** A small hub: `root` holds models/<owner>/<name>/… and datasets/<owner>/<name>/…; each repository has one branch, main. */
 export interface HubServerOptions {
   readonly root: string;
   readonly host: string;
@@ -64,7 +64,7 @@ export async function answerHub(root: string, request: IncomingMessage, response
   await send(request, response, tree, file);
 }
 
-/** Size of the pointer that git holds in the place of a large file. */
+/** Size of the pointer that git keeps in place of a large file. */
 const POINTER_BYTES = 134;
 const NAME = /^[\w][\w.-]*$/;
 
@@ -99,7 +99,7 @@ function describe({ id }: Question, tree: Tree): unknown {
   return { id, sha: tree.commit, private: false, gated: false, siblings };
 }
 
-/** The same files as the tree endpoint tells them, which newer clients ask. */
+/** The same files as the tree endpoint lists them, which newer clients use. */
 function listing(tree: Tree): unknown {
   return tree.files.map(({ path, bytes, blobId, sha256, large }) => ({
     type: "file",

@@ -28,7 +28,7 @@ const LARGE_BYTES = 10 * 2 ** 20;
 
 const digested = new Map<string, { readonly stamp: string; readonly file: TreeFile }>();
 
-/** Reads a repository; null when there is none. Files are digested again only when their size or time changed. */
+/** Reads a repository; null: there is none. Files are digested again only if their size or time has changed. */
 export async function readTree(directory: string): Promise<Tree | null> {
   const info = await stat(directory).catch(() => null);
   if (info === null || !info.isDirectory()) return null;

@@ -8,20 +8,20 @@ import type { RowBatch, SourceRow } from "./row.js";
 
 /** Rows that are handed on at a time. */
 const BATCH_ROWS = 1024;
-/** Characters; beyond this a row is no row: a quote is missing. */
+/** The longest row in characters: in a longer one a quote is missing. */
 const MAX_ROW = 64 << 20;
 
 /**
- * Reads a file with a header line, RFC 4180's quotes and UTF-8; lines may end in different ways. A quote inside a field
- * is a character, as Python takes it; so are all of a field that goes on after its closing quote, where Python drops
- * two. A row with too few or too many fields is a bad row.
+ * Reads a file with a header line, RFC 4180's quotes and UTF-8; lines may end in different ways. A quote inside a field is
+ * a character, as in Python. If a field goes on after its closing quote, its quotes are characters, too; Python drops two of
+ * them. A row with too few or too many fields is a bad row.
  */
 export async function* readCsv(path: string): AsyncGenerator<RowBatch> {
   const bytes = Math.max(1, statSync(path).size);
   const source = createReadStream(path, { highWaterMark: 1 << 18 });
   const parser = parse({
     info: true,
-    // left to itself the parser takes whatever ends the first line for all
+    // by itself the parser expects all lines to end as the first one does
     record_delimiter: ["\r\n", "\n", "\r"],
     relax_column_count: true,
     relax_quotes: true,
@@ -55,7 +55,8 @@ export async function* readCsv(path: string): AsyncGenerator<RowBatch> {
 
 function headerOf(header: readonly string[], file: string): readonly string[] {
   const twice = COLUMNS.find((name) => header.indexOf(name) !== header.lastIndexOf(name));
-  if (twice !== undefined) throw new UserError("a data file has two columns of one name: rename one of them", { file, column: twice });
+  if (twice !== undefined)
+    throw new UserError("a data file has two columns with the same name: rename one of them", { file, column: twice });
   return header;
 }
 

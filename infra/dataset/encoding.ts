@@ -2,7 +2,7 @@ import { UserError } from "../../core/errors.js";
 
 const ADVICE = "save it as UTF-8";
 
-/** Throws UserError where a file's first bytes are those of UTF-16 or UTF-32. */
+/** Throws UserError if a file's first bytes are those of UTF-16 or UTF-32. */
 export function checkEncoding(first: Uint8Array, file: string): void {
   const [one, two] = first;
   const hasMark = (one === 0xff && two === 0xfe) || (one === 0xfe && two === 0xff);
@@ -35,7 +35,7 @@ export function notUtf8(file: string, line: number): UserError {
   return new UserError(`a data file is not UTF-8: ${ADVICE}`, { file, line });
 }
 
-/** Where bytes stop being UTF-8. */
+/** The index of the first byte that is not UTF-8; the length if all bytes are. */
 function firstWrong(bytes: Uint8Array): number {
   const text = new TextDecoder().decode(bytes);
   const at = text.indexOf("\uFFFD");

@@ -8,7 +8,7 @@ export interface JsonPiece {
   readonly column: number;
 }
 
-/** Beyond this a row is no row: a quote or bracket is missing. */
+/** The longest row in bytes: in a longer one a quote or bracket is missing. */
 const MAX_PIECE_BYTES = 64 << 20;
 
 const [NEWLINE, QUOTE, COMMA, OPEN_ARRAY, BACKSLASH, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = Buffer.from(
@@ -101,9 +101,9 @@ export class JsonSplitter {
     });
   }
 
-  /** Where the array's element that `at` lies in ends, at the comma or bracket behind it; -1: not in this chunk. */
+  /** The end of the array's element that contains `at`: the index of the comma or bracket after it; -1: not in this chunk. */
   private elementEnd(chunk: Uint8Array, at: number): number {
-    // in variables of the loop's own, for it sees every byte
+    // in local variables, because the loop sees every byte
     let { depth, inString, escaped } = this;
     let end = -1;
     for (; at < chunk.length && end < 0; at++) {
@@ -156,7 +156,7 @@ export class JsonSplitter {
   }
 }
 
-/** Whether what is held is a whole JSON value: then only the array's end is missing, else the parser names the place. */
+/** Whether the bytes held are a whole JSON value. If so, only the array's end is missing; if not, the parser names the place. */
 function parses(held: readonly Uint8Array[]): boolean {
   const text = Buffer.concat(held).toString("utf8");
   if (text.trim() === "") return true;

@@ -7,7 +7,7 @@ import type { RowBatch, SourceRow } from "./row.js";
 /** Rows of a batch that say which columns there are. */
 const COLUMNS_OF = 100;
 
-/** Reads an array of rows, or one row a line. A line that is no row is a bad row; in an array nothing after such a place can be trusted. */
+/** Reads an array of rows, or one row a line. A line that is not a row is a bad row; in an array, a bad place ends the reading with an error, because nothing after it can be trusted. */
 export async function* readJson(path: string): AsyncGenerator<RowBatch> {
   const bytes = statSync(path).size;
   const splitter = new JsonSplitter(path);

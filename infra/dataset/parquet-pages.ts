@@ -12,7 +12,7 @@ const parsers = {
     bytes === undefined || !isUtf8(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"),
 };
 
-/** Rows of a row group that are read at a time, and bytes of fewer large ones: some writers make one group of a million. */
+/** Rows of a row group that are read at a time, or fewer if they have more bytes than this: some writers put a million rows into one group. */
 const SLICE = { rows: 1 << 15, bytes: 64 << 20 };
 
 /** Reads a Parquet file in slices of its row groups, only the columns that matter. */
@@ -48,8 +48,8 @@ export async function* readPages(path: string): AsyncGenerator<RowBatch> {
 }
 
 /**
- * A column's values from row `start` to `end`, which lie in one row group. Columns are read one after the other, and a
- * structure of several not at all: of those that are read together hyparquet lets an error go unheard, which ends the process.
+ * A column's values from row `start` to `end`, which lie in one row group. Columns are read one after the other, and nested
+ * columns not at all: if several are read together, hyparquet leaves an error unhandled, which ends the process.
  */
 async function readColumn(
   file: AsyncBuffer,
@@ -73,7 +73,7 @@ function bufferOf(handle: Awaited<ReturnType<typeof open>>, byteLength: number):
     byteLength,
     slice(start, end = byteLength) {
       const read = readAt(handle, byteLength, start, end);
-      // it may be asked for ahead, and never waited for
+      // a read ahead of need may never be awaited
       read.catch(() => undefined);
       return read;
     },
@@ -81,7 +81,7 @@ function bufferOf(handle: Awaited<ReturnType<typeof open>>, byteLength: number):
 }
 
 async function readAt(handle: Awaited<ReturnType<typeof open>>, byteLength: number, start: number, end: number): Promise<ArrayBuffer> {
-  // a damaged file may name any place
+  // a damaged file may ask for any offset
   if (!(start >= 0 && start <= end && end <= byteLength))
     throw new Error(`the file has ${byteLength} bytes, and is asked for ${start} to ${end}`);
   const bytes = new Uint8Array(end - start);

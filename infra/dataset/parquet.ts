@@ -1,38 +1,32 @@
 import { Worker } from "node:worker_threads";
-import { errorNamed, UserError } from "../../core/errors.js";
-import { messagesOf } from "../process/threads.js";
-import type { ParquetAnswer } from "./parquet-thread.js";
+import { UserError } from "../../core/errors.js";
+import { Thread } from "../process/thread.js";
 import type { RowBatch } from "./row.js";
 
-/** What a slice of rows may take at most: beyond it, a page claims more values than it has. */
-const MOST = { megabytes: 1536, milliseconds: 5 * 60_000 };
+/** The most that a slice of rows may take: if one takes more, a page claims more values than it has. */
+const LIMITS = { megabytes: 1536, milliseconds: 5 * 60_000 };
 
-/** Reads a Parquet file in a thread of its own: what a damaged one does to it, loops and lost errors too, ends the thread alone. */
+/** Reads a Parquet file in a thread of its own: a damaged file can make its reader loop or lose errors, and then it ends that thread alone. */
 export async function* readParquet(path: string, signal: AbortSignal): AsyncGenerator<RowBatch> {
-  const thread = new Worker(new URL("parquet-thread.js", import.meta.url), {
+  const worker = new Worker(new URL("parquet-thread.js", import.meta.url), {
     workerData: path,
-    resourceLimits: { maxOldGenerationSizeMb: MOST.megabytes },
+    resourceLimits: { maxOldGenerationSizeMb: LIMITS.megabytes },
   });
-  const heard = messagesOf<ParquetAnswer>(thread, signal, "its pages have no end");
-  const ask = async (): Promise<ParquetAnswer> => {
-    const late = setTimeout(() => void thread.terminate(), MOST.milliseconds);
+  const thread = new Thread<"next", RowBatch | null>(worker, { signal, end: "its pages have no end" });
+  const next = async (): Promise<RowBatch | null> => {
+    const late = setTimeout(() => void worker.terminate(), LIMITS.milliseconds);
     try {
-      thread.postMessage("next");
-      return await heard();
+      return await thread.ask("next");
     } catch (error) {
       signal.throwIfAborted();
+      if (thread.failure === null) throw error;
       throw new UserError("a data file is not a whole Parquet file", { file: path }, { cause: error });
     } finally {
       clearTimeout(late);
     }
   };
   try {
-    for (;;) {
-      const answer = await ask();
-      if (answer.kind === "end") return;
-      if (answer.kind === "failed") throw errorNamed(answer.name, answer.message);
-      yield answer.batch;
-    }
+    for (let batch = await next(); batch !== null; batch = await next()) yield batch;
   } finally {
     await thread.terminate();
   }

@@ -1,7 +1,7 @@
 /** One row of a data file: its fields, or why it couldn't be read. */
 export type SourceRow = { readonly fields: Readonly<Record<string, unknown>> } | { readonly problem: string };
 
-/** Some rows in the order of the source. */
+/** Consecutive rows of the source. */
 export interface RowBatch {
   readonly rows: readonly SourceRow[];
   /** names of the columns that the file has, as far as these rows say */

@@ -12,7 +12,7 @@ type Reader = (path: string, signal: AbortSignal) => AsyncIterable<RowBatch>;
 
 const READERS: Readonly<Record<DataFormat, Reader>> = { ".parquet": readParquet, ".jsonl": readJson, ".json": readJson, ".csv": readCsv };
 
-/** Reads a dataset's rows: of one file, or of a directory's data files in order of their names. Throws UserError naming the file. */
+/** Reads a dataset's rows, from one file or from a directory's data files in the order of their names. Throws UserError with the file's name. */
 export async function* readRows(path: string, signal: AbortSignal): AsyncGenerator<RowBatch> {
   const files = await dataFiles(path);
   const sizes = files.map((file) => statSync(file).size);

@@ -13,11 +13,11 @@ export interface Tokens {
   readonly index: TokenIndex;
 }
 
-/** Loads what the preprocess stage wrote, every file checked against its digest; CorruptError names the one that is wrong. */
+/** Loads a directory of the preprocess stage, every file checked against its digest. Throws CorruptError with the name of a file that is wrong. */
 export async function openTokens(directory: string): Promise<Tokens> {
   const path = join(directory, TOKEN_INDEX);
   if (!existsSync(path))
-    throw new UserError("this is no tokenized dataset: run the preprocess stage first", { directory, missing: TOKEN_INDEX });
+    throw new UserError("this is not a tokenized dataset: run the preprocess stage first", { directory, missing: TOKEN_INDEX });
   const index = parseTokenIndex(readFileSync(path, "utf8"), path);
   const rows = index.chunks.flatMap((chunk) => readChunk(join(directory, chunk.file), chunk));
   const test = new Set(index.test);
@@ -34,7 +34,7 @@ function readChunk(path: string, expected: { readonly sha256: string; readonly r
   const file = readFileSync(path);
   const got = sha256(file);
   if (got !== expected.sha256)
-    throw new CorruptError("a tokenized dataset's file is not what was written: run the preprocess stage again", {
+    throw new CorruptError("a tokenized dataset's file has changed since it was written: run the preprocess stage again", {
       file: path,
       expected: expected.sha256,
       got,

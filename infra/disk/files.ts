@@ -30,7 +30,7 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** An error of a full disk with the file that it had no room for and how large that is, which the system doesn't say; any other as it is. */
+/** Adds to a full disk's error the file that had no room, and its size; gives any other error back as it is. */
 export function withFile(error: unknown, path: string, need?: number): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code !== "ENOSPC" && code !== "EDQUOT") return error;
@@ -40,16 +40,20 @@ export function withFile(error: unknown, path: string, need?: number): unknown {
 
 /**
  * Lets `write` fill a file that gets its name whole or not at all: temporary name, fsync, rename, fsync of the directory.
- * `bytes`: its size, where it is known before.
+ * `bytes`: its size, if it is known before. `temporary`: the temporary name; a fixed one, for a file that has one writer, is
+ * written over by the next try, so that kills leave one half file at most.
  */
 export async function placeFile(
   path: string,
   write: (file: FileHandle) => Promise<void>,
-  { mode = 0o666, bytes }: { readonly mode?: number | undefined; readonly bytes?: number } = {},
+  {
+    mode = 0o666,
+    bytes,
+    // two writers in one process, such as two runs in a worker, must not share it
+    temporary = `${path}.${randomUUID()}.tmp`,
+  }: { readonly mode?: number | undefined; readonly bytes?: number; readonly temporary?: string } = {},
 ): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
-  // two writers in one process, such as two runs in a worker, must not share it
-  const temporary = `${path}.${randomUUID()}.tmp`;
   try {
     const file = await open(temporary, "w", mode);
     try {

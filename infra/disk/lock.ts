@@ -1,43 +1,20 @@
-import { spawnSync } from "node:child_process";
 import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import koffi from "koffi";
 import { UserError } from "../../core/errors.js";
 
-/** Locks that the kernel gives back when their holder dies, however it dies. */
+/** Locks that the kernel releases when their holder dies, however it dies. */
 
 /** Milliseconds between looks at a lock that another holds. */
 const POLL_MS = 200;
 const EXCLUSIVE_NOW = 2 | 4;
-/** What flock fails with where there are no locks; else another has it. */
+/** flock's errors on file systems without locks; any other error means that another process has the lock. */
 const LOCKLESS = ["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"].map((name) => koffi.os.errno[name]);
 
 const flock = koffi.load(process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6").func("int flock(int file, int operation)");
 
-/** When a process started, in clock ticks since boot; null when it is gone; "?" where the system doesn't say. */
-export function processStart(pid: number): string | null {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ESRCH") return null;
-  }
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? null : (fields[19] ?? "?");
-  } catch {
-    return process.platform === "linux" ? null : startByPs(pid);
-  }
-}
-
-/** The same on macOS, which has no /proc. */
-function startByPs(pid: number): string | null {
-  const { stdout } = spawnSync("ps", ["-o", "lstart=", "-p", `${pid}`], { encoding: "utf8" });
-  return stdout.trim() === "" ? null : stdout.trim().replaceAll(/\s+/g, "_");
-}
-
-/** Takes the lock at `path`, waiting while another holds it; resolves to the function that gives it back. `waiting` hears who holds it. */
+/** Takes the lock at `path`, waiting while another process holds it; resolves to the function that releases it. `waiting` hears the holder's name. */
 export async function lock(path: string, signal: AbortSignal, waiting: (holder: string) => void): Promise<() => Promise<void>> {
   mkdirSync(dirname(path), { recursive: true });
   for (;;) {
@@ -45,7 +22,7 @@ export async function lock(path: string, signal: AbortSignal, waiting: (holder: 
     const file = openSync(path, "a+");
     const taken = flock(file, EXCLUSIVE_NOW) === 0;
     const lockless = !taken && LOCKLESS.includes(koffi.errno());
-    // the holder before may have removed the name: then this is no lock that others see
+    // the holder before may have removed the file: then other processes don't see this lock
     if (taken && isNamed(file, path)) {
       ftruncateSync(file);
       writeSync(file, String(process.pid));

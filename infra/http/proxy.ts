@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import { connect } from "node:tls";
 import { UserError } from "../../core/errors.js";
 
-/** Proxies as HTTPS_PROXY, HTTP_PROXY and NO_PROXY name them; null: none. Node's own clients don't look at these. */
+/** The proxies that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name; null: no proxy. Node's own clients ignore these variables. */
 export interface ProxySettings {
   readonly https: string | null;
   readonly http: string | null;
@@ -12,7 +12,7 @@ export interface ProxySettings {
   readonly except: string;
 }
 
-/** How a request goes by a proxy. */
+/** How a request is sent through a proxy. */
 export interface Proxied {
   readonly options: RequestOptions & Pick<Partial<TunnelOptions>, "until">;
   /** true: the proxy is asked for the whole address; false: it opens a tunnel */
@@ -23,7 +23,7 @@ export interface Proxied {
 
 const tunnels = new Map<string, Agent>();
 
-/** The way to `url`, until `signal` aborts, by the proxy that is set for it; null: the direct one. Throws UserError for an address that is none. */
+/** How a request to `url` is sent through the proxy that is set for it, until `signal` aborts; null: directly. Throws UserError if the proxy's address is not valid. */
 export function throughProxy(url: URL, settings: ProxySettings, signal: AbortSignal): Proxied | null {
   const secure = url.protocol === "https:";
   const address = secure ? settings.https : settings.http;
@@ -37,13 +37,13 @@ export function throughProxy(url: URL, settings: ProxySettings, signal: AbortSig
   return { options: { agent, until: signal }, plain: false, headers };
 }
 
-/** The header's value for the name and password in a URL; null: there are none. */
+/** The authorization header's value for the name and password in a URL; null: the URL has no name and password. */
 export function loginIn({ username, password }: URL): string | null {
   if (username === "" && password === "") return null;
   return `Basic ${Buffer.from(`${decoded(username)}:${decoded(password)}`).toString("base64")}`;
 }
 
-/** Who writes a password into an address may leave its % as they are. */
+/** A password in an address may contain a % that is not part of an escape. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
@@ -104,6 +104,6 @@ interface TunnelOptions {
   readonly host: string;
   readonly port: number;
   readonly servername?: string;
-  /** ends the wait for the proxy: the request's own signal is not handed to agents */
+  /** ends the wait for the proxy, because agents don't get the request's own signal */
   readonly until: AbortSignal;
 }

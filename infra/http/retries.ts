@@ -11,11 +11,11 @@ export interface Timing {
 
 /** Patience with the real world. */
 export const TIMING: Timing = { stallMs: 30_000, retryMs: 500 };
-/** Failures in a row, without a byte of progress, that end a download. */
+/** Failures in a row, without a byte of progress, after which a download ends. */
 const MAX_FAILURES = 7;
 const MAX_WAIT_MS = 300_000;
 
-/** A failure that another try can mend, and how long the server wants us to wait. */
+/** A failure after which another try may succeed, and how long the server asks us to wait before it. */
 export class PassingError extends Error {
   readonly waitMs: number;
   constructor(message: string, waitMs = 0, options?: ErrorOptions) {
@@ -24,21 +24,21 @@ export class PassingError extends Error {
   }
 }
 
-/** A place could not be reached, or kept failing: time may mend it. */
+/** A place could not be reached, or kept failing; it may work later. */
 export class UnreachableError extends Error {
   override readonly name = "UnreachableError";
 }
 
-/** Whether an error is that of the disk that bytes are written to: no other try at reading them mends it. */
+/** Whether an error comes from the disk that bytes are written to: reading them again would not help. */
 export function isOfDisk(error: unknown): boolean {
   const { syscall, code } = error as NodeJS.ErrnoException;
   return syscall === "write" && code !== "EPIPE" && code !== "ECONNRESET";
 }
 
-/** Who hears how a request goes. */
+/** Stops a request, and hears how it goes. */
 export interface Watch {
   readonly signal: AbortSignal;
-  /** hears why something is tried again */
+  /** hears why the request is made again */
   onNote?(note: string): void;
 }
 

@@ -3,20 +3,31 @@ import { request as requestHttps } from "node:https";
 import { messageOf, UserError } from "../../core/errors.js";
 import { duration } from "../../core/units.js";
 import { throughProxy, type ProxySettings } from "./proxy.js";
-import { isOfDisk, PassingError, TIMING, UnreachableError, type Timing } from "./retries.js";
+import { isOfDisk, PassingError, TIMING, type Timing } from "./retries.js";
 import { ask, type Answer, type Consume, type Room } from "./wire.js";
 
-/** Where files are on the web, and who asks. */
-export interface WebAccess {
-  /** e.g. https://huggingface.co, without a trailing slash */
-  readonly endpoint: string;
-  readonly token: string | null;
-  /** authorization for the endpoint itself, instead of the token: a mirror's password */
-  readonly login?: string;
+/** A place on the web: how it is asked, and what its answers mean. */
+export interface Site {
+  /** what messages call it, such as "the server" */
+  readonly name: string;
   readonly proxy?: ProxySettings;
   readonly timing?: Timing;
-  /** true: nothing may be asked for */
-  readonly offline?: boolean;
+  /** Headers for one address, such as a token. They are asked for again at each redirect, which may lead to another server. */
+  headersFor(url: URL): Readonly<Record<string, string>>;
+  /** Whether a HEAD request follows a redirect to this address; if not, the redirecting answer itself is the result. */
+  followsHead(to: URL): boolean;
+  /** The error for an answer that is not a success, if the site words it itself; null: the common one. */
+  refusal(refused: Refused): Error | null;
+}
+
+/** An answer that is not a success. */
+export interface Refused extends Pick<Answer, "status" | "header"> {
+  /** the address that answered; after redirects another than the one asked for */
+  readonly last: URL;
+  /** fields for the message of an error: the address asked for, and the server that answered if it is another */
+  readonly where: { readonly url: string; readonly answered: string | undefined; readonly status: number };
+  /** a sentence: which server answered what */
+  readonly said: string;
 }
 
 const MAX_REDIRECTS = 10;
@@ -33,22 +44,20 @@ export class NoRangesError extends Error {
 }
 
 /**
- * One GET, or with `head` one HEAD, body and all, handed to `consume` chunk by chunk; gives what reads the answer's headers. Redirects are
- * followed by hand: the token goes to the hub only. With `range`, anything but a 206 for exactly these bytes is an error:
- * NoRangesError for all of them. `room`: the bytes are many, and best received where it says. `consume` may give a
- * promise: nothing more comes before it has resolved.
+ * Sends one GET, or with `head` one HEAD, and hands the body to `consume` chunk by chunk; resolves with a reader of the
+ * answer's headers. With `range`, an answer other than a 206 with exactly these bytes is an error; it is NoRangesError if the
+ * whole file came. `room` says that the body is large, and where its bytes are best received. `consume` may return a
+ * promise: the next chunk comes after it has resolved.
  */
 export async function get(
-  access: WebAccess,
+  site: Site,
   url: string,
   options: Wanted & { readonly signal?: AbortSignal },
   consume: Consume,
 ): Promise<Answer["header"]> {
-  if (access.offline === true)
-    throw new UnreachableError(`${withoutSecrets(url)} is not asked for: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set`);
   const stall = new AbortController();
-  const { stallMs } = access.timing ?? TIMING;
-  // it is not the server's fault while we are the ones who don't read
+  const { stallMs } = site.timing ?? TIMING;
+  // the server is not to blame while `consume` is at work
   let busy = false;
   const timer = setTimeout(() => {
     if (busy) timer.refresh();
@@ -56,8 +65,8 @@ export async function get(
   }, stallMs);
   const signal = options.signal === undefined ? stall.signal : AbortSignal.any([options.signal, stall.signal]);
   try {
-    const response = await followRedirects(access, url, options, signal);
-    if (options.range !== undefined) checkRange(response, options.range, url);
+    const response = await followRedirects(site, url, options, signal);
+    if (options.range !== undefined) checkRange(site, response, options.range, url);
     await response.drain((chunk) => {
       timer.refresh();
       const taken = consume(chunk);
@@ -96,51 +105,36 @@ function answerOf(response: IncomingMessage): Answer {
 interface Wanted {
   readonly range?: ByteRange;
   readonly room?: Room;
-  /** HEAD instead of GET; who leads away from the hub is not followed, for that address may be signed for GET alone */
+  /** HEAD instead of GET */
   readonly head?: true;
 }
 
-async function followRedirects(access: WebAccess, first: string, wanted: Wanted, signal: AbortSignal): Promise<Answer> {
+async function followRedirects(site: Site, first: string, wanted: Wanted, signal: AbortSignal): Promise<Answer> {
   let url = new URL(first);
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
-    const headers: Record<string, string> = { "accept-encoding": "identity", "user-agent": "roslin", ...authorization(access, url) };
+    const headers: Record<string, string> = { "accept-encoding": "identity", "user-agent": "roslin", ...site.headersFor(url) };
     if (wanted.range !== undefined) headers["range"] = `bytes=${wanted.range.start}-${wanted.range.end - 1}`;
-    const response = await send(access, url, headers, wanted, signal);
+    const response = await send(site, url, headers, wanted, signal);
     const { status } = response;
     const location = response.header("location");
     if (status < 300 || status >= 400 || location === undefined) {
       if (status >= 200 && status < 300) return response;
       response.discard();
-      throw refusal(response, access, first, url);
+      throw refusal(response, site, first, url);
     }
     url = new URL(location, url);
-    if (wanted.head === true && !isHub(url, access.endpoint)) return response;
+    if (wanted.head === true && !site.followsHead(url)) return response;
     response.discard();
     if (url.protocol !== "https:" && url.protocol !== "http:")
-      throw new UserError("the hub redirects to something that is not the web", { from: first, to: url.protocol });
+      throw new UserError(`${site.name} redirects to an address that is neither http nor https`, { from: first, to: url.protocol });
   }
-  throw new UserError("the hub redirects in circles", { url: first, redirects: MAX_REDIRECTS });
-}
-
-function authorization({ endpoint, token, login }: WebAccess, url: URL): { readonly authorization?: string } {
-  if (login !== undefined) return url.origin === new URL(endpoint).origin ? { authorization: login } : {};
-  return token !== null && isHub(url, endpoint) ? { authorization: `Bearer ${token}` } : {};
-}
-
-const HUB = "https://huggingface.co";
-/** Other names of it, which redirect there. */
-const NAMES = new Set(["huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"]);
-
-/** Whether `url` is the endpoint's, or the hub's own where the endpoint is another name of it: elsewhere nobody gets the token. */
-export function isHub(url: URL, endpoint: string): boolean {
-  const { origin, hostname } = new URL(endpoint);
-  return url.origin === origin || (url.origin === HUB && NAMES.has(hostname));
+  throw new UserError(`${site.name} redirects in circles`, { url: first, redirects: MAX_REDIRECTS });
 }
 
 /** Sends one request; resolves with the head of its answer. */
-async function send(access: WebAccess, url: URL, headers: Record<string, string>, wanted: Wanted, signal: AbortSignal): Promise<Answer> {
+async function send(site: Site, url: URL, headers: Record<string, string>, wanted: Wanted, signal: AbortSignal): Promise<Answer> {
   const secure = url.protocol === "https:";
-  const proxied = access.proxy === undefined ? null : throughProxy(url, access.proxy, signal);
+  const proxied = site.proxy === undefined ? null : throughProxy(url, site.proxy, signal);
   if (wanted.room !== undefined && proxied === null) {
     const answer = await ask(url, headers, signal);
     if (answer !== null) return answer;
@@ -156,7 +150,7 @@ async function send(access: WebAccess, url: URL, headers: Record<string, string>
   return answerOf(response);
 }
 
-/** Certificates that nobody trusts stay so; everything else about a connection may mend itself. */
+/** The error for a failed connection: a certificate that is not trusted stays so; another try can succeed after everything else. */
 function asPassing(error: NodeJS.ErrnoException, url: string): Error {
   const code = error.code ?? "";
   if (isOfDisk(error)) return error;
@@ -168,43 +162,17 @@ function asPassing(error: NodeJS.ErrnoException, url: string): Error {
   return new PassingError(`${withoutSecrets(url)}: ${messageOf(error)}`, 0, { cause: error });
 }
 
-/** What an answer that is no success means. `first`: what was asked for; `last`: who answered, redirects later. */
-function refusal({ status, header }: Answer, access: WebAccess, first: string, last: URL): Error {
+/** The error for an answer that is not a success. `first`: the address asked for; `last`: the one that answered. */
+function refusal({ status, header }: Answer, site: Site, first: string, last: URL): Error {
   const answered = last.origin === new URL(first).origin ? undefined : last.origin;
-  const where = { url: withoutSecrets(first), answered, status, reason: header("x-error-message") };
-  const said = `${answered ?? "the hub"} answered ${status} to ${where.url}`;
-  const code = header("x-error-code");
-  switch (status) {
-    case 401:
-    case 403:
-      if (isHub(last, access.endpoint)) return new UserError(denial(access, code === "GatedRepo"), where);
-      // a signed address gets too old, and another try gets a new one; what a hub itself says is final
-      if (code === undefined) return new PassingError(access.token === null ? said : `${said}; the token of HF_TOKEN is not sent there`);
-      return new UserError(
-        "the hub redirects to another one, which refuses this without a token, and a token goes to HF_ENDPOINT alone: check the name, or set HF_ENDPOINT to the one that answered",
-        where,
-      );
-    case 404:
-      return new UserError("the hub has no such repository, revision or file: check the source's name and revision", where);
-    case 416:
-      return new UserError("the hub has fewer bytes of this file than it said", where);
-    case 408:
-    case 425:
-    case 429:
-      return new PassingError(said, waitAsked(header("retry-after"), header("ratelimit")));
-    default:
-      if (status >= 500) return new PassingError(said, waitAsked(header("retry-after"), header("ratelimit")));
-      return new UserError("the hub gave an answer that makes no sense here", where);
-  }
-}
-
-function denial({ token, login }: WebAccess, gated: boolean): string {
-  if (gated)
-    return `the repository is gated: accept its conditions on its page, and set HF_TOKEN to a token of that account${token === null ? "" : "; the one that is set may not read it"}`;
-  if (token === null && login === undefined)
-    return "the hub refuses this: the name is wrong, or the repository is private. Check the name, or set HF_TOKEN to a token that may read it";
-  const given = login === undefined ? "the token of HF_TOKEN" : "the password in HF_ENDPOINT";
-  return `the hub refuses this: the name is wrong, or ${given} is not valid or may not read it. Check both`;
+  const where = { url: withoutSecrets(first), answered, status };
+  const said = `${answered ?? site.name} answered ${status} to ${where.url}`;
+  if ([408, 425, 429].includes(status) || status >= 500)
+    return new PassingError(said, waitAsked(header("retry-after"), header("ratelimit")));
+  const worded = site.refusal({ status, header, last, where, said });
+  if (worded !== null) return worded;
+  if (status === 416) return new UserError(`${site.name} has fewer bytes of this file than it said`, where);
+  return new UserError(`${site.name} gave an unexpected answer`, where);
 }
 
 /** Milliseconds that Retry-After (seconds or a date) or RateLimit (`"resolvers";r=0;t=30`) asks us to wait. */
@@ -214,20 +182,20 @@ function waitAsked(after: string | undefined, limit: string | undefined): number
   return spent === null ? 0 : Number(spent[1]) * 1000;
 }
 
-function checkRange(response: Answer, range: ByteRange, url: string): void {
+function checkRange(site: Site, response: Answer, range: ByteRange, url: string): void {
   const got = response.header("content-range");
   const match = /^bytes (\d+)-(\d+)\/(?:\d+|\*)$/.exec(got ?? "");
   if (response.status === 206 && match !== null && Number(match[1]) === range.start && Number(match[2]) === range.end - 1) return;
   response.discard();
   if (response.status === 200) throw new NoRangesError(`no ranges of bytes from ${withoutSecrets(url)}`);
-  throw new UserError("the hub, or a proxy before it, does not serve ranges of bytes as asked", {
+  throw new UserError(`${site.name}, or a proxy before it, does not serve ranges of bytes as asked`, {
     url: withoutSecrets(url),
     expected: `206 bytes ${range.start}-${range.end - 1}`,
     got: `${response.status} ${got}`,
   });
 }
 
-/** A URL fit for messages: signatures in a query are secrets, and so is a name with its password. */
+/** A URL fit for messages: without its query, which may hold a signature, and without a name and password. */
 export function withoutSecrets(url: string): string {
   return url.split("?")[0]!.replace(/^(\w+:)?\/\/[^/]*@/, "$1//");
 }

@@ -2,8 +2,8 @@ import { connect, isIP, type Socket } from "node:net";
 import { connect as connectSecurely } from "node:tls";
 
 /**
- * GET with as little work for each byte as there can be: Node's own client hands bodies on in small pieces, at twice the
- * cost of receiving and writing them.
+ * GET with the least work a byte: Node's own client hands bodies on in small pieces, which costs twice as much as receiving
+ * and writing them.
  */
 
 /** An answer whose body has not been read. */
@@ -12,28 +12,28 @@ export interface Answer {
   /** A header by its name in lower case. */
   header(name: string): string | undefined;
   /**
-   * Hands the body on, chunk by chunk; a chunk is valid during the call only, and until the promise resolves that the
-   * call may give. It lies where `room` asked for it, if that was possible. Rejects when the body ends early.
+   * Hands the body to `consume`, chunk by chunk. A chunk is valid during the call, and if the call returns a promise, until
+   * that resolves. It lies where `room` asked for it, if that was possible. Rejects if the body ends early.
    */
   drain(consume: Consume, room?: Room): Promise<void>;
   /** Lets the body go unread. */
   discard(): void;
 }
 
-/** Takes a chunk; nothing more comes before its promise has resolved. */
+/** Takes a chunk; the next one comes after its promise has resolved. */
 export type Consume = (chunk: Buffer) => void | Promise<void>;
-/** Where the next bytes are best received; null: anywhere. */
+/** Gives the memory where the next bytes are best received; null: anywhere. */
 export type Room = () => Uint8Array | null;
 
-/** Bytes that are read at a time where nobody gives room. */
+/** Bytes that are read at a time if the consumer gives no room. */
 const BUFFER_BYTES = 1 << 16;
 const MAX_HEAD_BYTES = 1 << 16;
-/** Milliseconds after which a connection that nobody uses is closed. */
+/** Milliseconds after which an idle connection is closed. */
 const IDLE_MS = 4000;
 
 const idle = new Map<string, Wire[]>();
 
-/** Sends one GET; resolves with the head of its answer, or null where the answer is of a kind that Node's client has to read. */
+/** Sends one GET; resolves with the head of its answer, or null if only Node's client can read the answer. */
 export async function ask(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer | null> {
   const lines = [`GET ${url.pathname}${url.search} HTTP/1.1`, `host: ${url.host}`];
   for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
@@ -43,7 +43,7 @@ export async function ask(url: URL, headers: Readonly<Record<string, string>>, s
     try {
       return await kept.ask(text, signal);
     } catch (error) {
-      // the server may have closed it while nobody used it
+      // the server may have closed it while it was idle
       if (signal.aborted || kept.heard) throw error;
     }
   }
@@ -62,9 +62,9 @@ class Wire {
   private room: Room | null = null;
   private consume: Consume | null = null;
   private inBody = false;
-  /** whether a chunk is somebody's who is not done with it */
+  /** whether the consumer still works on a chunk */
   private busy = false;
-  /** what came while nobody took it: TLS hands on all that it has decrypted, paused or not */
+  /** what came while nothing consumed it: TLS hands on all that it has decrypted, paused or not */
   private pending: Buffer[] = [];
   private settle: { resolve(): void; reject(error: Error): void } | null = null;
 
@@ -103,7 +103,7 @@ class Wire {
     }
   }
 
-  /** What arrived: of the head until it is whole, then of the body. False: nothing more until somebody wants it. */
+  /** Takes what arrived: the head until it is whole, then the body. False: nothing more may come until the body is consumed. */
   private take(chunk: Buffer): boolean {
     this.heard = true;
     if (!this.inBody) return this.takeHead(chunk);
@@ -123,7 +123,7 @@ class Wire {
     return false;
   }
 
-  /** Hands a chunk on; says whether more of the body can be handed on at once. */
+  /** Hands a chunk on; true if the next one can follow at once. */
   private pass(chunk: Buffer): boolean {
     try {
       this.left -= chunk.length;
@@ -149,7 +149,7 @@ class Wire {
     return false;
   }
 
-  /** Hands on what waits, and lets more come. */
+  /** Hands on what is pending, and lets more come. */
   private goOn(): void {
     while (this.pending.length > 0) if (!this.pass(this.pending.shift()!)) return;
     if (this.left === 0) this.release();
@@ -157,7 +157,7 @@ class Wire {
     else this.socket.resume();
   }
 
-  /** The connection is gone; what it had brought is still handed on. */
+  /** The connection is closed; bytes that have arrived are still handed on. */
   private closed(): void {
     if (!this.busy) this.fail(new Error("the connection was closed"));
   }
@@ -168,7 +168,7 @@ class Wire {
     const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(first)?.[1]);
     const headers = new Map(lines.map((line) => [line.split(":", 1)[0]!.toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
     const length = headers.get("content-length") ?? "";
-    // who redirects or refuses is not read
+    // the body of a redirect or a refusal is not read
     const readable = status >= 300 || (status >= 200 && !headers.has("transfer-encoding") && /^\d+$/.test(length));
     if (!readable) {
       over();

@@ -17,7 +17,7 @@ async function portsByProc(group: number): Promise<Set<number>> {
   }
   const found = new Set<number>();
   for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
-    // a process may end while it is looked at
+    // a process may end meanwhile
     const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
     if (stat.slice(stat.lastIndexOf(")") + 2).split(" ")[2] !== `${group}`) continue;
     const files = await readdir(`/proc/${pid}/fd`).catch(() => []);
@@ -32,7 +32,7 @@ async function portsByProc(group: number): Promise<Set<number>> {
 /** On macOS, which has no /proc. */
 async function portsByLsof(group: number): Promise<Set<number>> {
   const args = ["-nP", "-a", "-g", `${group}`, "-iTCP", "-sTCP:LISTEN", "-Fn"];
-  // it fails when there are none
+  // it fails if there are no such sockets
   const { stdout } = await promisify(execFile)("lsof", args).catch(() => ({ stdout: "" }));
   return new Set([...stdout.matchAll(/^n.*:(\d+)$/gm)].map(([, port]) => Number(port)));
 }

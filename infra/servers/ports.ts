@@ -31,14 +31,14 @@ const TWIN = 10_000;
 const RANGE = { first: 10_000, count: 12_000 };
 
 /**
- * The homes for which this process keeps ports, by the UDP sockets of the same numbers: so that nobody else takes them
- * between the choice and the server's start, or while a server is started again. The kernel lets go of them with the process.
+ * The homes for which this process keeps ports, by UDP sockets with the same numbers: other Roslin processes don't take
+ * them before the server starts, or while it is started again. The kernel frees them when the process ends.
  */
 const kept = new Map<number, { readonly home: string; readonly socket: Socket }>();
 
 /**
- * The named ports of a home: those of last time as long as they are free, at first the `preferred` ones if free, else
- * others. Noted in `<home>/ports.json`; no other process is given them while this one lives.
+ * The named ports of a home: those of last time if they are free, the first time the `preferred` ones if they are free, or
+ * else others. They are kept in `<home>/ports.json`; no other Roslin process gets them while this one lives.
  */
 export async function choosePorts<Name extends keyof Ports>(
   home: string,
@@ -86,7 +86,7 @@ async function keep(home: string, port: number): Promise<boolean> {
   return true;
 }
 
-/** Whether nothing listens on a local port: nobody answers, and it can be bound (on macOS the second alone says too little). */
+/** Whether a local port is free: nothing answers there, and it can be bound (on macOS the second alone proves too little). */
 export async function isFree(port: number): Promise<boolean> {
   return !(await answers(port)) && (await canBind(port));
 }

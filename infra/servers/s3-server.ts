@@ -63,15 +63,15 @@ export function s3Server(options: {
       log: join(home, "logs", "s3.log"),
       // its admin part sometimes hangs for ten seconds when it stops; what it has acknowledged survives a kill
       graceMs: 3000,
-      // where one of them is taken it would silently take others
+      // if one of them is taken, it would silently use another
       ports: Object.values(ports),
-      // it checks signatures once it refuses a request that has none; the file server behind it wants none, and tells of the
-      // bucket; what was stored before can be read once the master knows of the volumes
+      // it checks signatures once it refuses a request without one; the file server behind it needs no signature, and knows
+      // whether the bucket is there; stored objects can be read once the master knows of the volumes
       ready: async () =>
         (await httpStatus(access.endpoint)) === 403 && (await httpStatus(bucket)) === 200 && (await hasVolumes(ports.master)),
       tidy: async () => {
         for (const socket of sockets) rmSync(socket, { force: true });
-        // its record of flags would win over the ones given here
+        // its own record of flags would override these
         rmSync(join(data, "mini.options"), { force: true });
       },
     },
@@ -89,7 +89,7 @@ async function hasVolumes(master: number): Promise<boolean> {
   }
 }
 
-/** Keys that only this home's servers and workers know; made once, readable by their owner alone. */
+/** Keys that only this home's servers and workers know; made once, readable only by their owner. */
 function localKeys(file: string): { readonly accessKeyId: string; readonly secretAccessKey: string } {
   try {
     return JSON.parse(readFileSync(file, "utf8")) as { accessKeyId: string; secretAccessKey: string };

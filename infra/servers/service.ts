@@ -4,7 +4,7 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { copyFile, readFile, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { processStart } from "../disk/lock.js";
+import { processStart } from "../process/process-start.js";
 import { listeningPorts } from "./listeners.js";
 import { answers } from "./ports.js";
 
@@ -46,10 +46,10 @@ const LOG_BYTES = 16 << 20;
 
 /** Milliseconds that a service has to become ready. */
 const READY_MS = 60_000;
-/** Milliseconds that a server that is asked whether it is ready has to answer. */
+/** Milliseconds that a server has to answer whether it is ready. */
 const ANSWER_MS = 5000;
 
-/** Starts a service's process, in a group of its own: Ctrl-C in the terminal must not reach it, for servers outlive workers. */
+/** Starts a service's process, in a group of its own: Ctrl-C in the terminal must not reach it, because servers outlive workers. */
 export async function launch(service: Service): Promise<Running> {
   await service.tidy?.();
   mkdirSync(dirname(service.log), { recursive: true });
@@ -66,7 +66,7 @@ export async function launch(service: Service): Promise<Running> {
   return { service, id: { pid, start: processStart(pid) ?? "gone" }, ended };
 }
 
-/** Another program listens at a port that a service was to have. */
+/** Another program listens at a port that is meant for a service. */
 export class PortTakenError extends Error {
   override readonly name = "PortTakenError";
 }
@@ -74,20 +74,20 @@ export class PortTakenError extends Error {
 /** How often other ports are tried when another program takes one between their choice and the server's start. */
 const TRIES = 5;
 
-/** Calls `start`, which chooses ports and starts servers at them, again as long as another program is faster. */
+/** Calls `start`, which chooses ports and starts servers at them; again if another program takes a port in between. */
 export async function atFreePorts<T>(start: () => Promise<T>, say: (line: string) => void): Promise<T> {
   for (let tries = 1; ; tries++)
     try {
       return await start();
     } catch (error) {
       if (!(error instanceof PortTakenError) || tries === TRIES) throw error;
-      say(`${error.message}; starting anew at others`);
+      say(`${error.message}; starting again with other ports`);
     }
 }
 
 /**
- * Waits until a started service is ready: what answers at its ports is itself. Throws PortTakenError when it is another
- * program, and with the end of its log when it ends or takes too long.
+ * Waits until a started service is ready, and answers at its ports itself. Throws PortTakenError if another program answers
+ * there, and an Error with the end of its log if it ends or takes too long.
  */
 export async function untilReady(running: Running, signal: AbortSignal): Promise<void> {
   const { service } = running;
@@ -111,10 +111,10 @@ async function listens({ service, id }: Running): Promise<boolean> {
   const { ports = [] } = service;
   if (ports.length === 0) return true;
   const answering = await Promise.all(ports.map(answers));
-  // looked at last: what answered and is not among these is somebody else
+  // read last: a port that answered and is not among these belongs to another program
   const own = await listeningPorts(id.pid);
   const foreign = ports.find((port, index) => answering[index] && !own.has(port));
-  if (foreign !== undefined) throw new PortTakenError(`another program listens at port ${foreign}, which ${service.name} was to have`);
+  if (foreign !== undefined) throw new PortTakenError(`another program listens at port ${foreign}, which is meant for ${service.name}`);
   return ports.every((port) => own.has(port));
 }
 
@@ -129,7 +129,7 @@ export async function httpStatus(url: string): Promise<number | null> {
   }
 }
 
-/** Asks processes to stop and waits; what is still there after its grace is killed. */
+/** Asks processes to stop and waits; a process that still runs after its grace is killed. */
 export async function stopAll(running: readonly Running[]): Promise<void> {
   await Promise.all(
     running.map(async ({ id, service }) => {
@@ -139,7 +139,7 @@ export async function stopAll(running: readonly Running[]): Promise<void> {
   );
 }
 
-/** Ends a process: SIGTERM, then SIGKILL after its grace. One that was stopped goes on first: it would not hear the signal. */
+/** Ends a process: SIGTERM, then SIGKILL after its grace. A stopped process is continued first, because it would not get the signal. */
 export async function stopProcess(id: ProcessId, graceMs: number): Promise<void> {
   signalGroup(id, "SIGTERM");
   signalGroup(id, "SIGCONT");
@@ -154,7 +154,7 @@ export function isAlive({ pid, start }: ProcessId): boolean {
   return processStart(pid) === start;
 }
 
-/** Signals a process and its children; a foreign process that got its pid is let alone. */
+/** Signals a process and its children; another process that got its pid is left alone. */
 export function signalGroup(id: ProcessId, signal: NodeJS.Signals): void {
   if (!isAlive(id)) return;
   try {

@@ -45,7 +45,7 @@ function places(options: StartOptions): { readonly directory: string; readonly v
 
 async function start(service: Service, signal: AbortSignal): Promise<() => Promise<void>> {
   const running = await launch(service);
-  // nobody else knows of it: where this process ends without stopping it, as at a second Ctrl-C, it would run for ever
+  // if this process ends without stopping it, as at a second Ctrl-C, it would run for ever
   const kill = (): void => signalGroup(running.id, "SIGKILL");
   process.once("exit", kill);
   const stop = async (): Promise<void> => {

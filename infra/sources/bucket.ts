@@ -1,12 +1,12 @@
-import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
+import { sha256 } from "../disk/files.js";
 import { findPublished, type Published } from "./published.js";
 import { bytesPresent, type WantedBlob } from "../transfer/blob.js";
 import { fetchAll } from "../transfer/fetch.js";
-import { checkRoom, type Remote, type RemoteFile } from "../http/remote.js";
 import { UnreachableError } from "../http/retries.js";
-import { digestOfObject, listObjects, type ListedObject, type ObjectAccess } from "../transfer/objects.js";
+import { digestOfObject, listObjects, objectSource, type ListedObject, type ObjectAccess } from "./objects.js";
+import { checkRoom, type Remote, type RemoteFile } from "./remote.js";
 import type { S3Settings } from "../store/s3-store.js";
 
 /** How buckets are reached, and where what comes from them is kept. */
@@ -19,8 +19,8 @@ export interface BucketOptions {
 /** Buckets as places that models and datasets come from. */
 export interface Buckets {
   /**
-   * What lies at `s3://bucket/prefix` now: one object, what lies below, or of models one that Roslin published, of which
-   * `latest.json` under a target names the last. Throws UserError, CorruptError for a damaged manifest, or UnreachableError.
+   * What lies at `s3://bucket/prefix` now: one object, the objects below it, or a model that Roslin published, which may be
+   * the one that a target's `latest.json` names. Throws UserError, CorruptError for a damaged manifest, or UnreachableError.
    */
   open(name: "model" | "dataset", source: string, signal: AbortSignal): Promise<Remote>;
 }
@@ -40,7 +40,7 @@ export function createBuckets(options: BucketOptions): Buckets {
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof UserError || error instanceof CorruptError) throw error;
-        throw new UnreachableError(`${source} cannot be looked at: ${messageOf(error)}`, { cause: error });
+        throw new UnreachableError(`${source} cannot be read: ${messageOf(error)}`, { cause: error });
       }
     },
   };
@@ -48,7 +48,7 @@ export function createBuckets(options: BucketOptions): Buckets {
 
 async function lookForModel(cache: string, access: ObjectAccess, named: string, source: string, signal: AbortSignal): Promise<Remote> {
   const target = named.replace(/(^|\/)latest(\.json)?$/, "");
-  // a model's own directory may be called so, too
+  // a model's own directory may be called latest, too
   const isPlain = target === named || (await listObjects(access, named, signal)).some(({ key }) => key !== named);
   const prefix = isPlain ? named : target;
   const objects = await objectsAt(access, prefix, source, signal);
@@ -62,7 +62,7 @@ async function lookForModel(cache: string, access: ObjectAccess, named: string, 
 
 async function objectsAt(access: ObjectAccess, prefix: string, source: string, signal: AbortSignal): Promise<ListedObject[]> {
   const objects = await listObjects(access, prefix, signal);
-  if (objects.length === 0) throw new UserError("nothing lies there: check the source's bucket and prefix", { source });
+  if (objects.length === 0) throw new UserError("nothing is there: check the source's bucket and prefix", { source });
   return objects;
 }
 
@@ -70,7 +70,7 @@ function addressOf({ bucket }: ObjectAccess, prefix: string): string {
   return `s3://${bucket}${prefix === "" ? "" : `/${prefix}`}`;
 }
 
-/** An object's path below a prefix; of the prefix itself its last part. */
+/** An object's path below a prefix; for the prefix itself, its last part. */
 function nameBelow(prefix: string, key: string): string {
   if (key === prefix) return basename(key);
   return prefix === "" ? key : key.slice(prefix.length + 1);
@@ -81,14 +81,14 @@ function publishedRemote(cache: string, access: ObjectAccess, { uri, manifest, s
   const below = uri.slice(`s3://${access.bucket}/`.length);
   const files = manifest.files.map(({ name, bytes, sha256: hex }): RemoteFile => ({ path: name, bytes, digest: { kind: "sha256", hex } }));
   const wanted = ({ path, bytes, digest: { hex } }: RemoteFile): Promise<WantedBlob> => {
-    const source = { kind: "bucket", access, address: `${uri}/${path}`, key: `${below}/${path}`, etag: null } as const;
+    const source = objectSource({ access, key: `${below}/${path}`, etag: null });
     return Promise.resolve({ name: path, blob: join(cache, hex), bytes, source, digest: { kind: "sha256", hex } });
   };
   const blobOf = ({ digest }: RemoteFile): string => join(cache, digest.hex);
   return remoteOf(cache, { origin: { uri, manifest: sha256 }, version: sha256.slice(0, 12), files }, blobOf, wanted);
 }
 
-/** What somebody else put there: its objects' ETags fix the version, and digests are taken where objects tell them. */
+/** Objects that Roslin did not publish: their ETags fix the version, and each object's digest is used if it has one. */
 function plainRemote(cache: string, access: ObjectAccess, prefix: string, objects: readonly ListedObject[]): Remote {
   const uri = addressOf(access, prefix);
   const single = objects.find(({ key }) => key === prefix);
@@ -98,13 +98,13 @@ function plainRemote(cache: string, access: ObjectAccess, prefix: string, object
     if (/(^|\/)(\.\.?)?(\/|$)|\\|\0/.test(path)) throw new UserError("an object's name leaves its directory", { source: uri, got: path });
   const files = [...keys].map(([path, { bytes, etag }]): RemoteFile => ({ path, bytes, digest: { kind: "etag", hex: etag } }));
   const blobOf = ({ path, bytes, digest }: RemoteFile): string =>
-    join(cache, `etag-${hash(`${access.bucket}\0${keys.get(path)!.key}\0${digest.hex}\0${bytes}`).slice(0, 40)}`);
+    join(cache, `etag-${sha256(`${access.bucket}\0${keys.get(path)!.key}\0${digest.hex}\0${bytes}`).slice(0, 40)}`);
   const wanted = async (file: RemoteFile, signal: AbortSignal): Promise<WantedBlob> => {
     const { key, etag } = keys.get(file.path)!;
-    const source = { kind: "bucket", access, address: `s3://${access.bucket}/${key}`, key, etag } as const;
+    const source = objectSource({ access, key, etag });
     return { name: file.path, blob: blobOf(file), bytes: file.bytes, source, digest: await digestOfObject(access, key, signal) };
   };
-  const version = hash(listed.map(({ key, etag }) => `${key}\0${etag}\n`).join("")).slice(0, 12);
+  const version = sha256(listed.map(({ key, etag }) => `${key}\0${etag}\n`).join("")).slice(0, 12);
   return remoteOf(cache, { origin: { uri }, version, files }, blobOf, wanted);
 }
 
@@ -126,8 +126,4 @@ function remoteOf(
     checkSpace: (bytes) => checkRoom(cache, bytes, "ROSLIN_HOME"),
     fetch: async (files, events) => fetchAll(await Promise.all(files.map((file) => wanted(file, events.signal))), events),
   };
-}
-
-function hash(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
 }

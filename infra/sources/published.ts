@@ -26,7 +26,7 @@ export async function openPublished(uri: string, settings: S3Settings, signal?: 
   return found;
 }
 
-/** A published model or the latest one of a target, by the place's own address; null when neither is there, or is of another make. Throws CorruptError for what is damaged. */
+/** The published model at an address, or the latest one of the target there; null: there is neither, or Roslin did not publish it. Throws CorruptError if it is damaged. */
 export async function findPublished(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<Published | null> {
   const place = uri.replace(/\/+$/, "");
   const store = await storeAt(place, settings, signal);
@@ -62,7 +62,7 @@ function opened(uri: string, store: ObjectStore, bytes: Uint8Array): Published {
   return { uri, store, manifest: parseManifest(Buffer.from(bytes).toString(), `${uri}/${MANIFEST}`), sha256: sha256(bytes) };
 }
 
-/** Whether a manifest.json is whole, and somebody else's. */
+/** Whether a manifest.json is whole, and was not written by Roslin. */
 function isOther(bytes: Uint8Array): boolean {
   try {
     return (JSON.parse(Buffer.from(bytes).toString()) as { format?: unknown } | null)?.format !== "roslin-manifest";

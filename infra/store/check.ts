@@ -11,19 +11,19 @@ import { clientOf, type S3Settings } from "./s3-store.js";
 import { readAll, type ObjectStore } from "./store.js";
 
 /**
- * An object that is written and removed to see whether it can be, and how it is kept. One name for every run: a policy can
- * name it, and what a killed or cancelled run leaves the next one removes, which could not find one of another name, for it may not
- * list. So runs remove and replace each other's, and only what several tries agree on is said of the server.
+ * An object that is written and removed to see whether that works, and how it is kept. Every run uses the same name: a
+ * policy can name it, and a run removes what a killed one left without the right to list objects. So runs remove and
+ * replace each other's, and a verdict on the server needs several tries that agree.
  */
 const PROBE = ".roslin-may-write";
 const BYTES = Buffer.from("a check by roslin\n");
 const TRIES = 10;
-/** Milliseconds, times the tries so far, that a wait stays below: by chance, so that runs get out of each other's way. */
+/** Bound of a random wait in milliseconds, times the tries so far: runs that collide get out of each other's way. */
 const WAIT_MS = 100;
 
 /**
  * Makes sure that objects can be written below `uri`, and are kept there as `wanted` says; sets the bucket's lifecycle
- * rule where it asks for one. UserError says what is in the way, such as a missing bucket.
+ * rule if `wanted` has one. Throws UserError for an obstacle, such as a missing bucket.
  */
 export async function checkTarget(
   uri: string,
@@ -35,14 +35,14 @@ export async function checkTarget(
   const days = Object.values(wanted.lifecycle).some((value) => value !== null);
   if (uri.startsWith("file:")) {
     const asked = [...fields.map(([field]) => field), ...(days ? ["publish.lifecycle"] : [])].join(" and ");
-    if (asked !== "") throw new UserError(`a directory has nothing like ${asked}: remove it, or publish to a bucket`, { target: uri });
+    if (asked !== "") throw new UserError(`a directory has no ${asked}: remove the setting, or publish to a bucket`, { target: uri });
     return await probe(uri, settings, signal);
   }
   try {
     await probe(uri, settings, signal, wanted);
   } catch (error) {
     if (fields.length === 0) throw error;
-    // whoever may write nothing at all hears that first
+    // without the right to write at all, that is the error
     await probe(uri, settings, signal);
     const refused: string[] = [];
     for (const [field, only] of fields)
@@ -50,7 +50,7 @@ export async function checkTarget(
     signal.throwIfAborted();
     if (refused.length === 0) throw error;
     throw new UserError(
-      `this S3 server takes objects, but does not keep them as ${refused.length === 1 ? "a setting asks" : "settings ask"}; remove what it lacks, or publish elsewhere:\n${refused.map((each) => `  - ${each}`).join("\n")}`,
+      `this S3 server stores objects, but does not keep them as ${refused.length === 1 ? "a setting asks: remove it" : "these settings ask: remove them"}, or publish elsewhere:\n${refused.map((each) => `  - ${each}`).join("\n")}`,
       { target: uri },
     );
   }
@@ -63,7 +63,11 @@ async function probe(uri: string, settings: S3Settings, signal: AbortSignal, opt
     store.write(PROBE, BYTES).catch((error: unknown) => {
       const { code } = error as NodeJS.ErrnoException;
       if (uri.startsWith("file:") && ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"].includes(code ?? ""))
-        throw new UserError("nothing can be published there: this process may not write", { target: uri, code }, { cause: error });
+        throw new UserError(
+          "nothing can be published there: this process has no permission to write",
+          { target: uri, code },
+          { cause: error },
+        );
       throw error;
     });
   await write();
@@ -78,12 +82,12 @@ async function probe(uri: string, settings: S3Settings, signal: AbortSignal, opt
       await write();
     }
   } finally {
-    // who may write but not remove leaves it there, and may publish all the same
+    // with the right to write but not to remove, it stays there, and publishing works all the same
     await store.delete(PROBE).catch(() => undefined);
   }
 }
 
-/** Throws unless the object that was just written is there, kept as it should be; another run that tries its own in between looks like a server that lacks something. */
+/** Throws unless the object that was just written is there, kept as it should be. Another run's probe in between looks like a fault of the server. */
 async function judge(
   store: ObjectStore,
   uri: string,
@@ -93,20 +97,20 @@ async function judge(
 ): Promise<void> {
   const back = await readAll(store, PROBE);
   if (back === null || !BYTES.equals(back))
-    throw new UserError("a place gives back other bytes than it was given: is it an S3 server? check AWS_ENDPOINT_URL_S3", {
+    throw new UserError("the target gives back other bytes than it was given: check that AWS_ENDPOINT_URL_S3 names an S3 server", {
       target: uri,
     });
   if (options !== undefined && apart(options).length > 0) await checkKept(uri, settings, abortSignal, options);
   // nothing else keeps two runs from undoing each other's latest.json
   if (await store.create(PROBE, BYTES))
     throw new UserError(
-      "a server writes over an object that it was told to leave alone: publishing needs conditional writes (If-None-Match, If-Match); update the server, or publish to another",
+      "the server overwrites an object that it was told to keep: publishing needs conditional writes (If-None-Match, If-Match); update the server, or publish to another",
       { target: uri },
     );
   if (!uri.startsWith("file:")) await checkDigests(uri, settings, abortSignal, options);
 }
 
-/** The bucket's client, and the probe as its calls name it; `failed` words what they throw. */
+/** The bucket's client, and the probe as its calls name it; `failed` turns what they throw into an error for people. */
 function probeIn(uri: string, settings: S3Settings) {
   const { bucket: Bucket, prefix } = parseS3(uri);
   const client = clientOf(settings, Bucket);
@@ -117,7 +121,7 @@ function probeIn(uri: string, settings: S3Settings) {
   return { client, object, failed };
 }
 
-/** Uploads are not read again: what arrives broken is found by the server alone, which has to compare digests. */
+/** Uploads are not read again: the server alone can find damage, by comparing digests. */
 async function checkDigests(uri: string, settings: S3Settings, abortSignal: AbortSignal, options = BUCKET_DECIDES): Promise<void> {
   const { client, object, failed } = probeIn(uri, settings);
   const ChecksumSHA256 = Buffer.from(sha256("other bytes"), "hex").toString("base64");
@@ -129,12 +133,12 @@ async function checkDigests(uri: string, settings: S3Settings, abortSignal: Abor
     failed({ doing: "writing an object with a wrong digest", right: "s3:PutObject" }, error);
   }
   throw new UserError(
-    "a server takes bytes that do not have the SHA-256 which was sent along: what breaks on the way would be published; update the server, or publish to another",
+    "the server accepts bytes that do not have the SHA-256 that was sent with them, so damaged files would be published: update the server, or publish to another",
     { target: uri },
   );
 }
 
-/** Some servers take what they don't know and leave it out. */
+/** Some servers accept a setting that they don't know, and ignore it. */
 async function checkKept(
   uri: string,
   settings: S3Settings,
@@ -151,7 +155,7 @@ async function checkKept(
     throw ignored("encryption", encryption, ServerSideEncryption ?? "no encryption");
   if (storageClass !== null && StorageClass !== storageClass) throw ignored("storageClass", storageClass, StorageClass);
   if (Object.keys(tags).length === 0) return;
-  // whoever may tag but not read tags tags all the same
+  // with the right to set tags but not to read them, tags are set all the same
   const kept = await client.send(new GetObjectTaggingCommand(object), { abortSignal }).catch(() => null);
   const text = (set: Readonly<Record<string, string>>): string => JSON.stringify(Object.entries(set).sort());
   const got = Object.fromEntries((kept?.TagSet ?? []).map(({ Key, Value }) => [Key!, Value!]));

@@ -1,10 +1,10 @@
 import { createHash, webcrypto } from "node:crypto";
 import { open, type FileHandle } from "node:fs/promises";
 
-/** A file's digests: its own, and those of the parts in which S3 gets it, made in one reading. */
+/** A file's digests: its own, and those of the parts in which it is sent to S3, made in one reading. */
 
 const MIB = 1 << 20;
-/** MiB of a part: a kill loses those under way, and a server has work with each, so that large files get larger ones. */
+/** MiB of a part: a kill loses the parts under way, and each part costs the server some work, so larger files get larger parts. */
 const PART = { least: 8, usual: 32, count: 64 };
 
 /** A part's number and byte range. */
@@ -25,7 +25,7 @@ export function planParts(size: number): Part[] {
   }));
 }
 
-/** What a file is known by: SHA-256 throughout. */
+/** The digests that a file is known by, all of them SHA-256. */
 export interface FileDigest {
   readonly bytes: number;
   /** of the whole, in hex */
@@ -46,7 +46,7 @@ export async function digestFile(path: string, signal?: AbortSignal): Promise<Fi
     for (const part of plan) {
       signal?.throwIfAborted();
       const bytes = await readPart(file, path, part, buffer);
-      // in a thread of the pool, while this one makes the whole's
+      // in a thread of Node's pool, while this one digests the whole
       const own = plan.length > 1 ? webcrypto.subtle.digest("SHA-256", bytes) : null;
       whole.update(bytes);
       if (own !== null) parts.push(Buffer.from(await own).toString("base64"));
@@ -71,7 +71,7 @@ export async function readPart(
   return bytes;
 }
 
-/** The SHA-256 that S3 keeps of a file: of one that came in parts that of the parts' digests, and their number. */
+/** The SHA-256 that S3 keeps of a file; of a file that came in parts, the SHA-256 of the parts' digests, and their number. */
 export function checksumOf({ parts }: FileDigest): string {
   if (parts.length === 1) return parts[0]!;
   const joined = Buffer.concat(parts.map((each) => Buffer.from(each, "base64")));

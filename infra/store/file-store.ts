@@ -7,10 +7,11 @@ import { pipeline } from "node:stream/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { CorruptError, UserError } from "../../core/errors.js";
 import { sha256, sha256File, syncDirectory, withFile } from "../disk/files.js";
-import { lock, processStart } from "../disk/lock.js";
+import { lock } from "../disk/lock.js";
+import { processStart } from "../process/process-start.js";
 import type { FileUpload, ObjectStore } from "./store.js";
 
-/** Where objects are written before they get their name; no key begins with it. */
+/** The directory where objects are written before they get their name; no key begins with it. */
 const UNFINISHED = ".unfinished";
 
 /** A store in a local directory: durable when a call resolves, `create` exclusive among all processes. */
@@ -58,7 +59,7 @@ export function fileStore(directory: string): ObjectStore {
       return createReadStream(path, range === undefined ? {} : { start: range.start, end: range.end - 1 });
     },
     write: (key, bytes) => place(key, (temporary) => writeFile(temporary, bytes), rename),
-    // a link is made of a whole file and fails when the name is taken, in one step
+    // a link gives a whole file its name, and fails if the name is taken, in one step
     create: (key, bytes) => place(key, (temporary) => writeFile(temporary, bytes), linkUnlessThere),
     async replace(key, bytes, before) {
       if (before === null) return this.create(key, bytes);
@@ -83,7 +84,7 @@ export function fileStore(directory: string): ObjectStore {
       await place(key, (temporary) => copy(path, temporary, upload), rename);
       return true;
     },
-    // what is unfinished has no name, and goes with its process
+    // an unfinished object has no name, and is removed with its process
     discard: () => Promise.resolve(),
     async seal(key) {
       const info = await stat(pathOf(key)).catch(absent);
@@ -95,7 +96,7 @@ export function fileStore(directory: string): ObjectStore {
         for (const entry of (await readdir(join(directory, below), { withFileTypes: true }).catch(absent)) ?? []) {
           const key = below + entry.name;
           if (key === UNFINISHED) continue;
-          // a directory is entered when it is on the way to the prefix, or below it
+          // enter directories on the way to the prefix, and below it
           if (entry.isDirectory()) {
             if (prefix.startsWith(`${key}/`) || key.startsWith(prefix)) await walk(`${key}/`);
           } else if (key.startsWith(prefix)) {
@@ -111,7 +112,7 @@ export function fileStore(directory: string): ObjectStore {
   };
 }
 
-/** For `catch`: null where there is no such file. */
+/** For `catch`: null if there is no such file. */
 function absent(error: NodeJS.ErrnoException): null {
   if (error.code === "ENOENT" || error.code === "ENOTDIR") return null;
   throw error;
@@ -164,7 +165,7 @@ async function clearDead(directory: string): Promise<void> {
   }
 }
 
-/** The store that `file:///directory` names. Throws UserError for what names none of this machine. */
+/** The store that `file:///directory` names. Throws UserError if the address does not name a directory of this machine. */
 export function fileStoreAt(uri: string): ObjectStore {
   return fileStore(localPath(uri));
 }

@@ -6,7 +6,7 @@ export interface Call {
   readonly right: string;
 }
 
-/** What an S3 call failed with, in one line that says what to do; UserError where only the user can mend it. */
+/** The error for a failed S3 call, in one line that says what to do; a UserError if only the user can do it. */
 export function s3Error(error: unknown, call: Call, where: { readonly bucket: string; readonly endpoint: string }, key?: string): Error {
   if (!(error instanceof Error)) return new Error(String(error));
   if (error.name === "AbortError" || error instanceof UserError || error instanceof CorruptError) return error;
@@ -21,7 +21,7 @@ export function s3Error(error: unknown, call: Call, where: { readonly bucket: st
   if (FORBIDDEN.has(code))
     return new ForbiddenError(right, `${doing} failed: the credentials may not do this; give them the right ${right}, see docs/s3.md`, {
       ...details,
-      // Amazon's says which right of which resource, be it one of another service
+      // Amazon's own message names the right and the resource, also those of another service
       said: said(error),
     });
   if (REFUSED.has(code))
@@ -47,11 +47,13 @@ export function s3Error(error: unknown, call: Call, where: { readonly bucket: st
       location,
     });
   if (WRONG_REGION.has(code) || error.message.includes("Region is missing"))
-    return new UserError(`${doing} failed: the bucket's region is not the one that was asked; set AWS_REGION`, details, { cause: error });
-  if (code === "InvalidBucketName") return new UserError(`${doing} failed: S3 takes no such bucket name`, details);
+    return new UserError(`${doing} failed: the bucket is in another region than the one that was asked; set AWS_REGION`, details, {
+      cause: error,
+    });
+  if (code === "InvalidBucketName") return new UserError(`${doing} failed: S3 does not allow this bucket name`, details);
   if (UNREACHABLE.has(code))
     return new Error(`${doing} failed: the S3 endpoint cannot be reached [endpoint=${where.endpoint}, code=${code}]`, { cause: error });
-  if (statusOf(error) === 501) return new UserError(`${doing} failed: this S3 server cannot do that; publish to another`, details);
+  if (statusOf(error) === 501) return new UserError(`${doing} failed: this S3 server does not support it; publish to another`, details);
   const busy =
     [500, 502, 503, 504].includes(statusOf(error) ?? 0) || code === "SlowDown"
       ? ": S3 cannot answer now; try again later, what had arrived is not sent again"
@@ -62,7 +64,7 @@ export function s3Error(error: unknown, call: Call, where: { readonly bucket: st
   );
 }
 
-/** For `catch`: notes of which call an error came, where its caller words it as that of a larger one. */
+/** For `catch`: notes which call an error came from, if the caller reports it for a larger call. */
 export function during(call: Call): (error: Error) => never {
   return (error) => {
     throw Object.assign(error, { during: call });
@@ -93,17 +95,17 @@ function codeOf(error: Error): string {
   return /^(Error|Unknown|UnknownError|NotFound)$/.test(error.name) && status !== undefined ? String(status) : error.name;
 }
 
-/** The server's own sentence; an answer without a body has none. */
+/** The server's own message; null if the answer has no body. */
 function said({ message }: Error): string | undefined {
   return message === "" || /^Unknown(Error)?$/.test(message) ? undefined : message;
 }
 
-/** A header of the answer to a failed call, where there was one. */
+/** A header of the answer to a failed call, if there was an answer. */
 export function headerOf(error: unknown, name: string): string | undefined {
   return (error as { readonly $response?: { readonly headers?: Readonly<Record<string, string>> } } | null)?.$response?.headers?.[name];
 }
 
-/** The HTTP status of a failed call, where there was an answer. */
+/** The HTTP status of a failed call, if there was an answer. */
 export function statusOf(error: unknown): number | undefined {
   return (error as { readonly $metadata?: { readonly httpStatusCode?: number } } | null)?.$metadata?.httpStatusCode;
 }

@@ -1,10 +1,11 @@
-import { appendFile, readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand, ListPartsCommand, type S3Client } from "@aws-sdk/client-s3";
 import { writeFileAtomic } from "../disk/files.js";
+import { appendLine, reopenLines } from "../disk/line-journal.js";
 import { during } from "./s3-errors.js";
 
-/** What a local file says of an upload in parts, so that a killed one goes on, and one that nobody goes on with is removed. */
+/** The local journal of an upload in parts: a killed upload goes on by it, and one that will not go on is removed by it. */
 
 const LIST = { doing: "listing an upload's parts", right: "s3:ListMultipartUploadParts" };
 
@@ -20,7 +21,7 @@ export interface SentPart {
   readonly etag: string;
 }
 
-/** The journal's first line: which upload, and `what` it makes of which bytes: another one is not gone on with. */
+/** The journal's first line: which upload it is, and `what` bytes it sends, kept how; an upload of anything else does not go on with it. */
 export type Header = Target & { readonly uploadId: string; readonly what: string };
 
 /** Begins a journal. */
@@ -30,10 +31,10 @@ export async function beginJournal(journal: string, header: Header): Promise<voi
 
 /** Adds a part that has arrived. */
 export async function addPart(journal: string, part: SentPart): Promise<void> {
-  await appendFile(journal, `${JSON.stringify(part)}\n`);
+  await appendLine(journal, part);
 }
 
-/** The journal's upload and the parts of it that the server has as well; null when there is none to go on with. */
+/** The journal's upload and the parts that the server has as well; null if there is no upload to go on with. */
 export async function readJournal(
   client: S3Client,
   journal: string,
@@ -46,7 +47,7 @@ export async function readJournal(
   return { header, sent: parts.filter(({ part, etag }) => listed.get(part) === etag) };
 }
 
-/** Removes the upload that a journal tells of, and the journal; where S3 doesn't let it, both stay for the next try. */
+/** Removes the upload that a journal names, and the journal; if S3 refuses, both stay for the next try. */
 export async function dropJournal(client: S3Client, journal: string, signal?: AbortSignal): Promise<void> {
   const { header } = await parseJournal(journal);
   if (header !== null) await abortUpload(client, header, signal);
@@ -54,20 +55,12 @@ export async function dropJournal(client: S3Client, journal: string, signal?: Ab
 }
 
 async function parseJournal(journal: string): Promise<{ header: Header | null; parts: SentPart[] }> {
-  const [first, ...rest] = (await readFile(journal, "utf8").catch(() => "")).split("\n");
-  return { header: parse<Header>(first!), parts: rest.map((line) => parse<SentPart>(line)).filter((part) => part !== null) };
+  const lines = await reopenLines<Header | SentPart>(journal).catch((): (Header | SentPart)[] => []);
+  const parts = lines.filter((line): line is SentPart => "part" in line);
+  return { header: lines.find((line): line is Header => "uploadId" in line) ?? null, parts };
 }
 
-/** A line of the journal; null for one that a kill cut short. */
-function parse<T>(line: string): T | null {
-  try {
-    return JSON.parse(line) as T;
-  } catch {
-    return null;
-  }
-}
-
-/** Times that an upload is aborted: a part that was under way may arrive after the first, and is kept and paid for. */
+/** How often an upload is aborted: a part that was under way may arrive after the first time, and would be kept and paid for. */
 const ABORTS = 5;
 /** Milliseconds, times the tries so far, that such a part is given to arrive. */
 const WAIT_MS = 200;
@@ -86,7 +79,7 @@ async function abortUpload(
       },
     );
     if (!known) return;
-    // who may not list parts leaves it at that
+    // without the right to list parts, once has to do
     const left = await listParts(client, { Bucket, Key, uploadId: UploadId }, signal).catch(() => null);
     if (left === null || left.size === 0) return;
     if (tried === ABORTS) throw new Error(`an upload still has parts after it was aborted ${ABORTS} times [bucket=${Bucket}, key=${Key}]`);
@@ -117,8 +110,8 @@ async function listParts(
 }
 
 /**
- * Removes what else was begun for an object that is whole now, such as an upload whose process was killed before it was
- * journalled. Where uploads may not be listed, a lifecycle rule has to.
+ * Removes other uploads for an object that is whole now, such as one whose process was killed before it was journalled.
+ * Without the right to list uploads, a lifecycle rule has to remove them.
  */
 export async function abortStrays(client: S3Client, target: Target, abortSignal: AbortSignal): Promise<void> {
   const command = new ListMultipartUploadsCommand({ Bucket: target.Bucket, Prefix: target.Key });

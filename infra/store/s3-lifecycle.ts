@@ -34,7 +34,7 @@ export async function setLifecycle(
   );
   if (before.Rules.some((each) => isDeepStrictEqual(each, rule))) return;
   const Rules = [...before.Rules.filter(({ ID }) => ID !== rule.ID).map(filtered), rule];
-  // what is left out goes back to S3's default
+  // settings that are left out go back to S3's defaults
   const kept = before.least === undefined ? {} : { TransitionDefaultMinimumObjectSize: before.least };
   const command = new PutBucketLifecycleConfigurationCommand({ Bucket, ...kept, LifecycleConfiguration: { Rules } });
   await client.send(command, { abortSignal }).catch((error: unknown) => {
@@ -63,7 +63,7 @@ function ruleOf(prefix: string, { abortUploadsAfterDays, expireAfterDays }: RunC
   };
 }
 
-/** In a bucket with versions the first alone would only hide what has expired, and keep it for ever. */
+/** In a bucket with versions the first rule alone would hide expired objects, and keep them for ever. */
 function expiration(days: number): Pick<LifecycleRule, "Expiration" | "NoncurrentVersionExpiration"> {
   return { Expiration: { Days: days }, NoncurrentVersionExpiration: { NoncurrentDays: days } };
 }

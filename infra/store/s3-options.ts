@@ -1,10 +1,10 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import { sha256 } from "../disk/files.js";
 
-/** How objects are kept in a bucket; what is null or empty is left to the bucket. */
+/** How objects are kept in a bucket; the bucket decides settings that are null or empty. */
 export type ObjectOptions = Readonly<Pick<RunConfig["publish"], "encryption" | "kmsKeyId" | "storageClass" | "tags">>;
 
-/** Everything left to the bucket. */
+/** The bucket decides everything. */
 export const BUCKET_DECIDES: ObjectOptions = { encryption: null, kmsKeyId: null, storageClass: null, tags: {} };
 
 /** The same as parameters of a call that makes an object. */
@@ -22,13 +22,13 @@ export function headersOf({ encryption, kmsKeyId, storageClass, tags }: ObjectOp
   };
 }
 
-/** Metadata that tells an object that is kept in another way, so that it is sent again; none where the bucket decides. */
+/** Metadata that says how an object is kept, so that a changed setting sends it again; empty if the bucket decides. */
 export function keptAs(options: ObjectOptions): { "roslin-kept"?: string } {
   const headers = headersOf(options);
   return Object.keys(headers).length === 0 ? {} : { "roslin-kept": sha256(JSON.stringify(headers)).slice(0, 16) };
 }
 
-/** The same options one by one, each with its field of the configuration. */
+/** The same options one at a time, each with its field of the configuration. */
 export function apart(options: ObjectOptions): [field: string, only: ObjectOptions][] {
   const { encryption, kmsKeyId, storageClass, tags } = options;
   const parts: [string, Partial<ObjectOptions>, boolean][] = [

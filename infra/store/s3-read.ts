@@ -3,12 +3,12 @@ import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
 import { PassingError, TIMING, withRetries } from "../http/retries.js";
 
-/** Asks for an object's bytes from the `start`th on, of the version with that ETag. */
+/** Asks for an object's bytes from byte `start` on, of the version with that ETag. */
 export type Ask = (start: number, etag: string | undefined) => Promise<GetObjectCommandOutput>;
 
 /**
- * The bytes of an answer whose first one is the object's `start`th; where its body breaks off, the rest is asked for.
- * Throws UnreachableError when nothing more comes, UserError when the object is another by then.
+ * The bytes of an answer that begins at the object's byte `start`; if the body breaks off, the rest is asked for. Throws
+ * UnreachableError if nothing more comes, UserError if the object has changed by then.
  */
 export async function* readOn(
   first: GetObjectCommandOutput,
@@ -27,7 +27,7 @@ export async function* readOn(
       return await body.next();
     } catch (error) {
       body = null;
-      // all came, and is not what the server's checksum says
+      // all bytes came, and they don't have the server's checksum
       if (at === end) throw new CorruptError(`an object is damaged: ${messageOf(error)}`, {}, { cause: error });
       const known = worded(error);
       throw known instanceof UserError ? known : new PassingError(messageOf(known), 0, { cause: known });
@@ -41,15 +41,15 @@ export async function* readOn(
       yield chunk.value;
     }
   } finally {
-    // who doesn't want the rest lets the connection go
+    // a reader that doesn't want the rest frees the connection
     await (body as AsyncIterator<Uint8Array> | null)?.return?.();
   }
 }
 
-/** An answer that is a part, as was asked, and not the whole again. */
+/** The answer, if it is the range that was asked for and not the whole object again. */
 function partial(answer: GetObjectCommandOutput): GetObjectCommandOutput {
   if (answer.$metadata.httpStatusCode === 206) return answer;
-  // nobody reads it, and nobody would hear its error when the connection is given up
+  // it is not read, and its error when the connection is closed would be unhandled
   (answer.Body as Readable).destroy();
   throw new UserError("the S3 server, or a proxy before it, does not serve ranges of bytes", { got: answer.$metadata.httpStatusCode });
 }

@@ -19,7 +19,7 @@ import { readOn } from "./s3-read.js";
 import { uploadFile, type Source } from "./s3-upload.js";
 import type { FileUpload, ObjectStore } from "./store.js";
 
-/** How to reach S3; what is left out comes from the AWS provider chain. */
+/** How to reach S3; settings that are left out come from the AWS provider chain. */
 export interface S3Settings {
   /** of another server than Amazon's; buckets are then parts of the path */
   readonly endpoint?: string;
@@ -27,7 +27,7 @@ export interface S3Settings {
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string };
 }
 
-/** The settings that environment variables name; without keys among them, or with a profile, those are left to the provider chain. Throws UserError for an address that is none. */
+/** The settings in environment variables. Keys are left to the provider chain if there are none, or if a profile is named. Throws UserError if the address is not a URL. */
 export function s3SettingsOf(variables: Readonly<Record<string, string | undefined>>): S3Settings {
   const endpoint = variables["AWS_ENDPOINT_URL_S3"] || variables["AWS_ENDPOINT_URL"];
   // the address goes into errors, logs and history
@@ -36,7 +36,7 @@ export function s3SettingsOf(variables: Readonly<Record<string, string | undefin
       "S3's address holds a name or a password: take out of AWS_ENDPOINT_URL_S3 what stands before the @, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     );
   if (endpoint && !/^https?:\/\/[^/]/.test(endpoint))
-    throw new UserError("S3's address is no http or https URL: correct AWS_ENDPOINT_URL_S3", { got: endpoint });
+    throw new UserError("S3's address is not an http or https URL: correct AWS_ENDPOINT_URL_S3", { got: endpoint });
   const region = variables["AWS_REGION"] || variables["AWS_DEFAULT_REGION"];
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: sessionToken } = variables;
   const named = accessKeyId && secretAccessKey && !variables["AWS_PROFILE"];
@@ -47,7 +47,7 @@ export function s3SettingsOf(variables: Readonly<Record<string, string | undefin
 /** Milliseconds without a byte after which a connection counts as dead. */
 const IDLE_MS = 60_000;
 
-/** Names the writer of an object, so that a lost answer to a creation can be told from a lost race. */
+/** The metadata field that names an object's writer: it tells a lost answer to a creation from a lost race. */
 const NONCE = "roslin-nonce";
 
 /** Where a bucket is, when an error says that it is elsewhere. */
@@ -55,7 +55,7 @@ function regionIn(error: unknown): string | null {
   return [301, 307, 400].includes(statusOf(error) ?? 0) ? (headerOf(error, "x-amz-bucket-region") ?? null) : null;
 }
 
-/** The same error without what S3 sends along with some, such as the session token: whoever logs an error logs its fields. */
+/** The same error without the secrets that S3 sends with some errors, such as the session token: logs show an error's fields. */
 function bared(error: unknown): unknown {
   for (const field of Object.keys(error as object)) if (!ERROR_FIELDS.has(field)) delete (error as Record<string, unknown>)[field];
   return error;
@@ -103,8 +103,8 @@ export function s3Client(settings: S3Settings): S3Client {
 const clients = new Map<string, S3Client>();
 
 /**
- * The client for one bucket, whose region it has learnt, that everybody with these settings uses: credentials are loaded, and
- * connections made, once.
+ * The client for one bucket, whose region it has learnt. All callers with these settings share it, so that credentials are
+ * loaded, and connections made, once.
  */
 export function clientOf(settings: S3Settings, bucket: string): S3Client {
   const name = JSON.stringify([settings, bucket]);
@@ -125,10 +125,10 @@ const CALLS = {
   delete: { doing: "deleting an object", right: "s3:DeleteObject" },
 } as const satisfies Record<string, Call>;
 
-/** Times that an upload begins anew because another run removed it, having published the same object. */
+/** How often an upload begins again because another run, which published the same object, removed it. */
 const TRIES = 3;
 
-/** A store in a bucket, below a prefix ("" for none), that keeps objects as `options` say, until the signal; errors as `s3Error` words them. */
+/** A store in a bucket, below a prefix ("": none), that keeps objects as `options` say; its calls end with the signal. Throws the errors of `s3Error`. */
 export function s3Store(
   bucket: string,
   prefix: string,
@@ -147,8 +147,8 @@ export function s3Store(
       throw s3Error(error, call, where, key === undefined ? undefined : below + key);
     };
 
-  // without the right to list, S3 calls a missing object forbidden; an answer to HEAD has no words, so that keys that are
-  // wrong or have expired are told by the writing that follows
+  // without the right to list, S3 calls a missing object forbidden; an answer to HEAD has no text, so wrong or expired keys
+  // are reported by the write that follows
   const head = (key: string): Promise<Head | null> =>
     client.send(new HeadObjectCommand({ ...at(key), ChecksumMode: "ENABLED" }), { abortSignal }).then(
       ({ ContentLength = 0, Metadata = {}, ChecksumSHA256, ETag = "" }) => ({
@@ -160,7 +160,7 @@ export function s3Store(
       (error: unknown) => ([400, 403, 404].includes(statusOf(error) ?? 0) ? null : failed(CALLS.look, key)(error)),
     );
 
-  /** Whether an object is a file's, kept as it should be: by what the server digested, or, where it keeps no SHA-256, by what was said of it. */
+  /** Whether an object has a file's bytes and is kept as it should be, by the server's SHA-256 or, if it keeps none, by the object's metadata. */
   const isThere = async (key: string, source: Source, { digest }: FileUpload): Promise<boolean> => {
     const there = await head(key);
     if (there?.bytes !== source.size || there.metadata["roslin-kept"] !== keptAs(options)["roslin-kept"]) return false;
@@ -171,7 +171,7 @@ export function s3Store(
   const writeIf = async (key: string, bytes: Uint8Array, condition: { IfNoneMatch: string } | { IfMatch: string }): Promise<boolean> => {
     const nonce = randomUUID();
     const hex = sha256(bytes);
-    // with all that `isThere` looks for: who uploads the same bytes later sends nothing
+    // with all that `isThere` looks for: a later upload of the same bytes sends nothing
     const Metadata = { sha256: hex, ...keptAs(options), [NONCE]: nonce };
     const ChecksumSHA256 = Buffer.from(hex, "hex").toString("base64");
     const command = new PutObjectCommand({ ...at(key), ...headersOf(options), ...condition, Body: bytes, ChecksumSHA256, Metadata });
@@ -179,7 +179,7 @@ export function s3Store(
       await client.send(command, { abortSignal });
       return true;
     } catch (error) {
-      // an answer may be lost and the SDK's own retry then finds our object there: the nonce tells
+      // if an answer is lost, the SDK's own retry finds our object there: the nonce tells whose it is
       const there = await head(key).catch(() => null);
       if (there?.metadata[NONCE] === nonce) return true;
       if ([404, 409, 412].includes(statusOf(error) ?? 0) && (there !== null || "IfMatch" in condition)) return false;
@@ -241,7 +241,7 @@ export function s3Store(
         }
       }
     },
-    // hears no signal: what was stopped is removed all the same
+    // without the signal: what a stopped upload left is removed all the same
     discard: (journal) => dropJournal(client, journal).catch(failed(CALLS.discard)),
     async seal(key) {
       const there = await head(key);
@@ -271,7 +271,7 @@ export function s3Store(
 interface Head {
   readonly bytes: number;
   readonly metadata: Readonly<Record<string, string>>;
-  /** the SHA-256 that the server keeps, in base64; of an object that came in parts that of their digests */
+  /** the SHA-256 that the server keeps, in base64; for an object that came in parts, the SHA-256 of their digests */
   readonly checksum: string | null;
   readonly etag: string;
 }

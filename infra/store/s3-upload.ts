@@ -13,17 +13,17 @@ import { headersOf, keptAs, type ObjectOptions } from "./s3-options.js";
 import type { FileUpload } from "./store.js";
 
 /**
- * Sending a file to S3, in parts where it is large. Each part's SHA-256 goes along, as it was when the file was digested:
- * it signs the request, and the server checks it, keeps it, and makes of all of them the object's own.
+ * Sends a file to S3, a large one in parts. Each part is sent with the SHA-256 that it had when the file was digested: it
+ * signs the request, and the server checks and keeps it, and makes the object's own checksum from all of them.
  */
 
-/** Parts sent at once: more hide latency, each costs a part's memory. */
+/** Parts sent at once: more of them hide latency, and each costs the memory of a part. */
 const PARALLEL = 6;
 
 /** A local file. */
 export type Source = { readonly path: string; readonly size: number };
 
-/** Sends a file: small ones at once, large ones in parts, going on where the journal says. Its digest goes into the metadata. CorruptError: it is no longer what was digested. */
+/** Sends a file, a large one in parts, from where the journal says; its digest goes into the metadata. Throws CorruptError if the file has changed since it was digested. */
 export async function uploadFile(
   client: S3Client,
   target: Target,
@@ -50,7 +50,7 @@ export async function uploadFile(
   const wanted = JSON.stringify({ ...target, ...Metadata });
   let uploadId = begun?.header.uploadId;
   if (begun?.header.what !== wanted) {
-    // another file's upload: nobody will go on with it
+    // another file's upload, which will not go on
     await dropJournal(client, upload.journal, signal).catch(() => undefined);
     const command = new CreateMultipartUploadCommand({ ...target, ...headersOf(options), ChecksumAlgorithm: "SHA256", Metadata });
     ({ UploadId: uploadId } = await client.send(command, { abortSignal: signal }));
@@ -69,7 +69,7 @@ export async function uploadFile(
   await dropJournal(client, upload.journal, signal).catch(() => undefined);
 }
 
-/** Whether the server says that bytes are not those of which the digest went along. */
+/** Whether the server says that bytes don't have the digest that was sent with them. */
 function isOther({ name }: Error): boolean {
   return name === "BadDigest" || name === "XAmzContentSHA256Mismatch";
 }

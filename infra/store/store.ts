@@ -4,23 +4,23 @@ import type { FileDigest } from "./file-digest.js";
 export interface ObjectStore {
   /** `file:///dir` or `s3://bucket/prefix`: where keys are relative to. */
   readonly uri: string;
-  /** The object's bytes in order, or a part of them (`end` exclusive). Null: there is none. */
+  /** The object's bytes in order, or a part of them (`end` exclusive). Null: there is no object. */
   read(key: string, range?: { readonly start: number; readonly end: number }): Promise<AsyncIterable<Uint8Array> | null>;
   /** Writes an object whole or not at all, durable when it resolves. */
   write(key: string, bytes: Uint8Array): Promise<void>;
-  /** Like write, but only if there is none: false when another was there first. The fence of the commit log. */
+  /** Like write, but only if the object does not exist; false: another writer was first. The fence of the commit log. */
   create(key: string, bytes: Uint8Array): Promise<boolean>;
-  /** Writes only if the object still is `before` (null: none): false when another has changed it. For pointers that several runs move. */
+  /** Writes only if the object still is `before` (null: it does not exist); false: another writer has changed it. For pointers that several runs move. */
   replace(key: string, bytes: Uint8Array, before: Uint8Array | null): Promise<boolean>;
-  /** Writes a local file of any size like write, unless an object with its digest is there: then false. */
+  /** Writes a local file of any size like write; false: an object with its digest was there. */
   putFile(key: string, path: string, upload: FileUpload): Promise<boolean>;
-  /** Removes what an unfinished `putFile` left, where nobody will go on with it. */
+  /** Removes what an unfinished `putFile` left, if it will not go on. */
   discard(journal: string): Promise<void>;
-  /** What the store itself says of an object, without reading it: another word whenever it was written anew with other bytes. Null: there is none. */
+  /** What the store itself says of an object, without reading it; it changes whenever other bytes are written. Null: there is no object. */
   seal(key: string): Promise<string | null>;
   /** Every object below a prefix, by name in byte order. */
   list(prefix: string): Promise<readonly { readonly key: string; readonly bytes: number }[]>;
-  /** Removes an object; none is no error. */
+  /** Removes an object; a missing one is not an error. */
   delete(key: string): Promise<void>;
 }
 
@@ -28,14 +28,14 @@ export interface ObjectStore {
 export interface FileUpload {
   /** of the file as it is to arrive */
   readonly digest: FileDigest;
-  /** a local file that says which parts have arrived: after a kill the upload goes on from there */
+  /** a local file that lists the parts that have arrived: after a kill the upload goes on from there */
   readonly journal: string;
   /** hears how many bytes more have arrived, those of an earlier attempt too */
   readonly onBytes: (bytes: number) => void;
   readonly signal: AbortSignal;
 }
 
-/** A whole small object, such as a manifest; null when there is none. */
+/** A whole small object, such as a manifest; null: there is no object. */
 export async function readAll(store: ObjectStore, key: string): Promise<Uint8Array | null> {
   const chunks = await store.read(key);
   if (chunks === null) return null;

@@ -4,26 +4,28 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../../core/errors.js";
 import { syncDirectory, writeFileAtomic } from "../disk/files.js";
+import { endTornLine } from "../disk/line-journal.js";
 import { lock } from "../disk/lock.js";
 import type { Piece, Progress } from "./block.js";
 import type { Crew, Digesting } from "./crew.js";
 import { bytesDone, bytesInOrder, journalLine, planSegments, reach, takeRun, type Segment } from "./segments.js";
-import type { DigestJob, Source } from "./transfer-thread.js";
+import type { Source } from "./source.js";
+import type { DigestJob } from "./transfer-thread.js";
 
 /** Requests under way at a time, of one file, at most. */
 const PARALLEL = 8;
 /**
- * It begins with one, of which all comes in order and is digested from memory. Where that brings less than 250 MB/s for
- * some ticks, which no line does that is near, there are twice as many, and so on.
+ * Milliseconds of a tick. A file begins with one request, whose bytes come in order and are digested from memory. If it
+ * brings less than 250 MB/s for some ticks, as distant servers do, there are twice as many requests, and so on.
  */
 const TICK_MS = 100;
 const ENOUGH_A_TICK = 25e6;
 const SLOW_TICKS = 3;
-/** Bytes that the digest may be behind what still counts as coming in order: what an earlier process fetched is read first. */
+/** Bytes that may wait for the digest while the rest still counts as coming in order; what an earlier process fetched is digested first. */
 const NEAR = 2 ** 26;
-/** Segments that one request brings at most, if it is the only one. */
+/** Segments that one request brings at most, if it is the only request. */
 const LONGEST_RUN = 16;
-/** Milliseconds between two times that what came is forced to disk: it counts even after a power cut, and little is left at the end. */
+/** Milliseconds between two times that new bytes are forced to disk: then they count even after a power cut, and little is left at the end. */
 const SYNC_MS = 200;
 
 /** A file that a cache is to hold. */
@@ -34,7 +36,7 @@ export interface WantedBlob {
   readonly blob: string;
   readonly bytes: number;
   readonly source: Source;
-  /** what its bytes must have; null: nothing is stated of them but their number, and later that they have not changed */
+  /** the digest that its bytes must have; null: none is known, so only their number and later changes are checked */
   readonly digest: { readonly kind: "sha256" | "git" | "md5"; readonly hex: string } | null;
 }
 
@@ -49,12 +51,12 @@ export interface BlobEvents {
 /** Names beside a blob; never `.incomplete`, to which other clients append. */
 const partOf = (blob: string): string => `${blob}.part`;
 const journalOf = (blob: string): string => `${blob}.part.journal`;
-/** Of bytes that nobody states a digest of: the sha256 that they had when they came. */
+/** The sha256 that bytes had when they came, if their source states no digest. */
 const digestOf = (blob: string): string => `${blob}.sha256`;
 
 /**
- * Makes sure that a cache holds a file's bytes, digest checked, and gives their sha256. What an earlier try left is gone
- * on with. Throws UserError when the bytes have the wrong digest twice.
+ * Makes sure that a cache holds a file's bytes, digest checked, and gives their sha256; goes on from what an earlier try
+ * left. Throws UserError if the bytes have the wrong digest twice.
  */
 export async function fetchBlob(
   crew: Crew,
@@ -63,7 +65,7 @@ export async function fetchBlob(
 ): Promise<{ readonly sha256: string; readonly fetched: number }> {
   const { name, blob } = wanted;
   const found = await matches(crew, wanted, events);
-  // what is there needs no lock, which a cache that others fill would not allow
+  // a file that is there needs no lock, which a read-only cache would not allow
   if (typeof found === "string") {
     events.onBytes(wanted.bytes);
     return { sha256: found, fetched: 0 };
@@ -111,7 +113,7 @@ export async function bytesPresent(blob: string, bytes: number): Promise<number>
   return bytesDone((await startSegments(blob, bytes)).segments);
 }
 
-/** The segments of a file, and whether the machine was restarted since something was noted of them. */
+/** The segments of a file, and whether the machine was restarted since the last line of its journal. */
 async function startSegments(blob: string, bytes: number): Promise<{ readonly segments: Segment[]; readonly restarted: boolean }> {
   const noted = (await sizeOf(partOf(blob))) === bytes ? await stat(journalOf(blob)).catch(() => null) : null;
   const journal = noted === null ? "" : await readFile(journalOf(blob), "utf8");
@@ -128,8 +130,9 @@ async function fetchPart(
   const { segments, restarted } = await startSegments(blob, bytes);
   const before = bytesDone(segments);
   if (before === 0) await rm(journalOf(blob), { force: true });
-  // what was noted and did not reach the disk must not count the next time either
-  else if (restarted) await writeFileAtomic(journalOf(blob), segments.map((segment) => journalLine(segment, true)).join(""));
+  // lines whose bytes did not reach the disk must not count the next time either
+  else if (!restarted) await endTornLine(journalOf(blob));
+  else await writeFileAtomic(journalOf(blob), segments.map((segment) => journalLine(segment, true)).join(""));
   const file = await open(partOf(blob), before === 0 ? "w+" : "r+");
   const journal = await open(journalOf(blob), "a");
   const syncing = keepSynced(file, journal, segments);
@@ -179,9 +182,9 @@ async function fetchPart(
       segments.splice(0, segments.length, whole);
       return move([whole]);
     });
-    // without the digest the blocks that it holds come never back, and transfers wait for them
+    // if the digest fails, the blocks that it holds never come back, and transfers would wait for them
     await Promise.race([transfers, digesting.result.then(() => transfers)]);
-    // on disk before it gets its name: others than us use the cache without digesting
+    // on disk before it gets its name: other programs use the cache without digesting
     const [judgement] = await Promise.all([judged(digesting, digest), file.datasync()]);
     return { fetched: bytesDone(segments) - before, digested: judgement };
   } finally {
@@ -191,7 +194,7 @@ async function fetchPart(
   }
 }
 
-/** Does `work` until it gives null, at first one at a time, then as many as `wanted` says every now and then of those that run. */
+/** Does `work` until it gives null: at first one at a time, then as many as `wanted` says at each tick, given how many run. */
 function asMany(work: (alone: boolean) => Promise<void> | null, wanted: (running: number) => number): Promise<void> {
   return new Promise<void>((resolve, reject) => {
     let running = 0;
@@ -223,7 +226,7 @@ function asMany(work: (alone: boolean) => Promise<void> | null, wanted: (running
   });
 }
 
-/** Forces what came to disk again and again, and notes it: a power cut costs little, and little is left to force at the end. */
+/** Forces new bytes to disk again and again, and notes that: a power cut costs little, and little is left to force at the end. */
 function keepSynced(file: FileHandle, journal: FileHandle, segments: readonly Segment[]): { stop(): Promise<void> } {
   const stopping = new AbortController();
   let noted = new Map<number, number>();
@@ -238,7 +241,7 @@ function keepSynced(file: FileHandle, journal: FileHandle, segments: readonly Se
   const work = async (): Promise<void> => {
     for (;;) {
       await sleep(SYNC_MS, undefined, { signal: stopping.signal });
-      // what fails here fails where the bytes are written, too
+      // an error here is also an error of the thread that writes the bytes
       await sync().catch(() => undefined);
     }
   };
@@ -260,7 +263,7 @@ async function sizeOf(path: string): Promise<number | null> {
   }
 }
 
-/** The sha256 of a file that has the right digest; `wrong`: the digest it has instead; null: there is no file, or nothing to tell its bytes by. */
+/** The sha256 of a file that has the right digest; `wrong`: the digest it has instead; null: there is no file, or no digest to check it by. */
 async function matches(
   crew: Crew,
   { name, blob, bytes: expected, digest: stated }: WantedBlob,

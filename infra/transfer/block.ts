@@ -2,11 +2,11 @@ import { closeSync, constants, openSync, write } from "node:fs";
 import { promisify } from "node:util";
 import { UserError } from "../../core/errors.js";
 
-/** Bytes that are written at a time: an order to a disk that costs little beside them. */
+/** Bytes that are written at a time: so many that the cost of one write is small beside them. */
 const BLOCK_BYTES = 2 ** 21;
-/** Blocks of one stretch: one is filled while one is written and one digested, and two more so that none of these waits for another's hiccup. */
+/** Blocks of one stretch: one is filled, one written and one digested at the same time; two more bridge delays of any of these. */
 const BLOCKS = 5;
-/** Milliseconds that what came over a slow line waits for the rest of its block. */
+/** Milliseconds that bytes from a slow line wait for the rest of their block. */
 const WAIT_MS = 50;
 
 const writeAt = promisify(write);
@@ -34,7 +34,7 @@ export function release({ held }: Piece): void {
   Atomics.notify(held, 0);
 }
 
-/** Zeroed memory that threads share and that begins where a page does: such that can grow has to. */
+/** Zeroed memory that threads share. It begins where a page does, because memory that can grow always does. */
 export function pages(bytes: number): Uint8Array<SharedArrayBuffer> {
   return new Uint8Array(new SharedArrayBuffer(bytes, { maxByteLength: bytes }));
 }
@@ -78,7 +78,7 @@ export class PartFile {
   }
 }
 
-/** Null where the file system, or the system as a whole, knows no such thing. */
+/** Opens a file for writes past the page cache; null if the file system or the operating system can't do that. */
 function openDirect(path: string): number | null {
   const { O_DIRECT } = constants as { readonly O_DIRECT?: number };
   if (O_DIRECT === undefined) return null;
@@ -98,7 +98,7 @@ interface Block {
   written: Promise<void>;
 }
 
-/** Blocks of stretches that are over, some of them still held: new memory costs a page fault for every page. */
+/** Blocks of finished stretches, some of them still held. They are used again, because new memory costs a page fault a page. */
 const spare: Block[] = [];
 
 function newBlock(): Block {
@@ -118,24 +118,24 @@ export class BlockWriter {
   private readonly onProgress: (progress: Progress) => void;
   /** in the order in which they were used */
   private readonly blocks = spare.splice(0, BLOCKS);
-  /** what is filled; null: all of them are in use */
+  /** the block that is filled; null: all of them are in use */
   private block: Block | null;
   private writing: Promise<void> = Promise.resolve();
-  /** why nothing more is taken */
+  /** why no more bytes are taken */
   private failure: Error | null = null;
-  /** up to where bytes came */
+  /** the end of the bytes that came */
   private at: number;
-  /** up to where they are written, or soon will be */
+  /** the end of the bytes that are written, or soon will be */
   private ordered: number;
-  /** up to where they are written */
+  /** the end of the bytes that are written */
   private written: number;
   private orderedAt = performance.now();
   private skip: number;
 
   /**
-   * Of bytes `start` to `end`. `skip`: so many bytes come before them that are there. `inOrder`: all that is before them
-   * is there, and will be digested before them; then whole blocks are told of in memory, and do not fill the page cache,
-   * for nobody has to read them.
+   * Receives the bytes from `start` to `end`. `skip`: the number of bytes that come before them and are on disk already.
+   * `inOrder`: everything before them is on disk and will be digested before them; then whole blocks are digested from
+   * memory and written past the page cache, because they are not read again.
    */
   constructor(
     file: PartFile,
@@ -170,7 +170,7 @@ export class BlockWriter {
   /** Writes what came last, and gives the blocks back. Rejects with what writing threw. */
   async end(): Promise<void> {
     this.order();
-    // or whoever still waits with a chunk would put it into a block that is somebody else's by then
+    // a caller that still waits with a chunk must not put it into a block that is used for something else by then
     this.failure ??= new Error("bytes came after the end of their transfer");
     try {
       await this.writing;
@@ -197,7 +197,7 @@ export class BlockWriter {
     return undefined;
   }
 
-  /** Has written what came since the last time. */
+  /** Begins to write the bytes that came since the last time. */
   private order(): void {
     const { block, ordered: start, at: end } = this;
     if (start === end || block === null) return;
@@ -224,11 +224,11 @@ export class BlockWriter {
     }
     block.writes++;
     block.written = this.writing = write(this.writing);
-    // heard by whoever takes or ends
+    // `take` and `end` throw it
     this.writing.catch(() => undefined);
   }
 
-  /** A block that nobody uses, if there may be one. */
+  /** A block that is not in use; null if all are in use and there may be no more. */
   private freeBlock(): Block | null {
     const at = this.blocks.findIndex(isFree);
     const block = at >= 0 ? this.blocks.splice(at, 1)[0]! : this.blocks.length < BLOCKS ? newBlock() : null;

@@ -1,9 +1,28 @@
 import { fetchBlob, type WantedBlob } from "./blob.js";
 import { Crew } from "./crew.js";
-import type { CachedFile, FetchEvents } from "../http/remote.js";
 
-/** Files that are fetched at the same time: of many small ones most of the time is spent waiting. */
+/** Files that are fetched at the same time: with many small ones, most of the time is spent waiting. */
 const FILES_AT_A_TIME = 4;
+
+/** A file that lies in a cache. */
+export interface CachedFile {
+  /** path in the place */
+  readonly path: string;
+  /** the file that is named by its digest */
+  readonly blob: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  /** bytes that came over the wire just now */
+  readonly fetched: number;
+}
+
+/** What happens while files are fetched. */
+export interface FetchEvents {
+  readonly signal: AbortSignal;
+  /** how many of the files' bytes lie on disk now */
+  onBytes(done: number): void;
+  onNote(note: string): void;
+}
 
 /** Brings files into a cache, several at a time; `arrived` hears of each by its index when it is there, digest checked. */
 export async function fetchAll(
@@ -30,7 +49,7 @@ export async function fetchAll(
     }
   };
   try {
-    // all have given their locks back before the first failure is thrown
+    // all have released their locks before the first failure is thrown
     const settled = await Promise.allSettled(
       Array.from({ length: FILES_AT_A_TIME }, () =>
         fetchNext().catch((error: unknown) => {

@@ -1,30 +1,18 @@
 import { createHash, type Hash } from "node:crypto";
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
-import { parentPort } from "node:worker_threads";
-import { messageOf, NoRoomError } from "../../core/errors.js";
-import type { ObjectAccess } from "./objects.js";
-import { BlockWriter, pages, PartFile, release, type Piece, type Progress } from "./block.js";
+import { NoRoomError } from "../../core/errors.js";
 import { PassingError, TIMING, withRetries } from "../http/retries.js";
+import { NoRangesError } from "../http/web.js";
+import { serve } from "../process/thread.js";
+import { BlockWriter, pages, PartFile, release, type Piece, type Progress } from "./block.js";
 import { journalLine, reach, type Segment } from "./segments.js";
-import { get, NoRangesError, type ByteRange, type WebAccess } from "../http/web.js";
+import type { ReadBytes, Source } from "./source.js";
 
 /**
- * Entry of the threads that move and digest a download's bytes: what they do to disks blocks, and the main thread has
+ * Entry of the threads that move and digest a download's bytes: work on disks blocks a thread, and the main one has
  * heartbeats to send. They are ended by terminating them: files and journal are right at every moment.
  */
-
-/** Where a file's bytes come from. */
-export type Source =
-  /** address: for people */
-  | { readonly kind: "web"; readonly access: WebAccess; readonly address: string }
-  | {
-      readonly kind: "bucket";
-      readonly access: ObjectAccess;
-      readonly address: string;
-      readonly key: string;
-      readonly etag: string | null;
-    };
 
 /** Brings what is missing of consecutive segments into a partial file, with one request. */
 export interface TransferJob {
@@ -46,20 +34,16 @@ export interface DigestJob {
   readonly also: "git" | "md5" | null;
 }
 
-/** What a thread is told; `upTo`: so many bytes of the file that `id` digests are there; `piece`: and these are in memory. */
-export type Order = { readonly id: number } & (
-  | { readonly transfer: TransferJob }
-  | { readonly digest: DigestJob }
-  | { readonly upTo: number; readonly piece: Piece | null }
-);
-/** What a thread says; `upTo` without more: of a digest. */
-export type Word = { readonly id: number } & (
-  | { readonly upTo: number }
-  | Progress
-  | { readonly note: string }
-  | { readonly finished: Digests | null }
-  | { readonly failed: { readonly name: string; readonly message: string } }
-);
+/** What a thread is asked to do. `digest`: a number by which the owner tells how much of the file is there. */
+export type Job = { readonly transfer: TransferJob } | { readonly digest: number; readonly job: DigestJob };
+/** What a thread is told: so many bytes of the file that it digests are there; `piece`: and these are in memory. */
+export interface Arrived {
+  readonly digest: number;
+  readonly upTo: number;
+  readonly piece: Piece | null;
+}
+/** What a thread says before it is done; `upTo` without more: bytes digested. */
+export type News = { readonly upTo: number } | Progress | { readonly note: string };
 /** Digests of a file, in hex. */
 export interface Digests {
   readonly sha256: string;
@@ -70,23 +54,24 @@ const SLICE = 2 ** 18;
 /** Slices that are digested before orders are heard. */
 const SLICES_A_TURN = 2;
 
-const port = parentPort!;
-const say = (word: Word): void => port.postMessage(word);
 const followers = new Map<number, Follower>();
 const never = new AbortController().signal;
 
-async function transfer(id: number, job: TransferJob): Promise<void> {
+type Say = (news: News) => void;
+
+async function transfer(job: TransferJob, say: Say): Promise<void> {
   const part = new PartFile(job.part);
   const journal = openSync(job.journal, "a");
   try {
-    await bring(id, job, part, journal);
+    await bring(job, part, journal, say);
   } finally {
     part.close();
     closeSync(journal);
   }
 }
 
-async function bring(id: number, { source, bytes, segments, inOrder }: TransferJob, part: PartFile, journal: number): Promise<void> {
+async function bring({ source, bytes, segments, inOrder }: TransferJob, part: PartFile, journal: number, say: Say): Promise<void> {
+  const { read } = (await import(source.module)) as { readonly read: ReadBytes<unknown> };
   const first = segments[0]!;
   const { end } = segments.at(-1)!;
   let at = first.start + first.done;
@@ -99,18 +84,18 @@ async function bring(id: number, { source, bytes, segments, inOrder }: TransferJ
         .map((segment) => journalLine(segment))
         .join(""),
     );
-    say({ id, ...progress });
+    say(progress);
   };
   const whole = first.start === 0 && end === bytes;
   let ranges = true;
   const attempt = async (): Promise<void> => {
-    // what failed may have failed after the last byte
+    // the last try may have failed after the last byte
     if (at === end) return;
-    // a whole file is asked for without a range: not every server knows them. Of such a one all has to come again
+    // a whole file is asked for without a range, because not every server knows ranges; without them all has to come again
     const range = whole && (at === 0 || !ranges) ? null : { start: at, end };
     const writer = new BlockWriter(part, { start: at, end, skip: range === null ? at : 0, inOrder }, note);
     try {
-      await read(source, range, writer);
+      await read(source.place, range, { room: writer.room, take: (chunk) => writer.take(chunk, source.address) });
     } catch (error) {
       if (!(error instanceof NoRangesError) || !whole) throw error;
       ranges = false;
@@ -120,25 +105,16 @@ async function bring(id: number, { source, bytes, segments, inOrder }: TransferJ
     }
     if (at < end) throw new PassingError(`the answer ended early: ${at - first.start} of ${end - first.start} bytes of ${source.address}`);
   };
-  const watch = { signal: never, onNote: (text: string) => say({ id, note: text }) };
-  await withRetries(source.access.timing ?? TIMING, watch, () => at, attempt);
-}
-
-async function read(source: Source, range: ByteRange | null, writer: BlockWriter): Promise<void> {
-  const consume = (chunk: Uint8Array): Promise<void> | undefined => writer.take(chunk, source.address);
-  if (source.kind === "web") {
-    await get(source.access, source.address, range === null ? { room: writer.room } : { range, room: writer.room }, consume);
-    return;
-  }
-  // the SDK takes long to load, and most downloads need none
-  const { readObject } = await import("./objects.js");
-  await readObject(source, range, consume);
+  const watch = { signal: never, onNote: (note: string) => say({ note }) };
+  await withRetries(source.timing ?? TIMING, watch, () => at, attempt);
 }
 
 /** Digests a file as far as it is there, a few slices at a time: from memory where it came in order, else from the file. */
 class Follower {
-  private readonly id: number;
   private readonly job: DigestJob;
+  private readonly say: Say;
+  private readonly done: (digests: Digests) => void;
+  private readonly failed: (error: unknown) => void;
   private readonly sha256 = createHash("sha256");
   private readonly also: Hash | null;
   private readonly slice = pages(SLICE);
@@ -148,18 +124,23 @@ class Follower {
   private readonly pieces: Piece[] = [];
   private running = false;
 
-  constructor(id: number, job: DigestJob) {
-    this.id = id;
+  constructor(job: DigestJob, say: Say, done: (digests: Digests) => void, failed: (error: unknown) => void) {
     this.job = job;
+    this.say = say;
+    this.done = done;
+    this.failed = failed;
     this.file = openSync(job.path, "r");
     this.also = job.also === null ? null : createHash(job.also === "git" ? "sha1" : "md5");
     if (job.also === "git") this.also!.update(`blob ${job.bytes}\0`);
   }
 
-  async follow(upTo: number, piece: Piece | null): Promise<void> {
+  follow({ upTo, piece }: Arrived): void {
     this.upTo = upTo;
     if (piece !== null) this.pieces.push(piece);
-    if (this.running) return;
+    if (!this.running) this.run().catch(this.failed);
+  }
+
+  private async run(): Promise<void> {
     this.running = true;
     for (let slices = 1; this.at < this.upTo || this.pieces[0]?.start === this.at; slices++) {
       const next = this.pieces[0]?.start === this.at ? this.pieces.shift()! : null;
@@ -169,16 +150,15 @@ class Follower {
       this.at += bytes.length;
       if (next !== null) release(next);
       if (slices % SLICES_A_TURN === 0) {
-        say({ id: this.id, upTo: this.at });
+        this.say({ upTo: this.at });
         await turn();
       }
     }
     this.running = false;
-    say({ id: this.id, upTo: this.at });
+    this.say({ upTo: this.at });
     if (this.at < this.job.bytes) return;
     closeSync(this.file);
-    followers.delete(this.id);
-    say({ id: this.id, finished: { sha256: this.sha256.digest("hex"), also: this.also?.digest("hex") ?? null } });
+    this.done({ sha256: this.sha256.digest("hex"), also: this.also?.digest("hex") ?? null });
   }
 
   private read(bytes: number): Uint8Array {
@@ -188,23 +168,27 @@ class Follower {
   }
 }
 
-async function obey(order: Order): Promise<void> {
-  if ("transfer" in order) {
-    await transfer(order.id, order.transfer);
-    say({ id: order.id, finished: null });
-  } else if ("digest" in order) followers.set(order.id, new Follower(order.id, order.digest));
-  else await followers.get(order.id)?.follow(order.upTo, order.piece);
+async function digest(number: number, job: DigestJob, say: Say): Promise<Digests> {
+  try {
+    return await new Promise((resolve, reject) => void followers.set(number, new Follower(job, say, resolve, reject)));
+  } finally {
+    followers.delete(number);
+  }
 }
 
-port.on("message", (order: Order) => {
-  obey(order).catch((error: unknown) => {
-    const full = ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "") && "transfer" in order;
-    const thrown = full
-      ? new NoRoomError("the disk is full, or your quota of it: make room and start again, what was fetched is kept", {
-          file: order.transfer.part,
-          need: order.transfer.bytes,
-        })
-      : error;
-    say({ id: order.id, failed: { name: thrown instanceof Error ? thrown.name : "Error", message: messageOf(thrown) } });
-  });
-});
+async function work(asked: Job, say: Say): Promise<Digests | null> {
+  if ("digest" in asked) return await digest(asked.digest, asked.job, say);
+  const { part, bytes } = asked.transfer;
+  try {
+    await transfer(asked.transfer, say);
+    return null;
+  } catch (error) {
+    if (!["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    throw new NoRoomError("the disk is full, or your quota of it: make room and start again; what was fetched is kept", {
+      file: part,
+      need: bytes,
+    });
+  }
+}
+
+serve(work, (arrived: Arrived) => followers.get(arrived.digest)?.follow(arrived));

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 interface Ready {
   refuseUnsupported(platform: string, arch: string): void;
@@ -83,9 +84,28 @@ test("a second caller waits for the set-up of the first, and a dead one's lock i
   const child = spawn(process.execPath, ["-e", ""]);
   const { pid } = child;
   await once(child, "exit");
-  writeFileSync(path, `${pid} 12345`);
+  const left = `${path}.${pid}.12345.left`;
+  writeFileSync(left, "");
   (await ready.lock(path, () => assert.fail("nobody to wait for")))();
-  assert.equal(existsSync(path), false);
+  assert.equal(existsSync(left), false);
+  assert.deepEqual(
+    readdirSync(root).filter((name) => name.startsWith("lock")),
+    [],
+  );
+});
+
+test("of many that see a dead one's lock at once, one at a time has it", async () => {
+  const path = join(root, "race");
+  writeFileSync(`${path}.999999999.1.left`, "");
+  let holders = 0;
+  const work = async (): Promise<void> => {
+    const unlock = await ready.lock(path, () => undefined);
+    assert.equal(++holders, 1);
+    await sleep(5);
+    holders--;
+    unlock();
+  };
+  await Promise.all(Array.from({ length: 8 }, work));
 });
 
 test("an unsupported platform is refused with what to use instead", () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ListMultipartUploadsCommand, S3Client } from "@aws-sdk/client-s3";
 import { attemptPrefix } from "../../activities/train/run/begin.js";
-import type { UpState } from "../../cli/machine/state.js";
+import type { UpState } from "../../cli/machine/up-state.js";
 import { isFree } from "../../infra/servers/ports.js";
 
 /** Milliseconds that the last files, uploads and processes may take to go. */

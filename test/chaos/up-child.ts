@@ -1,6 +1,6 @@
 import { once } from "node:events";
-import { planMachine, type Machine } from "../../cli/machine/machine.js";
-import { runMachine } from "../../cli/machine/run-machine.js";
+import { planMachine, type Machine } from "../../cli/machine/local-machine.js";
+import { runMachine } from "../../cli/machine/run-local-machine.js";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 
 /**

@@ -41,7 +41,7 @@ test("what the user must mend has exit code 2 and its message on standard error"
     [["logs"], /did you mean status\?/],
     [["help", "stop"], /did you mean down\?/],
     [["start", "--folow"], /Unknown option '--folow'; did you mean --follow\?\nusage: roslin start/],
-    [["watch"], /name one id: roslin list shows them \[got=none\]/],
+    [["watch"], /name one id: roslin list shows the ids \[got=none\]/],
     [["up", "--workers", "65"], /no run can use more workers than shards, 64 at most \[got=65\]/],
     [
       ["stage", "trian", "--config", "c", "--dir", "d"],
@@ -65,7 +65,7 @@ test("what the user must mend has exit code 2 and its message on standard error"
     [["stage", "train", "--config", config("{}"), "--dir", root, "--workers", "0"], /--workers must be a whole number/],
     [["start"], /^roslin: no Temporal server runs here/],
     [["up", "--workers", "none"], /--workers must be a whole number/],
-    [["demo", "--dataset", join(root, "none.json")], /--dataset names nothing that is there/],
+    [["demo", "--dataset", join(root, "none.json")], /--dataset names a path that does not exist/],
   ];
   for (const [args, message] of cases) {
     const { code, out, err } = roslin(...args);

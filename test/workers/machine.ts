@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
 import { lookAt } from "../../cli/show/follow.js";
-import { planMachine } from "../../cli/machine/machine.js";
+import { planMachine } from "../../cli/machine/local-machine.js";
 import { Supervisor, type Supervised } from "../../cli/machine/supervisor.js";
 import type { StageName, StageResult } from "../../core/stages/stage.js";
 import { launch, stopAll, type Running, type Service } from "../../infra/servers/service.js";

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { schedule } from "../../cli/commands/schedule.js";
-import { toolPlaces } from "../../cli/machine/machine.js";
+import { toolPlaces } from "../../cli/machine/local-machine.js";
 import { getTool, TEMPORAL } from "../../infra/servers/tools.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
 import { quickConfig, startPlace, type Place } from "./place.js";

@@ -1,6 +1,7 @@
-import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { appendLineSync, readLines } from "../../../infra/disk/line-journal.js";
 import type { Fingerprint, StepRecord } from "./entries.js";
 
 /** Every step that an attempt has done, kept or lost: a line each, so that a run can say what its failures cost and prove that they changed nothing. */
@@ -46,7 +47,7 @@ export class StepsFile {
 
   private append(line: object): void {
     try {
-      writeSync(this.file, `${JSON.stringify(line)}\n`);
+      appendLineSync(this.file, line);
     } catch {
       // a full disk: a line less in the records is no reason to lose a step
     }
@@ -57,22 +58,11 @@ export class StepsFile {
 export async function readSteps(directory: string): Promise<AttemptSteps[]> {
   const names = await readdir(join(directory, STEPS)).catch(() => []);
   const files = await Promise.all(
-    names.sort().map(async (name) => ({ name, objects: parseLines(await readFile(join(directory, STEPS, name), "utf8")) })),
+    names.sort().map(async (name) => ({ name, objects: await readLines<object>(join(directory, STEPS, name)) })),
   );
   return files.flatMap(({ name, objects }) => {
     const head = objects.find((object) => "fingerprint" in object) as Pick<AttemptSteps, "fingerprint"> | undefined;
     const lines = objects.filter((object) => "step" in object) as StepLine[];
     return head === undefined ? [] : [{ generation: Number(/\d+/.exec(name)![0]), fingerprint: head.fingerprint, lines }];
-  });
-}
-
-/** Lines that are JSON: a power loss may have torn some. */
-function parseLines(text: string): object[] {
-  return text.split("\n").flatMap((line) => {
-    try {
-      return [JSON.parse(line) as object];
-    } catch {
-      return [];
-    }
   });
 }

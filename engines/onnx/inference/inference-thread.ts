@@ -1,45 +1,47 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { TokenRow } from "../../../core/rows/token-rows.js";
+import { serve } from "../../../infra/process/thread.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
-import { loadModel, type Score } from "./model.js";
+import { loadModel, type LoadedModel, type Score } from "./model.js";
 
 /** Entry of the thread in which a model computes: a graph's run blocks its thread, and the main one has heartbeats to send. */
 
-/** What the main thread asks, one question at a time. */
+/** What the main thread asks, one question at a time; `open` is answered when the model is ready. */
 export type Question =
+  | { readonly open: true }
   | { readonly score: readonly TokenRow[] }
   | { readonly start: readonly number[] }
-  | { readonly next: true }
-  | { readonly stop: true };
+  | { readonly next: true };
 /** What the thread answers. */
-export type Answer =
-  | Score
-  | { readonly token: number | null }
-  | { readonly ready: true }
-  | { readonly error: { readonly name: string; readonly message: string } };
+export type Answer = Score | { readonly token: number | null } | { readonly ready: true };
 
-const port = parentPort!;
 const { directory, threads, stopping } = workerData as { directory: string; threads: number; stopping: Int32Array };
-const answer = (value: Answer): void => port.postMessage(value);
-const failed = (error: unknown): void => {
-  const { name, message } = error instanceof Error ? error : new Error(String(error));
-  answer({ error: { name, message } });
-};
+const opening = open();
+// the question that opens hears of a failure
+opening.catch(() => undefined);
+let tokens: AsyncGenerator<number> | null = null;
 
-try {
-  const model = await loadModel(new ModelFiles(directory), threads, () => Atomics.load(stopping, 0) === 1);
-  let tokens: AsyncGenerator<number> | null = null;
-  const reply = async (question: Exclude<Question, { stop: true }>): Promise<Answer> => {
-    if ("score" in question) return await model.score(question.score);
-    if ("start" in question) tokens = model.generate(question.start);
-    const next = await tokens!.next();
-    return { token: next.done === true ? null : next.value };
-  };
-  port.on("message", (question: Question) => {
-    if ("stop" in question) void model.close().finally(() => port.close());
-    else void reply(question).then(answer, failed);
-  });
-  answer({ ready: true });
-} catch (error) {
-  failed(error);
+async function open(): Promise<LoadedModel> {
+  return loadModel(new ModelFiles(directory), threads, () => Atomics.load(stopping, 0) === 1);
 }
+
+async function answer(question: Question): Promise<Answer> {
+  const model = await opening;
+  if ("open" in question) return { ready: true };
+  if ("score" in question) return await model.score(question.score);
+  if ("start" in question) tokens = model.generate(question.start);
+  const next = await tokens!.next();
+  return { token: next.done === true ? null : next.value };
+}
+
+async function stop(): Promise<void> {
+  try {
+    await (await opening).close();
+  } finally {
+    parentPort!.close();
+  }
+}
+
+serve(answer, (_note: "stop") => {
+  stop().catch(() => undefined);
+});

@@ -1,8 +1,7 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { errorNamed } from "../../../core/errors.js";
 import type { TokenRow } from "../../../core/rows/token-rows.js";
-import { messagesOf } from "../../../infra/process/threads.js";
+import { Thread } from "../../../infra/process/thread.js";
 import type { Score } from "./model.js";
 import type { Answer, Question } from "./inference-thread.js";
 
@@ -21,34 +20,24 @@ export async function openInference(directory: string, signal: AbortSignal): Pro
   const worker = new Worker(new URL("inference-thread.js", import.meta.url), {
     workerData: { directory, threads: availableParallelism(), stopping },
   });
-  const next = messagesOf<Answer>(worker, signal, "the thread of a model ended");
+  const thread = new Thread<Question, Answer, never, "stop">(worker, { signal, end: "the thread of a model ended" });
   const closed = new AbortController();
-  const ended = new Promise((resolve) => void worker.once("exit", resolve));
   // the thread ends by itself, between two weights or two answers: one that is terminated inside a native call may take the process along
   const stop = (): void => {
     Atomics.store(stopping, 0, 1);
-    worker.postMessage({ stop: true } satisfies Question);
+    thread.tell("stop");
   };
   signal.addEventListener("abort", stop, { once: true, signal: closed.signal });
 
   const close = async (): Promise<void> => {
     closed.abort();
     stop();
-    await ended;
+    await thread.ended;
   };
-  const heard = async (): Promise<Answer> => {
-    const answer = await next();
-    if ("error" in answer) throw errorNamed(answer.error.name, answer.error.message);
-    return answer;
-  };
-  const ask = async <T extends Answer>(question: Question): Promise<T> => {
-    signal.throwIfAborted();
-    worker.postMessage(question);
-    return (await heard()) as T;
-  };
+  const ask = async <T extends Answer>(question: Question): Promise<T> => (await thread.ask(question)) as T;
 
   try {
-    await heard();
+    await ask({ open: true });
   } catch (error) {
     await close();
     throw error;

@@ -3,7 +3,7 @@ import { readdir, readFile, readlink, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import type { HubReference } from "../../../core/config/hub-reference.js";
 import { writeFileAtomic } from "../../disk/files.js";
-import type { RemoteFile } from "../../http/remote.js";
+import type { RemoteFile } from "../remote.js";
 import { parseRepository, type Repository } from "./repository.js";
 
 /** Repositories as the standard cache knows them: which commit a branch was, and which files a commit has. */
@@ -17,8 +17,8 @@ export function folderOf(cache: string, { kind, id }: HubReference): string {
 export async function noteFiles(folder: string, repository: Repository): Promise<void> {
   const path = listingOf(folder, repository.commit);
   if ((await stat(path).catch(() => null)) !== null) return;
-  // a cache that others fill may not be ours to write to, and needs not be while everything is there; a hub that leaves out
-  // what a file is gets no list
+  // a shared cache may be read-only, which does no harm while all files are there; a hub that doesn't state its files'
+  // digests gets no list
   try {
     await writeFileAtomic(path, listing(repository));
   } catch {}
@@ -39,8 +39,8 @@ export async function noteCommit(folder: string, { revision, commit }: Repositor
 }
 
 /**
- * A repository without its hub; null: the cache doesn't know it. Where no list of its files was noted, `partial` takes
- * those that are there for all.
+ * A repository as the cache knows it, without its hub; null: the cache doesn't know it. `partial`: if the cache has no list
+ * of its files, the cached files count as all of them.
  */
 export async function cachedRepository(folder: string, reference: HubReference, partial: boolean): Promise<Repository | null> {
   const commit = /^[0-9a-f]{40}$/.test(reference.revision) ? reference.revision : await notedCommit(folder, reference.revision);
@@ -51,7 +51,7 @@ export async function cachedRepository(folder: string, reference: HubReference, 
 
 const listingOf = (folder: string, commit: string): string => join(folder, "trees", `${commit}.json`);
 
-/** What git has in the place of a large file says no more than this. */
+/** The blob id of the pointer that git keeps in place of a large file. */
 function pointerId(hex: string, bytes: number): string {
   const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${hex}\nsize ${bytes}\n`;
   return createHash("sha1").update(`blob ${pointer.length}\0${pointer}`).digest("hex");
@@ -67,7 +67,7 @@ interface Listing {
   readonly files: Readonly<Record<string, { readonly size: number; readonly blob_id: string; readonly lfs_sha256?: string }>>;
 }
 
-/** Null: there is no list, or none that can be read. */
+/** The files in a commit's list; null: there is no list that can be read. */
 async function notedFiles(folder: string, commit: string): Promise<readonly RemoteFile[] | null> {
   try {
     const { format_version, files } = JSON.parse(await readFile(listingOf(folder, commit), "utf8")) as Listing;

@@ -6,14 +6,15 @@ import type { HubReference } from "../../../core/config/hub-reference.js";
 import { bytesPresent } from "../../transfer/blob.js";
 import { fetchAll } from "../../transfer/fetch.js";
 import { loginIn } from "../../http/proxy.js";
-import { checkRoom, type Remote, type RemoteFile } from "../../http/remote.js";
+import { checkRoom, type Remote, type RemoteFile } from "../remote.js";
 import { UnreachableError, type Watch } from "../../http/retries.js";
-import { withoutSecrets, type WebAccess } from "../../http/web.js";
+import { withoutSecrets } from "../../http/web.js";
+import { hubSource, type HubAccess } from "./access.js";
 import { cachedRepository, folderOf, noteCommit, noteFiles } from "./cached.js";
 import { fileUrl, resolveRepository, statedFile, type Repository } from "./repository.js";
 
 /** Where the hub is, and where its files are kept: the hub directory of the standard cache. */
-export interface HubOptions extends WebAccess {
+export interface HubOptions extends HubAccess {
   readonly cacheDirectory: string;
 }
 
@@ -33,7 +34,7 @@ export function createHub(options: HubOptions): Hub {
         return remoteOf(access, options.cacheDirectory, repository, false);
       } catch (error) {
         if (!(error instanceof UnreachableError)) throw error;
-        // who works offline means what is there; a hub that is out of reach comes back, and then the rest can be had
+        // offline, what is cached is all that there is; a hub that cannot be reached now may have the rest later
         const cached = await cachedRepository(folderOf(options.cacheDirectory, reference), reference, options.offline === true);
         if (cached === null) throw error;
         onNote?.(`${messageOf(error)}; going on with what the cache has`);
@@ -43,20 +44,20 @@ export function createHub(options: HubOptions): Hub {
   };
 }
 
-/** A password in the hub's address goes into a header: addresses get into messages, and those into histories and logs. */
-function accessOf({ endpoint, ...others }: HubOptions): WebAccess {
+/** Moves a password from the hub's address into a header, because addresses end up in messages, histories and logs. */
+function accessOf({ endpoint, ...others }: HubOptions): HubAccess {
   if (!/^[\x20-\x7e]*$/.test(others.token ?? ""))
     throw new UserError("the token for the hub has characters that no token has: correct HF_TOKEN, or the file that HF_TOKEN_PATH names");
   const url = /^https?:\/\/[^/]/.test(endpoint) && URL.canParse(endpoint) ? new URL(endpoint) : null;
   if (url === null)
-    throw new UserError("the hub's address is no http or https URL: correct HF_ENDPOINT", { got: endpoint.replace(/\/\/.*@/, "//…@") });
+    throw new UserError("the hub's address is not an http or https URL: correct HF_ENDPOINT", { got: endpoint.replace(/\/\/.*@/, "//…@") });
   const login = loginIn(url);
   const bare = withoutSecrets(endpoint).replace(/\/+$/, "");
   return login === null ? { ...others, endpoint: bare } : { ...others, endpoint: bare, login };
 }
 
-/** `isCached`: the repository is as the cache knows it, which may be less than all of it. */
-function remoteOf(access: WebAccess, cache: string, repository: Repository, isCached: boolean): Remote {
+/** `isCached`: the repository is known from the cache, which may have a part of it. */
+function remoteOf(access: HubAccess, cache: string, repository: Repository, isCached: boolean): Remote {
   const { id, commit } = repository;
   const folder = folderOf(cache, repository);
   const blobOf = (file: RemoteFile): string => join(folder, "blobs", file.digest.hex);
@@ -82,7 +83,7 @@ function remoteOf(access: WebAccess, cache: string, repository: Repository, isCa
         name: file.path,
         blob: blobOf(file),
         bytes: file.bytes,
-        source: { kind: "web", access, address: fileUrl(access, repository, file.path) } as const,
+        source: hubSource({ access, url: fileUrl(access, repository, file.path) }),
         digest: file.digest as { readonly kind: "sha256" | "git"; readonly hex: string },
       }));
       if (!isCached) await noteFiles(folder, repository);

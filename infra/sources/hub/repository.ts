@@ -1,8 +1,8 @@
 import { UserError } from "../../../core/errors.js";
 import type { HubReference } from "../../../core/config/hub-reference.js";
-import type { RemoteFile } from "../../http/remote.js";
+import type { RemoteFile } from "../remote.js";
 import { TIMING, withRetries, type Watch } from "../../http/retries.js";
-import { get, type WebAccess } from "../../http/web.js";
+import { getFromHub, type HubAccess } from "./access.js";
 
 /** A repository at one commit. */
 export interface Repository extends HubReference {
@@ -11,7 +11,7 @@ export interface Repository extends HubReference {
 }
 
 /** Asks the hub for a revision's commit and files: one request. Throws UserError for wrong names, UnreachableError when it can't be had. */
-export async function resolveRepository(access: WebAccess, reference: HubReference, watch: Watch): Promise<Repository> {
+export async function resolveRepository(access: HubAccess, reference: HubReference, watch: Watch): Promise<Repository> {
   const { kind, id, revision } = reference;
   const url = `${access.endpoint}/api/${kind}/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
   const body = await withRetries(
@@ -20,7 +20,7 @@ export async function resolveRepository(access: WebAccess, reference: HubReferen
     () => 0,
     async () => {
       const chunks: Buffer[] = [];
-      await get(access, url, { signal: watch.signal }, (chunk) => void chunks.push(chunk));
+      await getFromHub(access, url, { signal: watch.signal }, (chunk) => void chunks.push(chunk));
       return Buffer.concat(chunks).toString("utf8");
     },
   );
@@ -32,16 +32,16 @@ export async function resolveRepository(access: WebAccess, reference: HubReferen
 }
 
 /** Address of a file's bytes. */
-export function fileUrl(access: WebAccess, repository: Repository, path: string): string {
+export function fileUrl(access: HubAccess, repository: Repository, path: string): string {
   const prefix = repository.kind === "datasets" ? "/datasets" : "";
   return `${access.endpoint}${prefix}/${repository.id}/resolve/${repository.commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
 }
 
 /**
- * A file with its size and digest: those of the repository's description, else, for some mirrors have nothing there, of
- * the headers that Python's client goes by. Throws UserError where neither states them.
+ * A file with its size and digest, from the repository's description or, because some mirrors leave them out there, from
+ * the headers that Python's client reads. Throws UserError if neither states them.
  */
-export async function statedFile(access: WebAccess, repository: Repository, file: RemoteFile, signal: AbortSignal): Promise<RemoteFile> {
+export async function statedFile(access: HubAccess, repository: Repository, file: RemoteFile, signal: AbortSignal): Promise<RemoteFile> {
   const { path } = file;
   try {
     return { path, bytes: file.bytes, digest: file.digest };
@@ -52,7 +52,7 @@ export async function statedFile(access: WebAccess, repository: Repository, file
       access.timing ?? TIMING,
       { signal },
       () => 0,
-      () => get(access, url, { head: true, signal }, () => undefined),
+      () => getFromHub(access, url, { head: true, signal }, () => undefined),
     );
     const hex = (header("x-linked-etag") ?? header("etag") ?? "").replace(/^W\/|"/g, "");
     // the length of an answer that leads elsewhere is its own
@@ -70,8 +70,8 @@ interface Sibling {
 }
 
 /**
- * The commit and files in the hub's answer; throws where it has none. What it says of a file is judged when that file's
- * size or digest is asked for: one that nobody wants spoils no repository.
+ * The commit and files in the hub's answer; throws if it has none. A file's size and digest are checked when they are read,
+ * so a bad file that is not needed does no harm.
  */
 export function parseRepository(json: unknown): { readonly commit: string; readonly files: readonly RemoteFile[] } {
   const { sha, siblings } = json as { sha?: unknown; siblings?: readonly Sibling[] };
@@ -80,7 +80,7 @@ export function parseRepository(json: unknown): { readonly commit: string; reado
   return { commit: sha, files: (siblings as readonly Sibling[]).map(fileOf) };
 }
 
-/** A file whose size and digest throw UserError where its name leaves its directory, or the hub doesn't state them. */
+/** A file whose size and digest throw UserError if its name leaves its directory, or if the hub doesn't state them. */
 function fileOf({ rfilename, size, blobId, lfs }: Sibling): RemoteFile {
   const path = typeof rfilename === "string" ? rfilename : "";
   const stated = <T>(what: string, value: T | null): T => {

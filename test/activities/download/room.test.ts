@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { download } from "../../../activities/download/download.js";
 import type { HubReference } from "../../../core/config/hub-reference.js";
-import type { Remote } from "../../../infra/http/remote.js";
+import type { Remote } from "../../../infra/sources/remote.js";
 import { dependenciesFor, HUB, requestFor } from "./dependencies.js";
 
 test("room is needed where the bytes will lie: on the hub's disk for both sources of the hub, else on each one's own", async (context) => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { planRemote } from "../../../activities/download/source-plan.js";
-import type { Remote } from "../../../infra/http/remote.js";
+import type { Remote } from "../../../infra/sources/remote.js";
 
 const never = new AbortController().signal;
 

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
 import { preprocess } from "../../../activities/preprocess/preprocess.js";
 import { stageDirectory, type StageContext, type StageRequest } from "../../../activities/common/stage.js";
 import type { TokenRow, TokenSplit } from "../../../core/rows/token-rows.js";
@@ -379,4 +380,10 @@ test("the output's digest is pinned: who changes it on purpose raises the stage'
     [preprocessDefinition.version, result.outputs[0]!.sha256],
     [3, "29e6f3d89bb620ef37eb1125ec8146a2095a7818c045ae9068d721a3719377f9"],
   );
+});
+
+test("a thread that ends without a word ends the stage at once", { timeout: 30_000 }, async () => {
+  const startThread = (): Worker => new Worker("process.exit(0)", { eval: true });
+  const request = await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", alpaca(10)), { testRows: 2 });
+  await assert.rejects(preprocess({ ...dependencies, startThread }, request, quiet), { message: "a thread that makes tokens ended" });
 });

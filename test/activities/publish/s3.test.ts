@@ -291,10 +291,7 @@ test("a setting that the server doesn't know is named, before anything is sent",
   }
   const directory = await finishedRun(join(root, "to-directory"), `file://${join(root, "there")}`);
   const request = { ...directory, config: { ...directory.config, publish: { ...directory.config.publish, tags: { a: "b" } } } };
-  await assert.rejects(
-    go(request),
-    (error) => error instanceof UserError && /a directory has nothing like publish\.tags/.test(error.message),
-  );
+  await assert.rejects(go(request), (error) => error instanceof UserError && /a directory has no publish\.tags/.test(error.message));
 });
 
 test("an object of the right name and size whose bytes are others is sent again, whatever its metadata says", async () => {

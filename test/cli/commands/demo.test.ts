@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
-import type { UpState } from "../../../cli/machine/state.js";
+import type { UpState } from "../../../cli/machine/up-state.js";
 import { isAlive } from "../../../infra/servers/service.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-demo-"));

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Service } from "../../../infra/servers/service.js";
 import { Interrupted } from "../../../cli/shell/interrupt.js";
-import type { Machine } from "../../../cli/machine/machine.js";
-import { runMachine } from "../../../cli/machine/run-machine.js";
+import type { Machine } from "../../../cli/machine/local-machine.js";
+import { runMachine } from "../../../cli/machine/run-local-machine.js";
 
 /** `node machine-child.js HOME [slow]`: supervises two sleeping processes in a home until it is interrupted; slow: planning them lasts until then. */
 const home = process.argv[2]!;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { msToTs } from "@temporalio/common/lib/time.js";
 import { retentionOf } from "../../../cli/machine/retention.js";
-import { temporalVariables } from "../../../cli/machine/state.js";
+import { temporalVariables } from "../../../cli/machine/server-variables.js";
 import { withClient } from "../../../workers/client.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 

@@ -55,7 +55,7 @@ test("a process that was frozen hears that it is to stop, and does so by itself"
   assert.equal(await running.ended, "exit code 0");
 });
 
-test("what runs is started again and stopped, though it cannot be noted", async () => {
+test("what runs is started again and stopped, though its list cannot be saved", async () => {
   const order = join(root, "order-3");
   const lines: string[] = [];
   let first: Supervised | undefined;
@@ -72,7 +72,7 @@ test("what runs is started again and stopped, though it cannot be noted", async 
   while (readFileSync(order, "utf8").split("start worker").length < 3) await sleep(10);
   await supervisor.stop();
   assert.deepEqual(readFileSync(order, "utf8").trim().split("\n"), ["start worker", "start worker", "stop worker"]);
-  assert.match(lines.join("\n"), /cannot be noted: the disk is full/);
+  assert.match(lines.join("\n"), /the list of running processes cannot be saved: the disk is full/);
 });
 
 test("a server that ends at once is told of with the end of its log, and what was started before is stopped", async () => {

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { processStart } from "../../../infra/disk/lock.js";
+import { processStart } from "../../../infra/process/process-start.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-with-s3-"));
 after(() => rmSync(root, { recursive: true }));

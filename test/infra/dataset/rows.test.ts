@@ -97,7 +97,7 @@ test("CSV: quotes, line breaks in fields, a byte order mark, rows of the wrong w
   await fails(file("quote.csv", 'a,b\n1,"open\n2,3\n'), "quote.csv", "is a quote missing");
   await fails(file("latin.csv", Buffer.from("a,b\n1,caf\xe9\n", "latin1")), "latin.csv", "not UTF-8", "line=2");
   await fails(file("empty.csv", ""), "empty");
-  await fails(file("twice.csv", "output,instruction,output\na,b,c\n"), "two columns of one name", "column=output");
+  await fails(file("twice.csv", "output,instruction,output\na,b,c\n"), "two columns with the same name", "column=output");
   assert.deepEqual(await rowsOf(file("header.csv", "instruction,input,output\n")), []);
 });
 

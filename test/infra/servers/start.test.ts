@@ -71,7 +71,7 @@ test("a server is ready when it listens itself: another program at its port is n
     (words) => said.push(words),
   );
   await stopAll([running]);
-  assert.deepEqual(said, [`another program listens at port ${port}, which web was to have; starting anew at others`]);
+  assert.deepEqual(said, [`another program listens at port ${port}, which is meant for web; starting again with other ports`]);
 });
 
 /** Answers at a port, or sleeps where that is taken. */

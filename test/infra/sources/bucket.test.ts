@@ -11,9 +11,9 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { createBuckets, type Buckets } from "../../../infra/sources/bucket.js";
-import { readObject } from "../../../infra/transfer/objects.js";
+import { read } from "../../../infra/sources/objects.js";
 import { sha256 } from "../../../infra/disk/files.js";
-import type { CachedFile } from "../../../infra/http/remote.js";
+import type { CachedFile } from "../../../infra/transfer/fetch.js";
 import { openStore } from "../../../infra/store/open.js";
 import { s3Client, type S3Settings } from "../../../infra/store/s3-store.js";
 import { noise } from "./hub/harness.js";
@@ -207,7 +207,10 @@ test("a full disk, or quota, that an object is written to is not taken for a ser
     const write = (): never => {
       throw full;
     };
-    await assert.rejects(readObject({ access: { settings, bucket: "roslin" }, key, etag: null }, null, write), (error) => error === full);
+    await assert.rejects(
+      read({ access: { settings, bucket: "roslin" }, key, etag: null }, null, { take: write, room: () => null }),
+      (error) => error === full,
+    );
   }
 });
 
@@ -215,7 +218,7 @@ test("what is the user's to mend is said so; what time can mend is not", async (
   const buckets = bucketsIn(cacheOf());
   await assert.rejects(
     buckets.open("model", "s3://roslin/nothing/here", never),
-    /UserError: nothing lies there.*s3:\/\/roslin\/nothing\/here/,
+    /UserError: nothing is there.*s3:\/\/roslin\/nothing\/here/,
   );
   await assert.rejects(buckets.open("model", "s3://no-such-bucket-of-ours/x", never), /UserError: .*no such bucket/);
   const wrong = { ...settings, credentials: { accessKeyId: "wrong", secretAccessKey: "wrong" } };

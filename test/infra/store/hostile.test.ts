@@ -248,8 +248,8 @@ test("a server that ignores conditions, or cannot keep them, is found out before
   );
   try {
     for (const [{ endpoint }, message] of [
-      [ignoring, /writes over an object that it was told to leave alone: publishing needs conditional writes.*target=s3:\/\/roslin\/cond/],
-      [lacking, /writing an object under a condition failed: this S3 server cannot do that/],
+      [ignoring, /overwrites an object that it was told to keep: publishing needs conditional writes.*target=s3:\/\/roslin\/cond/],
+      [lacking, /writing an object under a condition failed: this S3 server does not support it/],
     ] as const)
       for (const wanted of [WANTED, { ...WANTED, tags: { team: "sheep" } }])
         await assert.rejects(
@@ -275,7 +275,7 @@ test("a server that compares no digests is found out before anything is publishe
     await assert.rejects(
       checkTarget("s3://roslin/digests", { ...server.settings, endpoint: ignoring.endpoint }, WANTED, never),
       (error) =>
-        error instanceof UserError && /do not have the SHA-256 which was sent along.*target=s3:\/\/roslin\/digests/.test(error.message),
+        error instanceof UserError && /do not have the SHA-256 that was sent with them.*target=s3:\/\/roslin\/digests/.test(error.message),
     );
   } finally {
     await ignoring.stop();

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, truncate, utimes, writeFile } from "node:fs/promises";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -7,6 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Worker } from "node:worker_threads";
+import { hubSource } from "../../../infra/sources/hub/access.js";
 import { bytesPresent, fetchBlob, type WantedBlob } from "../../../infra/transfer/blob.js";
 import { Crew } from "../../../infra/transfer/crew.js";
 import { fetchAll } from "../../../infra/transfer/fetch.js";
@@ -78,7 +81,7 @@ async function wantedFrom(context: TestContext, url: string, file: Buffer): Prom
   context.after(() => rm(directory, { recursive: true }));
   const hex = createHash("sha256").update(file).digest("hex");
   const access = { endpoint: url, token: null, timing: { stallMs: 5000, retryMs: 1 } };
-  const source = { kind: "web", access, address: `${url}/file` } as const;
+  const source = hubSource({ access, url: `${url}/file` });
   return { name: "file", blob: join(directory, "blob"), bytes: file.length, source, digest: { kind: "sha256", hex }, hex };
 }
 
@@ -185,6 +188,18 @@ test("a digest that fails ends the transfers that would wait for it", async (con
     transfer: () => sleep(300).then(() => Promise.reject(new Error("the download was given up"))),
   };
   await assert.rejects(fetchBlob(crew as Crew, wanted, quiet), { message: "EIO: the disk is broken" });
+});
+
+test("a transfer whose thread ends without a word fails at once", async (context) => {
+  const server = createServer(() => undefined);
+  const wanted = await wantedFrom(context, await listening(context, server), numbered(MIB));
+  const asked = once(server, "request");
+  const started = once(process, "worker") as Promise<[Worker]>;
+  const failed = assert.rejects(fetchAll([wanted], quiet), { message: "a thread of the download ended" });
+  const [worker] = await started;
+  await asked;
+  await worker.terminate();
+  await failed;
 });
 
 test("after a restart of the machine what was not forced to disk doesn't count, at the second start either", async (context) => {

@@ -58,7 +58,7 @@ test("a model whose thread ended between two calls fails the next one", { timeou
   const started = once(process, "worker") as Promise<[Worker]>;
   const model = await openInference(directory, new AbortController().signal);
   const [thread] = await started;
-  thread.postMessage({ stop: true });
+  thread.postMessage({ note: "stop" });
   await once(thread, "exit");
   await assert.rejects(model.score(rows), { message: "the thread of a model ended" });
   await model.close();

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { parseHubSource } from "../../../../core/config/hub-reference.js";
 import { createHub, type Hub } from "../../../../infra/sources/hub/hub.js";
-import { checkRoom, type Remote } from "../../../../infra/http/remote.js";
+import { checkRoom, type Remote } from "../../../../infra/sources/remote.js";
 import { cutAfter, noise, startTestHub, type TestHub } from "./harness.js";
 
 const MIB = 2 ** 20;
@@ -131,7 +131,7 @@ test("the token goes to the endpoint's origin only, each redirect is followed, a
   );
   assert.deepEqual(seen, [undefined, undefined]);
   server.misbehave = (_, response) => (response.writeHead(302, { location: "file:///etc/passwd" }).end(), true);
-  await assert.rejects(repository.fetch(repository.files.slice(0, 1), quiet), /UserError: .*not the web.*to=file:/);
+  await assert.rejects(repository.fetch(repository.files.slice(0, 1), quiet), /UserError: .*neither http nor https.*to=file:/);
 });
 
 test("what a mirror's description leaves out is asked of each file, and neither asked nor the token shown where it leads elsewhere", async (context) => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseRepository } from "../../../../infra/sources/hub/repository.js";
-import type { RemoteFile } from "../../../../infra/http/remote.js";
+import type { RemoteFile } from "../../../../infra/sources/remote.js";
 
 const sha = "a".repeat(40);
 const blobId = "b".repeat(40);

@@ -8,8 +8,12 @@ import { getTool, TEMPORAL, WEED, type ToolPlaces } from "../../infra/servers/to
 import { MALLOC_SETTINGS } from "../../workers/local-training.js";
 import { SEARCH_ATTRIBUTES } from "../../workflows/contract.js";
 import { hostFile, type Environment } from "../../workers/environment.js";
-import { serverVariables, type UpState } from "./state.js";
+import { serverVariables } from "./server-variables.js";
+import type { UpState } from "./up-state.js";
 import type { Groups } from "./supervisor.js";
+
+/** As many GPU workers as a run has shards by default. */
+export const GPU_WORKERS = 8;
 
 /** What runs on this machine for a home: which services, and where they answer. */
 export interface Machine {

@@ -9,7 +9,7 @@ import { attemptPrefix } from "../../../activities/train/run/begin.js";
 import { trainDeps } from "../../../workers/train-deps.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { down } from "../../../cli/commands/down.js";
-import { readState, runningState, stateFile, type UpState } from "../../../cli/machine/state.js";
+import { readState, runningState, stateFile, type UpState } from "../../../cli/machine/up-state.js";
 import { isAlive } from "../../../infra/servers/service.js";
 
 const home = mkdtempSync(join(tmpdir(), "roslin-machine-"));
@@ -110,7 +110,7 @@ test("a pid that another process has got since is let alone", async () => {
   const { child, state } = await start();
   child.kill("SIGKILL");
   await once(child, "exit");
-  const { writeState } = await import("../../../cli/machine/state.js");
+  const { writeState } = await import("../../../cli/machine/up-state.js");
   const stranger = state.processes[0]!;
   await writeState(home, { ...state, processes: [{ ...stranger, start: "1" }, state.processes[1]!] });
   await down.run([], environment);

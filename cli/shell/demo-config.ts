@@ -7,10 +7,10 @@ import { demoConfig } from "../../demo/config.js";
 import { readRows } from "../../infra/dataset/rows.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 
-/** Rows of a user's file that are held out: one in ten, but no more than this. */
+/** The most rows of a user's file that are held out; else one in ten. */
 const MOST_TEST_ROWS = 64;
 
-/** The demo's run, on the user's own dataset file or model directory where one is named. Throws UserError. */
+/** The demo's run, with the user's own dataset file or model directory if one is named. Throws UserError. */
 export async function demoRunConfig(dataset: string | undefined, model: string | undefined): Promise<RunConfig> {
   const config = parseRunConfig(demoConfig({ dataset: dataset !== undefined, model: model !== undefined }));
   const changed = {
@@ -29,12 +29,12 @@ export async function demoRunConfig(dataset: string | undefined, model: string |
 }
 
 function fileSource(option: string, path: string): string {
-  if (!existsSync(path)) throw new UserError(`${option} names nothing that is there`, { got: path });
+  if (!existsSync(path)) throw new UserError(`${option} names a path that does not exist`, { got: path });
   return pathToFileURL(realpathSync(path)).href;
 }
 
 async function testRows(dataset: string): Promise<number> {
-  if (!existsSync(dataset)) throw new UserError("--dataset names nothing that is there", { got: dataset });
+  if (!existsSync(dataset)) throw new UserError("--dataset names a path that does not exist", { got: dataset });
   let rows = 0;
   for await (const batch of readRows(dataset, new AbortController().signal)) rows += batch.rows.length;
   return Math.min(MOST_TEST_ROWS, Math.floor(rows / 10));

@@ -1,23 +1,24 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { clearAttempts } from "../../activities/train/run/begin.js";
-import { messageOf, UserError } from "../../core/errors.js";
-import { lock, processStart } from "../../infra/disk/lock.js";
+import { messageOf } from "../../core/errors.js";
+import { processStart } from "../../infra/process/process-start.js";
 import { atFreePorts, isAlive, signalGroup, stopProcess } from "../../infra/servers/service.js";
 import { withClient } from "../../workers/client.js";
 import { trainDeps } from "../../workers/train-deps.js";
 import { untilInterrupted } from "../shell/interrupt.js";
-import type { Machine } from "./machine.js";
+import { lockHome, lockS3 } from "./home-locks.js";
+import type { Machine } from "./local-machine.js";
 import { rememberRuns } from "./retention.js";
-import { readState, stateFile, writeState } from "./state.js";
+import { readState, stateFile, writeState } from "./up-state.js";
 import { Supervisor, type Supervised } from "./supervisor.js";
 
-/** How long processes that a killed supervisor left may take to end. */
+/** Milliseconds that the processes of a killed supervisor may take to end. */
 const LEFTOVER_MS = 5000;
 
 /**
- * Runs a home's machine for the time of `body`, which hears of SIGINT, SIGTERM and SIGHUP by the signal; then stops
- * everything, workers first. One at a time in a home. A second signal kills at once. Throws UserError when one runs already.
+ * Runs a home's servers and workers while `body` runs; SIGINT, SIGTERM and SIGHUP abort its signal. Then stops everything,
+ * workers first; a second signal kills at once. Throws UserError if another command runs them already.
  */
 export async function runMachine<T>(
   home: string,
@@ -41,7 +42,7 @@ export async function runMachine<T>(
   try {
     return await untilInterrupted(async (signal) => {
       const self = { pid: process.pid, start: processStart(process.pid) ?? "" };
-      // from now on `down` knows whom to ask, and what was left stays known until it has ended
+      // from now on `down` knows this supervisor, and the processes of the last one stay listed until they have ended
       await writeState(home, { supervisor: self, temporal: null, s3: null, processes: (await readState(home))?.processes ?? [] });
       await clearLeftovers(home, say);
       const { machine, supervisor } = await atFreePorts(async () => {
@@ -57,11 +58,13 @@ export async function runMachine<T>(
       try {
         if (machine.temporal !== null)
           await withClient(machine.variables, rememberRuns).catch((error: unknown) =>
-            say(`how long Temporal remembers runs could not be set, the next start tries again: ${messageOf(error)}`),
+            say(`how long Temporal keeps finished runs could not be set; the next start tries again: ${messageOf(error)}`),
           );
         return await body(machine, signal);
       } finally {
-        say("stopping; workers end their step and save first, minutes with a large model: a second Ctrl-C ends everything at once");
+        say(
+          "stopping: workers finish their step and save first, which takes minutes with a large model; a second Ctrl-C ends everything at once",
+        );
         await supervisor.stop();
       }
     }, kill);
@@ -72,24 +75,7 @@ export async function runMachine<T>(
   }
 }
 
-/** Another supervisor has the home. */
-export class HomeTakenError extends UserError {}
-
-/** Holds the home for one supervisor. Throws HomeTakenError when another has it. */
-export function lockHome(home: string): Promise<() => Promise<void>> {
-  return lock(join(home, "up.lock"), new AbortController().signal, (holder) => {
-    throw new HomeTakenError("roslin up runs here already: see roslin status, or stop it with roslin down", { home, by: holder });
-  });
-}
-
-/** Holds the data of the home's S3 server, which one server at a time may have. Throws HomeTakenError when another command has it. */
-export function lockS3(home: string): Promise<() => Promise<void>> {
-  return lock(join(home, "s3.lock"), new AbortController().signal, (holder) => {
-    throw new HomeTakenError("another roslin command runs this home's S3 server: wait until it has ended", { home, by: holder });
-  });
-}
-
-/** Ends what a killed supervisor left running; only the very processes that it recorded. The caller holds the home. */
+/** Ends the processes that a killed supervisor left, and only those that it recorded; returns their number. The caller holds the home's lock. */
 export async function clearLeftovers(home: string, say: (line: string) => void): Promise<number> {
   const left = ((await readState(home))?.processes ?? []).filter(isAlive);
   if (left.length > 0) say(`ending ${left.length} processes that a killed supervisor left: ${left.map(({ name }) => name).join(", ")}`);
@@ -98,7 +84,7 @@ export async function clearLeftovers(home: string, say: (line: string) => void):
   return left.length;
 }
 
-/** Removes the shared memory and sockets of attempts at training that were killed with all their workers. */
+/** Removes the shared memory and sockets of training attempts that were killed with all their workers. */
 async function clearMemory(trainings: string): Promise<void> {
   for (const key of await readdir(trainings).catch(() => [])) clearAttempts(trainDeps, join(trainings, key), Infinity);
 }

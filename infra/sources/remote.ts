@@ -2,6 +2,7 @@ import { mkdir, statfs } from "node:fs/promises";
 import { NoRoomError, UserError } from "../../core/errors.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Origin } from "../../core/stages/stage.js";
+import type { CachedFile, FetchEvents } from "../transfer/fetch.js";
 
 /** A file of a remote place at one version. */
 export interface RemoteFile {
@@ -11,30 +12,10 @@ export interface RemoteFile {
   readonly digest: RemoteDigest;
 }
 
-/** What the place states of a file's bytes: sha256; git's blob id, the sha1 over "blob <bytes>\0" and the bytes; or a version that need not be a digest (S3's ETag). */
+/** How the place identifies a file's bytes: by sha256; by git's blob id, the sha1 over "blob <bytes>\0" and the bytes; or by a version that may not be a digest (S3's ETag). */
 export interface RemoteDigest {
   readonly kind: "sha256" | "git" | "etag";
   readonly hex: string;
-}
-
-/** A file that lies in a cache. */
-export interface CachedFile {
-  /** path in the place */
-  readonly path: string;
-  /** the file that is named by its digest */
-  readonly blob: string;
-  readonly bytes: number;
-  readonly sha256: string;
-  /** bytes that came over the wire just now */
-  readonly fetched: number;
-}
-
-/** What happens while files are fetched. */
-export interface FetchEvents {
-  readonly signal: AbortSignal;
-  /** how many of the files' bytes lie on disk now */
-  onBytes(done: number): void;
-  onNote(note: string): void;
 }
 
 /** A remote place at one version: a repository at a commit, a published model, a prefix of a bucket. */
@@ -45,20 +26,20 @@ export interface Remote {
   /** tells one version from another, short enough for a directory's name */
   readonly version: string;
   readonly files: readonly RemoteFile[];
-  /** These files with what the place says of each, asked for one by one where `files` has it not. Throws UserError where it says nothing. */
+  /** These files with the size and digest of each, asked for one by one if `files` lacks them. Throws UserError if the place doesn't state them. */
   stated(files: readonly RemoteFile[], signal: AbortSignal): Promise<readonly RemoteFile[]>;
   /** Bytes that `fetch` would bring over the wire. */
   missing(files: readonly RemoteFile[]): Promise<number>;
-  /** Throws NoRoomError when the cache's disk has no room for so many bytes. */
+  /** Throws NoRoomError if the cache's disk has less room than `bytes`. */
   checkSpace(bytes: number): Promise<void>;
   /** Brings files into the cache, resuming what was begun; digests checked. */
   fetch(files: readonly RemoteFile[], events: FetchEvents): Promise<readonly CachedFile[]>;
 }
 
-/** Throws UserError when a cache cannot be made, NoRoomError when its disk has no room for so many bytes; `remedy` names the setting. */
+/** Throws UserError if a cache cannot be made, NoRoomError if its disk has less room than `bytes`; `remedy` names the setting to change. */
 export async function checkRoom(directory: string, bytes: number, remedy: string): Promise<void> {
   await mkdir(directory, { recursive: true }).catch((error: unknown) => {
-    throw new UserError(`the directory for downloads cannot be made: set ${remedy} to one that can`, { directory }, { cause: error });
+    throw new UserError(`the directory for downloads cannot be created: set ${remedy} to another one`, { directory }, { cause: error });
   });
   const { bavail, bsize } = await statfs(directory);
   if (bytes > bavail * bsize)

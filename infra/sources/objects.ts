@@ -1,11 +1,11 @@
 import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { messageOf, UserError } from "../../core/errors.js";
 import { isOfDisk, PassingError, type Timing } from "../http/retries.js";
-import type { ByteRange } from "../http/web.js";
 import { s3Error, statusOf } from "../store/s3-errors.js";
 import { clientOf, type S3Settings } from "../store/s3-store.js";
+import type { ReadBytes, Source } from "../transfer/source.js";
 
-/** Objects of a bucket as a download reads them: listed with their versions, and read in ranges of one version. */
+/** A bucket whose objects a download lists with their versions, and reads in ranges of one version. */
 export interface ObjectAccess {
   readonly settings: S3Settings;
   readonly bucket: string;
@@ -56,7 +56,7 @@ export async function listObjects(access: ObjectAccess, prefix: string, abortSig
   return found;
 }
 
-/** The digest that can be told of an object's bytes: the sha256 that Roslin or the server keeps beside it, else the MD5 that an ETag is; null: none. */
+/** The digest that is known of an object's bytes: the sha256 that Roslin or the server keeps beside it, or the MD5 that an ETag is; null: neither. */
 export async function digestOfObject(access: ObjectAccess, key: string, abortSignal: AbortSignal): Promise<ObjectDigest | null> {
   const { Metadata, ETag, ChecksumSHA256, ChecksumType, ServerSideEncryption, SSECustomerAlgorithm } = await clientOf(
     access.settings,
@@ -75,19 +75,29 @@ export async function digestOfObject(access: ObjectAccess, key: string, abortSig
   return plain && /^[0-9a-f]{32}$/.test(bare(ETag)) ? { kind: "md5", hex: bare(ETag) } : null;
 }
 
-/** One GET of an object, or of a range of it, handed to `consume` chunk by chunk, the next one when its promise has resolved. What time can mend is a PassingError. */
-export async function readObject(
-  { access, key, etag }: { readonly access: ObjectAccess; readonly key: string; readonly etag: string | null },
-  range: ByteRange | null,
-  consume: (chunk: Uint8Array) => void | Promise<void>,
-): Promise<void> {
+/** An object as a transfer thread reads it. */
+export interface S3Object {
+  readonly access: ObjectAccess;
+  readonly key: string;
+  /** of the version that is read; null: whichever is there */
+  readonly etag: string | null;
+}
+
+/** The source of an object. */
+export function objectSource(object: S3Object): Source {
+  const { access, key } = object;
+  return { module: import.meta.url, place: object, address: `s3://${access.bucket}/${key}`, timing: access.timing };
+}
+
+/** Reads an object, or a range of it, with one GET. Throws UserError if the object has changed or is gone. */
+export const read: ReadBytes<S3Object> = async ({ access, key, etag }, range, { take }) => {
   const Range = range === null ? {} : { Range: `bytes=${range.start}-${range.end - 1}` };
   const IfMatch = etag === null ? {} : { IfMatch: `"${etag}"` };
   try {
     const { Body } = await clientOf(access.settings, access.bucket).send(
       new GetObjectCommand({ Bucket: access.bucket, Key: key, ...Range, ...IfMatch }),
     );
-    for await (const chunk of Body as AsyncIterable<Uint8Array>) await consume(chunk);
+    for await (const chunk of Body as AsyncIterable<Uint8Array>) await take(chunk);
   } catch (error) {
     if (error instanceof UserError || isOfDisk(error)) throw error;
     const where = { source: `s3://${access.bucket}/${key}` };
@@ -96,4 +106,4 @@ export async function readObject(
     const known = worded(access, error, "reading a source", key);
     throw known instanceof UserError ? known : new PassingError(messageOf(known), 0, { cause: error });
   }
-}
+};
