@@ -62,6 +62,11 @@ export class CorruptError extends DetailedError {
   override readonly name = "CorruptError";
 }
 
+/** A place could not be reached, or kept failing: another try, later, may succeed. */
+export class UnreachableError extends Error {
+  override readonly name = "UnreachableError";
+}
+
 /** Another attempt owns the work now: stop at once and write nothing more. */
 export class FencedError extends DetailedError {
   override readonly name = "FencedError";
@@ -93,6 +98,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   FencedError: { make: (message) => new FencedError(message), final: true },
   NoRoomError: { make: (message) => new NoRoomError(message), final: false },
   CorruptError: { make: (message) => new CorruptError(message), final: false },
+  UnreachableError: { make: (message) => new UnreachableError(message), final: false },
   PeerLostError: { make: (message) => new PeerLostError(message), final: false },
   StoppedError: { make: (message) => new StoppedError(message), final: false },
 };

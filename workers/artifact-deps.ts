@@ -1,4 +1,3 @@
-import type { RunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
 import type { Environment } from "./environment.js";
 import { EXPORT_LIMITS } from "../core/model/export.js";
@@ -23,12 +22,6 @@ export function defaultTarget({ s3, bucket, variables }: Environment): string {
   if (s3 === "external" && !variables["ROSLIN_BUCKET"])
     throw new UserError("no place to publish to is named: set publish.target, or ROSLIN_BUCKET to a bucket of yours");
   return `s3://${bucket}/models`;
-}
-
-/** A config that names its target, as its stages' keys have it. */
-export function withTarget(config: RunConfig, environment: Environment): RunConfig {
-  const target = (config.publish.target ?? defaultTarget(environment)).replace(/\/+$/, "");
-  return { ...config, publish: { ...config.publish, target } };
 }
 
 /** Publishing's dependencies, with the S3 of these settings and the target of a run that names none. */

@@ -1,5 +1,6 @@
 import { lstat, readdir, readlink, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
+import { parseSource } from "../../core/config/source-ref.js";
 import { forecast } from "../forecast/forecast.js";
 import { tryLock, type Garbage, type KeptRun } from "./garbage.js";
 import type { StageFiles } from "../common/stage.js";
@@ -75,7 +76,9 @@ export async function removeSpareObject(
 
 /** Whether a run has yet to bring something from a bucket. */
 async function isFetching(root: string, runs: readonly KeptRun[]): Promise<boolean> {
-  const fromBuckets = runs.filter(({ config: { model, dataset } }) => [model, dataset].some(({ source }) => source.startsWith("s3:")));
+  const fromBuckets = runs.filter(({ config: { model, dataset } }) =>
+    [model, dataset].some(({ source }) => parseSource(source).kind === "s3"),
+  );
   const forecasts = await Promise.all(fromBuckets.map(({ config }) => forecast(config, root)));
   return fromBuckets.some(isDownloading) || forecasts.some(([download]) => !download!.reused);
 }

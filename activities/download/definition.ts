@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { RunConfig } from "../../core/config/schema.js";
+import { parseSource } from "../../core/config/source-ref.js";
 import type { StageResult } from "../../core/stages/stage.js";
 import { finishedStage, stageDirectory, type StageDefinition } from "../common/stage.js";
 
@@ -18,5 +19,5 @@ export function finishedDownload(config: RunConfig, root: string): Promise<Stage
 
 /** A source as the published chain of digests names it: a local path, which tells of its owner, by its digest. */
 function sourceIdentity(source: string): string {
-  return source.startsWith("file:") ? `file:sha256-${createHash("sha256").update(source).digest("hex")}` : source;
+  return parseSource(source).kind === "file" ? `file:sha256-${createHash("sha256").update(source).digest("hex")}` : source;
 }

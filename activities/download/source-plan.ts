@@ -1,9 +1,9 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseSource } from "../../core/config/source-ref.js";
 import { DATA_FORMATS, formatOf, selectDataFiles } from "../../core/rows/data-files.js";
-import { UserError } from "../../core/errors.js";
-import { parseHubSource } from "../../core/config/hub-reference.js";
+import { UnreachableError, UserError } from "../../core/errors.js";
 import type { Artifact, StageResult } from "../../core/stages/stage.js";
 import type { Buckets } from "../../infra/sources/bucket.js";
 import type { Hub } from "../../infra/sources/hub/hub.js";
@@ -48,9 +48,9 @@ export interface Places {
 
 /** Plans a local source; throws UserError when it isn't there or isn't what it should be. Null: the source is no local one. */
 export async function planLocal(places: Pick<Places, "findPublished">, name: SourceName, source: string): Promise<SourcePlan | null> {
-  if (!source.startsWith("file:")) return null;
-  const named = localPath(name, source);
-  const path = name === "model" && !(await isDirectory(named)) ? named.replace(/\/latest(\.json)?\/?$/, "") : named;
+  const ref = parseSource(source);
+  if (ref.kind !== "file") return null;
+  const path = name === "model" && ref.latest !== null && !(await isDirectory(ref.path)) ? ref.latest : ref.path;
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new UserError(`the ${name}'s source cannot be read`, { path }, { cause: error });
   });
@@ -76,20 +76,6 @@ async function isDirectory(path: string): Promise<boolean> {
   return (await stat(path).catch(() => null))?.isDirectory() === true;
 }
 
-function localPath(name: SourceName, source: string): string {
-  try {
-    const url = new URL(source);
-    if (url.search !== "" || url.hash !== "") throw new TypeError("? and # in a path are written %3F and %23");
-    return fileURLToPath(url);
-  } catch (error) {
-    throw new UserError(
-      `the ${name}'s source is no file URL with an absolute path`,
-      { expected: "file:///path", got: source },
-      { cause: error },
-    );
-  }
-}
-
 async function filesBelow(directory: string): Promise<string[]> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   return entries
@@ -106,14 +92,16 @@ export async function planRemote(
   signal: AbortSignal,
   onNote?: (note: string) => void,
 ): Promise<SourcePlan> {
+  const ref = parseSource(source);
   let remote: Remote;
   try {
-    remote = source.startsWith("s3:")
-      ? await places.buckets.open(name, source, signal)
-      : await places.hub.resolve(parseHubSource(name === "model" ? "models" : "datasets", source), signal, onNote);
+    remote =
+      ref.kind === "hub"
+        ? await places.hub.resolve({ kind: name === "model" ? "models" : "datasets", id: ref.id, revision: ref.revision }, signal, onNote)
+        : await places.buckets.open(name, source, signal);
   } catch (error) {
     const kept = finished?.outputs.find((output) => output.name === name);
-    if ((error as Error).name !== "UnreachableError" || kept?.origin === undefined) throw error;
+    if (!(error instanceof UnreachableError) || kept?.origin === undefined) throw error;
     return { kind: "kept", name, artifact: kept };
   }
   const paths = remote.files.map((file) => file.path);

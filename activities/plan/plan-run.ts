@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { RunConfig } from "../../core/config/schema.js";
+import { withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { runNeeds } from "../../engines/onnx/needs.js";
 import type { StageResult } from "../../core/stages/stage.js";
@@ -47,7 +47,8 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
       problems.push(error.message);
     }
   };
-  const target = config.publish.target ?? dependencies.defaultTarget();
+  const whole = withTarget(config, dependencies.defaultTarget);
+  const target = whole.publish.target!;
   const downloaded = await dependencies.downloaded(config);
   const look = async (name: SourceName): Promise<SourcePlan> => {
     const { source } = config[name];
@@ -102,7 +103,6 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
         : `${problems.length} things are in the way:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
     );
 
-  const whole = { ...config, publish: { ...config.publish, target } };
   const stages = await dependencies.forecast(whole);
   const reused = stages.filter((each) => each.reused).map(({ stage }) => stage);
   const first = stages.find((each) => !each.reused);

@@ -1,3 +1,4 @@
+import { publishedAddress } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { outputNamed } from "../../core/stages/stage.js";
@@ -36,7 +37,7 @@ async function readBase(
   const { origin } = outputNamed(inputs, "model");
   if (origin?.manifest === undefined) return null;
   // the name alone of one on this machine: it lies where the source says, or below
-  const source = config.model.source.replace(/\/+$/, "").replace(/\/latest(\.json)?$/, "");
+  const source = publishedAddress(config.model.source);
   const places = origin.uri.includes("://") ? [origin.uri] : [source, `${source}/${origin.uri}`];
   for (const place of places) {
     const bytes = await readAll(openStore(place, config.publish, signal), MANIFEST);

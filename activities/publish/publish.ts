@@ -1,5 +1,6 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { withTarget } from "../../core/config/schema.js";
 import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
 import type { Artifact, StageResult } from "../../core/stages/stage.js";
 import type { ObjectStore } from "../../infra/store/store.js";
@@ -16,9 +17,9 @@ const SEALS = "seals.json";
 
 /** Publishes the tuned model as `<target>/<name>/…`, its manifest last; `<target>/latest.json` then names it, if the gate passed. */
 export async function publish(dependencies: PublishDependencies, given: StageRequest, context: StageContext): Promise<StageResult> {
-  const target = (given.config.publish.target ?? dependencies.defaultTarget()).replace(/\/+$/, "");
-  const request: StageRequest = { ...given, config: { ...given.config, publish: { ...given.config.publish, target } } };
+  const request: StageRequest = { ...given, config: withTarget(given.config, dependencies.defaultTarget) };
   const { publish: wanted } = request.config;
+  const target = wanted.target!;
   await dependencies.checkTarget(target, wanted, context.signal);
   const store = dependencies.openStore(target, wanted, context.signal);
   await forgetIfGone(store, request);

@@ -1,4 +1,6 @@
+import { basename } from "node:path";
 import type { RunConfig } from "../../core/config/schema.js";
+import { readSource } from "../../core/config/source-ref.js";
 import type { GptjConfig } from "../../core/model/gptj/config.js";
 import { count } from "../../core/units.js";
 import type { Evaluation } from "../evaluate/evaluate.js";
@@ -51,12 +53,14 @@ export function consequenceOf(licence: string): string {
 
 /** The repository on the hub that a source names; null: it is elsewhere. */
 export function hubId(source: string): string | null {
-  return /^hf:\/\/([^@]+)/.exec(source)?.[1] ?? null;
+  const read = readSource(source);
+  return "id" in read ? read.id : null;
 }
 
 /** A source as others may read it: where a local file lies is nobody's business. */
 export function sourceName(source: string): string {
-  return source.startsWith("file:") ? decodeURIComponent(source.replace(/\/+$/, "").replace(/.*\//, "")) : source;
+  const read = readSource(source);
+  return "path" in read ? basename(read.path) : source;
 }
 
 /** Tokens at which rows were cut: a model that takes fewer than the settings say cuts earlier. */

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { StageContext, StageRequest } from "../../activities/common/stage.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
+import { parseSource } from "../../core/config/source-ref.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
 import { goodputLines } from "../show/goodput.js";
@@ -88,7 +89,7 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
     case "download": {
       const { download } = await import("../../activities/download/download.js");
       const { downloadDeps, placesOf } = await import("../../workers/download-deps.js");
-      const source = [config.model.source, config.dataset.source].find((each) => each.startsWith("s3:"));
+      const source = [config.model.source, config.dataset.source].find((each) => parseSource(each).kind === "s3");
       if (source === undefined) return download(downloadDeps(placesOf(environment)), request, context);
       const { withS3 } = await import("../machine/with-s3.js");
       return withS3(environment, source, context.signal, (reachable) => download(downloadDeps(placesOf(reachable)), request, context));
@@ -109,7 +110,7 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
       const { withS3 } = await import("../machine/with-s3.js");
       if (call.name === "evaluate") return makeStages(environment).evaluate(request, context);
       // of a base that was published in a bucket, the licence is in its manifest
-      const place = config.model.source.startsWith("s3:") ? config.model.source : config.publish.target;
+      const place = parseSource(config.model.source).kind === "s3" ? config.model.source : config.publish.target;
       return withS3(environment, place, context.signal, (reachable) => makeStages(reachable).publish(request, context));
     }
   }

@@ -1,12 +1,17 @@
 import { z } from "zod";
 import { ConfigError } from "../errors.js";
 import { nearest } from "./nearest.js";
+import { readSource, withoutSlashes } from "./source-ref.js";
 
 /** The most logical ranks that a run may have. */
 export const MAX_SHARDS = 64;
 
 const count = z.int().min(1);
-const source = z.string().regex(/^(hf|file|s3):\/\/.+/, "must be hf://owner/name@revision, s3://bucket/prefix or file:///path");
+/** Stays text: it travels through Temporal and decides stages' keys. */
+const source = z.string().superRefine((text, context) => {
+  const read = readSource(text);
+  if ("problem" in read) context.addIssue({ code: "custom", message: `must be ${read.expected}: ${read.problem}` });
+});
 
 /** Sections default to `{}` parsed, so that every field of the result is there. */
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape).prefault({} as never);
@@ -57,6 +62,8 @@ const schema = z
       target: z
         .string()
         .regex(/^(s3:\/\/[^/]+|file:\/\/.+)/, "must be s3://bucket/prefix or file:///path")
+        // one spelling, because it is part of what publishing depends on
+        .transform(withoutSlashes)
         .nullable()
         .default(null),
       // how a bucket keeps what is published; null: as the bucket has it
@@ -87,7 +94,7 @@ const schema = z
   })
   .prefault({});
 
-/** Everything a run's result depends on. Defaults are Dolly's. */
+/** What a run is asked for: everything that its result depends on, and how it is to be carried out. Defaults are Dolly's. */
 export type RunConfig = z.infer<typeof schema>;
 
 /** Parses user input (undefined and null mean: all defaults). Throws ConfigError with every problem named. */
@@ -95,6 +102,12 @@ export function parseRunConfig(input: unknown): RunConfig {
   const result = schema.safeParse(input ?? {});
   if (result.success) return result.data;
   throw new ConfigError(result.error.issues.flatMap((issue) => describe(issue, input)));
+}
+
+/** A config that names its target, as the keys of its stages have it; `defaultTarget` is asked where it names none. */
+export function withTarget(config: RunConfig, defaultTarget: () => string): RunConfig {
+  const target = config.publish.target ?? withoutSlashes(defaultTarget());
+  return { ...config, publish: { ...config.publish, target } };
 }
 
 function describe(issue: z.core.$ZodIssue, input: unknown): string[] {

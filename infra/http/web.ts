@@ -1,9 +1,9 @@
 import { request as requestHttp, type IncomingMessage } from "node:http";
 import { request as requestHttps } from "node:https";
-import { messageOf, UserError } from "../../core/errors.js";
+import { messageOf, UnreachableError, UserError } from "../../core/errors.js";
 import { duration } from "../../core/units.js";
 import { throughProxy, type ProxySettings } from "./proxy.js";
-import { isOfDisk, PassingError, TIMING, UnreachableError, type Timing } from "./retries.js";
+import { isOfDisk, PassingError, TIMING, type Timing } from "./retries.js";
 import { ask, type Answer, type Consume, type Room } from "./wire.js";
 
 /** Where files are on the web, and who asks. */

@@ -7,12 +7,13 @@ import { pathToFileURL } from "node:url";
 import { download } from "../../../activities/download/download.js";
 import { forecast } from "../../../activities/forecast/forecast.js";
 import { plan, type PlanDependencies } from "../../../activities/plan/plan-run.js";
-import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
+import { parseRunConfig, withTarget, type RunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { createHub } from "../../../infra/sources/hub/hub.js";
 import { findPublished } from "../../../infra/sources/published.js";
 import { startTestHub } from "../../infra/sources/hub/harness.js";
+import { finish } from "../common/made-stages.js";
 import { dependenciesFor, HUB, requestFor } from "../download/dependencies.js";
 import { finishedDownload } from "../../../activities/download/definition.js";
 
@@ -100,6 +101,19 @@ test("that a model has no tokenizer is said before its weights come", async () =
   const ask = async (source: string): Promise<string> => (await plan(roomy(), { ...config, model: { source } }, context)).notes.join("\n");
   assert.match(await ask(pathToFileURL(bare).href), /no tokenizer\.json: only rows that have input_ids and labels/);
   assert.doesNotMatch(await ask(config.model.source), /tokenizer/);
+});
+
+test("a run that was published to a target with a slash at its end is forecast as reused", async () => {
+  const slashed = parseRunConfig({ ...config, publish: { target: "s3://bucket/prefix/" } });
+  const root = join(directory, "slashed");
+  await finish(parseRunConfig({ ...config, publish: { target: "s3://bucket/prefix" } }), root);
+  const planned = await plan({ ...roomy(), forecast: (asked) => forecast(asked, root) }, slashed, context);
+  assert.equal(planned.notes.at(-1), "reused: download, preprocess, train, evaluate, publish");
+  const started = await forecast(
+    withTarget(slashed, () => "s3://another"),
+    root,
+  );
+  assert.ok(started.every(({ reused }) => reused));
 });
 
 test("what time can mend is thrown as it is", async () => {
