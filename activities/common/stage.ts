@@ -5,7 +5,17 @@ import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../../core/config/schema.js";
 import { ChangedInputError, messageOf } from "../../core/errors.js";
 import { keyOf } from "../../core/format/manifest.js";
-import { outputNamed, type Artifact, type Metrics, type Progress, type StageName, type StageResult } from "../../core/stages/stage.js";
+import {
+  currentOutputs,
+  makerOf,
+  outputNamed,
+  type Artifact,
+  type Metrics,
+  type OutputName,
+  type Progress,
+  type StageName,
+  type StageResult,
+} from "../../core/stages/stage.js";
 
 /** What every stage is handed besides its dependencies. */
 export interface StageRequest {
@@ -29,9 +39,9 @@ export interface StageDefinition {
   /** raised whenever the same inputs and settings would give other bytes */
   readonly version: number;
   /** names of the inputs that the outputs depend on */
-  readonly inputs: readonly string[];
+  readonly inputs: readonly OutputName[];
   /** those of them whose bytes it reads; all, where it doesn't say */
-  readonly reads?: readonly string[];
+  readonly reads?: readonly OutputName[];
   /** the part of the config that the outputs depend on */
   settings(config: RunConfig): unknown;
 }
@@ -90,7 +100,8 @@ export async function beginStage(
 /** The result that a finished stage left in its directory, marked as reused; null when it has not finished. */
 export async function finishedStage(directory: string): Promise<StageResult | null> {
   try {
-    return { ...(JSON.parse(await readFile(join(directory, RESULT), "utf8")) as StageResult), reused: true };
+    const result = JSON.parse(await readFile(join(directory, RESULT), "utf8")) as StageResult;
+    return { ...result, outputs: currentOutputs(result.stage, result.outputs), reused: true };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw error;
@@ -125,15 +136,6 @@ export async function reusableStage(files: StageFiles, directory: string, contex
   return finished;
 }
 
-/** Which stage leaves what a later one reads. */
-const MAKERS: Readonly<Record<string, StageName>> = {
-  model: "download",
-  dataset: "download",
-  tokens: "preprocess",
-  tuned: "train",
-  report: "evaluate",
-};
-
 /** Throws ChangedInputError when an input that a stage reads is not what the stage before left. */
 export async function checkInputs(
   files: StageFiles,
@@ -145,7 +147,7 @@ export async function checkInputs(
     const change = await findChange(files, outputNamed(request.inputs, name), signal);
     if (change === null) continue;
     throw new ChangedInputError(
-      `the ${name === "tuned" ? "tuned model" : name} changed after the stage that made it, or is gone: run \`roslin stage ${MAKERS[name]}\` again ${change}`,
+      `the ${name === "tuned" ? "tuned model" : name} changed after the stage that made it, or is gone: run \`roslin stage ${makerOf(name)}\` again ${change}`,
     );
   }
 }

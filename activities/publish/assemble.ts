@@ -5,7 +5,7 @@ import { ChangedInputError } from "../../core/errors.js";
 import { CARD, MANIFEST, manifestText, nameDigits, REPORT, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
 import { parameterCount } from "../../core/model/gptj/parameters.js";
-import { outputNamed, type Artifact, type Origin, type StageResult } from "../../core/stages/stage.js";
+import { outputNamed, OUTPUTS, type Artifact, type Origin, type StageResult } from "../../core/stages/stage.js";
 import type { FileDigest } from "../../infra/store/file-digest.js";
 import { type Evaluation } from "../evaluate/evaluate.js";
 import { finishedStage, stageDirectory, stageKey, type StageContext, type StageDefinition, type StageRequest } from "../common/stage.js";
@@ -128,15 +128,9 @@ async function tunedFiles(
 /** What a stage commits to. Its outputs come from its result, or, where that lies elsewhere, from what was handed on. */
 function chainEntry(definition: StageDefinition, request: StageRequest, result: StageResult | null): Manifest["chain"][number] {
   const inputs = definition.inputs.map((name) => ({ name, sha256: outputNamed(request.inputs, name).sha256 }));
-  const handedOn: Record<string, readonly string[]> = {
-    download: ["model", "dataset"],
-    preprocess: ["tokens"],
-    train: ["tuned"],
-    evaluate: ["report"],
-  };
-  const outputs = handedOn[definition.name]!.map((name) => {
+  const outputs = OUTPUTS[definition.name].map((name) => {
     const { sha256, bytes, origin } = outputNamed(request.inputs, name);
-    return { name: name === "tuned" ? "model" : name, sha256, bytes, ...(origin === undefined ? {} : { origin: plain(origin) }) };
+    return { name, sha256, bytes, ...(origin === undefined ? {} : { origin: plain(origin) }) };
   });
   const settings = definition.settings(request.config);
   const { name: stage, version } = definition;

@@ -3,7 +3,7 @@ import type { StageDefinition } from "../common/stage.js";
 /** What is published depends on every earlier output, and on where it goes. */
 export const publishDefinition: StageDefinition = {
   name: "publish",
-  version: 6,
+  version: 7,
   inputs: ["model", "dataset", "tokens", "tuned", "report"],
   // the tuned model is checked file by file while it is read
   reads: ["report"],

@@ -32,7 +32,10 @@ export const stage: Command = {
         runOne(call, request, { signal, progress: (progress) => view.show(progress) }, environment),
       );
       view.end();
-      console.log(call.json ? JSON.stringify(result) : summary(result));
+      // scripts know the tuned model by the name of its directory
+      const outputs = result.outputs.map((output) => (output.name === "tuned" ? { ...output, name: "model" } : output));
+      const printed = { ...result, outputs };
+      console.log(call.json ? JSON.stringify(printed) : summary(printed));
       return 0;
     } catch (error) {
       view.end();

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { CorruptError } from "../errors.js";
-import { STAGES } from "../stages/stage.js";
+import { currentOutputs, STAGES } from "../stages/stage.js";
 
 /** The manifest of a published model: every file's digest, and the chain of digests from raw rows and base weights to them. */
 
@@ -123,7 +123,7 @@ export function checkChain(manifest: Manifest, digests: Digests, directory = man
   for (const entry of manifest.chain) {
     for (const { name, sha256 } of entry.inputs) check(`${entry.stage}'s input ${name}`, known.get(name), sha256);
     check(`${entry.stage}'s settings`, keyOf(entry, digests), entry.key);
-    for (const { name, sha256 } of entry.outputs) known.set(entry.stage === "train" && name === "model" ? "tuned" : name, sha256);
+    for (const { name, sha256 } of currentOutputs(entry.stage, entry.outputs)) known.set(name, sha256);
   }
   check("the trained model", known.get("tuned"), digests.directoryDigest(manifest.tuned));
   const published = new Map(manifest.files.map(({ name, sha256 }) => [name, sha256]));

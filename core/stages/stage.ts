@@ -5,9 +5,30 @@ export const STAGES = ["download", "preprocess", "train", "evaluate", "publish"]
 /** One of the stages. */
 export type StageName = (typeof STAGES)[number];
 
+/** What each stage leaves to later ones, by name: the only statement of it. Publishing leaves each file that it published as well. */
+export const OUTPUTS = {
+  download: ["model", "dataset"],
+  preprocess: ["tokens"],
+  train: ["tuned"],
+  evaluate: ["report"],
+  publish: ["published"],
+} as const satisfies Readonly<Record<StageName, readonly string[]>>;
+/** The name of what a stage leaves. */
+export type OutputName = (typeof OUTPUTS)[StageName][number];
+
+/** The stage that leaves an output. */
+export function makerOf(name: OutputName): StageName {
+  return STAGES.find((stage) => (OUTPUTS[stage] as readonly string[]).includes(name))!;
+}
+
+/** Outputs under their names of today: earlier versions called the tuned model "model", as its base, in results and in manifests. */
+export function currentOutputs<Output extends { readonly name: string }>(stage: StageName, outputs: readonly Output[]): Output[] {
+  return outputs.map((output) => (stage === "train" && output.name === "model" ? { ...output, name: "tuned" } : output));
+}
+
 /** A reference to bytes that lie in a store: what travels through Temporal instead of them. */
 export interface Artifact {
-  /** what it is to the next stage: "model", "dataset", "tokens", … */
+  /** what it is to later stages, an OutputName; of a published file its path */
   readonly name: string;
   /** `file:///…` or `s3://…` */
   readonly uri: string;
@@ -61,9 +82,7 @@ export function outputNamed(outputs: readonly Artifact[], name: string): Artifac
   return found;
 }
 
-/** The outputs of the stages so far, as the next one's inputs; the trained model is the later stages' "tuned". */
-export function inputsFrom(results: readonly StageResult[]): Artifact[] {
-  return results.flatMap(({ stage, outputs }) =>
-    outputs.map((output) => (stage === "train" && output.name === "model" ? { ...output, name: "tuned" } : output)),
-  );
+/** The outputs of the stages so far, as the next one's inputs; a run that an earlier version began may hand on results of its own. */
+export function inputsFrom(results: readonly Pick<StageResult, "stage" | "outputs">[]): Artifact[] {
+  return results.flatMap(({ stage, outputs }) => currentOutputs(stage, outputs));
 }

@@ -38,6 +38,7 @@ test("a run goes through its stages, hands each the outputs of those before, and
   await place.pipeline({
     evaluate: note("evaluate", ["report"]),
     publish: note("publish", ["published"]),
+    // as a worker of an earlier version names it, such as before an upgrade
     finishTraining: note("finishTraining", ["model"]),
   });
   const ranks: number[] = [];
@@ -97,7 +98,7 @@ test("a stage that finds its input changed has the stages before make it again; 
   await place.pipeline({
     download: () => called("download", ["model", "dataset"]),
     preprocess: () => called("preprocess", ["tokens"]),
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
     evaluate: () => called("evaluate", ["report"]),
   });
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
@@ -120,7 +121,7 @@ test("what the user must mend ends the run at the first attempt; anything else i
       if (++downloads < 3) throw new Error("the network is gone");
       return resultOf("download", ["model", "dataset"]);
     },
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
     evaluate: async () => {
       evaluations++;
       throw new UserError("the test rows are gone", { file: "tokens" });
@@ -141,7 +142,7 @@ test("a stage goes on however often its worker goes away", async () => {
       if (++downloads > 21) return resultOf("download", ["model", "dataset"]);
       throw ApplicationFailure.create({ message: "the worker was stopped", type: "WorkerShutdown", nextRetryDelay: "10 milliseconds" });
     },
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
   });
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   assert.equal((await (await place.start("evenings", quickConfig())).result()).stages.length, 5);
@@ -177,7 +178,7 @@ test("the pipeline worker may go in the middle of a stage: another goes on", asy
     await Context.current().cancelled.catch(() => undefined);
     throw ApplicationFailure.create({ message: "the worker was stopped", type: "WorkerShutdown" });
   };
-  const activities: Partial<PipelineActivities> = { beginTraining: async () => ({ finished: resultOf("train", ["model"]) }), evaluate };
+  const activities: Partial<PipelineActivities> = { beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }), evaluate };
   const stopFirst = await place.pipeline(activities);
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const run = await place.start("moved", quickConfig());
@@ -192,7 +193,7 @@ test("progress goes out as heartbeats; work in which nothing moves is stopped an
   let attempts = 0;
   let told: unknown;
   await place.pipeline({
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
     evaluate: () =>
       inActivity(
         async (context) => {

@@ -166,7 +166,7 @@ function fakeActivities(client: Client): PipelineActivities {
     download: async () => resultOf("download", ["model", "dataset"]),
     preprocess: async () => resultOf("preprocess", ["tokens"]),
     beginTraining: async ({ workers }) => ({ attempt: { generation: ++generation, workers, resumeStep: 0, totalSteps: 4 } }),
-    finishTraining: async () => resultOf("train", ["model"]),
+    finishTraining: async () => resultOf("train", ["tuned"]),
     evaluate: async () => resultOf("evaluate", ["report"], { perplexity: { base: 20, tuned: 10 }, gate: { judged: true, passed: true } }),
     publish: async () => resultOf("publish", ["published"]),
     awaitIdle: (holder) => awaitIdle(client, holder),

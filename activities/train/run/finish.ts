@@ -56,7 +56,7 @@ export async function finish(
   const companions = await writeCompanions(deps, base, target);
   for (const name of await readdir(target)) if (!weights.includes(name) && !companions.includes(name)) await rm(join(target, name));
   await rm(join(directory, WHEREABOUTS), { recursive: true, force: true, maxRetries: 3 });
-  const outputs = [await deps.files.artifactOf("model", target, context.signal)];
+  const outputs = [await deps.files.artifactOf("tuned", target, context.signal)];
   const ledger = makeLedger(log, good.commit, await readSteps(directory));
   if (!isProved(ledger.proof)) say(differences(ledger.proof), true);
   const metrics = figures(log, good.commit, good.entry, ledger);

@@ -1,7 +1,7 @@
 import { DEFINITIONS } from "../../../activities/forecast/definitions.js";
 import { beginStage, finishStage, stageKey } from "../../../activities/common/stage.js";
 import type { RunConfig } from "../../../core/config/schema.js";
-import { inputsFrom, STAGES, type Artifact, type StageName, type StageResult } from "../../../core/stages/stage.js";
+import { inputsFrom, OUTPUTS, STAGES, type Artifact, type StageName, type StageResult } from "../../../core/stages/stage.js";
 import { artifactOf, sha256, writeFileAtomic } from "../../../infra/disk/files.js";
 import { lock } from "../../../infra/disk/lock.js";
 
@@ -9,18 +9,10 @@ import { lock } from "../../../infra/disk/lock.js";
 
 export const files = { writeFileAtomic, lock, artifactOf };
 
-const LEFT: Readonly<Record<StageName, readonly string[]>> = {
-  download: ["model", "dataset"],
-  preprocess: ["tokens"],
-  train: ["model"],
-  evaluate: ["report"],
-  publish: ["published"],
-};
-
 /** Outputs that depend on all that the stage's key does. */
 function outputsOf(stage: StageName, config: RunConfig, inputs: readonly Artifact[]): Artifact[] {
   const key = stageKey(DEFINITIONS[stage], { config, inputs });
-  return LEFT[stage].map((name) => ({ name, uri: "s3://elsewhere/x", sha256: sha256(`${key} ${name}`), bytes: 1 }));
+  return OUTPUTS[stage].map((name) => ({ name, uri: "s3://elsewhere/x", sha256: sha256(`${key} ${name}`), bytes: 1 }));
 }
 
 /** Leaves what a run leaves that got as far as `until`; resolves to its stages' directories. */

@@ -65,7 +65,7 @@ export async function finishedRun(
     fingerprint: { node: "v20", threadsPerRank: 1 },
     ledger: { ...LEDGER, ...ledger },
   };
-  await finish(request, trainDefinition, [{ ...tuned, name: "model" }], { metrics, stateDigest: sha256("state") });
+  await finish(request, trainDefinition, [tuned], { metrics, stateDigest: sha256("state") });
   await finish(request, evaluateDefinition, [report]);
   return request;
 }

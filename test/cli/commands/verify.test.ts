@@ -58,7 +58,7 @@ async function retrained(request: StageRequest, place: string, model: string, ro
   const output = (name: string) => outputNamed(inputs, name);
   for (const [definition, outputs] of [
     [preprocessDefinition, [output("tokens")]],
-    [trainDefinition, [{ ...output("tuned"), name: "model" }]],
+    [trainDefinition, [output("tuned")]],
     [evaluateDefinition, [output("report")]],
   ] as const) {
     const directory = stageDirectory(definition, again);
