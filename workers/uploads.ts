@@ -2,7 +2,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "@temporalio/client";
 import { discardUploads } from "../activities/cleanup/garbage.js";
 import { messageOf } from "../core/errors.js";
-import { lock } from "../infra/disk/lock.js";
 import { openStore } from "../infra/store/open.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
 import type { Environment } from "./environment.js";
@@ -22,7 +21,7 @@ export async function clearUploads(environment: Environment, client: Client, roo
   while (!signal.aborted) {
     try {
       const runs = () => runsThatUpload(client, environment);
-      await discardUploads({ lock }, root, runs, (journal) => bucket.discard(journal));
+      await discardUploads(root, runs, (journal) => bucket.discard(journal));
       said = "";
     } catch (error) {
       const why = messageOf(error);

@@ -8,13 +8,15 @@ import { STAGES, type StageName } from "../../core/stages/stage.js";
 import { DEFINITIONS } from "../forecast/definitions.js";
 import { isView } from "../download/source-plan.js";
 import { forecast } from "../forecast/forecast.js";
-import { finishedStage, RESULT, stageDirectory, type StageFiles, type StageRequest } from "../common/stage.js";
+import { lock } from "../../infra/disk/lock.js";
+import type { StageInput } from "../../workflows/contract.js";
+import { finishedStage, LOCK, RESULT, Stage } from "../common/stage.js";
 
 /** A run whose work is kept; its configs name their targets. */
 export interface KeptRun {
   readonly config: RunConfig;
   /** what its stages have been given so far; null unless it runs */
-  readonly begun: readonly Pick<StageRequest, "config" | "inputs">[] | null;
+  readonly begun: readonly StageInput[] | null;
 }
 
 /** A stage's directory that no run needs, or one within a download's. */
@@ -40,7 +42,7 @@ async function unneededBy(root: string, runs: readonly KeptRun[]): Promise<Omit<
   const needed = await neededBy(root, runs);
   const running = runs.filter(({ begun }) => begun !== null);
   // whoever runs reads what the sources held when it began, at any time until it is done
-  const read = new Set(running.map(({ config }) => stageDirectory(DEFINITIONS.download, { config, inputs: [], root })));
+  const read = new Set(running.map(({ config }) => new Stage(DEFINITIONS.download, { config, inputs: [], root }).directory));
   const found: Omit<Garbage, "bytes">[] = [];
   for (const stage of STAGES)
     for (const key of await readdir(join(root, stage)).catch(() => [])) {
@@ -71,9 +73,9 @@ async function neededBy(root: string, runs: readonly KeptRun[]): Promise<Set<str
   const begun = runs
     .flatMap((run) => run.begun ?? [])
     .flatMap(({ config, inputs }) => {
-      const names = new Set(inputs.map(({ name }) => name));
+      const names = new Set<string>(inputs.map(({ name }) => name));
       const possible = STAGES.filter((stage) => DEFINITIONS[stage].inputs.every((name) => names.has(name)));
-      return possible.map((stage) => stageDirectory(DEFINITIONS[stage], { config, inputs, root }));
+      return possible.map((stage) => new Stage<StageName>(DEFINITIONS[stage], { config, inputs, root }).directory);
     });
   return new Set([...expected, ...begun]);
 }
@@ -83,14 +85,13 @@ async function neededBy(root: string, runs: readonly KeptRun[]): Promise<Set<str
  * `discard` removes what the journals of its unfinished uploads tell of.
  */
 export async function removeGarbage(
-  { lock }: Pick<StageFiles, "lock">,
   root: string,
   { directory }: Garbage,
   runs: () => Promise<readonly KeptRun[]>,
   discard: (journal: string) => Promise<void>,
 ): Promise<string | null> {
   const locked = isView(basename(directory)) ? dirname(directory) : directory;
-  return await tryLock(lock, join(locked, "lock"), async () => {
+  return await tryLock(join(locked, LOCK), async () => {
     // a run that has begun since waits for the lock, or is among these
     if (!(await unneededBy(root, await runs())).some((each) => each.directory === directory)) return "a run that has begun since needs it";
     for (const journal of await journalsIn(directory)) await discard(journal);
@@ -104,7 +105,6 @@ export async function removeGarbage(
 
 /** Lets `discard` remove the unfinished uploads with which none of the runs that `runs` names will go on. */
 export async function discardUploads(
-  { lock }: Pick<StageFiles, "lock">,
   root: string,
   runs: () => Promise<readonly KeptRun[]>,
   discard: (journal: string) => Promise<void>,
@@ -113,7 +113,7 @@ export async function discardUploads(
   for (const key of await readdir(publishing).catch(() => [])) {
     const directory = join(publishing, key);
     if ((await journalsIn(directory)).length === 0) continue;
-    await tryLock(lock, join(directory, "lock"), async () => {
+    await tryLock(join(directory, LOCK), async () => {
       if (!(await neededBy(root, await runs())).has(directory)) for (const journal of await journalsIn(directory)) await discard(journal);
       return null;
     });
@@ -126,7 +126,7 @@ async function journalsIn(directory: string): Promise<string[]> {
 }
 
 /** Calls `work` with a lock held, unless somebody else has it: then says who. */
-export async function tryLock(lock: StageFiles["lock"], path: string, work: () => Promise<string | null>): Promise<string | null> {
+export async function tryLock(path: string, work: () => Promise<string | null>): Promise<string | null> {
   let unlock: () => Promise<void>;
   try {
     unlock = await lock(path, new AbortController().signal, (holder) => {

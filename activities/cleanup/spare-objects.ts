@@ -3,7 +3,6 @@ import { dirname, join, resolve, sep } from "node:path";
 import { parseSource } from "../../core/config/source-ref.js";
 import { forecast } from "../forecast/forecast.js";
 import { tryLock, type Garbage, type KeptRun } from "./garbage.js";
-import type { StageFiles } from "../common/stage.js";
 
 /** What was fetched from a bucket and no download has a link to any more, with what lies beside it half fetched or damaged. */
 export interface SpareObject {
@@ -61,12 +60,11 @@ export async function findSpareObjects(
 
 /** Removes an object unless somebody fetches it, links to it by now, or a run that `runs` now names may; says why when it stays. */
 export async function removeSpareObject(
-  { lock }: Pick<StageFiles, "lock">,
   root: string,
   { blob, files }: SpareObject,
   runs: () => Promise<readonly KeptRun[]>,
 ): Promise<string | null> {
-  return await tryLock(lock, `${blob}.part.lock`, async () => {
+  return await tryLock(`${blob}.part.lock`, async () => {
     if (await isFetching(root, await runs())) return "a run that has begun since may need it";
     if (((await stat(blob).catch(() => null))?.nlink ?? 1) > 1) return "it is in use";
     for (const path of files) await rm(path, { force: true });

@@ -1,7 +1,7 @@
-import type { StageDefinition } from "../common/stage.js";
+import type { StageDefinition } from "../common/definition.js";
 
 /** What an evaluation depends on. */
-export const evaluateDefinition: StageDefinition = {
+export const evaluateDefinition: StageDefinition<"evaluate"> = {
   name: "evaluate",
   version: 1,
   inputs: ["model", "tokens", "tuned"],

@@ -1,12 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { createTokenizer, type Tokenizer } from "../../core/text/tokenizer.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
 import { UserError } from "../../core/errors.js";
-import { outputNamed, type StageResult } from "../../core/stages/stage.js";
+import type { StageResult } from "../../core/stages/stage.js";
 import type { InferenceModel } from "../../engines/onnx/inference/open.js";
-import { runStage, type StageContext, type StageRequest } from "../common/stage.js";
+import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
+import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { openJournal, type Journal, type Which } from "./journal.js";
 import { judge, planBatches, planSamples, type Batch, type Gate, type Perplexity, type SampleTask } from "./items.js";
 import { describeSample, takeResponse, type Sample } from "./samples.js";
@@ -23,30 +23,31 @@ export interface Evaluation {
 }
 
 /** Compares the tuned model with its base on the held-out rows, batch by batch and sample by sample, each done once. */
-export async function evaluate(dependencies: EvaluateDependencies, request: StageRequest, context: StageContext): Promise<StageResult> {
-  return await runStage(dependencies.files, evaluateDefinition, request, context, async (directory) => {
+export async function evaluate(
+  dependencies: EvaluateDependencies,
+  request: StageRequest,
+  context: StageContext,
+): Promise<StageResult<"evaluate">> {
+  const stage = new Stage(evaluateDefinition, request);
+  return await stage.run(context, async () => {
     const started = performance.now();
-    const paths = { base: pathOf(request, "model"), tuned: pathOf(request, "tuned") };
-    const split = (await dependencies.openTokens(pathOf(request, "tokens"))).test;
+    const paths = { base: stage.path("model"), tuned: stage.path("tuned") };
+    const split = (await dependencies.openTokens(stage.path("tokens"))).test;
     const tokenizer = await readTokenizer(paths.base);
     const batches = planBatches(split);
     const tasks = planSamples(split, request.config.evaluate.generateSamples);
-    const journal = await openJournal(join(directory, "journal.jsonl"));
+    const journal = await openJournal(join(stage.directory, "journal.jsonl"));
     for (const which of ["base", "tuned"] as const) {
       const open = (): Promise<InferenceModel> => dependencies.openInference(paths[which], context.signal);
       await evaluateModel(open, which, { split, batches, tasks, tokenizer, journal }, context);
     }
     const report = summarize(journal, tasks, tokenizer, split.count, request.config.evaluate.gate.maxPerplexityRatio);
-    const path = join(directory, "evaluation.json");
-    await dependencies.files.writeFileAtomic(path, `${JSON.stringify(report, null, 2)}\n`);
+    const path = join(stage.directory, "evaluation.json");
+    await writeFileAtomic(path, `${JSON.stringify(report, null, 2)}\n`);
     const { perplexity, gate, samples, heldOut } = report;
     const metrics = { seconds: (performance.now() - started) / 1000, perplexity, gate, samples: samples.length, heldOut };
-    return { outputs: [await dependencies.files.artifactOf("report", path, context.signal)], metrics };
+    return { outputs: [await artifactOf("report", path, context.signal)], metrics };
   });
-}
-
-function pathOf(request: StageRequest, name: string): string {
-  return fileURLToPath(outputNamed(request.inputs, name).uri);
 }
 
 /** The model's tokenizer; null when it has none, as with rows that came as tokens. */

@@ -4,7 +4,8 @@ import type { RunConfig } from "../../core/config/schema.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
 import { duration } from "../../core/units.js";
 import { DEFINITIONS } from "./definitions.js";
-import { finishedStage, keyParts, stageDirectory, WANTED, type KeyParts } from "../common/stage.js";
+import { keyParts, type KeyParts } from "../common/definition.js";
+import { Stage, WANTED } from "../common/stage.js";
 
 /** What a run would do with a stage. */
 export interface Forecast {
@@ -25,23 +26,24 @@ const LOOKED_AT: { readonly [stage in StageName]?: string } = {
 export async function forecast(config: RunConfig, root: string): Promise<Forecast[]> {
   const results: StageResult[] = [];
   const forecasts: Forecast[] = [];
-  for (const stage of STAGES) {
+  for (const name of STAGES) {
     if (results.length < forecasts.length) {
       const first = forecasts[results.length]!.stage;
-      forecasts.push({ stage, reused: false, why: `after ${first}, unless that leaves what it left before`, directory: null });
+      forecasts.push({ stage: name, reused: false, why: `after ${first}, unless that leaves what it left before`, directory: null });
       continue;
     }
     const request = { config, inputs: inputsFrom(results), root };
-    const directory = stageDirectory(DEFINITIONS[stage], request);
-    const finished = await finishedStage(directory);
+    const stage = new Stage<StageName>(DEFINITIONS[name], request);
+    const { directory } = stage;
+    const finished = await stage.finished();
     if (finished === null) {
-      const why = await whyRun(root, stage, directory, keyParts(DEFINITIONS[stage], request));
-      forecasts.push({ stage, reused: false, why, directory });
+      const why = await whyRun(root, name, directory, keyParts(DEFINITIONS[name], request));
+      forecasts.push({ stage: name, reused: false, why, directory });
       continue;
     }
     results.push(finished);
-    const why = `the same settings, inputs and code as before, when it took ${duration(finished.metrics.seconds)}${LOOKED_AT[stage] ?? ""}`;
-    forecasts.push({ stage, reused: true, why, directory });
+    const why = `the same settings, inputs and code as before, when it took ${duration(finished.metrics.seconds)}${LOOKED_AT[name] ?? ""}`;
+    forecasts.push({ stage: name, reused: true, why, directory });
   }
   return forecasts;
 }

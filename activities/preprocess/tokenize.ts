@@ -6,8 +6,8 @@ import { lossTokens } from "../../core/rows/labels.js";
 import { alpacaRule, tokenRule, type RowRule } from "../../core/rows/row-rules.js";
 import { messageOf } from "../../core/errors.js";
 import { decodeChunk, encodeChunk } from "../../core/format/token-chunk.js";
+import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import type { SourceRow } from "../../infra/dataset/row.js";
-import type { StageFiles } from "../common/stage.js";
 import type { RuleChoice } from "./rule.js";
 
 /** What a tokenizing thread is told: first how rows become tokens, then rows. */
@@ -65,12 +65,12 @@ interface Port {
  * A thread's work: a chunk file and then its record, in the stage's directory, for every order; finished chunks are kept as they
  * are. Several orders may be under way: one is written while the next is computed.
  */
-export function tokenizeOrders(files: Pick<StageFiles, "writeFileAtomic">, directory: string, port: Port): void {
+export function tokenizeOrders(directory: string, port: Port): void {
   let rule: RowRule;
   port.on("message", (order) => {
     if ("rule" in order) rule = openRule(order.rule);
     else
-      makeChunk(files, directory, rule, order).then(
+      makeChunk(directory, rule, order).then(
         (chunk) => port.postMessage({ kind: "made", chunk }),
         (error: unknown) =>
           port.postMessage({ kind: "failed", name: error instanceof Error ? error.name : "Error", message: messageOf(error) }),
@@ -82,12 +82,7 @@ function openRule(choice: RuleChoice): RowRule {
   return choice.kind === "tokens" ? tokenRule(choice) : alpacaRule(createEncoder(choice.tables), choice, choice.maxLength);
 }
 
-async function makeChunk(
-  files: Pick<StageFiles, "writeFileAtomic">,
-  directory: string,
-  rule: RowRule,
-  { number, first, rows }: ChunkOrder,
-): Promise<MadeChunk> {
+async function makeChunk(directory: string, rule: RowRule, { number, first, rows }: ChunkOrder): Promise<MadeChunk> {
   const name = String(number).padStart(6, "0");
   const file = `${name}.safetensors`;
   const recordPath = join(directory, "chunks", `${name}.json`);
@@ -96,8 +91,8 @@ async function makeChunk(
   if (finished !== null) return { number, record: finished.record, tokenized: 0, ...measure(finished.bytes, file) };
   const { bytes, ...counts } = tokenizeRows(rows, first, rule);
   const record = { file, sha256: sha256(bytes), bytes: bytes.length, ...counts };
-  await files.writeFileAtomic(path, bytes);
-  await files.writeFileAtomic(recordPath, JSON.stringify(record));
+  await writeFileAtomic(path, bytes);
+  await writeFileAtomic(recordPath, JSON.stringify(record));
   return { number, record, tokenized: rows.length, ...measure(bytes, file) };
 }
 
@@ -150,8 +145,4 @@ async function finishedChunk(
     if ((error as NodeJS.ErrnoException).code === "ENOENT" || error instanceof SyntaxError) return null;
     throw error;
   }
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { CorruptError, ForbiddenError } from "../../core/errors.js";
 import { CARD, MANIFEST, manifestText, parseManifest, type Manifest } from "../../core/format/manifest.js";
-import type { ObjectStore } from "../../infra/store/store.js";
-import type { PublishDependencies } from "./deps.js";
+import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
+import { readAll, type ObjectStore } from "../../infra/store/store.js";
 
 /**
  * The manifest to publish, and the bytes of a card that was sent for it: of runs that came to the same, here or elsewhere, at
@@ -13,7 +13,6 @@ import type { PublishDependencies } from "./deps.js";
  * what else is missing is sent again under them.
  */
 export async function adopt(
-  { files, readAll, sha256 }: Pick<PublishDependencies, "files" | "readAll" | "sha256">,
   store: ObjectStore,
   made: Manifest,
   directory: string,
@@ -33,7 +32,7 @@ export async function adopt(
     if (await store.create(`${made.name}/${CARD}`, own)) return { manifest: made, claimed: own.length };
   } else if (!isDeepStrictEqual(withoutCard(there), withoutCard(made))) return { manifest: made, claimed: 0 };
   else if (cardDigest(there) === cardDigest(made)) {
-    await files.writeFileAtomic(join(directory, MANIFEST), bytes!);
+    await writeFileAtomic(join(directory, MANIFEST), bytes!);
     return { manifest: there, claimed: 0 };
   }
   const card = await read(CARD);
@@ -47,8 +46,8 @@ export async function adopt(
   if (sha256(card) !== cardDigest(made))
     say(`${made.name} is published already, or at this moment: it keeps its card, which tells of the run that came first`);
   const manifest = there ?? withCard(made, { sha256: sha256(card), bytes: card.length });
-  await files.writeFileAtomic(join(directory, CARD), card);
-  await files.writeFileAtomic(join(directory, MANIFEST), there === null ? manifestText(manifest) : bytes!);
+  await writeFileAtomic(join(directory, CARD), card);
+  await writeFileAtomic(join(directory, MANIFEST), there === null ? manifestText(manifest) : bytes!);
   return { manifest, claimed: 0 };
 }
 

@@ -2,6 +2,8 @@ import { publishedAddress } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { outputNamed } from "../../core/stages/stage.js";
+import { sha256 } from "../../infra/disk/files.js";
+import { readAll } from "../../infra/store/store.js";
 import type { StageRequest } from "../common/stage.js";
 import { hubId, licenceOf, UNKNOWN, type Descent } from "../report/story.js";
 import type { PublishDependencies } from "./deps.js";
@@ -30,7 +32,7 @@ function handedOn({ licence, baseModel = null, chain }: Manifest): Descent {
 
 /** The manifest of the published model that this one was tuned from; null: its base is none. UserError: it is there no more. */
 async function readBase(
-  { openStore, readAll, sha256 }: PublishDependencies,
+  { openStore }: PublishDependencies,
   { config, inputs }: StageRequest,
   signal: AbortSignal,
 ): Promise<Manifest | null> {

@@ -2,8 +2,8 @@ import type { RunConfig } from "../../core/config/schema.js";
 import { CorruptError, ForbiddenError, UserError } from "../../core/errors.js";
 import { LATEST, parseLatest, type Latest } from "../../core/format/latest.js";
 import { MANIFEST } from "../../core/format/manifest.js";
-import type { ObjectStore } from "../../infra/store/store.js";
-import type { PublishDependencies } from "./deps.js";
+import { sha256 } from "../../infra/disk/files.js";
+import { readAll, type ObjectStore } from "../../infra/store/store.js";
 
 /** Tries that lose against other runs before something else must be wrong. */
 const TRIES = 10;
@@ -19,7 +19,7 @@ interface Pointer {
 }
 
 /** Reads `latest.json`; UserError says what is wrong with one that cannot be moved. */
-export async function readLatest({ readAll }: Pick<PublishDependencies, "readAll">, store: ObjectStore): Promise<Pointer> {
+export async function readLatest(store: ObjectStore): Promise<Pointer> {
   let unreadable: ForbiddenError | null = null;
   const bytes = await readAll(store, LATEST).catch((error: unknown) => {
     // without the right to list, S3 calls a missing object forbidden: only the first run of a target finds none
@@ -37,7 +37,7 @@ export async function readLatest({ readAll }: Pick<PublishDependencies, "readAll
 }
 
 /** Stands for what is asked of a bucket beyond its own ways, without telling tags or keys; undefined: nothing. */
-function keptAs({ encryption, kmsKeyId, storageClass, tags }: Wanted, sha256: PublishDependencies["sha256"]): string | undefined {
+function keptAs({ encryption, kmsKeyId, storageClass, tags }: Wanted): string | undefined {
   const asked = JSON.stringify([encryption, kmsKeyId, storageClass, tags]);
   return asked === "[null,null,null,{}]" ? undefined : sha256(asked).slice(0, 16);
 }
@@ -47,18 +47,16 @@ function keptAs({ encryption, kmsKeyId, storageClass, tags }: Wanted, sha256: Pu
  * moved on. Of several runs the last one wins, having seen the others.
  */
 export async function moveLatest(
-  dependencies: Pick<PublishDependencies, "readAll" | "sha256">,
   store: ObjectStore,
   target: string,
   name: string,
   wanted: Wanted,
   say: (note: string) => void,
 ): Promise<boolean> {
-  const { readAll, sha256 } = dependencies;
   const manifest = { uri: `${target}/${name}/${MANIFEST}`, sha256: sha256((await readAll(store, `${name}/${MANIFEST}`))!) };
-  const kept = keptAs(wanted, sha256);
+  const kept = keptAs(wanted);
   for (let tried = 0; tried < TRIES; tried++) {
-    const { bytes: before, latest: old, unreadable } = await readLatest(dependencies, store);
+    const { bytes: before, latest: old, unreadable } = await readLatest(store);
     // one that an earlier version wrote knows the one before it
     const superseded = old?.superseded ?? (old?.previous == null ? [] : [old.previous]);
     if (superseded.includes(name)) {

@@ -2,10 +2,11 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../../core/errors.js";
 import { MANIFEST } from "../../core/format/manifest.js";
+import { digestFile } from "../../infra/disk/file-digest.js";
+import { sha256 } from "../../infra/disk/files.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import type { StageContext } from "../common/stage.js";
 import type { Assembly } from "./assemble.js";
-import type { PublishDependencies } from "./deps.js";
 
 /**
  * Milliseconds between words of progress, whether or not something arrives: parts of 32 MiB over a slow line take longer
@@ -15,7 +16,6 @@ const REPORT_MS = 1000;
 
 /** Sends every file that isn't there with its digest, and the manifest last: what has a manifest is whole. */
 export async function upload(
-  { sha256, digestFile }: Pick<PublishDependencies, "sha256" | "digestFile">,
   store: ObjectStore,
   { manifest, paths, digests }: Pick<Assembly, "manifest" | "paths" | "digests">,
   directory: string,

@@ -4,7 +4,7 @@ import { readSource } from "../../core/config/source-ref.js";
 import type { GptjConfig } from "../../core/model/gptj/config.js";
 import { count } from "../../core/units.js";
 import type { Evaluation } from "../evaluate/evaluate.js";
-import type { Ledger } from "../train/log/ledger.js";
+import type { Ledger } from "../../core/stages/ledger.js";
 
 /** What card and report page tell of a run. But for the ledger, which the card alone tells, nothing in it depends on time or on faults. */
 export interface Story {

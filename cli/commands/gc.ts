@@ -6,7 +6,6 @@ import { findSpareObjects, removeSpareObject } from "../../activities/cleanup/sp
 import { withTarget } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { bytes, duration } from "../../core/units.js";
-import { lock } from "../../infra/disk/lock.js";
 import { openStore } from "../../infra/store/open.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import { defaultTarget } from "../../workers/artifact-deps.js";
@@ -65,14 +64,13 @@ async function collect(
   const spare = cache === null ? [] : await findSpareObjects(cache, root, garbage, runs);
   const all: Removal[] = [
     ...garbage.map((each): Removal => {
-      const remove = (signal: AbortSignal) =>
-        removeGarbage({ lock }, root, each, keptRuns, (journal) => discard(journal, environment, signal));
+      const remove = (signal: AbortSignal) => removeGarbage(root, each, keptRuns, (journal) => discard(journal, environment, signal));
       return { path: each.directory, bytes: each.bytes, remove };
     }),
     ...spare.map((each): Removal => ({
       path: each.blob,
       bytes: each.bytes,
-      remove: () => removeSpareObject({ lock }, root, each, keptRuns),
+      remove: () => removeSpareObject(root, each, keptRuns),
     })),
   ];
   const kept = `what ${runs.length === 1 ? "1 run needs" : `${runs.length} runs need`} is kept`;

@@ -91,11 +91,11 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
   switch (call.name) {
     case "download": {
       const { download } = await import("../../activities/download/download.js");
-      const { downloadDeps, placesOf } = await import("../../workers/download-deps.js");
+      const { placesOf } = await import("../../workers/download-deps.js");
       const source = [config.model.source, config.dataset.source].find((each) => parseSource(each).kind === "s3");
-      if (source === undefined) return download(downloadDeps(placesOf(environment)), request, context);
+      if (source === undefined) return download(placesOf(environment), request, context);
       const { withS3 } = await import("../machine/with-s3.js");
-      return withS3(environment, source, context.signal, (reachable) => download(downloadDeps(placesOf(reachable)), request, context));
+      return withS3(environment, source, context.signal, (reachable) => download(placesOf(reachable), request, context));
     }
     case "preprocess": {
       const { preprocess } = await import("../../activities/preprocess/preprocess.js");

@@ -1,3 +1,5 @@
+import type { Recorded, StageMetrics, Trimmed } from "./metrics.js";
+
 /** The words in which stages, activities, the workflow and the command line speak of a stage's work. */
 
 /** The stages, in the order of a run. */
@@ -47,18 +49,30 @@ export interface Origin {
   readonly manifest?: string;
 }
 
-/** A stage's figures. */
-export type Metrics = Readonly<Record<string, unknown>> & { readonly seconds: number };
-
-/** What a stage leaves: `roslin stage NAME --json` prints it, and the next stage takes its outputs. */
-export interface StageResult {
-  readonly stage: StageName;
+interface ResultOf<Name extends StageName, Metrics> {
+  readonly stage: Name;
   /** true: nothing had changed, nothing was done */
   readonly reused: boolean;
   readonly outputs: readonly Artifact[];
   readonly metrics: Metrics;
-  /** training only: see `stateDigest` in the design's contracts */
+  /** of training: SHA-256 of each tensor's weights and moments in fp32, in byte order of their names, and of the step */
   readonly stateDigest?: string;
+}
+
+/** What a stage leaves: `roslin stage NAME --json` prints it, and the next stage takes its outputs. The stage's name says which figures it has. */
+export type StageResult<Name extends StageName = StageName> = { [Each in Name]: ResultOf<Each, Recorded<StageMetrics[Each]>> }[Name];
+
+/** A result as it travels through Temporal. */
+export type SentResult<Name extends StageName = StageName> = {
+  [Each in Name]: ResultOf<Each, Trimmed<Recorded<StageMetrics[Each]>>>;
+}[Name];
+
+/** One stage's result among those of a run; undefined where it has none. */
+export function resultNamed<Result extends { readonly stage: StageName }, Name extends StageName>(
+  results: readonly Result[],
+  name: Name,
+): Extract<Result, { readonly stage: Name }> | undefined {
+  return results.find((result): result is Extract<Result, { readonly stage: Name }> => result.stage === name);
 }
 
 /** How far a stage is; also the details of its heartbeats, so it stays small and holds no NaN. */
@@ -83,6 +97,6 @@ export function outputNamed(outputs: readonly Artifact[], name: string): Artifac
 }
 
 /** The outputs of the stages so far, as the next one's inputs; a run that an earlier version began may hand on results of its own. */
-export function inputsFrom(results: readonly Pick<StageResult, "stage" | "outputs">[]): Artifact[] {
+export function inputsFrom(results: readonly Pick<SentResult, "stage" | "outputs">[]): Artifact[] {
   return results.flatMap(({ stage, outputs }) => currentOutputs(stage, outputs));
 }

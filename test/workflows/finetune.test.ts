@@ -6,6 +6,7 @@ import { ApplicationFailure } from "@temporalio/common";
 import { Context } from "@temporalio/activity";
 import { Worker } from "@temporalio/worker";
 import { ChangedInputError, UserError } from "../../core/errors.js";
+import type { StageName } from "../../core/stages/stage.js";
 import { lookAt } from "../../cli/show/follow.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
 import { inActivity } from "../../workers/context.js";
@@ -31,15 +32,17 @@ const failure = async (result: Promise<unknown>): Promise<ApplicationFailure> =>
 
 test("a run goes through its stages, hands each the outputs of those before, and shows how far it is", async () => {
   const seen: Record<string, string[]> = {};
-  const note = (name: keyof PipelineActivities, outputs: readonly string[]) => async (input: StageInput) => {
-    seen[name] = input.inputs.map((artifact) => artifact.name);
-    return resultOf(name === "finishTraining" ? "train" : (name as "evaluate"), outputs);
-  };
+  const note =
+    <Name extends StageName>(name: keyof PipelineActivities, stage: Name, outputs: readonly string[]) =>
+    async (input: StageInput) => {
+      seen[name] = input.inputs.map((artifact) => artifact.name);
+      return resultOf(stage, outputs);
+    };
   await place.pipeline({
-    evaluate: note("evaluate", ["report"]),
-    publish: note("publish", ["published"]),
+    evaluate: note("evaluate", "evaluate", ["report"]),
+    publish: note("publish", "publish", ["published"]),
     // as a worker of an earlier version names it, such as before an upgrade
-    finishTraining: note("finishTraining", ["model"]),
+    finishTraining: note("finishTraining", "train", ["model"]),
   });
   const ranks: number[] = [];
   await Promise.all(
@@ -90,7 +93,7 @@ test("wrong input fails the run at once, with every problem named", async () => 
 test("a stage that finds its input changed has the stages before make it again; one that finds so for ever ends the run", async () => {
   const calls: string[] = [];
   let changes = 2;
-  const called = async (name: "download" | "preprocess" | "evaluate", outputs: readonly string[]) => {
+  const called = async <Name extends StageName>(name: Name, outputs: readonly string[]) => {
     calls.push(name);
     if (name === "evaluate" && changes-- > 0) throw new ChangedInputError("the tokens changed");
     return resultOf(name, outputs);

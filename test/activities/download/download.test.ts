@@ -30,7 +30,7 @@ const MODEL = { "config.json": JSON.stringify(CONFIG), "tokenizer.json": "{}", "
 interface Fixture {
   readonly server: TestHub;
   readonly notes: string[];
-  run(config: unknown, signal?: AbortSignal): Promise<StageResult>;
+  run(config: unknown, signal?: AbortSignal): Promise<StageResult<"download">>;
 }
 
 async function setUp(context: TestContext): Promise<Fixture> {
@@ -41,7 +41,7 @@ async function setUp(context: TestContext): Promise<Fixture> {
   });
   context.after(() => server.close());
   const notes: string[] = [];
-  const run = (config: unknown, signal = new AbortController().signal): Promise<StageResult> =>
+  const run = (config: unknown, signal = new AbortController().signal): Promise<StageResult<"download">> =>
     download(dependenciesFor(server.url, server.work), requestFor(config, server.work), {
       signal,
       progress: ({ note }: Progress) => void notes.push(note ?? ""),
@@ -49,7 +49,7 @@ async function setUp(context: TestContext): Promise<Fixture> {
   return { server, notes, run };
 }
 
-const pathOf = (result: StageResult, name: string): string => fileURLToPath(outputNamed(result.outputs, name).uri);
+const pathOf = (result: StageResult<"download">, name: string): string => fileURLToPath(outputNamed(result.outputs, name).uri);
 
 async function localModel(server: TestHub, files: Record<string, Uint8Array | string> = MODEL): Promise<string> {
   const directory = join(server.work, "a model");

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -13,6 +13,7 @@ import { createBuckets } from "../../../infra/sources/bucket.js";
 import { createHub } from "../../../infra/sources/hub/hub.js";
 import { findPublished } from "../../../infra/sources/published.js";
 import { startTestHub } from "../../infra/sources/hub/harness.js";
+import { REFERENCE } from "../../core/model/gptj/reference.js";
 import { finish } from "../common/made-stages.js";
 import { dependenciesFor, HUB, requestFor } from "../download/dependencies.js";
 import { finishedDownload } from "../../../activities/download/definition.js";
@@ -122,10 +123,10 @@ test("what time can mend is thrown as it is", async () => {
 });
 
 test("with the hub out of reach a run is planned on the cache or an earlier download, and without them it waits for the hub", async (test) => {
-  const shape = { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, n_positions: 16, rotary_dim: 4, vocab_size: 32 };
+  const model = (name: string): Promise<Buffer> => readFile(join(REFERENCE, "gptj-tiny", name));
   const server = await startTestHub({
-    "models/org/m/config.json": JSON.stringify(shape),
-    "models/org/m/model.safetensors": "weights",
+    "models/org/m/config.json": await model("config.json"),
+    "models/org/m/model.safetensors": await model("model.safetensors"),
     "datasets/org/d/rows.json": "[]",
   });
   test.after(() => server.close());
@@ -135,7 +136,7 @@ test("with the hub out of reach a run is planned on the cache or an earlier down
   server.misbehave = (_, response) => (response.writeHead(503).end(), true);
   await assert.rejects(plan(away, request.config, context), { name: "UnreachableError" });
   server.misbehave = () => false;
-  await download({ ...places, checkModel: () => undefined }, request, context);
+  await download(places, request, context);
   server.misbehave = (_, response) => (response.writeHead(503).end(), true);
   await plan(away, request.config, context);
   await rm(join(server.work, "hub"), { recursive: true });
