@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { UserError } from "../core/errors.js";
 import type { ProxySettings } from "../infra/http/proxy.js";
 
-/** Everything that commands and workers take from the environment, read in this one place. */
+/** What commands and workers know of the environment. Their entries read it; what they call is handed it. */
 export interface Environment {
   /** the checkout's root, absolute: where package.json lies */
   readonly checkout: string;
@@ -112,7 +112,7 @@ function proxySettings(set: (name: string) => string | undefined): ProxySettings
   return { https: either("HTTPS_PROXY") ?? all, http: either("HTTP_PROXY") ?? all, except: either("NO_PROXY") ?? "" };
 }
 
-// the AWS SDK would tell every user of Node 20, on every start, that it will want Node 22 one day
+// set when this file is imported: otherwise the AWS SDK tells every user of Node 20, at every start, that it will need Node 22 later
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
 
 /** The checkout's root: two levels above the compiled `dist/workers`. */

@@ -1,5 +1,5 @@
 import type { RunConfig } from "../core/config/schema.js";
-import type { Artifact, Progress, SentResult } from "../core/stages/stage.js";
+import type { Artifact, SentResult, StageName } from "../core/stages/stage.js";
 
 /**
  * The names and shapes in which workflows, workers and clients speak of each other. Only references travel:
@@ -165,7 +165,7 @@ export type StageState = "to do" | "running" | "paused" | "done" | "reused" | "f
 
 /** One line of the table of a run's progress. */
 export interface StageRow {
-  readonly stage: Progress["stage"];
+  readonly stage: StageName;
   readonly state: StageState;
   /** since it started; null before */
   readonly seconds: number | null;

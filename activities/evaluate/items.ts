@@ -1,5 +1,5 @@
-import type { TokenRow, TokenSplit } from "../../core/rows/token-rows.js";
-import { IGNORED } from "../../core/rows/token-rows.js";
+import { nextScored } from "../../core/rows/labels.js";
+import type { TokenSplit } from "../../core/rows/token-rows.js";
 
 /** What is evaluated, and how it is judged; pure. */
 
@@ -46,17 +46,11 @@ export function planSamples(split: TokenSplit, count: number): SampleTask[] {
   );
   return chosen.flatMap((index) => {
     const row = split.row(index);
-    const first = responseStart(row);
-    return first === null
+    const first = nextScored(row.labels, 0);
+    return first >= row.labels.length
       ? []
       : [{ row: row.source, prompt: [...row.inputIds.subarray(0, first)], expected: [...row.inputIds.subarray(first)] }];
   });
-}
-
-/** Where the tokens begin that carry loss; at least 1, for a model needs a token to start from. Null: there are none. */
-function responseStart({ labels }: TokenRow): number | null {
-  const first = labels.findIndex((label, at) => at > 0 && label !== IGNORED);
-  return first < 0 ? null : first;
 }
 
 /** Whether the tuned model may become the latest one. */

@@ -36,7 +36,7 @@ const LOOK_MS = 500;
 
 /** Fills in what depends on the place and checks that the run can work here; throws UserError with every problem, need against have. */
 export async function plan(dependencies: PlanDependencies, config: RunConfig, context: StageContext): Promise<Plan> {
-  const say = (note: string): void => context.progress({ stage: "download", done: 0, total: 0, unit: "items", note });
+  const say = (note: string): void => context.progress({ stage: "plan", done: 0, total: 0, unit: "items", note });
   const problems: string[] = [];
   const notes: string[] = [];
   const check = async (work: () => Promise<void>): Promise<void> => {

@@ -77,7 +77,8 @@ export function resultNamed<Result extends { readonly stage: StageName }, Name e
 
 /** How far a stage is; also the details of its heartbeats, so it stays small and holds no NaN. */
 export interface Progress {
-  readonly stage: StageName;
+  /** "plan": what comes before the stages */
+  readonly stage: StageName | "plan";
   readonly done: number;
   readonly total: number;
   readonly unit: "bytes" | "rows" | "steps" | "items";
