@@ -11,7 +11,7 @@ import {
   upsertSearchAttributes,
 } from "@temporalio/workflow";
 import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
-import { ConfigError } from "../core/errors.js";
+import { ConfigError, type ErrorName } from "../core/errors.js";
 import { inputsFrom, resultNamed, type SentResult, type StageName } from "../core/stages/stage.js";
 import { gateWord, metricWords } from "../core/stages/words.js";
 import {
@@ -36,7 +36,7 @@ import { LeasedWorkers } from "./leased-workers.js";
 const activities = proxyActivities<PipelineActivities>(STAGE_OPTIONS);
 
 /** Name of the failure of a stage that finds its input changed. */
-const CHANGED = "ChangedInputError";
+const CHANGED: ErrorName = "ChangedInputError";
 
 /** How often stages are run again because of that; something changes their outputs on purpose then. */
 const REPAIRS = 3;
