@@ -18,7 +18,7 @@ class DetailedError extends Error {
   }
 }
 
-/** What the user must mend: never retried, exit code 2. */
+/** What the user must correct: never retried, exit code 2. */
 export class UserError extends DetailedError {
   override readonly name: string = "UserError";
 }
@@ -47,7 +47,7 @@ export class ConfigError extends UserError {
   }
 }
 
-/** Too little memory or disk for what had begun here already: who took it may give it back, so a run in Temporal tries again. */
+/** Too little memory or disk for work that has begun here already. The process that took it may give it back, so a run in Temporal tries again. */
 export class NoRoomError extends UserError {
   override readonly name = "NoRoomError";
 }
@@ -82,7 +82,7 @@ export class PeerLostError extends Error {
   override readonly name = "PeerLostError";
 }
 
-/** Work was asked to stop, and had nothing to save: whoever asked decides when it goes on. */
+/** Work was asked to stop and had nothing to save; the one that asked decides when it goes on. */
 export class StoppedError extends Error {
   override readonly name = "StoppedError";
 }
@@ -114,7 +114,7 @@ export type ErrorName = keyof typeof KINDS;
 
 const isKnown = (name: string): name is ErrorName => Object.hasOwn(KINDS, name);
 
-/** Names of the classes that time cannot mend, as a Temporal retry policy takes them. */
+/** Names of the final classes, as a Temporal retry policy takes them. */
 export const NON_RETRYABLE: readonly string[] = Object.keys(KINDS).filter((name) => isKnown(name) && KINDS[name].final);
 
 class NamedError extends Error {

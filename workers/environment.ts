@@ -71,7 +71,7 @@ function hubSettings(variables: Environment["variables"], set: (name: string) =>
   const tokenFile = path("HF_TOKEN_PATH", join(hubHome, "token"));
   return {
     endpoint: (set("HF_ENDPOINT") ?? "https://huggingface.co").replace(/\/+$/, ""),
-    // read when the hub is asked: a file that cannot be read is no hindrance to anything else
+    // read when the hub is asked: a file that cannot be read hinders nothing else
     get token() {
       return bareToken(set("HF_TOKEN") ?? set("HUGGING_FACE_HUB_TOKEN") ?? "") ?? bareToken(storedToken(tokenFile));
     },
@@ -94,7 +94,7 @@ function storedToken(file: string): string {
     return readFileSync(file, "utf8");
   } catch (error) {
     throw new UserError(
-      "the hub's token cannot be read: mend the file, or set HF_TOKEN, or HF_TOKEN_PATH to another one",
+      "the hub's token cannot be read: correct the file, or set HF_TOKEN, or HF_TOKEN_PATH to another one",
       { file },
       { cause: error },
     );

@@ -20,7 +20,7 @@ type Stage<Name extends StageName> = (request: StageRequest, context: StageConte
 
 /** Every stage with its dependencies on this machine: what the workers offer as activities and the command line runs alone. */
 export interface Stages {
-  /** where stages keep their work when nobody says otherwise: `$ROSLIN_HOME/stages` */
+  /** where stages keep their work by default: `$ROSLIN_HOME/stages` */
   readonly root: string;
   /** where models and datasets come from */
   readonly places: Places;

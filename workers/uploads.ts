@@ -7,12 +7,12 @@ import { s3SettingsOf } from "../infra/store/s3-store.js";
 import type { Environment } from "./environment.js";
 import { runsThatUpload } from "./runs.js";
 
-/** Milliseconds between looks; one that finds no journal asks nobody. */
+/** Milliseconds between looks; a look that finds no journal asks neither Temporal nor S3. */
 const LOOK_MS = 5000;
 
 /**
- * Removes from buckets what was half uploaded for runs that are over: a terminated run says no goodbye, and one that lost
- * S3, or its worker, could not clean up by itself. Looks again and again until the signal.
+ * Removes unfinished uploads of runs that have ended from buckets: a terminated run cannot clean up, and neither can a run that
+ * lost S3 or its worker. Looks again and again until the signal.
  */
 export async function clearUploads(environment: Environment, client: Client, root: string, signal: AbortSignal): Promise<void> {
   // the journal says in which bucket its upload is
@@ -25,7 +25,7 @@ export async function clearUploads(environment: Environment, client: Client, roo
       said = "";
     } catch (error) {
       const why = messageOf(error);
-      if (why !== said) console.error(`what a run that is over has half uploaded cannot be removed yet: ${why}`);
+      if (why !== said) console.error(`unfinished uploads of runs that have ended cannot be removed yet: ${why}`);
       said = why;
     }
     await sleep(LOOK_MS, undefined, { signal, ref: false }).catch(() => undefined);

@@ -31,8 +31,8 @@ export interface Garbage {
 const REMOVED = ".removed-";
 
 /**
- * The stages' directories below `root` that none of these runs works in, would reuse or go on in; of a download's that is
- * kept those of links to what its sources held before.
+ * The stages' directories below `root` that none of these runs works in, would reuse or would go on in. In a download's
+ * directory that is kept, the directories of links to what its sources held before.
  */
 export async function findGarbage(root: string, runs: readonly KeptRun[]): Promise<Garbage[]> {
   return await Promise.all((await unneededBy(root, runs)).map(async (each) => ({ ...each, bytes: await bytesBelow(each.directory) })));
@@ -41,7 +41,7 @@ export async function findGarbage(root: string, runs: readonly KeptRun[]): Promi
 async function unneededBy(root: string, runs: readonly KeptRun[]): Promise<Omit<Garbage, "bytes">[]> {
   const needed = await neededBy(root, runs);
   const running = runs.filter(({ begun }) => begun !== null);
-  // whoever runs reads what the sources held when it began, at any time until it is done
+  // a run reads what the sources held when it began, at any time until it is done
   const read = new Set(running.map(({ config }) => new Stage(DEFINITIONS.download, { config, inputs: [], root }).directory));
   const found: Omit<Garbage, "bytes">[] = [];
   for (const stage of STAGES)
@@ -54,7 +54,7 @@ async function unneededBy(root: string, runs: readonly KeptRun[]): Promise<Omit<
   return found;
 }
 
-/** A finished download's directories of links that its result does not name; those that are newer a run has begun that may go on. */
+/** A finished download's directories of links that its result does not name, but for newer ones: a run that may go on has begun them. */
 async function pastViews(directory: string): Promise<string[]> {
   const finished = await finishedStage(directory);
   if (finished === null) return [];
@@ -81,8 +81,8 @@ async function neededBy(root: string, runs: readonly KeptRun[]): Promise<Set<str
 }
 
 /**
- * Removes a directory unless somebody works in it, or a run that `runs` now names needs it; says why when it stays.
- * `discard` removes what the journals of its unfinished uploads tell of.
+ * Removes a directory unless a process works in it, or a run that `runs` now names needs it; resolves to the reason if it stays.
+ * `discard` removes what the journals of its unfinished uploads name.
  */
 export async function removeGarbage(
   root: string,
@@ -95,7 +95,7 @@ export async function removeGarbage(
     // a run that has begun since waits for the lock, or is among these
     if (!(await unneededBy(root, await runs())).some((each) => each.directory === directory)) return "a run that has begun since needs it";
     for (const journal of await journalsIn(directory)) await discard(journal);
-    // whoever comes meanwhile finds nothing, rather than half of it
+    // a process that looks meanwhile finds nothing, rather than half of it
     const removed = join(root, `${REMOVED}${randomUUID()}`);
     await rename(directory, removed);
     await rm(removed, { recursive: true });
@@ -103,7 +103,7 @@ export async function removeGarbage(
   });
 }
 
-/** Lets `discard` remove the unfinished uploads with which none of the runs that `runs` names will go on. */
+/** Lets `discard` remove the unfinished uploads that none of the runs that `runs` names will continue. */
 export async function discardUploads(
   root: string,
   runs: () => Promise<readonly KeptRun[]>,
@@ -125,7 +125,7 @@ async function journalsIn(directory: string): Promise<string[]> {
   return (await readdir(uploads).catch(() => [])).map((name) => join(uploads, name));
 }
 
-/** Calls `work` with a lock held, unless somebody else has it: then says who. */
+/** Calls `work` with a lock held; if another process holds it, resolves to words that say which. */
 export async function tryLock(path: string, work: () => Promise<string | null>): Promise<string | null> {
   let unlock: () => Promise<void>;
   try {
@@ -145,23 +145,23 @@ export async function tryLock(path: string, work: () => Promise<string | null>):
 
 class InUse extends Error {}
 
-/** Removes what an earlier removal was killed at. */
+/** Finishes removals that were killed. */
 export async function finishRemovals(root: string): Promise<void> {
   for (const name of await readdir(root).catch(() => []))
     if (name.startsWith(REMOVED)) await rm(join(root, name), { recursive: true, force: true });
 }
 
-/** What removing a directory would free: a file that has a name elsewhere, too, such as a download's in its cache, stays. */
+/** Bytes that removing a directory would free: a file that has another name elsewhere, such as in a cache, stays. */
 function bytesBelow(directory: string): Promise<number> {
   return sizeBelow(directory, ({ nlink, size }) => (nlink > 1 ? 0 : size));
 }
 
-/** Bytes of a file, or of all files below a directory, as `of` counts them; 0 where there is none. */
-export async function sizeBelow(path: string, of: (file: Stats) => number = ({ size }) => size): Promise<number> {
+/** Bytes of a file, or of all files below a directory, as `bytesOf` counts them; 0 if there is none. */
+export async function sizeBelow(path: string, bytesOf: (file: Stats) => number = ({ size }) => size): Promise<number> {
   const info = await lstat(path).catch(() => null);
   if (info === null) return 0;
-  if (!info.isDirectory()) return of(info);
+  if (!info.isDirectory()) return bytesOf(info);
   let sum = 0;
-  for (const name of await readdir(path)) sum += await sizeBelow(join(path, name), of);
+  for (const name of await readdir(path)) sum += await sizeBelow(join(path, name), bytesOf);
   return sum;
 }

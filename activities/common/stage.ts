@@ -109,7 +109,7 @@ export class Stage<Name extends StageName> {
       if (output.name === "published") continue;
       const change = await findChange(output, context.signal);
       if (change === null) continue;
-      const note = `its output ${output.name} is not what it left, and is made again ${change}`;
+      const note = `its output ${output.name} is not what it left, so it is made again ${change}`;
       context.progress({ stage: this.definition.name, done: 0, total: 0, unit: "items", note, lasting: true });
       await this.forget();
       return null;
@@ -147,7 +147,7 @@ export class Stage<Name extends StageName> {
     });
   }
 
-  /** Nobody knows since when an input has been another, so what was made of it is not gone on with. */
+  /** Removes what was made of inputs that have changed, because nobody knows since when they have. */
   private async checkInputsOrForget(signal: AbortSignal): Promise<void> {
     try {
       await this.checkInputs(signal);

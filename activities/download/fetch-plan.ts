@@ -23,7 +23,7 @@ export async function getSource(directory: string, plan: SourcePlan, events: Fet
   const view = join(directory, viewName(plan));
   switch (plan.kind) {
     case "remote": {
-      // weights of a model that cannot be trained would come in vain
+      // a model that cannot be trained is refused before its weights are fetched
       const isNew = name === "model" && (await plan.remote.missing(plan.files)) > 0;
       const first = isNew ? (await modelConfig(plan, events.signal)).fetched : 0;
       const cached = await plan.remote.fetch(plan.files, events);
@@ -59,7 +59,7 @@ export async function getSource(directory: string, plan: SourcePlan, events: Fet
   }
 }
 
-/** Files of a model that was published on this machine, each with the digest that its manifest states; UserError names one that has another. */
+/** Files of a model that was published on this machine, each checked against its manifest; throws UserError that names a file with another digest. */
 async function publishedArtifact(
   { manifest, sha256: manifestDigest }: Published,
   view: string,
@@ -82,7 +82,7 @@ async function publishedArtifact(
   return { name: "model", uri: pathToFileURL(view).href, sha256: directoryDigest(files), bytes, origin };
 }
 
-/** A broken model is the user's to mend, however it came. */
+/** Throws UserError for a broken model: only the user can replace it, wherever it came from. */
 function checkIfModel(name: SourceName, directory: string): void {
   if (name !== "model") return;
   try {

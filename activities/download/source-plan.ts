@@ -46,7 +46,7 @@ export interface Places {
   findPublished(uri: string): Promise<Published | null>;
 }
 
-/** Plans a local source; throws UserError when it isn't there or isn't what it should be. Null: the source is no local one. */
+/** Plans a local source; throws UserError if it is missing or is not what it should be. Null: the source is not local. */
 export async function planLocal(places: Pick<Places, "findPublished">, name: SourceName, source: string): Promise<SourcePlan | null> {
   const ref = parseSource(source);
   if (ref.kind !== "file") return null;
@@ -83,7 +83,7 @@ async function filesBelow(directory: string): Promise<string[]> {
     .map((entry) => relative(directory, join(entry.parentPath, entry.name)).split(sep).join("/"));
 }
 
-/** Plans a source on the hub or in a bucket, at the version that its name means now; where it can't be reached, what a finished download brought from there stands in. */
+/** Plans a source on the hub or in a bucket, at the version that its name means now. If it cannot be reached, what a finished download brought from there stands in. */
 export async function planRemote(
   places: Pick<Places, "hub" | "buckets">,
   name: SourceName,
@@ -105,7 +105,7 @@ export async function planRemote(
     return { kind: "kept", name, artifact: kept };
   }
   const paths = remote.files.map((file) => file.path);
-  // what a place says of a file may be worth nothing: of those that are wanted that is said now
+  // what a place says of a file may be unusable: for a wanted file that is an error, and it is thrown here
   const filesOf = (wanted: readonly string[]): Promise<readonly RemoteFile[]> => {
     const names = new Set(wanted);
     return remote.stated(
@@ -123,12 +123,12 @@ export async function planRemote(
   return { ...plan, files: await filesOf(selectIndexed(selected, index, text, paths)), fetched };
 }
 
-/** Whether a source names one data file: that is taken, whatever its name says of splits. */
+/** Whether a source names one data file, which is taken whatever its name says of splits. */
 function isNamed([path, ...others]: readonly string[], source: string): boolean {
   return path !== undefined && others.length === 0 && formatOf(path) !== null && source.endsWith(`/${path}`);
 }
 
-/** Name of a source's directory of links: another version gets another one, for a run may still read the old. */
+/** Name of a source's directory of links: each version gets its own, because a run may still read an older one. */
 export function viewName(plan: SourcePlan): string {
   return plan.kind === "remote" ? `${plan.name}-${plan.remote.version}` : plan.name;
 }

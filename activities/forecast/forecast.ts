@@ -12,7 +12,7 @@ export interface Forecast {
   readonly stage: StageName;
   readonly reused: boolean;
   readonly why: string;
-  /** the stage's own; null where it depends on what an earlier stage has yet to leave */
+  /** the stage's directory; null if it depends on what an earlier stage has yet to leave */
   readonly directory: string | null;
 }
 
@@ -48,7 +48,7 @@ export async function forecast(config: RunConfig, root: string): Promise<Forecas
   return forecasts;
 }
 
-/** Why a stage has to run: by what it differs from the nearest one that ran. */
+/** Why a stage has to run: how it differs from the most similar one that ran. */
 async function whyRun(root: string, stage: StageName, directory: string, wanted: KeyParts): Promise<string> {
   if ((await wantedIn(directory)) !== null) return "it was begun, and goes on where it stopped";
   const others = [];
@@ -66,15 +66,15 @@ async function wantedIn(directory: string): Promise<{ readonly parts: KeyParts; 
   try {
     return { parts: JSON.parse(await readFile(path, "utf8")) as KeyParts, at: (await stat(path)).mtimeMs };
   } catch {
-    // of an earlier version, or torn by a kill: it only explains
+    // an earlier version wrote it, or a kill tore it: it only explains
     return null;
   }
 }
 
 function changesBetween(before: KeyParts, now: KeyParts): string[] {
-  const code = before.version === now.version ? [] : ["this version of Roslin does it in another way"];
+  const code = before.version === now.version ? [] : ["this version of Roslin does it differently"];
   const old = new Map(before.inputs.map(({ name, sha256 }) => [name, sha256]));
-  const inputs = now.inputs.flatMap(({ name, sha256 }) => (old.get(name) === sha256 ? [] : [`its input ${name} is another`]));
+  const inputs = now.inputs.flatMap(({ name, sha256 }) => (old.get(name) === sha256 ? [] : [`its input ${name} has changed`]));
   const [was, is] = [leaves(before.settings), leaves(now.settings)];
   const fields = [...new Set([...was.keys(), ...is.keys()])].filter((field) => was.get(field) !== is.get(field));
   const settings = fields.map((field) => `${field} is ${is.get(field) ?? "nothing"}, was ${was.get(field) ?? "nothing"}`);

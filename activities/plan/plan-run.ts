@@ -13,17 +13,17 @@ import type { StageContext } from "../common/stage.js";
 /** What planning is handed: the place where the run would run. */
 export interface PlanDependencies extends Places {
   readonly host: string;
-  /** The target of a run that names none; throws UserError where there is none. */
+  /** The target of a run that names none; throws UserError if there is none. */
   defaultTarget(): string;
   /** bytes: all that this process may ever use, and what is free now */
   memory(): { readonly total: number; readonly available: number };
   /** bytes free where stages keep their work, and bytes that already lie there */
   disk(): Promise<{ readonly free: number; readonly used: number; readonly directory: string }>;
-  /** Throws UserError when objects cannot be written there, or kept as is wanted. */
+  /** Throws UserError if objects cannot be written there, or cannot be kept in the way that is wanted. */
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<void>;
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
-  /** those of ours that the namespace knows */
+  /** Roslin's search attributes that the namespace knows */
   searchAttributes(): Promise<readonly SearchAttributeName[]>;
   /** what an earlier download of a config's sources left; null: none has finished */
   downloaded(config: RunConfig): Promise<StageResult | null>;
@@ -31,7 +31,7 @@ export interface PlanDependencies extends Places {
   forecast(config: RunConfig): Promise<readonly Forecast[]>;
 }
 
-/** Milliseconds between looks at who has registered. */
+/** Milliseconds between looks at which workers have registered. */
 const LOOK_MS = 500;
 
 /** Fills in what depends on the place and checks that the run can work here; throws UserError with every problem, need against have. */
@@ -77,7 +77,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
       );
     else if (needs.memoryBytes > available) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
     const disk = await dependencies.disk();
-    // what lies there may be this run's own, from before it was interrupted
+    // what lies there may belong to this run, from before it was interrupted
     if (needs.diskBytes + download > disk.free + disk.used)
       problems.push(
         new UserError("the disk has too little room for the run: make room, or set ROSLIN_HOME to a larger disk", {
@@ -86,7 +86,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
           have: readable(disk.free),
         }).message,
       );
-    // of a model that was downloaded before and cannot be asked for the paths are not known
+    // the paths of a model whose source cannot be reached are not known
     if (source.kind !== "kept" && !pathsOf(source).includes("tokenizer.json"))
       notes.push("the model has no tokenizer.json: only rows that have input_ids and labels can be trained on");
   });

@@ -14,7 +14,7 @@ import { DIGEST_BYTES, type ChunkRecord, type MadeChunk } from "./tokenize.js";
 /** Reasons that the message about too many bad rows quotes. */
 const QUOTED = 3;
 
-/** Judges the chunks, splits their rows and writes the index; UserError when there are too many bad rows or too few good ones. */
+/** Judges the chunks, splits their rows and writes the index; throws UserError if there are too many bad rows or too few good ones. */
 export async function finish(
   stage: Stage<"preprocess">,
   chunks: readonly MadeChunk[],
@@ -54,7 +54,7 @@ export async function finish(
   return { tokens: { name: "tokens", uri: pathToFileURL(tokens).href, sha256: directoryDigest(files), bytes }, stats };
 }
 
-/** Writes rejects.jsonl; UserError when they are too many. */
+/** Writes rejects.jsonl; throws UserError if there are too many rejects. */
 async function setRejectsAside(directory: string, records: readonly ChunkRecord[], rows: number, maxShare: number): Promise<void> {
   const rejects = records.flatMap((record) => record.rejects);
   const file = join(directory, "rejects.jsonl");
@@ -63,7 +63,7 @@ async function setRejectsAside(directory: string, records: readonly ChunkRecord[
   if (rejects.length <= maxShare * rows && !allBad) return;
   const first = rejects.slice(0, QUOTED).map(({ row, reason }) => `row ${row}: ${reason}`);
   throw new UserError(
-    `too many rows of the dataset are bad; the first: ${first.join("; ")}. Mend them, or raise preprocess.maxRejectShare`,
+    `too many rows of the dataset are bad; the first: ${first.join("; ")}. Correct them, or raise preprocess.maxRejectShare`,
     {
       bad: rejects.length,
       rows,
@@ -96,7 +96,7 @@ function measure(
   return { duplicates: rows - seen.size, tokens: total, lossShare: loss / total, lengths, trainLoss };
 }
 
-/** Removes what a killed process left half written: it would count in the directory's digest. */
+/** Removes what a killed process left half written, because it would count in the directory's digest. */
 async function removeOthers(directory: string, isKept: (name: string) => boolean): Promise<void> {
   for (const name of await readdir(directory)) if (!isKept(name)) await rm(join(directory, name), { recursive: true });
 }

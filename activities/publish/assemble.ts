@@ -114,7 +114,7 @@ async function tunedFiles(
   const got = directoryDigest(files);
   if (got !== expected)
     throw new ChangedInputError(
-      "the tuned model is not what training wrote: run `roslin stage train` again, which makes it anew from the last checkpoint",
+      "the tuned model is not what training wrote: run `roslin stage train` again, which makes it again from the last checkpoint",
       {
         directory,
         expected,

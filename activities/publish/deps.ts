@@ -8,7 +8,7 @@ export interface PublishDependencies {
   defaultTarget(): string;
   /** infra's `openStore` with the settings of this place */
   openStore(uri: string, options: RunConfig["publish"], signal: AbortSignal): ObjectStore;
-  /** Throws UserError when objects cannot be written there, or not kept as is wanted: infra's `checkTarget`. */
+  /** Throws UserError if objects cannot be written there, or cannot be kept in the way that is wanted: infra's `checkTarget`. */
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<void>;
   readonly exportLimits: ExportLimits;
 }

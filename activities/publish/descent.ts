@@ -30,7 +30,7 @@ function handedOn({ licence, baseModel = null, chain }: Manifest): Descent {
   return fromSources(String(settings?.["model"]), String(settings?.["dataset"]), null);
 }
 
-/** The manifest of the published model that this one was tuned from; null: its base is none. UserError: it is there no more. */
+/** The manifest of the published model that this one was tuned from; null: Roslin did not publish its base. Throws UserError if it is missing. */
 async function readBase(
   { openStore }: PublishDependencies,
   { config, inputs }: StageRequest,
@@ -38,7 +38,7 @@ async function readBase(
 ): Promise<Manifest | null> {
   const { origin } = outputNamed(inputs, "model");
   if (origin?.manifest === undefined) return null;
-  // the name alone of one on this machine: it lies where the source says, or below
+  // of a model on this machine the origin is just the name: it lies where the source says, or below
   const source = publishedAddress(config.model.source);
   const places = origin.uri.includes("://") ? [origin.uri] : [source, `${source}/${origin.uri}`];
   for (const place of places) {
@@ -46,7 +46,7 @@ async function readBase(
     if (bytes !== null && sha256(bytes) === origin.manifest) return parseManifest(Buffer.from(bytes).toString(), `${place}/${MANIFEST}`);
   }
   throw new UserError(
-    "the manifest of the published model that this one was tuned from is gone, or another, and its licence with it: publish that model again, then start this run again",
+    "the manifest of the published model that this one was tuned from is gone or has changed, so its licence is not known: publish that model again, then start this run again",
     { uri: places.at(-1), expected: origin.manifest },
   );
 }

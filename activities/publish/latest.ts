@@ -5,7 +5,7 @@ import { MANIFEST } from "../../core/format/manifest.js";
 import { sha256 } from "../../infra/disk/files.js";
 import { readAll, type ObjectStore } from "../../infra/store/store.js";
 
-/** Tries that lose against other runs before something else must be wrong. */
+/** Tries that may lose against other runs; after more of them something else must be wrong. */
 const TRIES = 10;
 
 type Wanted = RunConfig["publish"];
@@ -22,7 +22,7 @@ interface Pointer {
 export async function readLatest(store: ObjectStore): Promise<Pointer> {
   let unreadable: ForbiddenError | null = null;
   const bytes = await readAll(store, LATEST).catch((error: unknown) => {
-    // without the right to list, S3 calls a missing object forbidden: only the first run of a target finds none
+    // without the right to list, S3 calls a missing object forbidden; only a target's first run finds none
     if (!(error instanceof ForbiddenError)) throw error;
     unreadable = error;
     return null;
@@ -32,19 +32,19 @@ export async function readLatest(store: ObjectStore): Promise<Pointer> {
     return { bytes, latest: parseLatest(Buffer.from(bytes).toString(), store.uri), unreadable };
   } catch (error) {
     if (!(error instanceof CorruptError)) throw error;
-    throw new UserError(`${error.message}: mend it, or remove it`, {}, { cause: error });
+    throw new UserError(`${error.message}: correct it, or remove it`, {}, { cause: error });
   }
 }
 
-/** Stands for what is asked of a bucket beyond its own ways, without telling tags or keys; undefined: nothing. */
+/** Stands for what is asked of a bucket beyond its defaults, without revealing tags or keys; undefined: nothing. */
 function keptAs({ encryption, kmsKeyId, storageClass, tags }: Wanted): string | undefined {
   const asked = JSON.stringify([encryption, kmsKeyId, storageClass, tags]);
   return asked === "[null,null,null,{}]" ? undefined : sha256(asked).slice(0, 16);
 }
 
 /**
- * Lets `latest.json` name a model whose manifest is published, and be kept as is wanted; false: it has named it before and
- * moved on. Of several runs the last one wins, having seen the others.
+ * Lets `latest.json` name a model whose manifest is published, and be kept in the way that is wanted. False: it named the model
+ * before and has moved on. Of several runs the last one wins, and it has seen the others.
  */
 export async function moveLatest(
   store: ObjectStore,
@@ -57,7 +57,7 @@ export async function moveLatest(
   const kept = keptAs(wanted);
   for (let tried = 0; tried < TRIES; tried++) {
     const { bytes: before, latest: old, unreadable } = await readLatest(store);
-    // one that an earlier version wrote knows the one before it
+    // a pointer that an earlier version wrote knows only the model before it
     const superseded = old?.superseded ?? (old?.previous == null ? [] : [old.previous]);
     if (superseded.includes(name)) {
       say(`latest.json has moved on from ${name} to ${old!.name}, and stays there`);
@@ -75,5 +75,5 @@ export async function moveLatest(
     if (await store.replace(LATEST, Buffer.from(`${JSON.stringify(latest, null, 1)}\n`), before)) return true;
     if (unreadable !== null) throw unreadable;
   }
-  throw new Error(`${target}/${LATEST} is moved by others all the time`);
+  throw new Error(`${target}/${LATEST} could not be moved, because other runs keep moving it`);
 }

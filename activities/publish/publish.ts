@@ -13,7 +13,7 @@ import { upload } from "./upload.js";
 import { publishDefinition } from "./definition.js";
 import type { PublishDependencies } from "./deps.js";
 
-/** In the stage's directory: what the store said of each object when it had been sent. */
+/** Name of the file in the stage's directory with what the store said of each object after it was sent. */
 const SEALS = "seals.json";
 
 /** Publishes the tuned model as `<target>/<name>/…`, its manifest last; `<target>/latest.json` then names it, if the gate passed. */
@@ -34,7 +34,7 @@ export async function publish(
     const started = performance.now();
     const assembly = await assemble(dependencies, request, stage, context);
     const { manifest: made, evaluation } = assembly;
-    // one that cannot be moved is said before hours of uploading
+    // a pointer that cannot be moved is reported before hours of uploading
     if (evaluation.gate.passed) await readLatest(store);
     const sayAt =
       (done: number) =>
@@ -63,7 +63,7 @@ export async function publish(
   });
 }
 
-/** A published model of which somebody removed or changed something is published again. */
+/** Lets a published model be published again if something of it was removed or changed. */
 async function forgetIfGone(store: ObjectStore, stage: Stage<"publish">): Promise<void> {
   if ((await stage.finished()) === null) return;
   const before = await readFile(join(stage.directory, SEALS), "utf8").catch(() => "{}");

@@ -39,7 +39,7 @@ export async function upload(
       const journal = join(journals, sha256(`${store.uri}/${key}`).slice(0, 16));
       const onBytes = (more: number): void => void (done += more);
       const path = paths.get(file.name) ?? join(directory, MANIFEST);
-      // of the manifest, and of a card that was published before, nobody has made one yet
+      // the manifest, and a card that was published before, have not been digested yet
       const digest = digests.get(file.sha256 ?? "") ?? (await digestFile(path, context.signal));
       const send = (): Promise<boolean> => store.putFile(key, path, { digest, journal, onBytes, signal: context.signal });
       if (await orDiscard(store, journal, context, send)) sent += file.bytes;
@@ -51,12 +51,12 @@ export async function upload(
   return { bytes, sent };
 }
 
-/** Sends; after a failure that no other try mends, nothing of it stays in the bucket. */
+/** Sends; after a failure that is final nothing of it stays in the bucket. */
 async function orDiscard<T>(store: ObjectStore, journal: string, context: StageContext, send: () => Promise<T>): Promise<T> {
   try {
     return await send();
   } catch (error) {
-    // what may be refused to us now, such as after credentials expired, is removed or gone on with by the next run
+    // if even that is refused now, such as with expired credentials, the next run removes it or goes on with it
     if (error instanceof UserError && !context.signal.aborted) await store.discard(journal).catch(() => undefined);
     throw error;
   }

@@ -66,7 +66,7 @@ const schema = z
         .transform(withoutSlashes)
         .nullable()
         .default(null),
-      // how a bucket keeps what is published; null: as the bucket has it
+      // how a bucket keeps what is published; null: the bucket decides
       encryption: z.enum(["AES256", "aws:kms"]).nullable().default(null),
       /** a KMS key's id or ARN; null: the account's own for S3 */
       kmsKeyId: z.string().min(1).nullable().default(null),
@@ -75,7 +75,7 @@ const schema = z
       tags: z
         .record(z.string().min(1).max(128), z.string().max(256))
         .refine((tags) => Object.keys(tags).length <= 10, "S3 takes 10 tags at most")
-        // in one order, so that the same ones in another are no other wish
+        // in one order, because another order is not another wish
         .transform((tags) => Object.fromEntries(Object.entries(tags).sort(([a], [b]) => (a < b ? -1 : 1))))
         .default({}),
       /** the bucket's rule for everything below the target; all null: the bucket's rules are left alone */
@@ -89,7 +89,7 @@ const schema = z
   .refine((config) => config.publish?.kmsKeyId == null || config.publish.encryption === "aws:kms", {
     path: ["publish", "kmsKeyId"],
     message: 'a key is used with publish.encryption "aws:kms" only',
-    // beside other problems too, so that all are named
+    // even when there are other problems, so that all are named
     when: () => true,
   })
   .prefault({});
@@ -104,7 +104,7 @@ export function parseRunConfig(input: unknown): RunConfig {
   throw new ConfigError(result.error.issues.flatMap((issue) => describe(issue, input)));
 }
 
-/** A config that names its target, as the keys of its stages have it; `defaultTarget` is asked where it names none. */
+/** A config that names its target, because the keys of its stages contain it; `defaultTarget` is asked if the config names none. */
 export function withTarget(config: RunConfig, defaultTarget: () => string): RunConfig {
   const target = config.publish.target ?? withoutSlashes(defaultTarget());
   return { ...config, publish: { ...config.publish, target } };

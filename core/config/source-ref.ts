@@ -8,7 +8,7 @@ export interface HubRef {
   readonly kind: "hub";
   /** owner/name, or a bare name as a few old repositories have */
   readonly id: string;
-  /** a branch, tag or commit; "main" where the source names none */
+  /** a branch, tag or commit; "main" if the source names none */
   readonly revision: string;
 }
 
@@ -18,7 +18,7 @@ export interface S3Ref {
   readonly bucket: string;
   /** without slashes at its ends; "" for the whole bucket */
   readonly key: string;
-  /** the key without a final `latest` or `latest.json`; null where it does not end so */
+  /** the key without a final `latest` or `latest.json`; null if it does not end so */
   readonly latest: string | null;
 }
 
@@ -27,7 +27,7 @@ export interface FileRef {
   readonly kind: "file";
   /** absolute, decoded */
   readonly path: string;
-  /** the path without a final `latest` or `latest.json`; null where it does not end so */
+  /** the path without a final `latest` or `latest.json`; null if it does not end so */
   readonly latest: string | null;
 }
 

@@ -37,15 +37,15 @@ export interface Artifact {
   /** of the file; of a directory, that of its sorted list of names and digests */
   readonly sha256: string;
   readonly bytes: number;
-  /** of what a download brought: where it came from */
+  /** where a downloaded artifact came from */
   readonly origin?: Origin;
 }
 
 /** Where an input came from, at one version. */
 export interface Origin {
-  /** `hf://owner/name@commit`, `s3://bucket/prefix`, or the name alone of a model published on this machine */
+  /** `hf://owner/name@commit`, `s3://bucket/prefix`, or just the name of a model that was published on this machine */
   readonly uri: string;
-  /** of a model that Roslin published: the SHA-256 of its manifest, with which its own chain of digests begins */
+  /** SHA-256 of the manifest of a model that Roslin published; that model's own chain of digests begins there */
   readonly manifest?: string;
 }
 
@@ -67,7 +67,7 @@ export type SentResult<Name extends StageName = StageName> = {
   [Each in Name]: ResultOf<Each, Trimmed<Recorded<StageMetrics[Each]>>>;
 }[Name];
 
-/** One stage's result among those of a run; undefined where it has none. */
+/** One stage's result among those of a run; undefined if the run has none. */
 export function resultNamed<Result extends { readonly stage: StageName }, Name extends StageName>(
   results: readonly Result[],
   name: Name,
@@ -84,13 +84,13 @@ export interface Progress {
   readonly unit: "bytes" | "rows" | "steps" | "items";
   /** a few words: "waiting for …", a file's name */
   readonly note?: string;
-  /** the note must not be passed over, however soon the next word comes */
+  /** the note must be shown, however soon the next one comes */
   readonly lasting?: true;
   readonly loss?: number;
   readonly tokensPerSecond?: number;
 }
 
-/** The output named `name`; its absence is a mistake of ours. */
+/** The output named `name`; throws Error if there is none, which is a mistake in Roslin. */
 export function outputNamed(outputs: readonly Artifact[], name: string): Artifact {
   const found = outputs.find((output) => output.name === name);
   if (found === undefined) throw new Error(`no output is named ${name} [got=${outputs.map((output) => output.name).join(" ")}]`);

@@ -25,47 +25,49 @@ export type Figures = Partial<Trimmed<EveryMetric>>;
 export function metricWords(figures: Figures): string {
   const { cutAt, heldOut } = figures;
   const said = [
-    told(figures.goodput, (share) => `${percent(Number(share))} of the time useful`),
+    numbered(figures.goodput, (share) => `${percent(share)} of the time useful`),
     figures.proof,
-    told(figures.steps, (steps) => count(Number(steps), "step")),
+    numbered(figures.steps, (steps) => count(steps, "step")),
     lossLine(figures.losses),
-    told(figures.perplexity, (measured) => perplexityLine(measured, heldOut)),
-    told(figures.gate, (gate) => `gate ${gateWord(gate)}`),
-    told(figures.samples, (samples) => `${count(Number(samples), "answer")} to read`),
-    told(figures.target, (target) => `to ${target}`),
-    told(figures.version, (name) => `as ${name}`),
-    told(figures.latest, (moved) => (moved ? "latest.json names it" : "latest.json stays")),
-    told(figures.objects, (objects) => count(Number(objects), "object")),
-    told(figures.rows, (rows) => count(Number(rows), "row")),
-    told(figures.trainRows, (rows) => `${count(Number(rows))} to train on`),
-    told(figures.testRows, (rows) => `${count(Number(rows))} held out`),
-    told(figures.dropped, (rows) => `${count(Number(rows))} dropped for an empty response`),
-    told(figures.rejected, (rows) => `${count(Number(rows))} rejected`),
-    told(
-      figures.truncated,
-      (rows) => `${count(Number(rows))} truncated${cutAt === undefined ? "" : ` at ${count(Number(cutAt), "token")}`}`,
-    ),
-    told(figures.duplicates, (rows) => count(Number(rows), "duplicate")),
-    told(figures.tokens, (tokens) => count(Number(tokens), "token")),
-    told(figures.lossShare, (share) => `${percent(Number(share))} of them with loss`),
-    told(figures.lengths, (lengths) => `rows by tokens: ${histogram(lengths)}`),
-    told(figures.tokensPerSecond, (perSecond) => rate(Number(perSecond), "tokens")),
+    phrase(figures.perplexity, (measured) => perplexityLine(measured, heldOut)),
+    phrase(figures.gate, (gate) => `gate ${gateWord(gate)}`),
+    numbered(figures.samples, (samples) => `${count(samples, "answer")} to read`),
+    phrase(figures.target, (target) => `to ${target}`),
+    phrase(figures.version, (name) => `as ${name}`),
+    phrase(figures.latest, (moved) => (moved ? "latest.json names it" : "latest.json stays")),
+    numbered(figures.objects, (objects) => count(objects, "object")),
+    numbered(figures.rows, (rows) => count(rows, "row")),
+    numbered(figures.trainRows, (rows) => `${count(rows)} to train on`),
+    numbered(figures.testRows, (rows) => `${count(rows)} held out`),
+    numbered(figures.dropped, (rows) => `${count(rows)} dropped for an empty response`),
+    numbered(figures.rejected, (rows) => `${count(rows)} rejected`),
+    numbered(figures.truncated, (rows) => `${count(rows)} truncated${cutAt === undefined ? "" : ` at ${count(Number(cutAt), "token")}`}`),
+    numbered(figures.duplicates, (rows) => count(rows, "duplicate")),
+    numbered(figures.tokens, (tokens) => count(tokens, "token")),
+    numbered(figures.lossShare, (share) => `${percent(share)} of them with loss`),
+    phrase(figures.lengths, (lengths) => `rows by tokens: ${histogram(lengths)}`),
+    numbered(figures.tokensPerSecond, (perSecond) => rate(perSecond, "tokens")),
     // nothing was left to do
-    told(figures.rowsPerSecond, (perSecond) => (perSecond === 0 ? undefined : rate(Number(perSecond), "rows"))),
-    told(figures.attempts, (attempts) => count(Number(attempts), "attempt")),
-    told(figures.resumedAtStep, (step) => (step === 0 ? undefined : `the last from step ${count(Number(step))} on`)),
-    told(figures.bytes, (amount) => bytes(Number(amount))),
-    told(figures.bytesFetched, (amount) => `${bytes(Number(amount))} of it fetched`),
-    told(figures.bytesSent, (amount) => `${bytes(Number(amount))} of it sent`),
-    told(figures.modelFrom, (uri) => `model from ${uri}`),
-    told(figures.datasetFrom, (uri) => `dataset from ${uri}`),
-    told(figures.datasetFiles, (names) => `rows of ${names}`),
+    numbered(figures.rowsPerSecond, (perSecond) => (perSecond === 0 ? undefined : rate(perSecond, "rows"))),
+    numbered(figures.attempts, (attempts) => count(attempts, "attempt")),
+    numbered(figures.resumedAtStep, (step) => (step === 0 ? undefined : `the last from step ${count(step)} on`)),
+    numbered(figures.bytes, (amount) => bytes(amount)),
+    numbered(figures.bytesFetched, (amount) => `${bytes(amount)} of it fetched`),
+    numbered(figures.bytesSent, (amount) => `${bytes(amount)} of it sent`),
+    phrase(figures.modelFrom, (uri) => `model from ${uri}`),
+    phrase(figures.datasetFrom, (uri) => `dataset from ${uri}`),
+    phrase(figures.datasetFiles, (names) => `rows of ${names}`),
   ];
   return said.filter((words) => words !== undefined).join(", ");
 }
 
-/** Words for a figure that is there. */
-function told<Value>(value: Value | undefined, words: (value: Value) => string | undefined): string | undefined {
+/** Words for a number that is there, which may have come as text. */
+function numbered(figure: Figure | undefined, words: (value: number) => string | undefined): string | undefined {
+  return figure === undefined ? undefined : words(Number(figure));
+}
+
+/** Words for a value that is there. */
+function phrase<Value>(value: Value | undefined, words: (value: Value) => string | undefined): string | undefined {
   return value === undefined ? undefined : words(value);
 }
 

@@ -240,7 +240,7 @@ test("a row that no tokenizer could take for text is set aside, however deep or 
   );
   await run(request);
   assert.deepEqual(await readLines(join(new Stage(preprocessDefinition, request).directory, "rejects.jsonl")), [
-    { row: 0, reason: "instruction: half of a surrogate pair is no character" },
+    { row: 0, reason: "instruction: half of a surrogate pair is not a character" },
     { row: 1, reason: "instruction: expected text, got a list" },
     { row: 2, reason: "instruction: expected text, got object" },
   ]);

@@ -121,7 +121,7 @@ test("a latest.json that cannot be moved is said with its address before anythin
       publish(publishDependencies(), request, context()),
       (error: Error) =>
         error instanceof UserError &&
-        /latest\.json .*mend it, or remove it/.test(error.message) &&
+        /latest\.json .*correct it, or remove it/.test(error.message) &&
         [target, 'expected={"name"', `got=${text.slice(0, 80)}`].every((part) => error.message.includes(part)),
       text,
     );
