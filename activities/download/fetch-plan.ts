@@ -34,7 +34,7 @@ export async function getSource(directory: string, plan: SourcePlan, events: Fet
       );
       checkIfModel(name, view);
       const sha256 = directoryDigest(cached.map((file) => ({ name: file.path, sha256: file.sha256 })));
-      const sum = (of: "bytes" | "fetched"): number => cached.reduce((total, file) => total + file[of], 0);
+      const sum = (field: "bytes" | "fetched"): number => cached.reduce((total, file) => total + file[field], 0);
       const artifact = { name, uri: pathToFileURL(view).href, sha256, bytes: sum("bytes"), origin: plan.remote.origin };
       return { artifact, fetched: plan.fetched + first + sum("fetched") };
     }

@@ -65,10 +65,10 @@ export async function planLocal(places: Pick<Places, "findPublished">, name: Sou
     return { kind: "directory", name, directory: path, paths: selectDataFiles(await filesBelow(path), source), published: null };
   const published = await places.findPublished(pathToFileURL(path).href);
   const directory = published === null ? path : fileURLToPath(published.uri);
-  const there = published === null ? await readdir(path) : published.manifest.files.map((file) => file.name);
-  const selected = selectModelFiles(there, source);
+  const names = published === null ? await readdir(path) : published.manifest.files.map((file) => file.name);
+  const selected = selectModelFiles(names, source);
   const index = indexAmong(selected);
-  const paths = index === undefined ? selected : selectIndexed(selected, index, await readFile(join(directory, index), "utf8"), there);
+  const paths = index === undefined ? selected : selectIndexed(selected, index, await readFile(join(directory, index), "utf8"), names);
   return { kind: "directory", name, directory, paths, published };
 }
 

@@ -25,18 +25,18 @@ export async function adopt(
       return null;
     });
   const bytes = await read(MANIFEST);
-  const there = bytes === null ? null : parsed(bytes, `${store.uri}/${made.name}/${MANIFEST}`);
-  if (there === null) {
+  const published = bytes === null ? null : parsed(bytes, `${store.uri}/${made.name}/${MANIFEST}`);
+  if (published === null) {
     // no manifest names a card yet: the first card there is used by all runs, because others may be about to publish the same
-    const own = await readFile(join(directory, CARD));
-    if (await store.create(`${made.name}/${CARD}`, own)) return { manifest: made, claimed: own.length };
-  } else if (!isDeepStrictEqual(withoutCard(there), withoutCard(made))) return { manifest: made, claimed: 0 };
-  else if (cardDigest(there) === cardDigest(made)) {
+    const ownCard = await readFile(join(directory, CARD));
+    if (await store.create(`${made.name}/${CARD}`, ownCard)) return { manifest: made, claimed: ownCard.length };
+  } else if (!isDeepStrictEqual(withoutCard(published), withoutCard(made))) return { manifest: made, claimed: 0 };
+  else if (cardDigest(published) === cardDigest(made)) {
     await writeFileAtomic(join(directory, MANIFEST), bytes!);
-    return { manifest: there, claimed: 0 };
+    return { manifest: published, claimed: 0 };
   }
   const card = await read(CARD);
-  if (card === null || (there !== null && sha256(card) !== cardDigest(there))) {
+  if (card === null || (published !== null && sha256(card) !== cardDigest(published))) {
     say(
       `the card of ${made.name} is gone or damaged: the model gets this run's card and so another manifest, and models that were tuned from it before no longer verify`,
     );
@@ -45,9 +45,9 @@ export async function adopt(
   // after a kill the card may be this run's own
   if (sha256(card) !== cardDigest(made))
     say(`${made.name} is published already, or at this moment: it keeps its card, which tells of the run that came first`);
-  const manifest = there ?? withCard(made, { sha256: sha256(card), bytes: card.length });
+  const manifest = published ?? withCard(made, { sha256: sha256(card), bytes: card.length });
   await writeFileAtomic(join(directory, CARD), card);
-  await writeFileAtomic(join(directory, MANIFEST), there === null ? manifestText(manifest) : bytes!);
+  await writeFileAtomic(join(directory, MANIFEST), published === null ? manifestText(manifest) : bytes!);
   return { manifest, claimed: 0 };
 }
 

@@ -38,8 +38,8 @@ export async function readLatest(store: ObjectStore): Promise<Pointer> {
 
 /** Stands for what is asked of a bucket beyond its defaults, without revealing tags or keys; undefined: nothing. */
 function keptAs({ encryption, kmsKeyId, storageClass, tags }: Wanted): string | undefined {
-  const asked = JSON.stringify([encryption, kmsKeyId, storageClass, tags]);
-  return asked === "[null,null,null,{}]" ? undefined : sha256(asked).slice(0, 16);
+  const wishes = JSON.stringify([encryption, kmsKeyId, storageClass, tags]);
+  return wishes === "[null,null,null,{}]" ? undefined : sha256(wishes).slice(0, 16);
 }
 
 /**

@@ -84,8 +84,8 @@ function lossLine(losses: Figures["losses"]): string | undefined {
 
 function perplexityLine({ base, tuned }: NonNullable<Figures["perplexity"]>, heldOut: Figures["heldOut"]): string {
   if (base === null || tuned === null) return "perplexity not measured";
-  const on = heldOut === undefined ? "" : ` on ${count(Number(heldOut.rows), "held-out row")}`;
-  return `perplexity ${perplexity(base)} before, ${perplexity(tuned)} after${on}`;
+  const rows = heldOut === undefined ? "" : ` on ${count(Number(heldOut.rows), "held-out row")}`;
+  return `perplexity ${perplexity(base)} before, ${perplexity(tuned)} after${rows}`;
 }
 
 /** Four digits, or whole thousands with their commas. */
