@@ -10,10 +10,11 @@ const [directory, root, threads] = process.argv.slice(2) as [string, string, str
 const inputs = [await artifactOf("model", join(directory, "model")), await artifactOf("dataset", join(directory, "rows.jsonl"))];
 const request = { config: parseRunConfig({ preprocess: { testRows: 0 } }), inputs, root };
 const started = performance.now();
-const { metrics } = await preprocess(preprocessDeps(Number(threads)), request, {
-  signal: new AbortController().signal,
-  progress: () => undefined,
-});
+const { tokens, lossShare } = (
+  await preprocess(preprocessDeps(Number(threads)), request, {
+    signal: new AbortController().signal,
+    progress: () => undefined,
+  })
+).metrics;
 const seconds = (performance.now() - started) / 1000;
-const tokens = metrics["tokens"] as number;
-console.log(JSON.stringify({ seconds, tokens, labels: Math.round((metrics["lossShare"] as number) * tokens) }));
+console.log(JSON.stringify({ seconds, tokens, labels: Math.round(lossShare! * tokens!) }));

@@ -1,5 +1,5 @@
 import { basename, dirname, join } from "node:path";
-import { digestFile } from "../infra/store/file-digest.js";
+import { digestFile } from "../infra/disk/file-digest.js";
 import { openStore } from "../infra/store/open.js";
 
 /**

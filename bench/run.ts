@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { checkpoints, history } from "../activities/train/log/checkpoint.js";
 import { openLog } from "../activities/train/log/commit-log.js";
 import type { StepRecord } from "../activities/train/log/entries.js";
-import { stageDirectory } from "../activities/common/stage.js";
+import { Stage } from "../activities/common/stage.js";
 import type { RunConfig } from "../core/config/schema.js";
 import type { Artifact, Progress } from "../core/stages/stage.js";
 import { fileStore } from "../infra/store/file-store.js";
@@ -38,7 +38,7 @@ export async function runTraining(
       if (done > last) say(`step ${(last = done)} of ${total}`);
     };
     await trainLocally(trainDeps, request, workers, { signal, progress });
-    const directory = stageDirectory(trainDefinition, request);
+    const directory = new Stage(trainDefinition, request).directory;
     const log = await openLog(fileStore(directory));
     const all = checkpoints(log);
     const writtenBeside = all.slice(0, -1).map(async ({ commit, entry }) => {

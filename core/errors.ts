@@ -18,7 +18,7 @@ class DetailedError extends Error {
   }
 }
 
-/** What the user must mend: never retried, exit code 2. */
+/** What the user must correct: never retried, exit code 2. */
 export class UserError extends DetailedError {
   override readonly name: string = "UserError";
 }
@@ -47,9 +47,14 @@ export class ConfigError extends UserError {
   }
 }
 
-/** Too little memory or disk for what had begun here already: who took it may give it back, so a run in Temporal tries again. */
+/** Too little memory or disk for work that has begun here already. The process that took it may give it back, so a run in Temporal tries again. */
 export class NoRoomError extends UserError {
   override readonly name = "NoRoomError";
+}
+
+/** The disk is full: a run in Temporal goes on by itself when there is room again. */
+export class DiskFullError extends Error {
+  override readonly name = "DiskFullError";
 }
 
 /** What an earlier stage left has changed: that stage has to run again. A run in Temporal does so by itself. */
@@ -62,6 +67,11 @@ export class CorruptError extends DetailedError {
   override readonly name = "CorruptError";
 }
 
+/** A place could not be reached, or kept failing: another try, later, may succeed. */
+export class UnreachableError extends Error {
+  override readonly name = "UnreachableError";
+}
+
 /** Another attempt owns the work now: stop at once and write nothing more. */
 export class FencedError extends DetailedError {
   override readonly name = "FencedError";
@@ -72,7 +82,7 @@ export class PeerLostError extends Error {
   override readonly name = "PeerLostError";
 }
 
-/** Work was asked to stop, and had nothing to save: whoever asked decides when it goes on. */
+/** Work was asked to stop and had nothing to save; the one that asked decides when it goes on. */
 export class StoppedError extends Error {
   override readonly name = "StoppedError";
 }
@@ -84,7 +94,7 @@ interface Kind {
 }
 
 /** Every class that crosses a thread, a process or Temporal. */
-const KINDS: Readonly<Record<string, Kind>> = {
+const KINDS = {
   UserError: { make: (message) => new UserError(message), final: true },
   // the right and the list of problems don't travel; the message names them
   ForbiddenError: { make: (message) => new ForbiddenError("", message), final: true },
@@ -92,13 +102,20 @@ const KINDS: Readonly<Record<string, Kind>> = {
   ChangedInputError: { make: (message) => new ChangedInputError(message), final: true },
   FencedError: { make: (message) => new FencedError(message), final: true },
   NoRoomError: { make: (message) => new NoRoomError(message), final: false },
+  DiskFullError: { make: (message) => new DiskFullError(message), final: false },
   CorruptError: { make: (message) => new CorruptError(message), final: false },
+  UnreachableError: { make: (message) => new UnreachableError(message), final: false },
   PeerLostError: { make: (message) => new PeerLostError(message), final: false },
   StoppedError: { make: (message) => new StoppedError(message), final: false },
-};
+} satisfies Readonly<Record<string, Kind>>;
 
-/** Names of the classes that time cannot mend, as a Temporal retry policy takes them. */
-export const NON_RETRYABLE: readonly string[] = Object.keys(KINDS).filter((name) => KINDS[name]!.final);
+/** The name of one of these classes, as a failure's type has it in Temporal. */
+export type ErrorName = keyof typeof KINDS;
+
+const isKnown = (name: string): name is ErrorName => Object.hasOwn(KINDS, name);
+
+/** Names of the final classes, as a Temporal retry policy takes them. */
+export const NON_RETRYABLE: readonly string[] = Object.keys(KINDS).filter((name) => isKnown(name) && KINDS[name].final);
 
 class NamedError extends Error {
   override readonly name: string;
@@ -110,7 +127,7 @@ class NamedError extends Error {
 
 /** An error that came as words from another thread or process, as the class that decides the reaction. */
 export function errorNamed(name: string, message: string): Error {
-  return Object.hasOwn(KINDS, name) ? KINDS[name]!.make(message) : new NamedError(name, message);
+  return isKnown(name) ? KINDS[name].make(message) : new NamedError(name, message);
 }
 
 /** The message of anything thrown, with the causes that say more. */

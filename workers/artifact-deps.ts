@@ -1,22 +1,16 @@
-import type { RunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
 import type { Environment } from "./environment.js";
 import { EXPORT_LIMITS } from "../core/model/export.js";
-import { artifactOf, directoryDigest, listFiles, sha256, writeFileAtomic } from "../infra/disk/files.js";
 import { openInference } from "../engines/onnx/inference/open.js";
-import { lock } from "../infra/disk/lock.js";
-import { ModelFiles } from "../infra/weights/model-files.js";
 import { checkTarget } from "../infra/store/check.js";
-import { digestFile } from "../infra/store/file-digest.js";
 import { openStore } from "../infra/store/open.js";
 import type { S3Settings } from "../infra/store/s3-store.js";
-import { readAll } from "../infra/store/store.js";
 import { openTokens } from "../infra/dataset/tokens.js";
 import type { EvaluateDependencies } from "../activities/evaluate/deps.js";
 import type { PublishDependencies } from "../activities/publish/deps.js";
 
 /** Evaluation's dependencies on a real machine. */
-export const evaluateDeps: EvaluateDependencies = { files: { writeFileAtomic, lock, artifactOf }, openTokens, openInference };
+export const evaluateDeps: EvaluateDependencies = { openTokens, openInference };
 
 /** Where a run is published that names no target. Throws UserError where S3 is not ours and no bucket of it is named. */
 export function defaultTarget({ s3, bucket, variables }: Environment): string {
@@ -25,25 +19,12 @@ export function defaultTarget({ s3, bucket, variables }: Environment): string {
   return `s3://${bucket}/models`;
 }
 
-/** A config that names its target, as its stages' keys have it. */
-export function withTarget(config: RunConfig, environment: Environment): RunConfig {
-  const target = (config.publish.target ?? defaultTarget(environment)).replace(/\/+$/, "");
-  return { ...config, publish: { ...config.publish, target } };
-}
-
 /** Publishing's dependencies, with the S3 of these settings and the target of a run that names none. */
 export function publishDeps(settings: S3Settings, target: () => string): PublishDependencies {
   return {
-    files: { writeFileAtomic, lock, artifactOf },
     defaultTarget: target,
     openStore: (uri, options, signal) => openStore(uri, settings, options, signal),
     checkTarget: (uri, wanted, signal) => checkTarget(uri, settings, wanted, signal),
-    readAll,
-    openModel: (directory) => new ModelFiles(directory),
     exportLimits: EXPORT_LIMITS,
-    sha256,
-    digestFile,
-    listFiles,
-    directoryDigest,
   };
 }

@@ -1,7 +1,7 @@
 import { CancelledFailure, Context } from "@temporalio/activity";
 import { ApplicationFailure } from "@temporalio/common";
 import type { StageContext } from "../activities/common/stage.js";
-import { messageOf } from "../core/errors.js";
+import { DiskFullError, messageOf } from "../core/errors.js";
 import type { Progress } from "../core/stages/stage.js";
 import { duration } from "../core/units.js";
 
@@ -60,7 +60,7 @@ export async function inActivity<T>(work: (context: StageContext) => Promise<T>,
 function explained(error: unknown): unknown {
   const message = messageOf(error);
   if (!/\b(ENOSPC|EDQUOT)\b/.test(message)) return error;
-  return ApplicationFailure.retryable(`the disk is full: make room, and the run goes on by itself: ${message}`, "DiskFullError");
+  return new DiskFullError(`the disk is full: make room, and the run goes on by itself: ${message}`);
 }
 
 /** A shutdown is a failure that is tried again; everything else is what Temporal takes it for. */

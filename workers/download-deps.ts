@@ -1,12 +1,8 @@
 import { join } from "node:path";
 import type { Places } from "../activities/download/source-plan.js";
-import { artifactOf, directoryDigest, sha256File, writeFileAtomic } from "../infra/disk/files.js";
 import { createHub } from "../infra/sources/hub/hub.js";
-import { lock } from "../infra/disk/lock.js";
-import { ModelFiles } from "../infra/weights/model-files.js";
 import { findPublished } from "../infra/sources/published.js";
 import type { Environment } from "./environment.js";
-import type { DownloadDependencies } from "../activities/download/deps.js";
 
 /** Where models and datasets come from. S3's SDK is loaded when a source is there: it takes as long as a small download. */
 export function placesOf(environment: Environment): Places {
@@ -21,10 +17,4 @@ export function placesOf(environment: Environment): Places {
     },
     findPublished: async (uri) => findPublished(uri, uri.startsWith("file:") ? {} : await s3()),
   };
-}
-
-/** Downloading's dependencies on a real machine. */
-export function downloadDeps(places: Places): DownloadDependencies {
-  const checkModel = (directory: string): void => new ModelFiles(directory).close();
-  return { ...places, files: { writeFileAtomic, lock, artifactOf }, sha256File, directoryDigest, checkModel };
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { UserError } from "../core/errors.js";
 import type { ProxySettings } from "../infra/http/proxy.js";
 
-/** Everything that commands and workers take from the environment, read in this one place. */
+/** What commands and workers know of the environment. Their entries read it; what they call is handed it. */
 export interface Environment {
   /** the checkout's root, absolute: where package.json lies */
   readonly checkout: string;
@@ -71,7 +71,7 @@ function hubSettings(variables: Environment["variables"], set: (name: string) =>
   const tokenFile = path("HF_TOKEN_PATH", join(hubHome, "token"));
   return {
     endpoint: (set("HF_ENDPOINT") ?? "https://huggingface.co").replace(/\/+$/, ""),
-    // read when the hub is asked: a file that cannot be read is no hindrance to anything else
+    // read when the hub is asked: a file that cannot be read hinders nothing else
     get token() {
       return bareToken(set("HF_TOKEN") ?? set("HUGGING_FACE_HUB_TOKEN") ?? "") ?? bareToken(storedToken(tokenFile));
     },
@@ -94,7 +94,7 @@ function storedToken(file: string): string {
     return readFileSync(file, "utf8");
   } catch (error) {
     throw new UserError(
-      "the hub's token cannot be read: mend the file, or set HF_TOKEN, or HF_TOKEN_PATH to another one",
+      "the hub's token cannot be read: correct the file, or set HF_TOKEN, or HF_TOKEN_PATH to another one",
       { file },
       { cause: error },
     );
@@ -112,7 +112,7 @@ function proxySettings(set: (name: string) => string | undefined): ProxySettings
   return { https: either("HTTPS_PROXY") ?? all, http: either("HTTP_PROXY") ?? all, except: either("NO_PROXY") ?? "" };
 }
 
-// the AWS SDK would tell every user of Node 20, on every start, that it will want Node 22 one day
+// set when this file is imported: otherwise the AWS SDK tells every user of Node 20, at every start, that it will need Node 22 later
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
 
 /** The checkout's root: two levels above the compiled `dist/workers`. */

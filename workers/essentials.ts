@@ -1,6 +1,7 @@
 import type { StageRequest } from "../activities/common/stage.js";
 import { parseRunConfig } from "../core/config/schema.js";
-import type { StageResult } from "../core/stages/stage.js";
+import type { ListEnds } from "../core/stages/metrics.js";
+import type { SentResult, StageName, StageResult } from "../core/stages/stage.js";
 import type { StageInput } from "../workflows/contract.js";
 
 /** What passes between Temporal's history and the stages. */
@@ -15,8 +16,8 @@ export function requestOf(input: StageInput, root: string): StageRequest {
 }
 
 /** A stage's result without what would swell Temporal's history: of long lists of numbers their ends remain. */
-export function essentials(result: StageResult): StageResult {
-  return { ...result, metrics: trimmed(result.metrics) as StageResult["metrics"] };
+export function essentials<Name extends StageName>(result: StageResult<Name>): SentResult<Name> {
+  return { ...result, metrics: trimmed(result.metrics) } as SentResult<Name>;
 }
 
 function trimmed(value: unknown): unknown {
@@ -26,7 +27,14 @@ function trimmed(value: unknown): unknown {
     if (value.length <= SHORT) return value.map(trimmed);
     if (!value.every((entry) => typeof entry === "number")) return value.slice(0, SHORT).map(trimmed);
     const finite = value.filter(Number.isFinite);
-    return { count: value.length, first: value[0], last: value.at(-1), min: Math.min(...finite), max: Math.max(...finite) };
+    const ends: ListEnds = {
+      count: value.length,
+      first: value[0]!,
+      last: value.at(-1)!,
+      min: Math.min(...finite),
+      max: Math.max(...finite),
+    };
+    return trimmed(ends);
   }
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, trimmed(entry)]));

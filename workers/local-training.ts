@@ -1,11 +1,10 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { beginTraining, finishTraining, noteAttempt } from "../activities/train/run/begin.js";
-import { stageDirectory, type StageContext, type StageRequest } from "../activities/common/stage.js";
+import { Stage, type StageContext, type StageRequest } from "../activities/common/stage.js";
 import { errorNamed, FencedError, UserError } from "../core/errors.js";
 import type { StageResult } from "../core/stages/stage.js";
 import type { RankInput, RankReport } from "./rank-process.js";
-import { mkdir } from "node:fs/promises";
 import { trainDefinition } from "../activities/train/definition.js";
 import type { TrainAttempt } from "../activities/train/log/entries.js";
 import type { TrainDeps } from "../activities/train/deps.js";
@@ -29,13 +28,13 @@ export const MALLOC_SETTINGS = {
 } as const;
 
 /** Trains on `workers` processes of this machine; an abort of the context's signal saves and throws its reason. */
-export async function trainLocally(deps: TrainDeps, request: StageRequest, workers: number, context: StageContext): Promise<StageResult> {
-  const directory = stageDirectory(trainDefinition, request);
-  await mkdir(directory, { recursive: true });
-  const waiting = (holder: string): void =>
-    context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note: `waiting for ${holder}, which does the same` });
-  const unlock = await deps.files.lock(join(directory, "lock"), context.signal, waiting);
-  try {
+export async function trainLocally(
+  deps: TrainDeps,
+  request: StageRequest,
+  workers: number,
+  context: StageContext,
+): Promise<StageResult<"train">> {
+  return await new Stage(trainDefinition, request).locked(context, async () => {
     let lastStep = -1;
     for (let fruitless = 0; ;) {
       context.signal.throwIfAborted();
@@ -61,9 +60,7 @@ export async function trainLocally(deps: TrainDeps, request: StageRequest, worke
         lasting: true,
       });
     }
-  } finally {
-    await unlock();
-  }
+  });
 }
 
 /** Runs the workers of one attempt; null when all came to its end, else what was lost. Errors that another try can't mend are thrown. */

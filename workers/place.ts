@@ -45,7 +45,7 @@ async function bytesBelow(directory: string): Promise<number> {
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
-/** Those of our search attributes that the namespace knows; none where it cannot be asked. */
+/** Roslin's search attributes that the namespace knows; none if it cannot be asked. */
 async function knownAttributes({ connection, namespace }: Temporal): Promise<SearchAttributeName[]> {
   // a hosted server may keep this call to its operators; a run does without attributes then
   const found = await connection.operatorService.listSearchAttributes({ namespace }).catch(() => null);

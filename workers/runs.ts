@@ -1,12 +1,12 @@
 import type { Client, WorkflowExecutionInfo } from "@temporalio/client";
 import { arrayFromPayloads, defaultPayloadConverter, type Payload } from "@temporalio/common";
 import type { KeptRun } from "../activities/cleanup/garbage.js";
-import { parseRunConfig } from "../core/config/schema.js";
+import { parseRunConfig, withTarget, type RunConfig } from "../core/config/schema.js";
 import { ConfigError } from "../core/errors.js";
 import { inputsFrom } from "../core/stages/stage.js";
 import { FINETUNE, type PipelineActivities, type StageInput } from "../workflows/contract.js";
 import type { Carried } from "../workflows/finetune.js";
-import { withTarget } from "./artifact-deps.js";
+import { defaultTarget } from "./artifact-deps.js";
 import type { Environment } from "./environment.js";
 
 /**
@@ -69,8 +69,9 @@ async function keptRun(
 
 function runOf(input: unknown, begun: KeptRun["begun"], environment: Environment): KeptRun[] {
   try {
-    const named = begun?.map(({ config, inputs }) => ({ config: withTarget(config, environment), inputs })) ?? null;
-    return [{ config: withTarget(parseRunConfig(input), environment), begun: named }];
+    // what an earlier version planned lacks the fields that came later
+    const placed = (config: unknown): RunConfig => withTarget(parseRunConfig(config), () => defaultTarget(environment));
+    return [{ config: placed(input), begun: begun?.map(({ config, inputs }) => ({ config: placed(config), inputs })) ?? null }];
   } catch (error) {
     // it never had any work
     if (error instanceof ConfigError) return [];

@@ -7,34 +7,34 @@ import { publish } from "../activities/publish/publish.js";
 import type { StageContext, StageRequest } from "../activities/common/stage.js";
 import { beginTraining, finishTraining, noteAttempt } from "../activities/train/run/begin.js";
 import type { Environment } from "./environment.js";
-import type { StageResult } from "../core/stages/stage.js";
+import type { StageName, StageResult } from "../core/stages/stage.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
 import { defaultTarget, evaluateDeps, publishDeps } from "./artifact-deps.js";
-import { downloadDeps, placesOf } from "./download-deps.js";
+import { placesOf } from "./download-deps.js";
 import { preprocessDeps } from "./preprocess-deps.js";
 import { rankDeps, trainDeps } from "./train-deps.js";
 import { type RankWork, runRank } from "../activities/train/rank/rank.js";
 import type { RankOutcome, TrainAttempt } from "../activities/train/log/entries.js";
 
-type Stage = (request: StageRequest, context: StageContext) => Promise<StageResult>;
+type Stage<Name extends StageName> = (request: StageRequest, context: StageContext) => Promise<StageResult<Name>>;
 
 /** Every stage with its dependencies on this machine: what the workers offer as activities and the command line runs alone. */
 export interface Stages {
-  /** where stages keep their work when nobody says otherwise: `$ROSLIN_HOME/stages` */
+  /** where stages keep their work by default: `$ROSLIN_HOME/stages` */
   readonly root: string;
   /** where models and datasets come from */
   readonly places: Places;
-  readonly download: Stage;
-  readonly preprocess: Stage;
+  readonly download: Stage<"download">;
+  readonly preprocess: Stage<"preprocess">;
   beginTraining(
     request: StageRequest,
     workers: number,
     context: StageContext,
-  ): Promise<{ readonly finished: StageResult } | { readonly attempt: TrainAttempt }>;
+  ): Promise<{ readonly finished: StageResult<"train"> } | { readonly attempt: TrainAttempt }>;
   runRank(work: RankWork, context: StageContext): Promise<RankOutcome>;
-  finishTraining(request: StageRequest, context: StageContext): Promise<StageResult | null>;
-  readonly evaluate: Stage;
-  readonly publish: Stage;
+  finishTraining(request: StageRequest, context: StageContext): Promise<StageResult<"train"> | null>;
+  readonly evaluate: Stage<"evaluate">;
+  readonly publish: Stage<"publish">;
 }
 
 /** Puts the stages together with the hub, the stores and the machine that the environment names. */
@@ -45,7 +45,7 @@ export function makeStages(environment: Environment): Stages {
   return {
     root: join(environment.home, "stages"),
     places,
-    download: (request, context) => download(downloadDeps(places), request, context),
+    download: (request, context) => download(places, request, context),
     preprocess: (request, context) => preprocess(preprocessDeps(), request, context),
     beginTraining: async (request, workers, context) => {
       await noteAttempt(trainDeps, request);

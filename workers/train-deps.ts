@@ -1,9 +1,8 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { artifactOf, sha256File, writeFileAtomic } from "../infra/disk/files.js";
+import { sha256File } from "../infra/disk/files.js";
 import { joinGroup } from "../infra/process/group.js";
-import { lock } from "../infra/disk/lock.js";
 import { processStart } from "../infra/process/process-start.js";
 import { availableMemory, fingerprint, freeDisk, sharedDirectory, socketDirectory } from "../infra/process/machine.js";
 import { readModelConfig } from "../infra/weights/read-model-config.js";
@@ -17,7 +16,6 @@ import type { TrainDeps } from "../activities/train/deps.js";
 
 /** Training's dependencies on a real machine. */
 export const trainDeps: TrainDeps = {
-  files: { writeFileAtomic, lock, artifactOf },
   openStore: fileStore,
   openModel: (directory) => new ModelFiles(directory),
   openSafetensors: (path) => new SafetensorsFile(path),
@@ -35,7 +33,6 @@ export const trainDeps: TrainDeps = {
 
 /** A training worker's dependencies on a real machine. */
 export const rankDeps: RankDeps = {
-  files: trainDeps.files,
   sha256File,
   joinGroup,
   createShared,

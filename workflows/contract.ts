@@ -1,5 +1,5 @@
 import type { RunConfig } from "../core/config/schema.js";
-import type { Artifact, Progress, StageResult } from "../core/stages/stage.js";
+import type { Artifact, SentResult, StageName } from "../core/stages/stage.js";
 
 /**
  * The names and shapes in which workflows, workers and clients speak of each other. Only references travel:
@@ -67,7 +67,7 @@ export interface TrainAttempt {
 }
 
 /** Training's result, if it is finished, or the next attempt at it. */
-export type TrainingBegun = { readonly finished: StageResult } | { readonly attempt: TrainAttempt };
+export type TrainingBegun = { readonly finished: SentResult<"train"> } | { readonly attempt: TrainAttempt };
 
 /** How one process's part of an attempt ended. */
 export interface RankResult {
@@ -82,17 +82,17 @@ export interface Holder {
   readonly firstRunId: string;
 }
 
-/** Activities of the pipeline worker: the stages' on their host's queue, the others on `roslin`. StageResults come without long lists: see `essentials`. */
+/** Activities of the pipeline worker: the stages' on their host's queue, the others on `roslin`. Results come without long lists: see `essentials`. */
 export interface PipelineActivities {
   plan(config: RunConfig): Promise<Plan>;
-  download(input: StageInput): Promise<StageResult>;
-  preprocess(input: StageInput): Promise<StageResult>;
+  download(input: StageInput): Promise<SentResult<"download">>;
+  preprocess(input: StageInput): Promise<SentResult<"preprocess">>;
   /** Takes the next generation for an attempt with so many workers, unless training is finished. */
   beginTraining(input: StageInput & { readonly workers: number }): Promise<TrainingBegun>;
   /** null: the last checkpoint is no longer whole, and another attempt has to repeat its steps */
-  finishTraining(input: StageInput): Promise<StageResult | null>;
-  evaluate(input: StageInput): Promise<StageResult>;
-  publish(input: StageInput): Promise<StageResult>;
+  finishTraining(input: StageInput): Promise<SentResult<"train"> | null>;
+  evaluate(input: StageInput): Promise<SentResult<"evaluate">>;
+  publish(input: StageInput): Promise<SentResult<"publish">>;
   /** Resolves when the run no longer trains: closed, unknown, paused, or reset to before. */
   awaitIdle(holder: Holder): Promise<void>;
   /** Ids of the run's own activities that were paused, by `temporal activity pause` or in the UI. */
@@ -165,7 +165,7 @@ export type StageState = "to do" | "running" | "paused" | "done" | "reused" | "f
 
 /** One line of the table of a run's progress. */
 export interface StageRow {
-  readonly stage: Progress["stage"];
+  readonly stage: StageName;
   readonly state: StageState;
   /** since it started; null before */
   readonly seconds: number | null;
@@ -181,7 +181,7 @@ export interface RunProgress {
 
 /** What a finished run returns. */
 export interface FinetuneResult {
-  readonly stages: readonly StageResult[];
+  readonly stages: readonly SentResult[];
   /** seconds by stage, as the workflow saw them: waiting and repeated attempts included */
   readonly rows: readonly StageRow[];
   readonly trainingAttempts: number;

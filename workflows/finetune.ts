@@ -11,8 +11,8 @@ import {
   upsertSearchAttributes,
 } from "@temporalio/workflow";
 import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
-import { ConfigError } from "../core/errors.js";
-import { inputsFrom, type StageName, type StageResult } from "../core/stages/stage.js";
+import { ConfigError, type ErrorName } from "../core/errors.js";
+import { inputsFrom, resultNamed, type SentResult, type StageName } from "../core/stages/stage.js";
 import { gateWord, metricWords } from "../core/stages/words.js";
 import {
   QUERIES,
@@ -36,7 +36,7 @@ import { LeasedWorkers } from "./leased-workers.js";
 const activities = proxyActivities<PipelineActivities>(STAGE_OPTIONS);
 
 /** Name of the failure of a stage that finds its input changed. */
-const CHANGED = "ChangedInputError";
+const CHANGED: ErrorName = "ChangedInputError";
 
 /** How often stages are run again because of that; something changes their outputs on purpose then. */
 const REPAIRS = 3;
@@ -50,7 +50,7 @@ export const progressQuery = defineQuery<RunProgress>(QUERIES.progress);
 /** What a run takes along when its history has grown long. */
 export interface Carried {
   readonly plan: Plan;
-  readonly results: readonly StageResult[];
+  readonly results: readonly SentResult[];
   readonly rows: readonly StageRow[];
   readonly trainingAttempts: number;
   readonly paused: boolean;
@@ -65,13 +65,13 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
   const workers = new LeasedWorkers((note) => table.start("train", note));
   const plan = carried?.plan ?? (await planned(config, pauses));
   table.note(plan.notes);
-  const results: StageResult[] = [...(carried?.results ?? [])];
+  const results: SentResult[] = [...(carried?.results ?? [])];
   const tally = { attempts: carried?.trainingAttempts ?? 0 };
   let repairs = 0;
   setAttributes(plan, { RoslinModel: config.model.source, RoslinDataset: config.dataset.source });
 
   /** Runs a stage, keeps its result, and turns its failure into the run's. */
-  const stage = async (name: StageName, run: (input: StageInput) => Promise<StageResult>): Promise<void> => {
+  const stage = async (name: StageName, run: (input: StageInput) => Promise<SentResult>): Promise<void> => {
     if (results.some((result) => result.stage === name)) return;
     table.start(name);
     setAttributes(plan, { RoslinStage: name });
@@ -103,7 +103,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
         }
     });
 
-  const train = async (stageInput: StageInput): Promise<StageResult> => {
+  const train = async (stageInput: StageInput): Promise<SentResult> => {
     let release = true;
     try {
       const result = await trainGang({
@@ -131,11 +131,10 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
     await simple("preprocess", "rows to tokens");
     await stage("train", train);
     await simple("evaluate", "the tuned model against its base");
-    const perplexity = (results.at(-1)!.metrics["perplexity"] as { tuned?: unknown } | undefined)?.tuned;
-    const gate = results.at(-1)!.metrics["gate"];
+    const { perplexity, gate } = resultNamed(results, "evaluate")!.metrics;
     setAttributes(plan, {
-      ...(typeof perplexity === "number" ? { RoslinPerplexity: perplexity } : {}),
-      ...(gate === undefined ? {} : { RoslinGate: gateWord(gate as Parameters<typeof gateWord>[0]) }),
+      ...(typeof perplexity?.tuned === "number" ? { RoslinPerplexity: perplexity.tuned } : {}),
+      ...(gate === undefined ? {} : { RoslinGate: gateWord(gate) }),
     });
     await simple("publish", plan.config.publish.target ?? "");
   };

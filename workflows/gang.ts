@@ -7,7 +7,7 @@ import {
   sleep,
   workflowInfo,
 } from "@temporalio/workflow";
-import type { StageResult } from "../core/stages/stage.js";
+import type { SentResult } from "../core/stages/stage.js";
 import {
   stageQueue,
   type GpuActivities,
@@ -41,7 +41,7 @@ export interface Gang {
  * Trains on all workers that are there; when one fails, the next attempt goes on from the last checkpoint on those that
  * are left or back. null: history has grown long; go on in a new run.
  */
-export async function trainGang(gang: Gang): Promise<StageResult | null> {
+export async function trainGang(gang: Gang): Promise<SentResult<"train"> | null> {
   const { tally } = gang;
   const { shards, workers: wish } = gang.input.config.train;
   const fruitless: Record<Verdict, number> = { fatal: 0, error: 0, lost: 0 };

@@ -1,10 +1,10 @@
 import { ActivityCancellationType, type ActivityOptions } from "@temporalio/workflow";
-import { NON_RETRYABLE } from "../core/errors.js";
+import { NON_RETRYABLE, type ErrorName } from "../core/errors.js";
 
-/** A worker that says nothing for so long is dead; workers send what they have every two seconds at most. */
+/** A worker that has sent no heartbeat for this long is dead; workers send one every two seconds at most. */
 export const HEARTBEAT = "10 seconds";
 
-/** Options of every stage's activity: it goes on from its directory as often as it takes, but not for ever. */
+/** Options of every stage's activity: a new attempt goes on from what lies in the stage's directory; there are 20 at most. */
 export const STAGE_OPTIONS: ActivityOptions = {
   startToCloseTimeout: "365 days",
   heartbeatTimeout: HEARTBEAT,
@@ -19,12 +19,15 @@ export const STAGE_OPTIONS: ActivityOptions = {
   },
 };
 
+/** Name of the failure of an activity that another attempt fenced off. */
+const FENCED: ErrorName = "FencedError";
+
 /**
- * Options of the activities around training's attempts. One of theirs that was taken for dead may still write into the
- * commit log once, before its successor does: who is fenced by that reads the log again. The lease sees to it that no
- * other run is at the same work.
+ * Options of the activities around training's attempts. Such an activity that was taken for dead may still write into the
+ * commit log once, before its successor does. The successor is then fenced, reads the log again and goes on: so this failure
+ * is tried again here. The lease keeps other runs away from the same work.
  */
 export const GANG_OPTIONS: ActivityOptions = {
   ...STAGE_OPTIONS,
-  retry: { ...STAGE_OPTIONS.retry, nonRetryableErrorTypes: NON_RETRYABLE.filter((name) => name !== "FencedError") },
+  retry: { ...STAGE_OPTIONS.retry, nonRetryableErrorTypes: NON_RETRYABLE.filter((name) => name !== FENCED) },
 };

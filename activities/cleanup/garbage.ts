@@ -8,13 +8,15 @@ import { STAGES, type StageName } from "../../core/stages/stage.js";
 import { DEFINITIONS } from "../forecast/definitions.js";
 import { isView } from "../download/source-plan.js";
 import { forecast } from "../forecast/forecast.js";
-import { finishedStage, RESULT, stageDirectory, type StageFiles, type StageRequest } from "../common/stage.js";
+import { lock } from "../../infra/disk/lock.js";
+import type { StageInput } from "../../workflows/contract.js";
+import { finishedStage, LOCK, RESULT, Stage } from "../common/stage.js";
 
 /** A run whose work is kept; its configs name their targets. */
 export interface KeptRun {
   readonly config: RunConfig;
   /** what its stages have been given so far; null unless it runs */
-  readonly begun: readonly Pick<StageRequest, "config" | "inputs">[] | null;
+  readonly begun: readonly StageInput[] | null;
 }
 
 /** A stage's directory that no run needs, or one within a download's. */
@@ -29,8 +31,8 @@ export interface Garbage {
 const REMOVED = ".removed-";
 
 /**
- * The stages' directories below `root` that none of these runs works in, would reuse or go on in; of a download's that is
- * kept those of links to what its sources held before.
+ * The stages' directories below `root` that none of these runs works in, would reuse or would go on in. In a download's
+ * directory that is kept, the directories of links to what its sources held before.
  */
 export async function findGarbage(root: string, runs: readonly KeptRun[]): Promise<Garbage[]> {
   return await Promise.all((await unneededBy(root, runs)).map(async (each) => ({ ...each, bytes: await bytesBelow(each.directory) })));
@@ -39,8 +41,8 @@ export async function findGarbage(root: string, runs: readonly KeptRun[]): Promi
 async function unneededBy(root: string, runs: readonly KeptRun[]): Promise<Omit<Garbage, "bytes">[]> {
   const needed = await neededBy(root, runs);
   const running = runs.filter(({ begun }) => begun !== null);
-  // whoever runs reads what the sources held when it began, at any time until it is done
-  const read = new Set(running.map(({ config }) => stageDirectory(DEFINITIONS.download, { config, inputs: [], root })));
+  // a run reads what the sources held when it began, at any time until it is done
+  const read = new Set(running.map(({ config }) => new Stage(DEFINITIONS.download, { config, inputs: [], root }).directory));
   const found: Omit<Garbage, "bytes">[] = [];
   for (const stage of STAGES)
     for (const key of await readdir(join(root, stage)).catch(() => [])) {
@@ -52,7 +54,7 @@ async function unneededBy(root: string, runs: readonly KeptRun[]): Promise<Omit<
   return found;
 }
 
-/** A finished download's directories of links that its result does not name; those that are newer a run has begun that may go on. */
+/** A finished download's directories of links that its result does not name, but for newer ones: a run that may go on has begun them. */
 async function pastViews(directory: string): Promise<string[]> {
   const finished = await finishedStage(directory);
   if (finished === null) return [];
@@ -71,30 +73,29 @@ async function neededBy(root: string, runs: readonly KeptRun[]): Promise<Set<str
   const begun = runs
     .flatMap((run) => run.begun ?? [])
     .flatMap(({ config, inputs }) => {
-      const names = new Set(inputs.map(({ name }) => name));
+      const names = new Set<string>(inputs.map(({ name }) => name));
       const possible = STAGES.filter((stage) => DEFINITIONS[stage].inputs.every((name) => names.has(name)));
-      return possible.map((stage) => stageDirectory(DEFINITIONS[stage], { config, inputs, root }));
+      return possible.map((stage) => new Stage<StageName>(DEFINITIONS[stage], { config, inputs, root }).directory);
     });
   return new Set([...expected, ...begun]);
 }
 
 /**
- * Removes a directory unless somebody works in it, or a run that `runs` now names needs it; says why when it stays.
- * `discard` removes what the journals of its unfinished uploads tell of.
+ * Removes a directory unless a process works in it, or a run that `runs` now names needs it; resolves to the reason if it stays.
+ * `discard` removes what the journals of its unfinished uploads name.
  */
 export async function removeGarbage(
-  { lock }: Pick<StageFiles, "lock">,
   root: string,
   { directory }: Garbage,
   runs: () => Promise<readonly KeptRun[]>,
   discard: (journal: string) => Promise<void>,
 ): Promise<string | null> {
   const locked = isView(basename(directory)) ? dirname(directory) : directory;
-  return await tryLock(lock, join(locked, "lock"), async () => {
+  return await tryLock(join(locked, LOCK), async () => {
     // a run that has begun since waits for the lock, or is among these
     if (!(await unneededBy(root, await runs())).some((each) => each.directory === directory)) return "a run that has begun since needs it";
     for (const journal of await journalsIn(directory)) await discard(journal);
-    // whoever comes meanwhile finds nothing, rather than half of it
+    // a process that looks meanwhile finds nothing, rather than half of it
     const removed = join(root, `${REMOVED}${randomUUID()}`);
     await rename(directory, removed);
     await rm(removed, { recursive: true });
@@ -102,9 +103,8 @@ export async function removeGarbage(
   });
 }
 
-/** Lets `discard` remove the unfinished uploads with which none of the runs that `runs` names will go on. */
+/** Lets `discard` remove the unfinished uploads that none of the runs that `runs` names will continue. */
 export async function discardUploads(
-  { lock }: Pick<StageFiles, "lock">,
   root: string,
   runs: () => Promise<readonly KeptRun[]>,
   discard: (journal: string) => Promise<void>,
@@ -113,7 +113,7 @@ export async function discardUploads(
   for (const key of await readdir(publishing).catch(() => [])) {
     const directory = join(publishing, key);
     if ((await journalsIn(directory)).length === 0) continue;
-    await tryLock(lock, join(directory, "lock"), async () => {
+    await tryLock(join(directory, LOCK), async () => {
       if (!(await neededBy(root, await runs())).has(directory)) for (const journal of await journalsIn(directory)) await discard(journal);
       return null;
     });
@@ -125,8 +125,8 @@ async function journalsIn(directory: string): Promise<string[]> {
   return (await readdir(uploads).catch(() => [])).map((name) => join(uploads, name));
 }
 
-/** Calls `work` with a lock held, unless somebody else has it: then says who. */
-export async function tryLock(lock: StageFiles["lock"], path: string, work: () => Promise<string | null>): Promise<string | null> {
+/** Calls `work` with a lock held; if another process holds it, resolves to words that say which. */
+export async function tryLock(path: string, work: () => Promise<string | null>): Promise<string | null> {
   let unlock: () => Promise<void>;
   try {
     unlock = await lock(path, new AbortController().signal, (holder) => {
@@ -145,23 +145,23 @@ export async function tryLock(lock: StageFiles["lock"], path: string, work: () =
 
 class InUse extends Error {}
 
-/** Removes what an earlier removal was killed at. */
+/** Finishes removals that were killed. */
 export async function finishRemovals(root: string): Promise<void> {
   for (const name of await readdir(root).catch(() => []))
     if (name.startsWith(REMOVED)) await rm(join(root, name), { recursive: true, force: true });
 }
 
-/** What removing a directory would free: a file that has a name elsewhere, too, such as a download's in its cache, stays. */
+/** Bytes that removing a directory would free: a file that has another name elsewhere, such as in a cache, stays. */
 function bytesBelow(directory: string): Promise<number> {
   return sizeBelow(directory, ({ nlink, size }) => (nlink > 1 ? 0 : size));
 }
 
-/** Bytes of a file, or of all files below a directory, as `of` counts them; 0 where there is none. */
-export async function sizeBelow(path: string, of: (file: Stats) => number = ({ size }) => size): Promise<number> {
+/** Bytes of a file, or of all files below a directory, as `bytesOf` counts them; 0 if there is none. */
+export async function sizeBelow(path: string, bytesOf: (file: Stats) => number = ({ size }) => size): Promise<number> {
   const info = await lstat(path).catch(() => null);
   if (info === null) return 0;
-  if (!info.isDirectory()) return of(info);
+  if (!info.isDirectory()) return bytesOf(info);
   let sum = 0;
-  for (const name of await readdir(path)) sum += await sizeBelow(join(path, name), of);
+  for (const name of await readdir(path)) sum += await sizeBelow(join(path, name), bytesOf);
   return sum;
 }

@@ -1,10 +1,10 @@
 import { lstat, readdir, readlink, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
+import { parseSource } from "../../core/config/source-ref.js";
 import { forecast } from "../forecast/forecast.js";
 import { tryLock, type Garbage, type KeptRun } from "./garbage.js";
-import type { StageFiles } from "../common/stage.js";
 
-/** What was fetched from a bucket and no download has a link to any more, with what lies beside it half fetched or damaged. */
+/** An object from a bucket that no download links to any more, with the files beside it: half fetched, damaged, or about it. */
 export interface SpareObject {
   /** where it lies, or would when it is whole */
   readonly blob: string;
@@ -12,12 +12,12 @@ export interface SpareObject {
   readonly bytes: number;
 }
 
-/** What lies beside a blob while it is fetched, when it came with another digest, and as long as it is there: its own. */
+/** Endings of files beside a blob: of its fetching, of a copy with another digest, and of its own digest. */
 const BESIDE = /\.(part|part\.journal|part\.lock|bad|sha256)$/;
 
 /**
- * The objects in `cache` that no directory links to, but for those of `garbage`; none as long as one of these runs has yet
- * to fetch something from a bucket, which may be among them.
+ * The objects in `cache` that no directory links to, not counting the directories of `garbage`. None while one of these runs
+ * has yet to fetch something from a bucket, because that may be among them.
  */
 export async function findSpareObjects(
   cache: string,
@@ -58,14 +58,13 @@ export async function findSpareObjects(
   return [...spare].map(([blob, { files, bytes }]) => ({ blob, files: files.sort(), bytes })).sort((a, b) => (a.blob < b.blob ? -1 : 1));
 }
 
-/** Removes an object unless somebody fetches it, links to it by now, or a run that `runs` now names may; says why when it stays. */
+/** Removes an object unless it is being fetched, has a link by now, or a run that `runs` now names may need it; resolves to the reason if it stays. */
 export async function removeSpareObject(
-  { lock }: Pick<StageFiles, "lock">,
   root: string,
   { blob, files }: SpareObject,
   runs: () => Promise<readonly KeptRun[]>,
 ): Promise<string | null> {
-  return await tryLock(lock, `${blob}.part.lock`, async () => {
+  return await tryLock(`${blob}.part.lock`, async () => {
     if (await isFetching(root, await runs())) return "a run that has begun since may need it";
     if (((await stat(blob).catch(() => null))?.nlink ?? 1) > 1) return "it is in use";
     for (const path of files) await rm(path, { force: true });
@@ -75,12 +74,14 @@ export async function removeSpareObject(
 
 /** Whether a run has yet to bring something from a bucket. */
 async function isFetching(root: string, runs: readonly KeptRun[]): Promise<boolean> {
-  const fromBuckets = runs.filter(({ config: { model, dataset } }) => [model, dataset].some(({ source }) => source.startsWith("s3:")));
+  const fromBuckets = runs.filter(({ config: { model, dataset } }) =>
+    [model, dataset].some(({ source }) => parseSource(source).kind === "s3"),
+  );
   const forecasts = await Promise.all(fromBuckets.map(({ config }) => forecast(config, root)));
   return fromBuckets.some(isDownloading) || forecasts.some(([download]) => !download!.reused);
 }
 
-/** Whether a run has begun no later stage yet: it may bring something else than an earlier download left. */
+/** Whether a run has begun no later stage yet, and so may fetch something else than an earlier download left. */
 function isDownloading({ begun }: KeptRun): boolean {
   return begun !== null && (begun.at(-1)?.inputs ?? []).length === 0;
 }

@@ -1,10 +1,12 @@
-import { createHash } from "node:crypto";
 import type { RunConfig } from "../../core/config/schema.js";
+import { parseSource } from "../../core/config/source-ref.js";
 import type { StageResult } from "../../core/stages/stage.js";
-import { finishedStage, stageDirectory, type StageDefinition } from "../common/stage.js";
+import { sha256 } from "../../infra/disk/files.js";
+import type { StageDefinition } from "../common/definition.js";
+import { Stage } from "../common/stage.js";
 
 /** What a download depends on: the names of its sources. */
-export const downloadDefinition: StageDefinition = {
+export const downloadDefinition: StageDefinition<"download"> = {
   name: "download",
   version: 1,
   inputs: [],
@@ -12,11 +14,11 @@ export const downloadDefinition: StageDefinition = {
 };
 
 /** What the download of a config's sources left below `root` when it finished last; null: it has not finished. */
-export function finishedDownload(config: RunConfig, root: string): Promise<StageResult | null> {
-  return finishedStage(stageDirectory(downloadDefinition, { config, inputs: [], root }));
+export function finishedDownload(config: RunConfig, root: string): Promise<StageResult<"download"> | null> {
+  return new Stage(downloadDefinition, { config, inputs: [], root }).finished();
 }
 
 /** A source as the published chain of digests names it: a local path, which tells of its owner, by its digest. */
 function sourceIdentity(source: string): string {
-  return source.startsWith("file:") ? `file:sha256-${createHash("sha256").update(source).digest("hex")}` : source;
+  return parseSource(source).kind === "file" ? `file:sha256-${sha256(source)}` : source;
 }

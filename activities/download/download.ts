@@ -1,11 +1,9 @@
-import { join } from "node:path";
 import { someOf } from "../../core/rows/data-files.js";
 import type { Progress, StageResult } from "../../core/stages/stage.js";
-import { beginStage, finishStage, finishedStage, type StageContext, type StageRequest } from "../common/stage.js";
+import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { getSource, type Got } from "./fetch-plan.js";
 import { describePlan, pathsOf, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "./source-plan.js";
 import { downloadDefinition } from "./definition.js";
-import type { DownloadDependencies } from "./deps.js";
 
 /** Milliseconds between reports: every wait in here is bounded, so that a report also says that it lives. */
 const REPORT_MS = 1000;
@@ -16,20 +14,14 @@ type Report = (change: Partial<Progress>) => void;
  * Gets model and dataset. The stage's key knows only the names of its sources, so what they hold is looked at on every
  * call: local files are digested, a branch is resolved to its commit, and only an equal outcome counts as reused.
  */
-export async function download(dependencies: DownloadDependencies, request: StageRequest, context: StageContext): Promise<StageResult> {
-  const directory = await beginStage(dependencies.files, downloadDefinition, request);
+export async function download(places: Places, request: StageRequest, context: StageContext): Promise<StageResult<"download">> {
+  const stage = new Stage(downloadDefinition, request);
   let progress: Progress = { stage: "download", done: 0, total: 0, unit: "bytes" };
   const report: Report = (change) => void (progress = { ...progress, ...change });
   const ticking = setInterval(() => context.progress(progress), REPORT_MS);
   try {
-    const unlock = await dependencies.files.lock(join(directory, "lock"), context.signal, (holder) =>
-      report({ note: `waiting for ${holder}, which does the same` }),
-    );
-    try {
-      return await work(dependencies, directory, request, context.signal, report);
-    } finally {
-      await unlock();
-    }
+    const waiting: StageContext = { signal: context.signal, progress: ({ note = "" }) => report({ note }) };
+    return await stage.locked(waiting, () => work(places, stage, request, context.signal, report));
   } finally {
     clearInterval(ticking);
     context.progress(progress);
@@ -37,16 +29,16 @@ export async function download(dependencies: DownloadDependencies, request: Stag
 }
 
 async function work(
-  dependencies: DownloadDependencies,
-  directory: string,
+  places: Places,
+  stage: Stage<"download">,
   request: StageRequest,
   signal: AbortSignal,
   report: Report,
-): Promise<StageResult> {
+): Promise<StageResult<"download">> {
   const started = performance.now();
-  const finished = await finishedStage(directory);
-  const plans = await planSources(dependencies, request, finished, signal, report);
-  const got = await getSources(dependencies, directory, plans, signal, report);
+  const finished = await stage.finished();
+  const plans = await planSources(places, request, finished, signal, report);
+  const got = await getSources(stage.directory, plans, signal, report);
   const outputs = got.map(({ artifact }) => artifact);
   if (finished !== null && JSON.stringify(finished.outputs) === JSON.stringify(outputs)) return finished;
   const metrics = {
@@ -56,7 +48,7 @@ async function work(
     ...datasetFiles(plans),
     ...Object.fromEntries(outputs.flatMap(({ name, origin }) => (origin === undefined ? [] : [[`${name}From`, origin.uri]]))),
   };
-  return finishStage(dependencies.files, directory, { stage: "download", outputs, metrics });
+  return await stage.finish({ outputs, metrics });
 }
 
 /** The files of a dataset that has several: which were taken decides what is trained on. */
@@ -85,13 +77,7 @@ async function planSources(
   return [await plan("model"), await plan("dataset")];
 }
 
-async function getSources(
-  dependencies: DownloadDependencies,
-  directory: string,
-  plans: readonly SourcePlan[],
-  signal: AbortSignal,
-  report: Report,
-): Promise<Got[]> {
+async function getSources(directory: string, plans: readonly SourcePlan[], signal: AbortSignal, report: Report): Promise<Got[]> {
   const total = plans.reduce((sum, plan) => sum + remoteBytes(plan), 0);
   // what comes from one kind of place goes to one disk
   const missing = new Map<string, number>();
@@ -108,7 +94,7 @@ async function getSources(
     report({ total, done: before, note: describePlan(plan) });
     const start = before;
     const events = { signal, onBytes: (done: number) => report({ done: start + done }), onNote: (note: string) => report({ note }) };
-    results.push(await getSource(dependencies, directory, plan, events));
+    results.push(await getSource(directory, plan, events));
     before += remoteBytes(plan);
   }
   report({ done: total });

@@ -2,12 +2,13 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
 import type { Artifact } from "../../core/stages/stage.js";
+import { artifactOf, directoryDigest, sha256File } from "../../infra/disk/files.js";
+import { ModelFiles } from "../../infra/weights/model-files.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { FetchEvents } from "../../infra/transfer/fetch.js";
 import { linkDirectory } from "./links.js";
 import { modelConfig } from "./model-config.js";
 import { viewName, type SourceName, type SourcePlan } from "./source-plan.js";
-import type { DownloadDependencies } from "./deps.js";
 
 /** A source that is there. */
 export interface Got {
@@ -17,17 +18,12 @@ export interface Got {
 }
 
 /** Carries out a plan: what is missing is fetched, a directory of links is made, models are looked through, everything is digested. */
-export async function getSource(
-  dependencies: DownloadDependencies,
-  directory: string,
-  plan: SourcePlan,
-  events: FetchEvents,
-): Promise<Got> {
+export async function getSource(directory: string, plan: SourcePlan, events: FetchEvents): Promise<Got> {
   const { name } = plan;
   const view = join(directory, viewName(plan));
   switch (plan.kind) {
     case "remote": {
-      // weights of a model that cannot be trained would come in vain
+      // a model that cannot be trained is refused before its weights are fetched
       const isNew = name === "model" && (await plan.remote.missing(plan.files)) > 0;
       const first = isNew ? (await modelConfig(plan, events.signal)).fetched : 0;
       const cached = await plan.remote.fetch(plan.files, events);
@@ -36,14 +32,14 @@ export async function getSource(
         cached.map(({ path, blob }) => ({ path, target: blob })),
         "hard",
       );
-      checkIfModel(dependencies, name, view);
-      const sha256 = dependencies.directoryDigest(cached.map((file) => ({ name: file.path, sha256: file.sha256 })));
-      const sum = (of: "bytes" | "fetched"): number => cached.reduce((total, file) => total + file[of], 0);
+      checkIfModel(name, view);
+      const sha256 = directoryDigest(cached.map((file) => ({ name: file.path, sha256: file.sha256 })));
+      const sum = (field: "bytes" | "fetched"): number => cached.reduce((total, file) => total + file[field], 0);
       const artifact = { name, uri: pathToFileURL(view).href, sha256, bytes: sum("bytes"), origin: plan.remote.origin };
       return { artifact, fetched: plan.fetched + first + sum("fetched") };
     }
     case "kept": {
-      const now = await dependencies.files.artifactOf(name, fileURLToPath(plan.artifact.uri), events.signal);
+      const now = await artifactOf(name, fileURLToPath(plan.artifact.uri), events.signal);
       if (now.sha256 === plan.artifact.sha256) return { artifact: plan.artifact, fetched: 0 };
       const detail = `[uri=${now.uri}, expected=${plan.artifact.sha256}, got=${now.sha256}]`;
       throw new Error(`the source cannot be reached, and what was downloaded before has changed ${detail}`);
@@ -54,18 +50,17 @@ export async function getSource(
         plan.paths.map((path) => ({ path, target: join(plan.directory, path) })),
         "symbolic",
       );
-      checkIfModel(dependencies, name, view);
-      if (plan.published === null) return { artifact: await dependencies.files.artifactOf(name, view, events.signal), fetched: 0 };
-      return { artifact: await publishedArtifact(dependencies, plan.published, view, plan.paths, events.signal), fetched: 0 };
+      checkIfModel(name, view);
+      if (plan.published === null) return { artifact: await artifactOf(name, view, events.signal), fetched: 0 };
+      return { artifact: await publishedArtifact(plan.published, view, plan.paths, events.signal), fetched: 0 };
     }
     case "file":
-      return { artifact: await dependencies.files.artifactOf(name, plan.path, events.signal), fetched: 0 };
+      return { artifact: await artifactOf(name, plan.path, events.signal), fetched: 0 };
   }
 }
 
-/** Files of a model that was published on this machine, each with the digest that its manifest states; UserError names one that has another. */
+/** Files of a model that was published on this machine, each checked against its manifest; throws UserError that names a file with another digest. */
 async function publishedArtifact(
-  { directoryDigest, sha256File }: DownloadDependencies,
   { manifest, sha256: manifestDigest }: Published,
   view: string,
   paths: readonly string[],
@@ -87,11 +82,11 @@ async function publishedArtifact(
   return { name: "model", uri: pathToFileURL(view).href, sha256: directoryDigest(files), bytes, origin };
 }
 
-/** A broken model is the user's to mend, however it came. */
-function checkIfModel({ checkModel }: DownloadDependencies, name: SourceName, directory: string): void {
+/** Throws UserError for a broken model: only the user can replace it, wherever it came from. */
+function checkIfModel(name: SourceName, directory: string): void {
   if (name !== "model") return;
   try {
-    checkModel(directory);
+    new ModelFiles(directory).close();
   } catch (error) {
     if (!(error instanceof CorruptError)) throw error;
     throw new UserError(`the model cannot be used: ${messageOf(error)}. Get the file again`, {}, { cause: error });

@@ -1,9 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseModelConfig } from "../../core/model/families.js";
 import type { Model } from "../../core/model/family.js";
-import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
+import { fetchText } from "./fetch-text.js";
 import type { SourcePlan } from "./source-plan.js";
 
 /** The model that a source's config.json describes: small enough to be read before anything else; `fetched`: bytes that came over the wire for it. */
@@ -15,17 +14,4 @@ export async function modelConfig(source: SourcePlan, signal: AbortSignal): Prom
   }
   const directory = source.kind === "kept" ? fileURLToPath(source.artifact.uri) : source.directory;
   return { model: readModelConfig(directory), fetched: 0 };
-}
-
-/** Text of one of a remote place's files, and the bytes that came over the wire for it. */
-export async function fetchText(
-  remote: Remote,
-  files: readonly RemoteFile[],
-  path: string,
-  signal: AbortSignal,
-): Promise<{ readonly text: string; readonly fetched: number }> {
-  const wanted = files.filter((file) => file.path === path);
-  await remote.checkSpace(await remote.missing(wanted));
-  const [cached] = await remote.fetch(wanted, { signal, onBytes: () => undefined, onNote: () => undefined });
-  return { text: await readFile(cached!.blob, "utf8"), fetched: cached!.fetched };
 }

@@ -1,15 +1,15 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseSource } from "../../core/config/source-ref.js";
 import { DATA_FORMATS, formatOf, selectDataFiles } from "../../core/rows/data-files.js";
-import { UserError } from "../../core/errors.js";
-import { parseHubSource } from "../../core/config/hub-reference.js";
+import { UnreachableError, UserError } from "../../core/errors.js";
 import type { Artifact, StageResult } from "../../core/stages/stage.js";
 import type { Buckets } from "../../infra/sources/bucket.js";
 import type { Hub } from "../../infra/sources/hub/hub.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
-import { fetchText } from "./model-config.js";
+import { fetchText } from "./fetch-text.js";
 import { indexAmong, selectIndexed, selectModelFiles } from "./select.js";
 
 /** What a run gets from outside. */
@@ -46,11 +46,11 @@ export interface Places {
   findPublished(uri: string): Promise<Published | null>;
 }
 
-/** Plans a local source; throws UserError when it isn't there or isn't what it should be. Null: the source is no local one. */
+/** Plans a local source; throws UserError if it is missing or is not what it should be. Null: the source is not local. */
 export async function planLocal(places: Pick<Places, "findPublished">, name: SourceName, source: string): Promise<SourcePlan | null> {
-  if (!source.startsWith("file:")) return null;
-  const named = localPath(name, source);
-  const path = name === "model" && !(await isDirectory(named)) ? named.replace(/\/latest(\.json)?\/?$/, "") : named;
+  const ref = parseSource(source);
+  if (ref.kind !== "file") return null;
+  const path = name === "model" && ref.latest !== null && !(await isDirectory(ref.path)) ? ref.latest : ref.path;
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new UserError(`the ${name}'s source cannot be read`, { path }, { cause: error });
   });
@@ -65,29 +65,15 @@ export async function planLocal(places: Pick<Places, "findPublished">, name: Sou
     return { kind: "directory", name, directory: path, paths: selectDataFiles(await filesBelow(path), source), published: null };
   const published = await places.findPublished(pathToFileURL(path).href);
   const directory = published === null ? path : fileURLToPath(published.uri);
-  const there = published === null ? await readdir(path) : published.manifest.files.map((file) => file.name);
-  const selected = selectModelFiles(there, source);
+  const names = published === null ? await readdir(path) : published.manifest.files.map((file) => file.name);
+  const selected = selectModelFiles(names, source);
   const index = indexAmong(selected);
-  const paths = index === undefined ? selected : selectIndexed(selected, index, await readFile(join(directory, index), "utf8"), there);
+  const paths = index === undefined ? selected : selectIndexed(selected, index, await readFile(join(directory, index), "utf8"), names);
   return { kind: "directory", name, directory, paths, published };
 }
 
 async function isDirectory(path: string): Promise<boolean> {
   return (await stat(path).catch(() => null))?.isDirectory() === true;
-}
-
-function localPath(name: SourceName, source: string): string {
-  try {
-    const url = new URL(source);
-    if (url.search !== "" || url.hash !== "") throw new TypeError("? and # in a path are written %3F and %23");
-    return fileURLToPath(url);
-  } catch (error) {
-    throw new UserError(
-      `the ${name}'s source is no file URL with an absolute path`,
-      { expected: "file:///path", got: source },
-      { cause: error },
-    );
-  }
 }
 
 async function filesBelow(directory: string): Promise<string[]> {
@@ -97,7 +83,7 @@ async function filesBelow(directory: string): Promise<string[]> {
     .map((entry) => relative(directory, join(entry.parentPath, entry.name)).split(sep).join("/"));
 }
 
-/** Plans a source on the hub or in a bucket, at the version that its name means now; where it can't be reached, what a finished download brought from there stands in. */
+/** Plans a source on the hub or in a bucket, at the version that its name means now. If it cannot be reached, what a finished download brought from there stands in. */
 export async function planRemote(
   places: Pick<Places, "hub" | "buckets">,
   name: SourceName,
@@ -106,18 +92,20 @@ export async function planRemote(
   signal: AbortSignal,
   onNote?: (note: string) => void,
 ): Promise<SourcePlan> {
+  const ref = parseSource(source);
   let remote: Remote;
   try {
-    remote = source.startsWith("s3:")
-      ? await places.buckets.open(name, source, signal)
-      : await places.hub.resolve(parseHubSource(name === "model" ? "models" : "datasets", source), signal, onNote);
+    remote =
+      ref.kind === "hub"
+        ? await places.hub.resolve({ kind: name === "model" ? "models" : "datasets", id: ref.id, revision: ref.revision }, signal, onNote)
+        : await places.buckets.open(name, source, signal);
   } catch (error) {
     const kept = finished?.outputs.find((output) => output.name === name);
-    if ((error as Error).name !== "UnreachableError" || kept?.origin === undefined) throw error;
+    if (!(error instanceof UnreachableError) || kept?.origin === undefined) throw error;
     return { kind: "kept", name, artifact: kept };
   }
   const paths = remote.files.map((file) => file.path);
-  // what a place says of a file may be worth nothing: of those that are wanted that is said now
+  // what a place says of a file may be unusable: for a wanted file that is an error, and it is thrown here
   const filesOf = (wanted: readonly string[]): Promise<readonly RemoteFile[]> => {
     const names = new Set(wanted);
     return remote.stated(
@@ -135,12 +123,12 @@ export async function planRemote(
   return { ...plan, files: await filesOf(selectIndexed(selected, index, text, paths)), fetched };
 }
 
-/** Whether a source names one data file: that is taken, whatever its name says of splits. */
+/** Whether a source names one data file, which is taken whatever its name says of splits. */
 function isNamed([path, ...others]: readonly string[], source: string): boolean {
   return path !== undefined && others.length === 0 && formatOf(path) !== null && source.endsWith(`/${path}`);
 }
 
-/** Name of a source's directory of links: another version gets another one, for a run may still read the old. */
+/** Name of a source's directory of links: each version gets its own, because a run may still read an older one. */
 export function viewName(plan: SourcePlan): string {
   return plan.kind === "remote" ? `${plan.name}-${plan.remote.version}` : plan.name;
 }

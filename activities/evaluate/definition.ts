@@ -1,9 +1,9 @@
-import type { StageDefinition } from "../common/stage.js";
+import type { StageDefinition } from "../common/definition.js";
 import type { EvaluationTask } from "./task.js";
 import { TASKS } from "./tasks.js";
 
 /** What an evaluation with these tasks depends on. */
-export function defineEvaluation(tasks: readonly EvaluationTask[]): StageDefinition {
+export function defineEvaluation(tasks: readonly EvaluationTask[]): StageDefinition<"evaluate"> {
   const versions = Object.fromEntries(tasks.map(({ name, version }) => [name, version]));
   return {
     name: "evaluate",
@@ -14,4 +14,4 @@ export function defineEvaluation(tasks: readonly EvaluationTask[]): StageDefinit
 }
 
 /** What an evaluation depends on. */
-export const evaluateDefinition: StageDefinition = defineEvaluation(TASKS);
+export const evaluateDefinition: StageDefinition<"evaluate"> = defineEvaluation(TASKS);

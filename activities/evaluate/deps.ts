@@ -1,10 +1,8 @@
 import type { openTokens } from "../../infra/dataset/tokens.js";
 import type { InferenceModel } from "../../engines/onnx/inference/open.js";
-import type { StageFiles } from "../common/stage.js";
 
 /** What evaluation is handed. */
 export interface EvaluateDependencies {
-  readonly files: StageFiles;
   readonly openTokens: typeof openTokens;
   /** A model that computes off the main thread: infra's `openInference`. */
   openInference(directory: string, signal: AbortSignal): Promise<InferenceModel>;

@@ -1,15 +1,16 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { createTokenizer, type Tokenizer } from "../../core/text/tokenizer.js";
-import { outputNamed, type StageResult } from "../../core/stages/stage.js";
-import { runStage, type StageContext, type StageRequest } from "../common/stage.js";
+import type { StageResult } from "../../core/stages/stage.js";
+import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
+import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { defineEvaluation } from "./definition.js";
 import type { EvaluateDependencies } from "./deps.js";
 import { evaluationOf, type Evaluation } from "./evaluation.js";
 import { openJournal, type Journal } from "./journal.js";
-import type { EvaluatedModel, EvaluationTask, ModelName, TaskInput, Verdict } from "./task.js";
+import type { EvaluatedModel, EvaluationTask, ModelName, TaskInput } from "./task.js";
 import { TASKS } from "./tasks.js";
+import type { Verdict } from "../../core/stages/metrics.js";
 
 /** Compares the tuned model with its base on the held-out rows: every item of every task is done once with each. */
 export async function evaluate(
@@ -17,14 +18,15 @@ export async function evaluate(
   request: StageRequest,
   context: StageContext,
   tasks: readonly EvaluationTask[] = TASKS,
-): Promise<StageResult> {
-  return await runStage(dependencies.files, defineEvaluation(tasks), request, context, async (directory) => {
+): Promise<StageResult<"evaluate">> {
+  const stage = new Stage(defineEvaluation(tasks), request);
+  return await stage.run(context, async () => {
     const started = performance.now();
-    const paths = { base: pathOf(request, "model"), tuned: pathOf(request, "tuned") };
-    const { test: split } = await dependencies.openTokens(pathOf(request, "tokens"));
+    const paths = { base: stage.path("model"), tuned: stage.path("tuned") };
+    const { test: split } = await dependencies.openTokens(stage.path("tokens"));
     const input = { split, settings: request.config.evaluate, tokenizer: await readTokenizer(paths.base) };
     const plan = tasks.map((task) => ({ task, items: task.items(input) }));
-    const journal = await openJournal(join(directory, "journal.jsonl"));
+    const journal = await openJournal(join(stage.directory, "journal.jsonl"));
     for (const name of ["base", "tuned"] as const) {
       const open = async (): Promise<OpenModel> => {
         const model = await dependencies.openInference(paths[name], context.signal);
@@ -33,16 +35,12 @@ export async function evaluate(
       await evaluateModel(name, open, { plan, input, journal }, context);
     }
     const evaluation = summarize({ plan, input, journal });
-    const path = join(directory, "evaluation.json");
-    await dependencies.files.writeFileAtomic(path, `${JSON.stringify(evaluation, null, 2)}\n`);
+    const path = join(stage.directory, "evaluation.json");
+    await writeFileAtomic(path, `${JSON.stringify(evaluation, null, 2)}\n`);
     const { perplexity, gate, samples, heldOut } = evaluation;
     const metrics = { seconds: (performance.now() - started) / 1000, perplexity, gate, samples: samples.length, heldOut };
-    return { outputs: [await dependencies.files.artifactOf("report", path, context.signal)], metrics };
+    return { outputs: [await artifactOf("report", path, context.signal)], metrics };
   });
-}
-
-function pathOf(request: StageRequest, name: string): string {
-  return fileURLToPath(outputNamed(request.inputs, name).uri);
 }
 
 /** The model's tokenizer; null when it has none, because its rows came as tokens. */

@@ -1,6 +1,6 @@
-import type { Perplexity, PerplexityReport, PerplexityVerdict } from "./perplexity.js";
+import type { Gate, Perplexity, PerplexityVerdict, Verdict } from "../../core/stages/metrics.js";
+import type { PerplexityReport } from "./perplexity.js";
 import type { Sample } from "./samples.js";
-import type { Verdict } from "./task.js";
 
 /** The stage's output, `evaluation.json`. */
 export interface Evaluation extends PerplexityReport {
@@ -8,12 +8,6 @@ export interface Evaluation extends PerplexityReport {
   readonly samples: readonly Sample[];
   /** reports of the further tasks, by name; absent when there are none */
   readonly tasks?: Readonly<Record<string, unknown>>;
-}
-
-/** Whether the tuned model may become the latest one: judged if any task judged, passed if all pass. */
-export interface Gate extends PerplexityVerdict {
-  /** verdicts of the further tasks, by name; absent when there are none */
-  readonly tasks?: Readonly<Record<string, Verdict>>;
 }
 
 /** The perplexities of an evaluation that was read from its file: JSON has no infinity and writes null instead. */

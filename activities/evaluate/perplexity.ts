@@ -1,6 +1,7 @@
 import { UserError } from "../../core/errors.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
-import type { EvaluationTask, Verdict } from "./task.js";
+import type { Perplexity, PerplexityVerdict } from "../../core/stages/metrics.js";
+import type { EvaluationTask } from "./task.js";
 
 /** Rows and tokens that go through a model at once, at most (a longer row goes alone). */
 const BATCH_ROWS = 16;
@@ -18,23 +19,10 @@ interface BatchLoss {
   readonly labels: number;
 }
 
-/** exp of the mean loss of either model; null when there was nothing to score. */
-export interface Perplexity {
-  readonly base: number | null;
-  readonly tuned: number | null;
-}
-
 /** How well the models predict the held-out rows. */
 export interface PerplexityReport {
   readonly perplexity: Perplexity;
   readonly heldOut: { readonly rows: number; readonly labels: number };
-}
-
-/** Whether the tuned model predicts well enough, compared with the base. */
-export interface PerplexityVerdict extends Verdict {
-  /** the tuned model's perplexity divided by the base's; null when there was nothing to compare */
-  readonly ratio: number | null;
-  readonly maxPerplexityRatio: number;
 }
 
 /** How well the models predict the responses of the held-out rows, batch by batch. */

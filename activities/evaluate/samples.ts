@@ -1,5 +1,6 @@
 import { END_KEY, RESPONSE_KEY, responseIn } from "../../core/text/prompt.js";
-import { IGNORED, type TokenRow, type TokenSplit } from "../../core/rows/token-rows.js";
+import { nextScored } from "../../core/rows/labels.js";
+import type { TokenSplit } from "../../core/rows/token-rows.js";
 import type { Decoder } from "../../core/text/tokenizer.js";
 import type { EvaluationTask } from "./task.js";
 
@@ -45,17 +46,11 @@ export function planQuestions(split: TokenSplit, count: number): Question[] {
   );
   return chosen.flatMap((index) => {
     const row = split.row(index);
-    const first = firstLabel(row);
-    return first === null
+    const first = nextScored(row.labels, 0);
+    return first === row.labels.length
       ? []
       : [{ row: row.source, prompt: [...row.inputIds.subarray(0, first)], expected: [...row.inputIds.subarray(first)] }];
   });
-}
-
-/** Index of the first token that carries loss; at least 1, because a model needs a token to start from. Null when there is none. */
-function firstLabel({ labels }: TokenRow): number | null {
-  const first = labels.findIndex((label, at) => at > 0 && label !== IGNORED);
-  return first < 0 ? null : first;
 }
 
 /** Takes tokens until the end key has been said or there are enough. */

@@ -1,4 +1,5 @@
 import type { RunConfig } from "../../core/config/schema.js";
+import type { Verdict } from "../../core/stages/metrics.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
 import type { Tokenizer } from "../../core/text/tokenizer.js";
 import type { InferenceModel } from "../../engines/onnx/inference/open.js";
@@ -57,11 +58,4 @@ export interface TaskValues<Item, Value> {
   readonly items: readonly Item[];
   readonly base: readonly Value[];
   readonly tuned: readonly Value[];
-}
-
-/** Whether the tuned model may become the latest one. */
-export interface Verdict {
-  /** false: there was nothing to judge by, and `passed` is true */
-  readonly judged: boolean;
-  readonly passed: boolean;
 }

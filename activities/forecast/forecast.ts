@@ -4,14 +4,15 @@ import type { RunConfig } from "../../core/config/schema.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
 import { duration } from "../../core/units.js";
 import { DEFINITIONS } from "./definitions.js";
-import { finishedStage, keyParts, stageDirectory, WANTED, type KeyParts } from "../common/stage.js";
+import { keyParts, type KeyParts } from "../common/definition.js";
+import { Stage, WANTED } from "../common/stage.js";
 
 /** What a run would do with a stage. */
 export interface Forecast {
   readonly stage: StageName;
   readonly reused: boolean;
   readonly why: string;
-  /** the stage's own; null where it depends on what an earlier stage has yet to leave */
+  /** the stage's directory; null if it depends on what an earlier stage has yet to leave */
   readonly directory: string | null;
 }
 
@@ -25,28 +26,29 @@ const LOOKED_AT: { readonly [stage in StageName]?: string } = {
 export async function forecast(config: RunConfig, root: string): Promise<Forecast[]> {
   const results: StageResult[] = [];
   const forecasts: Forecast[] = [];
-  for (const stage of STAGES) {
+  for (const name of STAGES) {
     if (results.length < forecasts.length) {
       const first = forecasts[results.length]!.stage;
-      forecasts.push({ stage, reused: false, why: `after ${first}, unless that leaves what it left before`, directory: null });
+      forecasts.push({ stage: name, reused: false, why: `after ${first}, unless that leaves what it left before`, directory: null });
       continue;
     }
     const request = { config, inputs: inputsFrom(results), root };
-    const directory = stageDirectory(DEFINITIONS[stage], request);
-    const finished = await finishedStage(directory);
+    const stage = new Stage<StageName>(DEFINITIONS[name], request);
+    const { directory } = stage;
+    const finished = await stage.finished();
     if (finished === null) {
-      const why = await whyRun(root, stage, directory, keyParts(DEFINITIONS[stage], request));
-      forecasts.push({ stage, reused: false, why, directory });
+      const why = await whyRun(root, name, directory, keyParts(DEFINITIONS[name], request));
+      forecasts.push({ stage: name, reused: false, why, directory });
       continue;
     }
     results.push(finished);
-    const why = `the same settings, inputs and code as before, when it took ${duration(finished.metrics.seconds)}${LOOKED_AT[stage] ?? ""}`;
-    forecasts.push({ stage, reused: true, why, directory });
+    const why = `the same settings, inputs and code as before, when it took ${duration(finished.metrics.seconds)}${LOOKED_AT[name] ?? ""}`;
+    forecasts.push({ stage: name, reused: true, why, directory });
   }
   return forecasts;
 }
 
-/** Why a stage has to run: by what it differs from the nearest one that ran. */
+/** Why a stage has to run: how it differs from the most similar one that ran. */
 async function whyRun(root: string, stage: StageName, directory: string, wanted: KeyParts): Promise<string> {
   if ((await wantedIn(directory)) !== null) return "it was begun, and goes on where it stopped";
   const others = [];
@@ -64,15 +66,15 @@ async function wantedIn(directory: string): Promise<{ readonly parts: KeyParts; 
   try {
     return { parts: JSON.parse(await readFile(path, "utf8")) as KeyParts, at: (await stat(path)).mtimeMs };
   } catch {
-    // of an earlier version, or torn by a kill: it only explains
+    // an earlier version wrote it, or a kill tore it: it only explains
     return null;
   }
 }
 
 function changesBetween(before: KeyParts, now: KeyParts): string[] {
-  const code = before.version === now.version ? [] : ["this version of Roslin does it in another way"];
+  const code = before.version === now.version ? [] : ["this version of Roslin does it differently"];
   const old = new Map(before.inputs.map(({ name, sha256 }) => [name, sha256]));
-  const inputs = now.inputs.flatMap(({ name, sha256 }) => (old.get(name) === sha256 ? [] : [`its input ${name} is another`]));
+  const inputs = now.inputs.flatMap(({ name, sha256 }) => (old.get(name) === sha256 ? [] : [`its input ${name} has changed`]));
   const [was, is] = [leaves(before.settings), leaves(now.settings)];
   const fields = [...new Set([...was.keys(), ...is.keys()])].filter((field) => was.get(field) !== is.get(field));
   const settings = fields.map((field) => `${field} is ${is.get(field) ?? "nothing"}, was ${was.get(field) ?? "nothing"}`);

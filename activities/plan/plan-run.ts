@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { RunConfig } from "../../core/config/schema.js";
+import { withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { runNeeds } from "../../engines/onnx/needs.js";
 import type { StageResult } from "../../core/stages/stage.js";
@@ -13,17 +13,17 @@ import type { StageContext } from "../common/stage.js";
 /** What planning is handed: the place where the run would run. */
 export interface PlanDependencies extends Places {
   readonly host: string;
-  /** The target of a run that names none; throws UserError where there is none. */
+  /** The target of a run that names none; throws UserError if there is none. */
   defaultTarget(): string;
   /** bytes: all that this process may ever use, and what is free now */
   memory(): { readonly total: number; readonly available: number };
   /** bytes free where stages keep their work, and bytes that already lie there */
   disk(): Promise<{ readonly free: number; readonly used: number; readonly directory: string }>;
-  /** Throws UserError when objects cannot be written there, or kept as is wanted. */
+  /** Throws UserError if objects cannot be written there, or cannot be kept in the way that is wanted. */
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<void>;
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
-  /** those of ours that the namespace knows */
+  /** Roslin's search attributes that the namespace knows */
   searchAttributes(): Promise<readonly SearchAttributeName[]>;
   /** what an earlier download of a config's sources left; null: none has finished */
   downloaded(config: RunConfig): Promise<StageResult | null>;
@@ -31,12 +31,12 @@ export interface PlanDependencies extends Places {
   forecast(config: RunConfig): Promise<readonly Forecast[]>;
 }
 
-/** Milliseconds between looks at who has registered. */
+/** Milliseconds between looks at which workers have registered. */
 const LOOK_MS = 500;
 
 /** Fills in what depends on the place and checks that the run can work here; throws UserError with every problem, need against have. */
 export async function plan(dependencies: PlanDependencies, config: RunConfig, context: StageContext): Promise<Plan> {
-  const say = (note: string): void => context.progress({ stage: "download", done: 0, total: 0, unit: "items", note });
+  const say = (note: string): void => context.progress({ stage: "plan", done: 0, total: 0, unit: "items", note });
   const problems: string[] = [];
   const notes: string[] = [];
   const check = async (work: () => Promise<void>): Promise<void> => {
@@ -47,7 +47,8 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
       problems.push(error.message);
     }
   };
-  const target = config.publish.target ?? dependencies.defaultTarget();
+  const whole = withTarget(config, dependencies.defaultTarget);
+  const target = whole.publish.target!;
   const downloaded = await dependencies.downloaded(config);
   const look = async (name: SourceName): Promise<SourcePlan> => {
     const { source } = config[name];
@@ -76,7 +77,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
       );
     else if (needs.memoryBytes > available) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
     const disk = await dependencies.disk();
-    // what lies there may be this run's own, from before it was interrupted
+    // what lies there may belong to this run, from before it was interrupted
     if (needs.diskBytes + download > disk.free + disk.used)
       problems.push(
         new UserError("the disk has too little room for the run: make room, or set ROSLIN_HOME to a larger disk", {
@@ -85,7 +86,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
           have: readable(disk.free),
         }).message,
       );
-    // of a model that was downloaded before and cannot be asked for the paths are not known
+    // the paths of a model whose source cannot be reached are not known
     if (source.kind !== "kept" && !pathsOf(source).includes("tokenizer.json"))
       notes.push("the model has no tokenizer.json: only rows that have input_ids and labels can be trained on");
   });
@@ -102,7 +103,6 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
         : `${problems.length} things are in the way:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
     );
 
-  const whole = { ...config, publish: { ...config.publish, target } };
   const stages = await dependencies.forecast(whole);
   const reused = stages.filter((each) => each.reused).map(({ stage }) => stage);
   const first = stages.find((each) => !each.reused);

@@ -1,7 +1,7 @@
-import type { StageDefinition } from "../common/stage.js";
+import type { StageDefinition } from "../common/definition.js";
 
 /** What the tokens depend on. */
-export const preprocessDefinition: StageDefinition = {
+export const preprocessDefinition: StageDefinition<"preprocess"> = {
   name: "preprocess",
   version: 3,
   inputs: ["model", "dataset"],

@@ -1,50 +1,32 @@
-import { createHash } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { splitRows } from "../../core/rows/split.js";
 import { UserError } from "../../core/errors.js";
 import { TOKEN_INDEX, type TokenIndex } from "../../core/format/token-shards.js";
-import { outputNamed, type Artifact } from "../../core/stages/stage.js";
-import type { StageRequest } from "../common/stage.js";
+import type { TokenStats } from "../../core/stages/metrics.js";
+import type { Artifact } from "../../core/stages/stage.js";
+import type { RunConfig } from "../../core/config/schema.js";
+import { directoryDigest, sha256, writeFileAtomic } from "../../infra/disk/files.js";
+import type { Stage } from "../common/stage.js";
 import { DIGEST_BYTES, type ChunkRecord, type MadeChunk } from "./tokenize.js";
-import type { PreprocessDependencies } from "./deps.js";
 
 /** Reasons that the message about too many bad rows quotes. */
 const QUOTED = 3;
 
-/** What the rows came to. */
-interface TokenStats {
-  /** of the source */
-  readonly rows: number;
-  readonly trainRows: number;
-  readonly testRows: number;
-  readonly dropped: number;
-  readonly rejected: number;
-  readonly truncated: number;
-  /** rows with the tokens of an earlier one */
-  readonly duplicates: number;
-  readonly tokens: number;
-  /** share of the tokens that carry loss */
-  readonly lossShare: number;
-  /** rows by length: the key is the longest of its bin, in tokens */
-  readonly lengths: Readonly<Record<string, number>>;
-}
-
-/** Judges the chunks, splits their rows and writes the index; UserError when there are too many bad rows or too few good ones. */
+/** Judges the chunks, splits their rows and writes the index; throws UserError if there are too many bad rows or too few good ones. */
 export async function finish(
-  dependencies: PreprocessDependencies,
-  directory: string,
+  stage: Stage<"preprocess">,
   chunks: readonly MadeChunk[],
-  request: StageRequest,
+  { testRows, maxRejectShare, seed }: RunConfig["preprocess"],
 ): Promise<{ readonly tokens: Artifact; readonly stats: TokenStats }> {
   const records = chunks.map(({ record }) => record);
-  const { testRows, maxRejectShare, seed } = request.config.preprocess;
+  const { directory } = stage;
   const sum = (field: "rows" | "kept" | "dropped" | "truncated"): number => records.reduce((total, record) => total + record[field], 0);
   const rows = sum("rows");
   const kept = sum("kept");
-  if (rows === 0) throw new UserError("the dataset has no rows", { dataset: outputNamed(request.inputs, "dataset").uri });
-  await setRejectsAside(dependencies, directory, records, rows, maxRejectShare);
+  if (rows === 0) throw new UserError("the dataset has no rows", { dataset: stage.input("dataset").uri });
+  await setRejectsAside(directory, records, rows, maxRejectShare);
   if (kept === 0) throw new UserError("every row of the dataset has an empty response", { rows });
   if (testRows >= kept) throw new UserError("preprocess.testRows leaves no rows to train on: lower it", { testRows, rows: kept });
 
@@ -54,12 +36,12 @@ export async function finish(
   if (trainLoss === 0) throw new UserError("no token of the training rows carries loss: every label is -100", { rows: kept - testRows });
   const index: TokenIndex = {
     version: 1,
-    inputs: { model: outputNamed(request.inputs, "model").sha256, dataset: outputNamed(request.inputs, "dataset").sha256 },
+    inputs: { model: stage.input("model").sha256, dataset: stage.input("dataset").sha256 },
     chunks: records.map(({ file, sha256, bytes, kept: count }) => ({ file, sha256, bytes, rows: count })),
     test: [...isTest.keys()].filter((row) => isTest[row] === 1),
   };
   const text = JSON.stringify(index);
-  await dependencies.files.writeFileAtomic(join(tokens, TOKEN_INDEX), text);
+  await writeFileAtomic(join(tokens, TOKEN_INDEX), text);
   const chunkFiles = records.map((record) => record.file);
   await removeOthers(tokens, (name) => name === TOKEN_INDEX || chunkFiles.includes(name));
   await removeOthers(join(directory, "chunks"), (name) => name.endsWith(".json"));
@@ -69,25 +51,19 @@ export async function finish(
   // each file was digested when it was written
   const files = [...records.map(({ file, sha256 }) => ({ name: file, sha256 })), { name: TOKEN_INDEX, sha256: sha256(text) }];
   const bytes = records.reduce((total, record) => total + record.bytes, Buffer.byteLength(text));
-  return { tokens: { name: "tokens", uri: pathToFileURL(tokens).href, sha256: dependencies.directoryDigest(files), bytes }, stats };
+  return { tokens: { name: "tokens", uri: pathToFileURL(tokens).href, sha256: directoryDigest(files), bytes }, stats };
 }
 
-/** Writes rejects.jsonl; UserError when they are too many. */
-async function setRejectsAside(
-  dependencies: PreprocessDependencies,
-  directory: string,
-  records: readonly ChunkRecord[],
-  rows: number,
-  maxShare: number,
-): Promise<void> {
+/** Writes rejects.jsonl; throws UserError if there are too many rejects. */
+async function setRejectsAside(directory: string, records: readonly ChunkRecord[], rows: number, maxShare: number): Promise<void> {
   const rejects = records.flatMap((record) => record.rejects);
   const file = join(directory, "rejects.jsonl");
-  await dependencies.files.writeFileAtomic(file, rejects.map((reject) => `${JSON.stringify(reject)}\n`).join(""));
+  await writeFileAtomic(file, rejects.map((reject) => `${JSON.stringify(reject)}\n`).join(""));
   const allBad = rejects.length > 0 && records.every((record) => record.kept === 0);
   if (rejects.length <= maxShare * rows && !allBad) return;
   const first = rejects.slice(0, QUOTED).map(({ row, reason }) => `row ${row}: ${reason}`);
   throw new UserError(
-    `too many rows of the dataset are bad; the first: ${first.join("; ")}. Mend them, or raise preprocess.maxRejectShare`,
+    `too many rows of the dataset are bad; the first: ${first.join("; ")}. Correct them, or raise preprocess.maxRejectShare`,
     {
       bad: rejects.length,
       rows,
@@ -120,11 +96,7 @@ function measure(
   return { duplicates: rows - seen.size, tokens: total, lossShare: loss / total, lengths, trainLoss };
 }
 
-function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
-}
-
-/** Removes what a killed process left half written: it would count in the directory's digest. */
+/** Removes what a killed process left half written, because it would count in the directory's digest. */
 async function removeOthers(directory: string, isKept: (name: string) => boolean): Promise<void> {
   for (const name of await readdir(directory)) if (!isKept(name)) await rm(join(directory, name), { recursive: true });
 }

@@ -1,9 +1,8 @@
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { outputNamed, type StageResult } from "../../core/stages/stage.js";
+import type { StageResult } from "../../core/stages/stage.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
-import { runStage, type StageContext, type StageRequest } from "../common/stage.js";
+import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { tokenizeChunks } from "./chunks.js";
 import { finish } from "./gather.js";
 import { chooseRule } from "./rule.js";
@@ -11,11 +10,17 @@ import { preprocessDefinition } from "./definition.js";
 import type { PreprocessDependencies } from "./deps.js";
 
 /** Turns the dataset's rows into tokens and splits them. Output: the directory "tokens", which infra's `openTokens` reads. */
-export async function preprocess(dependencies: PreprocessDependencies, request: StageRequest, context: StageContext): Promise<StageResult> {
-  return runStage(dependencies.files, preprocessDefinition, request, context, async (directory) => {
+export async function preprocess(
+  dependencies: PreprocessDependencies,
+  request: StageRequest,
+  context: StageContext,
+): Promise<StageResult<"preprocess">> {
+  const stage = new Stage(preprocessDefinition, request);
+  const { directory } = stage;
+  return stage.run(context, async () => {
     const started = performance.now();
-    const model = fileURLToPath(outputNamed(request.inputs, "model").uri);
-    const dataset = fileURLToPath(outputNamed(request.inputs, "dataset").uri);
+    const model = stage.path("model");
+    const dataset = stage.path("dataset");
     const { shape } = readModelConfig(model);
     const tokenizerFile = join(model, "tokenizer.json");
     const { maxLength } = request.config.preprocess;
@@ -23,7 +28,7 @@ export async function preprocess(dependencies: PreprocessDependencies, request: 
     const choose = (first: RowBatch) => chooseRule(first, { dataset, maxLength, shape, tokenizerFile });
     const chunks = await tokenizeChunks(batches, context, dependencies.threads, choose, () => dependencies.startThread(directory));
     const tokenized = chunks.reduce((sum, chunk) => sum + chunk.tokenized, 0);
-    const { tokens, stats } = await finish(dependencies, directory, chunks, request);
+    const { tokens, stats } = await finish(stage, chunks, request.config.preprocess);
     const seconds = (performance.now() - started) / 1000;
     return {
       outputs: [tokens],

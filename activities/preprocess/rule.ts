@@ -28,8 +28,8 @@ export interface RuleSettings {
 }
 
 /**
- * Chooses by the columns of the first rows; UserError naming columns found and expected when they are neither kind, and where the
- * model's tokenizer is missing or of another kind. Rows that are tokens already need none.
+ * Chooses by the columns of the first rows. Throws UserError with the columns found and expected if they are of neither kind, or
+ * if the model's tokenizer is missing or unusable; rows that are tokens already need no tokenizer.
  */
 export async function chooseRule(first: RowBatch, { dataset, maxLength, shape, tokenizerFile }: RuleSettings): Promise<RuleChoice> {
   const { vocabulary, positions, eosTokenId: padId } = shape;
@@ -49,7 +49,7 @@ export async function chooseRule(first: RowBatch, { dataset, maxLength, shape, t
   });
 }
 
-/** Reads a JSON file of the model; UserError where it is missing or none. */
+/** Reads a JSON file of the model; throws UserError if it is missing or is not JSON. */
 async function readJson(path: string): Promise<unknown> {
   try {
     return JSON.parse(await readFile(path, "utf8")) as unknown;

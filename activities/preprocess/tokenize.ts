@@ -5,8 +5,8 @@ import { createEncoder } from "../../core/text/encoder.js";
 import { lossTokens } from "../../core/rows/labels.js";
 import { alpacaRule, tokenRule, type RowRule } from "../../core/rows/row-rules.js";
 import { decodeChunk, encodeChunk } from "../../core/format/token-chunk.js";
+import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import type { SourceRow } from "../../infra/dataset/row.js";
-import type { StageFiles } from "../common/stage.js";
 import type { RuleChoice } from "./rule.js";
 
 /** Rows to be made a chunk file of, unless it is there. */
@@ -55,21 +55,16 @@ export interface Tokenizer {
 }
 
 /** Tokenizes into a stage's directory. */
-export function tokenizer(files: Pick<StageFiles, "writeFileAtomic">, directory: string): Tokenizer {
+export function tokenizer(directory: string): Tokenizer {
   let rule: RowRule;
-  return { agree: (choice) => void (rule = openRule(choice)), make: (order) => makeChunk(files, directory, rule, order) };
+  return { agree: (choice) => void (rule = openRule(choice)), make: (order) => makeChunk(directory, rule, order) };
 }
 
 function openRule(choice: RuleChoice): RowRule {
   return choice.kind === "tokens" ? tokenRule(choice) : alpacaRule(createEncoder(choice.tables), choice, choice.maxLength);
 }
 
-async function makeChunk(
-  files: Pick<StageFiles, "writeFileAtomic">,
-  directory: string,
-  rule: RowRule,
-  { number, first, rows }: ChunkOrder,
-): Promise<MadeChunk> {
+async function makeChunk(directory: string, rule: RowRule, { number, first, rows }: ChunkOrder): Promise<MadeChunk> {
   const name = String(number).padStart(6, "0");
   const file = `${name}.safetensors`;
   const recordPath = join(directory, "chunks", `${name}.json`);
@@ -78,8 +73,8 @@ async function makeChunk(
   if (finished !== null) return { number, record: finished.record, tokenized: 0, ...measure(finished.bytes, file) };
   const { bytes, ...counts } = tokenizeRows(rows, first, rule);
   const record = { file, sha256: sha256(bytes), bytes: bytes.length, ...counts };
-  await files.writeFileAtomic(path, bytes);
-  await files.writeFileAtomic(recordPath, JSON.stringify(record));
+  await writeFileAtomic(path, bytes);
+  await writeFileAtomic(recordPath, JSON.stringify(record));
   return { number, record, tokenized: rows.length, ...measure(bytes, file) };
 }
 
@@ -132,8 +127,4 @@ async function finishedChunk(
     if ((error as NodeJS.ErrnoException).code === "ENOENT" || error instanceof SyntaxError) return null;
     throw error;
   }
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

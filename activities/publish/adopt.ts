@@ -3,17 +3,16 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { CorruptError, ForbiddenError } from "../../core/errors.js";
 import { CARD, MANIFEST, manifestText, parseManifest, type Manifest } from "../../core/format/manifest.js";
-import type { ObjectStore } from "../../infra/store/store.js";
-import type { PublishDependencies } from "./deps.js";
+import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
+import { readAll, type ObjectStore } from "../../infra/store/store.js";
 
 /**
- * The manifest to publish, and the bytes of a card that was sent for it: of runs that came to the same, here or elsewhere, at
- * once or one after the other, all publish the first one's card, and so one manifest, for `latest.json` and models that were
- * tuned from it name its digest. Only the cards differ, in what befell the runs. Both then lie in the stage's directory, and
- * what else is missing is sent again under them.
+ * The manifest to publish, and the bytes of a card that was sent for it. Several runs may come to the same model, here or
+ * elsewhere, at once or one after the other; only their cards differ, because a card tells what happened to its run. All of
+ * them publish the first run's card and so the same manifest, because `latest.json` and models that were tuned from this one
+ * name the manifest's digest. Card and manifest then lie in the stage's directory, and other files that are missing are sent again.
  */
 export async function adopt(
-  { files, readAll, sha256 }: Pick<PublishDependencies, "files" | "readAll" | "sha256">,
   store: ObjectStore,
   made: Manifest,
   directory: string,
@@ -26,33 +25,33 @@ export async function adopt(
       return null;
     });
   const bytes = await read(MANIFEST);
-  const there = bytes === null ? null : parsed(bytes, `${store.uri}/${made.name}/${MANIFEST}`);
-  if (there === null) {
-    // no manifest names a card yet: the first one to lie there is everybody's, for others may be about to publish the same
-    const own = await readFile(join(directory, CARD));
-    if (await store.create(`${made.name}/${CARD}`, own)) return { manifest: made, claimed: own.length };
-  } else if (!isDeepStrictEqual(withoutCard(there), withoutCard(made))) return { manifest: made, claimed: 0 };
-  else if (cardDigest(there) === cardDigest(made)) {
-    await files.writeFileAtomic(join(directory, MANIFEST), bytes!);
-    return { manifest: there, claimed: 0 };
+  const published = bytes === null ? null : parsed(bytes, `${store.uri}/${made.name}/${MANIFEST}`);
+  if (published === null) {
+    // no manifest names a card yet: the first card there is used by all runs, because others may be about to publish the same
+    const ownCard = await readFile(join(directory, CARD));
+    if (await store.create(`${made.name}/${CARD}`, ownCard)) return { manifest: made, claimed: ownCard.length };
+  } else if (!isDeepStrictEqual(withoutCard(published), withoutCard(made))) return { manifest: made, claimed: 0 };
+  else if (cardDigest(published) === cardDigest(made)) {
+    await writeFileAtomic(join(directory, MANIFEST), bytes!);
+    return { manifest: published, claimed: 0 };
   }
   const card = await read(CARD);
-  if (card === null || (there !== null && sha256(card) !== cardDigest(there))) {
+  if (card === null || (published !== null && sha256(card) !== cardDigest(published))) {
     say(
-      `the card of ${made.name} is gone or damaged, so that it gets this run's, and another manifest: what was tuned from it before no longer verifies`,
+      `the card of ${made.name} is gone or damaged: the model gets this run's card and so another manifest, and models that were tuned from it before no longer verify`,
     );
     return { manifest: made, claimed: 0 };
   }
-  // after a kill it may be this run's own
+  // after a kill the card may be this run's own
   if (sha256(card) !== cardDigest(made))
     say(`${made.name} is published already, or at this moment: it keeps its card, which tells of the run that came first`);
-  const manifest = there ?? withCard(made, { sha256: sha256(card), bytes: card.length });
-  await files.writeFileAtomic(join(directory, CARD), card);
-  await files.writeFileAtomic(join(directory, MANIFEST), there === null ? manifestText(manifest) : bytes!);
+  const manifest = published ?? withCard(made, { sha256: sha256(card), bytes: card.length });
+  await writeFileAtomic(join(directory, CARD), card);
+  await writeFileAtomic(join(directory, MANIFEST), published === null ? manifestText(manifest) : bytes!);
   return { manifest, claimed: 0 };
 }
 
-/** Null: it is damaged, so that it says nothing that could stand. */
+/** Null: it is damaged, so nothing in it counts. */
 function parsed(bytes: Uint8Array, where: string): Manifest | null {
   try {
     return parseManifest(Buffer.from(bytes).toString(), where);

@@ -1,14 +1,16 @@
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { ChangedInputError } from "../../core/errors.js";
-import { CARD, MANIFEST, manifestText, nameDigits, REPORT, type Manifest } from "../../core/format/manifest.js";
+import { CARD, MANIFEST, manifestText, nameDigits, REPORT, type ChainEntry, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
 import { parameterCount, type Model } from "../../core/model/family.js";
-import { outputNamed, type Artifact, type Origin, type StageResult } from "../../core/stages/stage.js";
-import type { FileDigest } from "../../infra/store/file-digest.js";
+import { outputNamed, OUTPUTS, type Origin, type StageResult } from "../../core/stages/stage.js";
+import { digestFile, type FileDigest } from "../../infra/disk/file-digest.js";
+import { directoryDigest, listFiles, sha256, writeFileAtomic } from "../../infra/disk/files.js";
+import { ModelFiles } from "../../infra/weights/model-files.js";
 import type { Evaluation } from "../evaluate/evaluation.js";
-import { finishedStage, stageDirectory, stageKey, type StageContext, type StageDefinition, type StageRequest } from "../common/stage.js";
+import { keyParts, stageKey, type StageDefinition } from "../common/definition.js";
+import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { modelCard } from "../report/card.js";
 import { descentOf } from "./descent.js";
 import { exportOnnx, externalDataConfig } from "./onnx.js";
@@ -38,25 +40,26 @@ const EARLIER: readonly StageDefinition[] = [downloadDefinition, preprocessDefin
 export async function assemble(
   dependencies: PublishDependencies,
   request: StageRequest,
-  directory: string,
+  stage: Stage<"publish">,
   context: StageContext,
 ): Promise<Assembly> {
+  const { directory } = stage;
   const say = (note: string): void => context.progress({ stage: "publish", done: 0, total: 0, unit: "bytes", note });
   const paths = new Map<string, string>();
   const write = async (name: string, text: string): Promise<void> => {
     paths.set(name, join(directory, name));
-    await dependencies.files.writeFileAtomic(paths.get(name)!, text);
+    await writeFileAtomic(paths.get(name)!, text);
   };
 
   const descent = await descentOf(dependencies, request, context.signal);
   say("checking the tuned model");
-  const tuned = await tunedFiles(dependencies, outputNamed(request.inputs, "tuned"), context.signal);
+  const tuned = await tunedFiles(stage, context.signal);
   for (const { name, path } of tuned) paths.set(name, path);
-  const evaluation = JSON.parse(await readFile(inputPath(request, "report"), "utf8")) as Evaluation;
-  paths.set(REPORT, inputPath(request, "report"));
+  const evaluation = JSON.parse(await readFile(stage.path("report"), "utf8")) as Evaluation;
+  paths.set(REPORT, stage.path("report"));
 
   say("writing the ONNX export");
-  const weights = dependencies.openModel(inputPath(request, "tuned"));
+  const weights = new ModelFiles(stage.path("tuned"));
   const { model } = weights;
   const plan = planExport(model, dependencies.exportLimits);
   const names = await exportOnnx(weights, plan, join(directory, ONNX), context.signal).finally(() => weights.close());
@@ -64,12 +67,12 @@ export async function assemble(
   const extra = externalDataConfig(plan);
   if (extra !== null) await write("config.json", `${JSON.stringify({ ...model.configJson, ...extra }, null, 2)}\n`);
 
-  const results = await Promise.all(EARLIER.map((definition) => finishedStage(stageDirectory(definition, request))));
-  const chain = EARLIER.map((definition, index) => chainEntry(definition, request, results[index]!));
-  const trained = results[EARLIER.indexOf(trainDefinition)] ?? null;
+  // training's own result may lie on another machine
+  const trained = await new Stage(trainDefinition, request).finished();
+  const chain = EARLIER.map((definition) => chainEntry(definition, request, definition === trainDefinition ? trained : null));
   const made = { publishVersion: publishDefinition.version, chain, fingerprint: fingerprintOf(trained), ...descent };
   // of the same inputs, settings and code comes the same name
-  const name = `${modelName(request)}-${nameDigits(made, dependencies)}`;
+  const name = `${modelName(request)}-${nameDigits(made, { sha256 })}`;
   const story = tellStory(name, request, model, trained, evaluation, descent);
   await write(CARD, modelCard(story));
   await write("report.html", reportPage(story));
@@ -79,7 +82,7 @@ export async function assemble(
   const digests = new Map<string, FileDigest>();
   const files = [];
   for (const [name, path] of [...paths].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    const digest = known.get(path) ?? (await dependencies.digestFile(path, context.signal));
+    const digest = known.get(path) ?? (await digestFile(path, context.signal));
     digests.set(digest.sha256, digest);
     files.push({ name, sha256: digest.sha256, bytes: digest.bytes });
   }
@@ -92,55 +95,43 @@ export async function assemble(
     tuned: tuned.map(({ name, sha256 }) => ({ name, sha256 })),
     amended: extra === null ? [] : ["config.json"],
   };
-  await dependencies.files.writeFileAtomic(join(directory, MANIFEST), manifestText(manifest));
+  await writeFileAtomic(join(directory, MANIFEST), manifestText(manifest));
   return { manifest, paths, digests, evaluation };
-}
-
-function inputPath(request: StageRequest, name: string): string {
-  return fileURLToPath(outputNamed(request.inputs, name).uri);
 }
 
 /** The trained model's files with their digests; ChangedInputError when they are no longer what training wrote. */
 async function tunedFiles(
-  dependencies: PublishDependencies,
-  tuned: Artifact,
+  stage: Stage<"publish">,
   signal: AbortSignal,
 ): Promise<{ name: string; path: string; sha256: string; digest: FileDigest }[]> {
-  const directory = fileURLToPath(tuned.uri);
+  const directory = stage.path("tuned");
+  const expected = stage.input("tuned").sha256;
   const files = [];
-  for (const name of await dependencies.listFiles(directory)) {
+  for (const name of await listFiles(directory)) {
     const path = join(directory, name);
-    const digest = await dependencies.digestFile(path, signal);
+    const digest = await digestFile(path, signal);
     files.push({ name, path, sha256: digest.sha256, digest });
   }
-  const got = dependencies.directoryDigest(files);
-  if (got !== tuned.sha256)
+  const got = directoryDigest(files);
+  if (got !== expected)
     throw new ChangedInputError(
-      "the tuned model is not what training wrote: run `roslin stage train` again, which makes it anew from the last checkpoint",
+      "the tuned model is not what training wrote: run `roslin stage train` again, which makes it again from the last checkpoint",
       {
         directory,
-        expected: tuned.sha256,
+        expected,
         got,
       },
     );
   return files;
 }
 
-/** What a stage commits to. Its outputs come from its result, or, where that lies elsewhere, from what was handed on. */
-function chainEntry(definition: StageDefinition, request: StageRequest, result: StageResult | null): Manifest["chain"][number] {
-  const inputs = definition.inputs.map((name) => ({ name, sha256: outputNamed(request.inputs, name).sha256 }));
-  const handedOn: Record<string, readonly string[]> = {
-    download: ["model", "dataset"],
-    preprocess: ["tokens"],
-    train: ["tuned"],
-    evaluate: ["report"],
-  };
-  const outputs = handedOn[definition.name]!.map((name) => {
+/** What a stage commits to: its outputs are what was handed on, because its own record may lie on another machine. */
+function chainEntry(definition: StageDefinition, request: StageRequest, result: StageResult<"train"> | null): ChainEntry {
+  const outputs = OUTPUTS[definition.name].map((name) => {
     const { sha256, bytes, origin } = outputNamed(request.inputs, name);
-    return { name: name === "tuned" ? "model" : name, sha256, bytes, ...(origin === undefined ? {} : { origin: plain(origin) }) };
+    return { name, sha256, bytes, ...(origin === undefined ? {} : { origin: plain(origin) }) };
   });
-  const settings = definition.settings(request.config);
-  const { name: stage, version } = definition;
+  const { stage, version, settings, inputs } = keyParts(definition, request);
   return {
     stage,
     version,
@@ -158,8 +149,8 @@ function plain({ uri, manifest }: Origin): Origin {
 }
 
 /** What training's bytes depend on besides inputs and settings; null: it ran on several kinds of machine, or didn't say. */
-function fingerprintOf(trained: StageResult | null): Manifest["fingerprint"] {
-  return trained?.metrics["oneKindOfMachine"] === true ? (trained.metrics["fingerprint"] as Record<string, unknown>) : null;
+function fingerprintOf(trained: StageResult<"train"> | null): Manifest["fingerprint"] {
+  return trained?.metrics.oneKindOfMachine === true ? (trained.metrics.fingerprint ?? null) : null;
 }
 
 /** The base model's name, as a part of a path; of one that Roslin published without its digits. */
@@ -178,24 +169,23 @@ function tellStory(
   title: string,
   request: StageRequest,
   model: Model,
-  trained: StageResult | null,
+  trained: StageResult<"train"> | null,
   evaluation: Evaluation,
   descent: Descent,
 ): Story {
-  const { metrics } = trained ?? {};
   return {
     title,
     config: request.config,
     family: model.family,
     model: model.shape,
     parameters: parameterCount(model),
-    losses: (metrics?.["losses"] as number[] | undefined) ?? [],
-    tokens: (metrics?.["tokens"] as number | undefined) ?? null,
+    losses: trained?.metrics.losses ?? [],
+    tokens: trained?.metrics.tokens ?? null,
     evaluation,
     descent,
     stateDigest: trained?.stateDigest ?? null,
     fingerprint: fingerprintOf(trained),
-    ledger: (metrics?.["ledger"] as Story["ledger"] | undefined) ?? null,
+    ledger: trained?.metrics.ledger ?? null,
     digests: Object.fromEntries(
       ["model", "dataset", "tokens", "tuned"].map((name) => [
         name === "model" ? "base model" : name,

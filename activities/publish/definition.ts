@@ -1,7 +1,7 @@
-import type { StageDefinition } from "../common/stage.js";
+import type { StageDefinition } from "../common/definition.js";
 
 /** What is published depends on every earlier output, and on where it goes. */
-export const publishDefinition: StageDefinition = {
+export const publishDefinition: StageDefinition<"publish"> = {
   name: "publish",
   version: 7,
   inputs: ["model", "dataset", "tokens", "tuned", "report"],

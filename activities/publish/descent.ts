@@ -1,6 +1,9 @@
+import { publishedAddress } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { outputNamed } from "../../core/stages/stage.js";
+import { sha256 } from "../../infra/disk/files.js";
+import { readAll } from "../../infra/store/store.js";
 import type { StageRequest } from "../common/stage.js";
 import { hubId, licenceOf, UNKNOWN, type Descent } from "../report/story.js";
 import type { PublishDependencies } from "./deps.js";
@@ -27,23 +30,23 @@ function handedOn({ licence, baseModel = null, chain }: Manifest): Descent {
   return fromSources(String(settings?.["model"]), String(settings?.["dataset"]), null);
 }
 
-/** The manifest of the published model that this one was tuned from; null: its base is none. UserError: it is there no more. */
+/** The manifest of the published model that this one was tuned from; null: Roslin did not publish its base. Throws UserError if it is missing. */
 async function readBase(
-  { openStore, readAll, sha256 }: PublishDependencies,
+  { openStore }: PublishDependencies,
   { config, inputs }: StageRequest,
   signal: AbortSignal,
 ): Promise<Manifest | null> {
   const { origin } = outputNamed(inputs, "model");
   if (origin?.manifest === undefined) return null;
-  // the name alone of one on this machine: it lies where the source says, or below
-  const source = config.model.source.replace(/\/+$/, "").replace(/\/latest(\.json)?$/, "");
+  // of a model on this machine the origin is just the name: it lies where the source says, or below
+  const source = publishedAddress(config.model.source);
   const places = origin.uri.includes("://") ? [origin.uri] : [source, `${source}/${origin.uri}`];
   for (const place of places) {
     const bytes = await readAll(openStore(place, config.publish, signal), MANIFEST);
     if (bytes !== null && sha256(bytes) === origin.manifest) return parseManifest(Buffer.from(bytes).toString(), `${place}/${MANIFEST}`);
   }
   throw new UserError(
-    "the manifest of the published model that this one was tuned from is gone, or another, and its licence with it: publish that model again, then start this run again",
+    "the manifest of the published model that this one was tuned from is gone or has changed, so its licence is not known: publish that model again, then start this run again",
     { uri: places.at(-1), expected: origin.manifest },
   );
 }

@@ -2,10 +2,10 @@ import type { RunConfig } from "../../core/config/schema.js";
 import { CorruptError, ForbiddenError, UserError } from "../../core/errors.js";
 import { LATEST, parseLatest, type Latest } from "../../core/format/latest.js";
 import { MANIFEST } from "../../core/format/manifest.js";
-import type { ObjectStore } from "../../infra/store/store.js";
-import type { PublishDependencies } from "./deps.js";
+import { sha256 } from "../../infra/disk/files.js";
+import { readAll, type ObjectStore } from "../../infra/store/store.js";
 
-/** Tries that lose against other runs before something else must be wrong. */
+/** Tries that may lose against other runs; after more of them something else must be wrong. */
 const TRIES = 10;
 
 type Wanted = RunConfig["publish"];
@@ -19,10 +19,10 @@ interface Pointer {
 }
 
 /** Reads `latest.json`; UserError says what is wrong with one that cannot be moved. */
-export async function readLatest({ readAll }: Pick<PublishDependencies, "readAll">, store: ObjectStore): Promise<Pointer> {
+export async function readLatest(store: ObjectStore): Promise<Pointer> {
   let unreadable: ForbiddenError | null = null;
   const bytes = await readAll(store, LATEST).catch((error: unknown) => {
-    // without the right to list, S3 calls a missing object forbidden: only the first run of a target finds none
+    // without the right to list, S3 calls a missing object forbidden; only a target's first run finds none
     if (!(error instanceof ForbiddenError)) throw error;
     unreadable = error;
     return null;
@@ -32,34 +32,32 @@ export async function readLatest({ readAll }: Pick<PublishDependencies, "readAll
     return { bytes, latest: parseLatest(Buffer.from(bytes).toString(), store.uri), unreadable };
   } catch (error) {
     if (!(error instanceof CorruptError)) throw error;
-    throw new UserError(`${error.message}: mend it, or remove it`, {}, { cause: error });
+    throw new UserError(`${error.message}: correct it, or remove it`, {}, { cause: error });
   }
 }
 
-/** Stands for what is asked of a bucket beyond its own ways, without telling tags or keys; undefined: nothing. */
-function keptAs({ encryption, kmsKeyId, storageClass, tags }: Wanted, sha256: PublishDependencies["sha256"]): string | undefined {
-  const asked = JSON.stringify([encryption, kmsKeyId, storageClass, tags]);
-  return asked === "[null,null,null,{}]" ? undefined : sha256(asked).slice(0, 16);
+/** Stands for what is asked of a bucket beyond its defaults, without revealing tags or keys; undefined: nothing. */
+function keptAs({ encryption, kmsKeyId, storageClass, tags }: Wanted): string | undefined {
+  const wishes = JSON.stringify([encryption, kmsKeyId, storageClass, tags]);
+  return wishes === "[null,null,null,{}]" ? undefined : sha256(wishes).slice(0, 16);
 }
 
 /**
- * Lets `latest.json` name a model whose manifest is published, and be kept as is wanted; false: it has named it before and
- * moved on. Of several runs the last one wins, having seen the others.
+ * Lets `latest.json` name a model whose manifest is published, and be kept in the way that is wanted. False: it named the model
+ * before and has moved on. Of several runs the last one wins, and it has seen the others.
  */
 export async function moveLatest(
-  dependencies: Pick<PublishDependencies, "readAll" | "sha256">,
   store: ObjectStore,
   target: string,
   name: string,
   wanted: Wanted,
   say: (note: string) => void,
 ): Promise<boolean> {
-  const { readAll, sha256 } = dependencies;
   const manifest = { uri: `${target}/${name}/${MANIFEST}`, sha256: sha256((await readAll(store, `${name}/${MANIFEST}`))!) };
-  const kept = keptAs(wanted, sha256);
+  const kept = keptAs(wanted);
   for (let tried = 0; tried < TRIES; tried++) {
-    const { bytes: before, latest: old, unreadable } = await readLatest(dependencies, store);
-    // one that an earlier version wrote knows the one before it
+    const { bytes: before, latest: old, unreadable } = await readLatest(store);
+    // a pointer that an earlier version wrote knows only the model before it
     const superseded = old?.superseded ?? (old?.previous == null ? [] : [old.previous]);
     if (superseded.includes(name)) {
       say(`latest.json has moved on from ${name} to ${old!.name}, and stays there`);
@@ -77,5 +75,5 @@ export async function moveLatest(
     if (await store.replace(LATEST, Buffer.from(`${JSON.stringify(latest, null, 1)}\n`), before)) return true;
     if (unreadable !== null) throw unreadable;
   }
-  throw new Error(`${target}/${LATEST} is moved by others all the time`);
+  throw new Error(`${target}/${LATEST} could not be moved, because other runs keep moving it`);
 }

@@ -1,9 +1,11 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { withTarget } from "../../core/config/schema.js";
 import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
 import type { Artifact, StageResult } from "../../core/stages/stage.js";
 import type { ObjectStore } from "../../infra/store/store.js";
-import { finishedStage, forgetStage, runStage, stageDirectory, type StageContext, type StageRequest } from "../common/stage.js";
+import { directoryDigest, writeFileAtomic } from "../../infra/disk/files.js";
+import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { adopt } from "./adopt.js";
 import { assemble, ONNX } from "./assemble.js";
 import { moveLatest, readLatest } from "./latest.js";
@@ -11,33 +13,39 @@ import { upload } from "./upload.js";
 import { publishDefinition } from "./definition.js";
 import type { PublishDependencies } from "./deps.js";
 
-/** In the stage's directory: what the store said of each object when it had been sent. */
+/** Name of the file in the stage's directory with what the store said of each object after it was sent. */
 const SEALS = "seals.json";
 
 /** Publishes the tuned model as `<target>/<name>/…`, its manifest last; `<target>/latest.json` then names it, if the gate passed. */
-export async function publish(dependencies: PublishDependencies, given: StageRequest, context: StageContext): Promise<StageResult> {
-  const target = (given.config.publish.target ?? dependencies.defaultTarget()).replace(/\/+$/, "");
-  const request: StageRequest = { ...given, config: { ...given.config, publish: { ...given.config.publish, target } } };
+export async function publish(
+  dependencies: PublishDependencies,
+  given: StageRequest,
+  context: StageContext,
+): Promise<StageResult<"publish">> {
+  const request: StageRequest = { ...given, config: withTarget(given.config, dependencies.defaultTarget) };
   const { publish: wanted } = request.config;
+  const target = wanted.target!;
   await dependencies.checkTarget(target, wanted, context.signal);
   const store = dependencies.openStore(target, wanted, context.signal);
-  await forgetIfGone(store, request);
-  return await runStage(dependencies.files, publishDefinition, request, context, async (directory) => {
+  const stage = new Stage(publishDefinition, request);
+  const { directory } = stage;
+  await forgetIfGone(store, stage);
+  return await stage.run(context, async () => {
     const started = performance.now();
-    const assembly = await assemble(dependencies, request, directory, context);
+    const assembly = await assemble(dependencies, request, stage, context);
     const { manifest: made, evaluation } = assembly;
-    // one that cannot be moved is said before hours of uploading
-    if (evaluation.gate.passed) await readLatest(dependencies, store);
+    // a pointer that cannot be moved is reported before hours of uploading
+    if (evaluation.gate.passed) await readLatest(store);
     const sayAt =
       (done: number) =>
       (note: string): void =>
         context.progress({ stage: "publish", done, total: done, unit: "bytes", note, lasting: true });
-    const { manifest, claimed } = await adopt(dependencies, store, made, directory, sayAt(0));
-    const { sent, bytes } = await upload(dependencies, store, { ...assembly, manifest }, directory, context);
+    const { manifest, claimed } = await adopt(store, made, directory, sayAt(0));
+    const { sent, bytes } = await upload(store, { ...assembly, manifest }, directory, context);
     const names = [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => `${manifest.name}/${name}`);
-    await dependencies.files.writeFileAtomic(join(directory, SEALS), JSON.stringify(await sealsOf(store, names)));
+    await writeFileAtomic(join(directory, SEALS), JSON.stringify(await sealsOf(store, names)));
     const say = sayAt(bytes);
-    const latest = evaluation.gate.passed && (await moveLatest(dependencies, store, target, manifest.name, wanted, say));
+    const latest = evaluation.gate.passed && (await moveLatest(store, target, manifest.name, wanted, say));
     if (!evaluation.gate.passed) say("the gate was not passed: latest.json stays");
     // published now, and as large as the model
     await rm(join(directory, ONNX), { recursive: true });
@@ -51,24 +59,23 @@ export async function publish(dependencies: PublishDependencies, given: StageReq
       bytes,
       bytesSent: claimed + sent,
     };
-    return { outputs: outputsOf(target, manifest, dependencies), metrics };
+    return { outputs: outputsOf(target, manifest), metrics };
   });
 }
 
-/** A published model of which somebody removed or changed something is published again. */
-async function forgetIfGone(store: ObjectStore, request: StageRequest): Promise<void> {
-  const directory = stageDirectory(publishDefinition, request);
-  if ((await finishedStage(directory)) === null) return;
-  const before = await readFile(join(directory, SEALS), "utf8").catch(() => "{}");
+/** Lets a published model be published again if something of it was removed or changed. */
+async function forgetIfGone(store: ObjectStore, stage: Stage<"publish">): Promise<void> {
+  if ((await stage.finished()) === null) return;
+  const before = await readFile(join(stage.directory, SEALS), "utf8").catch(() => "{}");
   const now = await sealsOf(store, Object.keys(JSON.parse(before) as Record<string, string>));
-  if (before === "{}" || JSON.stringify(now) !== before) await forgetStage(directory);
+  if (before === "{}" || JSON.stringify(now) !== before) await stage.forget();
 }
 
 async function sealsOf(store: ObjectStore, keys: readonly string[]): Promise<Record<string, string | null>> {
   return Object.fromEntries(await Promise.all(keys.map(async (key) => [key, await store.seal(key)] as const)));
 }
 
-function outputsOf(target: string, manifest: Manifest, { directoryDigest }: PublishDependencies): Artifact[] {
+function outputsOf(target: string, manifest: Manifest): Artifact[] {
   const uri = `${target}/${manifest.name}`;
   const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
   const objects = manifest.files.map((file): Artifact => ({ ...file, uri: `${uri}/${file.name}` }));

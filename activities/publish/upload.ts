@@ -2,10 +2,11 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../../core/errors.js";
 import { MANIFEST } from "../../core/format/manifest.js";
+import { digestFile } from "../../infra/disk/file-digest.js";
+import { sha256 } from "../../infra/disk/files.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import type { StageContext } from "../common/stage.js";
 import type { Assembly } from "./assemble.js";
-import type { PublishDependencies } from "./deps.js";
 
 /**
  * Milliseconds between words of progress, whether or not something arrives: parts of 32 MiB over a slow line take longer
@@ -15,7 +16,6 @@ const REPORT_MS = 1000;
 
 /** Sends every file that isn't there with its digest, and the manifest last: what has a manifest is whole. */
 export async function upload(
-  { sha256, digestFile }: Pick<PublishDependencies, "sha256" | "digestFile">,
   store: ObjectStore,
   { manifest, paths, digests }: Pick<Assembly, "manifest" | "paths" | "digests">,
   directory: string,
@@ -39,7 +39,7 @@ export async function upload(
       const journal = join(journals, sha256(`${store.uri}/${key}`).slice(0, 16));
       const onBytes = (more: number): void => void (done += more);
       const path = paths.get(file.name) ?? join(directory, MANIFEST);
-      // of the manifest, and of a card that was published before, nobody has made one yet
+      // the manifest, and a card that was published before, have not been digested yet
       const digest = digests.get(file.sha256 ?? "") ?? (await digestFile(path, context.signal));
       const send = (): Promise<boolean> => store.putFile(key, path, { digest, journal, onBytes, signal: context.signal });
       if (await orDiscard(store, journal, context, send)) sent += file.bytes;
@@ -51,12 +51,12 @@ export async function upload(
   return { bytes, sent };
 }
 
-/** Sends; after a failure that no other try mends, nothing of it stays in the bucket. */
+/** Sends; after a failure that is final nothing of it stays in the bucket. */
 async function orDiscard<T>(store: ObjectStore, journal: string, context: StageContext, send: () => Promise<T>): Promise<T> {
   try {
     return await send();
   } catch (error) {
-    // what may be refused to us now, such as after credentials expired, is removed or gone on with by the next run
+    // if even that is refused now, such as with expired credentials, the next run removes it or goes on with it
     if (error instanceof UserError && !context.signal.aborted) await store.discard(journal).catch(() => undefined);
     throw error;
   }

@@ -1,10 +1,12 @@
+import { basename } from "node:path";
 import type { RunConfig } from "../../core/config/schema.js";
+import { readSource } from "../../core/config/source-ref.js";
 import type { ModelFamily } from "../../core/model/family.js";
 import type { ModelShape } from "../../core/model/shape.js";
 import { count } from "../../core/units.js";
 import { gateWord } from "../../core/stages/words.js";
+import type { Ledger } from "../../core/stages/ledger.js";
 import { perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
-import type { Ledger } from "../train/log/ledger.js";
 
 /** What the model card and the report page say about a run. Nothing in it depends on time or on faults, except the ledger, which only the card shows. */
 export interface Story {
@@ -54,12 +56,14 @@ export function consequenceOf(licence: string): string {
 
 /** The repository on the hub that a source names; null when the source is elsewhere. */
 export function hubId(source: string): string | null {
-  return /^hf:\/\/([^@]+)/.exec(source)?.[1] ?? null;
+  const read = readSource(source);
+  return "id" in read ? read.id : null;
 }
 
 /** A source as others may read it: without the directory of a local file, which is nobody's business. */
 export function sourceName(source: string): string {
-  return source.startsWith("file:") ? decodeURIComponent(source.replace(/\/+$/, "").replace(/.*\//, "")) : source;
+  const read = readSource(source);
+  return "path" in read ? basename(read.path) : source;
 }
 
 /** Tokens at which rows were cut: the settings' limit, or the model's positions if they are fewer. */

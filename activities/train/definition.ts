@@ -1,7 +1,7 @@
-import type { StageDefinition } from "../common/stage.js";
+import type { StageDefinition } from "../common/definition.js";
 
 /** What the trained bits depend on: not how often they are saved, nor on how many workers. */
-export const trainDefinition: StageDefinition = {
+export const trainDefinition: StageDefinition<"train"> = {
   name: "train",
   version: 7,
   inputs: ["model", "tokens"],

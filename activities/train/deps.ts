@@ -2,12 +2,10 @@ import type { ModelFiles, SafetensorsFile } from "../../infra/weights/model-file
 import type { TensorSpec } from "../../infra/weights/safetensors-writer.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import type { openTokens } from "../../infra/dataset/tokens.js";
-import type { StageFiles } from "../common/stage.js";
 import type { Fingerprint } from "./log/entries.js";
 
 /** What beginning and finishing a training is handed. */
 export interface TrainDeps {
-  readonly files: StageFiles;
   readonly openStore: (directory: string) => ObjectStore;
   readonly openModel: (directory: string) => ModelFiles;
   readonly openSafetensors: (path: string) => SafetensorsFile;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Client } from "@temporalio/client";
 import type { RunConfig } from "../../core/config/schema.js";
+import { resultNamed } from "../../core/stages/stage.js";
 import { makeDemoAssets } from "../../demo/assets.js";
 import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import { choosePorts } from "../../infra/servers/ports.js";
@@ -48,7 +49,7 @@ export const demo: Command = {
         const summary = await withClient(variables, async (client) => {
           await startRun(client, config);
           const result = await follow(client, runId(config), progressView(process.stdout), signal);
-          const target = String(result.stages.at(-1)!.metrics["target"]);
+          const target = resultNamed(result.stages, "publish")!.metrics.target!;
           const objects = await openStore(target, s3SettingsOf(variables)).list("");
           return demoSummary(result, (performance.now() - since) / 1000, objects, target);
         });

@@ -3,12 +3,12 @@ import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
 import { findGarbage, finishRemovals, removeGarbage, sizeBelow, type KeptRun } from "../../activities/cleanup/garbage.js";
 import { findSpareObjects, removeSpareObject } from "../../activities/cleanup/spare-objects.js";
+import { withTarget } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { bytes, duration } from "../../core/units.js";
-import { lock } from "../../infra/disk/lock.js";
 import { openStore } from "../../infra/store/open.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
-import { withTarget } from "../../workers/artifact-deps.js";
+import { defaultTarget } from "../../workers/artifact-deps.js";
 import { withClient } from "../../workers/client.js";
 import type { Environment } from "../../workers/environment.js";
 import { runsThatMayGoOn } from "../../workers/runs.js";
@@ -31,7 +31,7 @@ export const gc: Command = {
       options: { yes: { type: "boolean" }, dir: { type: "string" }, config: { type: "string", multiple: true } },
     });
     const files = (await Promise.all((values.config ?? []).map((file) => readConfig(file)))).map((config): KeptRun => ({
-      config: withTarget(config, environment),
+      config: withTarget(config, () => defaultTarget(environment)),
       begun: null,
     }));
     if (values.dir !== undefined) {
@@ -64,14 +64,13 @@ async function collect(
   const spare = cache === null ? [] : await findSpareObjects(cache, root, garbage, runs);
   const all: Removal[] = [
     ...garbage.map((each): Removal => {
-      const remove = (signal: AbortSignal) =>
-        removeGarbage({ lock }, root, each, keptRuns, (journal) => discard(journal, environment, signal));
+      const remove = (signal: AbortSignal) => removeGarbage(root, each, keptRuns, (journal) => discard(journal, environment, signal));
       return { path: each.directory, bytes: each.bytes, remove };
     }),
     ...spare.map((each): Removal => ({
       path: each.blob,
       bytes: each.bytes,
-      remove: () => removeSpareObject({ lock }, root, each, keptRuns),
+      remove: () => removeSpareObject(root, each, keptRuns),
     })),
   ];
   const kept = `what ${runs.length === 1 ? "1 run needs" : `${runs.length} runs need`} is kept`;

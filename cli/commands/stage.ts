@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { StageContext, StageRequest } from "../../activities/common/stage.js";
 import type { RunConfig } from "../../core/config/schema.js";
+import { parseSource } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
 import { goodputLines } from "../show/goodput.js";
@@ -31,7 +32,10 @@ export const stage: Command = {
         runOne(call, request, { signal, progress: (progress) => view.show(progress) }, environment),
       );
       view.end();
-      console.log(call.json ? JSON.stringify(result) : summary(result));
+      // scripts know the tuned model by the name of its directory
+      const outputs = result.outputs.map((output) => (output.name === "tuned" ? { ...output, name: "model" } : output));
+      const printed = { ...result, outputs };
+      console.log(call.json ? JSON.stringify(printed) : summary(printed));
       return 0;
     } catch (error) {
       view.end();
@@ -75,11 +79,11 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
   switch (call.name) {
     case "download": {
       const { download } = await import("../../activities/download/download.js");
-      const { downloadDeps, placesOf } = await import("../../workers/download-deps.js");
-      const source = [config.model.source, config.dataset.source].find((each) => each.startsWith("s3:"));
-      if (source === undefined) return download(downloadDeps(placesOf(environment)), request, context);
+      const { placesOf } = await import("../../workers/download-deps.js");
+      const source = [config.model.source, config.dataset.source].find((each) => parseSource(each).kind === "s3");
+      if (source === undefined) return download(placesOf(environment), request, context);
       const { withS3 } = await import("../machine/with-s3.js");
-      return withS3(environment, source, context.signal, (reachable) => download(downloadDeps(placesOf(reachable)), request, context));
+      return withS3(environment, source, context.signal, (reachable) => download(placesOf(reachable), request, context));
     }
     case "preprocess": {
       const { preprocess } = await import("../../activities/preprocess/preprocess.js");
@@ -97,7 +101,7 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
       const { withS3 } = await import("../machine/with-s3.js");
       if (call.name === "evaluate") return makeStages(environment).evaluate(request, context);
       // of a base that was published in a bucket, the licence is in its manifest
-      const place = config.model.source.startsWith("s3:") ? config.model.source : config.publish.target;
+      const place = parseSource(config.model.source).kind === "s3" ? config.model.source : config.publish.target;
       return withS3(environment, place, context.signal, (reachable) => makeStages(reachable).publish(request, context));
     }
   }

@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
-import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
+import { parseRunConfig, withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { forecast } from "../../activities/forecast/forecast.js";
-import { withTarget } from "../../workers/artifact-deps.js";
+import { defaultTarget } from "../../workers/artifact-deps.js";
 import type { Environment } from "../../workers/environment.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
@@ -44,6 +44,9 @@ export const start: Command = {
 
 /** Says which stages the run will reuse, and why it runs the others. */
 async function tell(config: RunConfig, environment: Environment): Promise<void> {
-  const stages = await forecast(withTarget(config, environment), join(environment.home, "stages"));
+  const stages = await forecast(
+    withTarget(config, () => defaultTarget(environment)),
+    join(environment.home, "stages"),
+  );
   for (const { stage, reused, why } of stages) console.error(`${stage.padEnd(10)} ${reused ? "is reused" : "runs     "}  ${why}`);
 }

@@ -7,7 +7,7 @@ import { selectModelFiles } from "../../activities/download/select.js";
 import { finishedStage } from "../../activities/common/stage.js";
 import { CorruptError, ForbiddenError, messageOf, UserError } from "../../core/errors.js";
 import { checkChain, MANIFEST, parseManifest, type Link, type Manifest } from "../../core/format/manifest.js";
-import { outputNamed, STAGES, type StageResult } from "../../core/stages/stage.js";
+import { currentOutputs, outputNamed, STAGES, type StageResult } from "../../core/stages/stage.js";
 import { artifactOf, directoryDigest, sha256 } from "../../infra/disk/files.js";
 import { digestPublished, openPublished, type Published } from "../../infra/sources/published.js";
 import { s3SettingsOf, type S3Settings } from "../../infra/store/s3-store.js";
@@ -155,7 +155,7 @@ async function checkStages(root: string, environment: Environment, signal: Abort
 function recorded(manifest: Manifest, stages: readonly Finished[]): Checked[] {
   return manifest.chain.flatMap(({ stage, key, outputs }) => {
     const own = stages.find(({ directory, result }) => result.stage === stage && basename(directory) === key.slice(0, 16));
-    return outputs.map(({ name, sha256: expected }) => {
+    return currentOutputs(stage, outputs).map(({ name, sha256: expected }) => {
       const link = `${stage}'s record of ${name}`;
       const got = own?.result.outputs.find((output) => output.name === name)?.sha256;
       if (got === expected) return { link, problem: null };

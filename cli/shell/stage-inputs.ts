@@ -1,5 +1,5 @@
 import { DEFINITIONS } from "../../activities/forecast/definitions.js";
-import { finishedStage, stageDirectory } from "../../activities/common/stage.js";
+import { Stage } from "../../activities/common/stage.js";
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
@@ -11,12 +11,12 @@ import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core
 export async function earlierResults(name: StageName, config: RunConfig, root: string): Promise<StageResult[]> {
   const results: StageResult[] = [];
   for (const stage of STAGES.slice(0, STAGES.indexOf(name))) {
-    const directory = stageDirectory(DEFINITIONS[stage], { config, inputs: inputsFrom(results), root });
-    const result = await finishedStage(directory);
+    const opened = new Stage<StageName>(DEFINITIONS[stage], { config, inputs: inputsFrom(results), root });
+    const result = await opened.finished();
     if (result === null)
       throw new UserError(
         `${name} goes on from what ${stage} leaves, and that has not finished with this configuration here: run \`roslin stage ${stage}\` first`,
-        { directory },
+        { directory: opened.directory },
       );
     results.push(result);
   }

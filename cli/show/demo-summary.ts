@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { perplexityIn, type Evaluation } from "../../activities/evaluate/evaluation.js";
-import { outputNamed, type StageName, type StageResult } from "../../core/stages/stage.js";
+import { outputNamed, resultNamed, type SentResult } from "../../core/stages/stage.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
 import { goodputLines } from "./goodput.js";
-import { lossEnds, perplexity as figure, type Losses } from "../../core/stages/words.js";
+import { lossEnds, perplexity as figure } from "../../core/stages/words.js";
 import { bytes, count, duration, rate } from "../../core/units.js";
 
 /** How many answers are shown, and how many objects are listed. */
@@ -17,29 +17,31 @@ export function demoSummary(
   objects: readonly { readonly key: string; readonly bytes: number }[],
   target: string,
 ): string {
-  const of = (stage: StageName): StageResult => result.stages.find((each) => each.stage === stage)!;
-  const report = JSON.parse(readFileSync(fileURLToPath(outputNamed(of("evaluate").outputs, "report").uri), "utf8")) as Evaluation;
+  const report = JSON.parse(
+    readFileSync(fileURLToPath(outputNamed(resultNamed(result.stages, "evaluate")!.outputs, "report").uri), "utf8"),
+  ) as Evaluation;
+  const trained = resultNamed(result.stages, "train")!;
   return [
     `Done in ${duration(seconds)}.`,
     "",
     "Time by stage",
     ...result.rows.map((row) => `  ${row.stage.padEnd(10)} ${duration(row.seconds ?? 0).padStart(12)}`),
     "",
-    ...lossLines(of("train")),
-    ...goodputLines(of("train")),
+    ...lossLines(trained),
+    ...goodputLines(trained),
     ...perplexityLines(report),
     "",
     ...report.samples.slice(0, SHOWN.answers).flatMap(answerLines),
-    `Published to ${target}${of("publish").metrics["latest"] === true ? ", and latest.json names it" : "; latest.json still names the one before, because the gate did not pass"}`,
+    `Published to ${target}${resultNamed(result.stages, "publish")!.metrics.latest === true ? ", and latest.json names it" : "; latest.json still names the one before, because the gate did not pass"}`,
     ...objects.slice(0, SHOWN.objects).map((object) => `  ${bytes(object.bytes).padStart(9)}  ${object.key}`),
     ...(objects.length > SHOWN.objects ? [`  and ${objects.length - SHOWN.objects} more`] : []),
   ].join("\n");
 }
 
 /** First and last loss: a result that went through Temporal has only the ends of long lists. */
-function lossLines({ metrics }: StageResult): string[] {
-  const ends = lossEnds(metrics["losses"] as Losses | readonly number[]);
-  const speed = metrics["tokensPerSecond"];
+function lossLines({ metrics }: SentResult<"train">): string[] {
+  const ends = lossEnds(metrics.losses);
+  const speed = metrics.tokensPerSecond;
   return [
     `Loss        ${Number(ends?.first).toFixed(3)} at the first step, ${Number(ends?.last).toFixed(3)} at step ${count(ends?.count ?? 0)}${typeof speed === "number" ? `; ${rate(speed, "tokens")}` : ""}`,
   ];

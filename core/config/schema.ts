@@ -1,12 +1,17 @@
 import { z } from "zod";
 import { ConfigError } from "../errors.js";
 import { nearest } from "./nearest.js";
+import { readSource, withoutSlashes } from "./source-ref.js";
 
 /** The most logical ranks that a run may have. */
 export const MAX_SHARDS = 64;
 
 const count = z.int().min(1);
-const source = z.string().regex(/^(hf|file|s3):\/\/.+/, "must be hf://owner/name@revision, s3://bucket/prefix or file:///path");
+/** Stays text: it travels through Temporal and decides stages' keys. */
+const source = z.string().superRefine((text, context) => {
+  const read = readSource(text);
+  if ("problem" in read) context.addIssue({ code: "custom", message: `must be ${read.expected}: ${read.problem}` });
+});
 
 /** Sections default to `{}` parsed, so that every field of the result is there. */
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape).prefault({} as never);
@@ -105,8 +110,10 @@ const schema = z
       target: z
         .string()
         .regex(/^(s3:\/\/[^/]+|file:\/\/.+)/, "must be s3://bucket/prefix or file:///path")
+        // one spelling, because it is part of what publishing depends on
+        .transform(withoutSlashes)
         .nullable()
-        .default(null)
+        .prefault(null)
         .describe(
           "Where the model is published: `s3://bucket/prefix` or `file:///directory`; null: the bucket that the environment names.",
         ),
@@ -149,7 +156,7 @@ const schema = z
   .refine((config) => config.publish?.kmsKeyId == null || config.publish.encryption === "aws:kms", {
     path: ["publish", "kmsKeyId"],
     message: 'a key is used with publish.encryption "aws:kms" only',
-    // beside other problems too, so that all are named
+    // even when there are other problems, so that all are named
     when: () => true,
   })
   .prefault({});
@@ -159,7 +166,7 @@ export function runConfigSchema(): z.core.JSONSchema.BaseSchema {
   return z.toJSONSchema(schema, { io: "input" });
 }
 
-/** The settings of a run, whole. Defaults are Dolly's. */
+/** What a run is asked for: everything that its result depends on, and how it is carried out. Defaults are Dolly's. */
 export type RunConfig = z.infer<typeof schema>;
 
 /** Parses user input (undefined and null mean: all defaults). Throws ConfigError with every problem named. */
@@ -167,6 +174,12 @@ export function parseRunConfig(input: unknown): RunConfig {
   const result = schema.safeParse(input ?? {});
   if (result.success) return result.data;
   throw new ConfigError(result.error.issues.flatMap((issue) => describe(issue, input)));
+}
+
+/** A config that names its target, because the keys of its stages contain it; `defaultTarget` is asked if the config names none. */
+export function withTarget(config: RunConfig, defaultTarget: () => string): RunConfig {
+  const target = config.publish.target ?? withoutSlashes(defaultTarget());
+  return { ...config, publish: { ...config.publish, target } };
 }
 
 function describe(issue: z.core.$ZodIssue, input: unknown): string[] {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { CorruptError } from "../errors.js";
-import { STAGES } from "../stages/stage.js";
+import { currentOutputs, STAGES } from "../stages/stage.js";
 
 /** The manifest of a published model: every file's digest, and the chain of digests from raw rows and base weights to them. */
 
@@ -21,12 +21,12 @@ const file = named.extend({ bytes: z.int().min(0) });
 const schema = z.object({
   format: z.literal("roslin-manifest"),
   version: z.literal(1),
-  /** of the published model: the directory's name under the target, and where it is kept on a machine that fetches it */
+  /** the model's directory under the target, and on a machine that fetches the model */
   name: z.string().regex(PUBLISHED_NAME),
-  /** of the publish stage; absent in older ones, whose name tells of nothing that is here */
+  /** version of the publish stage; absent in older manifests, whose name does not depend on what is in them */
   publishVersion: z.int().optional(),
   files: z.array(file),
-  /** one entry for each stage, in order: its key is the digest of [stage, version, settings, inputs], so it commits to them */
+  /** one entry for each stage, in order; its key is the digest of [stage, version, settings, inputs] and so commits to them */
   chain: z.array(
     z.object({
       stage: z.enum(STAGES),
@@ -38,15 +38,15 @@ const schema = z.object({
       stateDigest: digest.optional(),
     }),
   ),
-  /** files of the trained model's directory, whose digest is the training stage's output */
+  /** files of the tuned model's directory; the directory's digest is the training stage's output */
   tuned: z.array(named),
-  /** those of them that are published with something added */
+  /** those of the tuned files that are published with something added */
   amended: z.array(z.string()),
   /** what the weights' bytes depend on besides inputs and settings; null: training ran on several kinds of machine, or didn't say */
   fingerprint: z.record(z.string(), z.unknown()).nullable(),
-  /** of all that it and its bases were tuned on, as the hub calls it; absent in older ones */
+  /** licence of all that the model and its bases were tuned on, as the hub calls it; absent in older manifests */
   licence: z.string().optional(),
-  /** the repository on the hub that it or its bases began with; null: it began elsewhere */
+  /** the repository on the hub that the model or its bases began with; null: they began elsewhere */
   baseModel: z.string().nullable().optional(),
 });
 
@@ -55,13 +55,13 @@ export type Manifest = z.infer<typeof schema>;
 /** What one stage commits to. */
 export type ChainEntry = Manifest["chain"][number];
 
-/** Reads a manifest; CorruptError names where it came from. File names that would leave their directory are refused. */
+/** Reads a manifest. Throws CorruptError that names where it came from, also for a file name that would leave its directory. */
 export function parseManifest(text: string, where: string): Manifest {
   let manifest: Manifest;
   try {
     manifest = schema.parse(JSON.parse(text));
   } catch (error) {
-    throw new CorruptError("a manifest is damaged, or of another make", { file: where }, { cause: error });
+    throw new CorruptError("a manifest is damaged, or Roslin did not write it", { file: where }, { cause: error });
   }
   const outside = manifest.files.find(({ name }) => /(^|\/)(\.\.?)?(\/|$)|\\|\0/.test(name));
   if (outside !== undefined) throw new CorruptError("a manifest names a file outside its directory", { file: where, got: outside.name });
@@ -109,7 +109,7 @@ export function nameDigits(
 
 /**
  * Walks the chain within a manifest: keys against settings and inputs, inputs against earlier outputs, published files against
- * the last ones, and all of it against the model's name, its own and that of the directory where it lies, unless somebody gave that a name of his own.
+ * the last outputs, and all of it against the digits in the model's name and in its directory's name, if that has digits.
  */
 export function checkChain(manifest: Manifest, digests: Digests, directory = manifest.name): Link[] {
   const known = new Map<string, string>();
@@ -123,7 +123,7 @@ export function checkChain(manifest: Manifest, digests: Digests, directory = man
   for (const entry of manifest.chain) {
     for (const { name, sha256 } of entry.inputs) check(`${entry.stage}'s input ${name}`, known.get(name), sha256);
     check(`${entry.stage}'s settings`, keyOf(entry, digests), entry.key);
-    for (const { name, sha256 } of entry.outputs) known.set(entry.stage === "train" && name === "model" ? "tuned" : name, sha256);
+    for (const { name, sha256 } of currentOutputs(entry.stage, entry.outputs)) known.set(name, sha256);
   }
   check("the trained model", known.get("tuned"), digests.directoryDigest(manifest.tuned));
   const published = new Map(manifest.files.map(({ name, sha256 }) => [name, sha256]));

@@ -1,6 +1,6 @@
 import { UserError } from "../errors.js";
 
-/** Endings of data files; the first that is there wins, for a repository often holds the same rows in several. */
+/** Endings of data files. The first that is found wins, because a repository often holds the same rows in several formats. */
 const FORMATS = [".parquet", ".jsonl", ".json", ".csv"] as const;
 
 /** The ending that tells how a data file is read. */
@@ -12,14 +12,14 @@ export const DATA_FORMATS: string = FORMATS.join(" ");
 /** Files that describe a dataset or a package and hold no rows. */
 const NO_ROWS = /(^|\/)(dataset_infos|dataset_dict|dataset_info|state|config|package|package-lock)\.json$/;
 
-/** The format of a file by its name, null where it is no data file. */
+/** The format of a file by its name; null if it is not a data file. */
 export function formatOf(path: string): DataFormat | null {
   return FORMATS.find((format) => path.toLowerCase().endsWith(format)) ?? null;
 }
 
 /**
- * The data files among paths with slashes: of the training split, or of none where no name speaks of one, and of one
- * format. Throws UserError where there are none to train on. `where` is for people.
+ * The data files among paths with slashes, all of one format: those of the training split, or those of no split if no name
+ * speaks of training. Throws UserError if there are none to train on. `where` names the source in the message.
  */
 export function selectDataFiles(paths: readonly string[], where: string): string[] {
   const data = paths.filter((path) => formatOf(path) !== null && !NO_ROWS.test(path) && !/(^|\/)\./.test(path));
@@ -32,16 +32,19 @@ export function selectDataFiles(paths: readonly string[], where: string): string
   const train = data.filter((path) => splitOf(path) === "train");
   const wanted = train.length > 0 ? train : data.filter((path) => splitOf(path) === null);
   if (wanted.length === 0)
-    throw new UserError("a dataset has no rows to train on, its files are for tests: rename those that are not, or name one file", {
-      source: where,
-      expected: "a name with train, or without test, validation, dev and eval",
-      got: someOf(data),
-    });
+    throw new UserError(
+      "a dataset has no rows to train on, because all its files are for tests: rename those that are not, or name one file",
+      {
+        source: where,
+        expected: "a name with train, or without test, validation, dev and eval",
+        got: someOf(data),
+      },
+    );
   const format = FORMATS.find((each) => wanted.some((path) => formatOf(path) === each));
   return wanted.filter((path) => formatOf(path) === format).toSorted();
 }
 
-/** Which split a path speaks of: its last part that speaks of one, and a part that names both is of training. */
+/** The split that a path speaks of: its last part that names one decides, and a part that names both means training. */
 function splitOf(path: string): "train" | "other" | null {
   for (const part of path.toLowerCase().split("/").toReversed()) {
     const words = part.split(/[^a-z]+/);

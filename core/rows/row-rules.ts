@@ -6,7 +6,7 @@ import type { Encoder } from "../text/encoder.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { IGNORED } from "./token-rows.js";
 
-/** What becomes of a row: tokens, which are valid until the rule sees its next row, nothing (an empty response), or a rejection with its reason. */
+/** What becomes of a row: tokens (valid until the rule is given its next row), nothing (an empty response), or a rejection with its reason. */
 export type RowOutcome =
   | {
       readonly kind: "kept";
@@ -31,14 +31,14 @@ export interface RowBounds {
   readonly positions: number;
 }
 
-const TORN = "half of a surrogate pair is no character";
+const TORN = "half of a surrogate pair is not a character";
 
 const rejected = (reason: string): RowOutcome => ({ kind: "rejected", reason });
 
 /** As Python strips: Unicode's white space and four control characters. */
 const EMPTY = /^[\p{White_Space}\x1c-\x1f]*$/u;
 
-/** Throws UserError where a tokenizer cannot write what `alpacaRule` looks for. */
+/** Throws UserError if a tokenizer cannot write what `alpacaRule` looks for. */
 export function checkResponseKey(tokenizer: Tokenizer): void {
   if (tokenizer.decode(tokenizer.encode(RESPONSE_KEY)) !== RESPONSE_KEY)
     throw new UserError("the model's tokenizer cannot write the response key: its vocabulary lacks bytes", {
@@ -76,7 +76,7 @@ export function alpacaRule(encoder: Encoder, bounds: { readonly vocabulary: numb
   };
 }
 
-/** Encodes a row's text; where the tokens of its head can't depend on what follows, they are made once. */
+/** Encodes a row's text. The tokens of a head are made once if they cannot depend on what follows. */
 function rowEncoder(
   encoder: Encoder,
 ): (row: { readonly instruction: string; readonly input: string; readonly output: string }) => Int32Array {

@@ -1,18 +1,8 @@
-import type { Metrics } from "./stage.js";
 import { bytes, count, percent, rate } from "../units.js";
-
-/** A figure; an infinite one comes through Temporal as text. */
-type Figure = number | string;
-
-/** The ends of a run's losses; a result that went through Temporal has no more of them. */
-export interface Losses {
-  readonly count: number;
-  readonly first: Figure;
-  readonly last: Figure;
-}
+import type { Figure, ListEnds, StageMetrics, Trimmed } from "./metrics.js";
 
 /** First and last of a run's losses, whole or already shortened; null when there are none. */
-export function lossEnds(losses: Losses | readonly number[] | undefined): Losses | null {
+export function lossEnds(losses: ListEnds | readonly Figure[] | undefined): Pick<ListEnds, "count" | "first" | "last"> | null {
   if (losses === undefined || "count" in losses) return losses ?? null;
   return losses.length === 0 ? null : { count: losses.length, first: losses[0]!, last: losses.at(-1)! };
 }
@@ -22,65 +12,80 @@ export function gateWord({ judged, passed }: { readonly judged?: boolean; readon
   return judged === false ? "not judged" : passed === true ? "passed" : "failed";
 }
 
-/** What a reader is told of a stage's figures, in this order. */
-const SAID: readonly (readonly [name: string, say: (value: never, all: Metrics) => string | null])[] = [
-  ["goodput", (share: Figure) => `${percent(Number(share))} of the time useful`],
-  ["proof", (line: string) => line],
-  ["steps", (steps: number) => count(steps, "step")],
-  ["losses", (losses: Losses) => lossLine(lossEnds(losses))],
-  ["perplexity", perplexityLine],
-  ["gate", (gate: Parameters<typeof gateWord>[0]) => `gate ${gateWord(gate)}`],
-  ["samples", (samples: number) => `${count(samples, "answer")} to read`],
-  ["target", (target: string) => `to ${target}`],
-  ["version", (name: string) => `as ${name}`],
-  ["latest", (moved: boolean) => (moved ? "latest.json names it" : "latest.json stays")],
-  ["objects", (objects: number) => count(objects, "object")],
-  ["rows", (rows: number) => count(rows, "row")],
-  ["trainRows", (rows: number) => `${count(rows)} to train on`],
-  ["testRows", (rows: number) => `${count(rows)} held out`],
-  ["dropped", (rows: number) => `${count(rows)} dropped for an empty response`],
-  ["rejected", (rows: number) => `${count(rows)} rejected`],
-  ["truncated", (rows: number, { cutAt }) => `${count(rows)} truncated${typeof cutAt === "number" ? ` at ${count(cutAt, "token")}` : ""}`],
-  ["duplicates", (rows: number) => count(rows, "duplicate")],
-  ["tokens", (tokens: number) => count(tokens, "token")],
-  ["lossShare", (share: Figure) => `${percent(Number(share))} of them with loss`],
-  ["lengths", (lengths: Readonly<Record<string, number>>) => `rows by tokens: ${histogram(lengths)}`],
-  ["tokensPerSecond", (perSecond: Figure) => rate(Number(perSecond), "tokens")],
-  // nothing was left to do
-  ["rowsPerSecond", (perSecond: Figure) => (perSecond === 0 ? null : rate(Number(perSecond), "rows"))],
-  ["attempts", (attempts: number) => count(attempts, "attempt")],
-  ["resumedAtStep", (step: number) => (step === 0 ? null : `the last from step ${count(step)} on`)],
-  ["bytes", (amount: number) => bytes(amount)],
-  ["bytesFetched", (amount: number) => `${bytes(amount)} of it fetched`],
-  ["bytesSent", (amount: number) => `${bytes(amount)} of it sent`],
-  ["modelFrom", (uri: string) => `model from ${uri}`],
-  ["datasetFrom", (uri: string) => `dataset from ${uri}`],
-  ["datasetFiles", (names: string) => `rows of ${names}`],
-];
+type EveryMetric = StageMetrics["download"] &
+  StageMetrics["preprocess"] &
+  StageMetrics["train"] &
+  StageMetrics["evaluate"] &
+  StageMetrics["publish"];
 
-/** A stage's figures for a reader, in one line. */
-export function metricWords(metrics: Metrics): string {
-  return SAID.flatMap(([name, say]) => {
-    const value = metrics[name];
-    const said = value === undefined ? null : say(value as never, metrics);
-    return said === null ? [] : [said];
-  }).join(", ");
+/** What any stage may tell of itself, whole or as it came through Temporal. */
+export type Figures = Partial<Trimmed<EveryMetric>>;
+
+/** A stage's figures for a reader, in one line: what is there, in this order. */
+export function metricWords(figures: Figures): string {
+  const { cutAt, heldOut } = figures;
+  const said = [
+    numbered(figures.goodput, (share) => `${percent(share)} of the time useful`),
+    figures.proof,
+    numbered(figures.steps, (steps) => count(steps, "step")),
+    lossLine(figures.losses),
+    phrase(figures.perplexity, (measured) => perplexityLine(measured, heldOut)),
+    phrase(figures.gate, (gate) => `gate ${gateWord(gate)}`),
+    numbered(figures.samples, (samples) => `${count(samples, "answer")} to read`),
+    phrase(figures.target, (target) => `to ${target}`),
+    phrase(figures.version, (name) => `as ${name}`),
+    phrase(figures.latest, (moved) => (moved ? "latest.json names it" : "latest.json stays")),
+    numbered(figures.objects, (objects) => count(objects, "object")),
+    numbered(figures.rows, (rows) => count(rows, "row")),
+    numbered(figures.trainRows, (rows) => `${count(rows)} to train on`),
+    numbered(figures.testRows, (rows) => `${count(rows)} held out`),
+    numbered(figures.dropped, (rows) => `${count(rows)} dropped for an empty response`),
+    numbered(figures.rejected, (rows) => `${count(rows)} rejected`),
+    numbered(figures.truncated, (rows) => `${count(rows)} truncated${cutAt === undefined ? "" : ` at ${count(Number(cutAt), "token")}`}`),
+    numbered(figures.duplicates, (rows) => count(rows, "duplicate")),
+    numbered(figures.tokens, (tokens) => count(tokens, "token")),
+    numbered(figures.lossShare, (share) => `${percent(share)} of them with loss`),
+    phrase(figures.lengths, (lengths) => `rows by tokens: ${histogram(lengths)}`),
+    numbered(figures.tokensPerSecond, (perSecond) => rate(perSecond, "tokens")),
+    // nothing was left to do
+    numbered(figures.rowsPerSecond, (perSecond) => (perSecond === 0 ? undefined : rate(perSecond, "rows"))),
+    numbered(figures.attempts, (attempts) => count(attempts, "attempt")),
+    numbered(figures.resumedAtStep, (step) => (step === 0 ? undefined : `the last from step ${count(step)} on`)),
+    numbered(figures.bytes, (amount) => bytes(amount)),
+    numbered(figures.bytesFetched, (amount) => `${bytes(amount)} of it fetched`),
+    numbered(figures.bytesSent, (amount) => `${bytes(amount)} of it sent`),
+    phrase(figures.modelFrom, (uri) => `model from ${uri}`),
+    phrase(figures.datasetFrom, (uri) => `dataset from ${uri}`),
+    phrase(figures.datasetFiles, (names) => `rows of ${names}`),
+  ];
+  return said.filter((words) => words !== undefined).join(", ");
+}
+
+/** Words for a number that is there, which may have come as text. */
+function numbered(figure: Figure | undefined, words: (value: number) => string | undefined): string | undefined {
+  return figure === undefined ? undefined : words(Number(figure));
+}
+
+/** Words for a value that is there. */
+function phrase<Value>(value: Value | undefined, words: (value: Value) => string | undefined): string | undefined {
+  return value === undefined ? undefined : words(value);
 }
 
 /** "up to 64: 120, 128: 3,040": rows by their bin's longest. */
-function histogram(lengths: Readonly<Record<string, number>>): string {
-  const bins = Object.entries(lengths).map(([longest, rows]) => `${count(Number(longest))}: ${count(rows)}`);
+function histogram(lengths: Readonly<Record<string, Figure>>): string {
+  const bins = Object.entries(lengths).map(([longest, rows]) => `${count(Number(longest))}: ${count(Number(rows))}`);
   return bins.length === 0 ? "none" : `up to ${bins.join(", ")}`;
 }
 
-function lossLine(losses: Losses | null): string | null {
-  return losses === null ? null : `loss ${Number(losses.first).toFixed(3)} to ${Number(losses.last).toFixed(3)}`;
+function lossLine(losses: Figures["losses"]): string | undefined {
+  const ends = lossEnds(losses);
+  return ends === null ? undefined : `loss ${Number(ends.first).toFixed(3)} to ${Number(ends.last).toFixed(3)}`;
 }
 
-function perplexityLine({ base, tuned }: { readonly base: Figure | null; readonly tuned: Figure | null }, { heldOut }: Metrics): string {
+function perplexityLine({ base, tuned }: NonNullable<Figures["perplexity"]>, heldOut: Figures["heldOut"]): string {
   if (base === null || tuned === null) return "perplexity not measured";
-  const { rows } = (heldOut ?? {}) as { readonly rows?: number };
-  return `perplexity ${perplexity(base)} before, ${perplexity(tuned)} after${rows === undefined ? "" : ` on ${count(rows, "held-out row")}`}`;
+  const rows = heldOut === undefined ? "" : ` on ${count(Number(heldOut.rows), "held-out row")}`;
+  return `perplexity ${perplexity(base)} before, ${perplexity(tuned)} after${rows}`;
 }
 
 /** Four digits, or whole thousands with their commas. */

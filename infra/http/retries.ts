@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { messageOf } from "../../core/errors.js";
+import { messageOf, UnreachableError } from "../../core/errors.js";
 
 /** Patience, in milliseconds. */
 export interface Timing {
@@ -22,11 +22,6 @@ export class PassingError extends Error {
     super(message, options);
     this.waitMs = waitMs;
   }
-}
-
-/** A place could not be reached, or kept failing; it may work later. */
-export class UnreachableError extends Error {
-  override readonly name = "UnreachableError";
 }
 
 /** Whether an error comes from the disk that bytes are written to: reading them again would not help. */

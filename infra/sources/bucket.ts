@@ -1,10 +1,10 @@
 import { basename, join } from "node:path";
-import { CorruptError, messageOf, UserError } from "../../core/errors.js";
+import { parseSource, type S3Ref } from "../../core/config/source-ref.js";
+import { CorruptError, messageOf, UnreachableError, UserError } from "../../core/errors.js";
 import { sha256 } from "../disk/files.js";
 import { findPublished, type Published } from "./published.js";
 import { bytesPresent, type WantedBlob } from "../transfer/blob.js";
 import { fetchAll } from "../transfer/fetch.js";
-import { UnreachableError } from "../http/retries.js";
 import { digestOfObject, listObjects, objectSource, type ListedObject, type ObjectAccess } from "./objects.js";
 import { checkRoom, type Remote, type RemoteFile } from "./remote.js";
 import type { S3Settings } from "../store/s3-store.js";
@@ -29,14 +29,14 @@ export interface Buckets {
 export function createBuckets(options: BucketOptions): Buckets {
   return {
     async open(name, source, signal) {
-      const [, bucket, rest] = /^s3:\/\/([^/]+)\/*(.*)$/.exec(source) ?? [];
-      if (bucket === undefined) throw new UserError("an S3 source is malformed", { expected: "s3://bucket/prefix", got: source });
-      const prefix = rest!.replace(/\/+$/, "");
+      const ref = parseSource(source);
+      if (ref.kind !== "s3") throw new UserError("a source is not in a bucket", { expected: "s3://bucket/prefix", got: source });
+      const { bucket, key } = ref;
       const { settings, timing } = options;
       const access = timing === undefined ? { settings, bucket } : { settings, bucket, timing };
       try {
-        if (name === "model") return await lookForModel(options.cacheDirectory, access, prefix, source, signal);
-        return plainRemote(options.cacheDirectory, access, prefix, await objectsAt(access, prefix, source, signal));
+        if (name === "model") return await lookForModel(options.cacheDirectory, access, ref, source, signal);
+        return plainRemote(options.cacheDirectory, access, key, await objectsAt(access, key, source, signal));
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof UserError || error instanceof CorruptError) throw error;
@@ -46,11 +46,16 @@ export function createBuckets(options: BucketOptions): Buckets {
   };
 }
 
-async function lookForModel(cache: string, access: ObjectAccess, named: string, source: string, signal: AbortSignal): Promise<Remote> {
-  const target = named.replace(/(^|\/)latest(\.json)?$/, "");
+async function lookForModel(
+  cache: string,
+  access: ObjectAccess,
+  { key: named, latest }: S3Ref,
+  source: string,
+  signal: AbortSignal,
+): Promise<Remote> {
   // a model's own directory may be called latest, too
-  const isPlain = target === named || (await listObjects(access, named, signal)).some(({ key }) => key !== named);
-  const prefix = isPlain ? named : target;
+  const isPlain = latest === null || (await listObjects(access, named, signal)).some(({ key }) => key !== named);
+  const prefix = isPlain ? named : latest;
   const objects = await objectsAt(access, prefix, source, signal);
   const names = objects.map(({ key }) => nameBelow(prefix, key));
   if (names.includes("manifest.json") || names.includes("latest.json")) {

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { publishedAddress, withoutSlashes } from "../../core/config/source-ref.js";
 import { CorruptError, ForbiddenError, UserError } from "../../core/errors.js";
 import { parseLatest } from "../../core/format/latest.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
@@ -20,7 +21,7 @@ export interface Published {
 
 /** Opens a published model, or the latest one of a target (with or without /latest.json). Throws UserError when neither is there. */
 export async function openPublished(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<Published> {
-  const target = uri.replace(/\/+$/, "").replace(/\/latest(\.json)?$/, "");
+  const target = publishedAddress(uri);
   const found = await findPublished(target, settings, signal);
   if (found === null) throw new UserError("nothing is published there: no manifest.json and no latest.json", { uri: target });
   return found;
@@ -28,7 +29,7 @@ export async function openPublished(uri: string, settings: S3Settings, signal?: 
 
 /** The published model at an address, or the latest one of the target there; null: there is neither, or Roslin did not publish it. Throws CorruptError if it is damaged. */
 export async function findPublished(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<Published | null> {
-  const place = uri.replace(/\/+$/, "");
+  const place = withoutSlashes(uri);
   const store = await storeAt(place, settings, signal);
   // without the right to list, S3 calls a missing manifest forbidden: latest.json tells
   let forbidden: ForbiddenError | null = null;

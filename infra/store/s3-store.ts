@@ -11,7 +11,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { UserError } from "../../core/errors.js";
 import { sha256 } from "../disk/files.js";
-import { checksumOf, planParts } from "./file-digest.js";
+import { checksumOf, planParts } from "../disk/file-digest.js";
 import { headerOf, s3Error, statusOf, type Call } from "./s3-errors.js";
 import { abortStrays, dropJournal } from "./s3-journal.js";
 import { BUCKET_DECIDES, headersOf, keptAs } from "./s3-options.js";

@@ -7,7 +7,7 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { CorruptError } from "../../core/errors.js";
-import { planParts, readPart, type Part } from "./file-digest.js";
+import { planParts, readPart, type Part } from "../disk/file-digest.js";
 import { abortStrays, addPart, beginJournal, dropJournal, readJournal, type SentPart, type Target } from "./s3-journal.js";
 import { headersOf, keptAs, type ObjectOptions } from "./s3-options.js";
 import type { FileUpload } from "./store.js";

@@ -1,4 +1,4 @@
-import type { FileDigest } from "./file-digest.js";
+import type { FileDigest } from "../disk/file-digest.js";
 
 /** A port over bytes under slash-separated keys: files, S3 or memory behind it. */
 export interface ObjectStore {

@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { WorkflowFailedError } from "@temporalio/client";
-import type { Ledger } from "../../activities/train/log/ledger.js";
+import type { Ledger } from "../../core/stages/ledger.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
 import { deadlyVariables } from "./deadly.js";
 import { digestOf, startMachine, trained, watch, type Machine } from "./machine.js";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { stageDirectory } from "../../activities/common/stage.js";
+import { Stage } from "../../activities/common/stage.js";
 import { checkpoints } from "../../activities/train/log/checkpoint.js";
 import { attemptPrefix, beginTraining, finishTraining } from "../../activities/train/run/begin.js";
 import { openLog } from "../../activities/train/log/commit-log.js";
@@ -14,7 +14,7 @@ import { NON_RETRYABLE, NoRoomError, UserError } from "../../core/errors.js";
 import { outputNamed } from "../../core/stages/stage.js";
 import { artifactOf } from "../../infra/disk/files.js";
 import { fileStore } from "../../infra/store/file-store.js";
-import type { Ledger } from "../../activities/train/log/ledger.js";
+import type { Ledger } from "../../core/stages/ledger.js";
 import { trainLocally } from "../../workers/local-training.js";
 import { rankDeps, trainDeps } from "../../workers/train-deps.js";
 import { childrenOf } from "./children.js";
@@ -25,7 +25,7 @@ import type { TrainDeps } from "../../activities/train/deps.js";
 
 /** No process, shared memory or socket. */
 function assertNothingLeft({ request }: Job): void {
-  const prefix = attemptPrefix(stageDirectory(trainDefinition, request));
+  const prefix = attemptPrefix(new Stage(trainDefinition, request).directory);
   for (const place of ["/dev/shm", tmpdir()].filter((each) => existsSync(each)))
     assert.deepEqual(
       readdirSync(place).filter((name) => name.startsWith(prefix)),
@@ -71,7 +71,7 @@ test("1, 2, 3, 5 and 8 workers end with the same bytes, and so does a run of 5 t
     assert.ok(tries < 5, "never seen under way");
     const made = await job(t, rows, UNEVEN, "gptj-odd");
     const { request, context, seen } = made;
-    const commits = join(stageDirectory(trainDefinition, request), "commits");
+    const commits = join(new Stage(trainDefinition, request).directory, "commits");
     const running = trainLocally(trainDeps, request, 5, context());
     while (!existsSync(join(commits, "000003.json"))) await sleep(2);
     const victim = childrenOf(process.pid)[1];
@@ -114,14 +114,14 @@ test("a stop saves, and the next call goes on from there with another number of 
   const made = await job(t, madeRows(21), { ...UNEVEN, checkpointEverySteps: 1000 });
   const { request, context } = made;
   const stop = new AbortController();
-  const commits = join(stageDirectory(trainDefinition, request), "commits");
+  const commits = join(new Stage(trainDefinition, request).directory, "commits");
   const running = trainLocally(trainDeps, request, 2, context(stop.signal));
   while (!existsSync(join(commits, "000001.json"))) await sleep(2);
   stop.abort(new Error("enough for today"));
   await assert.rejects(running, /enough for today/);
   const entries = readdirSync(commits).length;
   // as if it had been killed while it wrote its model
-  const model = join(stageDirectory(trainDefinition, request), "model");
+  const model = join(new Stage(trainDefinition, request).directory, "model");
   await mkdir(model);
   await writeFile(join(model, "model.safetensors.1234.tmp"), "half");
   assert.equal((await trainLocally(trainDeps, request, 5, context())).stateDigest, digest);
@@ -133,7 +133,7 @@ test("a stop saves, and the next call goes on from there with another number of 
 test("a stop while the workers load ends the attempt at once, with nothing saved", async (t) => {
   const made = await job(t, madeRows(21), UNEVEN);
   const { request, context } = made;
-  const directory = stageDirectory(trainDefinition, request);
+  const directory = new Stage(trainDefinition, request).directory;
   const begun = await beginTraining(trainDeps, request, 1, context());
   assert.ok("attempt" in begun);
   const stop = new AbortController();
@@ -157,7 +157,7 @@ async function stopped(t: Parameters<typeof job>[0]): Promise<Job & { directory:
   for (;;) {
     const made = await job(t, madeRows(21), { ...UNEVEN, keepCheckpoints: 2 });
     const stop = new AbortController();
-    const directory = stageDirectory(trainDefinition, made.request);
+    const directory = new Stage(trainDefinition, made.request).directory;
     const running = trainLocally(trainDeps, made.request, 2, made.context(stop.signal)).then(
       () => "finished",
       (error: Error) => error.message,
@@ -218,7 +218,7 @@ test("base weights that change between their check and their reading are trained
     },
   };
   await assert.rejects(trainLocally(deps, request, 2, context()), /the model changed after the stage that made it/);
-  const { entries } = await openLog(fileStore(stageDirectory(trainDefinition, request)));
+  const { entries } = await openLog(fileStore(new Stage(trainDefinition, request).directory));
   assert.ok(entries.some(({ kind }) => kind === "attempt") && !entries.some(({ kind }) => kind === "checkpoint"));
 });
 
@@ -226,7 +226,7 @@ test("a last checkpoint that is corrupt before the model is made from it never g
   const made = await job(t, madeRows(21), UNEVEN);
   const { request, context } = made;
   const { stateDigest } = await trainLocally(trainDeps, request, 1, context());
-  const directory = stageDirectory(trainDefinition, request);
+  const directory = new Stage(trainDefinition, request).directory;
   await flipBit(newestShard(directory));
   await rm(join(directory, "stage.json"));
   assert.equal(await finishTraining(trainDeps, request, context()), null);

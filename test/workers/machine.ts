@@ -9,7 +9,7 @@ import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
 import { lookAt } from "../../cli/show/follow.js";
 import { planMachine } from "../../cli/machine/local-machine.js";
 import { Supervisor, type Supervised } from "../../cli/machine/supervisor.js";
-import type { StageName, StageResult } from "../../core/stages/stage.js";
+import { resultNamed, type SentResult, type StageName, type StageResult } from "../../core/stages/stage.js";
 import { launch, stopAll, type Running, type Service } from "../../infra/servers/service.js";
 import { ask } from "../workflows/place.js";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
@@ -223,8 +223,8 @@ export async function rowOf(run: WorkflowHandle, name: StageName): Promise<strin
 }
 
 /** What training came to. */
-export function trained(result: FinetuneResult): StageResult {
-  return result.stages.find(({ stage }) => stage === "train")!;
+export function trained(result: FinetuneResult): SentResult<"train"> {
+  return resultNamed(result.stages, "train")!;
 }
 
 /** Digest of the weights and optimizer state that a config comes to when nobody disturbs it: by one worker, without Temporal. */

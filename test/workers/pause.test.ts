@@ -3,7 +3,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WorkflowFailedError } from "@temporalio/client";
 import { SIGNALS, type FinetuneResult } from "../../workflows/contract.js";
-import { digestOf, progressOf, rowOf, startMachine, undisturbedDigest, until, type Machine, type Run } from "./machine.js";
+import { digestOf, progressOf, rowOf, startMachine, undisturbedDigest, until, type Machine, type Run, trained } from "./machine.js";
 
 /** Pauses, cancel and reset by the stock CLI, of runs on eight real worker processes. */
 
@@ -98,7 +98,7 @@ test("a paused run has saved and gives its workers back; it can be reset, and go
   await signal("whole", SIGNALS.resume);
   const result = (await again.result()) as FinetuneResult;
   assert.equal(digestOf(result), await undisturbed());
-  const { reused, metrics } = result.stages.find(({ stage }) => stage === "train")!;
+  const { reused, metrics } = trained(result);
   assert.ok(!reused && (metrics["resumedAtStep"] as number) > 0, "reset finds what was trained");
   assert.deepEqual(
     result.stages.slice(0, 2).map((stage) => stage.reused),
@@ -114,7 +114,7 @@ test("a cancelled run has saved, frees its workers and is gone on with by a new 
   await until(async () => (await machine.lease()).holder === null);
   const result = await (await machine.goOn("anew", configOf(EPOCHS.once))).result();
   assert.equal(digestOf(result), await undisturbed());
-  const train = result.stages.find(({ stage }) => stage === "train")!;
+  const train = trained(result);
   assert.ok(!train.reused && (train.metrics["resumedAtStep"] as number) > 0);
   const third = await (await machine.goOn("third", configOf(EPOCHS.once))).result();
   assert.ok(third.stages.every(({ reused }) => reused));
@@ -125,5 +125,5 @@ test("a run that is reset in the middle of training goes on from its last checkp
   await machine.temporal("workflow", "reset", "--workflow-id", "reset", "--type", "LastWorkflowTask", "--reason", "once more");
   const result = (await machine.client.workflow.getHandle("reset").result()) as FinetuneResult;
   assert.equal(digestOf(result), await undisturbed());
-  assert.ok((result.stages.find(({ stage }) => stage === "train")!.metrics["resumedAtStep"] as number) > 0);
+  assert.ok((trained(result).metrics["resumedAtStep"] as number) > 0);
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { stageDirectory } from "../../activities/common/stage.js";
+import { Stage } from "../../activities/common/stage.js";
 import type { EndEntry, LogEntry } from "../../activities/train/log/entries.js";
 import { UserError } from "../../core/errors.js";
 import { planStep } from "../../core/training/step-plan.js";
@@ -41,7 +41,7 @@ function deadly(
 }
 
 function ends({ request }: Job): EndEntry[] {
-  const commits = join(stageDirectory(trainDefinition, request), "commits");
+  const commits = join(new Stage(trainDefinition, request).directory, "commits");
   return readdirSync(commits)
     .sort()
     .map((name) => JSON.parse(readFileSync(join(commits, name), "utf8")) as LogEntry)
@@ -71,7 +71,7 @@ test("a step that kills its worker three times in a row stops the run with step,
   assert.equal(left(), 0, "twice more it died on the way");
   const undisturbed = await job(t, madeRows(ROWS), TRAIN);
   assert.equal(mended.stateDigest, (await trainLocally(trainDeps, undisturbed.request, 1, undisturbed.context())).stateDigest);
-  assert.ok(!existsSync(join(stageDirectory(trainDefinition, request), "whereabouts")));
+  assert.ok(!existsSync(join(new Stage(trainDefinition, request).directory, "whereabouts")));
 });
 
 test("of a worker with several shards those are named that every dead worker hosted", async (t) => {

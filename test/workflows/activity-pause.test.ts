@@ -27,7 +27,7 @@ test("a stage whose activity is paused saves, waits, and goes on at unpause", as
   const counts = work();
   let calls = 0;
   await place.pipeline({
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
     evaluate: () => (++calls === 1 ? counts.untilTold() : Promise.resolve(resultOf("evaluate", ["report"]))),
   });
   await place.gpu(0, 1, () => assert.fail("training is finished already"));

@@ -6,6 +6,7 @@ import { ApplicationFailure } from "@temporalio/common";
 import { Context } from "@temporalio/activity";
 import { Worker } from "@temporalio/worker";
 import { ChangedInputError, UserError } from "../../core/errors.js";
+import type { StageName } from "../../core/stages/stage.js";
 import { lookAt } from "../../cli/show/follow.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
 import { inActivity } from "../../workers/context.js";
@@ -31,14 +32,17 @@ const failure = async (result: Promise<unknown>): Promise<ApplicationFailure> =>
 
 test("a run goes through its stages, hands each the outputs of those before, and shows how far it is", async () => {
   const seen: Record<string, string[]> = {};
-  const note = (name: keyof PipelineActivities, outputs: readonly string[]) => async (input: StageInput) => {
-    seen[name] = input.inputs.map((artifact) => artifact.name);
-    return resultOf(name === "finishTraining" ? "train" : (name as "evaluate"), outputs);
-  };
+  const note =
+    <Name extends StageName>(name: keyof PipelineActivities, stage: Name, outputs: readonly string[]) =>
+    async (input: StageInput) => {
+      seen[name] = input.inputs.map((artifact) => artifact.name);
+      return resultOf(stage, outputs);
+    };
   await place.pipeline({
-    evaluate: note("evaluate", ["report"]),
-    publish: note("publish", ["published"]),
-    finishTraining: note("finishTraining", ["model"]),
+    evaluate: note("evaluate", "evaluate", ["report"]),
+    publish: note("publish", "publish", ["published"]),
+    // as a worker of an earlier version names it, such as before an upgrade
+    finishTraining: note("finishTraining", "train", ["model"]),
   });
   const ranks: number[] = [];
   await Promise.all(
@@ -89,7 +93,7 @@ test("wrong input fails the run at once, with every problem named", async () => 
 test("a stage that finds its input changed has the stages before make it again; one that finds so for ever ends the run", async () => {
   const calls: string[] = [];
   let changes = 2;
-  const called = async (name: "download" | "preprocess" | "evaluate", outputs: readonly string[]) => {
+  const called = async <Name extends StageName>(name: Name, outputs: readonly string[]) => {
     calls.push(name);
     if (name === "evaluate" && changes-- > 0) throw new ChangedInputError("the tokens changed");
     return resultOf(name, outputs);
@@ -97,7 +101,7 @@ test("a stage that finds its input changed has the stages before make it again; 
   await place.pipeline({
     download: () => called("download", ["model", "dataset"]),
     preprocess: () => called("preprocess", ["tokens"]),
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
     evaluate: () => called("evaluate", ["report"]),
   });
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
@@ -120,7 +124,7 @@ test("what the user must mend ends the run at the first attempt; anything else i
       if (++downloads < 3) throw new Error("the network is gone");
       return resultOf("download", ["model", "dataset"]);
     },
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
     evaluate: async () => {
       evaluations++;
       throw new UserError("the test rows are gone", { file: "tokens" });
@@ -141,7 +145,7 @@ test("a stage goes on however often its worker goes away", async () => {
       if (++downloads > 21) return resultOf("download", ["model", "dataset"]);
       throw ApplicationFailure.create({ message: "the worker was stopped", type: "WorkerShutdown", nextRetryDelay: "10 milliseconds" });
     },
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
   });
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   assert.equal((await (await place.start("evenings", quickConfig())).result()).stages.length, 5);
@@ -177,7 +181,7 @@ test("the pipeline worker may go in the middle of a stage: another goes on", asy
     await Context.current().cancelled.catch(() => undefined);
     throw ApplicationFailure.create({ message: "the worker was stopped", type: "WorkerShutdown" });
   };
-  const activities: Partial<PipelineActivities> = { beginTraining: async () => ({ finished: resultOf("train", ["model"]) }), evaluate };
+  const activities: Partial<PipelineActivities> = { beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }), evaluate };
   const stopFirst = await place.pipeline(activities);
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const run = await place.start("moved", quickConfig());
@@ -192,7 +196,7 @@ test("progress goes out as heartbeats; work in which nothing moves is stopped an
   let attempts = 0;
   let told: unknown;
   await place.pipeline({
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
     evaluate: () =>
       inActivity(
         async (context) => {

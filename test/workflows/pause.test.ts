@@ -67,7 +67,7 @@ test("resume without pause does nothing; pause and resume before a stage hold it
       downloads++;
       return resultOf("download", ["model", "dataset"]);
     },
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
   });
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const run = await place.start("between", quickConfig());
@@ -155,7 +155,7 @@ test("a worker that dies while a paused run's stage is saved, or an error then, 
       if (calls === 1) await over;
       throw ApplicationFailure.create({ message: "the network is gone just now" });
     },
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
   });
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const run = await place.start("dies", quickConfig());
@@ -174,7 +174,7 @@ test("a paused run can be cancelled, and reset: then it still is paused until it
   let calls = 0;
   await place.pipeline({
     preprocess: () => (++calls < 3 ? counts.untilTold() : Promise.resolve(resultOf("preprocess", ["tokens"]))),
-    beginTraining: async () => ({ finished: resultOf("train", ["model"]) }),
+    beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
   });
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const cancelled = await place.start("cancelled-paused", quickConfig());

@@ -5,7 +5,7 @@ import { Client, Connection, ServiceError, type WorkflowHandle } from "@temporal
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { parseRunConfig } from "../../core/config/schema.js";
-import type { StageName, StageResult } from "../../core/stages/stage.js";
+import type { SentResult, StageName } from "../../core/stages/stage.js";
 import { startTemporal } from "../../infra/servers/start.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
 import { awaitIdle, register, stayRegistered } from "../../workers/lease-client.js";
@@ -153,9 +153,13 @@ export async function startPlace(): Promise<Place> {
 }
 
 /** A stage's result as small as can be. */
-export function resultOf(stage: StageName, outputs: readonly string[], metrics: Record<string, unknown> = {}): StageResult {
+export function resultOf<Name extends StageName>(
+  stage: Name,
+  outputs: readonly string[],
+  metrics: Record<string, unknown> = {},
+): SentResult<Name> {
   const artifacts = outputs.map((name) => ({ name, uri: `file:///stages/${stage}/${name}`, sha256: "0".repeat(64), bytes: 1 }));
-  return { stage, reused: false, outputs: artifacts, metrics: { seconds: 0, ...metrics } };
+  return { stage, reused: false, outputs: artifacts, metrics: { seconds: 0, ...metrics } } as unknown as SentResult<Name>;
 }
 
 /** Activities that do nothing but say so; training is left to `trainRank`. */
@@ -166,7 +170,7 @@ function fakeActivities(client: Client): PipelineActivities {
     download: async () => resultOf("download", ["model", "dataset"]),
     preprocess: async () => resultOf("preprocess", ["tokens"]),
     beginTraining: async ({ workers }) => ({ attempt: { generation: ++generation, workers, resumeStep: 0, totalSteps: 4 } }),
-    finishTraining: async () => resultOf("train", ["model"]),
+    finishTraining: async () => resultOf("train", ["tuned"]),
     evaluate: async () => resultOf("evaluate", ["report"], { perplexity: { base: 20, tuned: 10 }, gate: { judged: true, passed: true } }),
     publish: async () => resultOf("publish", ["published"]),
     awaitIdle: (holder) => awaitIdle(client, holder),

@@ -1,15 +1,15 @@
 import { count, duration, percent } from "../../../core/units.js";
-import type { Ledger } from "./ledger.js";
+import type { Ledger, LedgerTimes } from "../../../core/stages/ledger.js";
 
 /** The ledger in words, for terminal, UI and model card. */
 
 /** What part of the time counted. */
-export function goodput({ usefulSeconds, wallSeconds }: Ledger): number {
+export function goodput({ usefulSeconds, wallSeconds }: LedgerTimes): number {
   return usefulSeconds / wallSeconds;
 }
 
 /** Where the time went, in one line. */
-export function timeLine(ledger: Ledger): string {
+export function timeLine(ledger: LedgerTimes): string {
   const { wallSeconds, usefulSeconds, startSeconds, saveSeconds, lostSeconds, stoppedSeconds, failures, steps, stepsRepeated } = ledger;
   const parts = [
     `${duration(usefulSeconds)} for ${count(steps, "step")} that counted`,

@@ -8,7 +8,7 @@ import type { Group, GroupEvents, GroupOptions } from "../../../infra/process/gr
 import type { TensorSpec } from "../../../infra/weights/safetensors-writer.js";
 import type { Model } from "../../../core/model/family.js";
 import type { ObjectStore } from "../../../infra/store/store.js";
-import { checkInputs, type StageContext, type StageFiles } from "../../common/stage.js";
+import { checkInputs, type StageContext } from "../../common/stage.js";
 import { shardFile } from "../log/checkpoint.js";
 import { Control, type Directive } from "../../../engines/onnx/control.js";
 import type { ComputeInput, ComputeMessage } from "../../../engines/onnx/compute.js";
@@ -23,7 +23,6 @@ import { trainDefinition } from "../definition.js";
 
 /** What a worker is handed. */
 export interface RankDeps {
-  readonly files: StageFiles;
   readonly sha256File: (path: string, signal?: AbortSignal) => Promise<string>;
   readonly joinGroup: (options: GroupOptions, events: GroupEvents) => Promise<Group>;
   readonly createShared: (path: string, bytes: number) => Promise<void>;
@@ -205,7 +204,7 @@ class Rank {
    */
   private async checkSources(): Promise<void> {
     const { attempt, deps, attemptOver } = this;
-    await checkInputs(deps.files, trainDefinition, attempt, attemptOver.signal);
+    await checkInputs(trainDefinition, attempt.inputs, attemptOver.signal);
     for (const { file, sha256: expected } of this.resumedFrom()?.shards ?? []) {
       const got = await deps.sha256File(join(attempt.directory, file), attemptOver.signal);
       if (got !== expected) throw new CorruptError("a checkpoint changed while it was read", { file, expected, got });

@@ -11,15 +11,7 @@ import { capacityOf } from "../../../core/training/step-plan.js";
 import { sharedLayout } from "../../../engines/onnx/layout.js";
 import { outputNamed, type StageResult } from "../../../core/stages/stage.js";
 import { readModelConfig } from "../../../infra/weights/read-model-config.js";
-import {
-  beginStage,
-  checkInputs,
-  finishedStage,
-  reusableStage,
-  stageDirectory,
-  type StageContext,
-  type StageRequest,
-} from "../../common/stage.js";
+import { Stage, type StageContext, type StageRequest } from "../../common/stage.js";
 import { noteEnd } from "../log/attempt-end.js";
 import { lastGood, pruneShards, SHARDS } from "../log/checkpoint.js";
 import { finish } from "./finish.js";
@@ -36,7 +28,7 @@ import type { TrainDeps } from "../deps.js";
  */
 export async function noteAttempt(deps: TrainDeps, request: StageRequest): Promise<void> {
   const { train } = request.config;
-  const directory = stageDirectory(trainDefinition, request);
+  const { directory } = new Stage(trainDefinition, request);
   const end = await noteEnd(await openLog(deps.openStore(directory)), directory, train.shards, deps.processStart, true);
   if (end?.poison == null) return;
   const tokens = await deps.openTokens(fileURLToPath(outputNamed(request.inputs, "tokens").uri));
@@ -49,14 +41,15 @@ export async function beginTraining(
   request: StageRequest,
   workers: number,
   context: StageContext,
-): Promise<{ readonly finished: StageResult } | { readonly attempt: TrainAttempt }> {
+): Promise<{ readonly finished: StageResult<"train"> } | { readonly attempt: TrainAttempt }> {
   const { config } = request;
   const { train } = config;
-  const directory = stageDirectory(trainDefinition, request);
-  const finished = await reusableStage(deps.files, directory, context);
+  const stage = new Stage(trainDefinition, request);
+  const { directory } = stage;
+  const finished = await stage.reusable(context);
   if (finished !== null) return { finished };
-  await checkInputs(deps.files, trainDefinition, request, context.signal);
-  await beginStage(deps.files, trainDefinition, request);
+  await stage.checkInputs(context.signal);
+  await stage.begin();
   await mkdir(join(directory, SHARDS), { recursive: true });
 
   const inputs = trainDefinition.inputs.map((name) => outputNamed(request.inputs, name));
@@ -146,10 +139,10 @@ export async function finishTraining(
   request: StageRequest,
   context: StageContext,
   maxFileBytes: number = MAX_FILE_BYTES,
-): Promise<StageResult | null> {
-  const directory = stageDirectory(trainDefinition, request);
-  const result = (await finishedStage(directory)) ?? (await finish(deps, request, directory, context, maxFileBytes));
-  if (result !== null) clearAttempts(deps, directory, Infinity);
+): Promise<StageResult<"train"> | null> {
+  const stage = new Stage(trainDefinition, request);
+  const result = (await stage.finished()) ?? (await finish(deps, request, stage, context, maxFileBytes));
+  if (result !== null) clearAttempts(deps, stage.directory, Infinity);
   return result;
 }
 

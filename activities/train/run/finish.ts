@@ -11,9 +11,12 @@ import { sliceOf } from "../../../core/training/slices.js";
 import { outputNamed, type StageResult } from "../../../core/stages/stage.js";
 import type { ModelFiles, SafetensorsFile } from "../../../infra/weights/model-files.js";
 import { MODEL_COMPANIONS } from "../../download/select.js";
-import { finishStage, type StageContext, type StageRequest } from "../../common/stage.js";
+import { artifactOf, writeFileAtomic } from "../../../infra/disk/files.js";
+import type { Stage, StageContext, StageRequest } from "../../common/stage.js";
 import { checkpoints, history, lastGood, MOMENTS, pruneShards } from "../log/checkpoint.js";
-import { makeLedger, type Ledger } from "../log/ledger.js";
+import { makeLedger } from "../log/ledger.js";
+import type { Ledger } from "../../../core/stages/ledger.js";
+import type { TrainMetrics } from "../../../core/stages/metrics.js";
 import { differences, goodput, isProved, proofLine } from "../log/ledger-words.js";
 import { openLog, type CommitLog } from "../log/commit-log.js";
 import { readSteps } from "../log/steps-file.js";
@@ -35,10 +38,11 @@ const CHUNK = 1 << 20;
 export async function finish(
   deps: TrainDeps,
   request: StageRequest,
-  directory: string,
+  stage: Stage<"train">,
   context: StageContext,
   maxFileBytes: number,
-): Promise<StageResult | null> {
+): Promise<StageResult<"train"> | null> {
+  const { directory } = stage;
   const say = (note: string, lasting?: true): void =>
     context.progress({ stage: "train", done: 0, total: 0, unit: "steps", note, ...(lasting && { lasting }) });
   const log = await openLog(deps.openStore(directory));
@@ -54,14 +58,14 @@ export async function finish(
   const weights = [...plan.files, ...(plan.index === null ? [] : [plan.index])].map(({ name }) => name);
   // what a worker wrote that was taken for dead
   await pruneShards(log, directory, request.config.train.keepCheckpoints, Infinity);
-  const companions = await writeCompanions(deps, base, target);
+  const companions = await writeCompanions(base, target);
   for (const name of await readdir(target)) if (!weights.includes(name) && !companions.includes(name)) await rm(join(target, name));
   await rm(join(directory, WHEREABOUTS), { recursive: true, force: true, maxRetries: 3 });
-  const outputs = [await deps.files.artifactOf("model", target, context.signal)];
+  const outputs = [await artifactOf("tuned", target, context.signal)];
   const ledger = makeLedger(log, good.commit, await readSteps(directory));
   if (!isProved(ledger.proof)) say(differences(ledger.proof), true);
   const metrics = figures(log, good.commit, good.entry, ledger);
-  return finishStage(deps.files, directory, { stage: "train", outputs, metrics, stateDigest });
+  return stage.finish({ outputs, metrics, stateDigest });
 }
 
 /** Writes the weights in the source's dtype; returns the digest of weights, moments and step. `turn` gives the event loop its own. */
@@ -95,7 +99,7 @@ async function writeModel(
       const tensors = weights.map(({ name, shape }) => ({ name, dtype: base.dtype, shape }));
       await deps.writeSafetensors(join(target, file), tensors, bytesOf);
     }
-    if (plan.index !== null) await deps.files.writeFileAtomic(join(target, plan.index.name), plan.index.text);
+    if (plan.index !== null) await writeFileAtomic(join(target, plan.index.name), plan.index.text);
   } finally {
     for (const shard of shards) shard.close();
   }
@@ -130,8 +134,7 @@ function convert(values: Float32Array, dtype: DType): Uint8Array {
 }
 
 /** What else transformers wants to find: the config, the generation config, the tokenizer's files where there are any. Resolves to their names. */
-async function writeCompanions(deps: TrainDeps, base: ModelFiles, target: string): Promise<string[]> {
-  const { writeFileAtomic } = deps.files;
+async function writeCompanions(base: ModelFiles, target: string): Promise<string[]> {
   const there = await readdir(base.directory);
   const copied = MODEL_COMPANIONS.filter((name) => there.includes(name));
   for (const name of copied) await writeFileAtomic(join(target, name), await readFile(join(base.directory, name)));
@@ -144,7 +147,7 @@ async function writeCompanions(deps: TrainDeps, base: ModelFiles, target: string
 }
 
 /** Figures of the whole run, the steps before a resume too; rates are medians over the steps but the first. */
-function figures(log: CommitLog, commit: number, entry: CheckpointEntry, ledger: Ledger): StageResult["metrics"] {
+function figures(log: CommitLog, commit: number, entry: CheckpointEntry, ledger: Ledger): TrainMetrics {
   const steps = history(log, commit);
   const rate = (of: (step: StepRecord) => number): number =>
     median((steps.length > 1 ? steps.slice(1) : steps).map((step) => of(step) / step.seconds));
@@ -165,7 +168,7 @@ function figures(log: CommitLog, commit: number, entry: CheckpointEntry, ledger:
     tokens: steps.reduce((sum, step) => sum + step.tokens, 0),
     resumedAtStep: attempts.at(-1)?.resumeStep ?? 0,
     attempts: attempts.length,
-    fingerprint: entry.fingerprint,
+    fingerprint: { ...entry.fingerprint },
     /** false: parts of the run ran on different kinds of machine, so equal bytes are not promised */
     oneKindOfMachine: new Set(line.map((each) => JSON.stringify(each.entry.fingerprint))).size === 1,
     ledger,

@@ -1,5 +1,6 @@
 import { UserError } from "../../errors.js";
 import { floats, type Tensor } from "../../graph/tensor.js";
+import { nextScored } from "../../rows/labels.js";
 import { IGNORED, type TokenRow } from "../../rows/token-rows.js";
 import type { ModelShape } from "../shape.js";
 
@@ -43,10 +44,9 @@ export function packRows(rows: readonly TokenRow[], shape: ModelShape, tables: R
   let start = 0;
   for (const { inputIds, labels } of rows) {
     ids.set(inputIds, start);
-    for (let at = 0; at + 1 < labels.length; at++) {
-      if (labels[at + 1] === IGNORED) continue;
-      lossAt.push(start + at);
-      targets.push(labels[at + 1]!);
+    for (let at = nextScored(labels, 0); at < labels.length; at = nextScored(labels, at + 1)) {
+      lossAt.push(start + at - 1);
+      targets.push(labels[at]!);
     }
     start += inputIds.length;
   }

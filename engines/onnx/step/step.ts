@@ -1,5 +1,5 @@
 import type { RunConfig } from "../../../core/config/schema.js";
-import { IGNORED } from "../../../core/rows/token-rows.js";
+import { nextScored } from "../../../core/rows/labels.js";
 import { UserError } from "../../../core/errors.js";
 import { adamwStep } from "../adamw.js";
 import type { MicroBatchPlan, StepPlan } from "../../../core/training/step-plan.js";
@@ -103,9 +103,10 @@ function findBad(place: Workplace, batch: MicroBatchPlan, losses: Float64Array, 
 /** The labels of a micro-batch's positions, in the order of shards and rows. */
 function targetsOf(batch: MicroBatchPlan): Int32Array {
   const targets = new Int32Array(batch.positions);
-  let at = 0;
+  let count = 0;
   for (const { rows } of batch.shards)
-    for (const { labels } of rows) for (let i = 1; i < labels.length; i++) if (labels[i] !== IGNORED) targets[at++] = labels[i]!;
+    for (const { labels } of rows)
+      for (let at = nextScored(labels, 0); at < labels.length; at = nextScored(labels, at + 1)) targets[count++] = labels[at]!;
   return targets;
 }
 

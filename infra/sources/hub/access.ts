@@ -1,6 +1,6 @@
-import { UserError } from "../../../core/errors.js";
+import { UnreachableError, UserError } from "../../../core/errors.js";
 import type { ProxySettings } from "../../http/proxy.js";
-import { PassingError, UnreachableError, type Timing } from "../../http/retries.js";
+import { PassingError, type Timing } from "../../http/retries.js";
 import { get, withoutSecrets, type Refused, type Site } from "../../http/web.js";
 import type { ReadBytes, Source } from "../../transfer/source.js";
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, readlink, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
-import type { HubReference } from "../../../core/config/hub-reference.js";
+import type { HubReference } from "../../../core/config/source-ref.js";
 import { writeFileAtomic } from "../../disk/files.js";
 import type { RemoteFile } from "../remote.js";
 import { parseRepository, type Repository } from "./repository.js";

@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, readlink, rename, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { messageOf, UserError } from "../../../core/errors.js";
-import type { HubReference } from "../../../core/config/hub-reference.js";
+import { messageOf, UnreachableError, UserError } from "../../../core/errors.js";
+import type { HubReference } from "../../../core/config/source-ref.js";
 import { bytesPresent } from "../../transfer/blob.js";
 import { fetchAll } from "../../transfer/fetch.js";
 import { loginIn } from "../../http/proxy.js";
 import { checkRoom, type Remote, type RemoteFile } from "../remote.js";
-import { UnreachableError, type Watch } from "../../http/retries.js";
+import type { Watch } from "../../http/retries.js";
 import { withoutSecrets } from "../../http/web.js";
 import { hubSource, type HubAccess } from "./access.js";
 import { cachedRepository, folderOf, noteCommit, noteFiles } from "./cached.js";

@@ -1,5 +1,5 @@
 import { UserError } from "../../../core/errors.js";
-import type { HubReference } from "../../../core/config/hub-reference.js";
+import type { HubReference } from "../../../core/config/source-ref.js";
 import type { RemoteFile } from "../remote.js";
 import { TIMING, withRetries, type Watch } from "../../http/retries.js";
 import { getFromHub, type HubAccess } from "./access.js";

@@ -14,14 +14,14 @@ import {
 } from "../../../activities/cleanup/garbage.js";
 import { findSpareObjects, removeSpareObject } from "../../../activities/cleanup/spare-objects.js";
 import { DEFINITIONS } from "../../../activities/forecast/definitions.js";
-import { beginStage, finishedStage, finishStage } from "../../../activities/common/stage.js";
+import { finishedStage, Stage } from "../../../activities/common/stage.js";
 import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
 import { inputsFrom, STAGES } from "../../../core/stages/stage.js";
 import { sha256 } from "../../../infra/disk/files.js";
 import { lock } from "../../../infra/disk/lock.js";
 import { gc } from "../../../cli/commands/gc.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
-import { files, finish } from "../common/made-stages.js";
+import { finish, leave } from "../common/made-stages.js";
 
 const place = mkdtempSync(join(tmpdir(), "roslin-garbage-"));
 after(() => rmSync(place, { recursive: true }));
@@ -52,12 +52,14 @@ test("what runs stays, though another run of the same sources, which hold someth
   const config = run({ seed: 1 });
   const directories = await finish(config, root, "evaluate");
   const inputs = inputsFrom(await Promise.all(directories.map(async (directory) => (await finishedStage(directory))!)));
-  const publishing = await beginStage(files, DEFINITIONS.publish, { config, inputs, root });
+  const stage = new Stage(DEFINITIONS.publish, { config, inputs, root });
+  const publishing = stage.directory;
+  await stage.begin();
   mkdirSync(join(publishing, "uploads"));
   writeFileSync(join(publishing, "uploads", "abc"), "{}");
-  const [download, ...later] = [...directories, publishing];
+  const [, ...later] = [...directories, publishing];
   const outputs = inputs.slice(0, 2).map((output) => ({ ...output, sha256: sha256(`another ${output.name}`) }));
-  await finishStage(files, download, { stage: "download", outputs, metrics: { seconds: 75 } });
+  await leave(DEFINITIONS.download, { config, inputs: [], root }, { outputs });
   const running: KeptRun = {
     config,
     begun: [
@@ -67,7 +69,7 @@ test("what runs stays, though another run of the same sources, which hold someth
   };
   assert.deepEqual(await findGarbage(root, [running]), []);
   const none = (): Promise<void> => Promise.reject(new Error("it goes on with its upload"));
-  await discardUploads({ lock }, root, async () => [running], none);
+  await discardUploads(root, async () => [running], none);
   assert.deepEqual(
     (await findGarbage(root, over(config))).map(({ directory }) => directory),
     later,
@@ -79,11 +81,11 @@ test("a directory in which somebody works stays, and so does one that a run need
   const [directory] = await finish(run({}), root, "download");
   const garbage: Garbage = { stage: "download", directory: directory!, bytes: 1 };
   const unlock = await lock(join(directory!, "lock"), new AbortController().signal, () => undefined);
-  assert.match((await removeGarbage({ lock }, root, garbage, async () => [], discard))!, new RegExp(`process ${process.pid} works in it`));
+  assert.match((await removeGarbage(root, garbage, async () => [], discard))!, new RegExp(`process ${process.pid} works in it`));
   await unlock();
-  assert.match((await removeGarbage({ lock }, root, garbage, async () => over(run({})), discard))!, /has begun since needs it/);
+  assert.match((await removeGarbage(root, garbage, async () => over(run({})), discard))!, /has begun since needs it/);
   assert.ok(existsSync(join(directory!, "stage.json")));
-  assert.equal(await removeGarbage({ lock }, root, garbage, async () => [], discard), null);
+  assert.equal(await removeGarbage(root, garbage, async () => [], discard), null);
   assert.equal(existsSync(directory!), false);
   assert.deepEqual(readdirSync(root), ["download"]);
 });
@@ -97,14 +99,13 @@ test("uploads that a removed stage had begun are removed from the bucket first; 
   const garbage: Garbage = { stage: "publish", directory, bytes: 1 };
   const away = async (): Promise<void> => Promise.reject(new Error("S3 is away"));
   await assert.rejects(
-    removeGarbage({ lock }, root, garbage, async () => [], away),
+    removeGarbage(root, garbage, async () => [], away),
     /S3 is away/,
   );
   assert.ok(existsSync(join(directory, "stage.json")));
   const seen: string[] = [];
   assert.equal(
     await removeGarbage(
-      { lock },
       root,
       garbage,
       async () => [],
@@ -129,7 +130,6 @@ test("uploads are removed that no run goes on with, and in which nobody works", 
   const seen: string[] = [];
   const look = (): Promise<void> =>
     discardUploads(
-      { lock },
       root,
       async () => over(run({ seed: 1 })),
       async (journal) => void seen.push(journal),
@@ -140,7 +140,7 @@ test("uploads are removed that no run goes on with, and in which nobody works", 
   await look();
   assert.deepEqual(new Set(seen), new Set([left, busy].map((directory) => join(directory!, "uploads", "abc"))));
   assert.ok(existsSync(join(needed!, "uploads", "abc")));
-  await discardUploads({ lock }, join(root, "none"), () => Promise.reject(new Error("asked without need")), discard);
+  await discardUploads(join(root, "none"), () => Promise.reject(new Error("asked without need")), discard);
 });
 
 test("what came from buckets goes when no directory that stays links to it, but not while a run has yet to fetch", async () => {
@@ -178,9 +178,9 @@ test("what came from buckets goes when no directory that stays links to it, but 
   const fetching = parseRunConfig({ ...kept, dataset: { source: "s3://bucket/rows.json" } });
   assert.deepEqual(await findSpareObjects(cache, root, garbage, over(kept, fetching)), []);
   const [half, linked] = spare;
-  assert.match((await removeSpareObject({ lock }, root, half!, async () => over(fetching)))!, /has begun since/);
-  assert.match((await removeSpareObject({ lock }, root, linked!, async () => over(kept)))!, /in use/);
-  assert.equal(await removeSpareObject({ lock }, root, half!, async () => over(kept)), null);
+  assert.match((await removeSpareObject(root, half!, async () => over(fetching)))!, /has begun since/);
+  assert.match((await removeSpareObject(root, linked!, async () => over(kept)))!, /in use/);
+  assert.equal(await removeSpareObject(root, half!, async () => over(kept)), null);
   assert.deepEqual(readdirSync(cache).sort(), [
     "linked",
     "linked.sha256",
@@ -213,7 +213,7 @@ test("what a download's sources held before goes, with the objects that only it 
   mkdirSync(join(directory!, "model"));
   const result = (await finishedStage(directory!))!;
   const outputs = result.outputs.map((output) => (output.name === "model" ? { ...output, uri: pathToFileURL(now).href } : output));
-  await finishStage(files, directory!, { ...result, outputs });
+  await leave(DEFINITIONS.download, { config, inputs: [], root }, { ...result, outputs });
 
   const garbage = await findGarbage(root, over(config));
   assert.deepEqual(new Set(garbage.map((each) => each.directory)), new Set(past));
@@ -225,12 +225,12 @@ test("what a download's sources held before goes, with the objects that only it 
   const reading: KeptRun = { config, begun: [{ config, inputs: result.outputs }] };
   assert.deepEqual(await findGarbage(root, [reading]), []);
   assert.deepEqual(await findSpareObjects(cache, root, garbage, [{ config, begun: [] }]), [], "it may be fetching");
-  assert.match((await removeGarbage({ lock }, root, garbage[0]!, async () => [reading], discard))!, /has begun since needs it/);
+  assert.match((await removeGarbage(root, garbage[0]!, async () => [reading], discard))!, /has begun since needs it/);
   const unlock = await lock(join(directory!, "lock"), new AbortController().signal, () => undefined);
-  assert.match((await removeGarbage({ lock }, root, garbage[0]!, async () => over(config), discard))!, /works in it/);
+  assert.match((await removeGarbage(root, garbage[0]!, async () => over(config), discard))!, /works in it/);
   await unlock();
-  for (const each of garbage) assert.equal(await removeGarbage({ lock }, root, each, async () => over(config), discard), null);
-  for (const each of spare) assert.equal(await removeSpareObject({ lock }, root, each, async () => over(config)), null);
+  for (const each of garbage) assert.equal(await removeGarbage(root, each, async () => over(config), discard), null);
+  for (const each of spare) assert.equal(await removeSpareObject(root, each, async () => over(config)), null);
   assert.deepEqual(readdirSync(cache).sort(), [basename(fetchedSince), basename(now)]);
   assert.deepEqual(await findGarbage(root, over(config)), []);
   rmSync(join(directory!, "stage.json"));

@@ -3,15 +3,15 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
-import { runStage, type StageContext, type StageDefinition, type StageRequest } from "../../../activities/common/stage.js";
+import type { StageDefinition } from "../../../activities/common/definition.js";
+import { Stage, type StageContext, type StageRequest } from "../../../activities/common/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
-import { artifactOf, writeFileAtomic } from "../../../infra/disk/files.js";
-import { lock } from "../../../infra/disk/lock.js";
+import type { PreprocessMetrics } from "../../../core/stages/metrics.js";
+import { artifactOf } from "../../../infra/disk/files.js";
 
-const files = { writeFileAtomic, lock, artifactOf };
 const context: StageContext = { signal: new AbortController().signal, progress: () => undefined };
-const definition: StageDefinition = { name: "preprocess", version: 1, inputs: ["dataset"], settings: () => null };
+const definition: StageDefinition<"preprocess"> = { name: "preprocess", version: 1, inputs: ["dataset"], settings: () => null };
 
 interface Copying {
   readonly source: string;
@@ -27,11 +27,12 @@ async function copying(t: { after(done: () => Promise<void>): void }): Promise<C
   await writeFile(source, "rows");
   const request: StageRequest = { config: parseRunConfig({}), root, inputs: [await artifactOf("dataset", source)] };
   const run = async (meanwhile?: () => Promise<void>): Promise<boolean> => {
-    const result = await runStage(files, definition, request, context, async (directory) => {
+    const stage = new Stage(definition, request);
+    const result = await stage.run(context, async () => {
       await meanwhile?.();
-      await writeFile(join(directory, "half"), await readFile(source));
+      await writeFile(join(stage.directory, "half"), await readFile(source));
       await writeFile(copy, await readFile(source));
-      return { outputs: [await artifactOf("tokens", copy)], metrics: { seconds: 0 } };
+      return { outputs: [await artifactOf("tokens", copy)], metrics: { seconds: 0 } as PreprocessMetrics };
     });
     return result.reused;
   };

@@ -30,7 +30,7 @@ const MODEL = { "config.json": JSON.stringify(CONFIG), "tokenizer.json": "{}", "
 interface Fixture {
   readonly server: TestHub;
   readonly notes: string[];
-  run(config: unknown, signal?: AbortSignal): Promise<StageResult>;
+  run(config: unknown, signal?: AbortSignal): Promise<StageResult<"download">>;
 }
 
 async function setUp(context: TestContext): Promise<Fixture> {
@@ -41,7 +41,7 @@ async function setUp(context: TestContext): Promise<Fixture> {
   });
   context.after(() => server.close());
   const notes: string[] = [];
-  const run = (config: unknown, signal = new AbortController().signal): Promise<StageResult> =>
+  const run = (config: unknown, signal = new AbortController().signal): Promise<StageResult<"download">> =>
     download(dependenciesFor(server.url, server.work), requestFor(config, server.work), {
       signal,
       progress: ({ note }: Progress) => void notes.push(note ?? ""),
@@ -49,7 +49,7 @@ async function setUp(context: TestContext): Promise<Fixture> {
   return { server, notes, run };
 }
 
-const pathOf = (result: StageResult, name: string): string => fileURLToPath(outputNamed(result.outputs, name).uri);
+const pathOf = (result: StageResult<"download">, name: string): string => fileURLToPath(outputNamed(result.outputs, name).uri);
 
 async function localModel(server: TestHub, files: Record<string, Uint8Array | string> = MODEL): Promise<string> {
   const directory = join(server.work, "a model");
@@ -294,7 +294,6 @@ test("a model that has only a torch file comes from the hub and from a directory
 
 const badSources: [string, (server: TestHub) => Promise<unknown>, RegExp][] = [
   ["a directory that is not there", async () => ({ model: { source: "file:///nowhere/at/all" } }), /model's source cannot be read.*ENOENT/],
-  ["a relative file URL", async () => ({ model: { source: "file://here/m" } }), /no file URL with an absolute path/],
   [
     "a file as model",
     async (server) => ({ model: { source: pathToFileURL(join(server.root, "models/org/m/config.json")).href } }),
@@ -311,7 +310,6 @@ const badSources: [string, (server: TestHub) => Promise<unknown>, RegExp][] = [
     /a model needs weights/,
   ],
   ["a repository that is not there", async () => ({ model: { source: "hf://org/absent" } }), /no such repository/],
-  ["a malformed name", async () => ({ model: { source: "hf://org/../m" } }), /hub source is malformed/],
   [
     "a dataset without data",
     async (server) => ({ dataset: { source: pathToFileURL(await localModel(server, { "notes.txt": "" })).href } }),

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { download } from "../../../activities/download/download.js";
-import type { HubReference } from "../../../core/config/hub-reference.js";
+import type { HubReference } from "../../../core/config/source-ref.js";
 import type { Remote } from "../../../infra/sources/remote.js";
 import { dependenciesFor, HUB, requestFor } from "./dependencies.js";
 

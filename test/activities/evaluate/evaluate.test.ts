@@ -10,9 +10,8 @@ import type { StageContext, StageRequest } from "../../../activities/common/stag
 import { parseRunConfig } from "../../../core/config/schema.js";
 import type { TokenRow, TokenSplit } from "../../../core/rows/token-rows.js";
 import { outputNamed, type Progress } from "../../../core/stages/stage.js";
-import { artifactOf, writeFileAtomic } from "../../../infra/disk/files.js";
+import { artifactOf } from "../../../infra/disk/files.js";
 import { openInference } from "../../../engines/onnx/inference/open.js";
-import { lock } from "../../../infra/disk/lock.js";
 import type { Tokens } from "../../../infra/dataset/tokens.js";
 import { REFERENCE, reference } from "../../core/model/gptj/reference.js";
 import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
@@ -42,7 +41,6 @@ function dependencies(held: readonly TokenRow[]): EvaluateDependencies & { reado
   const split: TokenSplit = { count: held.length, row: (index) => held[index]! };
   const scored: number[] = [];
   return {
-    files: { writeFileAtomic, lock, artifactOf },
     openTokens: () => Promise.resolve({ test: split } as unknown as Tokens),
     async openInference(directory, signal) {
       const model = await openInference(directory, signal);

@@ -6,8 +6,7 @@ import { parseRunConfig } from "../../../core/config/schema.js";
 import { bodyOf, headOf, type Instruction } from "../../../core/text/prompt.js";
 import { IGNORED, type TokenRow } from "../../../core/rows/token-rows.js";
 import { createTokenizer } from "../../../core/text/tokenizer.js";
-import { artifactOf, writeFileAtomic } from "../../../infra/disk/files.js";
-import { lock } from "../../../infra/disk/lock.js";
+import { artifactOf } from "../../../infra/disk/files.js";
 import type { Tokens } from "../../../infra/dataset/tokens.js";
 import { byteTokenizer, writeModel } from "../preprocess/helpers.js";
 
@@ -45,7 +44,6 @@ export async function madeRequest(root: string, evaluate: object = {}): Promise<
 /** Models that compute nothing: a row costs the base 0.75 a label and the tuned one 0.3, and each has an answer. `calls` hears of each item. */
 export function madeDependencies(rows: readonly TokenRow[], calls: (call: string) => void = () => undefined): EvaluateDependencies {
   return {
-    files: { writeFileAtomic, lock, artifactOf },
     openTokens: () => Promise.resolve({ test: { count: rows.length, row: (index: number) => rows[index]! } } as unknown as Tokens),
     openInference(directory, signal) {
       const base = basename(directory) === "model";

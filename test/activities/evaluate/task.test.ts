@@ -4,15 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { stageDirectory, type StageContext, type StageRequest } from "../../../activities/common/stage.js";
+import { Stage, type StageContext, type StageRequest } from "../../../activities/common/stage.js";
 import { defineEvaluation, evaluateDefinition } from "../../../activities/evaluate/definition.js";
 import { evaluate } from "../../../activities/evaluate/evaluate.js";
-import type { Evaluation, Gate } from "../../../activities/evaluate/evaluation.js";
-import type { EvaluationTask, Verdict } from "../../../activities/evaluate/task.js";
+import type { Evaluation } from "../../../activities/evaluate/evaluation.js";
+import type { EvaluationTask } from "../../../activities/evaluate/task.js";
 import { TASKS } from "../../../activities/evaluate/tasks.js";
 import { outputNamed, type Progress, type StageResult } from "../../../core/stages/stage.js";
 import { madeDependencies, madeRequest, madeRows } from "./made-models.js";
 import { tokenCount } from "./token-count.js";
+import type { Gate, Verdict } from "../../../core/stages/metrics.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-task-"));
 after(() => rmSync(root, { recursive: true }));
@@ -67,7 +68,7 @@ test("killed after any item, an evaluation with a further task does only the res
       if (before === done && / of the /.test(note!)) throw killed;
     };
     await assert.rejects(evaluate(madeDependencies(ROWS), request, context(hear), WITH_COUNT), killed);
-    const journal = join(stageDirectory(defineEvaluation(WITH_COUNT), request), "journal.jsonl");
+    const journal = join(new Stage(defineEvaluation(WITH_COUNT), request).directory, "journal.jsonl");
     // a kill may cut the last line short; that item is done again
     const text = readFileSync(journal, "utf8");
     truncateSync(journal, text.length - 3);
@@ -83,7 +84,7 @@ test("killed after any item, an evaluation with a further task does only the res
 test("each line of the journal names model, task, item and value", async () => {
   const request = await newRequest();
   await evaluate(madeDependencies(ROWS), request, context(), [...TASKS, tokenCount]);
-  const lines = readFileSync(join(stageDirectory(defineEvaluation(WITH_COUNT), request), "journal.jsonl"), "utf8")
+  const lines = readFileSync(join(new Stage(defineEvaluation(WITH_COUNT), request).directory, "journal.jsonl"), "utf8")
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line) as Record<string, unknown>);

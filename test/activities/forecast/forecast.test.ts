@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { DEFINITIONS } from "../../../activities/forecast/definitions.js";
 import { forecast, type Forecast } from "../../../activities/forecast/forecast.js";
-import { beginStage } from "../../../activities/common/stage.js";
+import { Stage } from "../../../activities/common/stage.js";
 import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../../core/stages/stage.js";
-import { files, finish } from "../common/made-stages.js";
+import { finish } from "../common/made-stages.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-forecast-"));
 after(() => rmSync(root, { recursive: true }));
@@ -114,11 +114,11 @@ test("it says why: what changed, what was begun, what waits for what", async () 
   assert.equal(faster[2]!.why, "learningRate is 0.00002, was 0.00001");
   assert.equal(faster[3]!.why, "after train, unless that leaves what it left before");
   const results: StageResult[] = [];
-  await beginStage(files, DEFINITIONS.download, {
+  await new Stage(DEFINITIONS.download, {
     config: withField("model.source", "hf://another/model"),
     inputs: inputsFrom(results),
     root: place,
-  });
+  }).begin();
   assert.equal(
     (await forecast(withField("model.source", "hf://another/model"), place))[0]!.why,
     "it was begun, and goes on where it stopped",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -7,12 +7,14 @@ import { pathToFileURL } from "node:url";
 import { download } from "../../../activities/download/download.js";
 import { forecast } from "../../../activities/forecast/forecast.js";
 import { plan, type PlanDependencies } from "../../../activities/plan/plan-run.js";
-import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
+import { parseRunConfig, withTarget, type RunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { createHub } from "../../../infra/sources/hub/hub.js";
 import { findPublished } from "../../../infra/sources/published.js";
 import { startTestHub } from "../../infra/sources/hub/harness.js";
+import { REFERENCE } from "../../core/model/gptj/reference.js";
+import { finish } from "../common/made-stages.js";
 import { dependenciesFor, HUB, requestFor } from "../download/dependencies.js";
 import { finishedDownload } from "../../../activities/download/definition.js";
 
@@ -102,16 +104,29 @@ test("that a model has no tokenizer is said before its weights come", async () =
   assert.doesNotMatch(await ask(config.model.source), /tokenizer/);
 });
 
+test("a run that was published to a target with a slash at its end is forecast as reused", async () => {
+  const slashed = parseRunConfig({ ...config, publish: { target: "s3://bucket/prefix/" } });
+  const root = join(directory, "slashed");
+  await finish(parseRunConfig({ ...config, publish: { target: "s3://bucket/prefix" } }), root);
+  const planned = await plan({ ...roomy(), forecast: (asked) => forecast(asked, root) }, slashed, context);
+  assert.equal(planned.notes.at(-1), "reused: download, preprocess, train, evaluate, publish");
+  const started = await forecast(
+    withTarget(slashed, () => "s3://another"),
+    root,
+  );
+  assert.ok(started.every(({ reused }) => reused));
+});
+
 test("what time can mend is thrown as it is", async () => {
   const failing = { ...roomy(), checkTarget: async () => Promise.reject(new Error("connection refused")) };
   await assert.rejects(plan(failing, config, context), /^Error: connection refused$/);
 });
 
 test("with the hub out of reach a run is planned on the cache or an earlier download, and without them it waits for the hub", async (test) => {
-  const shape = { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, n_positions: 16, rotary_dim: 4, vocab_size: 32 };
+  const model = (name: string): Promise<Buffer> => readFile(join(REFERENCE, "gptj-tiny", name));
   const server = await startTestHub({
-    "models/org/m/config.json": JSON.stringify(shape),
-    "models/org/m/model.safetensors": "weights",
+    "models/org/m/config.json": await model("config.json"),
+    "models/org/m/model.safetensors": await model("model.safetensors"),
     "datasets/org/d/rows.json": "[]",
   });
   test.after(() => server.close());
@@ -121,7 +136,7 @@ test("with the hub out of reach a run is planned on the cache or an earlier down
   server.misbehave = (_, response) => (response.writeHead(503).end(), true);
   await assert.rejects(plan(away, request.config, context), { name: "UnreachableError" });
   server.misbehave = () => false;
-  await download({ ...places, checkModel: () => undefined }, request, context);
+  await download(places, request, context);
   server.misbehave = (_, response) => (response.writeHead(503).end(), true);
   await plan(away, request.config, context);
   await rm(join(server.work, "hub"), { recursive: true });

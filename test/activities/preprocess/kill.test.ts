@@ -7,12 +7,13 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { beginStage, finishStage, stageDirectory } from "../../../activities/common/stage.js";
+import { Stage } from "../../../activities/common/stage.js";
+import { leave } from "../common/made-stages.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { uniformAt } from "../../../core/rows/random.js";
 import type { StageResult } from "../../../core/stages/stage.js";
 import { listFiles, sha256File } from "../../../infra/disk/files.js";
-import { dependencies, requestFor, writeModel } from "./helpers.js";
+import { requestFor, writeModel } from "./helpers.js";
 import { downloadDefinition } from "../../../activities/download/definition.js";
 import { preprocessDefinition } from "../../../activities/preprocess/definition.js";
 
@@ -55,10 +56,8 @@ async function place(name: string): Promise<{ readonly root: string; readonly st
   const root = join(directory, name);
   const { inputs } = await requestFor(root, model, dataset, settings);
   const request = { root, config: parseRunConfig(config), inputs };
-  await beginStage(dependencies.files, downloadDefinition, { ...request, inputs: [] });
-  const result = { stage: "download" as const, outputs: inputs, metrics: { seconds: 0 } };
-  await finishStage(dependencies.files, stageDirectory(downloadDefinition, { ...request, inputs: [] }), result);
-  return { root, stage: stageDirectory(preprocessDefinition, request) };
+  await leave(downloadDefinition, { ...request, inputs: [] }, { outputs: inputs });
+  return { root, stage: new Stage(preprocessDefinition, request).directory };
 }
 
 const MAIN = fileURLToPath(new URL("../../cli/main-child.js", import.meta.url));
@@ -68,7 +67,7 @@ async function run(
   root: string,
   threads: number,
   strike: (kill: () => void, gone: () => boolean) => Promise<void>,
-): Promise<StageResult | null> {
+): Promise<StageResult<"preprocess"> | null> {
   const args = ["stage", "preprocess", "--config", configFile, "--dir", root, "--workers", `${threads}`, "--json"];
   const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   const [out, err] = [child.stdout, child.stderr].map((stream) => {
@@ -84,7 +83,7 @@ async function run(
   await closed;
   if (child.signalCode === "SIGKILL") return null;
   assert.equal(child.exitCode, 0, err!());
-  return JSON.parse(out!().trim().split("\n").at(-1)!) as StageResult;
+  return JSON.parse(out!().trim().split("\n").at(-1)!) as StageResult<"preprocess">;
 }
 
 /** Everything that a finished stage leaves but its times, by name. */
@@ -93,7 +92,7 @@ async function leftIn(stage: string): Promise<Record<string, string>> {
   return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await sha256File(join(stage, name))])));
 }
 
-const untimed = ({ outputs, metrics: { seconds: _s, rowsPerSecond: _r, ...metrics } }: StageResult): object => ({
+const untimed = ({ outputs, metrics: { seconds: _s, rowsPerSecond: _r, ...metrics } }: StageResult<"preprocess">): object => ({
   sha256: outputs[0]!.sha256,
   bytes: outputs[0]!.bytes,
   metrics,

@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { preprocess } from "../../../activities/preprocess/preprocess.js";
-import { stageDirectory, type StageContext, type StageRequest } from "../../../activities/common/stage.js";
+import { Stage, type StageContext, type StageRequest } from "../../../activities/common/stage.js";
 import type { TokenRow, TokenSplit } from "../../../core/rows/token-rows.js";
 import { UserError } from "../../../core/errors.js";
 import type { Progress, StageResult } from "../../../core/stages/stage.js";
@@ -28,7 +28,8 @@ function write(name: string, rows: unknown): string {
   return path;
 }
 
-const run = (request: StageRequest, context: StageContext = quiet): Promise<StageResult> => preprocess(dependencies, request, context);
+const run = (request: StageRequest, context: StageContext = quiet): Promise<StageResult<"preprocess">> =>
+  preprocess(dependencies, request, context);
 const tokensOf = (result: StageResult): ReturnType<typeof openTokens> => openTokens(fileURLToPath(result.outputs[0]!.uri));
 const rowsOf = (split: TokenSplit): TokenRow[] => Array.from({ length: split.count }, (_, index) => split.row(index));
 const plain = ({ source, inputIds, labels }: TokenRow): object => ({ source, inputIds: [...inputIds], labels: [...labels] });
@@ -72,7 +73,7 @@ test("every reference case has Dolly's tokens and labels; empty responses and cu
   const rejected = reference.cases.flatMap((item, row) => (item.drop !== undefined && !item.drop.startsWith("empty") ? [row] : []));
   assert.equal(result.metrics["dropped"], dropped);
   assert.ok(dropped > 0 && rejected.length > 0);
-  const rejects = (await readLines(join(stageDirectory(preprocessDefinition, request), "rejects.jsonl"))) as {
+  const rejects = (await readLines(join(new Stage(preprocessDefinition, request).directory, "rejects.jsonl"))) as {
     row: number;
     reason: string;
   }[];
@@ -116,7 +117,7 @@ test("an abort in the middle costs one chunk at most, and the digest is that of 
   const stop = new AbortController();
   const stopping = ({ done }: Progress): void => void (done >= 8192 && stop.abort(new Error("paused")));
   await assert.rejects(run(request, { signal: stop.signal, progress: stopping }), /paused/);
-  const tokens = join(stageDirectory(preprocessDefinition, request), "tokens");
+  const tokens = join(new Stage(preprocessDefinition, request).directory, "tokens");
   const finished = readdirSync(join(tokens, "..", "chunks"))
     .filter((name) => name.endsWith(".json"))
     .map((name) => join(tokens, name.replace(".json", ".safetensors")));
@@ -170,7 +171,7 @@ test("an abort is heard in the middle of a chunk, so the event loop gets its tur
     },
   };
   await assert.rejects(preprocess(stopping, request, { ...quiet, signal: stop.signal }), /paused/);
-  const tokens = join(stageDirectory(preprocessDefinition, request), "tokens");
+  const tokens = join(new Stage(preprocessDefinition, request).directory, "tokens");
   assert.deepEqual(existsSync(tokens) ? readdirSync(tokens) : [], []);
 });
 
@@ -214,14 +215,14 @@ test("bad rows are set aside with their reasons; too many stop the stage and nam
   const dataset = write("rows.json", rows);
   const lenient = await requestFor(fresh("root"), model, dataset, { testRows: 1, maxRejectShare: 0.15 });
   await run(lenient);
-  assert.deepEqual(await readLines(join(stageDirectory(preprocessDefinition, lenient), "rejects.jsonl")), [
+  assert.deepEqual(await readLines(join(new Stage(preprocessDefinition, lenient).directory, "rejects.jsonl")), [
     { row: 17, reason: "instruction: expected text, got number" },
     { row: 18, reason: "output: expected text, got a list" },
     { row: 19, reason: "instruction is missing" },
   ]);
   const strict = await requestFor(fresh("root"), model, dataset, { testRows: 1, maxRejectShare: 0.14 });
   await fails(strict, "row 17: instruction: expected text, got number; row 18", "bad=3", "rows=20", "maxRejectShare=0.14", "rejects.jsonl");
-  assert.ok(existsSync(join(stageDirectory(preprocessDefinition, strict), "rejects.jsonl")));
+  assert.ok(existsSync(join(new Stage(preprocessDefinition, strict).directory, "rejects.jsonl")));
   await fails(strict, "bad=3");
 });
 
@@ -239,8 +240,8 @@ test("a row that no tokenizer could take for text is set aside, however deep or 
     { testRows: 1, maxRejectShare: 0.5 },
   );
   await run(request);
-  assert.deepEqual(await readLines(join(stageDirectory(preprocessDefinition, request), "rejects.jsonl")), [
-    { row: 0, reason: "instruction: half of a surrogate pair is no character" },
+  assert.deepEqual(await readLines(join(new Stage(preprocessDefinition, request).directory, "rejects.jsonl")), [
+    { row: 0, reason: "instruction: half of a surrogate pair is not a character" },
     { row: 1, reason: "instruction: expected text, got a list" },
     { row: 2, reason: "instruction: expected text, got object" },
   ]);
@@ -297,7 +298,7 @@ test("rows that are tokens already are taken as they are, without a tokenizer, w
     rowsOf(train).map(plain),
     good.map((row, source) => ({ source, inputIds: row.input_ids, labels: row.labels })),
   );
-  const rejects = (await readLines(join(stageDirectory(preprocessDefinition, request), "rejects.jsonl"))) as { reason: string }[];
+  const rejects = (await readLines(join(new Stage(preprocessDefinition, request).directory, "rejects.jsonl"))) as { reason: string }[];
   bad.forEach(([, reason], index) => assert.match(rejects[index]!.reason, reason));
 });
 

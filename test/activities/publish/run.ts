@@ -1,14 +1,13 @@
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Evaluation } from "../../../activities/evaluate/evaluation.js";
-import { finishStage, stageDirectory, type StageDefinition, type StageRequest } from "../../../activities/common/stage.js";
-import type { Ledger } from "../../../activities/train/log/ledger.js";
+import type { StageRequest } from "../../../activities/common/stage.js";
+import type { Ledger } from "../../../core/stages/ledger.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
-import type { Artifact } from "../../../core/stages/stage.js";
-import { artifactOf, sha256, writeFileAtomic } from "../../../infra/disk/files.js";
-import { lock } from "../../../infra/disk/lock.js";
+import { artifactOf, sha256 } from "../../../infra/disk/files.js";
 import type { S3Settings } from "../../../infra/store/s3-store.js";
 import { publishDeps } from "../../../workers/artifact-deps.js";
+import { leave } from "../common/made-stages.js";
 import { REFERENCE } from "../../core/model/gptj/reference.js";
 import { downloadDefinition } from "../../../activities/download/definition.js";
 import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
@@ -56,8 +55,8 @@ export async function finishedRun(
   });
   const request = { config, inputs, root: join(root, "stages") };
   const [model, dataset, tokens, tuned, report] = inputs;
-  await finish(request, downloadDefinition, [model, dataset]);
-  await finish(request, preprocessDefinition, [tokens]);
+  await leave(downloadDefinition, request, { outputs: [model, dataset] });
+  await leave(preprocessDefinition, request, { outputs: [tokens] });
   const metrics = {
     losses: LOSSES,
     tokens: 1234,
@@ -65,8 +64,8 @@ export async function finishedRun(
     fingerprint: { node: "v20", threadsPerRank: 1 },
     ledger: { ...LEDGER, ...ledger },
   };
-  await finish(request, trainDefinition, [{ ...tuned, name: "model" }], { metrics, stateDigest: sha256("state") });
-  await finish(request, evaluateDefinition, [report]);
+  await leave(trainDefinition, request, { outputs: [tuned], metrics, stateDigest: sha256("state") });
+  await leave(evaluateDefinition, request, { outputs: [report] });
   return request;
 }
 
@@ -84,22 +83,6 @@ const LEDGER: Ledger = {
   interruptions: [{ attempt: 1, failure: true, what: "worker 0 of 8 died after 3 steps", afterStep: 2, seconds: 3, stepsLost: 2 }],
   proof: { repeated: 2, equal: 2, different: [], checkpoints: 0, checkpointsEqual: 0 },
 };
-
-async function finish(
-  request: StageRequest,
-  definition: StageDefinition,
-  outputs: readonly Artifact[],
-  { metrics = {}, ...more }: { readonly metrics?: object; readonly stateDigest?: string } = {},
-): Promise<void> {
-  const directory = stageDirectory(definition, request);
-  mkdirSync(directory, { recursive: true });
-  await finishStage({ writeFileAtomic, lock, artifactOf }, directory, {
-    stage: definition.name,
-    outputs,
-    metrics: { seconds: 1, ...metrics },
-    ...more,
-  });
-}
 
 /** Publishing's dependencies, without S3 where no settings are given. */
 export function publishDependencies(settings: S3Settings = {}, target = "file:///nowhere"): ReturnType<typeof publishDeps> {

@@ -20,6 +20,7 @@ import {
   PutObjectCommand,
   type S3Client,
 } from "@aws-sdk/client-s3";
+import { readAll } from "../../../infra/store/store.js";
 import { publish } from "../../../activities/publish/publish.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { CHECKOUT } from "../../../workers/environment.js";
@@ -54,7 +55,7 @@ async function bigRun(target: string, settings: object = {}): Promise<StageReque
 }
 
 const context = (signal = new AbortController().signal): StageContext => ({ signal, progress: () => undefined });
-const go = (request: StageRequest, settings: S3Settings = server.settings, how = context()): Promise<StageResult> =>
+const go = (request: StageRequest, settings: S3Settings = server.settings, how = context()): Promise<StageResult<"publish">> =>
   publish(publishDependencies(settings), request, how);
 const strays = async (prefix: string): Promise<number> =>
   (await client.send(new ListMultipartUploadsCommand({ Bucket: "roslin", Prefix: prefix }))).Uploads?.length ?? 0;
@@ -357,9 +358,7 @@ test("several runs that publish to one place at once all end, latest.json names 
   const read = async (): Promise<{ name: string; superseded: string[] }> => {
     const { manifest } = await openPublished(target, server.settings);
     const store = publishDependencies(server.settings).openStore(target, twin.config.publish, context().signal);
-    const latest = JSON.parse(Buffer.from((await publishDependencies().readAll(store, "latest.json"))!).toString()) as Awaited<
-      ReturnType<typeof read>
-    >;
+    const latest = JSON.parse(Buffer.from((await readAll(store, "latest.json"))!).toString()) as Awaited<ReturnType<typeof read>>;
     assert.equal(manifest.name, latest.name);
     return latest;
   };

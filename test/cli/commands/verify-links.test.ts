@@ -351,7 +351,7 @@ test("of a run's stages each output is named that was changed or is gone: base w
     ["report", "evaluate", "evaluation.json"],
   ] as const) {
     const path = join(root, "first", file);
-    const link = `${stage}'s output ${name === "tuned" ? "model" : name} (${outputNamed(first.inputs, name).uri})`;
+    const link = `${stage}'s output ${name} (${outputNamed(first.inputs, name).uri})`;
     const bytes = readFileSync(path);
     writeFileSync(path, flipped(bytes));
     assert.deepEqual(await broken(first.root), [link]);

@@ -1,22 +1,22 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { download } from "../../../activities/download/download.js";
 import { publish } from "../../../activities/publish/publish.js";
-import { finishStage, stageDirectory, type StageRequest } from "../../../activities/common/stage.js";
+import type { StageRequest } from "../../../activities/common/stage.js";
 import { verify } from "../../../cli/commands/verify.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { CorruptError, UserError } from "../../../core/errors.js";
 import { checkChain } from "../../../core/format/manifest.js";
 import { outputNamed } from "../../../core/stages/stage.js";
-import { artifactOf, directoryDigest, sha256, writeFileAtomic } from "../../../infra/disk/files.js";
-import { lock } from "../../../infra/disk/lock.js";
+import { directoryDigest, sha256 } from "../../../infra/disk/files.js";
 import { openPublished } from "../../../infra/sources/published.js";
 import { dependenciesFor } from "../../activities/download/dependencies.js";
+import { leave } from "../../activities/common/made-stages.js";
 import { finishedRun, publishDependencies } from "../../activities/publish/run.js";
 import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
 import { preprocessDefinition } from "../../../activities/preprocess/definition.js";
@@ -58,12 +58,10 @@ async function retrained(request: StageRequest, place: string, model: string, ro
   const output = (name: string) => outputNamed(inputs, name);
   for (const [definition, outputs] of [
     [preprocessDefinition, [output("tokens")]],
-    [trainDefinition, [{ ...output("tuned"), name: "model" }]],
+    [trainDefinition, [output("tuned")]],
     [evaluateDefinition, [output("report")]],
   ] as const) {
-    const directory = stageDirectory(definition, again);
-    mkdirSync(directory, { recursive: true });
-    await finishStage({ writeFileAtomic, lock, artifactOf }, directory, { stage: definition.name, outputs, metrics: { seconds: 1 } });
+    await leave(definition, again, { outputs });
   }
   return outputNamed((await publish(publishDependencies(), again, context)).outputs, "published").uri;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseRunConfig } from "../../../core/config/schema.js";
+import { parseRunConfig, withTarget } from "../../../core/config/schema.js";
 import { ConfigError } from "../../../core/errors.js";
 
 test("no input, null and {} mean Dolly's own run", () => {
@@ -20,6 +20,15 @@ test("the same tags in another order are the same wish", () => {
   assert.equal(one, other);
 });
 
+test("a target has one spelling, and is filled in where none is named", () => {
+  const targetOf = (target: string | null): string | null =>
+    withTarget(parseRunConfig({ publish: { target } }), () => "s3://default/models/").publish.target;
+  assert.equal(targetOf("s3://b/p/"), "s3://b/p");
+  assert.equal(targetOf("s3://b//"), "s3://b");
+  assert.equal(targetOf("file:///p//"), "file:///p");
+  assert.equal(targetOf(null), "s3://default/models");
+});
+
 const wrong: [unknown, RegExp][] = [
   [{ modle: {} }, /unknown field modle; did you mean model\?/],
   [{ train: { learningrate: 1 } }, /unknown field train\.learningrate; did you mean train\.learningRate\?/],
@@ -27,6 +36,8 @@ const wrong: [unknown, RegExp][] = [
   [{ train: { epochs: 1.5 } }, /train\.epochs: .*got 1\.5/],
   [{ train: { engine: "other" } }, /train\.engine: .*"onnx".*got "other"/],
   [{ model: { source: "ftp://host/model" } }, /model\.source: must be hf:.*got "ftp:/],
+  [{ model: { source: "file://here/m" } }, /model\.source: must be file:.*not a file URL with an absolute path.*got "file:\/\/here\/m"/],
+  [{ dataset: { source: "hf://org/../m" } }, /dataset\.source: must be hf:.*hub source is malformed.*got "hf:/],
   [{ publish: { target: "ftp://x" } }, /publish\.target: must be s3:/],
   [{ publish: { target: "s3:///models" } }, /publish\.target: must be s3:/],
   [{ publish: { kmsKeyId: "key" } }, /publish\.kmsKeyId: a key is used with publish\.encryption "aws:kms" only, got "key"/],

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { CorruptError } from "../../../core/errors.js";
-import { parseManifest, type Manifest } from "../../../core/format/manifest.js";
+import { checkChain, parseManifest, type Manifest } from "../../../core/format/manifest.js";
+import { directoryDigest, sha256 as digestOf } from "../../../infra/disk/files.js";
 
 const sha256 = "0".repeat(64);
 const manifest = (name: string, file: string): string =>
@@ -29,6 +31,20 @@ for (const name of ["..", ".", "", "a/b", "../../home", ".hidden"])
   test(`a model named ${JSON.stringify(name)} is refused: it becomes a directory's name`, () => {
     assert.throws(() => parseManifest(manifest(name, "a"), "m"), CorruptError);
   });
+
+test("the chain of a manifest that an earlier version published, which calls the tuned model by its base's name, still holds", () => {
+  const recorded = readFileSync(new URL("../../../../test/core/format/manifest-6.json", import.meta.url), "utf8");
+  const { chain, ...rest } = parseManifest(recorded, "m");
+  assert.deepEqual(
+    chain.map(({ outputs }) => outputs.map(({ name }) => name)),
+    [["model", "dataset"], ["tokens"], ["model"], ["report"]],
+  );
+  const broken = (checked: Manifest): string[] =>
+    checkChain(checked, { sha256: digestOf, directoryDigest }).flatMap(({ link, problem }) => (problem === null ? [] : [link]));
+  assert.deepEqual(broken({ ...rest, chain }), []);
+  const other = chain.map((entry) => (entry.stage === "train" ? { ...entry, outputs: [{ name: "model", sha256, bytes: 1 }] } : entry));
+  assert.deepEqual(broken({ ...rest, chain: other }), ["evaluate's input tuned", "the trained model", "the model's name"]);
+});
 
 test("what is no manifest is said to be damaged, with where it lies", () => {
   for (const text of ["", "{}", "null", '{"format":"other"}'])

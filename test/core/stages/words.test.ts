@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { metricWords } from "../../../core/stages/words.js";
-import type { Metrics } from "../../../core/stages/stage.js";
+import { metricWords, type Figures } from "../../../core/stages/words.js";
+import type { StageResult } from "../../../core/stages/stage.js";
 import { essentials } from "../../../workers/essentials.js";
 
 /** As the workflow gets them. */
-const told = (metrics: Metrics): string => metricWords(essentials({ stage: "train", reused: false, outputs: [], metrics }).metrics);
+const told = (metrics: Figures): string =>
+  metricWords(essentials({ stage: "train", reused: false, outputs: [], metrics } as unknown as StageResult).metrics);
 
 test("what became of the rows is told in whole, the lengths too", () => {
   const metrics = {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { sha256 } from "../../../infra/disk/files.js";
-import { digestFile } from "../../../infra/store/file-digest.js";
+import { digestFile } from "../../../infra/disk/file-digest.js";
 import { readAll, type ObjectStore } from "../../../infra/store/store.js";
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { HeadObjectCommand, ListMultipartUploadsCommand, PutBucketEncryptionCommand } from "@aws-sdk/client-s3";
 import { messageOf, UserError } from "../../../core/errors.js";
-import { digestFile, type FileDigest } from "../../../infra/store/file-digest.js";
+import { digestFile, type FileDigest } from "../../../infra/disk/file-digest.js";
 import { checkTarget } from "../../../infra/store/check.js";
 import { openStore } from "../../../infra/store/open.js";
 import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";

@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { Readable } from "node:stream";
 import { test } from "node:test";
 import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
-import { CorruptError, UserError } from "../../../core/errors.js";
-import { UnreachableError } from "../../../infra/http/retries.js";
+import { CorruptError, UnreachableError, UserError } from "../../../core/errors.js";
 import { readOn, type Ask } from "../../../infra/store/s3-read.js";
 
 const CONTENT = Buffer.from("sheep may safely graze");

@@ -10,7 +10,7 @@ import { CreateMultipartUploadCommand, ListMultipartUploadsCommand, S3Client } f
 import { UserError } from "../../../core/errors.js";
 import { sha256, sha256File } from "../../../infra/disk/files.js";
 import { openStore } from "../../../infra/store/open.js";
-import { digestFile, planParts } from "../../../infra/store/file-digest.js";
+import { digestFile, planParts } from "../../../infra/disk/file-digest.js";
 import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
 import { s3SettingsOf, type S3Settings } from "../../../infra/store/s3-store.js";
 import type { ObjectStore } from "../../../infra/store/store.js";

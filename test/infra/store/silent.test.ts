@@ -10,7 +10,7 @@ import { finishedRun, publishDependencies } from "../../activities/publish/run.j
 import { publish } from "../../../activities/publish/publish.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { checkTarget } from "../../../infra/store/check.js";
-import { digestFile } from "../../../infra/store/file-digest.js";
+import { digestFile } from "../../../infra/disk/file-digest.js";
 import { openStore } from "../../../infra/store/open.js";
 import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
 import type { S3Settings } from "../../../infra/store/s3-store.js";

@@ -1,5 +1,5 @@
 import { writeSync } from "node:fs";
-import { digestFile } from "../../../infra/store/file-digest.js";
+import { digestFile } from "../../../infra/disk/file-digest.js";
 import { openStore } from "../../../infra/store/open.js";
 import type { S3Settings } from "../../../infra/store/s3-store.js";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { stageDirectory } from "../../../../activities/common/stage.js";
+import { Stage } from "../../../../activities/common/stage.js";
 import { finishTraining } from "../../../../activities/train/run/begin.js";
 import { planWeights } from "../../../../activities/train/run/weight-files.js";
 import { elements } from "../../../../core/graph/tensor.js";
@@ -51,7 +51,7 @@ test("larger ones are numbered files in the order of names, none above the limit
 test("a model in several files holds what the one file held, with the same digest of its state, and neither leaves files of the other", async (t) => {
   const { request, context } = await job(t, madeRows(5), { shards: 2, maxSteps: 2 });
   const { stateDigest } = await trainLocally(trainDeps, request, 1, context());
-  const directory = stageDirectory(trainDefinition, request);
+  const directory = new Stage(trainDefinition, request).directory;
   const model = join(directory, "model");
   const read = (): Map<string, Float32Array> => {
     const files = new ModelFiles(model);

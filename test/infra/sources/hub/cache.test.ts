@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { lstat, mkdir, readFile, readdir, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { parseHubSource } from "../../../../core/config/hub-reference.js";
+import type { HubReference } from "../../../../core/config/source-ref.js";
 import { createHub, type Hub } from "../../../../infra/sources/hub/hub.js";
 import { startTestHub, type TestHub } from "./harness.js";
 
@@ -16,7 +16,10 @@ interface Recorded {
 }
 
 const recorded = JSON.parse(await readFile(new URL("../../../../../test/reference/hub-cache.json", import.meta.url), "utf8")) as Recorded;
-const SOURCES = [parseHubSource("models", "hf://org/m@main"), parseHubSource("datasets", "hf://org/d@main")];
+const SOURCES: readonly HubReference[] = [
+  { kind: "models", id: "org/m", revision: "main" },
+  { kind: "datasets", id: "org/d", revision: "main" },
+];
 const signal = new AbortController().signal;
 
 /** Python's cache, as if it had been filled from this hub. */

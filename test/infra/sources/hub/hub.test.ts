@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { parseHubSource } from "../../../../core/config/hub-reference.js";
+import type { HubReference } from "../../../../core/config/source-ref.js";
 import { createHub, type Hub } from "../../../../infra/sources/hub/hub.js";
 import { checkRoom, type Remote } from "../../../../infra/sources/remote.js";
 import { cutAfter, noise, startTestHub, type TestHub } from "./harness.js";
@@ -32,7 +32,7 @@ function hubOf(server: TestHub, token: string | null = null, timing = { stallMs:
 const never = new AbortController().signal;
 const quiet = { signal: never, onBytes: () => {}, onNote: () => {} };
 const commitOf = ({ origin }: Remote): string => origin.uri.split("@")[1]!;
-const reference = parseHubSource("models", "hf://org/m@main");
+const reference: HubReference = { kind: "models", id: "org/m", revision: "main" };
 
 test("files arrive in the standard cache: blobs by digest, relative links in snapshots, the branch in refs", async (context) => {
   const { server, hub } = await setUp(context);
@@ -259,10 +259,10 @@ test("503 and 429 are tried again after the time that they ask for; a stalled an
 test("401, 404 and 416 are final and say what to do", async (context) => {
   const { server, hub } = await setUp(context);
   await assert.rejects(
-    hub.resolve(parseHubSource("models", "hf://org/absent"), never),
+    hub.resolve({ ...reference, id: "org/absent" }, never),
     /UserError: the hub has no such repository, revision or file.*status=404/,
   );
-  await assert.rejects(hub.resolve(parseHubSource("models", "hf://org/m@other"), never), /no such repository, revision/);
+  await assert.rejects(hub.resolve({ ...reference, revision: "other" }, never), /no such repository, revision/);
   server.misbehave = (_, response) => (response.writeHead(401).end(), true);
   await assert.rejects(hub.resolve(reference, never), /UserError: .*HF_TOKEN/);
   server.misbehave = () => false;

@@ -1,0 +1,110 @@
+import { UserError } from "../errors.js";
+
+/** Where a model or a dataset comes from. The config keeps the text, because it travels through Temporal and decides stages' keys; this is the only place that takes it apart. */
+export type SourceRef = HubRef | S3Ref | FileRef;
+
+/** `hf://owner/name@revision`: a repository on the hub. */
+export interface HubRef {
+  readonly kind: "hub";
+  /** owner/name, or a bare name as a few old repositories have */
+  readonly id: string;
+  /** a branch, tag or commit; "main" if the source names none */
+  readonly revision: string;
+}
+
+/** `s3://bucket/key`: an object, or what lies below a prefix. */
+export interface S3Ref {
+  readonly kind: "s3";
+  readonly bucket: string;
+  /** without slashes at its ends; "" for the whole bucket */
+  readonly key: string;
+  /** the key without a final `latest` or `latest.json`; null if it does not end so */
+  readonly latest: string | null;
+}
+
+/** `file:///path`: a file or a directory on this machine. */
+export interface FileRef {
+  readonly kind: "file";
+  /** absolute, decoded */
+  readonly path: string;
+  /** the path without a final `latest` or `latest.json`; null if it does not end so */
+  readonly latest: string | null;
+}
+
+/** A repository on the hub, of models or of datasets, at a revision. */
+export interface HubReference extends Pick<HubRef, "id" | "revision"> {
+  readonly kind: "models" | "datasets";
+}
+
+/** A source that cannot be read: what is wrong with it, and what was expected. */
+export interface SourceProblem {
+  readonly problem: string;
+  readonly expected: string;
+}
+
+const HUB = /^hf:\/\/((?:[\w][\w.-]*\/)?[\w][\w.-]*)(?:@([\w][\w./-]*))?$/;
+/** `latest` as the last part of a place, whole or with `.json`: the model that was published last there. */
+const LATEST_END = /(?:(?<=[^/])\/|^)latest(?:\.json)?$/;
+
+/** Takes a source apart, or says what is wrong with it. */
+export function readSource(source: string): SourceRef | SourceProblem {
+  if (source.startsWith("hf://")) return readHub(source);
+  if (source.startsWith("s3://")) return readS3(source);
+  if (source.startsWith("file://")) return readFile(source);
+  return { problem: "a source is malformed", expected: "hf://owner/name@revision, s3://bucket/prefix or file:///path" };
+}
+
+/** Takes a source apart; throws UserError with what was expected. */
+export function parseSource(source: string): SourceRef {
+  const read = readSource(source);
+  if ("problem" in read) throw new UserError(read.problem, { expected: read.expected, got: source });
+  return read;
+}
+
+function readHub(source: string): HubRef | SourceProblem {
+  const [, id, revision = "main"] = HUB.exec(source) ?? [];
+  if (id === undefined || source.includes(".."))
+    return { problem: "a hub source is malformed", expected: "hf://owner/name or hf://owner/name@revision" };
+  return { kind: "hub", id, revision };
+}
+
+function readS3(source: string): S3Ref | SourceProblem {
+  const [, bucket, key] = /^s3:\/\/([^/]+)\/*(.*?)\/*$/s.exec(source) ?? [];
+  if (bucket === undefined) return { problem: "an S3 source is malformed", expected: "s3://bucket/prefix" };
+  return { kind: "s3", bucket, key: key!, latest: latestOf(key!) };
+}
+
+function readFile(source: string): FileRef | SourceProblem {
+  const malformed = (why: string): SourceProblem => ({
+    problem: `a source is not a file URL with an absolute path: ${why}`,
+    expected: "file:///path",
+  });
+  let url: URL;
+  let path: string;
+  try {
+    url = new URL(source);
+    path = decodeURIComponent(url.pathname);
+  } catch {
+    return malformed("it is not a URL");
+  }
+  if (url.host !== "") return malformed("a host is named");
+  if (url.search !== "" || url.hash !== "") return malformed("? and # in a path are written %3F and %23");
+  if (/%2f/i.test(url.pathname)) return malformed("a path has no encoded slash");
+  return { kind: "file", path, latest: latestOf(path) };
+}
+
+function latestOf(place: string): string | null {
+  const named = withoutSlashes(place);
+  const target = named.replace(LATEST_END, "");
+  return target === named ? null : target;
+}
+
+/** The address of a published model, or of the target below which `latest.json` names one: without `latest` or `latest.json` at its end. */
+export function publishedAddress(uri: string): string {
+  return withoutSlashes(uri).replace(LATEST_END, "");
+}
+
+/** An address or a path without slashes at its end, so that `s3://bucket/prefix/` and `s3://bucket/prefix` are one. */
+export function withoutSlashes(place: string): string {
+  return place.replace(/(?<=[^/:])\/+$/, "");
+}

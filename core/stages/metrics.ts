@@ -1,0 +1,157 @@
+import type { Ledger } from "./ledger.js";
+
+/** The figures of each stage, and the form in which they travel. */
+
+/** What downloading came to. */
+export interface DownloadMetrics {
+  readonly seconds: number;
+  readonly bytes: number;
+  /** over the wire */
+  readonly bytesFetched: number;
+  /** names of a dataset's files, when it has several */
+  readonly datasetFiles?: string;
+  /** where each source came from, unless it was used where it lies */
+  readonly modelFrom?: string;
+  readonly datasetFrom?: string;
+}
+
+/** What the rows came to. */
+export interface TokenStats {
+  /** of the source */
+  readonly rows: number;
+  readonly trainRows: number;
+  readonly testRows: number;
+  readonly dropped: number;
+  readonly rejected: number;
+  readonly truncated: number;
+  /** rows with the tokens of an earlier one */
+  readonly duplicates: number;
+  readonly tokens: number;
+  /** share of the tokens that carry loss */
+  readonly lossShare: number;
+  /** rows by length: the key is the longest of its bin, in tokens */
+  readonly lengths: Readonly<Record<string, number>>;
+}
+
+/** What preprocessing came to. */
+export interface PreprocessMetrics extends TokenStats {
+  readonly seconds: number;
+  readonly rowsPerSecond: number;
+  /** tokens at which rows were cut */
+  readonly cutAt: number;
+}
+
+/** What training came to: figures of the whole run, those before a resume too. Rates are medians over the steps but the first. */
+export interface TrainMetrics {
+  readonly seconds: number;
+  /** share of the time that counted */
+  readonly goodput: number;
+  /** faults survived, and what was compared, in one line */
+  readonly proof: string;
+  readonly steps: number;
+  /** one for each step */
+  readonly losses: readonly number[];
+  /** before clipping, one for each step */
+  readonly gradientNorms: readonly number[];
+  readonly tokensPerSecond: number;
+  readonly rowsPerSecond: number;
+  readonly lossTokensPerSecond: number;
+  /** what part of the first rank's time went where */
+  readonly timeShares: Readonly<Record<string, number>>;
+  /** tokens trained on */
+  readonly tokens: number;
+  /** steps done before the last attempt */
+  readonly resumedAtStep: number;
+  readonly attempts: number;
+  /** of the machine of the last checkpoint */
+  readonly fingerprint: Readonly<Record<string, string | number>>;
+  /** false: parts of the run ran on different kinds of machine, so equal bytes are not promised */
+  readonly oneKindOfMachine: boolean;
+  readonly ledger: Ledger;
+}
+
+/** exp of the mean loss of either model; null when there was nothing to score. */
+export interface Perplexity {
+  readonly base: number | null;
+  readonly tuned: number | null;
+}
+
+/** Whether the tuned model may become the latest one, as far as one evaluation task can tell. */
+export interface Verdict {
+  /** false: there was nothing to judge by, and `passed` is true */
+  readonly judged: boolean;
+  readonly passed: boolean;
+}
+
+/** Whether the tuned model predicts well enough, compared with the base. */
+export interface PerplexityVerdict extends Verdict {
+  /** the tuned model's perplexity divided by the base's; null when there was nothing to compare */
+  readonly ratio: number | null;
+  readonly maxPerplexityRatio: number;
+}
+
+/** Whether the tuned model may become the latest one: judged if any task judged, passed if all pass. */
+export interface Gate extends PerplexityVerdict {
+  /** verdicts of the further tasks, by name; absent when there are none */
+  readonly tasks?: Readonly<Record<string, Verdict>>;
+}
+
+/** What evaluation came to. */
+export interface EvaluateMetrics {
+  readonly seconds: number;
+  readonly perplexity: Perplexity;
+  readonly gate: Gate;
+  /** how many answers there are to read */
+  readonly samples: number;
+  readonly heldOut: { readonly rows: number; readonly labels: number };
+}
+
+/** What publishing came to. */
+export interface PublishMetrics {
+  readonly seconds: number;
+  readonly target: string;
+  /** name of the published model */
+  readonly version: string;
+  /** whether latest.json names it */
+  readonly latest: boolean;
+  readonly gate: Gate;
+  readonly objects: number;
+  readonly bytes: number;
+  /** over the wire */
+  readonly bytesSent: number;
+}
+
+/** The figures of each stage. */
+export interface StageMetrics {
+  readonly download: DownloadMetrics;
+  readonly preprocess: PreprocessMetrics;
+  readonly train: TrainMetrics;
+  readonly evaluate: EvaluateMetrics;
+  readonly publish: PublishMetrics;
+}
+
+/** Figures as a stage recorded them: an earlier version may have recorded fewer. */
+export type Recorded<Metrics extends { readonly seconds: number }> = Pick<Metrics, "seconds"> & Partial<Metrics>;
+
+/** A number that came through Temporal: JSON has no infinity and no NaN, so these come as text. */
+export type Figure = number | string;
+
+/** What remains of a long list of numbers. */
+export interface ListEnds {
+  readonly count: number;
+  readonly first: Figure;
+  readonly last: Figure;
+  readonly min: Figure;
+  readonly max: Figure;
+}
+
+/** A value as it travels through Temporal: long lists of numbers are their ends, other long lists and texts are cut. */
+export type Trimmed<Value> = Value extends number
+  ? Figure
+  : Value extends readonly number[]
+    ? readonly Figure[] | ListEnds
+    : Value extends readonly (infer Item)[]
+      ? readonly Trimmed<Item>[]
+      : Value extends object
+        ? { readonly [Name in keyof Value]: Trimmed<Value[Name]> }
+        : Value;
