@@ -8,10 +8,14 @@ export const MAX_SHARDS = 64;
 
 const count = z.int().min(1);
 /** Stays text: it travels through Temporal and decides stages' keys. */
-const source = z.string().superRefine((text, context) => {
-  const read = readSource(text);
-  if ("problem" in read) context.addIssue({ code: "custom", message: `must be ${read.expected}: ${read.problem}` });
-});
+const source = z
+  .string()
+  .superRefine((text, context) => {
+    const read = readSource(text);
+    if ("problem" in read) context.addIssue({ code: "custom", message: `must be ${read.expected}: ${read.problem}` });
+  })
+  // what a JSON Schema can say of it
+  .meta({ pattern: "^(hf|file|s3)://.+" });
 
 /** Sections default to `{}` parsed, so that every field of the result is there. */
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape).prefault({} as never);
