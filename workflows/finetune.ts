@@ -27,7 +27,7 @@ import {
   stageQueue,
 } from "./contract.js";
 import { describeFailure, stageFailure, wasAskedToStop } from "./failures.js";
-import { trainGang } from "./gang.js";
+import { trainGang, type Gang } from "./gang.js";
 import { STAGE_OPTIONS } from "./options.js";
 import { Pauses } from "./pause.js";
 import { ProgressTable } from "./progress-table.js";
@@ -65,90 +65,114 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
   const workers = new LeasedWorkers((note) => table.start("train", note));
   const plan = carried?.plan ?? (await planned(config, pauses));
   table.note(plan.notes);
+  const { host } = plan;
   const results: SentResult[] = [...(carried?.results ?? [])];
   const tally = { attempts: carried?.trainingAttempts ?? 0 };
-  let repairs = 0;
   setAttributes(plan, { RoslinModel: config.model.source, RoslinDataset: config.dataset.source });
 
+  const train = (stageInput: StageInput): Promise<SentResult> =>
+    trained({ input: stageInput, host, workers, tally, note: (note) => table.start("train", note) }, () =>
+      continueAsNew<typeof finetune>(input, {
+        plan,
+        results,
+        rows: table.progress().rows,
+        trainingAttempts: tally.attempts,
+        paused: pauses.wanted,
+      }),
+    );
+  for (let repairs = REPAIRS; ; repairs--) {
+    const stages = new Stages(plan, table, pauses, results, repairs > 0);
+    try {
+      await stages.simple("download", `${config.model.source}, ${config.dataset.source}`);
+      await stages.simple("preprocess", "rows to tokens");
+      await stages.run("train", train);
+      await stages.simple("evaluate", "the tuned model against its base");
+      setAttributes(plan, attributesOf(results));
+      await stages.simple("publish", plan.config.publish.target ?? "");
+      return { stages: results, rows: table.progress().rows, trainingAttempts: tally.attempts };
+    } catch (error) {
+      if (!(error instanceof Repair)) throw error;
+      // a stage whose output still is what it was takes no time
+      results.length = 0;
+    }
+  }
+}
+
+/** One way through the stages of a run. */
+class Stages {
+  private readonly plan: Plan;
+  private readonly table: ProgressTable;
+  private readonly pauses: Pauses;
+  private readonly results: SentResult[];
+  private readonly mayRepair: boolean;
+
+  /** `results` gets what each stage left; `mayRepair`: a stage that finds its input changed ends this way with Repair, and not the run. */
+  constructor(plan: Plan, table: ProgressTable, pauses: Pauses, results: SentResult[], mayRepair: boolean) {
+    this.plan = plan;
+    this.table = table;
+    this.pauses = pauses;
+    this.results = results;
+    this.mayRepair = mayRepair;
+  }
+
   /** Runs a stage, keeps its result, and turns its failure into the run's. */
-  const stage = async (name: StageName, run: (input: StageInput) => Promise<SentResult>): Promise<void> => {
+  async run(name: StageName, work: (input: StageInput) => Promise<SentResult>): Promise<void> {
+    const { plan, table, results } = this;
     if (results.some((result) => result.stage === name)) return;
     table.start(name);
     setAttributes(plan, { RoslinStage: name });
     try {
-      const result = await pauses.run(() => run({ config: plan.config, inputs: inputsFrom(results) }));
+      const result = await this.pauses.run(() => work({ config: plan.config, inputs: inputsFrom(results) }));
       results.push(result);
       table.end(name, result.reused ? "reused" : "done", metricWords(result.metrics));
     } catch (error) {
       if (isCancellation(error)) table.end(name, "cancelled", "");
       if (isCancellation(error) || !(error instanceof ActivityFailure || error instanceof ApplicationFailure)) throw error;
       const failure = stageFailure(name, error);
-      if (failure.type === CHANGED && ++repairs <= REPAIRS) {
+      if (failure.type === CHANGED && this.mayRepair) {
         table.start(name, `${describeFailure(error)}; the stages before look again at what they left`);
         throw new Repair();
       }
       table.end(name, "failed", describeFailure(error));
       throw failure;
     }
-  };
-  const simple = (name: "download" | "preprocess" | "evaluate" | "publish", summary: string): Promise<void> =>
-    stage(name, async (stageInput) => {
+  }
+
+  /** Runs a stage that is one activity on the host that planned. */
+  simple(name: Exclude<StageName, "train">, summary: string): Promise<void> {
+    const options = { activityId: name, summary, taskQueue: stageQueue(this.plan.host) };
+    return this.run(name, async (input) => {
       for (;;)
         try {
-          return await activities[name].executeWithOptions({ activityId: name, summary, taskQueue: stageQueue(plan.host) }, [stageInput]);
+          return await activities[name].executeWithOptions(options, [input]);
         } catch (error) {
           // attempts are counted for work that fails; a worker may be stopped as often as one likes
           if (!wasAskedToStop(error)) throw error;
-          table.start(name, `goes on: ${describeFailure(error)}`);
+          this.table.start(name, `goes on: ${describeFailure(error)}`);
         }
     });
-
-  const train = async (stageInput: StageInput): Promise<SentResult> => {
-    let release = true;
-    try {
-      const result = await trainGang({
-        input: stageInput,
-        host: plan.host,
-        workers,
-        tally,
-        note: (note) => table.start("train", note),
-      });
-      if (result !== null) return result;
-      release = false; // the next run is the same holder
-      return await continueAsNew<typeof finetune>(input, {
-        plan,
-        results,
-        rows: table.progress().rows,
-        trainingAttempts: tally.attempts,
-        paused: pauses.wanted,
-      });
-    } finally {
-      if (release) await CancellationScope.nonCancellable(() => workers.release());
-    }
-  };
-  const stages = async (): Promise<void> => {
-    await simple("download", `${config.model.source}, ${config.dataset.source}`);
-    await simple("preprocess", "rows to tokens");
-    await stage("train", train);
-    await simple("evaluate", "the tuned model against its base");
-    const { perplexity, gate } = resultNamed(results, "evaluate")!.metrics;
-    setAttributes(plan, {
-      ...(typeof perplexity?.tuned === "number" ? { RoslinPerplexity: perplexity.tuned } : {}),
-      ...(gate === undefined ? {} : { RoslinGate: gateWord(gate) }),
-    });
-    await simple("publish", plan.config.publish.target ?? "");
-  };
-
-  for (;;) {
-    try {
-      await stages();
-      return { stages: results, rows: table.progress().rows, trainingAttempts: tally.attempts };
-    } catch (error) {
-      if (!(error instanceof Repair)) throw error;
-      // whose output still is what it was is done in no time
-      results.length = 0;
-    }
   }
+}
+
+/** Trains and gives the workers back; when the history has grown long, `goOn` continues the run, which keeps them. */
+async function trained(gang: Gang, goOn: () => Promise<never>): Promise<SentResult> {
+  let release = true;
+  try {
+    const result = await trainGang(gang);
+    if (result !== null) return result;
+    release = false; // the next run is the same holder
+    return await goOn();
+  } finally {
+    if (release) await CancellationScope.nonCancellable(() => gang.workers.release());
+  }
+}
+
+function attributesOf(results: readonly SentResult[]): Partial<Record<SearchAttributeName, string | number>> {
+  const { perplexity, gate } = resultNamed(results, "evaluate")!.metrics;
+  return {
+    ...(typeof perplexity?.tuned === "number" && { RoslinPerplexity: perplexity.tuned }),
+    ...(gate !== undefined && { RoslinGate: gateWord(gate) }),
+  };
 }
 
 function parse(input: unknown): RunConfig {
