@@ -1,10 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../core/errors.js";
-import type { GptjConfig } from "../core/model/gptj/config.js";
 import { parameterCount } from "../core/model/gptj/parameters.js";
-import type { Capacity } from "../core/training/step-plan.js";
-import { sharedLayout } from "../engines/onnx/layout.js";
+import { sharedBytes } from "../engines/onnx/needs.js";
 import { megabytes, short, table } from "./figures.js";
 import { makeInputs } from "./made.js";
 import { modelOf, settings, SIZES } from "./job.js";
@@ -62,11 +60,6 @@ export async function benchMemory(
     }
   }
   return figures;
-}
-
-/** What all workers of a run map. */
-export function sharedBytes(config: GptjConfig, shards: number, capacity: Pick<Capacity, "tokens" | "positions">): number {
-  return sharedLayout(config, shards, capacity).segments.reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /** Runs `work` and looks at the own memory of the processes meanwhile: the peaks of the largest and of all together. */

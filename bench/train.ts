@@ -1,5 +1,7 @@
 import { fileURLToPath } from "node:url";
-import type { StepRecord, TimeSpent } from "../activities/train/log/entries.js";
+import type { StepRecord } from "../engines/engine.js";
+import { sharedBytes } from "../engines/onnx/needs.js";
+import type { TimeSpent } from "../engines/onnx/times.js";
 import { UserError } from "../core/errors.js";
 import { parameterCount } from "../core/model/gptj/parameters.js";
 import { capacityOf, planStep, type StepPlan } from "../core/training/step-plan.js";
@@ -10,7 +12,7 @@ import { median, percent, short } from "./figures.js";
 import { stepFlops } from "./flops.js";
 import { makeInputs } from "./made.js";
 import { modelOf, settings, type Job } from "./job.js";
-import { children, sharedBytes, watched } from "./memory.js";
+import { children, watched } from "./memory.js";
 import { productSpeed, type Product } from "./product.js";
 import { batchesOf, comparePeer, Peer, type PeerFigures, type PeerName, type PeerStep } from "./pytorch.js";
 import { runTraining } from "./run.js";
@@ -137,7 +139,7 @@ const WATCH_MS = 250;
 /** What part of the time went where. */
 export function sharesOf(records: readonly StepRecord[]): TrainFigures["shares"] {
   const total = records.reduce((sum, { seconds }) => sum + seconds, 0);
-  const share = (on: keyof TimeSpent): number => records.reduce((sum, { spent }) => sum + spent[on], 0) / total;
+  const share = (on: keyof TimeSpent): number => records.reduce((sum, { spent }) => sum + (spent[on] ?? 0), 0) / total;
   const known = { graphs: share("graphs"), reduction: share("reduction"), optimizer: share("optimizer"), waiting: share("waiting") };
   return { ...known, other: 1 - known.graphs - known.reduction - known.optimizer - known.waiting };
 }

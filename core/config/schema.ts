@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ConfigError } from "../errors.js";
+import { ENGINE_NAMES } from "../training/engines.js";
 import { nearest } from "./nearest.js";
 
 /** The most logical ranks that a run may have. */
@@ -24,7 +25,7 @@ const schema = z
       seed: z.int().min(0).default(42),
     }),
     train: section({
-      engine: z.enum(["onnx"]).default("onnx"),
+      engine: z.enum(ENGINE_NAMES).default("onnx"),
       method: z.enum(["full"]).default("full"),
       shards: count.max(MAX_SHARDS).default(8),
       epochs: count.default(1),

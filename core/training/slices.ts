@@ -1,5 +1,8 @@
 /** Who owns what. A tensor is cut along its first axis; a shard is a logical rank, a worker a process that hosts some. */
 
+/** A parameter's slices in a checkpoint's shard file, by the suffix of their names: the weight and AdamW's two moments, all fp32. */
+export const MOMENTS = ["", ".exp_avg", ".exp_avg_sq"] as const;
+
 /** Half-open range. */
 export interface Range {
   readonly start: number;

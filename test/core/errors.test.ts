@@ -13,10 +13,21 @@ import {
   PeerLostError,
   StoppedError,
   UserError,
+  WorkerDiedError,
 } from "../../core/errors.js";
 
 test("an error that travelled as words comes back as its class: Temporal names a failure by that, not by the error's name", () => {
-  for (const kind of [UserError, ForbiddenError, ChangedInputError, NoRoomError, CorruptError, FencedError, PeerLostError, StoppedError])
+  for (const kind of [
+    UserError,
+    ForbiddenError,
+    ChangedInputError,
+    NoRoomError,
+    CorruptError,
+    FencedError,
+    PeerLostError,
+    StoppedError,
+    WorkerDiedError,
+  ])
     assert.equal(errorNamed(kind.name, "what happened").constructor, kind);
   assert.equal(errorNamed("constructor", "what happened").name, "constructor");
   assert.equal(errorNamed("RangeError", "what happened").name, "RangeError");
@@ -34,6 +45,7 @@ test("every class's name is the one that it says, and the final ones are those t
     new FencedError("f"),
     new PeerLostError("p"),
     new StoppedError("s"),
+    new WorkerDiedError("d"),
   ];
   for (const error of errors) assert.equal(error.name, error.constructor.name);
   assert.deepEqual(

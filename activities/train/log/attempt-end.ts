@@ -27,7 +27,9 @@ export async function noteEnd(
   let number: number | null = null;
   if (left.length > 0) {
     const { workers } = log.entries[generation - 1] as AttemptEntry;
-    const dead = left.filter(({ ended, pid, started }) => ended === null && (started === null || processStart(pid) !== started));
+    const dead = left.filter(({ ended, pid, started }) =>
+      ended === null ? started === null || processStart(pid) !== started : ended.how === "died",
+    );
     const end = describe(left, dead, workers, shards, seen);
     const repeated = end.lost.length === 0 ? null : repeatedLoss(log.entries, end.lost);
     const poison = repeated !== null && repeated.times >= TIMES ? repeated : null;

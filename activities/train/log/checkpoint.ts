@@ -2,18 +2,16 @@ import { rename, rm, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../../../core/errors.js";
 import type { CommitLog } from "./commit-log.js";
-import type { CheckpointEntry, LogEntry, StepRecord } from "./entries.js";
+import type { StepRecord } from "../../../engines/engine.js";
+import type { CheckpointEntry, LogEntry } from "./entries.js";
 
 /** Where a stage keeps its checkpoints' shard files, relative to its directory. */
 export const SHARDS = "shards";
 
-/** A shard's file, named by generation so that no two attempts write the same. */
-export function shardFile(generation: number, step: number, shard: number): string {
-  return `${SHARDS}/g${String(generation).padStart(6, "0")}-s${String(step).padStart(7, "0")}-shard${String(shard).padStart(2, "0")}.safetensors`;
+/** A shard's file after `stepsDone` steps, named by generation so that no two attempts write the same. */
+export function shardFile(generation: number, stepsDone: number, shard: number): string {
+  return `${SHARDS}/g${String(generation).padStart(6, "0")}-s${String(stepsDone).padStart(7, "0")}-shard${String(shard).padStart(2, "0")}.safetensors`;
 }
-
-/** A weight's slices in a shard file: itself and AdamW's two moments. */
-export const MOMENTS = ["", ".exp_avg", ".exp_avg_sq"] as const;
 
 /** A checkpoint and the number of its entry in the commit log. */
 export interface Checkpoint {

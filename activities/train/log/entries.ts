@@ -1,73 +1,26 @@
 import type { RunConfig } from "../../../core/config/schema.js";
-import type { Capacity } from "../../../core/training/step-plan.js";
 import type { Artifact } from "../../../core/stages/stage.js";
+import type { StepRecord } from "../../../engines/engine.js";
+import type { AttemptHead } from "../../../workflows/contract.js";
 
-/** One try at training from a checkpoint on: small JSON that travels to every worker. */
-export interface TrainAttempt {
-  /** this attempt's number in the commit log */
-  readonly generation: number;
-  readonly workers: number;
+/** One try at training from a checkpoint on: small JSON that travels to every rank. */
+export interface TrainAttempt extends AttemptHead {
   /** the stage's directory */
   readonly directory: string;
   readonly config: RunConfig;
   /** inputs: "model" and "tokens" */
   readonly inputs: readonly Artifact[];
-  /** steps done before it, 0 from the base model */
-  readonly resumeStep: number;
-  readonly totalSteps: number;
   /** number of the checkpoint's commit, null from the base model */
   readonly resumeFrom: number | null;
-  /** the most that a micro-batch needs, which decides the layout of shared memory */
-  readonly capacity: Capacity;
-  /** whether there is memory to keep what blocks compute on the way forward; the bits are the same */
-  readonly keepActivations: boolean;
-  /** the file that the workers map, and the socket where they meet; both named by run and generation */
-  readonly sharedPath: string;
+  /** what the engine's `begin` chose: only the engine reads it */
+  readonly engine: unknown;
+  /** where the ranks meet, named by run and generation */
   readonly socketPath: string;
-  /** what was found damaged or short when it began, in a sentence each */
   readonly setAside: readonly string[];
 }
 
-/** How a worker's part of an attempt ended. */
-export interface RankOutcome {
-  /** "outgrown": at a checkpoint, for more workers are there than the attempt has; only worker 0 says so */
-  readonly status: "finished" | "stopped" | "outgrown";
-  /** steps done and committed */
-  readonly step: number;
-}
-
-/** Seconds of a step that the first worker's compute thread spent on each; what is missing to the whole went into copies. */
-export interface TimeSpent {
-  graphs: number;
-  /** at barriers, for the other workers */
-  waiting: number;
-  reduction: number;
-  optimizer: number;
-}
-
-/** What one step leaves behind. */
-export interface StepRecord {
-  /** mean over the step's labels */
-  readonly loss: number;
-  /** before clipping */
-  readonly norm: number;
-  readonly seconds: number;
-  readonly spent: TimeSpent;
-  /** tokens that went through the blocks */
-  readonly tokens: number;
-  /** positions that carried loss */
-  readonly labels: number;
-  readonly rows: number;
-}
-
-/** What a result's bits depend on besides inputs and settings. */
-export interface Fingerprint {
-  readonly platform: string;
-  readonly cpu: string;
-  readonly node: string;
-  readonly onnxruntime: string;
-  readonly threadsPerRank: number;
-}
+/** What a result's bits depend on besides inputs and settings: platform, cpu, node, engine, engineVersion, and what the engine names. */
+export type Fingerprint = Readonly<Record<string, string | number>>;
 
 /** A shard's file of a checkpoint. */
 export interface ShardFile {

@@ -1,7 +1,8 @@
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Fingerprint, StepRecord } from "./entries.js";
+import type { StepEnd } from "../../../engines/engine.js";
+import type { Fingerprint } from "./entries.js";
 
 /** Every step that an attempt has done, kept or lost: a line each, so that a run can say what its failures cost and prove that they changed nothing. */
 
@@ -26,7 +27,7 @@ export interface AttemptSteps {
   readonly lines: readonly StepLine[];
 }
 
-/** The file of an attempt, as the hub writes it. */
+/** The file of an attempt, as the coordinator writes it. */
 export class StepsFile {
   private readonly file: number;
 
@@ -36,8 +37,8 @@ export class StepsFile {
     this.append({ fingerprint });
   }
 
-  add(step: number, { loss, norm, seconds }: StepRecord): void {
-    this.append({ step, loss, norm, seconds, time: Date.now() } satisfies StepLine);
+  add({ stepsDone, record: { loss, norm, seconds } }: StepEnd): void {
+    this.append({ step: stepsDone, loss, norm, seconds, time: Date.now() } satisfies StepLine);
   }
 
   close(): void {

@@ -9,8 +9,9 @@ import type { Region, SharedLayout } from "../layout.js";
 import type { ShardRows } from "../../../core/training/step-plan.js";
 import { sizeOf, sliceOf } from "../../../core/training/slices.js";
 import type { createSession, Session } from "../session/session.js";
-import type { Control, Directive } from "../control.js";
-import type { TimeSpent } from "../../../activities/train/log/entries.js";
+import type { Directive } from "../../engine.js";
+import type { Control } from "../control.js";
+import type { TimeSpent } from "../times.js";
 import { EmbeddingSums } from "./embedding.js";
 import { Owner } from "./owner.js";
 

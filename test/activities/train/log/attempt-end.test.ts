@@ -7,7 +7,8 @@ import { test, type TestContext } from "node:test";
 import { noteEnd } from "../../../../activities/train/log/attempt-end.js";
 import { openLog, type CommitLog } from "../../../../activities/train/log/commit-log.js";
 import type { EndEntry } from "../../../../activities/train/log/entries.js";
-import { tellShard, WhereaboutsFile } from "../../../../activities/train/log/whereabouts.js";
+import { WhereaboutsFile } from "../../../../activities/train/log/whereabouts.js";
+import { tellShard } from "../../../../engines/engine.js";
 import { memoryStore } from "../../../../infra/store/memory-store.js";
 
 const SHARDS = 8;
