@@ -1,11 +1,8 @@
 import { join } from "node:path";
-import type { ComputeEvent } from "../../../engines/engine.js";
 import { writeSafetensors } from "../../../infra/weights/safetensors-writer.js";
 import { shardFile } from "../log/checkpoint.js";
 import type { ShardFile, TrainAttempt } from "../log/entries.js";
-
-/** A shard's part of a checkpoint, copied out of the computing. */
-type ShardCopy = Extract<ComputeEvent, { kind: "shard" }>;
+import type { EventOf } from "./computing.js";
 
 /** Writes the shard files of one rank, one after the other, beside training. */
 export class CheckpointWriter {
@@ -19,7 +16,7 @@ export class CheckpointWriter {
   }
 
   /** Writes a shard's file after those before it; `failed` hears what went wrong, and the next ones are written all the same. */
-  add(copy: ShardCopy, written: (file: ShardFile) => void, failed: (error: Error) => void): void {
+  add(copy: EventOf<"shard">, written: (file: ShardFile) => void, failed: (error: Error) => void): void {
     this.queue = this.queue.then(async () => written(await this.write(copy))).catch((error: unknown) => failed(error as Error));
   }
 
@@ -28,7 +25,7 @@ export class CheckpointWriter {
     return this.queue;
   }
 
-  private async write({ stepsDone, shard, tensors }: ShardCopy): Promise<ShardFile> {
+  private async write({ stepsDone, shard, tensors }: EventOf<"shard">): Promise<ShardFile> {
     const { directory, generation } = this.attempt;
     const file = shardFile(generation, stepsDone, shard);
     const byName = new Map(tensors.map(({ name, data }) => [name, data]));

@@ -1,19 +1,17 @@
 import { rmSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { errorNamed, FencedError, messageOf, PeerLostError, StoppedError, WorkerDiedError } from "../../../core/errors.js";
-import { outputNamed } from "../../../core/stages/stage.js";
-import type { Compute, ComputeEvent, Directive, RankInput, StepEnd, TrainingEngine } from "../../../engines/engine.js";
+import { errorNamed, FencedError, messageOf, PeerLostError, StoppedError } from "../../../core/errors.js";
+import type { TrainingEngine } from "../../../engines/engine.js";
 import { processStart } from "../../../infra/disk/lock.js";
 import { joinGroup, type Group } from "../../../infra/process/group.js";
 import type { RankResult, RankTask } from "../../../workflows/contract.js";
 import type { StageContext } from "../../common/stage.js";
 import type { TrainDeps } from "../deps.js";
 import { openLog, type CommitLog } from "../log/commit-log.js";
-import type { TrainAttempt } from "../log/entries.js";
+import type { ShardFile, TrainAttempt } from "../log/entries.js";
 import { fingerprintOf } from "../log/fingerprint.js";
 import { WhereaboutsFile } from "../log/whereabouts.js";
 import { CheckpointWriter } from "./checkpoint-writer.js";
+import { Computing, type EventOf } from "./computing.js";
 import { Coordinator, resumedFrom } from "./coordinator.js";
 import { Heartbeat } from "./heartbeat.js";
 import type { ToAll, ToCoordinator } from "./messages.js";
@@ -54,14 +52,6 @@ export async function runRank(deps: RankDeps, work: RankWork, context: StageCont
   }
 }
 
-/** What this rank's computing does. */
-type Phase =
-  /** it loads, or waits at a barrier for the others */
-  | "waiting"
-  | "computing"
-  /** all its shards are written: it waits for the last commit */
-  | "written";
-
 class Rank {
   private readonly engine: TrainingEngine;
   private readonly log: CommitLog;
@@ -70,20 +60,17 @@ class Rank {
   private readonly worker: number;
   private readonly context: StageContext;
   private readonly writer: CheckpointWriter;
+  private readonly computing: Computing;
   /** only the first rank's */
   private readonly coordinator: Coordinator | null;
   private readonly heartbeat: Heartbeat;
   private readonly outcome = new Outcome<RankResult>();
   private group: Group | null = null;
-  private compute: Compute | null = null;
-  private phase: Phase = "waiting";
-  /** the computing has said its last word, or was told to say none */
-  private computeOver = false;
+  /** how computing has ended, and whether its last shards are written: this rank waits for the last commit then */
   private done: RankResult | null = null;
+  private written = false;
   /** steps done at the last commit that this rank has heard of */
   private committed = -1;
-  /** the last step that has ended, and the barrier at its end */
-  private lastStep: (StepEnd & { readonly barrier: number }) | null = null;
 
   constructor(engine: TrainingEngine, log: CommitLog, whereabouts: WhereaboutsFile, work: RankWork, context: StageContext) {
     const { attempt, worker, outgrown: moreAreThere = () => false } = work;
@@ -94,6 +81,12 @@ class Rank {
     this.worker = worker;
     this.context = context;
     this.writer = new CheckpointWriter(attempt);
+    this.computing = new Computing(engine, attempt, worker, whereabouts, {
+      arrive: (event) => this.tell(event),
+      shard: (event) => this.save(event),
+      done: (event) => this.finish(event),
+      failed: (error) => this.fail(error),
+    });
     const toAll = (message: ToAll): void => this.group?.toAll(message);
     const fingerprint = fingerprintOf(engine);
     this.coordinator = worker === 0 ? new Coordinator({ attempt, log, engine, fingerprint, moreAreThere, toAll }) : null;
@@ -124,10 +117,10 @@ class Rank {
 
   /** A caller that hears of the end may count on this rank to write nothing more. */
   private async close(): Promise<void> {
-    const { attempt, coordinator, group, engine } = this;
+    const { attempt, coordinator, group, engine, computing } = this;
     this.heartbeat.stop();
-    this.abortCompute();
-    await this.compute?.ended;
+    computing.abort();
+    await computing.ended();
     await this.writer.idle();
     await coordinator?.close();
     group?.close();
@@ -157,12 +150,10 @@ class Rank {
       case "alive":
         return;
       case "ready":
-        return this.startCompute();
+        return this.computing.start(resumedFrom(this.attempt, this.log));
       case "release":
-        this.phase = "computing";
         if (message.barrier === 1) this.group?.seal();
-        this.noteStep(message.barrier, message.directive);
-        return this.compute?.release(message.barrier, message.directive);
+        return this.computing.release(message.barrier, message.directive);
       case "committed":
         this.committed = message.stepsDone;
         return this.settle();
@@ -171,72 +162,18 @@ class Rank {
     }
   }
 
-  private startCompute(): void {
-    const { attempt, worker, engine, log } = this;
-    const { directory, workers, config, inputs, resumeStep, totalSteps } = attempt;
-    const path = (name: string): string => fileURLToPath(outputNamed(inputs, name).uri);
-    const from = resumedFrom(attempt, log);
-    const input: RankInput = {
-      worker,
-      workers,
-      train: config.train,
-      model: path("model"),
-      tokens: path("tokens"),
-      resumeStep,
-      totalSteps,
-      resume: from === null ? null : { updates: from.updates, files: from.shards.map(({ file }) => join(directory, file)) },
-      whereabouts: this.whereabouts.file,
-      setup: attempt.engine,
-    };
-    const compute = engine.start(input, (event) => this.hearCompute(event));
-    this.compute = compute;
-    void compute.ended.then((how) => this.hearComputeEnd(how));
+  /** Writes a shard's part of a checkpoint, and tells the coordinator. */
+  private save(copy: EventOf<"shard">): void {
+    const { stepsDone, updates } = copy;
+    const written = (file: ShardFile): void => this.tell({ kind: "shard", stepsDone, updates, file });
+    this.writer.add(copy, written, (error) => this.fail(error));
   }
 
-  private hearCompute(event: ComputeEvent): void {
-    switch (event.kind) {
-      case "arrive":
-        this.phase = "waiting";
-        if (event.end !== undefined) this.lastStep = { ...event.end, barrier: event.barrier };
-        return this.tell(event);
-      case "shard": {
-        const { stepsDone, updates } = event;
-        return this.writer.add(
-          event,
-          (file) => this.tell({ kind: "shard", stepsDone, updates, file }),
-          (error) => this.fail(error),
-        );
-      }
-      case "done":
-        this.computeOver = true;
-        this.done = { status: this.coordinator?.outgrown === true ? "outgrown" : event.status, step: event.stepsDone };
-        void this.writer.idle().then(() => (this.phase = "written"));
-        return this.settle();
-      case "failed":
-        this.computeOver = true;
-        return this.fail(errorNamed(event.name, event.message));
-    }
-  }
-
-  /** A thread or process that ends without a last word has died, and its step may be to blame as if the whole rank had. */
-  private hearComputeEnd(how: string): void {
-    if (this.computeOver) return;
-    this.computeOver = true;
-    const error = new WorkerDiedError(`worker ${this.worker} of ${this.attempt.workers} died: ${how}`);
-    this.whereabouts.end("died", messageOf(error));
-    this.fail(error);
-  }
-
-  private abortCompute(): void {
-    this.computeOver = true;
-    this.compute?.abort();
-  }
-
-  /** Before computing may go on: a death in a step is never put down to the one before. */
-  private noteStep(barrier: number, directive: Directive): void {
-    if (barrier === 1) this.whereabouts.at(this.attempt.resumeStep);
-    else if (barrier === this.lastStep?.barrier)
-      this.whereabouts.at(directive === "stop" || directive === "finish" ? null : this.lastStep.stepsDone);
+  /** Computing has come to its end. */
+  private finish({ stepsDone, status }: EventOf<"done">): void {
+    this.done = { status: this.coordinator?.outgrown === true ? "outgrown" : status, step: stepsDone };
+    void this.writer.idle().then(() => (this.written = true));
+    this.settle();
   }
 
   /** This rank's own failure: the others hear of it. */
@@ -261,7 +198,7 @@ class Rank {
   private end(error: Error): void {
     // at once: computing may be busy for a while yet
     this.whereabouts.end("told", messageOf(error));
-    this.abortCompute();
+    this.computing.abort();
     this.outcome.reject(error);
   }
 
@@ -270,12 +207,12 @@ class Rank {
   }
 
   private makeHeartbeat(): Heartbeat {
-    const { coordinator, worker, attempt, context, writer } = this;
+    const { coordinator, worker, attempt, context, writer, computing } = this;
     const alive = { kind: "alive" } as const;
     return new Heartbeat({
       peers: coordinator === null ? [0] : Array.from({ length: attempt.workers }, (_, peer) => peer).filter((peer) => peer !== worker),
-      moved: () => (this.compute?.moved() ?? 0) + writer.moved,
-      waiting: () => this.phase !== "computing",
+      moved: () => computing.moved() + writer.moved,
+      waiting: () => !computing.busy || this.written,
       impatient: () => context.signal.aborted,
       alive: () => (coordinator === null ? this.tell(alive) : this.group?.toAll(alive)),
       progress: (stalled) => this.sayProgress(stalled),
@@ -284,7 +221,8 @@ class Rank {
   }
 
   private sayProgress(stalled: boolean): void {
-    const { attempt, lastStep, coordinator } = this;
+    const { attempt, coordinator } = this;
+    const { lastStep } = this.computing;
     const missing = stalled ? (coordinator?.missing() ?? []) : [];
     const figures = lastStep && { loss: lastStep.record.loss, tokensPerSecond: lastStep.record.tokens / lastStep.record.seconds };
     this.context.progress({
