@@ -3,7 +3,7 @@ import { hostedShards } from "../../core/training/slices.js";
 import { planStep, type Capacity } from "../../core/training/step-plan.js";
 import { openTokens } from "../../infra/dataset/tokens.js";
 import { ModelFiles, SafetensorsFile } from "../../infra/weights/model-files.js";
-import { tellShard, type ComputeEvent, type RankInput, type StepEnd } from "../engine.js";
+import { tellShard, type ComputeEvent, type RankInput } from "../engine.js";
 import { Control } from "./control.js";
 import { sharedLayout } from "./layout.js";
 import { createSession } from "./session/session.js";
@@ -51,7 +51,7 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
     control,
     keepActivations: setup.keepActivations,
     segments: mapShared(setup.sharedPath, layout.segments),
-    arrive: (barrier, end) => say(end === undefined ? { kind: "arrive", barrier } : { kind: "arrive", barrier, end: end as StepEnd }),
+    arrive: (barrier, end) => say(end === undefined ? { kind: "arrive", barrier } : { kind: "arrive", barrier, end }),
   });
   for (const owner of engine.owners) {
     if (resume === null) fillFromBase(owner, model);
@@ -85,7 +85,7 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
     };
     started = ended;
     const stepsDone = stepIndex + 1;
-    const directive = engine.barrier({ stepsDone, record } satisfies StepEnd);
+    const directive = engine.barrier({ stepsDone, record });
     if (directive !== "go")
       for (const owner of engine.owners) {
         const tensors = copyOf(owner);

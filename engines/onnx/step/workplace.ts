@@ -9,7 +9,7 @@ import type { Region, SharedLayout } from "../layout.js";
 import type { ShardRows } from "../../../core/training/step-plan.js";
 import { sizeOf, sliceOf } from "../../../core/training/slices.js";
 import type { createSession, Session } from "../session/session.js";
-import type { Directive } from "../../engine.js";
+import type { Directive, StepEnd } from "../../engine.js";
 import type { Control } from "../control.js";
 import type { TimeSpent } from "../times.js";
 import { EmbeddingSums } from "./embedding.js";
@@ -46,7 +46,7 @@ export class Engine {
   /** whether blocks keep what their backward pass needs, instead of computing it again */
   readonly keepActivations: boolean;
   private readonly segments: readonly ArrayBuffer[];
-  private readonly tell: (arrival: number, record?: unknown) => void;
+  private readonly tell: (arrival: number, end?: StepEnd) => void;
   private readonly buffers = new Map<string, Float32Array>();
   private readonly blockFeeds: readonly Record<string, Tensor>[];
   private arrivals = 0;
@@ -62,7 +62,7 @@ export class Engine {
     readonly control: Control;
     readonly keepActivations: boolean;
     readonly segments: readonly ArrayBuffer[];
-    readonly arrive: (index: number, record?: unknown) => void;
+    readonly arrive: (index: number, end?: StepEnd) => void;
   }) {
     this.config = options.config;
     this.layout = options.layout;
@@ -130,15 +130,15 @@ export class Engine {
     return times;
   }
 
-  /** Tells the hub that this worker has come here, with `record` at a step's end; returns what to wait for. One arrival is waited for before the next. */
-  arrive(record?: unknown): number {
+  /** Tells the coordinator that this rank has come here, with `end` at a step's end; returns what to wait for. One arrival is waited for before the next. */
+  arrive(end?: StepEnd): number {
     const arrival = ++this.arrivals;
     this.control.at(null);
-    this.tell(arrival, record);
+    this.tell(arrival, end);
     return arrival;
   }
 
-  /** Waits until all workers have come to `arrival`; what the hub answers at a step's end is what it wants done. */
+  /** Waits until all ranks have come to `arrival`; what the coordinator answers at a step's end is what it wants done. */
   wait(arrival: number): Directive {
     this.control.at(null);
     const started = performance.now();
@@ -148,8 +148,8 @@ export class Engine {
   }
 
   /** Arrives, and waits for all. */
-  barrier(record?: unknown): Directive {
-    return this.wait(this.arrive(record));
+  barrier(end?: StepEnd): Directive {
+    return this.wait(this.arrive(end));
   }
 
   /** Lays a hosted shard's rows end to end and looks up their embeddings. */
