@@ -175,6 +175,6 @@ export function tellShard(file: number, shard: number | null): void {
   try {
     writeSync(file, `${shard ?? ""}`.padEnd(SHARD_BYTES), 0);
   } catch {
-    // a full disk: what this file is for is not worth a training
+    // a full disk: this file is not worth a training
   }
 }

@@ -15,9 +15,9 @@ function isPaused(): boolean {
 }
 
 /**
- * Makes of training's part an activity that can be paused. While it is paused it fails as if it could be tried again, so
- * the server keeps it, whoever dies, until it is unpaused; what comes then ends at once, and the gang's next attempt goes
- * on from what all have saved. No other failure is tried again.
+ * Makes a rank's activity one that can be paused. While it is paused it fails as if it could be tried again, so the server
+ * keeps it until it is unpaused, whatever dies meanwhile. The next try ends at once, and the gang's next attempt goes on
+ * from what all have saved. No other failure is tried again.
  */
 export function pausable<Attempt extends AttemptHead>(trainRank: TrainRank<Attempt>): TrainRank<Attempt> {
   return async (input) => {

@@ -32,7 +32,7 @@ const LOST = ["ENOENT", "EIO"];
 
 /**
  * The newest checkpoint whose files have their digests; worse ones are set aside, in the log and by name. Null: start
- * from the base. `say` hears of each file, for reading all of them may take minutes.
+ * from the base model. `say` hears of each file, because reading all of them may take minutes.
  */
 export async function lastGood(
   log: CommitLog,
@@ -76,7 +76,7 @@ async function findProblem(
   return null;
 }
 
-/** Removes shard files but those of the newest `keep` checkpoints; files of this generation that are still being written stay. */
+/** Removes all shard files but those of the newest `keep` checkpoints; files of this generation that are still being written stay. */
 export async function pruneShards(log: CommitLog, directory: string, keep: number, generation: number): Promise<void> {
   const kept = new Set(
     checkpoints(log)

@@ -32,9 +32,9 @@ export interface ShardFile {
 }
 
 interface EntryBase {
-  /** makes the bytes of two writers differ, so that who won can be told */
+  /** makes the bytes of two writers differ, so that it can be told which of them won */
   readonly nonce: string;
-  /** when it was written, ISO 8601: for the ledger alone, nothing that is trained depends on it */
+  /** when it was written, ISO 8601: only the ledger reads it, nothing that is trained depends on it */
   readonly time: string;
 }
 
@@ -70,7 +70,7 @@ export interface SetAsideEntry extends EntryBase {
   readonly reason: string;
 }
 
-/** What is read in the place of an entry whose bytes are gone or changed: its number stays taken, and what it said is lost. */
+/** Stands for an entry whose bytes are gone or changed: its number stays taken, and what it said is lost. */
 export interface LostEntry {
   readonly kind: "lost";
   readonly reason: string;
@@ -79,36 +79,36 @@ export interface LostEntry {
 /** A worker that died while it was at a step: where it was. */
 export interface Loss {
   readonly worker: number;
-  /** 0-based */
+  /** index, 0-based */
   readonly step: number;
   /** those that it hosted */
   readonly shards: readonly number[];
-  /** the one whose rows were in a graph when it died; null where it was none's */
+  /** the one whose rows were computed on when it died; null when it was no single one's */
   readonly shard: number | null;
 }
 
 /** A step that took its worker with it again and again. */
 export interface Poison {
-  /** 0-based */
+  /** index, 0-based */
   readonly step: number;
   /** those that every one of the dead workers hosted */
   readonly shards: readonly number[];
-  /** the one whose rows were in a graph at every death; null where that was not so */
+  /** the one whose rows were computed on at every death; null when that was not so */
   readonly shard: number | null;
   readonly times: number;
 }
 
-/** How an attempt ended, as far as its workers left word; written by whoever comes next. */
+/** How an attempt ended, as far as its workers left word; the next attempt writes it. */
 export interface EndEntry extends EntryBase {
   readonly kind: "end";
   readonly generation: number;
   /** in our own words, fit for publishing */
   readonly what: string;
-  /** the words of whatever ended it, where there were any */
+  /** the message of the error or request that ended it, when there was one */
   readonly message: string | null;
   /** deaths that may be a step's doing */
   readonly lost: readonly Loss[];
-  /** set where the run was stopped for it: earlier deaths don't count any more */
+  /** set when the run was stopped because of it: earlier deaths don't count any more */
   readonly poison: Poison | null;
 }
 

@@ -49,7 +49,7 @@ export class StepsFile {
     try {
       writeSync(this.file, `${JSON.stringify(line)}\n`);
     } catch {
-      // a full disk: a line less in the records is no reason to lose a step
+      // a full disk: a missing line in the records is no reason to lose a step
     }
   }
 }

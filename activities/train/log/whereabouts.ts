@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SHARD_BYTES, tellShard } from "../../../engines/engine.js";
 
-/** Where each worker of an attempt is, in a small file of its own: what a kill leaves of a worker is in the page cache. */
+/** Where each worker of an attempt is, in a small file of its own. What was written survives a kill, because it is in the page cache. */
 
 /** The files' directory in the stage's. */
 export const WHEREABOUTS = "whereabouts";
@@ -21,7 +21,7 @@ export interface Whereabouts {
   readonly step: number | null;
   /** the one shard on whose rows it works, while it works on one's */
   readonly shard: number | null;
-  /** null: it died, or is still at it */
+  /** null: it died, or still works */
   readonly ended: { readonly how: Ending; readonly message: string } | null;
 }
 
@@ -34,7 +34,7 @@ function fileName(generation: number, worker: number): string {
 
 /** A worker's own file. */
 export class WhereaboutsFile {
-  /** open for the computing as well, whose own the first SHARD_BYTES are */
+  /** the open file; its first SHARD_BYTES belong to the computing */
   readonly file: number;
   private now: Omit<Whereabouts, "shard">;
 
@@ -74,7 +74,7 @@ function write(file: number, text: string): void {
   try {
     writeSync(file, text, SHARD_BYTES);
   } catch {
-    // a full disk: what this file is for is not worth a training
+    // a full disk: this file is not worth a training
   }
 }
 

@@ -3,7 +3,7 @@
 const BEAT_MS = 1000;
 /**
  * Beats after which a rank that said nothing is given up, once all were asked to stop. Its process is frozen: one that lives
- * says so every second, however long a graph or the saving of a checkpoint takes.
+ * says so every second, however long a computation or the saving of a checkpoint takes.
  */
 const SILENT_BEATS = 60;
 

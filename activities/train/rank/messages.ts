@@ -3,7 +3,7 @@ import type { ShardFile } from "../log/entries.js";
 
 /** What the ranks of an attempt say to each other: one union for each direction. */
 
-/** Said every second in both directions: the process lives, whatever its graph or its disk does. */
+/** Said every second in both directions: the process lives, whatever its computing or its disk does. */
 interface Alive {
   readonly kind: "alive";
 }
