@@ -1,9 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../core/errors.js";
-import { parameterCount, type Model } from "../core/model/family.js";
-import type { Capacity } from "../core/training/step-plan.js";
-import { sharedLayout } from "../engines/onnx/layout.js";
+import { parameterCount } from "../core/model/family.js";
+import { sharedBytes } from "../engines/onnx/needs.js";
 import { megabytes, short, table } from "./figures.js";
 import { makeInputs } from "./made.js";
 import { modelOf, settings, SIZES } from "./job.js";
@@ -61,11 +60,6 @@ export async function benchMemory(
     }
   }
   return figures;
-}
-
-/** Bytes that all workers of a run map. */
-export function sharedBytes(model: Model, shards: number, capacity: Pick<Capacity, "tokens" | "positions">): number {
-  return sharedLayout(model, shards, capacity).segments.reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /**

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import type { StepRecord } from "../activities/train/log/entries.js";
+import type { StepRecord } from "../engines/engine.js";
 import type { TokenRow } from "../core/rows/token-rows.js";
 import { UserError } from "../core/errors.js";
 import type { StepPlan } from "../core/training/step-plan.js";

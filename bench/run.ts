@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkpoints, history } from "../activities/train/log/checkpoint.js";
 import { openLog } from "../activities/train/log/commit-log.js";
-import type { StepRecord } from "../activities/train/log/entries.js";
+import type { StepRecord } from "../engines/engine.js";
 import { Stage } from "../activities/common/stage.js";
 import type { RunConfig } from "../core/config/schema.js";
 import type { Artifact, Progress } from "../core/stages/stage.js";

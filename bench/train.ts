@@ -1,5 +1,7 @@
 import { fileURLToPath } from "node:url";
-import type { StepRecord, TimeSpent } from "../activities/train/log/entries.js";
+import type { StepRecord } from "../engines/engine.js";
+import { sharedBytes } from "../engines/onnx/needs.js";
+import type { TimeSpent } from "../engines/onnx/times.js";
 import { UserError } from "../core/errors.js";
 import { elements } from "../core/graph/tensor.js";
 import { parameterCount } from "../core/model/family.js";
@@ -11,7 +13,7 @@ import { median, percent, short } from "./figures.js";
 import { stepFlops } from "./flops.js";
 import { makeInputs } from "./made.js";
 import { modelOf, settings, type Job } from "./job.js";
-import { children, sharedBytes, watched } from "./memory.js";
+import { children, watched } from "./memory.js";
 import { productSpeed, type Product } from "./product.js";
 import { batchesOf, comparePeer, Peer, type PeerFigures, type PeerName, type PeerStep } from "./pytorch.js";
 import { runTraining } from "./run.js";
@@ -144,7 +146,7 @@ const WATCH_MS = 250;
 /** Parts of the steps' time by what it was spent on; they sum to 1. */
 export function sharesOf(records: readonly StepRecord[]): TrainFigures["shares"] {
   const total = records.reduce((sum, { seconds }) => sum + seconds, 0);
-  const share = (part: keyof TimeSpent): number => records.reduce((sum, { spent }) => sum + spent[part], 0) / total;
+  const share = (part: keyof TimeSpent): number => records.reduce((sum, { spent }) => sum + (spent[part] ?? 0), 0) / total;
   const known = { graphs: share("graphs"), reduction: share("reduction"), optimizer: share("optimizer"), waiting: share("waiting") };
   return { ...known, other: 1 - known.graphs - known.reduction - known.optimizer - known.waiting };
 }

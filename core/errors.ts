@@ -82,6 +82,11 @@ export class PeerLostError extends Error {
   override readonly name = "PeerLostError";
 }
 
+/** A training process, or the compute thread or process of one, ended without a word: the attempt ends, as for a lost peer. */
+export class WorkerDiedError extends Error {
+  override readonly name = "WorkerDiedError";
+}
+
 /** Work was asked to stop and had nothing to save; the one that asked decides when it goes on. */
 export class StoppedError extends Error {
   override readonly name = "StoppedError";
@@ -106,6 +111,7 @@ const KINDS = {
   CorruptError: { make: (message) => new CorruptError(message), final: false },
   UnreachableError: { make: (message) => new UnreachableError(message), final: false },
   PeerLostError: { make: (message) => new PeerLostError(message), final: false },
+  WorkerDiedError: { make: (message) => new WorkerDiedError(message), final: false },
   StoppedError: { make: (message) => new StoppedError(message), final: false },
 } satisfies Readonly<Record<string, Kind>>;
 

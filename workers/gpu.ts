@@ -38,11 +38,11 @@ async function main(): Promise<void> {
   /** looked at since the attempt at hand began */
   let lease: LeaseState | null = null;
   let busy = false;
-  const activities: GpuActivities = {
+  const activities: GpuActivities<TrainAttempt> = {
     trainRank: pausable(async ({ attempt, worker: rank }) => {
       lease = null;
       busy = true;
-      const { workers, config } = attempt as TrainAttempt;
+      const { workers, config } = attempt;
       const outgrown = (): boolean => {
         const there = lease?.workers.filter(({ host }) => host === self.host).length ?? 0;
         // one that has just come back is known at the next checkpoint
@@ -54,8 +54,7 @@ async function main(): Promise<void> {
         return Math.min(there, config.train.shards) > workers;
       };
       try {
-        // the workflow passes on whole what beginTraining gave it, and knows only a part
-        return await inActivity((context) => stages.runRank({ attempt: attempt as TrainAttempt, worker: rank, outgrown }, context));
+        return await inActivity((context) => stages.runRank({ attempt, worker: rank, outgrown }, context));
       } finally {
         busy = false;
       }

@@ -1,23 +1,25 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
-import { beginTraining, finishTraining, noteAttempt } from "../activities/train/run/begin.js";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Stage, type StageContext, type StageRequest } from "../activities/common/stage.js";
-import { errorNamed, FencedError, UserError } from "../core/errors.js";
-import type { StageResult } from "../core/stages/stage.js";
-import type { RankInput, RankReport } from "./rank-process.js";
 import { trainDefinition } from "../activities/train/definition.js";
-import type { TrainAttempt } from "../activities/train/log/entries.js";
 import type { TrainDeps } from "../activities/train/deps.js";
+import type { TrainAttempt } from "../activities/train/log/entries.js";
+import { beginTraining, noteAttempt } from "../activities/train/run/begin.js";
+import { finishTraining } from "../activities/train/run/finish.js";
+import { CorruptError, errorNamed, FencedError, PeerLostError, StoppedError, UserError, WorkerDiedError } from "../core/errors.js";
+import type { StageResult } from "../core/stages/stage.js";
+import { NO_ATTEMPTS, nextMove, type Verdict } from "../core/training/next-move.js";
+import type { RankResult } from "../workflows/contract.js";
+import type { FromParent, ToParent } from "./serve-rank.js";
 
-/** Training without Temporal: this process starts the workers of each attempt, and the next attempt after a loss. */
+/** Training without Temporal: this process starts the ranks of each attempt, and the next attempt after a loss. */
 
-/** Name of the error of a worker process that ended without a word. */
-const DIED = "WorkerDiedError";
-/** Attempts in a row that may end without a new checkpoint. */
-const FRUITLESS_ATTEMPTS = 3;
-
-/** How long the workers of an attempt may take to see by themselves that one is gone. */
+/** How long the ranks of an attempt may take to see by themselves that one is gone. */
 const SETTLE_MS = 2000;
+
+/** The usual entry of a rank's process. */
+const RANK_PROCESS = join(import.meta.dirname, "rank-process.js");
 
 /** glibc's malloc keeps large blocks instead of giving them back and asking again: see docs/log.md. */
 export const MALLOC_SETTINGS = {
@@ -27,66 +29,84 @@ export const MALLOC_SETTINGS = {
   MALLOC_TOP_PAD_: "67108864",
 } as const;
 
-/** Trains on `workers` processes of this machine; an abort of the context's signal saves and throws its reason. */
+/**
+ * Trains on `workers` processes of this machine; an abort of the context's signal saves and throws its reason. `entry`: the
+ * script of a rank's process, which must know the same engines.
+ */
 export async function trainLocally(
   deps: TrainDeps,
   request: StageRequest,
   workers: number,
   context: StageContext,
+  entry: string = RANK_PROCESS,
 ): Promise<StageResult<"train">> {
   return await new Stage(trainDefinition, request).locked(context, async () => {
-    let lastStep = -1;
-    for (let fruitless = 0; ;) {
+    let attempts = NO_ATTEMPTS;
+    for (;;) {
       context.signal.throwIfAborted();
       const begun = await beginTraining(deps, request, workers, context);
       if ("finished" in begun) return begun.finished;
-      fruitless = begun.attempt.resumeStep > lastStep ? 0 : fruitless + 1;
-      lastStep = begun.attempt.resumeStep;
-      const lost = await runAttempt(begun.attempt, context);
+      const { attempt } = begun;
+      const failure = await runAttempt(attempt, context, entry);
       context.signal.throwIfAborted();
-      if (lost === null) {
+      const cause = failure ?? new CorruptError("the last checkpoint is no longer whole");
+      const how = judge(cause);
+      if (how === "fatal") throw cause;
+      if (failure === null) {
         const result = await finishTraining(deps, request, context);
         if (result !== null) return result;
       } else await noteAttempt(deps, request);
-      const why = lost?.message ?? "the last checkpoint is no longer whole";
-      if (fruitless + 1 >= FRUITLESS_ATTEMPTS)
-        throw new Error(`training was lost ${FRUITLESS_ATTEMPTS} times after step ${lastStep} without coming to a checkpoint: ${why}`);
-      context.progress({
-        stage: "train",
-        done: lastStep,
-        total: begun.attempt.totalSteps,
-        unit: "steps",
-        note: `${why}; starting again from the last checkpoint`,
-        lasting: true,
-      });
+      const { resumeStep, totalSteps } = attempt;
+      const move = nextMove(attempts, { resumeStep, how });
+      if (move.kind === "give up")
+        throw new Error(
+          `training was lost ${move.attempts} times after step ${resumeStep} without coming to a checkpoint: ${cause.message}`,
+        );
+      attempts = move.tally;
+      const note = `${cause.message}; starting again from the last checkpoint`;
+      context.progress({ stage: "train", done: resumeStep, total: totalSteps, unit: "steps", note, lasting: true });
+      await sleep(move.waitSeconds * 1000, undefined, { signal: context.signal }).catch(() => undefined);
     }
   });
 }
 
-/** Runs the workers of one attempt; null when all came to its end, else what was lost. Errors that another try can't mend are thrown. */
-async function runAttempt(attempt: TrainAttempt, context: StageContext): Promise<Error | null> {
-  const children = Array.from({ length: attempt.workers }, (_, worker) => start(attempt, worker, context));
+function judge(cause: Error): Verdict {
+  if (cause instanceof UserError || cause instanceof FencedError) return "fatal";
+  return cause instanceof WorkerDiedError || isTold(cause) ? "lost" : "error";
+}
+
+/** Whether a rank only heard of the attempt's end. */
+function isTold(error: Error): boolean {
+  return error instanceof PeerLostError || error instanceof StoppedError;
+}
+
+/** Runs the ranks of one attempt; null when all came to its end, else the failure from which the others follow. */
+async function runAttempt(attempt: TrainAttempt, context: StageContext, entry: string): Promise<Error | null> {
+  const ranks = Array.from({ length: attempt.workers }, (_, worker) => startRank(attempt, worker, context, entry));
   const stop = (): void => {
-    for (const { child } of children) if (child.connected) child.send("stop" satisfies RankInput);
+    for (const { child } of ranks) if (child.connected) child.send("stop" satisfies FromParent);
   };
   context.signal.addEventListener("abort", stop);
   if (context.signal.aborted) stop();
-  // who has not met the others yet hears nothing of a death, and would wait for the dead
+  // a rank that has not met the others yet hears nothing of a death, and would wait for the dead
   let siblings: NodeJS.Timeout | undefined;
-  for (const { outcome } of children)
-    void outcome.then((lost) => {
-      if (lost !== null) siblings ??= setTimeout(stop, SETTLE_MS);
+  for (const { outcome } of ranks)
+    void outcome.then((how) => {
+      if (how instanceof Error) siblings ??= setTimeout(stop, SETTLE_MS);
     });
   try {
-    const failures = (await Promise.all(children.map(({ outcome }) => outcome))).filter((outcome) => outcome instanceof Error);
-    const final = failures.find((failure) => failure instanceof UserError || failure instanceof FencedError);
-    if (final !== undefined) throw final;
-    // who died says more than those who lost it
+    const outcomes = await Promise.all(ranks.map(({ outcome }) => outcome));
+    const failures = outcomes.filter((outcome) => outcome instanceof Error);
     return (
-      failures.find((failure) => failure.name === DIED) ??
-      failures.find((failure) => failure.name !== "PeerLostError") ??
+      failures.find((failure) => judge(failure) === "fatal") ??
+      // a rank that died says more than those that lost it
+      failures.find((failure) => failure instanceof WorkerDiedError) ??
+      failures.find((failure) => !isTold(failure)) ??
       failures[0] ??
-      null
+      // all have saved, because one was asked to stop
+      (outcomes.every((outcome) => !(outcome instanceof Error) && outcome.status === "finished")
+        ? null
+        : new StoppedError("a worker was stopped"))
     );
   } finally {
     clearTimeout(siblings);
@@ -94,27 +114,37 @@ async function runAttempt(attempt: TrainAttempt, context: StageContext): Promise
   }
 }
 
-function start(attempt: TrainAttempt, worker: number, context: StageContext): { child: ChildProcess; outcome: Promise<Error | null> } {
-  const child = fork(join(import.meta.dirname, "rank-process.js"), [], {
-    env: { ...process.env, ...MALLOC_SETTINGS },
-    execArgv: ["--enable-source-maps"],
+/** A rank's process, and how its part ended. */
+interface RankProcess {
+  readonly child: ChildProcess;
+  readonly outcome: Promise<RankResult | Error>;
+}
+
+function startRank(attempt: TrainAttempt, worker: number, context: StageContext, entry: string): RankProcess {
+  const child = fork(entry, [], { env: { ...process.env, ...MALLOC_SETTINGS }, execArgv: ["--enable-source-maps"] });
+  child.send({ attempt, worker } satisfies FromParent);
+  let said: RankResult | Error | null = null;
+  child.on("message", (message: ToParent) => {
+    switch (message.kind) {
+      case "progress":
+        if (worker === 0) context.progress(message.progress);
+        return;
+      case "result":
+        said = message.result;
+        return;
+      case "failed":
+        said = errorNamed(message.name, message.message);
+        return;
+    }
   });
-  child.send({ attempt, worker } satisfies RankInput);
-  let result: Error | null | undefined;
-  child.on("message", (report: RankReport) => {
-    if (report.kind === "outcome") result = null;
-    else if (report.kind === "failed") result = errorNamed(report.name, report.message);
-    else if (worker === 0) context.progress(report.progress);
-  });
-  const outcome = new Promise<Error | null>((resolve) => {
+  const outcome = new Promise<RankResult | Error>((resolve) => {
     // a process that could not be started, or to which nothing can be said any more: its end says the rest, where it had begun
     child.on("error", (error) => {
-      if (child.pid === undefined) resolve(errorNamed(DIED, `worker ${worker} of ${attempt.workers} did not start: ${error.message}`));
+      if (child.pid === undefined) resolve(new WorkerDiedError(`worker ${worker} of ${attempt.workers} did not start: ${error.message}`));
     });
-    child.on("exit", (code, signal) => {
-      const died = `worker ${worker} of ${attempt.workers} died (${signal ?? `exit code ${code}`})`;
-      resolve(result === undefined ? errorNamed(DIED, died) : result);
-    });
+    child.on("exit", (code, signal) =>
+      resolve(said ?? new WorkerDiedError(`worker ${worker} of ${attempt.workers} died (${signal ?? `exit code ${code}`})`)),
+    );
   });
   return { child, outcome };
 }

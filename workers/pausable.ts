@@ -3,9 +3,11 @@ import { ApplicationFailure } from "@temporalio/common";
 import type { Client } from "@temporalio/client";
 import { messageOf } from "../core/errors.js";
 import type { Progress } from "../core/stages/stage.js";
-import type { GpuActivities } from "../workflows/contract.js";
+import type { AttemptHead, GpuActivities } from "../workflows/contract.js";
 
 /** Pauses of single activities, from the UI or by `temporal activity pause`. */
+
+type TrainRank<Attempt extends AttemptHead> = GpuActivities<Attempt>["trainRank"];
 
 /** Whether the current activity was paused. */
 function isPaused(): boolean {
@@ -17,7 +19,7 @@ function isPaused(): boolean {
  * it is unpaused, whichever process dies. The retry ends at once, and the run's next attempt goes on from what all workers
  * have saved. No other failure is retried.
  */
-export function pausable(trainRank: GpuActivities["trainRank"]): GpuActivities["trainRank"] {
+export function pausable<Attempt extends AttemptHead>(trainRank: TrainRank<Attempt>): TrainRank<Attempt> {
   return async (input) => {
     const { worker, attempt } = input;
     if (Context.current().info.attempt > 1)

@@ -11,6 +11,7 @@ import { defaultTarget } from "./artifact-deps.js";
 import type { Temporal } from "./connect.js";
 import { leaseState } from "./lease-client.js";
 import type { Stages } from "./stages.js";
+import { trainDeps } from "./train-deps.js";
 import { finishedDownload } from "../activities/download/definition.js";
 
 /** What planning a run asks of this machine, its servers and Temporal. */
@@ -30,6 +31,7 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
     searchAttributes: () => knownAttributes(temporal),
     downloaded: (config) => finishedDownload(config, stages.root),
     forecast: (config) => forecast(config, stages.root),
+    needs: (model, train) => trainDeps.engines[train.engine].needs(model, train, null),
   };
 }
 

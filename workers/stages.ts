@@ -5,16 +5,18 @@ import { evaluate } from "../activities/evaluate/evaluate.js";
 import { preprocess } from "../activities/preprocess/preprocess.js";
 import { publish } from "../activities/publish/publish.js";
 import type { StageContext, StageRequest } from "../activities/common/stage.js";
-import { beginTraining, finishTraining, noteAttempt } from "../activities/train/run/begin.js";
+import { beginTraining, noteAttempt } from "../activities/train/run/begin.js";
+import { finishTraining } from "../activities/train/run/finish.js";
 import type { Environment } from "./environment.js";
 import type { StageName, StageResult } from "../core/stages/stage.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
 import { defaultTarget, evaluateDeps, publishDeps } from "./artifact-deps.js";
 import { placesOf } from "./download-deps.js";
 import { preprocessDeps } from "./preprocess-deps.js";
-import { rankDeps, trainDeps } from "./train-deps.js";
+import { trainDeps } from "./train-deps.js";
 import { type RankWork, runRank } from "../activities/train/rank/rank.js";
-import type { RankOutcome, TrainAttempt } from "../activities/train/log/entries.js";
+import type { TrainAttempt } from "../activities/train/log/entries.js";
+import type { RankResult, TrainingBegun } from "../workflows/contract.js";
 
 type Stage<Name extends StageName> = (request: StageRequest, context: StageContext) => Promise<StageResult<Name>>;
 
@@ -26,12 +28,8 @@ export interface Stages {
   readonly places: Places;
   readonly download: Stage<"download">;
   readonly preprocess: Stage<"preprocess">;
-  beginTraining(
-    request: StageRequest,
-    workers: number,
-    context: StageContext,
-  ): Promise<{ readonly finished: StageResult<"train"> } | { readonly attempt: TrainAttempt }>;
-  runRank(work: RankWork, context: StageContext): Promise<RankOutcome>;
+  beginTraining(request: StageRequest, workers: number, context: StageContext): Promise<TrainingBegun<TrainAttempt, StageResult<"train">>>;
+  runRank(work: RankWork, context: StageContext): Promise<RankResult>;
   finishTraining(request: StageRequest, context: StageContext): Promise<StageResult<"train"> | null>;
   readonly evaluate: Stage<"evaluate">;
   readonly publish: Stage<"publish">;
@@ -51,7 +49,7 @@ export function makeStages(environment: Environment): Stages {
       await noteAttempt(trainDeps, request);
       return beginTraining(trainDeps, request, workers, context);
     },
-    runRank: (work, context) => runRank(rankDeps, work, context),
+    runRank: (work, context) => runRank(trainDeps, work, context),
     finishTraining: (request, context) => finishTraining(trainDeps, request, context),
     evaluate: (request, context) => evaluate(evaluateDeps, request, context),
     publish: (request, context) => publish(forPublishing, request, context),

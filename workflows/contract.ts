@@ -54,8 +54,8 @@ export interface StageInput {
   readonly inputs: readonly Artifact[];
 }
 
-/** One attempt at training, as `beginTraining` hands it to the ranks: they get all of it, the workflow reads these fields. */
-export interface TrainAttempt {
+/** What the workflow reads of an attempt at training; `beginTraining` says more, which the workflow hands on to the ranks whole. */
+export interface AttemptHead {
   /** number of the attempt in the commit log */
   readonly generation: number;
   readonly workers: number;
@@ -67,13 +67,23 @@ export interface TrainAttempt {
 }
 
 /** Training's result, if it is finished, or the next attempt at it. */
-export type TrainingBegun = { readonly finished: SentResult<"train"> } | { readonly attempt: TrainAttempt };
+export type TrainingBegun<Attempt extends AttemptHead = AttemptHead, Result = SentResult<"train">> =
+  | { readonly finished: Result }
+  | { readonly attempt: Attempt };
 
 /** How one process's part of an attempt ended. */
 export interface RankResult {
-  /** "outgrown": at a checkpoint, for more workers are there than the attempt has */
+  /** "outgrown": at a checkpoint, because more workers are there than the attempt has; only worker 0 says so */
   readonly status: "finished" | "stopped" | "outgrown";
+  /** steps done and committed */
   readonly step: number;
+}
+
+/** One process's part of an attempt. */
+export interface RankTask<Attempt extends AttemptHead = AttemptHead> {
+  readonly attempt: Attempt;
+  /** its number among the attempt's workers, 0-based */
+  readonly worker: number;
 }
 
 /** A run as the lease knows it: these stay the same over resets and continue-as-new. */
@@ -100,9 +110,9 @@ export interface PipelineActivities {
 }
 
 /** Activities on a GPU worker's own queue, one at a time. */
-export interface GpuActivities {
+export interface GpuActivities<Attempt extends AttemptHead = AttemptHead> {
   /** One process's part of a training attempt. */
-  trainRank(input: { readonly attempt: TrainAttempt; readonly worker: number }): Promise<RankResult>;
+  trainRank(task: RankTask<Attempt>): Promise<RankResult>;
   /** Answered by a free worker. */
   ping(): Promise<void>;
 }

@@ -1,11 +1,20 @@
 import { ActivityFailure, ApplicationFailure, CancelledFailure, TimeoutFailure } from "@temporalio/workflow";
 import { NON_RETRYABLE } from "../core/errors.js";
-
-/** What a failed activity means for the run. */
-export type Verdict = "fatal" | "error" | "lost";
+import type { Verdict } from "../core/training/next-move.js";
 
 /** Failures that say that a process went away, not that something is wrong with the work. */
-const LOST: readonly string[] = ["PeerLostError", "WorkerShutdown", "WorkerKilled", "RankEnded", "ActivityPause", "ActivityReset"];
+const LOST: readonly string[] = [
+  "PeerLostError",
+  "StoppedError",
+  "WorkerDiedError",
+  "WorkerShutdown",
+  "WorkerKilled",
+  "RankEnded",
+  "ActivityPause",
+  "ActivityReset",
+];
+/** What ranks fail with because of another rank. */
+const TOLD: readonly string[] = ["PeerLostError", "StoppedError"];
 /** Those of them that somebody asked for. */
 const ASKED: readonly string[] = ["WorkerShutdown", "ActivityPause", "ActivityReset"];
 
@@ -38,7 +47,7 @@ export function rootCause(errors: readonly unknown[]): unknown {
   const weight = (error: unknown): number => {
     const cause = causeOf(error);
     if (cause instanceof CancelledFailure) return 4;
-    return cause instanceof ApplicationFailure && cause.type === "PeerLostError" ? 3 : WEIGHT[judge(error)];
+    return cause instanceof ApplicationFailure && TOLD.includes(cause.type ?? "") ? 3 : WEIGHT[judge(error)];
   };
   return [...errors].sort((a, b) => weight(a) - weight(b))[0];
 }

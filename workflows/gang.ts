@@ -8,21 +8,19 @@ import {
   workflowInfo,
 } from "@temporalio/workflow";
 import type { SentResult } from "../core/stages/stage.js";
+import { NO_ATTEMPTS, nextMove } from "../core/training/next-move.js";
 import {
   stageQueue,
+  type AttemptHead,
   type GpuActivities,
   type GpuWorker,
   type PipelineActivities,
   type RankResult,
   type StageInput,
-  type TrainAttempt,
 } from "./contract.js";
-import { describeFailure, judge, rootCause, type Verdict } from "./failures.js";
+import { describeFailure, judge, rootCause } from "./failures.js";
 import { GANG_OPTIONS, HEARTBEAT } from "./options.js";
 import type { LeasedWorkers } from "./leased-workers.js";
-
-/** How many attempts in a row may end without a new checkpoint. A killed process is no sign of a mistake; an error is. */
-const LIMITS: Readonly<Record<Verdict, number>> = { fatal: 1, error: 3, lost: 20 };
 
 /** How long the others may take to see by themselves that one of them failed: a closed socket says so in milliseconds. */
 const SETTLE = "2 seconds";
@@ -44,8 +42,7 @@ export interface Gang {
 export async function trainGang(gang: Gang): Promise<SentResult<"train"> | null> {
   const { tally } = gang;
   const { shards, workers: wish } = gang.input.config.train;
-  const fruitless: Record<Verdict, number> = { fatal: 0, error: 0, lost: 0 };
-  let reached = -1;
+  let attempts = NO_ATTEMPTS;
   let enough = shards;
   for (let first = true; ; first = false) {
     if (!first && workflowInfo().continueAsNewSuggested) return null;
@@ -64,8 +61,6 @@ export async function trainGang(gang: Gang): Promise<SentResult<"train"> | null>
     );
     if ("finished" in begun) return begun.finished;
     tally.attempts++;
-    if (begun.attempt.resumeStep > reached) for (const verdict of ["error", "lost"] as const) fruitless[verdict] = 0;
-    reached = Math.max(reached, begun.attempt.resumeStep);
     gang.note(attemptNote(begun.attempt, workers.length));
 
     const ranks = await runRanks(begun.attempt, workers, gang.note);
@@ -78,25 +73,22 @@ export async function trainGang(gang: Gang): Promise<SentResult<"train"> | null>
       if (result !== null) return result;
       failures.push(ApplicationFailure.create({ message: "the last checkpoint was no longer whole", type: "CorruptError" }));
     }
-    if (failures.length === 0 && results.some(({ status }) => status === "outgrown")) {
-      gang.note(`attempt ${begun.attempt.generation} ended as planned at a checkpoint: more workers are there again`);
-      enough = 1;
-      continue;
-    }
-
+    const planned = failures.length === 0 && results.some(({ status }) => status === "outgrown");
     // all saved and stopped: somebody's worker was asked to go, which is the same as having lost it
     const cause =
       failures.length === 0 ? ApplicationFailure.create({ message: "a worker was stopped", type: "WorkerShutdown" }) : rootCause(failures);
-    const verdict = failures.length === 0 ? "lost" : judge(cause);
-    fruitless[verdict]++;
-    if (fruitless[verdict] >= LIMITS[verdict]) throw cause;
-    gang.note(`attempt ${begun.attempt.generation} ended: ${describeFailure(cause)}`);
-    const inARow = fruitless.error + fruitless.lost;
-    if (inARow > 1) await sleep(Math.min(2 ** (inARow - 2), 30) * 1000, { summary: "before the next attempt" });
+    const { resumeStep, generation } = begun.attempt;
+    const move = nextMove(attempts, { resumeStep, how: planned ? "planned" : judge(cause) });
+    if (move.kind === "give up") throw cause;
+    attempts = move.tally;
+    if (planned) enough = 1;
+    const why = planned ? " as planned at a checkpoint: more workers are there again" : `: ${describeFailure(cause)}`;
+    gang.note(`attempt ${generation} ended${why}`);
+    if (move.waitSeconds > 0) await sleep(move.waitSeconds * 1000, { summary: "before the next attempt" });
   }
 }
 
-function attemptNote({ generation, resumeStep, totalSteps, setAside = [] }: TrainAttempt, workers: number): string {
+function attemptNote({ generation, resumeStep, totalSteps, setAside = [] }: AttemptHead, workers: number): string {
   const from = resumeStep === 0 ? "" : `, from step ${resumeStep}`;
   return [`attempt ${generation} on ${workers} worker${workers === 1 ? "" : "s"}: ${totalSteps} steps${from}`, ...setAside].join("; ");
 }
@@ -108,7 +100,7 @@ function attemptNote({ generation, resumeStep, totalSteps, setAside = [] }: Trai
  * waited for: the others have saved and ended, and at unpause the next attempt begins.
  */
 async function runRanks(
-  attempt: TrainAttempt,
+  attempt: AttemptHead,
   workers: readonly GpuWorker[],
   note: (note: string) => void,
 ): Promise<PromiseSettledResult<RankResult>[]> {
@@ -164,7 +156,7 @@ function pausedNote(ids: readonly string[]): string {
   return `paused with ${ids.join(", ")}; all have saved. Go on with: ${commands.join("; ")}`;
 }
 
-function rankActivity(activityId: string, attempt: TrainAttempt, worker: GpuWorker, index: number): Promise<RankResult> {
+function rankActivity(activityId: string, attempt: AttemptHead, worker: GpuWorker, index: number): Promise<RankResult> {
   const { trainRank } = proxyActivities<Pick<GpuActivities, "trainRank">>({
     activityId,
     summary: `worker ${index} of ${attempt.workers}, on ${worker.queue}`,

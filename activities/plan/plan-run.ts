@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
-import { runNeeds } from "../../engines/onnx/needs.js";
+import type { Model } from "../../core/model/family.js";
+import type { Needs, TrainSettings } from "../../engines/engine.js";
 import type { StageResult } from "../../core/stages/stage.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
@@ -29,7 +30,12 @@ export interface PlanDependencies extends Places {
   downloaded(config: RunConfig): Promise<StageResult | null>;
   /** what a run of a config that names its target would do with each stage */
   forecast(config: RunConfig): Promise<readonly Forecast[]>;
+  /** the least that the run's engine needs to train a model whose rows are not known yet; the download is not in it */
+  needs(model: Model, train: TrainSettings): Needs;
 }
+
+/** A parameter in the ONNX export and in what is published, in fp32. */
+const PUBLISHED_BYTES = 2 * 4;
 
 /** Milliseconds between looks at which workers have registered. */
 const LOOK_MS = 500;
@@ -61,10 +67,11 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
 
   await check(async () => {
     const source = await look("model");
-    const needs = runNeeds((await modelConfig(source, context.signal)).model, config.train);
+    const needs = dependencies.needs((await modelConfig(source, context.signal)).model, config.train);
+    const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES;
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     notes.push(
-      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${readable(needs.memoryBytes)} of memory, the run ${readable(needs.diskBytes)} of disk`,
+      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${readable(needs.memoryBytes)} of memory, the run ${readable(diskBytes)} of disk`,
     );
     const { total, available } = dependencies.memory();
     const asked = { model: config.model.source, need: readable(needs.memoryBytes) };
@@ -78,11 +85,11 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     else if (needs.memoryBytes > available) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
     const disk = await dependencies.disk();
     // what lies there may belong to this run, from before it was interrupted
-    if (needs.diskBytes + download > disk.free + disk.used)
+    if (diskBytes + download > disk.free + disk.used)
       problems.push(
         new UserError("the disk has too little room for the run: make room, or set ROSLIN_HOME to a larger disk", {
           directory: disk.directory,
-          need: readable(needs.diskBytes + download),
+          need: readable(diskBytes + download),
           have: readable(disk.free),
         }).message,
       );

@@ -1,9 +1,10 @@
+import { ENGINE_VERSIONS } from "../../core/config/engines.js";
 import type { StageDefinition } from "../common/definition.js";
 
 /** What the trained bits depend on: not how often they are saved, nor on how many workers. */
 export const trainDefinition: StageDefinition<"train"> = {
   name: "train",
-  version: 7,
+  version: 8,
   inputs: ["model", "tokens"],
   settings: ({ train }) => {
     const {
@@ -13,6 +14,6 @@ export const trainDefinition: StageDefinition<"train"> = {
       workers: _workers,
       ...decisive
     } = train;
-    return decisive;
+    return { ...decisive, engineVersion: ENGINE_VERSIONS[train.engine] };
   },
 };

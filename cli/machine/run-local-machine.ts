@@ -1,6 +1,6 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { clearAttempts } from "../../activities/train/run/begin.js";
+import { clearAttempts } from "../../activities/train/run/leftovers.js";
 import { messageOf } from "../../core/errors.js";
 import { processStart } from "../../infra/process/process-start.js";
 import { atFreePorts, isAlive, signalGroup, stopProcess } from "../../infra/servers/service.js";

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ConfigError } from "../errors.js";
+import { ENGINE_NAMES } from "./engines.js";
 import { nearest } from "./nearest.js";
 import { readSource, withoutSlashes } from "./source-ref.js";
 
@@ -49,7 +50,7 @@ const schema = z
       seed: z.int().min(0).default(42).describe("The seed that draws the test rows."),
     }),
     train: section({
-      engine: z.enum(["onnx"]).default("onnx").describe("What computes the training."),
+      engine: z.enum(ENGINE_NAMES).default("onnx").describe("What computes the training."),
       method: z.enum(["full"]).default("full").describe("What is trained: `full` trains every weight."),
       shards: count
         .max(MAX_SHARDS)

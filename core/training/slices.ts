@@ -3,6 +3,9 @@
  * hosts some shards.
  */
 
+/** A parameter's slices in a checkpoint's shard file, by the suffix of their names: the weight and AdamW's two moments, all fp32. */
+export const MOMENTS = ["", ".exp_avg", ".exp_avg_sq"] as const;
+
 /** Half-open range. */
 export interface Range {
   readonly start: number;

@@ -1,24 +1,18 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { compute, type ComputeInput, type ComputeMessage } from "./compute.js";
 import { messageOf } from "../../core/errors.js";
-import { ModelFiles, SafetensorsFile } from "../../infra/weights/model-files.js";
-import { createSession } from "./session/session.js";
-import { mapShared, unmapShared } from "./shared-memory.js";
-import { openTokens } from "../../infra/dataset/tokens.js";
+import type { ComputeEvent } from "../engine.js";
+import { compute, type ComputeInput } from "./compute.js";
+import { AbortedError } from "./control.js";
+import { unmapShared } from "./shared-memory.js";
 
-/** Entry of a worker's compute thread. */
+/** Entry of a rank's compute thread. */
 const port = parentPort!;
-const deps = {
-  createSession,
-  openTokens,
-  openModel: (directory: string) => new ModelFiles(directory),
-  openSafetensors: (path: string) => new SafetensorsFile(path),
-  mapShared,
-};
+const say = (event: ComputeEvent, transfer: ArrayBuffer[] = []): void => port.postMessage(event, transfer);
 try {
-  await compute(deps, workerData as ComputeInput, port);
+  await compute(workerData as ComputeInput, say);
 } catch (error) {
-  port.postMessage({ kind: "failed", name: (error as Error).name, message: messageOf(error) } satisfies ComputeMessage);
+  // the main thread asked for it, and expects no word
+  if (!(error instanceof AbortedError)) say({ kind: "failed", name: (error as Error).name, message: messageOf(error) });
 } finally {
   unmapShared();
 }

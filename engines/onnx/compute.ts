@@ -1,84 +1,63 @@
-import type { MessagePort } from "node:worker_threads";
 import { learningRateAt } from "../../core/training/learning-rate.js";
-import { planStep } from "../../core/training/step-plan.js";
-import { sharedLayout } from "./layout.js";
 import { hostedShards } from "../../core/training/slices.js";
-import { outputNamed } from "../../core/stages/stage.js";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import type { ModelFiles, SafetensorsFile } from "../../infra/weights/model-files.js";
-import type { createSession } from "./session/session.js";
-import type { openTokens } from "../../infra/dataset/tokens.js";
-import type { StepRecord, TrainAttempt } from "../../activities/train/log/entries.js";
-import { tellShard } from "../../activities/train/log/whereabouts.js";
+import { planStep, type Capacity } from "../../core/training/step-plan.js";
+import { openTokens } from "../../infra/dataset/tokens.js";
+import { ModelFiles, SafetensorsFile } from "../../infra/weights/model-files.js";
+import { tellShard, type ComputeEvent, type RankInput } from "../engine.js";
 import { Control } from "./control.js";
+import { sharedLayout } from "./layout.js";
+import { createSession } from "./session/session.js";
+import { mapShared } from "./shared-memory.js";
+import { copyOf, fillFromBase, fillFromCheckpoint } from "./step/state.js";
 import { openSessions, Workplace } from "./step/workplace.js";
-import { copyOf, fillFromBase, fillFromCheckpoint, type TensorCopy } from "./step/state.js";
 import { trainStep } from "./step/step.js";
 
-/** The compute thread of a worker: everything that blocks. */
+/** The compute thread of a rank: everything that blocks. */
+
+/** What the ranks of an attempt must agree on. */
+export interface OnnxSetup {
+  /** the most that a micro-batch needs, which decides the layout of the shared memory */
+  readonly capacity: Capacity;
+  /** whether there is memory to keep what blocks compute on the way forward; the bits are the same */
+  readonly keepActivations: boolean;
+  /** the file that the ranks map */
+  readonly sharedPath: string;
+  readonly sharedBytes: number;
+}
 
 /** What its main thread hands it. */
-export interface ComputeInput {
-  readonly attempt: TrainAttempt;
-  readonly worker: number;
+export interface ComputeInput extends RankInput<OnnxSetup> {
+  /** the words of a `Control` */
   readonly control: SharedArrayBuffer;
-  /** the open file of this worker's whereabouts */
-  readonly whereabouts: number;
-  /** shard files of the checkpoint to resume from, by shard; null from the base model */
-  readonly resume: { readonly updates: number; readonly files: readonly string[] } | null;
 }
 
-/** What it tells its main thread. */
-export type ComputeMessage =
-  | { readonly kind: "arrive"; readonly index: number; readonly record?: StepRecord; readonly step?: number }
-  | {
-      readonly kind: "shard";
-      readonly step: number;
-      readonly updates: number;
-      readonly shard: number;
-      readonly tensors: readonly TensorCopy[];
-    }
-  | { readonly kind: "done"; readonly step: number; readonly status: "finished" | "stopped" }
-  | { readonly kind: "failed"; readonly name: string; readonly message: string };
+/** Says an event; buffers in `transfer` are given away with it. */
+type Say = (event: ComputeEvent, transfer?: ArrayBuffer[]) => void;
 
-/** What computing is handed. */
-export interface ComputeDeps {
-  readonly createSession: typeof createSession;
-  readonly openTokens: typeof openTokens;
-  readonly openModel: (directory: string) => ModelFiles;
-  readonly openSafetensors: (path: string) => SafetensorsFile;
-  readonly mapShared: (path: string, segments: readonly number[]) => ArrayBuffer[];
-}
-
-/** Trains from the attempt's first step until its last, or until the hub says stop. */
-export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick<MessagePort, "postMessage">): Promise<void> {
-  const { attempt, worker, resume } = input;
-  const { train } = attempt.config;
-  const say = (message: ComputeMessage, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
-  const control = new Control(input.control, (shard) => tellShard(input.whereabouts, shard));
-  const files = deps.openModel(fileURLToPath(outputNamed(attempt.inputs, "model").uri));
+/** Trains from the attempt's first step until its last, or until the coordinator says stop. Throws AbortedError when the attempt is over. */
+export async function compute(rank: ComputeInput, say: Say): Promise<void> {
+  const { train, resume, setup } = rank;
+  const control = new Control(rank.control, (shard) => tellShard(rank.whereabouts, shard));
+  const files = new ModelFiles(rank.model);
   const { model } = files;
-  const split = (await deps.openTokens(fileURLToPath(outputNamed(attempt.inputs, "tokens").uri))).train;
-  const layout = sharedLayout(model, train.shards, attempt.capacity);
-  const arrive = (index: number, record?: unknown): void =>
-    say(record === undefined ? { kind: "arrive", index } : { kind: "arrive", index, ...(record as { record: StepRecord; step: number }) });
+  const split = (await openTokens(rank.tokens)).train;
+  const layout = sharedLayout(model, train.shards, setup.capacity);
   const place = new Workplace({
     model,
     layout,
-    capacity: attempt.capacity,
+    capacity: setup.capacity,
     shards: train.shards,
-    hosted: hostedShards(train.shards, attempt.workers, worker),
-    sessions: await openSessions(model, deps.createSession),
+    hosted: hostedShards(train.shards, rank.workers, rank.worker),
+    sessions: await openSessions(model, createSession),
     control,
-    keepActivations: attempt.keepActivations,
-    segments: deps.mapShared(attempt.sharedPath, layout.segments),
-    arrive,
+    keepActivations: setup.keepActivations,
+    segments: mapShared(setup.sharedPath, layout.segments),
+    arrive: (barrier, end) => say(end === undefined ? { kind: "arrive", barrier } : { kind: "arrive", barrier, end }),
   });
   for (const owner of place.owners) {
     if (resume === null) fillFromBase(owner, files);
     else {
-      const file = deps.openSafetensors(join(attempt.directory, resume.files[owner.shard]!));
+      const file = new SafetensorsFile(resume.files[owner.shard]!);
       fillFromCheckpoint(owner, file);
       file.close();
     }
@@ -91,12 +70,12 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick
   // a step ends where its record is made: waiting for the others after it, and copying for a checkpoint, are the next one's time
   let started = performance.now();
   place.takeTimes();
-  for (let step = attempt.resumeStep; step < attempt.totalSteps; step++) {
-    const plan = planStep(split, train, step);
-    const outcome = await trainStep(place, plan, train, learningRateAt(train, step, attempt.totalSteps), step, updates);
+  for (let stepIndex = rank.resumeStep; stepIndex < rank.totalSteps; stepIndex++) {
+    const plan = planStep(split, train, stepIndex);
+    const outcome = await trainStep(place, plan, train, learningRateAt(train, stepIndex, rank.totalSteps), stepIndex, updates);
     if (outcome.updated) updates++;
     const ended = performance.now();
-    const record: StepRecord = {
+    const record = {
       loss: outcome.loss,
       norm: outcome.norm,
       seconds: (ended - started) / 1000,
@@ -106,16 +85,17 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, port: Pick
       rows: plan.rows,
     };
     started = ended;
-    const directive = place.barrier({ record, step: step + 1 });
+    const stepsDone = stepIndex + 1;
+    const directive = place.barrier({ stepsDone, record });
     if (directive !== "go")
       for (const owner of place.owners) {
         const tensors = copyOf(owner);
         say(
-          { kind: "shard", step: step + 1, updates, shard: owner.shard, tensors },
-          tensors.map((tensor) => tensor.data.buffer),
+          { kind: "shard", stepsDone, updates, shard: owner.shard, tensors },
+          tensors.map(({ data }) => data.buffer),
         );
       }
     if (directive === "stop" || directive === "finish")
-      return say({ kind: "done", step: step + 1, status: directive === "stop" ? "stopped" : "finished" });
+      return say({ kind: "done", stepsDone, status: directive === "stop" ? "stopped" : "finished" });
   }
 }

@@ -1,5 +1,7 @@
+import { DIRECTIVES, type Directive } from "../engine.js";
+
 /**
- * Words of memory that a worker's main thread and its compute thread share. The compute thread hears nothing
+ * Words of memory that a rank's main thread and its compute thread share. The compute thread hears nothing
  * while a graph runs or while it waits, so it looks here: between graphs, and when it is woken.
  */
 
@@ -9,12 +11,7 @@ const DIRECTIVE = 2;
 const MOVED = 3;
 const WORDS = 4;
 
-/** What the hub wants done after a step. */
-export const DIRECTIVES = ["go", "checkpoint", "stop", "finish"] as const;
-/** One of them. */
-export type Directive = (typeof DIRECTIVES)[number];
-
-/** The attempt is over: another worker died, or this one is to end. */
+/** The main thread has ended the computing: the attempt is over. It never leaves the engine. */
 export class AbortedError extends Error {
   override readonly name = "AbortedError";
 }
@@ -30,7 +27,7 @@ export class Control {
     this.tell = tell;
   }
 
-  /** Compute thread: whose rows it works on from now on, for whoever looks after its death; null: no single shard's. */
+  /** Compute thread: whose rows it works on from now on, to be read after its death; null: no single shard's. */
   at(shard: number | null): void {
     if (shard !== this.shard) this.tell(shard);
     this.shard = shard;
@@ -60,7 +57,7 @@ export class Control {
     if (Atomics.load(this.words, ABORTED) === 1) throw new AbortedError("the attempt is over");
   }
 
-  /** Compute thread: waits until barrier `index` is released, and returns what the hub wants. */
+  /** Compute thread: waits until barrier `index` is released, and returns what the coordinator wants. */
   wait(index: number): Directive {
     for (;;) {
       const released = Atomics.load(this.words, RELEASED);

@@ -1,6 +1,5 @@
-import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { open, rm } from "node:fs/promises";
-import { join } from "node:path";
 import koffi from "koffi";
 import { NoRoomError } from "../../core/errors.js";
 import { bytes as readable } from "../../core/units.js";
@@ -14,7 +13,7 @@ const libc = koffi.load(process.platform === "darwin" ? "libSystem.dylib" : "lib
 const mmap = libc.func("void *mmap(void *address, size_t length, int protection, int flags, int file, int64_t offset)");
 const munmap = libc.func("int munmap(void *address, size_t length)");
 
-/** Creates the file with every byte allocated, for a full tmpfs kills with SIGBUS later; it must not exist. */
+/** Creates the file, which must not exist, with every byte allocated: a tmpfs that is full later kills with SIGBUS. Throws NoRoomError. */
 export async function createShared(path: string, bytes: number): Promise<void> {
   const file = await open(path, "wx", 0o600);
   try {
@@ -52,19 +51,7 @@ export function mapShared(path: string, segments: readonly number[]): ArrayBuffe
   }
 }
 
-/** Gives back all that this thread has mapped, for its process lives on; whoever touches a view after it kills the process. */
+/** Gives back all that this thread has mapped, because its process lives on. Touching a view afterwards kills the process. */
 export function unmapShared(): void {
   for (const { address, bytes } of mapped.splice(0)) munmap(address, bytes);
-}
-
-/**
- * Removes what attempts of a run before generation `before` left in a directory, as `<prefix>g<generation>.…`: a newer one's
- * is not for a late caller to touch. Who still maps it keeps its own.
- */
-export function clearShared(directory: string, prefix: string, before: number): void {
-  for (const name of readdirSync(directory)) {
-    if (!name.startsWith(prefix)) continue;
-    const generation = Number(/^g(\d+)\./.exec(name.slice(prefix.length))?.[1]);
-    if (generation < before) rmSync(join(directory, name), { force: true });
-  }
 }

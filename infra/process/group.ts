@@ -4,20 +4,22 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf, PeerLostError } from "../../core/errors.js";
 import { duration } from "../../core/units.js";
 
-/** The workers of one attempt, joined by Unix sockets in a star around worker 0, the hub. A closed socket is a dead worker. */
+/** The workers of one attempt, joined by Unix sockets in a star around worker 0, the coordinator. A closed socket is a dead worker. */
 
 /** What a worker hears of the others. */
 export interface GroupEvents {
-  /** A message from a worker (at the hub), or from the hub (worker 0). */
-  message(from: number, message: unknown): void;
+  /** At the coordinator: a message from a worker, itself included. */
+  toCoordinator(from: number, message: unknown): void;
+  /** A message from the coordinator; it hears its own. */
+  toAll(message: unknown): void;
   lost(worker: number): void;
 }
 
 /** A worker's place among the others. */
 export interface Group {
-  /** From any worker to the hub; the hub hears itself. */
-  toHub(message: unknown): void;
-  /** From the hub to all, itself included. */
+  /** From any worker to the coordinator, which hears itself. */
+  toCoordinator(message: unknown): void;
+  /** From the coordinator to all, itself included. */
   toAll(message: unknown): void;
   /** Removes the socket's name; nobody can join any more. */
   seal(): void;
@@ -49,7 +51,7 @@ async function lead(options: GroupOptions, events: GroupEvents): Promise<Group> 
   const server = createServer((socket) => {
     let from = -1;
     readLines(socket, (message) => {
-      if (from >= 0) return events.message(from, message);
+      if (from >= 0) return events.toCoordinator(from, message);
       from = (message as { join: number }).join;
       sockets.set(from, socket);
       if (sockets.size === workers - 1) allThere();
@@ -81,9 +83,9 @@ async function lead(options: GroupOptions, events: GroupEvents): Promise<Group> 
   const toAll = (message: unknown): void => {
     const line = `${JSON.stringify(message)}\n`;
     for (const socket of sockets.values()) if (socket.writable) socket.write(line);
-    events.message(0, message);
+    events.toAll(message);
   };
-  return { toHub: (message) => events.message(0, message), toAll, seal, close };
+  return { toCoordinator: (message) => events.toCoordinator(0, message), toAll, seal, close };
 }
 
 async function follow(options: GroupOptions, events: GroupEvents): Promise<Group> {
@@ -102,22 +104,22 @@ async function follow(options: GroupOptions, events: GroupEvents): Promise<Group
     }
   }
   let closing = false;
-  readLines(socket, (message) => events.message(0, message));
+  readLines(socket, (message) => events.toAll(message));
   socket.on("close", () => {
     if (!closing) events.lost(0);
   });
-  const toHub = (message: unknown): void => {
+  const toCoordinator = (message: unknown): void => {
     if (socket.writable) socket.write(`${JSON.stringify(message)}\n`);
   };
-  toHub({ join: worker });
+  toCoordinator({ join: worker });
   const close = (): void => {
     closing = true;
     socket.end();
   };
   const toAll = (): void => {
-    throw new Error("only the hub speaks to all");
+    throw new Error("only the coordinator speaks to all");
   };
-  return { toHub, toAll, seal: () => undefined, close };
+  return { toCoordinator, toAll, seal: () => undefined, close };
 }
 
 function missing(workers: number, sockets: ReadonlyMap<number, Socket>): PeerLostError {

@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { arch, cpus, freemem, platform, tmpdir, totalmem } from "node:os";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 
 /** What this machine is and has. */
@@ -77,16 +76,13 @@ export function socketDirectory(candidates: readonly string[] = [tmpdir(), "/tmp
   return candidates.find(fits) ?? candidates.at(-1)!;
 }
 
-/** What the bits of a result depend on besides its inputs: equal fingerprints promise equal bytes. */
-export function fingerprint(): { platform: string; cpu: string; node: string; onnxruntime: string; threadsPerRank: number } {
+/** The kind of this machine, as far as the bits of a result depend on it: equal kinds, with equal engines, promise equal bytes. */
+export function machineKind(): { readonly platform: string; readonly cpu: string; readonly node: string } {
   const info = existsSync("/proc/cpuinfo") ? readFileSync("/proc/cpuinfo", "utf8") : "";
   const features = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(info)?.[1] ?? cpus()[0]?.model ?? "unknown";
-  const { version } = createRequire(import.meta.url)("onnxruntime-node/package.json") as { version: string };
   return {
     platform: `${platform()}-${arch()}`,
     cpu: createHash("sha256").update(features.split(" ").sort().join(" ")).digest("hex").slice(0, 16),
     node: process.version,
-    onnxruntime: version,
-    threadsPerRank: 1,
   };
 }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ListMultipartUploadsCommand, S3Client } from "@aws-sdk/client-s3";
-import { attemptPrefix } from "../../activities/train/run/begin.js";
+import { attemptPrefix } from "../../activities/train/run/leftovers.js";
 import type { UpState } from "../../cli/machine/up-state.js";
 import { isFree } from "../../infra/servers/ports.js";
 

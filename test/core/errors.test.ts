@@ -15,6 +15,7 @@ import {
   StoppedError,
   UnreachableError,
   UserError,
+  WorkerDiedError,
 } from "../../core/errors.js";
 
 test("an error that travelled as words comes back as its class: Temporal names a failure by that, not by the error's name", () => {
@@ -29,6 +30,7 @@ test("an error that travelled as words comes back as its class: Temporal names a
     StoppedError,
     UnreachableError,
     DiskFullError,
+    WorkerDiedError,
   ])
     assert.equal(errorNamed(kind.name, "what happened").constructor, kind);
   assert.equal(errorNamed("constructor", "what happened").name, "constructor");
@@ -49,6 +51,7 @@ test("every class's name is the one that it says, and the final ones are those t
     new StoppedError("s"),
     new UnreachableError("u"),
     new DiskFullError("d"),
+    new WorkerDiedError("d"),
   ];
   for (const error of errors) assert.equal(error.name, error.constructor.name);
   assert.deepEqual(

@@ -1,48 +1,37 @@
-import fs, { existsSync, unlinkSync } from "node:fs";
+import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
-import type { ComputeInput, ComputeMessage } from "../../engines/onnx/compute.js";
 import { hostedShards } from "../../core/training/slices.js";
+import type { ComputeEvent } from "../../engines/engine.js";
+import type { ComputeInput } from "../../engines/onnx/compute.js";
+import { readDeadly, strike } from "./deadly.js";
 
-/**
- * Preloaded into worker processes by NODE_OPTIONS: a compute thread that hosts shard DEADLY_SHARD sends its process
- * DEADLY_SIGNAL in the middle of step DEADLY_STEP, once for each of the files DEADLY_FILE.1, .2, … that it takes away.
- */
+/** Preloaded into worker processes by NODE_OPTIONS: strikes a compute thread of the ONNX engine as `DEADLY` says. */
 
-const { env } = process;
-const [step, shard, file, signal] = [Number(env["DEADLY_STEP"]), Number(env["DEADLY_SHARD"]), env["DEADLY_FILE"], env["DEADLY_SIGNAL"]];
-
-/** Takes the next of the files; false: it was deadly often enough. */
-function takeOne(): boolean {
-  const next = [1, 2, 3, 4, 5, 6].map((number) => `${file}.${number}`).find((path) => existsSync(path));
-  if (next === undefined) return false;
-  unlinkSync(next);
-  return true;
-}
-
+const deadly = readDeadly();
 const input = workerData as ComputeInput | null;
-if (parentPort !== null && input?.attempt !== undefined && file !== undefined) {
-  const { attempt, worker } = input;
-  const hosts = hostedShards(attempt.config.train.shards, attempt.workers, worker).includes(shard);
-  const strike = (): void => {
-    if (done === step && hosts && takeOne()) process.kill(process.pid, signal);
+if (parentPort !== null && input?.setup !== undefined && deadly !== null) {
+  const { train, workers, worker, resumeStep, whereabouts } = input;
+  const hosts = hostedShards(train.shards, workers, worker).includes(deadly.shard);
+  const strikeInStep = (): void => {
+    if (stepsDone === deadly.step && hosts) strike(deadly);
   };
   const send = parentPort.postMessage.bind(parentPort);
-  let done = attempt.resumeStep;
+  let stepsDone = resumeStep;
   let barriers = 0;
-  parentPort.postMessage = (message: ComputeMessage, ...rest: never[]) => {
-    send(message, ...rest);
-    if (message.kind !== "arrive") return;
-    if (message.step !== undefined) done = message.step;
-    // the first barrier comes before the first step; one with a step ends it
-    if (++barriers > 1 && message.step === undefined && env["DEADLY_PLACE"] === "barrier") strike();
+  parentPort.postMessage = (event: ComputeEvent, ...rest: never[]) => {
+    send(event, ...rest);
+    if (event.kind !== "arrive") return;
+    if (event.end !== undefined) stepsDone = event.end.stepsDone;
+    // the first barrier comes before the first step; one with an end ends it
+    if (++barriers > 1 && event.end === undefined && deadly.place === "barrier") strikeInStep();
   };
-  if (env["DEADLY_PLACE"] === "graph") {
+  if (deadly.place === "graph") {
     const { writeSync } = fs;
     // what the compute thread says of itself before a shard's graph
     fs.writeSync = ((...args: Parameters<typeof writeSync>) => {
       const written = writeSync(...args);
-      if (args[0] === input.whereabouts && args[1].trim() === `${shard}`) strike();
+      if (args[0] === whereabouts && args[1].trim() === `${deadly.shard}`) strikeInStep();
       return written;
     }) as typeof writeSync;
     syncBuiltinESMExports();

@@ -8,7 +8,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Stage } from "../../activities/common/stage.js";
 import { checkpoints } from "../../activities/train/log/checkpoint.js";
-import { attemptPrefix, beginTraining, finishTraining } from "../../activities/train/run/begin.js";
+import { attemptPrefix } from "../../activities/train/run/leftovers.js";
+import { beginTraining } from "../../activities/train/run/begin.js";
+import { finishTraining } from "../../activities/train/run/finish.js";
 import { openLog } from "../../activities/train/log/commit-log.js";
 import { NON_RETRYABLE, NoRoomError, UserError } from "../../core/errors.js";
 import { outputNamed } from "../../core/stages/stage.js";
@@ -16,12 +18,19 @@ import { artifactOf } from "../../infra/disk/files.js";
 import { fileStore } from "../../infra/store/file-store.js";
 import type { Ledger } from "../../core/stages/ledger.js";
 import { trainLocally } from "../../workers/local-training.js";
-import { rankDeps, trainDeps } from "../../workers/train-deps.js";
+import { onnxEngine } from "../../engines/onnx/engine.js";
+import { trainDeps } from "../../workers/train-deps.js";
 import { childrenOf } from "./children.js";
 import { job, madeRows, type Job } from "./tiny.js";
 import { type RankDeps, runRank } from "../../activities/train/rank/rank.js";
+import type { Machine } from "../../engines/engine.js";
 import { trainDefinition } from "../../activities/train/definition.js";
 import type { TrainDeps } from "../../activities/train/deps.js";
+
+/** Training's places with another machine. */
+function on(machine: Partial<Machine>): TrainDeps {
+  return { ...trainDeps, machine: { ...trainDeps.machine, ...machine } };
+}
 
 /** No process, shared memory or socket. */
 function assertNothingLeft({ request }: Job): void {
@@ -64,7 +73,7 @@ test("1, 2, 3, 5 and 8 workers end with the same bytes, and so does a run of 5 t
   };
   const digest = await start(1);
   for (const workers of [2, 3, 5, 8]) assert.equal(await start(workers), digest, `${workers} workers`);
-  const shmTooSmall = { ...trainDeps, sharedDirectory: (_bytes: number, otherwise: string) => otherwise };
+  const shmTooSmall = on({ sharedDirectory: (_bytes, otherwise) => otherwise });
   assert.equal(await start(3, shmTooSmall), digest, "also with the weights in a mapped file on disk");
   // a busy machine may look away until all is done: then once more
   for (let resumedAt = 0, tries = 0; resumedAt === 0; tries++) {
@@ -137,13 +146,11 @@ test("a stop while the workers load ends the attempt at once, with nothing saved
   const begun = await beginTraining(trainDeps, request, 1, context());
   assert.ok("attempt" in begun);
   const stop = new AbortController();
-  const deps: RankDeps = {
-    ...rankDeps,
-    startCompute(input) {
-      stop.abort(new Error("enough for today"));
-      return rankDeps.startCompute(input);
-    },
+  const start: typeof onnxEngine.start = (rank, hear) => {
+    stop.abort(new Error("enough for today"));
+    return onnxEngine.start(rank, hear);
   };
+  const deps: RankDeps = { ...trainDeps, engines: { onnx: { ...onnxEngine, start } } };
   await assert.rejects(runRank(deps, { attempt: begun.attempt, worker: 0 }, context(stop.signal)), /asked to stop before the first step/);
   assert.deepEqual(
     (await openLog(fileStore(directory))).entries.map(({ kind }) => kind),
@@ -209,14 +216,13 @@ test("base weights that change between their check and their reading are trained
   await cp(fileURLToPath(outputNamed(usual.inputs, "model").uri), copy, { recursive: true });
   const request = { ...usual, inputs: [await artifactOf("model", copy), outputNamed(usual.inputs, "tokens")] };
   let flipped = false;
-  const deps: TrainDeps = {
-    ...trainDeps,
+  const deps = on({
     sharedDirectory(bytes, otherwise) {
       if (!flipped) flipBitNow(join(copy, "model.safetensors"));
       flipped = true;
-      return trainDeps.sharedDirectory(bytes, otherwise);
+      return trainDeps.machine.sharedDirectory(bytes, otherwise);
     },
-  };
+  });
   await assert.rejects(trainLocally(deps, request, 2, context()), /the model changed after the stage that made it/);
   const { entries } = await openLog(fileStore(new Stage(trainDefinition, request).directory));
   assert.ok(entries.some(({ kind }) => kind === "attempt") && !entries.some(({ kind }) => kind === "checkpoint"));
@@ -235,7 +241,7 @@ test("a last checkpoint that is corrupt before the model is made from it never g
 
 test("where /dev/shm is too small the weights lie in a file, and it is said", async (t) => {
   const { request, context, seen } = await job(t, madeRows(21), UNEVEN);
-  const deps: TrainDeps = { ...trainDeps, sharedDirectory: (bytes, otherwise) => (bytes === 0 ? tmpdir() : otherwise) };
+  const deps = on({ sharedDirectory: (bytes, otherwise) => (bytes === 0 ? tmpdir() : otherwise) });
   await trainLocally(deps, request, 1, context());
   assert.ok(seen.some(({ note, lasting }) => lasting === true && /too little room.*they lie in a file/.test(note ?? "")));
 });
@@ -261,16 +267,16 @@ test("a step that isn't finite is named with its shard and rows, and updates not
 test("too little memory or disk is said before the start, need against have", async (t) => {
   const { request, context } = await job(t, madeRows(5), { shards: 2 });
   await assert.rejects(
-    trainLocally({ ...trainDeps, availableMemory: () => 1000 }, request, 1, context()),
+    trainLocally(on({ availableMemory: () => 1000 }), request, 1, context()),
     /more memory than this machine has free \[need=.* [kMG]B, have=.* [kMG]B/,
   );
-  await assert.rejects(trainLocally({ ...trainDeps, freeDisk: () => 1000 }, request, 1, context()), /more disk than is free/);
+  await assert.rejects(trainLocally(on({ freeDisk: () => 1000 }), request, 1, context()), /more disk than is free/);
 });
 
 test("too little memory for a training that had begun may be a stopped worker's doing: the error is one that is tried again", async (t) => {
   const { request, context } = await stopped(t);
   await assert.rejects(
-    trainLocally({ ...trainDeps, availableMemory: () => 1000 }, request, 1, context()),
+    trainLocally(on({ availableMemory: () => 1000 }), request, 1, context()),
     (error: Error) => error instanceof NoRoomError && !NON_RETRYABLE.includes(error.name) && /more memory than/.test(error.message),
   );
 });

@@ -42,6 +42,8 @@ test("a failure is judged by whether time or another attempt can mend it", () =>
   assert.equal(judge(failed("Error", "the loss is not finite")), "error");
   assert.equal(judge(failed("FencedError", "a newer attempt has taken over")), "error");
   assert.equal(judge(failed("PeerLostError", "worker 3 is gone")), "lost");
+  assert.equal(judge(failed("StoppedError", "asked to stop before the first step")), "lost");
+  assert.equal(judge(failed("WorkerDiedError", "worker 3 died: its compute thread ended")), "lost");
   assert.equal(judge(activity(new TimeoutFailure("timed out", undefined, "HEARTBEAT"))), "lost");
   assert.equal(judge(activity(new CancelledFailure("cancelled"))), "lost");
 });
@@ -69,6 +71,8 @@ test("of a gang's failures that one counts from which the others follow", () => 
   const error = failed("Error", "out of luck");
   const user = failed("UserError", "too little memory");
   assert.equal(rootCause([cancelled, peer, timeout]), timeout);
+  const died = failed("WorkerDiedError", "worker 2 died: its compute process ended");
+  assert.equal(rootCause([peer, died]), died);
   assert.equal(rootCause([peer, error, timeout]), error);
   assert.equal(rootCause([error, user]), user);
 });

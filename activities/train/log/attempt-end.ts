@@ -11,8 +11,8 @@ import { readWhereabouts, WHEREABOUTS, type Whereabouts } from "./whereabouts.js
 type End = Pick<EndEntry, "what" | "message" | "lost">;
 
 /**
- * Writes into the log how its last attempt ended, unless that is there; null then, or where no worker left word.
- * `seen`: whoever started the workers lives. Otherwise all were killed together, and no step is to blame.
+ * Writes into the log how its last attempt ended; null when that is there already, or when no worker left word.
+ * `seen`: the process that started the workers lives. Otherwise all were killed together, and no step is to blame.
  */
 export async function noteEnd(
   log: CommitLog,
@@ -27,7 +27,9 @@ export async function noteEnd(
   let number: number | null = null;
   if (left.length > 0) {
     const { workers } = log.entries[generation - 1] as AttemptEntry;
-    const dead = left.filter(({ ended, pid, started }) => ended === null && (started === null || processStart(pid) !== started));
+    const dead = left.filter(({ ended, pid, started }) =>
+      ended === null ? started === null || processStart(pid) !== started : ended.how === "died",
+    );
     const end = describe(left, dead, workers, shards, seen);
     const repeated = end.lost.length === 0 ? null : repeatedLoss(log.entries, end.lost);
     const poison = repeated !== null && repeated.times >= TIMES ? repeated : null;
@@ -37,7 +39,7 @@ export async function noteEnd(
   return number === null ? null : (log.entries[number - 1] as EndEntry);
 }
 
-/** The first cause comes first: who died, then who was asked to stop, then who failed; the rest heard of it. */
+/** The first cause comes first: workers that died, then those asked to stop, then those that failed; the rest heard of it. */
 function describe(left: readonly Whereabouts[], dead: readonly Whereabouts[], workers: number, shards: number, seen: boolean): End {
   const calm = { message: null, lost: [] };
   if (dead.length > 0) {
@@ -60,7 +62,7 @@ function describe(left: readonly Whereabouts[], dead: readonly Whereabouts[], wo
   return { ...calm, what: first?.ended?.how === "failed" ? "an error" : "a worker was lost", message };
 }
 
-/** ": the worker was stopped", or nothing where the words may be of somebody's files. */
+/** ": the worker was stopped", or nothing when the words may name somebody's files. */
 function plain(message: string): string {
   return /^[\w ]{1,80}$/.test(message) ? `: ${message}` : "";
 }

@@ -2,18 +2,16 @@ import { rename, rm, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../../../core/errors.js";
 import type { CommitLog } from "./commit-log.js";
-import type { CheckpointEntry, LogEntry, StepRecord } from "./entries.js";
+import type { StepRecord } from "../../../engines/engine.js";
+import type { CheckpointEntry, LogEntry } from "./entries.js";
 
 /** Where a stage keeps its checkpoints' shard files, relative to its directory. */
 export const SHARDS = "shards";
 
-/** A shard's file, named by generation so that no two attempts write the same. */
-export function shardFile(generation: number, step: number, shard: number): string {
-  return `${SHARDS}/g${String(generation).padStart(6, "0")}-s${String(step).padStart(7, "0")}-shard${String(shard).padStart(2, "0")}.safetensors`;
+/** A shard's file after `stepsDone` steps, named by generation so that no two attempts write the same. */
+export function shardFile(generation: number, stepsDone: number, shard: number): string {
+  return `${SHARDS}/g${String(generation).padStart(6, "0")}-s${String(stepsDone).padStart(7, "0")}-shard${String(shard).padStart(2, "0")}.safetensors`;
 }
-
-/** A weight's slices in a shard file: itself and AdamW's two moments. */
-export const MOMENTS = ["", ".exp_avg", ".exp_avg_sq"] as const;
 
 /** A checkpoint and the number of its entry in the commit log. */
 export interface Checkpoint {
@@ -34,7 +32,7 @@ const LOST = ["ENOENT", "EIO"];
 
 /**
  * The newest checkpoint whose files have their digests; worse ones are set aside, in the log and by name. Null: start
- * from the base. `say` hears of each file, for reading all of them may take minutes.
+ * from the base model. `say` hears of each file, because reading all of them may take minutes.
  */
 export async function lastGood(
   log: CommitLog,
@@ -78,7 +76,7 @@ async function findProblem(
   return null;
 }
 
-/** Removes shard files but those of the newest `keep` checkpoints; files of this generation that are still being written stay. */
+/** Removes all shard files but those of the newest `keep` checkpoints; files of this generation that are still being written stay. */
 export async function pruneShards(log: CommitLog, directory: string, keep: number, generation: number): Promise<void> {
   const kept = new Set(
     checkpoints(log)

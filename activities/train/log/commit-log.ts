@@ -5,7 +5,7 @@ import type { LogEntry, LostEntry } from "./entries.js";
 
 /**
  * The fence: one numbered list of commits, each created exclusively. A writer only tries the number after
- * the last it has seen, so whoever was overtaken by a newer attempt loses, whatever it believes.
+ * the last it has seen, so a writer that a newer attempt has overtaken loses, whatever it believes.
  */
 
 type Unsigned<Entry> = Entry extends LogEntry ? Omit<Entry, "nonce" | "time"> : never;
@@ -16,7 +16,7 @@ export type NewEntry = Unsigned<Exclude<LogEntry, LostEntry>>;
 export interface CommitLog {
   /** entry n has number n + 1 */
   readonly entries: readonly LogEntry[];
-  /** somebody has written behind the number up to which it was read */
+  /** there are entries beyond the number up to which it was read */
   readonly overtaken: boolean;
   /** Adds the next entry and returns its number. Throws FencedError when another was there first. */
   append(entry: NewEntry): Promise<number>;
@@ -64,7 +64,7 @@ async function readEntry(store: ObjectStore, number: number): Promise<LogEntry> 
   for await (const chunk of chunks ?? []) parts.push(chunk);
   try {
     const { sha256, ...entry } = JSON.parse(Buffer.concat(parts).toString("utf8")) as LogEntry & { readonly sha256?: string };
-    // of before there were digests
+    // an entry from before there were digests has none
     if (sha256 === undefined || sha256 === digest(entry)) return entry;
     return { kind: "lost", reason: "it does not have its digest" };
   } catch (error) {

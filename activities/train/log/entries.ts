@@ -1,73 +1,26 @@
 import type { RunConfig } from "../../../core/config/schema.js";
-import type { Capacity } from "../../../core/training/step-plan.js";
 import type { Artifact } from "../../../core/stages/stage.js";
+import type { StepRecord } from "../../../engines/engine.js";
+import type { AttemptHead } from "../../../workflows/contract.js";
 
-/** One try at training from a checkpoint on: small JSON that travels to every worker. */
-export interface TrainAttempt {
-  /** this attempt's number in the commit log */
-  readonly generation: number;
-  readonly workers: number;
+/** One try at training from a checkpoint on: small JSON that travels to every rank. */
+export interface TrainAttempt extends AttemptHead {
   /** the stage's directory */
   readonly directory: string;
   readonly config: RunConfig;
   /** inputs: "model" and "tokens" */
   readonly inputs: readonly Artifact[];
-  /** steps done before it, 0 from the base model */
-  readonly resumeStep: number;
-  readonly totalSteps: number;
   /** number of the checkpoint's commit, null from the base model */
   readonly resumeFrom: number | null;
-  /** the most that a micro-batch needs, which decides the layout of shared memory */
-  readonly capacity: Capacity;
-  /** whether there is memory to keep what blocks compute on the way forward; the bits are the same */
-  readonly keepActivations: boolean;
-  /** the file that the workers map, and the socket where they meet; both named by run and generation */
-  readonly sharedPath: string;
+  /** what the engine's `begin` chose: only the engine reads it */
+  readonly engine: unknown;
+  /** where the ranks meet, named by run and generation */
   readonly socketPath: string;
-  /** what was found damaged or short when it began, in a sentence each */
   readonly setAside: readonly string[];
 }
 
-/** How a worker's part of an attempt ended. */
-export interface RankOutcome {
-  /** "outgrown": at a checkpoint, for more workers are there than the attempt has; only worker 0 says so */
-  readonly status: "finished" | "stopped" | "outgrown";
-  /** steps done and committed */
-  readonly step: number;
-}
-
-/** Seconds of a step that the first worker's compute thread spent on each; what is missing to the whole went into copies. */
-export interface TimeSpent {
-  graphs: number;
-  /** at barriers, for the other workers */
-  waiting: number;
-  reduction: number;
-  optimizer: number;
-}
-
-/** What one step leaves behind. */
-export interface StepRecord {
-  /** mean over the step's labels */
-  readonly loss: number;
-  /** before clipping */
-  readonly norm: number;
-  readonly seconds: number;
-  readonly spent: TimeSpent;
-  /** tokens that went through the blocks */
-  readonly tokens: number;
-  /** positions that carried loss */
-  readonly labels: number;
-  readonly rows: number;
-}
-
-/** What a result's bits depend on besides inputs and settings. */
-export interface Fingerprint {
-  readonly platform: string;
-  readonly cpu: string;
-  readonly node: string;
-  readonly onnxruntime: string;
-  readonly threadsPerRank: number;
-}
+/** What a result's bits depend on besides inputs and settings: platform, cpu, node, engine, engineVersion, and what the engine names. */
+export type Fingerprint = Readonly<Record<string, string | number>>;
 
 /** A shard's file of a checkpoint. */
 export interface ShardFile {
@@ -79,9 +32,9 @@ export interface ShardFile {
 }
 
 interface EntryBase {
-  /** makes the bytes of two writers differ, so that who won can be told */
+  /** makes the bytes of two writers differ, so that it can be told which of them won */
   readonly nonce: string;
-  /** when it was written, ISO 8601: for the ledger alone, nothing that is trained depends on it */
+  /** when it was written, ISO 8601: only the ledger reads it, nothing that is trained depends on it */
   readonly time: string;
 }
 
@@ -117,7 +70,7 @@ export interface SetAsideEntry extends EntryBase {
   readonly reason: string;
 }
 
-/** What is read in the place of an entry whose bytes are gone or changed: its number stays taken, and what it said is lost. */
+/** Stands for an entry whose bytes are gone or changed: its number stays taken, and what it said is lost. */
 export interface LostEntry {
   readonly kind: "lost";
   readonly reason: string;
@@ -126,36 +79,36 @@ export interface LostEntry {
 /** A worker that died while it was at a step: where it was. */
 export interface Loss {
   readonly worker: number;
-  /** 0-based */
+  /** index, 0-based */
   readonly step: number;
   /** those that it hosted */
   readonly shards: readonly number[];
-  /** the one whose rows were in a graph when it died; null where it was none's */
+  /** the one whose rows were computed on when it died; null when it was no single one's */
   readonly shard: number | null;
 }
 
 /** A step that took its worker with it again and again. */
 export interface Poison {
-  /** 0-based */
+  /** index, 0-based */
   readonly step: number;
   /** those that every one of the dead workers hosted */
   readonly shards: readonly number[];
-  /** the one whose rows were in a graph at every death; null where that was not so */
+  /** the one whose rows were computed on at every death; null when that was not so */
   readonly shard: number | null;
   readonly times: number;
 }
 
-/** How an attempt ended, as far as its workers left word; written by whoever comes next. */
+/** How an attempt ended, as far as its workers left word; the next attempt writes it. */
 export interface EndEntry extends EntryBase {
   readonly kind: "end";
   readonly generation: number;
   /** in our own words, fit for publishing */
   readonly what: string;
-  /** the words of whatever ended it, where there were any */
+  /** the message of the error or request that ended it, when there was one */
   readonly message: string | null;
   /** deaths that may be a step's doing */
   readonly lost: readonly Loss[];
-  /** set where the run was stopped for it: earlier deaths don't count any more */
+  /** set when the run was stopped because of it: earlier deaths don't count any more */
   readonly poison: Poison | null;
 }
 

@@ -42,7 +42,7 @@ export function makeLedger(log: CommitLog, commit: number, steps: readonly Attem
   };
 }
 
-/** Every attempt that anything is left of, for its own entry in the log may be lost. */
+/** Every attempt of which anything is left: its own entry in the log may be lost. */
 function attemptsOf(log: CommitLog, commit: number, line: readonly CheckpointEntry[], steps: readonly AttemptSteps[]): number[] {
   const begun = log.entries.flatMap((entry, index) => (entry.kind === "attempt" ? [index + 1] : []));
   const seen = steps.filter(({ lines }) => lines.length > 0);

@@ -6,7 +6,7 @@ import type { LogEntry, Loss, Poison } from "./entries.js";
 
 /** A step that kills its worker whenever it is tried: found in the commit log, so that no restart or reset forgets it. */
 
-/** Deaths in a row at the same step and shard after which the step is taken for their cause. */
+/** After so many deaths in a row at the same step and shard, the step is taken to be their cause. */
 export const TIMES = 3;
 
 /** An attempt's deaths, with those before as far as they have a step and a shard in common and no checkpoint beyond it in between. */
@@ -31,7 +31,7 @@ function narrowed({ step, shards, shard, times }: Poison, lost: readonly Loss[])
   return common.length === 0 ? null : { step, shards: common, shard: shardIn(lost, step) === shard ? shard : null, times: times + 1 };
 }
 
-/** The shard whose rows were in a graph, where one worker died at the step. */
+/** The shard whose rows were computed on, when one worker died at the step. */
 function shardIn(lost: readonly Loss[], step: number): number | null {
   const here = lost.filter((loss) => loss.step === step);
   return here.length === 1 ? here[0]!.shard : null;
@@ -41,7 +41,7 @@ function shardsAt(lost: readonly Loss[], step: number): number[] {
   return lost.flatMap((loss) => (loss.step === step ? loss.shards : [])).sort((a, b) => a - b);
 }
 
-/** The end of a run whose step kills: it names the rows that were at work, by their index in the data file. */
+/** The error that ends a run because a step kills: it names the step's rows by their index in the data file. */
 export function poisonError({ step, shards: hosted, shard, times }: Poison, split: TokenSplit, train: RunConfig["train"]): UserError {
   const shards = shard === null ? hosted : [shard];
   const parts = planStep(split, train, step).microBatches.flatMap((batch) => batch.shards.filter(({ shard }) => shards.includes(shard)));

@@ -2,7 +2,8 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { appendLineSync, readLines } from "../../../infra/disk/line-journal.js";
-import type { Fingerprint, StepRecord } from "./entries.js";
+import type { StepEnd } from "../../../engines/engine.js";
+import type { Fingerprint } from "./entries.js";
 
 /** Every step that an attempt has done, kept or lost: a line each, so that a run can say what its failures cost and prove that they changed nothing. */
 
@@ -27,7 +28,7 @@ export interface AttemptSteps {
   readonly lines: readonly StepLine[];
 }
 
-/** The file of an attempt, as the hub writes it. */
+/** The file of an attempt, as the coordinator writes it. */
 export class StepsFile {
   private readonly file: number;
 
@@ -37,8 +38,8 @@ export class StepsFile {
     this.append({ fingerprint });
   }
 
-  add(step: number, { loss, norm, seconds }: StepRecord): void {
-    this.append({ step, loss, norm, seconds, time: Date.now() } satisfies StepLine);
+  add({ stepsDone, record: { loss, norm, seconds } }: StepEnd): void {
+    this.append({ step: stepsDone, loss, norm, seconds, time: Date.now() } satisfies StepLine);
   }
 
   close(): void {
@@ -49,7 +50,7 @@ export class StepsFile {
     try {
       appendLineSync(this.file, line);
     } catch {
-      // a full disk: a line less in the records is no reason to lose a step
+      // a full disk: a missing line in the records is no reason to lose a step
     }
   }
 }

@@ -1,14 +1,15 @@
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { SHARD_BYTES, tellShard } from "../../../engines/engine.js";
 
-/** Where each worker of an attempt is, in a small file of its own: what a kill leaves of a worker is in the page cache. */
+/** Where each worker of an attempt is, in a small file of its own. What was written survives a kill, because it is in the page cache. */
 
 /** The files' directory in the stage's. */
 export const WHEREABOUTS = "whereabouts";
 
-/** How a worker's part ended: all was done, it was asked to stop, it failed, or it heard of another's end. */
-type Ending = "done" | "asked" | "failed" | "told";
+/** How a worker's part ended: all was done, it was asked to stop, it failed, it heard of another's end, or its computing died under it. */
+type Ending = "done" | "asked" | "failed" | "told" | "died";
 
 /** What a worker's file says. */
 export interface Whereabouts {
@@ -20,12 +21,9 @@ export interface Whereabouts {
   readonly step: number | null;
   /** the one shard on whose rows it works, while it works on one's */
   readonly shard: number | null;
-  /** null: it died, or is still at it */
+  /** null: it died, or still works */
   readonly ended: { readonly how: Ending; readonly message: string } | null;
 }
-
-/** The first bytes are the compute thread's own. */
-const SHARD_BYTES = 4;
 
 /** Longer than what is written before the end, so that each text covers the one before. */
 const BYTES = 256;
@@ -36,7 +34,7 @@ function fileName(generation: number, worker: number): string {
 
 /** A worker's own file. */
 export class WhereaboutsFile {
-  /** open for the compute thread as well */
+  /** the open file; its first SHARD_BYTES belong to the computing */
   readonly file: number;
   private now: Omit<Whereabouts, "shard">;
 
@@ -45,7 +43,7 @@ export class WhereaboutsFile {
     this.file = openSync(join(directory, WHEREABOUTS, fileName(generation, process.worker)), "w");
     this.now = { ...process, step: null, ended: null };
     tellShard(this.file, null);
-    write(this.file, this.text(), SHARD_BYTES);
+    write(this.file, this.text());
   }
 
   /** The worker begins with a step (0-based), or with something else. */
@@ -64,7 +62,7 @@ export class WhereaboutsFile {
 
   private write(now: Omit<Whereabouts, "shard">): void {
     this.now = now;
-    write(this.file, this.text(), SHARD_BYTES);
+    write(this.file, this.text());
   }
 
   private text(): string {
@@ -72,16 +70,11 @@ export class WhereaboutsFile {
   }
 }
 
-/** Notes on whose rows the compute thread works, a few microseconds each time. */
-export function tellShard(file: number, shard: number | null): void {
-  write(file, `${shard ?? ""}`.padEnd(SHARD_BYTES), 0);
-}
-
-function write(file: number, text: string, position: number): void {
+function write(file: number, text: string): void {
   try {
-    writeSync(file, text, position);
+    writeSync(file, text, SHARD_BYTES);
   } catch {
-    // a full disk: what this file is for is not worth a training
+    // a full disk: this file is not worth a training
   }
 }
 

@@ -1,18 +1,26 @@
-import { messageOf } from "../../../core/errors.js";
+import { join } from "node:path";
+import { CorruptError, messageOf } from "../../../core/errors.js";
+import type { Directive, StepEnd, StepRecord, TrainingEngine } from "../../../engines/engine.js";
+import { sha256File } from "../../../infra/disk/files.js";
+import { checkInputs } from "../../common/stage.js";
+import { trainDefinition } from "../definition.js";
 import { pruneShards } from "../log/checkpoint.js";
-import type { Directive } from "../../../engines/onnx/control.js";
 import type { CommitLog } from "../log/commit-log.js";
-import type { ToAll, ToHub } from "./rank.js";
-import type { StepsFile } from "../log/steps-file.js";
-import type { CheckpointEntry, Fingerprint, ShardFile, StepRecord, TrainAttempt } from "../log/entries.js";
+import type { CheckpointEntry, Fingerprint, ShardFile, TrainAttempt } from "../log/entries.js";
+import { StepsFile } from "../log/steps-file.js";
+import type { ToAll, ToCoordinator } from "./messages.js";
 
-/** Worker 0's extra work: it counts arrivals, decides when to save and stop, and commits what all have written. */
+/** The first rank's extra work: it counts arrivals, decides when to save and stop, and commits what all have written. */
 
+/** A checkpoint of which not all shards are written yet. */
 interface Pending {
   readonly reason: CheckpointEntry["reason"];
   readonly steps: readonly StepRecord[];
   readonly files: ShardFile[];
 }
+
+/** What is to follow a step: a directive, or a stop because more workers are there than the attempt has. */
+type Decision = Directive | "outgrown";
 
 const REASONS: Readonly<Record<Exclude<Directive, "go">, CheckpointEntry["reason"]>> = {
   checkpoint: "interval",
@@ -20,149 +28,179 @@ const REASONS: Readonly<Record<Exclude<Directive, "go">, CheckpointEntry["reason
   finish: "finish",
 };
 
-/** What worker 0 does for all. */
-export class Hub {
-  private readonly attempt: TrainAttempt;
-  private readonly log: CommitLog;
-  private readonly fingerprint: Fingerprint;
-  private readonly stepsFile: StepsFile;
-  private readonly moreAreThere: () => boolean;
-  private readonly toAll: (message: ToAll) => void;
-  /** ended at a checkpoint, for more workers are there than the attempt has */
+/** What the coordinator is made of. */
+export interface CoordinatorOptions {
+  readonly attempt: TrainAttempt;
+  readonly log: CommitLog;
+  readonly engine: TrainingEngine;
+  readonly fingerprint: Fingerprint;
+  /** whether more workers are there than the attempt has */
+  readonly moreAreThere: () => boolean;
+  readonly toAll: (message: ToAll) => void;
+}
+
+/** What the first rank does for all. */
+export class Coordinator {
+  /** the attempt was stopped because more workers are there than it has */
   outgrown = false;
+  private readonly options: CoordinatorOptions;
+  private readonly stepsFile: StepsFile;
+  private readonly closed = new AbortController();
   private readonly pending = new Map<number, Pending>();
   private arrived = new Set<number>();
-  private lastArrival: Extract<ToHub, { kind: "arrive" }> | null = null;
+  /** what this rank said of the step that it has just ended; null at other barriers */
+  private stepEnd: StepEnd | null = null;
   private steps: StepRecord[] = [];
   private stopping = false;
-  /** the workers fill their memory, and have computed nothing yet */
+  /** the ranks load what they begin with, and have computed nothing yet */
   private loading = false;
   private ended = false;
   private parent: number | null;
-  private savedStep: number;
+  /** steps done at the last checkpoint, and when it was decided */
+  private savedSteps: number;
   private savedAt = performance.now();
   private committing: Promise<void> = Promise.resolve();
-  /** what was read is what was meant; fails when it is not */
+  /** resolves when the bytes that the ranks began with are those that were meant; fails when they are not */
   private sound: Promise<void> = Promise.resolve();
 
-  constructor(
-    attempt: TrainAttempt,
-    log: CommitLog,
-    fingerprint: Fingerprint,
-    stepsFile: StepsFile,
-    moreAreThere: () => boolean,
-    toAll: (message: ToAll) => void,
-  ) {
-    this.attempt = attempt;
-    this.log = log;
-    this.fingerprint = fingerprint;
-    this.stepsFile = stepsFile;
-    this.moreAreThere = moreAreThere;
-    this.toAll = toAll;
+  constructor(options: CoordinatorOptions) {
+    const { attempt, fingerprint } = options;
+    this.options = options;
+    this.stepsFile = new StepsFile(attempt.directory, attempt.generation, fingerprint);
     this.parent = attempt.resumeFrom;
-    this.savedStep = attempt.resumeStep;
+    this.savedSteps = attempt.resumeStep;
   }
 
-  hear(from: number, message: Exclude<ToHub, { kind: "failed" }>): void {
-    if (message.kind === "stop") {
-      this.stopping = true;
+  /** Makes what the ranks share, and lets them load, unless the attempt is over by then. */
+  async prepare(): Promise<void> {
+    const { engine, attempt, toAll } = this.options;
+    try {
+      await engine.prepare(attempt.engine);
+      this.loading = true;
       this.endUnlessBegun();
-    } else if (message.kind === "shard") this.collect(message);
-    else {
-      this.arrived.add(from);
-      if (from === 0) this.lastArrival = message;
-      if (this.arrived.size === this.attempt.workers) this.release(message.index);
+      if (!this.ended) toAll({ kind: "ready" });
+    } catch (error) {
+      this.fail(error);
     }
   }
 
-  /** There is memory for the workers to fill: they are told so, unless the attempt is over. */
-  load(): void {
-    this.loading = true;
-    this.endUnlessBegun();
-    if (!this.ended) this.toAll({ kind: "ready" });
+  hear(from: number, message: ToCoordinator): void {
+    switch (message.kind) {
+      case "alive":
+        return;
+      case "arrive":
+        this.arrived.add(from);
+        if (from === 0) this.stepEnd = message.end ?? null;
+        if (this.arrived.size === this.options.attempt.workers) this.release(message.barrier);
+        return;
+      case "shard":
+        return this.collect(message);
+      case "stop":
+        this.stopping = true;
+        return this.endUnlessBegun();
+      case "failed":
+        return this.end(message.name, message.message);
+    }
   }
 
-  /** Workers that have not arrived at the barrier where others wait. */
+  /** Ranks that have not arrived at the barrier where others wait. */
   missing(): number[] {
-    return Array.from({ length: this.attempt.workers }, (_, worker) => worker).filter((worker) => !this.arrived.has(worker));
-  }
-
-  /** Commits nothing before `sound` has resolved, and ends the attempt when it fails. */
-  after(sound: Promise<void>): void {
-    this.sound = sound;
-    sound.catch((error: unknown) => this.end((error as Error).name, messageOf(error)));
-  }
-
-  /** Resolves when what is being committed is. */
-  settled(): Promise<void> {
-    return this.committing;
+    return Array.from({ length: this.options.attempt.workers }, (_, worker) => worker).filter((worker) => !this.arrived.has(worker));
   }
 
   /** Ends the attempt for all. */
   end(name: string, message: string): void {
     if (this.ended) return;
     this.ended = true;
-    this.toAll({ kind: "over", name, message });
+    this.options.toAll({ kind: "over", name, message });
   }
 
-  close(): void {
+  /** Resolves when nothing is being committed any more; nothing is checked any longer. */
+  async close(): Promise<void> {
+    this.closed.abort();
+    await this.committing;
     this.stepsFile.close();
+  }
+
+  private fail(error: unknown): void {
+    this.end((error as Error).name, messageOf(error));
   }
 
   /** A stop finds nothing to save yet: a step and a checkpoint of a large model take minutes. */
   private endUnlessBegun(): void {
-    if (this.stopping && this.loading) this.end("PeerLostError", "asked to stop before the first step; there is nothing to save");
+    if (this.stopping && this.loading) this.end("StoppedError", "asked to stop before the first step; there is nothing to save");
   }
 
-  private release(index: number): void {
-    const { step, record } = this.lastArrival!;
+  private release(barrier: number): void {
+    const { engine, attempt, toAll } = this.options;
+    const end = this.stepEnd;
     this.arrived = new Set();
     this.loading = false;
-    const directive = step === undefined ? "go" : this.decide(step, record!);
-    this.toAll({ kind: "release", index, directive });
+    if (barrier === 1) {
+      // all ranks have it open: from now on nobody finds it by name
+      engine.unlink(attempt.engine);
+      this.sound = this.checkSources();
+      this.sound.catch((error: unknown) => this.fail(error));
+    }
+    toAll({ kind: "release", barrier, directive: end === null ? "go" : this.direct(end) });
   }
 
-  private decide(step: number, record: StepRecord): Directive {
-    this.stepsFile.add(step, record);
-    this.steps.push(record);
-    const directive = this.wanted(step);
-    if (directive !== "go") {
-      this.pending.set(step, { reason: REASONS[directive], steps: this.steps, files: [] });
-      this.steps = [];
-      this.savedStep = step;
-      this.savedAt = performance.now();
+  /**
+   * Bytes may have changed between the check at the attempt's begin and the reading, so they are digested again behind it,
+   * beside training, and nothing is committed before that is done. Throws ChangedInputError or CorruptError.
+   */
+  private async checkSources(): Promise<void> {
+    const { attempt, log } = this.options;
+    await checkInputs(trainDefinition, attempt.inputs, this.closed.signal);
+    for (const { file, sha256: expected } of resumedFrom(attempt, log)?.shards ?? []) {
+      const got = await sha256File(join(attempt.directory, file), this.closed.signal);
+      if (got !== expected) throw new CorruptError("a checkpoint changed while it was read", { file, expected, got });
     }
+  }
+
+  /** Records a step, and says what all do now. */
+  private direct(end: StepEnd): Directive {
+    this.stepsFile.add(end);
+    this.steps.push(end.record);
+    const decision = this.decide(end.stepsDone);
+    this.outgrown = decision === "outgrown";
+    const directive = decision === "outgrown" ? "stop" : decision;
+    if (directive === "go") return directive;
+    this.pending.set(end.stepsDone, { reason: REASONS[directive], steps: this.steps, files: [] });
+    this.steps = [];
+    this.savedSteps = end.stepsDone;
+    this.savedAt = performance.now();
     return directive;
   }
 
-  private wanted(step: number): Directive {
-    const { checkpointEverySteps, checkpointEveryMinutes } = this.attempt.config.train;
-    if (step === this.attempt.totalSteps) return "finish";
+  private decide(stepsDone: number): Decision {
+    const { attempt, moreAreThere } = this.options;
+    const { checkpointEverySteps, checkpointEveryMinutes } = attempt.config.train;
+    if (stepsDone === attempt.totalSteps) return "finish";
     if (this.stopping) return "stop";
-    const due = step - this.savedStep >= checkpointEverySteps || performance.now() - this.savedAt >= checkpointEveryMinutes * 60_000;
+    const due = stepsDone - this.savedSteps >= checkpointEverySteps || performance.now() - this.savedAt >= checkpointEveryMinutes * 60_000;
     // a disk that is slower than training makes checkpoints rarer, not memory fuller
     if (!due || this.pending.size > 0) return "go";
-    this.outgrown = this.moreAreThere();
-    return this.outgrown ? "stop" : "checkpoint";
+    return moreAreThere() ? "outgrown" : "checkpoint";
   }
 
-  private collect({ step, updates, file }: Extract<ToHub, { kind: "shard" }>): void {
-    const pending = this.pending.get(step)!;
+  private collect({ stepsDone, updates, file }: Extract<ToCoordinator, { kind: "shard" }>): void {
+    const pending = this.pending.get(stepsDone)!;
     pending.files.push(file);
-    if (pending.files.length < this.attempt.config.train.shards) return;
-    this.committing = this.committing
-      .then(() => this.commit(step, updates, pending))
-      .catch((error: unknown) => this.end((error as Error).name, messageOf(error)));
+    if (pending.files.length < this.options.attempt.config.train.shards) return;
+    this.committing = this.committing.then(() => this.commit(stepsDone, updates, pending)).catch((error: unknown) => this.fail(error));
   }
 
-  private async commit(step: number, updates: number, { reason, steps, files }: Pending): Promise<void> {
-    const { attempt, log, fingerprint, parent } = this;
+  private async commit(stepsDone: number, updates: number, { reason, steps, files }: Pending): Promise<void> {
+    const { attempt, log, fingerprint, toAll } = this.options;
+    const { directory, generation, config } = attempt;
     const shards = [...files].sort((a, b) => a.shard - b.shard);
+    const { parent } = this;
     await this.sound;
     this.parent = await log.append({
       kind: "checkpoint",
-      generation: attempt.generation,
-      step,
+      generation,
+      step: stepsDone,
       updates,
       reason,
       parent,
@@ -170,8 +208,14 @@ export class Hub {
       shards,
       steps,
     });
-    this.pending.delete(step);
-    await pruneShards(log, attempt.directory, attempt.config.train.keepCheckpoints, attempt.generation);
-    this.toAll({ kind: "committed", step });
+    this.pending.delete(stepsDone);
+    await pruneShards(log, directory, config.train.keepCheckpoints, generation);
+    toAll({ kind: "committed", stepsDone });
   }
+}
+
+/** The checkpoint that an attempt goes on from; null: the base model. */
+export function resumedFrom(attempt: TrainAttempt, log: CommitLog): CheckpointEntry | null {
+  const entry = attempt.resumeFrom === null ? null : log.entries[attempt.resumeFrom - 1];
+  return entry?.kind === "checkpoint" ? entry : null;
 }

@@ -1,355 +1,253 @@
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import type { Worker } from "node:worker_threads";
-import { CorruptError, errorNamed, FencedError, messageOf } from "../../../core/errors.js";
-import { outputNamed } from "../../../core/stages/stage.js";
-import { sharedLayout } from "../../../engines/onnx/layout.js";
-import type { Group, GroupEvents, GroupOptions } from "../../../infra/process/group.js";
-import type { TensorSpec } from "../../../infra/weights/safetensors-writer.js";
-import type { Model } from "../../../core/model/family.js";
-import type { ObjectStore } from "../../../infra/store/store.js";
-import { checkInputs, type StageContext } from "../../common/stage.js";
-import { shardFile } from "../log/checkpoint.js";
-import { Control, type Directive } from "../../../engines/onnx/control.js";
-import type { ComputeInput, ComputeMessage } from "../../../engines/onnx/compute.js";
-import { Hub } from "./coordinator.js";
+import { rmSync } from "node:fs";
+import { errorNamed, FencedError, messageOf, PeerLostError, StoppedError } from "../../../core/errors.js";
+import type { TrainingEngine } from "../../../engines/engine.js";
+import { processStart } from "../../../infra/process/process-start.js";
+import { joinGroup, type Group } from "../../../infra/process/group.js";
+import type { RankResult, RankTask } from "../../../workflows/contract.js";
+import type { StageContext } from "../../common/stage.js";
+import type { TrainDeps } from "../deps.js";
 import { openLog, type CommitLog } from "../log/commit-log.js";
-import { StepsFile } from "../log/steps-file.js";
-import type { CheckpointEntry, Fingerprint, RankOutcome, ShardFile, StepRecord, TrainAttempt } from "../log/entries.js";
+import type { ShardFile, TrainAttempt } from "../log/entries.js";
+import { fingerprintOf } from "../log/fingerprint.js";
 import { WhereaboutsFile } from "../log/whereabouts.js";
-import { trainDefinition } from "../definition.js";
+import { CheckpointWriter } from "./checkpoint-writer.js";
+import { Computing, type EventOf } from "./computing.js";
+import { Coordinator, resumedFrom } from "./coordinator.js";
+import { Heartbeat } from "./heartbeat.js";
+import type { ToAll, ToCoordinator } from "./messages.js";
 
-/** One worker of an attempt, its main thread: sockets, files, heartbeats. The compute thread does what blocks. */
+/** One rank of an attempt, in its main thread: sockets, files, heartbeats. The engine's computing does what blocks. */
 
-/** What a worker is handed. */
-export interface RankDeps {
-  readonly sha256File: (path: string, signal?: AbortSignal) => Promise<string>;
-  readonly joinGroup: (options: GroupOptions, events: GroupEvents) => Promise<Group>;
-  readonly createShared: (path: string, bytes: number) => Promise<void>;
-  readonly removeFile: (path: string) => void;
-  readonly startCompute: (input: ComputeInput) => Worker;
-  readonly openStore: (directory: string) => ObjectStore;
-  readonly writeSafetensors: (
-    path: string,
-    tensors: readonly TensorSpec[],
-    bytesOf: (name: string) => Iterable<Uint8Array>,
-  ) => Promise<{ sha256: string; bytes: number }>;
-  readonly modelConfig: (directory: string) => Model;
-  readonly fingerprint: () => Fingerprint;
-  /** infra's: when a process started */
-  readonly processStart: (pid: number) => string | null;
-}
+/** What a rank is handed. */
+export type RankDeps = Pick<TrainDeps, "engines" | "openStore">;
 
-/** From a worker to the hub. */
-export type ToHub =
-  | { readonly kind: "arrive"; readonly index: number; readonly step?: number; readonly record?: StepRecord }
-  | { readonly kind: "shard"; readonly step: number; readonly updates: number; readonly file: ShardFile }
-  | { readonly kind: "stop" }
-  | { readonly kind: "failed"; readonly name: string; readonly message: string };
-
-/** From a worker to the hub, and from the hub to all, every second: its process lives, whatever its graph or its disk does. */
-interface Alive {
-  readonly kind: "alive";
-}
-
-/** From the hub to all. */
-export type ToAll =
-  | { readonly kind: "ready" }
-  | { readonly kind: "release"; readonly index: number; readonly directive: Directive }
-  | { readonly kind: "committed"; readonly step: number }
-  | { readonly kind: "over"; readonly name: string; readonly message: string };
-
-/** How long workers wait for each other at the start of an attempt. */
-const JOIN_MS = 60_000;
-const HEARTBEAT_MS = 1000;
-/**
- * Beats after which a worker of which nothing was heard is given up, once all were asked to stop: its process is frozen, for
- * one that lives says so every second, however long a graph or the saving of a checkpoint takes.
- */
-const SILENT_BEATS = 60;
-
-/** One worker's work. */
-export interface RankWork {
-  readonly attempt: TrainAttempt;
-  readonly worker: number;
+/** One rank's work. */
+export interface RankWork extends RankTask<TrainAttempt> {
   /** whether more workers are there now than the attempt has: then a checkpoint ends it; absent where none can come */
   readonly outgrown?: () => boolean;
 }
 
-/** Trains as worker `worker` of an attempt, until the last step or until somebody's signal asks all to stop. What it returns is committed. */
-export async function runRank(deps: RankDeps, work: RankWork, context: StageContext): Promise<RankOutcome> {
-  const rank = new Rank(deps, work, context);
-  return rank.run();
+/** How long ranks wait for each other at the start of an attempt. */
+const JOIN_MS = 60_000;
+
+/** Trains as one rank of an attempt, until the last step or until somebody's signal asks all to stop. What it returns is committed. */
+export async function runRank(deps: RankDeps, work: RankWork, context: StageContext): Promise<RankResult> {
+  const { attempt, worker } = work;
+  const { directory, generation, config } = attempt;
+  const log = await openLog(deps.openStore(directory), generation);
+  // sent again by a run that was reset into this attempt
+  if (log.overtaken) throw new FencedError("this attempt has been gone on from already", { log: directory, generation });
+  const own = { worker, pid: process.pid, started: processStart(process.pid) };
+  const whereabouts = new WhereaboutsFile(directory, generation, own);
+  try {
+    const result = await new Rank(deps.engines[config.train.engine], log, whereabouts, work, context).run();
+    whereabouts.end("done", result.status);
+    return result;
+  } catch (error) {
+    const told = error instanceof PeerLostError || error instanceof StoppedError;
+    whereabouts.end(context.signal.aborted ? "asked" : told ? "told" : "failed", messageOf(error));
+    throw error;
+  } finally {
+    whereabouts.close();
+  }
 }
 
 class Rank {
-  private readonly deps: RankDeps;
+  private readonly engine: TrainingEngine;
+  private readonly log: CommitLog;
+  private readonly whereabouts: WhereaboutsFile;
   private readonly attempt: TrainAttempt;
   private readonly worker: number;
-  private readonly outgrown: () => boolean;
   private readonly context: StageContext;
-  private readonly control = new Control();
-  private group!: Group;
-  private log!: CommitLog;
-  private threadEnded: Promise<unknown> = Promise.resolve();
-  private hub: Hub | null = null;
-  private readonly attemptOver = new AbortController();
-  private writing: Promise<void> = Promise.resolve();
-  /** tensors written into checkpoints: at the end of a run nothing else moves */
-  private written = 0;
+  private readonly writer: CheckpointWriter;
+  private readonly computing: Computing;
+  /** only the first rank's */
+  private readonly coordinator: Coordinator | null;
+  private readonly heartbeat: Heartbeat;
+  private readonly outcome = new Outcome<RankResult>();
+  private group: Group | null = null;
+  /** how computing has ended, and whether its last shards are written: this rank waits for the last commit then */
+  private done: RankResult | null = null;
+  private written = false;
+  /** steps done at the last commit that this rank has heard of */
   private committed = -1;
-  private done: RankOutcome | null = null;
-  /** at a barrier, for the memory to be made, or for the last commit */
-  private waiting = true;
-  /** beats of this worker since each of those that it hears was heard; a clock would count the time for which it was frozen itself */
-  private readonly silent = new Map<number, number>();
-  private lastStep: { step: number; record: StepRecord; barrier: number } | null = null;
-  private whereabouts: WhereaboutsFile | null = null;
-  private finish!: (outcome: RankOutcome) => void;
-  private fail!: (error: Error) => void;
 
-  constructor(deps: RankDeps, { attempt, worker, outgrown = () => false }: RankWork, context: StageContext) {
-    this.deps = deps;
+  constructor(engine: TrainingEngine, log: CommitLog, whereabouts: WhereaboutsFile, work: RankWork, context: StageContext) {
+    const { attempt, worker, outgrown: moreAreThere = () => false } = work;
+    this.engine = engine;
+    this.log = log;
+    this.whereabouts = whereabouts;
     this.attempt = attempt;
     this.worker = worker;
-    this.outgrown = outgrown;
     this.context = context;
-  }
-
-  async run(): Promise<RankOutcome> {
-    const { attempt, worker, deps } = this;
-    const outcome = new Promise<RankOutcome>((resolve, reject) => {
-      this.finish = resolve;
-      this.fail = reject;
+    this.writer = new CheckpointWriter(attempt);
+    this.computing = new Computing(engine, attempt, worker, whereabouts, {
+      arrive: (event) => this.tell(event),
+      shard: (event) => this.save(event),
+      done: (event) => this.finish(event),
+      failed: (error) => this.fail(error),
     });
-    // an error may come before anybody waits for the outcome
-    outcome.catch(() => undefined);
-    const stop = (): void => {
-      this.whereabouts?.end("asked", messageOf(this.context.signal.reason));
-      this.group.toHub({ kind: "stop" } satisfies ToHub);
-    };
-    let heartbeat: NodeJS.Timeout | null = null;
+    const toAll = (message: ToAll): void => this.group?.toAll(message);
+    const fingerprint = fingerprintOf(engine);
+    this.coordinator = worker === 0 ? new Coordinator({ attempt, log, engine, fingerprint, moreAreThere, toAll }) : null;
+    this.heartbeat = this.makeHeartbeat();
+  }
+
+  /** Meets the others, computes with them, and ends when all is committed or nothing more can be. */
+  async run(): Promise<RankResult> {
+    const { context, coordinator, attempt, worker } = this;
+    const stop = (): void => this.stop();
     try {
-      this.log = await openLog(deps.openStore(attempt.directory), attempt.generation);
-      // sent again by a run that was reset into this attempt
-      if (this.log.overtaken)
-        throw new FencedError("this attempt has been gone on from already", { log: attempt.directory, generation: attempt.generation });
-      this.whereabouts = new WhereaboutsFile(attempt.directory, attempt.generation, {
-        worker,
-        pid: process.pid,
-        started: deps.processStart(process.pid),
+      const meeting = { path: attempt.socketPath, worker, workers: attempt.workers, timeoutMs: JOIN_MS, signal: context.signal };
+      this.group = await joinGroup(meeting, {
+        toCoordinator: (from, message) => this.hear(from, message as ToCoordinator),
+        toAll: (message) => this.hearAll(message as ToAll),
+        lost: (lost) => this.lose(lost, "is gone"),
       });
-      if (worker === 0) {
-        const fingerprint = deps.fingerprint();
-        const steps = new StepsFile(attempt.directory, attempt.generation, fingerprint);
-        this.hub = new Hub(attempt, this.log, fingerprint, steps, this.outgrown, (message) => this.group.toAll(message));
-      }
-      const options: GroupOptions = {
-        path: attempt.socketPath,
-        worker,
-        workers: attempt.workers,
-        timeoutMs: JOIN_MS,
-        signal: this.context.signal,
-      };
-      this.group = await deps.joinGroup(options, {
-        message: (from, message) => this.hear(from, message as ToHub | ToAll | Alive),
-        lost: (lost) => this.lost(lost, "is gone"),
-      });
-      this.context.signal.addEventListener("abort", stop);
-      if (this.context.signal.aborted) stop();
-      heartbeat = this.startHeartbeat();
-      if (this.hub !== null) await this.prepareMemory(this.hub);
-      const done = await outcome;
-      this.whereabouts.end("done", done.status);
-      return done;
-    } catch (error) {
-      const how = this.context.signal.aborted ? "asked" : (error as Error).name === "PeerLostError" ? "told" : "failed";
-      this.whereabouts?.end(how, messageOf(error));
-      throw error;
+      context.signal.addEventListener("abort", stop);
+      if (context.signal.aborted) stop();
+      this.heartbeat.start();
+      await coordinator?.prepare();
+      return await this.outcome.promise;
     } finally {
-      if (heartbeat !== null) clearInterval(heartbeat);
-      this.context.signal.removeEventListener("abort", stop);
-      this.control.abort();
-      await this.threadEnded;
-      // whoever hears that this worker has ended may count on it to write nothing more
-      await this.writing;
-      this.attemptOver.abort();
-      await this.hub?.settled();
-      this.group?.close();
-      this.hub?.close();
-      this.whereabouts?.close();
-      if (worker === 0) deps.removeFile(attempt.sharedPath);
+      context.signal.removeEventListener("abort", stop);
+      await this.close();
     }
   }
 
-  /** The hub alone: makes the memory that all will map. */
-  private async prepareMemory(hub: Hub): Promise<void> {
-    const { attempt, deps } = this;
-    try {
-      const model = deps.modelConfig(fileURLToPath(outputNamed(attempt.inputs, "model").uri));
-      const { segments } = sharedLayout(model, attempt.config.train.shards, attempt.capacity);
-      await deps.createShared(
-        attempt.sharedPath,
-        segments.reduce((sum, bytes) => sum + bytes, 0),
-      );
-      hub.load();
-    } catch (error) {
-      hub.end((error as Error).name, messageOf(error));
+  /** A caller that hears of the end may count on this rank to write nothing more. */
+  private async close(): Promise<void> {
+    const { attempt, coordinator, group, engine, computing } = this;
+    this.heartbeat.stop();
+    computing.abort();
+    await computing.ended();
+    await this.writer.idle();
+    await coordinator?.close();
+    group?.close();
+    if (coordinator !== null) engine.unlink(attempt.engine);
+  }
+
+  /** Somebody asks this rank to stop: all are to save and end. */
+  private stop(): void {
+    this.whereabouts.end("asked", messageOf(this.context.signal.reason));
+    this.tell({ kind: "stop" });
+  }
+
+  private tell(message: ToCoordinator): void {
+    this.group?.toCoordinator(message);
+  }
+
+  /** The first rank alone: what the ranks say to the coordinator. */
+  private hear(from: number, message: ToCoordinator): void {
+    this.heartbeat.heard(from);
+    this.coordinator?.hear(from, message);
+  }
+
+  /** What the coordinator says to all. */
+  private hearAll(message: ToAll): void {
+    this.heartbeat.heard(0);
+    switch (message.kind) {
+      case "alive":
+        return;
+      case "ready":
+        return this.computing.start(resumedFrom(this.attempt, this.log));
+      case "release":
+        if (message.barrier === 1) this.group?.seal();
+        return this.computing.release(message.barrier, message.directive);
+      case "committed":
+        this.committed = message.stepsDone;
+        return this.settle();
+      case "over":
+        return this.end(errorNamed(message.name, message.message));
     }
   }
 
-  /**
-   * Bytes may have changed between the check at the attempt's begin and the reading, so they are digested again behind it,
-   * beside training. Throws ChangedInputError or CorruptError.
-   */
-  private async checkSources(): Promise<void> {
-    const { attempt, deps, attemptOver } = this;
-    await checkInputs(trainDefinition, attempt.inputs, attemptOver.signal);
-    for (const { file, sha256: expected } of this.resumedFrom()?.shards ?? []) {
-      const got = await deps.sha256File(join(attempt.directory, file), attemptOver.signal);
-      if (got !== expected) throw new CorruptError("a checkpoint changed while it was read", { file, expected, got });
-    }
+  /** Writes a shard's part of a checkpoint, and tells the coordinator. */
+  private save(copy: EventOf<"shard">): void {
+    const { stepsDone, updates } = copy;
+    const written = (file: ShardFile): void => this.tell({ kind: "shard", stepsDone, updates, file });
+    this.writer.add(copy, written, (error) => this.fail(error));
   }
 
-  private resumedFrom(): CheckpointEntry | null {
-    const entry = this.attempt.resumeFrom === null ? null : this.log.entries[this.attempt.resumeFrom - 1];
-    return entry?.kind === "checkpoint" ? entry : null;
+  /** Computing has come to its end. */
+  private finish({ stepsDone, status }: EventOf<"done">): void {
+    this.done = { status: this.coordinator?.outgrown === true ? "outgrown" : status, step: stepsDone };
+    void this.writer.idle().then(() => (this.written = true));
+    this.settle();
   }
 
-  private startThread(): void {
-    const { attempt, worker, deps } = this;
-    const from = this.resumedFrom();
-    const resume = from === null ? null : { updates: from.updates, files: from.shards.map((shard) => shard.file) };
-    const thread = deps.startCompute({ attempt, worker, control: this.control.words.buffer, whereabouts: this.whereabouts!.file, resume });
-    thread.on("message", (message: ComputeMessage) => this.hearCompute(message));
-    thread.on("error", (error) => this.failHere(error));
-    this.threadEnded = new Promise((resolve) => thread.once("exit", resolve));
+  /** This rank's own failure: the others hear of it. */
+  private fail(error: Error): void {
+    this.whereabouts.end("failed", messageOf(error));
+    this.tell({ kind: "failed", name: error.name, message: messageOf(error) });
+    this.end(error);
   }
 
-  /** Messages over the sockets; the hub's own come the same way. */
-  private hear(from: number, message: ToHub | ToAll | Alive): void {
-    this.silent.set(from, 0);
-    if (message.kind === "alive") return;
-    if (message.kind === "ready") this.startThread();
-    else if (message.kind === "release") {
-      this.waiting = false;
-      // all have mapped the memory when the first barrier opens: from now on nobody finds it by name
-      if (message.index === 1 && this.worker === 0) {
-        this.deps.removeFile(this.attempt.sharedPath);
-        this.group.seal();
-        // and all have read what they begin with
-        this.hub!.after(this.checkSources());
-      }
-      this.noteStep(message.index, message.directive);
-      this.control.release(message.index, message.directive);
-    } else if (message.kind === "committed") {
-      this.committed = message.step;
-      this.settle();
-    } else if (message.kind === "over") this.over(message.name, message.message);
-    else if (message.kind === "failed") this.hub!.end(message.name, message.message);
-    else this.hub!.hear(from, message);
+  /** Another rank does not come any more. */
+  private lose(worker: number, how: string): void {
+    const error = new PeerLostError(`worker ${worker} of ${this.attempt.workers} ${how}`);
+    this.coordinator?.end(error.name, error.message);
+    this.end(error);
+    if (worker !== 0) return;
+    // what a killed coordinator made, whose names it did not get to remove
+    this.engine.unlink(this.attempt.engine);
+    rmSync(this.attempt.socketPath, { force: true });
   }
 
-  /** Before the compute thread may go on: a death in a step is never put down to the one before. */
-  private noteStep(barrier: number, directive: Directive): void {
-    if (barrier === 1) this.whereabouts?.at(this.attempt.resumeStep);
-    else if (barrier === this.lastStep?.barrier)
-      this.whereabouts?.at(directive === "stop" || directive === "finish" ? null : this.lastStep.step);
-  }
-
-  private hearCompute(message: ComputeMessage): void {
-    if (message.kind === "arrive") {
-      this.waiting = true;
-      if (message.record !== undefined) this.lastStep = { step: message.step!, record: message.record, barrier: message.index };
-      this.group.toHub(message satisfies ToHub);
-    } else if (message.kind === "shard") {
-      this.writing = this.writing.then(() => this.writeShard(message)).catch((error: unknown) => this.failHere(error as Error));
-    } else if (message.kind === "done") {
-      this.done = { status: this.hub?.outgrown === true ? "outgrown" : message.status, step: message.step };
-      // what is its own is written, so it waits for the others
-      void this.writing.then(() => (this.waiting = true));
-      this.settle();
-    } else if (message.name !== "AbortedError") this.failHere(errorNamed(message.name, message.message));
-  }
-
-  private async writeShard({ step, updates, shard, tensors }: Extract<ComputeMessage, { kind: "shard" }>): Promise<void> {
-    const file = shardFile(this.attempt.generation, step, shard);
-    const byName = new Map(tensors.map((tensor) => [tensor.name, tensor.data]));
-    const bytesOf = (name: string): Uint8Array[] => {
-      const data = byName.get(name)!;
-      this.written++;
-      return [new Uint8Array(data.buffer, data.byteOffset, data.byteLength)];
-    };
-    const written = await this.deps.writeSafetensors(
-      join(this.attempt.directory, file),
-      tensors.map(({ name, shape }) => ({ name, dtype: "F32" as const, shape })),
-      bytesOf,
-    );
-    this.group.toHub({ kind: "shard", step, updates, file: { shard, file, ...written } } satisfies ToHub);
-  }
-
-  /** This worker's own mistake or misfortune: the others hear of it. */
-  private failHere(error: Error): void {
-    this.whereabouts?.end("failed", messageOf(error));
-    this.group.toHub({ kind: "failed", name: error.name, message: messageOf(error) } satisfies ToHub);
-    this.over(error.name, messageOf(error));
-  }
-
-  private lost(worker: number, how: string): void {
-    const message = `worker ${worker} of ${this.attempt.workers} ${how}`;
-    if (this.hub !== null) this.hub.end("PeerLostError", message);
-    this.over("PeerLostError", message);
-    // what a killed first worker made and did not get to unname
-    if (worker === 0) for (const path of [this.attempt.sharedPath, this.attempt.socketPath]) this.deps.removeFile(path);
-  }
-
-  private over(name: string, message: string): void {
-    // at once: the compute thread may be busy for a while yet
-    this.whereabouts?.end("told", message);
-    this.control.abort();
-    this.fail(errorNamed(name, message));
+  /** The attempt is over for this rank, without what is not committed. */
+  private end(error: Error): void {
+    // at once: computing may be busy for a while yet
+    this.whereabouts.end("told", messageOf(error));
+    this.computing.abort();
+    this.outcome.reject(error);
   }
 
   private settle(): void {
-    if (this.done !== null && this.committed >= this.done.step) this.finish(this.done);
+    if (this.done !== null && this.committed >= this.done.step) this.outcome.resolve(this.done);
   }
 
-  private sayAlive(): void {
-    const alive: Alive = { kind: "alive" };
-    if (this.hub === null) this.group.toHub(alive);
-    else this.group.toAll(alive);
+  private makeHeartbeat(): Heartbeat {
+    const { coordinator, worker, attempt, context, writer, computing } = this;
+    const alive = { kind: "alive" } as const;
+    return new Heartbeat({
+      peers: coordinator === null ? [0] : Array.from({ length: attempt.workers }, (_, peer) => peer).filter((peer) => peer !== worker),
+      moved: () => computing.moved() + writer.moved,
+      waiting: () => !computing.busy || this.written,
+      impatient: () => context.signal.aborted,
+      alive: () => (coordinator === null ? this.tell(alive) : this.group?.toAll(alive)),
+      progress: (stalled) => this.sayProgress(stalled),
+      silent: (peer, beats) => this.lose(peer, `has not been heard of for ${beats} s`),
+    });
   }
 
-  /** Asked to stop, this worker does not wait for ever for one that does not come any more and whose socket stays open. */
-  private missPeers(): void {
-    for (let peer = 0; peer < (this.hub === null ? 1 : this.attempt.workers); peer++) {
-      if (peer === this.worker) continue;
-      const beats = (this.silent.get(peer) ?? 0) + 1;
-      this.silent.set(peer, beats);
-      if (beats > SILENT_BEATS && this.context.signal.aborted) this.lost(peer, `has not been heard of for ${beats} s`);
-    }
+  private sayProgress(stalled: boolean): void {
+    const { attempt, coordinator } = this;
+    const { lastStep } = this.computing;
+    const missing = stalled ? (coordinator?.missing() ?? []) : [];
+    const figures = lastStep && { loss: lastStep.record.loss, tokensPerSecond: lastStep.record.tokens / lastStep.record.seconds };
+    this.context.progress({
+      stage: "train",
+      done: lastStep?.stepsDone ?? attempt.resumeStep,
+      total: attempt.totalSteps,
+      unit: "steps",
+      ...figures,
+      ...(stalled && { note: missing.length > 0 ? `waiting for worker ${missing.join(", ")}` : "waiting for the other workers" }),
+    });
   }
+}
 
-  /** Says that work goes on, as long as something moves or this worker waits for another. */
-  private startHeartbeat(): NodeJS.Timeout {
-    let seen = -1;
-    return setInterval(() => {
-      this.missPeers();
-      this.sayAlive();
-      const moved = this.control.moved() + this.written;
-      if (moved === seen && !this.waiting) return;
-      const stalled = moved === seen;
-      seen = moved;
-      const { attempt, lastStep } = this;
-      const missing = stalled && this.hub !== null ? this.hub.missing() : [];
-      this.context.progress({
-        stage: "train",
-        done: lastStep?.step ?? attempt.resumeStep,
-        total: attempt.totalSteps,
-        unit: "steps",
-        ...(lastStep !== null && { loss: lastStep.record.loss, tokensPerSecond: lastStep.record.tokens / lastStep.record.seconds }),
-        ...(stalled && { note: missing.length > 0 ? `waiting for worker ${missing.join(", ")}` : "waiting for the other workers" }),
-      });
-    }, HEARTBEAT_MS);
+/** A promise that is settled from outside, and that nobody has to wait for. */
+class Outcome<T> {
+  readonly promise: Promise<T>;
+  resolve: (value: T) => void = () => undefined;
+  reject: (error: Error) => void = () => undefined;
+
+  constructor() {
+    this.promise = new Promise<T>((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    // an error may come before anybody waits
+    this.promise.catch(() => undefined);
   }
 }

@@ -1,5 +1,6 @@
 import type { ModelFiles, SafetensorsFile } from "../../../infra/weights/model-files.js";
-import { MOMENTS } from "../../../activities/train/log/checkpoint.js";
+import { MOMENTS } from "../../../core/training/slices.js";
+import type { TensorCopy } from "../../engine.js";
 import type { Owner } from "./owner.js";
 
 /** Filling and copying what a shard owns. Nothing is ever read from another attempt's memory. */
@@ -16,13 +17,6 @@ export function fillFromCheckpoint(owner: Owner, file: SafetensorsFile): void {
       const target = [slice.weight, slice.expAvg, slice.expAvgSq][index]!;
       if (target.length > 0) file.readFloats(slice.name + suffix, 0, target);
     }
-}
-
-/** One tensor's slice as a checkpoint stores it. */
-export interface TensorCopy {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly data: Float32Array<ArrayBuffer>;
 }
 
 /** A copy of all that a checkpoint holds of a shard, for another thread to write while training goes on. */

@@ -2,13 +2,14 @@ import { elements, floats, type Tensor } from "../../../core/graph/tensor.js";
 import { allParameters, type Model, type ParameterSpec, type TrainingProgram } from "../../../core/model/family.js";
 import { sizeOf, sliceOf } from "../../../core/training/slices.js";
 import type { Capacity } from "../../../core/training/step-plan.js";
-import type { TimeSpent } from "../../../activities/train/log/entries.js";
+import type { Directive, StepEnd } from "../../engine.js";
 import { checkGradients, planBlock, type BlockPlan } from "../block-plan.js";
-import type { Control, Directive } from "../control.js";
+import type { Control } from "../control.js";
 import type { Region, SharedLayout } from "../layout.js";
 import type { RunGraph } from "../run-segments.js";
 import type { createSession } from "../session/session.js";
 import { openPrograms, type Sessions } from "../sessions.js";
+import type { TimeSpent } from "../times.js";
 import { EmbeddingSums } from "./embedding.js";
 import { Owner } from "./owner.js";
 
@@ -34,7 +35,7 @@ export class Workplace {
   readonly normParameters: Readonly<Record<string, Tensor>>;
   private readonly sessions: Sessions;
   private readonly segments: readonly ArrayBuffer[];
-  private readonly tell: (arrival: number, record?: unknown) => void;
+  private readonly tell: (arrival: number, end?: StepEnd) => void;
   private readonly buffers = new Map<string, Float32Array>();
   private readonly parametersOfBlocks: readonly Readonly<Record<string, Tensor>>[];
   private readonly gradientsOfBlocks: readonly (readonly Readonly<Record<string, Tensor>>[])[];
@@ -52,7 +53,7 @@ export class Workplace {
     readonly control: Control;
     readonly keepActivations: boolean;
     readonly segments: readonly ArrayBuffer[];
-    readonly arrive: (index: number, record?: unknown) => void;
+    readonly arrive: (index: number, end?: StepEnd) => void;
   }) {
     const { model, layout, shards } = options;
     const { shape, parameters } = model;
@@ -144,11 +145,11 @@ export class Workplace {
     return times;
   }
 
-  /** Tells the coordinator that this rank has come here, with `record` at a step's end; returns what to wait for, before the next arrival. */
-  arrive(record?: unknown): number {
+  /** Tells the coordinator that this rank has come here, with `end` at a step's end; returns what to wait for, before the next arrival. */
+  arrive(end?: StepEnd): number {
     const arrival = ++this.arrivals;
     this.control.at(null);
-    this.tell(arrival, record);
+    this.tell(arrival, end);
     return arrival;
   }
 
@@ -162,8 +163,8 @@ export class Workplace {
   }
 
   /** Arrives, and waits for all. */
-  barrier(record?: unknown): Directive {
-    return this.wait(this.arrive(record));
+  barrier(end?: StepEnd): Directive {
+    return this.wait(this.arrive(end));
   }
 
   /** Parameters as graphs take them. */

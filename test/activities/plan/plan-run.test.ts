@@ -9,6 +9,7 @@ import { forecast } from "../../../activities/forecast/forecast.js";
 import { plan, type PlanDependencies } from "../../../activities/plan/plan-run.js";
 import { parseRunConfig, withTarget, type RunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
+import { onnxEngine } from "../../../engines/onnx/engine.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { createHub } from "../../../infra/sources/hub/hub.js";
 import { findPublished } from "../../../infra/sources/published.js";
@@ -59,6 +60,7 @@ const roomy = (): PlanDependencies => ({
   searchAttributes: async () => ["RoslinStage"],
   downloaded: (asked) => finishedDownload(asked, join(directory, "stages")),
   forecast: (asked) => forecast(asked, join(directory, "stages")),
+  needs: (model, train) => onnxEngine.needs(model, train, null),
 });
 const context = { signal: new AbortController().signal, progress: () => undefined };
 

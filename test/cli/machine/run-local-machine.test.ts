@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { attemptPrefix } from "../../../activities/train/run/begin.js";
+import { attemptPrefix } from "../../../activities/train/run/leftovers.js";
 import { trainDeps } from "../../../workers/train-deps.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { down } from "../../../cli/commands/down.js";
@@ -51,7 +51,8 @@ test("what a killed supervisor left is ended by the next start, which goes on; a
   assert.ok(first.state.processes.every(isAlive));
   const training = join(home, "stages", "train", "0123456789abcdef");
   mkdirSync(training, { recursive: true });
-  const memory = [trainDeps.sharedDirectory(1, training), training, trainDeps.socketDirectory].map((place) =>
+  const places = trainDeps.machine;
+  const memory = [places.sharedDirectory(1, training), training, places.socketDirectory].map((place) =>
     join(place, `${attemptPrefix(training)}g7.weights`),
   );
   for (const file of memory) writeFileSync(file, "");

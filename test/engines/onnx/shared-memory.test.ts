@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
-import { clearShared, createShared } from "../../../engines/onnx/shared-memory.js";
+import { createShared } from "../../../engines/onnx/shared-memory.js";
 
 const BYTES = 65536;
 
@@ -39,22 +39,4 @@ test("the file is allocated whole, and only where there is none", async (t) => {
   assert.equal(size, 3 * BYTES + 1);
   assert.ok(blocks * 512 >= size, "a file with holes would kill with SIGBUS when the disk is full");
   await assert.rejects(createShared(path, BYTES), { code: "EEXIST" });
-});
-
-test("what earlier attempts of a run left is removed by prefix and generation: a late caller spares the newer one's", async (t) => {
-  const directory = await place(t);
-  const names = [
-    "roslin-a-g2.sock",
-    "roslin-a-g2.weights",
-    "roslin-a-g9.weights",
-    "roslin-a-g10.weights",
-    "roslin-a-g11.sock",
-    "roslin-b-g1.weights",
-  ];
-  for (const name of names) await createShared(join(directory, name), 1);
-  clearShared(directory, "roslin-a-", 10);
-  assert.deepEqual(
-    names.filter((name) => existsSync(join(directory, name))),
-    names.slice(3),
-  );
 });

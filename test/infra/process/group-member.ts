@@ -4,6 +4,6 @@ import { joinGroup } from "../../../infra/process/group.js";
 const [path, worker, workers] = process.argv.slice(2);
 await joinGroup(
   { path: path!, worker: Number(worker), workers: Number(workers), timeoutMs: 20_000, signal: new AbortController().signal },
-  { message: () => process.send!("heard"), lost: () => process.exit(0) },
+  { toCoordinator: () => undefined, toAll: () => process.send!("heard"), lost: () => process.exit(0) },
 );
 process.send!("joined");

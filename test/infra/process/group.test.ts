@@ -14,7 +14,7 @@ async function place(t: { after(done: () => Promise<void>): void }): Promise<str
   return join(directory, "g.sock");
 }
 
-const silent: GroupEvents = { message: () => undefined, lost: () => undefined };
+const silent: GroupEvents = { toCoordinator: () => undefined, toAll: () => undefined, lost: () => undefined };
 const never = new AbortController().signal;
 const options = (path: string, worker: number, workers: number): GroupOptions => ({
   path,
@@ -29,19 +29,20 @@ test("three workers meet, whoever comes first, and hear each other", async (t) =
   const heard: string[] = [];
   const events = (worker: number): GroupEvents => ({
     ...silent,
-    message: (from, message) => heard.push(`${worker}<${from} ${JSON.stringify(message)}`),
+    toCoordinator: (from, message) => heard.push(`${worker}<${from} ${JSON.stringify(message)}`),
+    toAll: (message) => heard.push(`${worker}<0 ${JSON.stringify(message)}`),
   });
   const followers = [1, 2].map((worker) => joinGroup(options(path, worker, 3), events(worker)));
   await sleep(50);
-  const hub = await joinGroup(options(path, 0, 3), events(0));
+  const coordinator = await joinGroup(options(path, 0, 3), events(0));
   const [one, two] = await Promise.all(followers);
-  one!.toHub("a");
-  hub.toAll("b");
+  one!.toCoordinator("a");
+  coordinator.toAll("b");
   while (heard.length < 4) await sleep(5);
   assert.deepEqual(heard.sort(), ['0<0 "b"', '0<1 "a"', '1<0 "b"', '2<0 "b"']);
-  hub.seal();
+  coordinator.seal();
   assert.ok(!existsSync(path), "nobody can join any more");
-  for (const group of [one!, two!, hub]) group.close();
+  for (const group of [one!, two!, coordinator]) group.close();
 });
 
 test("a worker that does not appear is named", async (t) => {
@@ -54,12 +55,12 @@ test("a worker that does not appear is named", async (t) => {
 
 test("a worker that goes before all have met ends the meeting", async (t) => {
   const path = await place(t);
-  const hub = assert.rejects(
+  const coordinator = assert.rejects(
     joinGroup(options(path, 0, 3), { ...silent, lost: () => assert.fail("there is no group yet") }),
     /worker 1 of 3 is gone/,
   );
   (await joinGroup(options(path, 1, 3), silent)).close();
-  await hub;
+  await coordinator;
 });
 
 test("the death of one of eight processes is heard of by all", async (t) => {
@@ -75,13 +76,13 @@ test("the death of one of eight processes is heard of by all", async (t) => {
   for (const member of members)
     member.on("message", (word) => (word === "joined" ? joined++ : heardAfter.push(performance.now() - killedAt.time)));
   const lost: number[] = [];
-  // as the hub of an attempt does: it tells all that it is over
-  const hub = await joinGroup(
+  // as the coordinator of an attempt does: it tells all that it is over
+  const coordinator = await joinGroup(
     { ...options(path, 0, workers), timeoutMs: 20_000 },
     {
       ...silent,
       lost: (worker) => {
-        if (lost.push(worker) === 1) hub.toAll("over");
+        if (lost.push(worker) === 1) coordinator.toAll("over");
       },
     },
   );
@@ -89,7 +90,7 @@ test("the death of one of eight processes is heard of by all", async (t) => {
   killedAt.time = performance.now();
   members[2]!.kill("SIGKILL");
   while (heardAfter.length < members.length - 1) await sleep(1);
-  hub.close();
+  coordinator.close();
   assert.deepEqual(lost, [3]);
   t.diagnostic(`known to the last of ${workers} after ${Math.max(...heardAfter).toFixed(1)} ms`);
 });

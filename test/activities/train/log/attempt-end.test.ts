@@ -7,7 +7,8 @@ import { test, type TestContext } from "node:test";
 import { noteEnd } from "../../../../activities/train/log/attempt-end.js";
 import { openLog, type CommitLog } from "../../../../activities/train/log/commit-log.js";
 import type { EndEntry } from "../../../../activities/train/log/entries.js";
-import { tellShard, WhereaboutsFile } from "../../../../activities/train/log/whereabouts.js";
+import { WhereaboutsFile } from "../../../../activities/train/log/whereabouts.js";
+import { tellShard } from "../../../../engines/engine.js";
 import { memoryStore } from "../../../../infra/store/memory-store.js";
 
 const SHARDS = 8;
@@ -67,6 +68,20 @@ test("who died in a step is named with its shards, and the log says it once", as
   assert.ok(!existsSync(join(directory, "whereabouts")));
   assert.equal(await end(), null);
   assert.equal(log.entries.length, 2);
+});
+
+test("a rank whose computing died under it is dead, though its process lives: where it was counts", async (t) => {
+  const { attempt, end } = await run(t);
+  const diesUnder = (file: WhereaboutsFile): void => {
+    file.at(4);
+    tellShard(file.file, 2);
+    file.end("died", "worker 1 of 3 died: its compute process ended (SIGKILL)");
+    file.end("failed", "and then everything else");
+  };
+  await attempt(hears, diesUnder, hears);
+  const entry = await end(true, () => "then");
+  assert.equal(entry?.what, "worker 1 of 3 died after 4 steps");
+  assert.deepEqual(entry.lost, [{ worker: 1, step: 4, shards: [2, 3, 4], shard: 2 }]);
 });
 
 test("three deaths in a row at one step are poison, wherever its shard was hosted; a stop for it begins the count anew", async (t) => {

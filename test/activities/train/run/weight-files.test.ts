@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Stage } from "../../../../activities/common/stage.js";
-import { finishTraining } from "../../../../activities/train/run/begin.js";
+import { finishTraining } from "../../../../activities/train/run/finish.js";
 import { planWeights } from "../../../../activities/train/run/weight-files.js";
 import { elements } from "../../../../core/graph/tensor.js";
 import { allParameters } from "../../../../core/model/family.js";

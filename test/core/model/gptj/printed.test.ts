@@ -114,7 +114,7 @@ describe("the printed graphs", () => {
     const all = Object.values(modelPrograms(config)).map(print).join("");
     assert.deepEqual(
       [trainDefinition.version, sha256(Buffer.from(all))],
-      [7, "97ea6c83b964b790427798d181828afc00d10c58be88b6f464a8377df8e6fbb7"],
+      [8, "97ea6c83b964b790427798d181828afc00d10c58be88b6f464a8377df8e6fbb7"],
     );
   });
 

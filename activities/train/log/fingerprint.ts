@@ -1,0 +1,8 @@
+import type { TrainingEngine } from "../../../engines/engine.js";
+import { machineKind } from "../../../infra/process/machine.js";
+import type { Fingerprint } from "./entries.js";
+
+/** What the bits of a result depend on besides its inputs and settings: equal fingerprints promise equal bytes. */
+export function fingerprintOf({ name, version, libraries }: TrainingEngine): Fingerprint {
+  return { ...machineKind(), engine: name, engineVersion: version, ...libraries() };
+}
