@@ -21,7 +21,7 @@ const SETTLE_MS = 2000;
 /** The usual entry of a rank's process. */
 const RANK_PROCESS = join(import.meta.dirname, "rank-process.js");
 
-/** glibc's malloc keeps large blocks instead of giving them back and asking again: see docs/log.md. */
+/** glibc's malloc keeps large blocks instead of giving them back and asking again: see docs/decisions/0005-onnxruntime-through-c.md. */
 export const MALLOC_SETTINGS = {
   MALLOC_ARENA_MAX: "1",
   MALLOC_MMAP_THRESHOLD_: "1073741824",
