@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { preprocess } from "../activities/preprocess/preprocess.js";
-import { outputNamed, type Artifact } from "../core/stages/stage.js";
+import { outputNamed, type Artifact } from "../core/stages/results.js";
 import { uniformAt } from "../core/rows/random.js";
 import { encodeChunk } from "../core/format/token-chunk.js";
 import { TOKEN_INDEX } from "../core/format/token-shards.js";

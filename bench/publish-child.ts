@@ -1,6 +1,6 @@
 import { basename, dirname, join } from "node:path";
 import { digestFile } from "../infra/disk/file-digest.js";
-import { openStore } from "../infra/store/open.js";
+import { openStore } from "../infra/store/open-store.js";
 
 /**
  * `node publish-child.js ENDPOINT FILE s3://bucket/key`: digests a file and uploads it as publishing does, in a process of

@@ -6,7 +6,7 @@ import { openLog } from "../activities/train/log/commit-log.js";
 import type { StepRecord } from "../engines/engine.js";
 import { Stage } from "../activities/common/stage.js";
 import type { RunConfig } from "../core/config/schema.js";
-import type { Artifact, Progress } from "../core/stages/stage.js";
+import type { Artifact, Progress } from "../core/stages/results.js";
 import { fileStore } from "../infra/store/file-store.js";
 import { trainLocally } from "../workers/local-training.js";
 import { trainDeps } from "../workers/train-deps.js";

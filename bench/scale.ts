@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { planStep } from "../core/training/step-plan.js";
-import { outputNamed } from "../core/stages/stage.js";
+import { outputNamed } from "../core/stages/results.js";
 import { openTokens } from "../infra/dataset/tokens.js";
 import { median, short, table } from "./figures.js";
 import { stepFlops } from "./flops.js";

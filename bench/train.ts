@@ -6,7 +6,7 @@ import { UserError } from "../core/errors.js";
 import { elements } from "../core/graph/tensor.js";
 import { parameterCount } from "../core/model/family.js";
 import { capacityOf, planStep, type StepPlan } from "../core/training/step-plan.js";
-import { outputNamed } from "../core/stages/stage.js";
+import { outputNamed } from "../core/stages/results.js";
 import { openTokens } from "../infra/dataset/tokens.js";
 import { bytes as readable } from "../core/units.js";
 import { median, percent, short } from "./figures.js";

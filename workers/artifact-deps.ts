@@ -1,9 +1,9 @@
 import { UserError } from "../core/errors.js";
 import type { Environment } from "./environment.js";
 import { EXPORT_LIMITS } from "../core/model/export.js";
-import { openInference } from "../engines/onnx/inference/open.js";
+import { openInference } from "../engines/onnx/inference/open-inference.js";
 import { checkTarget } from "../infra/store/check.js";
-import { openStore } from "../infra/store/open.js";
+import { openStore } from "../infra/store/open-store.js";
 import type { S3Settings } from "../infra/store/s3-store.js";
 import { openTokens } from "../infra/dataset/tokens.js";
 import type { EvaluateDependencies } from "../activities/evaluate/deps.js";

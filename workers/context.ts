@@ -2,7 +2,7 @@ import { CancelledFailure, Context } from "@temporalio/activity";
 import { ApplicationFailure } from "@temporalio/common";
 import type { StageContext } from "../activities/common/stage.js";
 import { DiskFullError, messageOf } from "../core/errors.js";
-import type { Progress } from "../core/stages/stage.js";
+import type { Progress } from "../core/stages/results.js";
 import { duration } from "../core/units.js";
 
 /** How often what is known is sent; the worker lets one of two seconds through. */

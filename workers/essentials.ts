@@ -1,7 +1,7 @@
 import type { StageRequest } from "../activities/common/stage.js";
 import { parseRunConfig } from "../core/config/schema.js";
 import type { ListEnds } from "../core/stages/metrics.js";
-import type { SentResult, StageName, StageResult } from "../core/stages/stage.js";
+import type { SentResult, StageName, StageResult } from "../core/stages/results.js";
 import type { StageInput } from "../workflows/contract.js";
 
 /** What passes between Temporal's history and the stages. */

@@ -8,7 +8,7 @@ import type { TrainAttempt } from "../activities/train/log/entries.js";
 import { beginTraining, noteAttempt } from "../activities/train/run/begin.js";
 import { finishTraining } from "../activities/train/run/finish.js";
 import { CorruptError, errorNamed, FencedError, PeerLostError, StoppedError, UserError, WorkerDiedError } from "../core/errors.js";
-import type { StageResult } from "../core/stages/stage.js";
+import type { StageResult } from "../core/stages/results.js";
 import { NO_ATTEMPTS, nextMove, type Verdict } from "../core/training/next-move.js";
 import type { RankResult } from "../workflows/contract.js";
 import type { FromParent, ToParent } from "./serve-rank.js";

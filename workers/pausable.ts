@@ -2,7 +2,7 @@ import { CancelledFailure, Context } from "@temporalio/activity";
 import { ApplicationFailure } from "@temporalio/common";
 import type { Client } from "@temporalio/client";
 import { messageOf } from "../core/errors.js";
-import type { Progress } from "../core/stages/stage.js";
+import type { Progress } from "../core/stages/results.js";
 import type { AttemptHead, GpuActivities } from "../workflows/contract.js";
 
 /** Pauses of single activities, from the UI or by `temporal activity pause`. */

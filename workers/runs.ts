@@ -3,7 +3,7 @@ import { arrayFromPayloads, defaultPayloadConverter, type Payload } from "@tempo
 import type { KeptRun } from "../activities/cleanup/garbage.js";
 import { parseRunConfig, withTarget, type RunConfig } from "../core/config/schema.js";
 import { ConfigError } from "../core/errors.js";
-import { inputsFrom } from "../core/stages/stage.js";
+import { inputsFrom } from "../core/stages/results.js";
 import { FINETUNE, type PipelineActivities, type StageInput } from "../workflows/contract.js";
 import type { Carried } from "../workflows/finetune.js";
 import { defaultTarget } from "./artifact-deps.js";

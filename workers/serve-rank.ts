@@ -1,6 +1,6 @@
 import { runRank, type RankDeps, type RankWork } from "../activities/train/rank/rank.js";
 import { messageOf } from "../core/errors.js";
-import type { Progress } from "../core/stages/stage.js";
+import type { Progress } from "../core/stages/results.js";
 import type { RankResult } from "../workflows/contract.js";
 
 /** What a rank's process of `roslin stage train` does; its parent speaks to it over Node's channel. */

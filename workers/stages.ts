@@ -8,7 +8,7 @@ import type { StageContext, StageRequest } from "../activities/common/stage.js";
 import { beginTraining, noteAttempt } from "../activities/train/run/begin.js";
 import { finishTraining } from "../activities/train/run/finish.js";
 import type { Environment } from "./environment.js";
-import type { StageName, StageResult } from "../core/stages/stage.js";
+import type { StageName, StageResult } from "../core/stages/results.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
 import { defaultTarget, evaluateDeps, publishDeps } from "./artifact-deps.js";
 import { placesOf } from "./download-deps.js";

@@ -1,6 +1,6 @@
 import type { TrainDeps } from "../activities/train/deps.js";
 import type { Machine } from "../engines/engine.js";
-import { onnxEngine } from "../engines/onnx/engine.js";
+import { onnxEngine } from "../engines/onnx/onnx-engine.js";
 import { availableMemory, freeDisk, sharedDirectory, socketDirectory } from "../infra/process/machine.js";
 import { fileStore } from "../infra/store/file-store.js";
 

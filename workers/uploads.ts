@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "@temporalio/client";
 import { discardUploads } from "../activities/cleanup/garbage.js";
 import { messageOf } from "../core/errors.js";
-import { openStore } from "../infra/store/open.js";
+import { openStore } from "../infra/store/open-store.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
 import type { Environment } from "./environment.js";
 import { runsThatUpload } from "./runs.js";

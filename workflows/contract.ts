@@ -1,5 +1,5 @@
 import type { RunConfig } from "../core/config/schema.js";
-import type { Artifact, SentResult, StageName } from "../core/stages/stage.js";
+import type { Artifact, SentResult, StageName } from "../core/stages/results.js";
 
 /**
  * The names and shapes in which workflows, workers and clients speak of each other. Only references travel:

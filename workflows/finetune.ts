@@ -12,7 +12,7 @@ import {
 } from "@temporalio/workflow";
 import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
 import { ConfigError, type ErrorName } from "../core/errors.js";
-import { inputsFrom, resultNamed, type SentResult, type StageName } from "../core/stages/stage.js";
+import { inputsFrom, resultNamed, type SentResult, type StageName } from "../core/stages/results.js";
 import { gateWord, metricWords } from "../core/stages/words.js";
 import {
   QUERIES,

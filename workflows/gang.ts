@@ -7,7 +7,7 @@ import {
   sleep,
   workflowInfo,
 } from "@temporalio/workflow";
-import type { SentResult } from "../core/stages/stage.js";
+import type { SentResult } from "../core/stages/results.js";
 import { NO_ATTEMPTS, nextMove } from "../core/training/next-move.js";
 import {
   stageQueue,

@@ -1,5 +1,5 @@
 import { setCurrentDetails, workflowInfo } from "@temporalio/workflow";
-import { STAGES, type StageName } from "../core/stages/stage.js";
+import { STAGES, type StageName } from "../core/stages/results.js";
 import { duration } from "../core/units.js";
 import { SIGNALS, type RunProgress, type StageRow, type StageState } from "./contract.js";
 

@@ -4,7 +4,7 @@ import { lstat, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { RunConfig } from "../../core/config/schema.js";
-import { STAGES, type StageName } from "../../core/stages/stage.js";
+import { STAGES, type StageName } from "../../core/stages/results.js";
 import { DEFINITIONS } from "../forecast/definitions.js";
 import { isView } from "../download/source-plan.js";
 import { forecast } from "../forecast/forecast.js";

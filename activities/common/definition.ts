@@ -1,6 +1,6 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import { keyOf } from "../../core/format/manifest.js";
-import { outputNamed, type OutputName, type StageName } from "../../core/stages/stage.js";
+import { outputNamed, type OutputName, type StageName } from "../../core/stages/results.js";
 import { sha256 } from "../../infra/disk/files.js";
 import type { StageInput } from "../../workflows/contract.js";
 

@@ -12,7 +12,7 @@ import {
   type Progress,
   type StageName,
   type StageResult,
-} from "../../core/stages/stage.js";
+} from "../../core/stages/results.js";
 import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
 import { lock } from "../../infra/disk/lock.js";
 import type { StageInput } from "../../workflows/contract.js";

@@ -1,6 +1,6 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import { parseSource } from "../../core/config/source-ref.js";
-import type { StageResult } from "../../core/stages/stage.js";
+import type { StageResult } from "../../core/stages/results.js";
 import { sha256 } from "../../infra/disk/files.js";
 import type { StageDefinition } from "../common/definition.js";
 import { Stage } from "../common/stage.js";

@@ -1,5 +1,5 @@
 import { someOf } from "../../core/rows/data-files.js";
-import type { Progress, StageResult } from "../../core/stages/stage.js";
+import type { Progress, StageResult } from "../../core/stages/results.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { getSource, type Got } from "./fetch-plan.js";
 import { describePlan, pathsOf, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "./source-plan.js";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
-import type { Artifact } from "../../core/stages/stage.js";
+import type { Artifact } from "../../core/stages/results.js";
 import { artifactOf, directoryDigest, sha256File } from "../../infra/disk/files.js";
 import { ModelFiles } from "../../infra/weights/model-files.js";
 import type { Published } from "../../infra/sources/published.js";

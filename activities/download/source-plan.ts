@@ -4,7 +4,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseSource } from "../../core/config/source-ref.js";
 import { DATA_FORMATS, formatOf, selectDataFiles } from "../../core/rows/data-files.js";
 import { UnreachableError, UserError } from "../../core/errors.js";
-import type { Artifact, StageResult } from "../../core/stages/stage.js";
+import type { Artifact, StageResult } from "../../core/stages/results.js";
 import type { Buckets } from "../../infra/sources/bucket.js";
 import type { Hub } from "../../infra/sources/hub/hub.js";
 import type { Published } from "../../infra/sources/published.js";

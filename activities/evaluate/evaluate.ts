@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createTokenizer, type Tokenizer } from "../../core/text/tokenizer.js";
-import type { StageResult } from "../../core/stages/stage.js";
+import type { StageResult } from "../../core/stages/results.js";
 import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { defineEvaluation } from "./definition.js";

@@ -1,4 +1,4 @@
-import type { StageName } from "../../core/stages/stage.js";
+import type { StageName } from "../../core/stages/results.js";
 import type { StageDefinition } from "../common/definition.js";
 import { downloadDefinition } from "../download/definition.js";
 import { evaluateDefinition } from "../evaluate/definition.js";

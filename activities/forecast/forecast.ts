@@ -1,7 +1,7 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { RunConfig } from "../../core/config/schema.js";
-import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
+import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/results.js";
 import { duration } from "../../core/units.js";
 import { DEFINITIONS } from "./definitions.js";
 import { keyParts, type KeyParts } from "../common/definition.js";

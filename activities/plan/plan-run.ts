@@ -3,7 +3,7 @@ import { withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import type { Model } from "../../core/model/family.js";
 import type { Needs, TrainSettings } from "../../engines/engine.js";
-import type { StageResult } from "../../core/stages/stage.js";
+import type { StageResult } from "../../core/stages/results.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
 import { modelConfig } from "../download/model-config.js";

@@ -5,7 +5,7 @@ import { splitRows } from "../../core/rows/split.js";
 import { UserError } from "../../core/errors.js";
 import { TOKEN_INDEX, type TokenIndex } from "../../core/format/token-shards.js";
 import type { TokenStats } from "../../core/stages/metrics.js";
-import type { Artifact } from "../../core/stages/stage.js";
+import type { Artifact } from "../../core/stages/results.js";
 import type { RunConfig } from "../../core/config/schema.js";
 import { directoryDigest, sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import type { Stage } from "../common/stage.js";

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { StageResult } from "../../core/stages/stage.js";
+import type { StageResult } from "../../core/stages/results.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";

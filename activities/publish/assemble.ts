@@ -4,7 +4,7 @@ import { ChangedInputError } from "../../core/errors.js";
 import { CARD, MANIFEST, manifestText, nameDigits, REPORT, type ChainEntry, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
 import { parameterCount, type Model } from "../../core/model/family.js";
-import { outputNamed, OUTPUTS, type Origin, type StageResult } from "../../core/stages/stage.js";
+import { outputNamed, OUTPUTS, type Origin, type StageResult } from "../../core/stages/results.js";
 import { digestFile, type FileDigest } from "../../infra/disk/file-digest.js";
 import { directoryDigest, listFiles, sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import { ModelFiles } from "../../infra/weights/model-files.js";

@@ -1,7 +1,7 @@
 import { publishedAddress } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
-import { outputNamed } from "../../core/stages/stage.js";
+import { outputNamed } from "../../core/stages/results.js";
 import { sha256 } from "../../infra/disk/files.js";
 import { readAll } from "../../infra/store/store.js";
 import type { StageRequest } from "../common/stage.js";

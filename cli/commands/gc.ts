@@ -6,7 +6,7 @@ import { findSpareObjects, removeSpareObject } from "../../activities/cleanup/sp
 import { withTarget } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { bytes, duration } from "../../core/units.js";
-import { openStore } from "../../infra/store/open.js";
+import { openStore } from "../../infra/store/open-store.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import { defaultTarget } from "../../workers/artifact-deps.js";
 import { withClient } from "../../workers/client.js";

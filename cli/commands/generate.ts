@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { END_KEY, promptOf } from "../../core/text/prompt.js";
 import { createTokenizer, type Decoder } from "../../core/text/tokenizer.js";
 import { UserError } from "../../core/errors.js";
-import { openInference } from "../../engines/onnx/inference/open.js";
+import { openInference } from "../../engines/onnx/inference/open-inference.js";
 import { fetchPublished, openPublished } from "../../infra/sources/published.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";

@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { createTokenizer, type Tokenizer } from "../../core/text/tokenizer.js";
 import { IGNORED, type TokenRow } from "../../core/rows/token-rows.js";
 import { UserError } from "../../core/errors.js";
-import { outputNamed, type StageName, type StageResult } from "../../core/stages/stage.js";
+import { outputNamed, type StageName, type StageResult } from "../../core/stages/results.js";
 import { count } from "../../core/units.js";
 import { openTokens } from "../../infra/dataset/tokens.js";
 import type { Command } from "../shell/command.js";

@@ -4,7 +4,7 @@ import type { StageContext, StageRequest } from "../../activities/common/stage.j
 import type { RunConfig } from "../../core/config/schema.js";
 import { parseSource } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
-import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
+import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/results.js";
 import { goodputLines } from "../show/goodput.js";
 import { wholeNumber, type Command } from "../shell/command.js";
 import { readConfig } from "../shell/read-config.js";

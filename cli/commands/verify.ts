@@ -7,7 +7,7 @@ import { selectModelFiles } from "../../activities/download/select.js";
 import { finishedStage } from "../../activities/common/stage.js";
 import { CorruptError, ForbiddenError, messageOf, UserError } from "../../core/errors.js";
 import { checkChain, MANIFEST, parseManifest, type Link, type Manifest } from "../../core/format/manifest.js";
-import { currentOutputs, outputNamed, STAGES, type StageResult } from "../../core/stages/stage.js";
+import { currentOutputs, outputNamed, STAGES, type StageResult } from "../../core/stages/results.js";
 import { artifactOf, directoryDigest, sha256 } from "../../infra/disk/files.js";
 import { digestPublished, openPublished, type Published } from "../../infra/sources/published.js";
 import { s3SettingsOf, type S3Settings } from "../../infra/store/s3-store.js";

@@ -2,7 +2,7 @@ import { DEFINITIONS } from "../../activities/forecast/definitions.js";
 import { Stage } from "../../activities/common/stage.js";
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
-import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/stage.js";
+import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/results.js";
 
 /**
  * Results of the stages before `name` that a run of this config left below `root`; the outputs of each decide where the

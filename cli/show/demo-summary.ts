@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { perplexityIn, type Evaluation } from "../../activities/evaluate/evaluation.js";
-import { outputNamed, resultNamed, type SentResult } from "../../core/stages/stage.js";
+import { outputNamed, resultNamed, type SentResult } from "../../core/stages/results.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
 import { goodputLines } from "./goodput.js";
 import { lossEnds, perplexity as figure } from "../../core/stages/words.js";

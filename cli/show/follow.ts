@@ -9,7 +9,7 @@ import {
   type WorkflowHandle,
 } from "@temporalio/client";
 import { messageOf, NON_RETRYABLE, UserError } from "../../core/errors.js";
-import type { Progress } from "../../core/stages/stage.js";
+import type { Progress } from "../../core/stages/results.js";
 import { duration } from "../../core/units.js";
 import { QUERIES, type FinetuneResult, type RunProgress, type StageRow } from "../../workflows/contract.js";
 import type { ProgressView } from "./progress-bars.js";

@@ -1,5 +1,5 @@
 import { timeLine } from "../../activities/train/log/ledger-words.js";
-import type { SentResult } from "../../core/stages/stage.js";
+import type { SentResult } from "../../core/stages/results.js";
 
 /** Lines about a finished training: its useful time, what failures cost, and what was compared; none for other stages. */
 export function goodputLines(result: SentResult): string[] {

@@ -1,4 +1,4 @@
-import type { Progress } from "../../core/stages/stage.js";
+import type { Progress } from "../../core/stages/results.js";
 import { bytes, count, duration, rate } from "../../core/units.js";
 
 /** Shows how far stages are: in a terminal as a bar that is drawn again and again, in a pipe as a line now and then. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { CorruptError } from "../errors.js";
-import { currentOutputs, STAGES } from "../stages/stage.js";
+import { currentOutputs, STAGES } from "../stages/results.js";
 
 /** The manifest of a published model: every file's digest, and the chain of digests from raw rows and base weights to them. */
 

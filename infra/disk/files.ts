@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Artifact } from "../../core/stages/stage.js";
+import type { Artifact } from "../../core/stages/results.js";
 import { bytes as readable } from "../../core/units.js";
 
 /** Local files, written so that a half one can never be taken for a whole one. */

@@ -56,7 +56,7 @@ export async function findPublished(uri: string, settings: S3Settings, signal?: 
 
 /** Local ones are opened without loading S3's SDK. */
 async function storeAt(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<ObjectStore> {
-  return uri.startsWith("file:") ? fileStoreAt(uri) : (await import("../store/open.js")).openStore(uri, settings, undefined, signal);
+  return uri.startsWith("file:") ? fileStoreAt(uri) : (await import("../store/open-store.js")).openStore(uri, settings, undefined, signal);
 }
 
 function opened(uri: string, store: ObjectStore, bytes: Uint8Array): Published {

@@ -1,7 +1,7 @@
 import { mkdir, statfs } from "node:fs/promises";
 import { NoRoomError, UserError } from "../../core/errors.js";
 import { bytes as readable } from "../../core/units.js";
-import type { Origin } from "../../core/stages/stage.js";
+import type { Origin } from "../../core/stages/results.js";
 import type { CachedFile, FetchEvents } from "../transfer/fetch.js";
 
 /** A file of a remote place at one version. */

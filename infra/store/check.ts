@@ -3,7 +3,7 @@ import { GetObjectTaggingCommand, HeadObjectCommand, PutObjectCommand } from "@a
 import type { RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { sha256 } from "../disk/files.js";
-import { openStore, parseS3 } from "./open.js";
+import { openStore, parseS3 } from "./open-store.js";
 import { s3Error, statusOf, type Call } from "./s3-errors.js";
 import { setLifecycle } from "./s3-lifecycle.js";
 import { apart, BUCKET_DECIDES, headersOf, type ObjectOptions } from "./s3-options.js";

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { GetBucketLifecycleConfigurationCommand, PutBucketLifecycleConfigurationCommand, type LifecycleRule } from "@aws-sdk/client-s3";
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
-import { parseS3 } from "./open.js";
+import { parseS3 } from "./open-store.js";
 import { s3Error, statusOf } from "./s3-errors.js";
 import { clientOf, type S3Settings } from "./s3-store.js";
 

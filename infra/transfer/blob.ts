@@ -6,7 +6,7 @@ import { UserError } from "../../core/errors.js";
 import { syncDirectory, writeFileAtomic } from "../disk/files.js";
 import { endTornLine } from "../disk/line-journal.js";
 import { lock } from "../disk/lock.js";
-import type { Piece, Progress } from "./block.js";
+import type { Piece, Progress } from "./block-writer.js";
 import type { Crew, Digesting } from "./crew.js";
 import { bytesDone, bytesInOrder, journalLine, planSegments, reach, takeRun, type Segment } from "./segments.js";
 import type { Source } from "./source.js";

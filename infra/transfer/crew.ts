@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { Thread } from "../process/thread.js";
 import { ThreadPool, type PoolThread } from "../process/thread-pool.js";
-import type { Piece, Progress } from "./block.js";
+import type { Piece, Progress } from "./block-writer.js";
 import type { Arrived, DigestJob, Digests, Job, News, TransferJob } from "./transfer-thread.js";
 
 /** Threads that a download shares, at most; they start when they have something to do. */

@@ -5,7 +5,7 @@ import { NoRoomError } from "../../core/errors.js";
 import { PassingError, TIMING, withRetries } from "../http/retries.js";
 import { NoRangesError } from "../http/web.js";
 import { serve } from "../process/thread.js";
-import { BlockWriter, pages, PartFile, release, type Piece, type Progress } from "./block.js";
+import { BlockWriter, pages, PartFile, release, type Piece, type Progress } from "./block-writer.js";
 import { journalLine, reach, type Segment } from "./segments.js";
 import type { ReadBytes, Source } from "./source.js";
 

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { wholeNumber } from "../../cli/shell/command.js";
 import { messageOf } from "../../core/errors.js";
-import { STAGES, type StageName } from "../../core/stages/stage.js";
+import { STAGES, type StageName } from "../../core/stages/results.js";
 import { leftByMachine } from "./leftovers.js";
 import { ChaosMachine } from "./machine.js";
 import { companyOf, MOMENTS, planFaults, type Fault } from "./plan.js";

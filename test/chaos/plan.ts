@@ -1,5 +1,5 @@
 import { uniformAt } from "../../core/rows/random.js";
-import { STAGES, type StageName } from "../../core/stages/stage.js";
+import { STAGES, type StageName } from "../../core/stages/results.js";
 import type { HttpTrouble } from "./http-proxy.js";
 
 /** What goes wrong in a run, and when: a pure function of the seed. */

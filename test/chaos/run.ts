@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WorkflowFailedError, WorkflowNotFoundError } from "@temporalio/client";
 import { messageOf } from "../../core/errors.js";
-import { openStore } from "../../infra/store/open.js";
+import { openStore } from "../../infra/store/open-store.js";
 import { FINETUNE, TASK_QUEUE, type FinetuneResult } from "../../workflows/contract.js";
 import { jobConfig } from "./job.js";
 import { leftByRun } from "./leftovers.js";

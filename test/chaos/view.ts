@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { attemptPrefix } from "../../activities/train/run/leftovers.js";
-import { STAGES, type StageName } from "../../core/stages/stage.js";
+import { STAGES, type StageName } from "../../core/stages/results.js";
 import type { ChaosMachine } from "./machine.js";
 import type { Moment } from "./plan.js";
 import { SharedWeights } from "./update.js";

@@ -14,7 +14,7 @@ import type { EndEntry, LogEntry } from "../../activities/train/log/entries.js";
 import { attemptPrefix } from "../../activities/train/run/leftovers.js";
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
-import { outputNamed, type StageResult } from "../../core/stages/stage.js";
+import { outputNamed, type StageResult } from "../../core/stages/results.js";
 import { planStep } from "../../core/training/step-plan.js";
 import { artifactOf } from "../../infra/disk/files.js";
 import { fileStore } from "../../infra/store/file-store.js";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { StageResult } from "../../core/stages/stage.js";
+import type { StageResult } from "../../core/stages/results.js";
 import { parseRunConfig } from "../../core/config/schema.js";
 import { essentials, requestOf } from "../../workers/essentials.js";
 

@@ -9,7 +9,7 @@ import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
 import { lookAt } from "../../cli/show/follow.js";
 import { planMachine } from "../../cli/machine/local-machine.js";
 import { Supervisor, type Supervised } from "../../cli/machine/supervisor.js";
-import { resultNamed, type SentResult, type StageName, type StageResult } from "../../core/stages/stage.js";
+import { resultNamed, type SentResult, type StageName, type StageResult } from "../../core/stages/results.js";
 import { launch, stopAll, type Running, type Service } from "../../infra/servers/service.js";
 import { ask } from "../workflows/place.js";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { WorkflowFailedError } from "@temporalio/client";
 import { listFiles } from "../../infra/disk/files.js";
-import { openStore } from "../../infra/store/open.js";
+import { openStore } from "../../infra/store/open-store.js";
 import { readAll } from "../../infra/store/store.js";
 import { CHECKOUT } from "../../workers/environment.js";
 import { LEASE_ID } from "../../workflows/contract.js";

@@ -6,7 +6,7 @@ import { parseRunConfig } from "../../core/config/schema.js";
 import type { TokenRow } from "../../core/rows/token-rows.js";
 import { encodeChunk } from "../../core/format/token-chunk.js";
 import { TOKEN_INDEX } from "../../core/format/token-shards.js";
-import type { Progress } from "../../core/stages/stage.js";
+import type { Progress } from "../../core/stages/results.js";
 import { artifactOf, sha256 } from "../../infra/disk/files.js";
 import { REFERENCE } from "../core/model/gptj/reference.js";
 

@@ -6,7 +6,7 @@ import { ApplicationFailure } from "@temporalio/common";
 import { Context } from "@temporalio/activity";
 import { Worker } from "@temporalio/worker";
 import { ChangedInputError, UserError } from "../../core/errors.js";
-import type { StageName } from "../../core/stages/stage.js";
+import type { StageName } from "../../core/stages/results.js";
 import { lookAt } from "../../cli/show/follow.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
 import { inActivity } from "../../workers/context.js";

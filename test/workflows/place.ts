@@ -5,7 +5,7 @@ import { Client, Connection, ServiceError, type WorkflowHandle } from "@temporal
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { parseRunConfig } from "../../core/config/schema.js";
-import type { SentResult, StageName } from "../../core/stages/stage.js";
+import type { SentResult, StageName } from "../../core/stages/results.js";
 import { startTemporal } from "../../infra/servers/start.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
 import { awaitIdle, register, stayRegistered } from "../../workers/lease-client.js";

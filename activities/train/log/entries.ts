@@ -1,5 +1,5 @@
 import type { RunConfig } from "../../../core/config/schema.js";
-import type { Artifact } from "../../../core/stages/stage.js";
+import type { Artifact } from "../../../core/stages/results.js";
 import type { StepRecord } from "../../../engines/engine.js";
 import type { AttemptHead } from "../../../workflows/contract.js";
 

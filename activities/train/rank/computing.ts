@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { errorNamed, messageOf, WorkerDiedError } from "../../../core/errors.js";
-import { outputNamed } from "../../../core/stages/stage.js";
+import { outputNamed } from "../../../core/stages/results.js";
 import type { Compute, ComputeEvent, Directive, StepEnd, TrainingEngine } from "../../../engines/engine.js";
 import type { CheckpointEntry, TrainAttempt } from "../log/entries.js";
 import type { WhereaboutsFile } from "../log/whereabouts.js";

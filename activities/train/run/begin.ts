@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { RunConfig } from "../../../core/config/schema.js";
-import type { Artifact, StageResult } from "../../../core/stages/stage.js";
+import type { Artifact, StageResult } from "../../../core/stages/results.js";
 import { trainingPlan } from "../../../core/training/order.js";
 import { capacityOf, type Capacity } from "../../../core/training/step-plan.js";
 import type { Model } from "../../../core/model/family.js";

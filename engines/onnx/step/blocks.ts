@@ -3,7 +3,7 @@ import type { ParameterSpec } from "../../../core/model/family.js";
 import type { MicroBatchPlan } from "../../../core/training/step-plan.js";
 import { runSegments, type BlockTensors } from "../run-segments.js";
 import type { StepPart } from "./head.js";
-import type { HostedRows } from "./rows.js";
+import type { HostedRows } from "./hosted-rows.js";
 import type { Workplace } from "./workplace.js";
 
 /** The blocks; T tokens of a shard, D the model's width. A rank takes its shards through a layer together, so that a layer's weights are read while they are in the cache. */

@@ -2,7 +2,7 @@ import { floats, type Tensor } from "../../../core/graph/tensor.js";
 import type { ParameterSpec } from "../../../core/model/family.js";
 import type { MicroBatchPlan } from "../../../core/training/step-plan.js";
 import type { Owner } from "./owner.js";
-import type { HostedRows } from "./rows.js";
+import type { HostedRows } from "./hosted-rows.js";
 import { sumRounded } from "./sums.js";
 import type { Workplace } from "./workplace.js";
 

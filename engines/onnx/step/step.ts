@@ -5,7 +5,7 @@ import { adamwStep } from "../adamw.js";
 import type { MicroBatchPlan, StepPlan } from "../../../core/training/step-plan.js";
 import { blocksBackward, blocksForward } from "./blocks.js";
 import { head, headToBlocks, shareHidden, type StepPart } from "./head.js";
-import { hostRows } from "./rows.js";
+import { hostRows } from "./hosted-rows.js";
 import { allFinite, sumOfSquares } from "./sums.js";
 import type { Workplace } from "./workplace.js";
 

@@ -16,7 +16,7 @@ import { findSpareObjects, removeSpareObject } from "../../../activities/cleanup
 import { DEFINITIONS } from "../../../activities/forecast/definitions.js";
 import { finishedStage, Stage } from "../../../activities/common/stage.js";
 import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
-import { inputsFrom, STAGES } from "../../../core/stages/stage.js";
+import { inputsFrom, STAGES } from "../../../core/stages/results.js";
 import { sha256 } from "../../../infra/disk/files.js";
 import { lock } from "../../../infra/disk/lock.js";
 import { gc } from "../../../cli/commands/gc.js";

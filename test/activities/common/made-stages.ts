@@ -2,7 +2,7 @@ import { DEFINITIONS } from "../../../activities/forecast/definitions.js";
 import { stageKey, type StageDefinition } from "../../../activities/common/definition.js";
 import { Stage, type StageRequest } from "../../../activities/common/stage.js";
 import type { RunConfig } from "../../../core/config/schema.js";
-import { inputsFrom, OUTPUTS, STAGES, type Artifact, type StageName, type StageResult } from "../../../core/stages/stage.js";
+import { inputsFrom, OUTPUTS, STAGES, type Artifact, type StageName, type StageResult } from "../../../core/stages/results.js";
 import type { StageMetrics } from "../../../core/stages/metrics.js";
 import { sha256 } from "../../../infra/disk/files.js";
 

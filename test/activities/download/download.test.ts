@@ -11,7 +11,7 @@ import { download } from "../../../activities/download/download.js";
 import { layoutFile } from "../../../core/format/safetensors.js";
 import { modelOf } from "../../../core/model/families.js";
 import { allParameters } from "../../../core/model/family.js";
-import { outputNamed, type Progress, type StageResult } from "../../../core/stages/stage.js";
+import { outputNamed, type Progress, type StageResult } from "../../../core/stages/results.js";
 import { artifactOf, sha256File } from "../../../infra/disk/files.js";
 import { cutAfter, startTestHub, type TestHub } from "../../infra/sources/hub/harness.js";
 import { dependenciesFor, HUB, requestFor } from "./dependencies.js";

@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { evaluate } from "../../../activities/evaluate/evaluate.js";
 import { promptOf } from "../../../core/text/prompt.js";
-import { outputNamed } from "../../../core/stages/stage.js";
+import { outputNamed } from "../../../core/stages/results.js";
 import { madeDependencies, madeRequest, madeRows } from "./made-models.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-evaluation-file-"));

@@ -10,7 +10,7 @@ import { evaluate } from "../../../activities/evaluate/evaluate.js";
 import type { Evaluation } from "../../../activities/evaluate/evaluation.js";
 import type { EvaluationTask } from "../../../activities/evaluate/task.js";
 import { TASKS } from "../../../activities/evaluate/tasks.js";
-import { outputNamed, type Progress, type StageResult } from "../../../core/stages/stage.js";
+import { outputNamed, type Progress, type StageResult } from "../../../core/stages/results.js";
 import { madeDependencies, madeRequest, madeRows } from "./made-models.js";
 import { tokenCount } from "./token-count.js";
 import type { Gate, Verdict } from "../../../core/stages/metrics.js";

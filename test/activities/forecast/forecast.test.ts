@@ -7,7 +7,7 @@ import { DEFINITIONS } from "../../../activities/forecast/definitions.js";
 import { forecast, type Forecast } from "../../../activities/forecast/forecast.js";
 import { Stage } from "../../../activities/common/stage.js";
 import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
-import { inputsFrom, STAGES, type StageName, type StageResult } from "../../../core/stages/stage.js";
+import { inputsFrom, STAGES, type StageName, type StageResult } from "../../../core/stages/results.js";
 import { finish } from "../common/made-stages.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-forecast-"));

@@ -9,7 +9,7 @@ import { forecast } from "../../../activities/forecast/forecast.js";
 import { plan, type PlanDependencies } from "../../../activities/plan/plan-run.js";
 import { parseRunConfig, withTarget, type RunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
-import { onnxEngine } from "../../../engines/onnx/engine.js";
+import { onnxEngine } from "../../../engines/onnx/onnx-engine.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { createHub } from "../../../infra/sources/hub/hub.js";
 import { findPublished } from "../../../infra/sources/published.js";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { StageRequest } from "../../../activities/common/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { SYMBOL_OF_BYTE } from "../../../core/text/byte-symbols.js";
-import type { StageResult } from "../../../core/stages/stage.js";
+import type { StageResult } from "../../../core/stages/results.js";
 import { artifactOf, writeFileAtomic } from "../../../infra/disk/files.js";
 import { preprocessDeps } from "../../../workers/preprocess-deps.js";
 

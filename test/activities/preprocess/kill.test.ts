@@ -11,7 +11,7 @@ import { Stage } from "../../../activities/common/stage.js";
 import { leave } from "../common/made-stages.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { uniformAt } from "../../../core/rows/random.js";
-import type { StageResult } from "../../../core/stages/stage.js";
+import type { StageResult } from "../../../core/stages/results.js";
 import { listFiles, sha256File } from "../../../infra/disk/files.js";
 import { requestFor, writeModel } from "./helpers.js";
 import { downloadDefinition } from "../../../activities/download/definition.js";

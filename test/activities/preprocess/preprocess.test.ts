@@ -9,7 +9,7 @@ import { preprocess } from "../../../activities/preprocess/preprocess.js";
 import { Stage, type StageContext, type StageRequest } from "../../../activities/common/stage.js";
 import type { TokenRow, TokenSplit } from "../../../core/rows/token-rows.js";
 import { UserError } from "../../../core/errors.js";
-import type { Progress, StageResult } from "../../../core/stages/stage.js";
+import type { Progress, StageResult } from "../../../core/stages/results.js";
 import { artifactOf } from "../../../infra/disk/files.js";
 import { openTokens } from "../../../infra/dataset/tokens.js";
 import { gpt2Tokenizer } from "../../../demo/tokenizer.js";

@@ -12,7 +12,7 @@ import { checkChain, parseManifest } from "../../../core/format/manifest.js";
 import { directoryDigest, sha256, sha256File } from "../../../infra/disk/files.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
 import { openPublished } from "../../../infra/sources/published.js";
-import { openStore } from "../../../infra/store/open.js";
+import { openStore } from "../../../infra/store/open-store.js";
 import { readAll } from "../../../infra/store/store.js";
 import { startTestS3 } from "../../infra/store/weed.js";
 import { finishedRun, publishDependencies } from "./run.js";

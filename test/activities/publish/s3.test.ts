@@ -26,7 +26,7 @@ import { parseRunConfig } from "../../../core/config/schema.js";
 import { CHECKOUT } from "../../../workers/environment.js";
 import type { StageContext, StageRequest } from "../../../activities/common/stage.js";
 import { ForbiddenError, UserError } from "../../../core/errors.js";
-import type { StageResult } from "../../../core/stages/stage.js";
+import type { StageResult } from "../../../core/stages/results.js";
 import { digestPublished, openPublished } from "../../../infra/sources/published.js";
 import { s3Client, type S3Settings } from "../../../infra/store/s3-store.js";
 import { startProxy, type Refusal, type S3Call } from "../../infra/store/proxy.js";

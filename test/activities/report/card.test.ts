@@ -10,7 +10,7 @@ import type { StageRequest } from "../../../activities/common/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
 import type { Manifest } from "../../../core/format/manifest.js";
-import { outputNamed } from "../../../core/stages/stage.js";
+import { outputNamed } from "../../../core/stages/results.js";
 import { dependenciesFor } from "../download/dependencies.js";
 import { finishedRun, publishDependencies } from "../publish/run.js";
 

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { DEFINITIONS } from "../../../activities/forecast/definitions.js";
 import { stage } from "../../../cli/commands/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
-import { OUTPUTS, type Artifact, type StageResult } from "../../../core/stages/stage.js";
+import { OUTPUTS, type Artifact, type StageResult } from "../../../core/stages/results.js";
 import { artifactOf } from "../../../infra/disk/files.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { leave } from "../../activities/common/made-stages.js";

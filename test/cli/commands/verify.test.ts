@@ -12,7 +12,7 @@ import { parseRunConfig } from "../../../core/config/schema.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { CorruptError, UserError } from "../../../core/errors.js";
 import { checkChain } from "../../../core/format/manifest.js";
-import { outputNamed } from "../../../core/stages/stage.js";
+import { outputNamed } from "../../../core/stages/results.js";
 import { directoryDigest, sha256 } from "../../../infra/disk/files.js";
 import { openPublished } from "../../../infra/sources/published.js";
 import { dependenciesFor } from "../../activities/download/dependencies.js";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Progress } from "../../../core/stages/stage.js";
+import type { Progress } from "../../../core/stages/results.js";
 import { describe, progressView, secondsLeft } from "../../../cli/show/progress-bars.js";
 import { bytes, duration } from "../../../core/units.js";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { inputsFrom, makerOf, OUTPUTS, STAGES, type Artifact } from "../../../core/stages/stage.js";
+import { inputsFrom, makerOf, OUTPUTS, STAGES, type Artifact } from "../../../core/stages/results.js";
 
 const artifact = (name: string): Artifact => ({ name, uri: "s3://b/k", sha256: "0".repeat(64), bytes: 1 });
 

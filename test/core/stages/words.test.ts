@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { metricWords, type Figures } from "../../../core/stages/words.js";
-import type { StageResult } from "../../../core/stages/stage.js";
+import type { StageResult } from "../../../core/stages/results.js";
 import { essentials } from "../../../workers/essentials.js";
 
 /** As the workflow gets them. */

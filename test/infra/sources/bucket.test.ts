@@ -14,7 +14,7 @@ import { createBuckets, type Buckets } from "../../../infra/sources/bucket.js";
 import { read } from "../../../infra/sources/objects.js";
 import { sha256 } from "../../../infra/disk/files.js";
 import type { CachedFile } from "../../../infra/transfer/fetch.js";
-import { openStore } from "../../../infra/store/open.js";
+import { openStore } from "../../../infra/store/open-store.js";
 import { s3Client, type S3Settings } from "../../../infra/store/s3-store.js";
 import { noise } from "./hub/harness.js";
 import { startTestS3 } from "../store/weed.js";

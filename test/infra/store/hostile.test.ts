@@ -10,7 +10,7 @@ import { HeadObjectCommand, ListMultipartUploadsCommand, PutBucketEncryptionComm
 import { messageOf, UserError } from "../../../core/errors.js";
 import { digestFile, type FileDigest } from "../../../infra/disk/file-digest.js";
 import { checkTarget } from "../../../infra/store/check.js";
-import { openStore } from "../../../infra/store/open.js";
+import { openStore } from "../../../infra/store/open-store.js";
 import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
 import { s3Client, type S3Settings } from "../../../infra/store/s3-store.js";
 import { readAll, type ObjectStore } from "../../../infra/store/store.js";

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { CreateMultipartUploadCommand, ListMultipartUploadsCommand, S3Client } from "@aws-sdk/client-s3";
 import { UserError } from "../../../core/errors.js";
 import { sha256, sha256File } from "../../../infra/disk/files.js";
-import { openStore } from "../../../infra/store/open.js";
+import { openStore } from "../../../infra/store/open-store.js";
 import { digestFile, planParts } from "../../../infra/disk/file-digest.js";
 import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
 import { s3SettingsOf, type S3Settings } from "../../../infra/store/s3-store.js";

@@ -11,7 +11,7 @@ import { publish } from "../../../activities/publish/publish.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { checkTarget } from "../../../infra/store/check.js";
 import { digestFile } from "../../../infra/disk/file-digest.js";
-import { openStore } from "../../../infra/store/open.js";
+import { openStore } from "../../../infra/store/open-store.js";
 import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
 import type { S3Settings } from "../../../infra/store/s3-store.js";
 import { readAll } from "../../../infra/store/store.js";

@@ -1,6 +1,6 @@
 import { writeSync } from "node:fs";
 import { digestFile } from "../../../infra/disk/file-digest.js";
-import { openStore } from "../../../infra/store/open.js";
+import { openStore } from "../../../infra/store/open-store.js";
 import type { S3Settings } from "../../../infra/store/s3-store.js";
 
 /** Uploads a file in a process of its own, to be killed: prints "bytes N" when the first part has arrived, and then stands still. */

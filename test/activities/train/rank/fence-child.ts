@@ -1,6 +1,6 @@
 import { createInterface } from "node:readline";
 import { openLog } from "../../../../activities/train/log/commit-log.js";
-import { openStore } from "../../../../infra/store/open.js";
+import { openStore } from "../../../../infra/store/open-store.js";
 import type { S3Settings } from "../../../../infra/store/s3-store.js";
 
 /**

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { openLog } from "../../../../activities/train/log/commit-log.js";
-import { openStore } from "../../../../infra/store/open.js";
+import { openStore } from "../../../../infra/store/open-store.js";
 import type { S3Settings } from "../../../../infra/store/s3-store.js";
 import { startTestS3 } from "../../../infra/store/weed.js";
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { Worker } from "node:worker_threads";
 import { UserError } from "../../../../core/errors.js";
-import { openInference } from "../../../../engines/onnx/inference/open.js";
+import { openInference } from "../../../../engines/onnx/inference/open-inference.js";
 import { REFERENCE, reference } from "../../../core/model/gptj/reference.js";
 
 const { rows, expected } = reference("gptj-tiny");

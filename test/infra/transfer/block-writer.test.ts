@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { uniformAt } from "../../../core/rows/random.js";
-import { BlockWriter, PartFile, release, type Piece, type Progress } from "../../../infra/transfer/block.js";
+import { BlockWriter, PartFile, release, type Piece, type Progress } from "../../../infra/transfer/block-writer.js";
 
 const MIB = 2 ** 20;
 const BLOCK = 2 * MIB;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makeLedger } from "../../../../activities/train/log/ledger.js";
+import { makeLedger } from "../../../../activities/train/log/make-ledger.js";
 import { goodput, isProved, proofLine, timeLine } from "../../../../activities/train/log/ledger-words.js";
 import type { CommitLog } from "../../../../activities/train/log/commit-log.js";
 import type { AttemptSteps, StepLine } from "../../../../activities/train/log/steps-file.js";
