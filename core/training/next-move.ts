@@ -3,7 +3,7 @@
 /** What a failure means: "fatal" ends the run, an "error" may not repeat often, a "lost" process may. */
 export type Verdict = "fatal" | "error" | "lost";
 
-/** How many attempts in a row may end in this way without a new checkpoint. A killed process is no sign of a mistake; an error is. */
+/** How many attempts in a row may end in this way without a new checkpoint. A killed process does not show a mistake; an error does. */
 const LIMITS: Readonly<Record<Verdict, number>> = { fatal: 1, error: 3, lost: 20 };
 
 /** No wait between two attempts is longer; it doubles from one second on. */

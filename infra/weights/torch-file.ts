@@ -29,7 +29,7 @@ export class TorchFile implements WeightFile {
   readonly entries: ReadonlyMap<string, TorchEntry>;
   readonly path: string;
   private readonly descriptor: number;
-  /** the last view that did not lie in row-major order: its span, for it may be asked for in slices */
+  /** the last view that did not lie in row-major order: its span, because it may be read in slices */
   private held: { readonly name: string; readonly span: Uint8Array<ArrayBuffer> } | null = null;
 
   constructor(path: string) {
@@ -88,7 +88,7 @@ export class TorchFile implements WeightFile {
     const archive = parseZipDirectory(this.bytesAt(directory.offset, directory.bytes), directory, this.path);
     const pickles = [...archive.keys()].filter((name) => /^[^/]+\/data\.pkl$/.test(name));
     if (pickles.length !== 1)
-      throw new UserError("an archive is no file of torch.save: it needs one data.pkl", { file: this.path, got: pickles.length });
+      throw new UserError("an archive is not a file of torch.save: it needs one data.pkl", { file: this.path, got: pickles.length });
     const root = pickles[0]!.slice(0, -"data.pkl".length);
     this.checkByteOrder(archive.get(`${root}byteorder`), directory);
     const storages = new Map<string, number>();
@@ -118,7 +118,8 @@ export class TorchFile implements WeightFile {
         "a weight file has the format of torch before 1.6, which is not read: load it with a later torch and save it again",
         { file: this.path },
       );
-    if (!text.startsWith("PK\x03\x04")) throw new CorruptError("a weight file is no torch file: it is no zip archive", { file: this.path });
+    if (!text.startsWith("PK\x03\x04"))
+      throw new CorruptError("a weight file is not a torch file: it is not a zip archive", { file: this.path });
   }
 
   private checkByteOrder(entry: ZipEntry | undefined, directory: ZipDirectory): void {

@@ -28,7 +28,7 @@ test("help lists every command, and a command explains itself", () => {
   assert.match(roslin("--version").out, /^roslin \d+\.\d+\.\d+$/m);
 });
 
-test("what the user must mend has exit code 2 and its message on standard error", () => {
+test("a user error has exit code 2 and its message on standard error", () => {
   let files = 0;
   const config = (text: string): string => {
     const file = join(root, `config-${files++}.json`);
@@ -157,7 +157,7 @@ test("paths of the hub's cache may begin with ~ and name variables, old names co
     [{ HF_TOKEN: " ", HF_TOKEN_PATH: "~/token" }, "hf_stored"],
   ];
   for (const [variables, token] of tokens) assert.equal(hubOf(variables).token, token);
-  // whoever asks no hub is not bothered
+  // a command that asks no hub does not read it
   const unreadable = hubOf({ HF_TOKEN_PATH: root });
   assert.throws(() => unreadable.token, { name: "UserError", message: /HF_TOKEN_PATH/ });
   const offline = [{ HF_HUB_OFFLINE: "1" }, { HF_HUB_OFFLINE: "true" }, { TRANSFORMERS_OFFLINE: "Yes" }].map((variables) =>

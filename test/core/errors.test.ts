@@ -38,7 +38,7 @@ test("an error that travelled as words comes back as its class: Temporal names a
   assert.equal(errorNamed("ConfigError", "what happened") instanceof UserError, true);
 });
 
-test("every class's name is the one that it says, and the final ones are those that time cannot mend", () => {
+test("every class's name is the one that it says, and the final ones are those that time cannot cure", () => {
   const errors = [
     new UserError("u"),
     new ForbiddenError("s3:PutObject", "f"),

@@ -48,7 +48,7 @@ test("a run whose workers are killed in every stage ends with the bytes of an un
     const generation = Number(/^train-0-g(\d+)$/.exec(activity)?.[1] ?? 0);
     if (generation > 1 && commits >= 6) once("all", "gpu-0", "gpu-1", "gpu-2", "pipeline");
   };
-  // the card alone tells what befell a run, and the whole directory's digest is made of the card's as well
+  // only the card tells what happened to a run, and the digest of the whole directory includes the card's
   const published = (result: FinetuneResult) =>
     result.stages.at(-1)!.outputs.flatMap(({ name, sha256 }) => (["published", "README.md"].includes(name) ? [] : [[name, sha256]]));
   const ledgerOf = (result: FinetuneResult) => trained(result).metrics["ledger"] as Ledger;

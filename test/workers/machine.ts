@@ -70,7 +70,7 @@ export async function startMachine(gpuWorkers: number, variables: (home: string)
     () => undefined,
   );
   await supervisor.start(new AbortController().signal);
-  // GPU workers are started again here, for the supervisor brings back whoever dies
+  // GPU workers are started again here, because the supervisor brings back a worker that dies
   const gpus = new Map(
     plan.groups
       .flat()

@@ -48,7 +48,7 @@ const signal = (workflowId: string, name: string): Promise<string> =>
 const unpauseCommand = (workflowId: string, id: string): string =>
   `temporal activity unpause --workflow-id ${workflowId} --activity-id ${id}`;
 
-test("a paused worker holds training until unpause, longer than every timeout and whoever is killed", long, async () => {
+test("a paused worker holds training until unpause, longer than every timeout and whatever is killed", long, async () => {
   const run = await training("held", EPOCHS.thrice);
   const pending = async (): Promise<{ activityId: string; paused: boolean }[]> =>
     (await run.describe()).raw.pendingActivities!.map(({ activityId, paused }) => ({ activityId: activityId!, paused: paused! }));

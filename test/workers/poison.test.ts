@@ -19,7 +19,7 @@ const SHARD = 3;
 const TRAIN = { shards: 4, microBatch: 1, accumulation: 2, epochs: 4, learningRate: 1e-3, checkpointEverySteps: 3 };
 const ROWS = 21;
 
-/** Makes the step deadly `times` times for whoever hosts the shard; returns how often it was not yet. */
+/** Makes the step deadly `times` times for the worker that hosts the shard; returns how often it was not yet. */
 function deadly(
   t: TestContext,
   { request }: Job,

@@ -116,7 +116,7 @@ test("a stage that finds its input changed has the stages before make it again; 
   assert.equal(error.message, "evaluate: the tokens changed");
 });
 
-test("what the user must mend ends the run at the first attempt; anything else is tried again", async () => {
+test("a user error ends the run at the first attempt; any other error is tried again", async () => {
   let downloads = 0;
   let evaluations = 0;
   await place.pipeline({

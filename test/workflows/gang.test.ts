@@ -109,7 +109,7 @@ test("a worker that does not come back is left out", async () => {
   assert.ok(!workers.some(({ queue }) => queue === ghost.queue));
 });
 
-test("an error that repeats without progress ends the run; what the user must mend ends it at once", async () => {
+test("an error that repeats without progress ends the run; a user error ends it at once", async () => {
   const log = fakeLog();
   await place.pipeline({ beginTraining: log.begin });
   let error: Error = new Error("the loss is not finite");

@@ -37,7 +37,7 @@ test("a request gets the workers of its host, lowest slots first, and waits for 
   assert.equal(eligible(workers, request(1, 8, 3)).all, 3, "those that were missing before are not waited for again");
 });
 
-test("a failure is judged by whether time or another attempt can mend it", () => {
+test("a failure is judged by whether time or another attempt can help", () => {
   assert.equal(judge(failed("UserError", "too little memory")), "fatal");
   assert.equal(judge(failed("Error", "the loss is not finite")), "error");
   assert.equal(judge(failed("FencedError", "a newer attempt has taken over")), "error");

@@ -68,7 +68,7 @@ test("the stock CLI starts a run, and retrains on a schedule that fires", async 
   );
 });
 
-test("a schedule that the server refuses is the user's to mend", async () => {
+test("a schedule that the server refuses is a user error", async () => {
   const environment = readEnvironment({ ...process.env, TEMPORAL_ADDRESS: place.address }, CHECKOUT);
   const config = join(place.directory, "config.json");
   await writeFile(config, "{}");

@@ -51,7 +51,7 @@ test("a finished stage is reused while its outputs are what it left, and done ov
   assert.equal(await run(), true);
 });
 
-test("an input that changed after it was digested is not used, and who mends it is said", async (t) => {
+test("an input that changed after it was digested is not used, and the stage that makes it again is named", async (t) => {
   const { source, run } = await copying(t);
   await writeFile(source, "sows");
   const names = (error: Error): boolean =>

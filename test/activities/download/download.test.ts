@@ -324,7 +324,7 @@ const badSources: [string, (server: TestHub) => Promise<unknown>, RegExp][] = [
   ],
 ];
 for (const [what, make, expected] of badSources)
-  test(`${what} is the user's to mend, said before anything is downloaded`, async (context) => {
+  test(`${what} is a user error, said before anything is downloaded`, async (context) => {
     const { server, run } = await setUp(context);
     const config = await make(server);
     await assert.rejects(run({ ...HUB, ...(config as object) }), (error: Error) => {

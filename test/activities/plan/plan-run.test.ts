@@ -119,7 +119,7 @@ test("a run that was published to a target with a slash at its end is forecast a
   assert.ok(started.every(({ reused }) => reused));
 });
 
-test("what time can mend is thrown as it is", async () => {
+test("an error that time can cure is thrown as it is", async () => {
   const failing = { ...roomy(), checkTarget: async () => Promise.reject(new Error("connection refused")) };
   await assert.rejects(plan(failing, config, context), /^Error: connection refused$/);
 });

@@ -319,7 +319,7 @@ test("rows of CSV, lines and JSON give the same tokens", async () => {
   assert.deepEqual(all[2], all[0]);
 });
 
-test("what the user must mend is said in one message", async () => {
+test("all user errors are said in one message", async () => {
   const model = writeModel(fresh("model"));
   const rows = write("rows.json", alpaca(5));
   const request = (dataset: string, settings: object, directoryOfModel = model): Promise<StageRequest> =>

@@ -60,7 +60,7 @@ test("headers are asked for at every address that redirects lead to, and message
   );
 });
 
-test("a server is not blamed for time that whoever takes its bytes needs", async (context) => {
+test("a server is not blamed for time that the reader of its bytes needs", async (context) => {
   const endpoint = await serve(context, (_request, response) => void response.end("x".repeat(100)));
   for (const room of [{}, { room: () => null }]) {
     let got = 0;
@@ -72,7 +72,7 @@ test("a server is not blamed for time that whoever takes its bytes needs", async
   }
 });
 
-test("whoever cannot take a chunk ends the answer, whichever client reads it", async (context) => {
+test("a reader that cannot take a chunk ends the answer, whichever client reads it", async (context) => {
   let closed = Promise.resolve<unknown>(null);
   const endpoint = await serve(context, (_request, response) => {
     closed = once(response, "close");

@@ -80,7 +80,7 @@ test("a body is received where it is wanted, and waits while somebody is busy wi
   assert.equal(await bodyOf(url), "next");
 });
 
-test("whoever cannot take a chunk ends the answer", async (context) => {
+test("a reader that cannot take a chunk ends the answer", async (context) => {
   const { url } = await serve(context, [ok("body")]);
   await assert.rejects(
     (await ask(url, { a: "b" }, never))!.drain(() => Promise.reject(new Error("full"))),

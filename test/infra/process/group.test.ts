@@ -24,7 +24,7 @@ const options = (path: string, worker: number, workers: number): GroupOptions =>
   signal: never,
 });
 
-test("three workers meet, whoever comes first, and hear each other", async (t) => {
+test("three workers meet, whichever comes first, and hear each other", async (t) => {
   const path = await place(t);
   const heard: string[] = [];
   const events = (worker: number): GroupEvents => ({

@@ -214,7 +214,7 @@ test("a full disk, or quota, that an object is written to is not taken for a ser
   }
 });
 
-test("what is the user's to mend is said so; what time can mend is not", async () => {
+test("a user error is one; an error that time can cure is not", async () => {
   const buckets = bucketsIn(cacheOf());
   await assert.rejects(
     buckets.open("model", "s3://roslin/nothing/here", never),

@@ -43,7 +43,7 @@ export function storeConformance(name: string, open: () => Promise<ObjectStore>)
       assert.equal(await store.read("a"), null);
     });
 
-    test("creates once, whoever comes second", async () => {
+    test("creates once, and refuses the second", async () => {
       const store = await open();
       assert.equal(await store.create("commits/000001.json", bytes("first")), true);
       assert.equal(await store.create("commits/000001.json", bytes("second")), false);

@@ -91,7 +91,7 @@ const FINAL: readonly (readonly [Refusal, RegExp])[] = [
   ],
 ];
 
-test("what only the user can mend is one line that says how, of every call", async () => {
+test("a user error of any call is one line that says what to do", async () => {
   for (const [refusal, message] of FINAL)
     for (const use of USES)
       await behind(
@@ -107,7 +107,7 @@ test("what only the user can mend is one line that says how, of every call", asy
       );
 });
 
-test("a server that is overloaded is asked again, and when it stays so that is said, for time to mend", async () => {
+test("a server that is overloaded is asked again, and when it stays overloaded, the error is one that time can cure", async () => {
   for (const code of ["SlowDown", "ServiceUnavailable", "InternalError"]) {
     const status = code === "InternalError" ? 500 : 503;
     await behind(

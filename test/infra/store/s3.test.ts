@@ -187,7 +187,7 @@ test("a journal of another file's upload, or of one that the server forgot, is n
   }
 });
 
-test("what the user must mend is a UserError that says what", async () => {
+test("a wrong setting is a UserError that names it", async () => {
   const nowhere = openStore("s3://no-such-bucket/p", settings);
   const bytes = Buffer.from("x");
   for (const call of [() => nowhere.list(""), () => nowhere.read("k"), () => nowhere.write("k", bytes), () => nowhere.create("k", bytes)])
@@ -199,7 +199,7 @@ test("what the user must mend is a UserError that says what", async () => {
   assert.throws(() => openStore("file://host/dir", settings), UserError);
 });
 
-test("an endpoint that cannot be reached is an error that time may mend", async () => {
+test("an endpoint that cannot be reached is an error that time can cure", async () => {
   const away = openStore("s3://roslin/p", { ...settings, endpoint: "http://127.0.0.1:1" });
   await assert.rejects(
     away.list(""),

@@ -146,7 +146,7 @@ test("more bytes than were asked for are refused, and those before them written"
   assert.equal((await readFile(path, "utf8")).slice(4, 10), "abc\0\0\0");
 });
 
-test("a disk that is full is told to whoever goes on, and to whoever ends", async (context) => {
+test("a full disk is reported to the next write, and to the end", async (context) => {
   const linux = process.platform === "linux";
   const part = linux ? new PartFile("/dev/full") : (await partFile(context, 0)).part;
   if (linux) context.after(() => part.close());

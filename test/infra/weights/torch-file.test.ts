@@ -79,16 +79,16 @@ test("files above 4 GB, whose sizes take 64 bits, are read in the same way", () 
 });
 
 const wrong: [string, Uint8Array, string, RegExp][] = [
-  ["an archive without a pickle", archive([storage]), "UserError", /no file of torch\.save/],
-  ["an archive with two", archive([pkl, ["n/data.pkl", described], storage]), "UserError", /no file of torch\.save/],
+  ["an archive without a pickle", archive([storage]), "UserError", /not a file of torch\.save/],
+  ["an archive with two", archive([pkl, ["n/data.pkl", described], storage]), "UserError", /not a file of torch\.save/],
   ["a compressed archive", archive([pkl, storage], { method: 8 }), "UserError", /compressed.*entry=m\/data\.pkl/],
   ["a missing storage", archive([pkl]), "CorruptError", /storage=0, expected=24, got=nothing/],
   ["a short storage", archive([pkl, ["m/data/0", data.subarray(4)]]), "CorruptError", /storage=0, expected=24, got=20/],
   ["a big-endian file", archive([pkl, ["m/byteorder", Buffer.from("big")], storage]), "UserError", /big-endian/],
   ["a pickle without measure", archive([["m/data.pkl", Buffer.alloc(9 << 20)]]), "UserError", /bytes=9437184, limit=8388608/],
   ["a pointer of Git LFS", Buffer.from("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"), "UserError", /git lfs pull/],
-  ["a page of HTML", Buffer.from("<!doctype html>".repeat(20)), "CorruptError", /no torch file/],
-  ["an empty file", Buffer.alloc(0), "CorruptError", /no torch file/],
+  ["a page of HTML", Buffer.from("<!doctype html>".repeat(20)), "CorruptError", /not a torch file/],
+  ["an empty file", Buffer.alloc(0), "CorruptError", /not a torch file/],
 ];
 for (const [what, bytes, name, message] of wrong)
   test(`${what} is named for what it is`, () => assert.throws(() => open(bytes), { name, message }));

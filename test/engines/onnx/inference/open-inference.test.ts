@@ -34,7 +34,7 @@ test("generation ends at the last position", async () => {
   await model.close();
 });
 
-test("a directory that is no model is the user's to mend", async () => {
+test("a directory that is not a model is a user error", async () => {
   const empty = mkdtempSync(join(tmpdir(), "roslin-none-"));
   await assert.rejects(
     openInference(empty, new AbortController().signal),
