@@ -50,7 +50,8 @@ const LATEST_END = /(?:(?<=[^/])\/|^)latest(?:\.json)?$/;
 export function readSource(source: string): SourceRef | SourceProblem {
   if (source.startsWith("hf://")) return readHub(source);
   if (source.startsWith("s3://")) return readS3(source);
-  if (source.startsWith("file://")) return readFile(source);
+  // without a path it would mean the root of the file system
+  if (source.startsWith("file://") && source !== "file://") return readFile(source);
   return { problem: "a source is malformed", expected: "hf://owner/name@revision, s3://bucket/prefix or file:///path" };
 }
 

@@ -33,6 +33,7 @@ const WRONG: readonly [source: string, problem: RegExp][] = [
   ),
   ["s3://", /S3 source is malformed \[expected=s3:/],
   ["s3:///key", /S3 source is malformed/],
+  ["file://", /a source is malformed/],
   ["file://here/m", /not a file URL with an absolute path: a host is named \[expected=file:/],
   ["file:///rows?x", /%3F and %23/],
   ["file:///rows#1", /%3F and %23/],
