@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { Stats } from "node:fs";
 import { lstat, readdir, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { basename, dirname, join, relative, sep } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import type { RunConfig } from "../../core/config/schema.js";
 import { STAGES, type StageName } from "../../core/stages/results.js";
 import { DEFINITIONS } from "../forecast/definitions.js";
@@ -77,7 +77,16 @@ async function neededBy(root: string, runs: readonly KeptRun[]): Promise<Set<str
       const possible = STAGES.filter((stage) => DEFINITIONS[stage].inputs.every((name) => names.has(name)));
       return possible.map((stage) => new Stage<StageName>(DEFINITIONS[stage], { config, inputs, root }).directory);
     });
-  return new Set([...expected, ...begun]);
+  // an earlier version may have named what it left by other keys, and a run that goes on from it still reads it
+  const given = runs.flatMap((run) => run.begun ?? []).flatMap(({ inputs }) => inputs.flatMap(({ uri }) => stageDirectory(root, uri)));
+  return new Set([...expected, ...begun, ...given]);
+}
+
+/** The stage's directory below `root` that holds what a URI names; none if no stage made it there. */
+function stageDirectory(root: string, uri: string): string[] {
+  if (!uri.startsWith("file:")) return [];
+  const [stage = "", key] = relative(root, fileURLToPath(uri)).split(sep);
+  return key !== undefined && (STAGES as readonly string[]).includes(stage) ? [join(root, stage, key)] : [];
 }
 
 /**

@@ -76,6 +76,21 @@ test("what runs stays, though another run of the same sources, which hold someth
   );
 });
 
+test("what an earlier version made for a run that still runs stays, though its key is another one today", async () => {
+  const root = newRoot();
+  const config = run({ seed: 1 });
+  const directories = await finish(config, root, "train");
+  const inputs = inputsFrom(await Promise.all(directories.map(async (directory) => (await finishedStage(directory))!)));
+  const before = join(root, "train", "1d1e518b7770064d");
+  mkdirSync(join(before, "model"), { recursive: true });
+  const given = inputs.map((input) => (input.name === "tuned" ? { ...input, uri: pathToFileURL(join(before, "model")).href } : input));
+  assert.deepEqual(await findGarbage(root, [{ config, begun: [{ config, inputs: given }] }]), []);
+  assert.deepEqual(
+    (await findGarbage(root, over(config))).map(({ directory }) => directory),
+    [before],
+  );
+});
+
 test("a directory in which somebody works stays, and so does one that a run needs which began meanwhile", async () => {
   const root = newRoot();
   const [directory] = await finish(run({}), root, "download");
