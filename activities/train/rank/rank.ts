@@ -34,6 +34,8 @@ const JOIN_MS = 60_000;
 export async function runRank(deps: RankDeps, work: RankWork, context: StageContext): Promise<RankResult> {
   const { attempt, worker } = work;
   const { directory, generation, config } = attempt;
+  // the version that began it had no engines; this one's next attempt begins anew
+  if (attempt.engine === undefined) throw new StoppedError("this attempt was begun by an earlier version of Roslin, and ends here");
   const log = await openLog(deps.openStore(directory), generation);
   // sent again by a run that was reset into this attempt
   if (log.overtaken) throw new FencedError("this attempt has been gone on from already", { log: directory, generation });
