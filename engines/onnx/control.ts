@@ -43,6 +43,8 @@ export class Control {
   /** Main thread: ends the compute thread's work at its next look. */
   abort(): void {
     Atomics.store(this.words, ABORTED, 1);
+    // a compute thread that has just looked would otherwise fall asleep after this, and nobody would wake it
+    Atomics.add(this.words, RELEASED, 1);
     Atomics.notify(this.words, RELEASED);
   }
 
