@@ -76,7 +76,9 @@ function changesBetween(before: KeyParts, now: KeyParts): string[] {
   const old = new Map(before.inputs.map(({ name, sha256 }) => [name, sha256]));
   const inputs = now.inputs.flatMap(({ name, sha256 }) => (old.get(name) === sha256 ? [] : [`its input ${name} has changed`]));
   const [was, is] = [leaves(before.settings), leaves(now.settings)];
-  const fields = [...new Set([...was.keys(), ...is.keys()])].filter((field) => was.get(field) !== is.get(field));
+  // a field that only one version of Roslin has was set by nobody
+  const known = (field: string): boolean => code.length === 0 || (was.has(field) && is.has(field));
+  const fields = [...new Set([...was.keys(), ...is.keys()])].filter((field) => known(field) && was.get(field) !== is.get(field));
   const settings = fields.map((field) => `${field} is ${is.get(field) ?? "nothing"}, was ${was.get(field) ?? "nothing"}`);
   return [...settings, ...inputs, ...code];
 }

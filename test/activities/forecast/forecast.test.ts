@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { DEFINITIONS } from "../../../activities/forecast/definitions.js";
 import { forecast, type Forecast } from "../../../activities/forecast/forecast.js";
-import { Stage } from "../../../activities/common/stage.js";
+import { finishedStage, Stage } from "../../../activities/common/stage.js";
 import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../../core/stages/results.js";
 import { finish } from "../common/made-stages.js";
@@ -123,4 +123,19 @@ test("it says why: what changed, what was begun, what waits for what", async () 
     (await forecast(withField("model.source", "hf://another/model"), place))[0]!.why,
     "it was begun, and goes on where it stopped",
   );
+});
+
+test("after an upgrade it names the version, and no setting that the earlier one did not have", async () => {
+  const place = join(root, "upgrade");
+  const [download, preprocess] = await finish(base, place, "preprocess");
+  const results = await Promise.all([download!, preprocess!].map(async (directory) => (await finishedStage(directory))!));
+  const { train } = DEFINITIONS;
+  const settings = (config: RunConfig): unknown => {
+    const { engineVersion: _, ...earlier } = train.settings(config) as Record<string, unknown>;
+    return earlier;
+  };
+  await new Stage({ ...train, version: train.version - 1, settings }, { config: base, inputs: inputsFrom(results), root: place }).begin();
+  const why = async (config: RunConfig): Promise<string> => (await forecast(config, place))[2]!.why;
+  assert.equal(await why(base), "this version of Roslin does it differently");
+  assert.equal(await why(withField("train.seed", 1)), "seed is 1, was 42; this version of Roslin does it differently");
 });
