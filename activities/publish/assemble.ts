@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { ChangedInputError } from "../../core/errors.js";
 import { CARD, MANIFEST, manifestText, nameDigits, REPORT, type ChainEntry, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
@@ -10,7 +10,7 @@ import { directoryDigest, listFiles, sha256, writeFileAtomic } from "../../infra
 import { ModelFiles } from "../../infra/weights/model-files.js";
 import type { Evaluation } from "../evaluate/evaluation.js";
 import { keyParts, stageKey, type StageDefinition } from "../common/definition.js";
-import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
+import { finishedStage, Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { modelCard } from "../report/card.js";
 import { descentOf } from "./descent.js";
 import { exportOnnx, externalDataConfig } from "./onnx.js";
@@ -67,8 +67,7 @@ export async function assemble(
   const extra = externalDataConfig(plan);
   if (extra !== null) await write("config.json", `${JSON.stringify({ ...model.configJson, ...extra }, null, 2)}\n`);
 
-  // training's own result may lie on another machine
-  const trained = await new Stage(trainDefinition, request).finished();
+  const trained = (await new Stage(trainDefinition, request).finished()) ?? (await recordBeside(stage));
   const chain = EARLIER.map((definition) => chainEntry(definition, request, definition === trainDefinition ? trained : null));
   const made = { publishVersion: publishDefinition.version, chain, fingerprint: fingerprintOf(trained), ...descent };
   // of the same inputs, settings and code comes the same name
@@ -97,6 +96,13 @@ export async function assemble(
   };
   await writeFileAtomic(join(directory, MANIFEST), manifestText(manifest));
   return { manifest, paths, digests, evaluation };
+}
+
+/** Training's record beside the tuned model, for one that an earlier version trained under another key; null: it lies on another machine. */
+async function recordBeside(stage: Stage<"publish">): Promise<StageResult<"train"> | null> {
+  const record = await finishedStage(dirname(stage.path("tuned")));
+  const made = record?.outputs.some(({ name, sha256: digest }) => name === "tuned" && digest === stage.input("tuned").sha256);
+  return record?.stage === "train" && made === true ? record : null;
 }
 
 /** The trained model's files with their digests; ChangedInputError when they are no longer what training wrote. */

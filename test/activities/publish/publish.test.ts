@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { publish } from "../../../activities/publish/publish.js";
-import type { StageContext } from "../../../activities/common/stage.js";
+import { Stage, type StageContext } from "../../../activities/common/stage.js";
 import { UserError } from "../../../core/errors.js";
 import type { Latest } from "../../../core/format/latest.js";
 import { checkChain, parseManifest } from "../../../core/format/manifest.js";
@@ -17,6 +17,7 @@ import { readAll } from "../../../infra/store/store.js";
 import { startTestS3 } from "../../infra/store/weed.js";
 import { finishedRun, publishDependencies } from "./run.js";
 import { publishDefinition } from "../../../activities/publish/definition.js";
+import { trainDefinition } from "../../../activities/train/definition.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-publish-"));
 let server: Awaited<ReturnType<typeof startTestS3>>;
@@ -82,6 +83,27 @@ test("the card says what the model may be used for, and pages are free of markup
   const page = readFileSync(join(directory, "report.html"), "utf8");
   assert.match(page, /Name &lt;one&gt; colour/);
   assert.equal(page.match(/<circle/g)!.length, 5);
+});
+
+test("what an earlier version trained, under a key of its own, is published with its losses and its state", async () => {
+  const place = newRoot();
+  const request = await finishedRun(place, pathToFileURL(join(newRoot(), "target")).href);
+  const { directory } = new Stage(trainDefinition, request);
+  const earlier = join(request.root, "train", "1d1e518b7770064d");
+  renameSync(directory, earlier);
+  renameSync(join(place, "tuned"), join(earlier, "model"));
+  const record = readFileSync(join(earlier, "stage.json"), "utf8");
+  writeFileSync(join(earlier, "stage.json"), record.replace('"name": "tuned"', '"name": "model"'));
+  const inputs = request.inputs.map((input) =>
+    input.name === "tuned" ? { ...input, uri: pathToFileURL(join(earlier, "model")).href } : input,
+  );
+  const { outputs } = await publish(publishDependencies(), { ...request, inputs }, context());
+  const published = fileURLToPath(outputs[0]!.uri);
+  const manifest = parseManifest(readFileSync(join(published, "manifest.json"), "utf8"), "test");
+  assert.equal(manifest.chain.find(({ stage }) => stage === "train")?.stateDigest, sha256("state"));
+  const card = readFileSync(join(published, "README.md"), "utf8");
+  assert.match(card, /^\| tokens trained on \| 1,234 \|$/m);
+  assert.doesNotMatch(card, /more than one kind of machine/);
 });
 
 test("a gate that isn't passed leaves latest.json alone", async () => {
