@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { hubSource } from "../../../infra/sources/hub/access.js";
 import { bytesPresent, fetchBlob, type WantedBlob } from "../../../infra/transfer/blob.js";
-import { pages } from "../../../infra/transfer/block.js";
+import { pages } from "../../../infra/transfer/block-writer.js";
 import { Crew } from "../../../infra/transfer/crew.js";
 import { fetchAll } from "../../../infra/transfer/fetch.js";
 import type { TransferJob } from "../../../infra/transfer/transfer-thread.js";
