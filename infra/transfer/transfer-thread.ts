@@ -144,7 +144,9 @@ class Follower {
     this.running = true;
     for (let slices = 1; this.at < this.upTo || this.pieces[0]?.start === this.at; slices++) {
       const next = this.pieces[0]?.start === this.at ? this.pieces.shift()! : null;
-      const bytes = next?.bytes ?? this.read(Math.min(SLICE, (this.pieces[0]?.start ?? this.upTo) - this.at));
+      // a piece may be told of before the bytes ahead of it are written
+      const end = Math.min(this.upTo, this.pieces[0]?.start ?? Infinity);
+      const bytes = next?.bytes ?? this.read(Math.min(SLICE, end - this.at));
       this.sha256.update(bytes);
       this.also?.update(bytes);
       this.at += bytes.length;

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { hubSource } from "../../../infra/sources/hub/access.js";
 import { bytesPresent, fetchBlob, type WantedBlob } from "../../../infra/transfer/blob.js";
+import { pages } from "../../../infra/transfer/block-writer.js";
 import { Crew } from "../../../infra/transfer/crew.js";
 import { fetchAll } from "../../../infra/transfer/fetch.js";
 import type { TransferJob } from "../../../infra/transfer/transfer-thread.js";
@@ -168,6 +169,24 @@ test("a digest tells how far it is whenever it has come to the end of what is th
     digesting.upTo(upTo);
     while (heard.at(-1) !== upTo) await sleep(1);
   }
+  assert.equal((await digesting.result).sha256, hex);
+  await crew.close();
+});
+
+test("a digest reads nothing that is not written yet, even if what follows it is in memory", async (context) => {
+  const file = numbered(4 * MIB);
+  const { blob, bytes, hex } = await wantedFrom(context, "http://127.0.0.1:9", file);
+  const crew = new Crew(quiet.signal);
+  let digested = 0;
+  await writeFile(blob, file.subarray(0, 1000));
+  await truncate(blob, bytes);
+  const digesting = crew.digest({ path: blob, bytes, also: null }, (upTo) => (digested = upTo));
+  const memory = pages(2 * MIB);
+  memory.set(file.subarray(2 * MIB));
+  digesting.upTo(1000, { start: 2 * MIB, bytes: memory, held: new Int32Array(new SharedArrayBuffer(4)) });
+  while (digested < 1000) await sleep(1);
+  await writeFile(blob, file);
+  digesting.upTo(bytes);
   assert.equal((await digesting.result).sha256, hex);
   await crew.close();
 });
