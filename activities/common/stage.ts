@@ -16,7 +16,7 @@ import {
 import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
 import { lock } from "../../infra/disk/lock.js";
 import type { StageInput } from "../../workflows/contract.js";
-import { keyParts, stageKey, type StageDefinition } from "./definition.js";
+import { keyParts, stageKey, type KeyParts, type StageDefinition } from "./definition.js";
 
 /** What every stage is handed besides its dependencies. */
 export interface StageRequest extends StageInput {
@@ -168,6 +168,16 @@ export async function finishedStage(directory: string): Promise<StageResult | nu
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw error;
+  }
+}
+
+/** What the key of the stage that works in a directory is the digest of; null when no record of it can be read. */
+export async function recordedParts(directory: string): Promise<KeyParts | null> {
+  try {
+    return JSON.parse(await readFile(join(directory, WANTED), "utf8")) as KeyParts;
+  } catch {
+    // an earlier version wrote none, or a kill tore it
+    return null;
   }
 }
 

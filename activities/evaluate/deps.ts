@@ -1,5 +1,5 @@
 import type { openTokens } from "../../infra/dataset/tokens.js";
-import type { InferenceModel } from "../../engines/onnx/inference/open-inference.js";
+import type { InferenceModel } from "../../engines/inference.js";
 
 /** What evaluation is handed. */
 export interface EvaluateDependencies {

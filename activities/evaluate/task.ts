@@ -2,7 +2,7 @@ import type { RunConfig } from "../../core/config/schema.js";
 import type { Verdict } from "../../core/stages/metrics.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
 import type { Tokenizer } from "../../core/text/tokenizer.js";
-import type { InferenceModel } from "../../engines/onnx/inference/open-inference.js";
+import type { InferenceModel } from "../../engines/inference.js";
 
 /**
  * One thing that is measured of the base and of the tuned model. To add one, write a file beside this one and a line in

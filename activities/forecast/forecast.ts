@@ -1,11 +1,11 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { RunConfig } from "../../core/config/schema.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/results.js";
 import { duration } from "../../core/units.js";
 import { DEFINITIONS } from "./definitions.js";
 import { keyParts, type KeyParts } from "../common/definition.js";
-import { Stage, WANTED } from "../common/stage.js";
+import { recordedParts, Stage, WANTED } from "../common/stage.js";
 
 /** What a run would do with a stage. */
 export interface Forecast {
@@ -62,13 +62,8 @@ async function whyRun(root: string, stage: StageName, directory: string, wanted:
 }
 
 async function wantedIn(directory: string): Promise<{ readonly parts: KeyParts; readonly at: number } | null> {
-  const path = join(directory, WANTED);
-  try {
-    return { parts: JSON.parse(await readFile(path, "utf8")) as KeyParts, at: (await stat(path)).mtimeMs };
-  } catch {
-    // an earlier version wrote it, or a kill tore it: it only explains
-    return null;
-  }
+  const parts = await recordedParts(directory);
+  return parts === null ? null : { parts, at: (await stat(join(directory, WANTED))).mtimeMs };
 }
 
 function changesBetween(before: KeyParts, now: KeyParts): string[] {

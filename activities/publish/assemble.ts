@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { ChangedInputError } from "../../core/errors.js";
-import { CARD, MANIFEST, manifestText, nameDigits, REPORT, type ChainEntry, type Manifest } from "../../core/format/manifest.js";
+import { CARD, keyOf, MANIFEST, manifestText, nameDigits, REPORT, type ChainEntry, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
 import { parameterCount, type Model } from "../../core/model/family.js";
 import { outputNamed, OUTPUTS, type Origin, type StageResult } from "../../core/stages/results.js";
@@ -9,8 +10,8 @@ import { digestFile, type FileDigest } from "../../infra/disk/file-digest.js";
 import { directoryDigest, listFiles, sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import { ModelFiles } from "../../infra/weights/model-files.js";
 import type { Evaluation } from "../evaluate/evaluation.js";
-import { keyParts, stageKey, type StageDefinition } from "../common/definition.js";
-import { finishedStage, Stage, type StageContext, type StageRequest } from "../common/stage.js";
+import { keyParts, type StageDefinition } from "../common/definition.js";
+import { finishedStage, recordedParts, Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { modelCard } from "../report/card.js";
 import { descentOf } from "./descent.js";
 import { exportOnnx, externalDataConfig } from "./onnx.js";
@@ -68,7 +69,9 @@ export async function assemble(
   if (extra !== null) await write("config.json", `${JSON.stringify({ ...model.configJson, ...extra }, null, 2)}\n`);
 
   const trained = (await new Stage(trainDefinition, request).finished()) ?? (await recordBeside(stage));
-  const chain = EARLIER.map((definition) => chainEntry(definition, request, definition === trainDefinition ? trained : null));
+  const chain: ChainEntry[] = [];
+  for (const definition of EARLIER)
+    chain.push(await chainEntry(definition, request, stage, definition === trainDefinition ? trained : null));
   const made = { publishVersion: publishDefinition.version, chain, fingerprint: fingerprintOf(trained), ...descent };
   // of the same inputs, settings and code comes the same name
   const name = `${modelName(request)}-${nameDigits(made, { sha256 })}`;
@@ -132,18 +135,27 @@ async function tunedFiles(
 }
 
 /** What a stage commits to: its outputs are what was handed on, because its own record may lie on another machine. */
-function chainEntry(definition: StageDefinition, request: StageRequest, result: StageResult<"train"> | null): ChainEntry {
+async function chainEntry(
+  definition: StageDefinition,
+  request: StageRequest,
+  publishing: Stage<"publish">,
+  result: StageResult<"train"> | null,
+): Promise<ChainEntry> {
   const outputs = OUTPUTS[definition.name].map((name) => {
     const { sha256, bytes, origin } = outputNamed(request.inputs, name);
     return { name, sha256, bytes, ...(origin === undefined ? {} : { origin: plain(origin) }) };
   });
-  const { stage, version, settings, inputs } = keyParts(definition, request);
+  const now = keyParts(definition, request);
+  // an earlier version may have made them under another key, which is in the directory where they lie
+  const recorded = await recordedParts(dirname(publishing.path(OUTPUTS[definition.name][0])));
+  const isTheirs = recorded?.stage === now.stage && isDeepStrictEqual(recorded.inputs, now.inputs);
+  const { stage, version, settings, inputs } = isTheirs ? recorded : now;
   return {
     stage,
     version,
     settings,
     inputs,
-    key: stageKey(definition, request),
+    key: keyOf({ stage, version, settings, inputs }, { sha256 }),
     outputs,
     ...(result?.stateDigest === undefined ? {} : { stateDigest: result.stateDigest }),
   };

@@ -2,7 +2,8 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { TokenRow } from "../../../core/rows/token-rows.js";
 import { serve } from "../../../infra/process/thread.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
-import { loadModel, type LoadedModel, type Score } from "./model.js";
+import type { Score } from "../../inference.js";
+import { loadModel, type LoadedModel } from "./model.js";
 
 /** Entry of the thread in which a model computes: a graph's run blocks its thread, and the main one has heartbeats to send. */
 

@@ -3,18 +3,13 @@ import { packRows } from "../../../core/model/common/pack.js";
 import { allParameters, type Model, type ParameterSpec, type TrainingProgram } from "../../../core/model/family.js";
 import type { TokenRow } from "../../../core/rows/token-rows.js";
 import type { ModelFiles } from "../../../infra/weights/model-files.js";
+import type { Score } from "../../inference.js";
 import { planBlock, type BlockPlan } from "../block-plan.js";
 import { runSegments, type RunGraph } from "../run-segments.js";
 import { createSession, type Session } from "../session/session.js";
 import { openPrograms, type Sessions } from "../sessions.js";
 
 /** A model that scores rows and generates. T tokens of all rows, N of those that carry loss, D the model's width, V its words. */
-
-/** How well a model predicts rows: the sum of -log p over their labels, in nats, and how many labels there are. */
-export interface Score {
-  readonly nll: number;
-  readonly labels: number;
-}
 
 /** A model in memory, in fp32, ready to score and to generate; its calls block the thread while a graph runs. */
 export interface LoadedModel {

@@ -1,17 +1,8 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import type { TokenRow } from "../../../core/rows/token-rows.js";
 import { Thread } from "../../../infra/process/thread.js";
-import type { Score } from "./model.js";
+import type { InferenceModel, Score } from "../../inference.js";
 import type { Answer, Question } from "./inference-thread.js";
-
-/** A model that computes in a thread of its own, so that the caller's loop stays free. One call at a time. */
-export interface InferenceModel {
-  score(rows: readonly TokenRow[]): Promise<Score>;
-  /** The likeliest tokens after a prompt of one token or more; ends at the end-of-text token or the last position. */
-  generate(prompt: readonly number[]): AsyncGenerator<number>;
-  close(): Promise<void>;
-}
 
 /** Reads a model directory into a new thread. Throws UserError or CorruptError for what is wrong with it; an aborted signal ends the thread. */
 export async function openInference(directory: string, signal: AbortSignal): Promise<InferenceModel> {

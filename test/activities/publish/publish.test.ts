@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { publish } from "../../../activities/publish/publish.js";
+import { keyParts } from "../../../activities/common/definition.js";
 import { Stage, type StageContext } from "../../../activities/common/stage.js";
 import { UserError } from "../../../core/errors.js";
 import type { Latest } from "../../../core/format/latest.js";
-import { checkChain, parseManifest } from "../../../core/format/manifest.js";
+import { checkChain, keyOf, parseManifest } from "../../../core/format/manifest.js";
 import { directoryDigest, sha256, sha256File } from "../../../infra/disk/files.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
 import { openPublished } from "../../../infra/sources/published.js";
@@ -94,13 +95,21 @@ test("what an earlier version trained, under a key of its own, is published with
   renameSync(join(place, "tuned"), join(earlier, "model"));
   const record = readFileSync(join(earlier, "stage.json"), "utf8");
   writeFileSync(join(earlier, "stage.json"), record.replace('"name": "tuned"', '"name": "model"'));
+  const parts = { ...keyParts(trainDefinition, request), version: 7, settings: { epochs: 1 } };
+  writeFileSync(join(earlier, "wanted.json"), JSON.stringify(parts));
   const inputs = request.inputs.map((input) =>
     input.name === "tuned" ? { ...input, uri: pathToFileURL(join(earlier, "model")).href } : input,
   );
   const { outputs } = await publish(publishDependencies(), { ...request, inputs }, context());
   const published = fileURLToPath(outputs[0]!.uri);
   const manifest = parseManifest(readFileSync(join(published, "manifest.json"), "utf8"), "test");
-  assert.equal(manifest.chain.find(({ stage }) => stage === "train")?.stateDigest, sha256("state"));
+  const link = manifest.chain.find(({ stage }) => stage === "train")!;
+  assert.equal(link.stateDigest, sha256("state"));
+  assert.deepEqual([link.version, link.settings, link.key], [7, { epochs: 1 }, keyOf(parts, { sha256 })], "as it was trained");
+  assert.deepEqual(
+    checkChain(manifest, { sha256, directoryDigest }).filter(({ problem }) => problem !== null),
+    [],
+  );
   const card = readFileSync(join(published, "README.md"), "utf8");
   assert.match(card, /^\| tokens trained on \| 1,234 \|$/m);
   assert.doesNotMatch(card, /more than one kind of machine/);

@@ -16,7 +16,7 @@ import { trainDefinition } from "../../../activities/train/definition.js";
 
 export const LOSSES: readonly number[] = [5.9, 5.5, 5.2, 4.9, 4.6];
 
-/** A run below `root` that has only to be published: PyTorch's small model, and as tuned one the same after 20 steps. `ledger` says what befell it otherwise. */
+/** A run below `root` that has only to be published: PyTorch's small model, and as tuned one the same after 20 steps. `ledger` changes the record of its faults. */
 export async function finishedRun(
   root: string,
   target: string | null,
