@@ -42,13 +42,15 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
   const { model } = files;
   const split = (await openTokens(rank.tokens)).train;
   const layout = sharedLayout(model, train.shards, setup.capacity);
+  const training = model.family.training(model.shape);
   const place = new Workplace({
     model,
+    training,
     layout,
     capacity: setup.capacity,
     shards: train.shards,
     hosted: hostedShards(train.shards, rank.workers, rank.worker),
-    sessions: await openSessions(model, createSession),
+    sessions: await openSessions(training, createSession),
     control,
     keepActivations: setup.keepActivations,
     segments: mapShared(setup.sharedPath, layout.segments),

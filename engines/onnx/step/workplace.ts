@@ -42,9 +42,10 @@ export class Workplace {
   private arrivals = 0;
   private spent = { graphs: 0, waiting: 0, reduction: 0, optimizer: 0 };
 
-  /** `sessions` are those of `openSessions`. */
+  /** `sessions` are those that `openSessions` gives for `training`. */
   constructor(options: {
     readonly model: Model;
+    readonly training: TrainingProgram;
     readonly layout: SharedLayout;
     readonly capacity: Capacity;
     readonly shards: number;
@@ -58,7 +59,7 @@ export class Workplace {
     const { model, layout, shards } = options;
     const { shape, parameters } = model;
     this.model = model;
-    this.training = model.family.training(shape);
+    this.training = options.training;
     this.block = planBlock(this.training, parameters.blocks[0]!);
     checkGradients([this.training.norm.backward], parameters.norm);
     checkGradients([this.training.head.weightBackward], parameters.head);
@@ -184,8 +185,7 @@ function gradientsIn(buffer: Float32Array, specs: readonly ParameterSpec[], offs
 }
 
 /** One session for each of the graphs that train a model. */
-export async function openSessions({ family, shape }: Model, create: typeof createSession): Promise<Sessions> {
-  const { block, norm, head } = family.training(shape);
+export async function openSessions({ block, norm, head }: TrainingProgram, create: typeof createSession): Promise<Sessions> {
   const ofBlock = [...block.forward, ...block.backward].map(({ program }) => program);
   return openPrograms([...ofBlock, norm.forward, norm.backward, head.forward, head.backward, head.weightBackward], 1, create);
 }

@@ -1,22 +1,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { get, type Refused, type Site } from "../../../infra/http/web.js";
-
-type Answer = (request: IncomingMessage, response: ServerResponse) => void;
-
-async function serve(context: TestContext, answer: Answer): Promise<string> {
-  const server: Server = createServer(answer);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  context.after(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
+import { serve } from "./serve.js";
 
 const timing = { stallMs: 5000, retryMs: 1 };
 const plain: Site = { name: "the server", headersFor: () => ({}), followsHead: () => true, refusal: () => null };

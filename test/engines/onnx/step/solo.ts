@@ -40,6 +40,7 @@ export function solo(
   const layout = sharedLayout(model, train.shards, capacity);
   const control = new Control();
   const place = new Workplace({
+    training: model.family.training(model.shape),
     model,
     layout,
     capacity,

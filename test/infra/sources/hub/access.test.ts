@@ -1,23 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
-import { test, type TestContext } from "node:test";
+import { request, type IncomingMessage, type Server } from "node:http";
+import type { Socket } from "node:net";
+import { test } from "node:test";
 import { PassingError } from "../../../../infra/http/retries.js";
 import { getFromHub, isHub, type HubAccess } from "../../../../infra/sources/hub/access.js";
-
-type Answer = (request: IncomingMessage, response: ServerResponse) => void;
-
-async function serve(context: TestContext, answer: Answer, prepare: (server: Server) => void = () => undefined): Promise<string> {
-  const server = createServer(answer);
-  prepare(server);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  context.after(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
+import { serve } from "../../http/serve.js";
 
 const timing = { stallMs: 5000, retryMs: 1 };
 
