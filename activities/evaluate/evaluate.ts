@@ -1,7 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createTokenizer, type Tokenizer } from "../../core/text/tokenizer.js";
 import type { StageResult } from "../../core/stages/results.js";
+import { hasTokenizer, readTokenizer } from "../../infra/text/read-tokenizer.js";
 import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { defineEvaluation } from "./definition.js";
@@ -24,7 +23,7 @@ export async function evaluate(
     const started = performance.now();
     const paths = { base: stage.path("model"), tuned: stage.path("tuned") };
     const { test: split } = await dependencies.openTokens(stage.path("tokens"));
-    const input = { split, settings: request.config.evaluate, tokenizer: await readTokenizer(paths.base) };
+    const input = { split, settings: request.config.evaluate, tokenizer: hasTokenizer(paths.base) ? readTokenizer(paths.base) : null };
     const plan = tasks.map((task) => ({ task, items: task.items(input) }));
     const journal = await openJournal(join(stage.directory, "journal.jsonl"));
     for (const name of ["base", "tuned"] as const) {
@@ -41,16 +40,6 @@ export async function evaluate(
     const metrics = { seconds: (performance.now() - started) / 1000, perplexity, gate, samples: samples.length, heldOut };
     return { outputs: [await artifactOf("report", path, context.signal)], metrics };
   });
-}
-
-/** The model's tokenizer; null when it has none, because its rows came as tokens. */
-async function readTokenizer(directory: string): Promise<Tokenizer | null> {
-  const path = join(directory, "tokenizer.json");
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return null;
-    throw error;
-  });
-  return text === null ? null : createTokenizer(JSON.parse(text), path);
 }
 
 type OpenModel = EvaluatedModel & { close(): Promise<void> };

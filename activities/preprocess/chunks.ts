@@ -21,14 +21,14 @@ export async function tokenizeChunks(
   batches: AsyncIterable<RowBatch>,
   context: StageContext,
   threads: number,
-  chooseRule: (first: RowBatch) => Promise<RuleChoice>,
+  chooseRule: (first: RowBatch) => RuleChoice,
   startThread: StartThread,
 ): Promise<MadeChunk[]> {
   let pool: TokenizerPool | null = null;
   let [seen, read] = [0, 1];
   const report = reporter(context);
   try {
-    const begin = async (first: RowBatch): Promise<void> => {
+    const begin = (first: RowBatch): void => {
       // threads come up while the tokenizer is read
       pool = new TokenizerPool(
         threads,
@@ -37,7 +37,7 @@ export async function tokenizeChunks(
         (done) => report(done, seen, read),
         context.signal,
       );
-      pool.agree(await chooseRule(first));
+      pool.agree(chooseRule(first));
     };
     for await (const { read: share, ...order } of chunked(batches, begin)) {
       [seen, read] = [order.first + order.rows.length, share];
@@ -147,15 +147,15 @@ interface SourceChunk extends ChunkOrder {
 }
 
 /** Rows regrouped into chunks that depend on the rows alone, whatever the batches; `begin` sees the first batch that has rows before all. */
-async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatch) => Promise<void>): AsyncGenerator<SourceChunk> {
+async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatch) => void): AsyncGenerator<SourceChunk> {
   let rows: SourceRow[] = [];
   let [number, first, characters] = [0, 0, 0];
   let begun = false;
-  let last: RowBatch = { rows: [], columns: [], read: 1 };
+  let last: RowBatch = { rows: [], columns: [], filled: [], file: "", read: 1 };
   for await (const batch of batches) {
     last = batch;
     if (!begun && batch.rows.length > 0) {
-      await begin(batch);
+      begin(batch);
       begun = true;
     }
     for (const row of batch.rows) {
@@ -169,7 +169,7 @@ async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatc
       rows = [];
     }
   }
-  if (!begun) await begin(last);
+  if (!begun) begin(last);
   if (rows.length > 0) yield { number, first, rows, read: 1 };
 }
 

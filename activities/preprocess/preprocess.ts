@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { COLUMNS } from "../../core/rows/row-rules.js";
 import type { StageResult } from "../../core/stages/results.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
@@ -22,10 +22,9 @@ export async function preprocess(
     const model = stage.path("model");
     const dataset = stage.path("dataset");
     const { shape } = readModelConfig(model);
-    const tokenizerFile = join(model, "tokenizer.json");
     const { maxLength } = request.config.preprocess;
-    const batches = dependencies.readRows(dataset, context.signal);
-    const choose = (first: RowBatch) => chooseRule(first, { dataset, maxLength, shape, tokenizerFile });
+    const batches = dependencies.readRows(dataset, context.signal, COLUMNS);
+    const choose = (first: RowBatch) => chooseRule(first, { dataset, maxLength, shape, model });
     const chunks = await tokenizeChunks(batches, context, dependencies.threads, choose, () => dependencies.startThread(directory));
     const tokenized = chunks.reduce((sum, chunk) => sum + chunk.tokenized, 0);
     const { tokens, stats } = await finish(stage, chunks, request.config.preprocess);

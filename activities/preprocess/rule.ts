@@ -1,10 +1,8 @@
-import { readFile } from "node:fs/promises";
-import { basename } from "node:path";
 import type { EncoderTables } from "../../core/text/encoder.js";
 import { checkResponseKey } from "../../core/rows/row-rules.js";
-import { createTokenizer } from "../../core/text/tokenizer.js";
 import { UserError } from "../../core/errors.js";
 import type { ModelShape } from "../../core/model/shape.js";
+import { readTokenizer } from "../../infra/text/read-tokenizer.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 
 /** How rows become tokens, in words that go to a thread. */
@@ -24,19 +22,20 @@ export interface RuleSettings {
   readonly dataset: string;
   readonly maxLength: number;
   readonly shape: ModelShape;
-  readonly tokenizerFile: string;
+  /** the model's directory */
+  readonly model: string;
 }
 
 /**
  * Chooses by the columns of the first rows. Throws UserError with the columns found and expected if they are of neither kind, or
  * if the model's tokenizer is missing or unusable; rows that are tokens already need no tokenizer.
  */
-export async function chooseRule(first: RowBatch, { dataset, maxLength, shape, tokenizerFile }: RuleSettings): Promise<RuleChoice> {
+export function chooseRule(first: RowBatch, { dataset, maxLength, shape, model }: RuleSettings): RuleChoice {
   const { vocabulary, positions, eosTokenId: padId } = shape;
   const has = (...names: readonly string[]): boolean => names.every((name) => first.columns.includes(name));
   if (has("input_ids", "labels")) return { kind: "tokens", vocabulary, positions };
   if (has("instruction", "output")) {
-    const tokenizer = createTokenizer(await readJson(tokenizerFile), tokenizerFile);
+    const tokenizer = readTokenizer(model);
     checkResponseKey(tokenizer);
     // a longer row could not be trained on, so a small model cuts earlier
     return { kind: "alpaca", vocabulary, padId, maxLength: Math.min(maxLength, positions), tables: tokenizer.tables };
@@ -47,18 +46,4 @@ export async function chooseRule(first: RowBatch, { dataset, maxLength, shape, t
     expected: "columns instruction, output and perhaps input; or input_ids and labels",
     got: first.columns.length > 0 ? `columns ${first.columns.slice(0, 20).join(", ")}` : (problem ?? "no rows"),
   });
-}
-
-/** Reads a JSON file of the model; throws UserError if it is missing or is not JSON. */
-async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, "utf8")) as unknown;
-  } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-    // words need a tokenizer; rows of input_ids and labels don't, so the download takes models without one
-    const message = missing
-      ? `a file of the model is missing: this dataset needs ${basename(path)} beside the weights`
-      : "a file of the model is not JSON";
-    throw new UserError(message, { file: path }, { cause: error });
-  }
 }

@@ -1,14 +1,14 @@
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { END_KEY, promptOf } from "../../core/text/prompt.js";
-import { createTokenizer, type Decoder } from "../../core/text/tokenizer.js";
+import type { Decoder } from "../../core/text/tokenizer.js";
 import { UserError } from "../../core/errors.js";
 import { openInference } from "../../engines/onnx/inference/open-inference.js";
 import { fetchPublished, openPublished } from "../../infra/sources/published.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
+import { readTokenizer } from "../../infra/text/read-tokenizer.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import { wholeNumber, type Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
@@ -60,10 +60,7 @@ async function locate(named: string, environment: Environment, signal: AbortSign
 /** Writes the answer to standard output as it comes, up to the end key. */
 async function answer(directory: string, prompt: string, most: number, signal: AbortSignal): Promise<void> {
   const { positions } = readModelConfig(directory).shape;
-  const tokenizer = createTokenizer(
-    await readJson(directory, "tokenizer.json", "to speak in words a model needs tokenizer.json"),
-    join(directory, "tokenizer.json"),
-  );
+  const tokenizer = readTokenizer(directory);
   const ids = tokenizer.encode(prompt);
   if (ids.length >= positions) throw new UserError("the prompt is longer than the model's positions", { tokens: ids.length, positions });
   const model = await openInference(directory, signal);
@@ -72,18 +69,6 @@ async function answer(directory: string, prompt: string, most: number, signal: A
   } finally {
     process.stdout.write("\n");
     await model.close();
-  }
-}
-
-async function readJson(directory: string, name: string, missing: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(join(directory, name), "utf8")) as unknown;
-  } catch (error) {
-    throw new UserError(
-      (error as NodeJS.ErrnoException).code === "ENOENT" ? missing : "a file of the model is not JSON",
-      { directory, file: name },
-      { cause: error },
-    );
   }
 }
 

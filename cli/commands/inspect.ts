@@ -2,11 +2,12 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { createTokenizer, type Tokenizer } from "../../core/text/tokenizer.js";
+import type { Tokenizer } from "../../core/text/tokenizer.js";
 import { IGNORED, type TokenRow } from "../../core/rows/token-rows.js";
 import { UserError } from "../../core/errors.js";
 import { outputNamed, type StageName, type StageResult } from "../../core/stages/results.js";
 import { count } from "../../core/units.js";
+import { hasTokenizer, readTokenizer } from "../../infra/text/read-tokenizer.js";
 import { openTokens } from "../../infra/dataset/tokens.js";
 import type { Command } from "../shell/command.js";
 
@@ -76,8 +77,8 @@ function latest(directory: string, stage: StageName, fits: (result: StageResult)
 /** The tokenizer of the model that the tokens were made for; null: the rows came as tokens, and the model has no tokenizer. */
 function findTokenizer(directory: string, model: string): Tokenizer | null {
   const result = latest(directory, "download", ({ outputs }) => outputs.some(({ name, sha256 }) => name === "model" && sha256 === model));
-  const file = result === null ? "" : join(fileURLToPath(outputNamed(result.outputs, "model").uri), "tokenizer.json");
-  return existsSync(file) ? createTokenizer(JSON.parse(readFileSync(file, "utf8")), file) : null;
+  const path = result === null ? null : fileURLToPath(outputNamed(result.outputs, "model").uri);
+  return path !== null && hasTokenizer(path) ? readTokenizer(path) : null;
 }
 
 function line({ source, inputIds, labels }: TokenRow): string {

@@ -2,6 +2,7 @@ import { existsSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
+import { COLUMNS } from "../../core/rows/row-rules.js";
 import { UserError } from "../../core/errors.js";
 import { demoConfig } from "../../demo/config.js";
 import { readRows } from "../../infra/dataset/rows.js";
@@ -17,7 +18,10 @@ export async function demoRunConfig(dataset: string | undefined, model: string |
     ...config,
     ...(dataset === undefined
       ? {}
-      : { dataset: { source: fileSource("--dataset", dataset) }, preprocess: { ...config.preprocess, testRows: await testRows(dataset) } }),
+      : {
+          dataset: { ...config.dataset, source: fileSource("--dataset", dataset) },
+          preprocess: { ...config.preprocess, testRows: await testRows(dataset) },
+        }),
   };
   if (model === undefined) return changed;
   // before the run starts, and by the option's name
@@ -36,6 +40,6 @@ function fileSource(option: string, path: string): string {
 async function testRows(dataset: string): Promise<number> {
   if (!existsSync(dataset)) throw new UserError("--dataset names a path that does not exist", { got: dataset });
   let rows = 0;
-  for await (const batch of readRows(dataset, new AbortController().signal)) rows += batch.rows.length;
+  for await (const batch of readRows(dataset, new AbortController().signal, COLUMNS)) rows += batch.rows.length;
   return Math.min(MOST_TEST_ROWS, Math.floor(rows / 10));
 }

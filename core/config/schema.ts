@@ -7,7 +7,13 @@ import { readSource, withoutSlashes } from "./source-ref.js";
 /** The most logical ranks that a run may have. */
 export const MAX_SHARDS = 64;
 
+/** What `dataset.format` may say. */
+export const ROW_FORMATS = ["alpaca", "dolly-15k", "sharegpt", "messages", "tokens"] as const;
+
 const count = z.int().min(1);
+const name = z.string().min(1);
+/** null: the usual name */
+const column = name.nullable().default(null);
 /** Stays text: it travels through Temporal and decides stages' keys. */
 const source = z
   .string()
@@ -31,10 +37,29 @@ const schema = z
     dataset: section({
       source: source
         .default("hf://tatsu-lab/alpaca@main")
-        .describe("The rows in Alpaca's format: `hf://owner/name@revision`, `file:///path` or `s3://bucket/prefix`."),
+        .describe("The rows: `hf://owner/name@revision`, `file:///path` or `s3://bucket/prefix`, and perhaps `?config=NAME&split=NAME`."),
+      config: name
+        .nullable()
+        .default(null)
+        .describe("Which of the dataset's configurations is taken; null: the default one, or the only one."),
+      split: name.nullable().default(null).describe("Which split is trained on; null: `train`, or the only one."),
+      format: z.enum(ROW_FORMATS).nullable().default(null).describe("What the columns mean; null: what their names say."),
+      columns: section({
+        instruction: column.describe("The column with what is asked."),
+        input: column.describe("The column with the text that the instruction is about."),
+        output: column.describe("The column with the answer."),
+        system: column.describe("The column with the system message."),
+        history: column.describe("The column with earlier turns."),
+        messages: column.describe("The column with whole conversations."),
+      }),
     }),
     preprocess: section({
-      prompt: z.enum(["dolly"]).default("dolly").describe("The text that is put around a row's fields."),
+      prompt: z
+        .union([z.enum(["dolly", "alpaca", "chat"]), z.strictObject({ template: z.string().min(1) })])
+        .default("dolly")
+        .describe(
+          "The text that is put around a row's fields; `chat`: the model's own chat template; `{template}`: a Jinja template of one's own.",
+        ),
       maxLength: count.default(1024).meta({ unit: "tokens", description: "The longest row; longer rows are cut." }),
       testRows: z
         .int()

@@ -1,21 +1,8 @@
 import { UserError } from "../errors.js";
-
-/** Endings of data files. The first that is found wins, because a repository often holds the same rows in several formats. */
-const FORMATS = [".parquet", ".jsonl", ".json", ".csv"] as const;
-
-/** The ending that tells how a data file is read. */
-export type DataFormat = (typeof FORMATS)[number];
-
-/** The formats for people. */
-export const DATA_FORMATS: string = FORMATS.join(" ");
+import { DATA_FORMATS, formatOf, FORMATS } from "./data-format.js";
 
 /** Files that describe a dataset or a package and hold no rows. */
 const NO_ROWS = /(^|\/)(dataset_infos|dataset_dict|dataset_info|state|config|package|package-lock)\.json$/;
-
-/** The format of a file by its name; null if it is not a data file. */
-export function formatOf(path: string): DataFormat | null {
-  return FORMATS.find((format) => path.toLowerCase().endsWith(format)) ?? null;
-}
 
 /**
  * The data files among paths with slashes, all of one format: those of the training split, or those of no split if no name

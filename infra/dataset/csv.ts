@@ -4,7 +4,7 @@ import { CsvError, parse } from "csv-parse";
 import { COLUMNS } from "../../core/rows/row-rules.js";
 import { UserError } from "../../core/errors.js";
 import { decodeText } from "./encoding.js";
-import type { RowBatch, SourceRow } from "./row.js";
+import { filledColumns, type FileBatch, type SourceRow } from "./row.js";
 
 /** Rows that are handed on at a time. */
 const BATCH_ROWS = 1024;
@@ -16,7 +16,7 @@ const MAX_ROW = 64 << 20;
  * a character, as in Python. If a field goes on after its closing quote, its quotes are characters, too; Python drops two of
  * them. A row with too few or too many fields is a bad row.
  */
-export async function* readCsv(path: string): AsyncGenerator<RowBatch> {
+export async function* readCsv(path: string): AsyncGenerator<FileBatch> {
   const bytes = Math.max(1, statSync(path).size);
   const source = createReadStream(path, { highWaterMark: 1 << 18 });
   const parser = parse({
@@ -40,7 +40,7 @@ export async function* readCsv(path: string): AsyncGenerator<RowBatch> {
       }
       rows.push(rowOf(record, header, info.lines));
       if (rows.length < BATCH_ROWS) continue;
-      yield { rows, columns: header, read: source.bytesRead / bytes };
+      yield { rows, columns: header, filled: filledColumns(rows), read: source.bytesRead / bytes };
       rows = [];
     }
   } catch (error) {
@@ -50,7 +50,7 @@ export async function* readCsv(path: string): AsyncGenerator<RowBatch> {
     source.destroy();
   }
   if (header === undefined) throw new UserError("a data file is empty", { file: path });
-  yield { rows, columns: header, read: 1 };
+  yield { rows, columns: header, filled: filledColumns(rows), read: 1 };
 }
 
 function headerOf(header: readonly string[], file: string): readonly string[] {

@@ -2,20 +2,20 @@ import { createReadStream, statSync } from "node:fs";
 import { UserError } from "../../core/errors.js";
 import { checkEncoding, notUtf8 } from "./encoding.js";
 import { JsonSplitter, type JsonPiece } from "./json-splitter.js";
-import type { RowBatch, SourceRow } from "./row.js";
+import { filledColumns, type FileBatch, type SourceRow } from "./row.js";
 
 /** Rows of a batch that say which columns there are. */
 const COLUMNS_OF = 100;
 
 /** Reads an array of rows, or one row a line. A line that is not a row is a bad row; in an array, a bad place ends the reading with an error, because nothing after it can be trusted. */
-export async function* readJson(path: string): AsyncGenerator<RowBatch> {
+export async function* readJson(path: string): AsyncGenerator<FileBatch> {
   const bytes = statSync(path).size;
   const splitter = new JsonSplitter(path);
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  const batchOf = (pieces: readonly JsonPiece[], read: number): RowBatch => {
+  const batchOf = (pieces: readonly JsonPiece[], read: number): FileBatch => {
     const rows = pieces.map((piece) => parse(piece, splitter.lines, text, path));
     const columns = new Set(rows.slice(0, COLUMNS_OF).flatMap((row) => ("fields" in row ? Object.keys(row.fields) : [])));
-    return { rows, columns: [...columns], read };
+    return { rows, columns: [...columns], filled: filledColumns(rows), read };
   };
   let done = 0;
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 18 })) {

@@ -2,9 +2,8 @@ import { isUtf8 } from "node:buffer";
 import { open } from "node:fs/promises";
 import { parquetMetadataAsync, parquetReadObjects, parquetSchema, type AsyncBuffer, type FileMetaData, type RowGroup } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
-import { COLUMNS } from "../../core/rows/row-rules.js";
 import { UserError } from "../../core/errors.js";
-import type { RowBatch } from "./row.js";
+import { filledColumns, type FileBatch } from "./row.js";
 
 /** hyparquet's own decoding of strings drops a leading U+FEFF, and takes any bytes for text. */
 const parsers = {
@@ -15,16 +14,16 @@ const parsers = {
 /** Rows of a row group that are read at a time, or fewer if they have more bytes than this: some writers put a million rows into one group. */
 const SLICE = { rows: 1 << 15, bytes: 64 << 20 };
 
-/** Reads a Parquet file in slices of its row groups, only the columns that matter. */
-export async function* readPages(path: string): AsyncGenerator<RowBatch> {
+/** Reads a Parquet file in slices of its row groups, only the named columns. */
+export async function* readPages(path: string, named: readonly string[]): AsyncGenerator<FileBatch> {
   const handle = await open(path, "r");
   try {
     const file = bufferOf(handle, (await handle.stat()).size);
     const metadata = await parquetMetadataAsync(file);
     const columns = parquetSchema(metadata).children.map((child) => child.element.name);
-    const wanted = COLUMNS.filter((name) => columns.includes(name));
+    const wanted = named.filter((name) => columns.includes(name));
     const total = Number(metadata.num_rows);
-    if (wanted.length === 0 || total === 0) return void (yield { rows: [], columns, read: 1 });
+    if (wanted.length === 0 || total === 0) return void (yield { rows: [], columns, filled: [], read: 1 });
     let groupStart = 0;
     for (const group of metadata.row_groups) {
       const groupEnd = groupStart + Number(group.num_rows);
@@ -34,7 +33,8 @@ export async function* readPages(path: string): AsyncGenerator<RowBatch> {
         const rows = Array.from({ length: end - start }, (): Record<string, unknown> => ({}));
         for (const name of wanted)
           for (const [index, value] of (await readColumn(file, metadata, group, name, start, end)).entries()) rows[index]![name] = value;
-        yield { rows: rows.map((fields) => ({ fields })), columns, read: end / total };
+        const made = rows.map((fields) => ({ fields }));
+        yield { rows: made, columns, filled: filledColumns(made), read: end / total };
       }
       groupStart = groupEnd;
     }

@@ -1,19 +1,19 @@
 import { Worker } from "node:worker_threads";
 import { UserError } from "../../core/errors.js";
 import { Thread } from "../process/thread.js";
-import type { RowBatch } from "./row.js";
+import type { FileBatch } from "./row.js";
 
 /** The most that a slice of rows may take: if one takes more, a page claims more values than it has. */
 const LIMITS = { megabytes: 1536, milliseconds: 5 * 60_000 };
 
 /** Reads a Parquet file in a thread of its own: a damaged file can make its reader loop or lose errors, and then it ends that thread alone. */
-export async function* readParquet(path: string, signal: AbortSignal): AsyncGenerator<RowBatch> {
+export async function* readParquet(path: string, signal: AbortSignal, columns: readonly string[]): AsyncGenerator<FileBatch> {
   const worker = new Worker(new URL("parquet-thread.js", import.meta.url), {
-    workerData: path,
+    workerData: { path, columns },
     resourceLimits: { maxOldGenerationSizeMb: LIMITS.megabytes },
   });
-  const thread = new Thread<"next", RowBatch | null>(worker, { signal, end: "its pages have no end" });
-  const next = async (): Promise<RowBatch | null> => {
+  const thread = new Thread<"next", FileBatch | null>(worker, { signal, end: "its pages have no end" });
+  const next = async (): Promise<FileBatch | null> => {
     const late = setTimeout(() => void worker.terminate(), LIMITS.milliseconds);
     try {
       return await thread.ask("next");

@@ -1,27 +1,31 @@
 import { existsSync, statSync } from "node:fs";
-import { join } from "node:path";
-import { DATA_FORMATS, formatOf, selectDataFiles, type DataFormat } from "../../core/rows/data-files.js";
+import { basename, join, relative } from "node:path";
+import { selectDataFiles } from "../../core/rows/data-files.js";
+import { DATA_FORMATS, formatOf, type DataFormat } from "../../core/rows/data-format.js";
 import { UserError } from "../../core/errors.js";
 import { listFiles } from "../disk/files.js";
 import { readCsv } from "./csv.js";
 import { readJson } from "./json.js";
 import { readParquet } from "./parquet.js";
-import type { RowBatch } from "./row.js";
+import type { FileBatch, RowBatch } from "./row.js";
 
-type Reader = (path: string, signal: AbortSignal) => AsyncIterable<RowBatch>;
+type Reader = (path: string, signal: AbortSignal, columns: readonly string[]) => AsyncIterable<FileBatch>;
 
 const READERS: Readonly<Record<DataFormat, Reader>> = { ".parquet": readParquet, ".jsonl": readJson, ".json": readJson, ".csv": readCsv };
 
-/** Reads a dataset's rows, from one file or from a directory's data files in the order of their names. Throws UserError with the file's name. */
-export async function* readRows(path: string, signal: AbortSignal): AsyncGenerator<RowBatch> {
+/**
+ * Reads a dataset's rows, from one file or from a directory's data files in the order of their names. Rows have at least those
+ * of `columns` that their file has. Throws UserError with the file's name.
+ */
+export async function* readRows(path: string, signal: AbortSignal, columns: readonly string[]): AsyncGenerator<RowBatch> {
   const files = await dataFiles(path);
   const sizes = files.map((file) => statSync(file).size);
   const total = sizes.reduce((sum, size) => sum + size, 0);
   let before = 0;
   for (const [index, file] of files.entries()) {
-    for await (const batch of READERS[formatOf(file)!](file, signal)) {
+    for await (const batch of READERS[formatOf(file)!](file, signal, columns)) {
       signal.throwIfAborted();
-      yield { ...batch, read: (before + batch.read * sizes[index]!) / Math.max(1, total) };
+      yield { ...batch, file: relative(path, file) || basename(file), read: (before + batch.read * sizes[index]!) / Math.max(1, total) };
     }
     before += sizes[index]!;
   }

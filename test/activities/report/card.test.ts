@@ -48,7 +48,7 @@ async function downloaded(place: string, request: StageRequest): Promise<StageRe
   const { config, inputs } = request;
   // what is on the hub is as the tests' run has it
   const model = { source: config.model.source.startsWith("hf:") ? pathToFileURL(join(place, "base")).href : config.model.source };
-  const dataset = { source: pathToFileURL(join(place, "rows.json")).href };
+  const dataset = { ...config.dataset, source: pathToFileURL(join(place, "rows.json")).href };
   const { outputs } = await download(
     dependenciesFor("http://127.0.0.1:9", place),
     { ...request, config: { ...config, model, dataset } },

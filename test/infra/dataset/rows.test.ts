@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import type { Worker } from "node:worker_threads";
 import { messageOf, UserError } from "../../../core/errors.js";
+import { COLUMNS } from "../../../core/rows/row-rules.js";
 import { readRows } from "../../../infra/dataset/rows.js";
 import { JsonSplitter } from "../../../infra/dataset/json-splitter.js";
 import type { SourceRow } from "../../../infra/dataset/row.js";
@@ -21,7 +22,7 @@ function file(name: string, content: string | Uint8Array): string {
 async function rowsOf(path: string): Promise<SourceRow[]> {
   const rows: SourceRow[] = [];
   let read = 0;
-  for await (const batch of readRows(path, new AbortController().signal)) {
+  for await (const batch of readRows(path, new AbortController().signal, COLUMNS)) {
     rows.push(...batch.rows);
     read = batch.read;
   }
@@ -158,7 +159,7 @@ test("a damaged Parquet file is read or refused, and nothing is left to end the 
 test("a thread that ends between two looks at a Parquet file is heard of at the next", { timeout: 30_000 }, async () => {
   const started = once(process, "worker") as Promise<[Worker]>;
   const parquet = new URL("../../../../test/reference/rows.parquet", import.meta.url).pathname;
-  const batches = readRows(parquet, new AbortController().signal);
+  const batches = readRows(parquet, new AbortController().signal, COLUMNS);
   assert.equal((await batches.next()).done, false);
   const [thread] = await started;
   await thread.terminate();
@@ -198,7 +199,8 @@ test("reading stops with the signal's reason, whatever the file", async () => {
     const stop = new AbortController();
     let batches = 0;
     const reading = async (): Promise<void> => {
-      for await (const batch of readRows(path, stop.signal)) if (batch.rows.length > 0 && ++batches === 1) stop.abort(new Error("paused"));
+      for await (const batch of readRows(path, stop.signal, COLUMNS))
+        if (batch.rows.length > 0 && ++batches === 1) stop.abort(new Error("paused"));
     };
     await assert.rejects(reading(), /^Error: paused$/);
     assert.equal(batches, 1);
