@@ -1,16 +1,16 @@
 import type { RunConfig } from "../../core/config/schema.js";
-import { parseSource } from "../../core/config/source-ref.js";
+import { chosenSource, parseSource } from "../../core/config/source-ref.js";
 import type { StageResult } from "../../core/stages/results.js";
 import { sha256 } from "../../infra/disk/files.js";
 import type { StageDefinition } from "../common/definition.js";
 import { Stage } from "../common/stage.js";
 
-/** What a download depends on: the names of its sources. */
+/** What a download depends on: the names of its sources, and what is chosen of the dataset. */
 export const downloadDefinition: StageDefinition<"download"> = {
   name: "download",
   version: 1,
   inputs: [],
-  settings: ({ model, dataset }) => ({ model: sourceIdentity(model.source), dataset: sourceIdentity(dataset.source) }),
+  settings: ({ model, dataset }) => ({ model: sourceIdentity(model.source), dataset: sourceIdentity(chosenSource(dataset)) }),
 };
 
 /** What the download of a config's sources left below `root` when it finished last; null: it has not finished. */

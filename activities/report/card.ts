@@ -1,6 +1,7 @@
 import { promptOf } from "../../core/text/prompt.js";
 import { count, duration } from "../../core/units.js";
 import { isProved, proofLine, timeLine } from "../train/log/ledger-words.js";
+import { chosenSource } from "../../core/config/source-ref.js";
 import { consequenceOf, facts, hubId, longestRow, sourceName, type Story } from "./story.js";
 import type { Sample } from "../evaluate/samples.js";
 
@@ -12,7 +13,7 @@ export function modelCard(story: Story): string {
 # ${title}
 
 A ${family.name} model, fine-tuned on instructions by Roslin in one run that resumes from checkpoints.
-Base: \`${sourceName(config.model.source)}\`. Data: \`${sourceName(config.dataset.source)}\`.
+Base: \`${sourceName(config.model.source)}\`. Data: \`${sourceName(chosenSource(config.dataset))}\`.
 
 ## Licence
 

@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import type { RunConfig } from "../../core/config/schema.js";
-import { readSource } from "../../core/config/source-ref.js";
+import { chosenSource, placeOf, readSource } from "../../core/config/source-ref.js";
 import type { ModelFamily } from "../../core/model/family.js";
 import type { ModelShape } from "../../core/model/shape.js";
 import { count } from "../../core/units.js";
@@ -63,7 +63,7 @@ export function hubId(source: string): string | null {
 /** A source as others may read it: without the directory of a local file, which is nobody's business. */
 export function sourceName(source: string): string {
   const read = readSource(source);
-  return "path" in read ? basename(read.path) : source;
+  return "path" in read ? `${basename(read.path)}${source.slice(placeOf(source).length)}` : source;
 }
 
 /** Tokens at which rows were cut: the settings' limit, or the model's positions if they are fewer. */
@@ -79,7 +79,7 @@ export function facts({ config, model, parameters, losses, tokens, evaluation }:
   const rows = train.shards * train.microBatch * train.accumulation;
   return [
     ["base model", sourceName(config.model.source)],
-    ["data", sourceName(config.dataset.source)],
+    ["data", sourceName(chosenSource(config.dataset))],
     ["parameters", `${count(parameters)} (${model.layers} layers, ${model.heads} heads, width ${model.width})`],
     ["longest row", count(longestRow({ config, model }), "token")],
     ["epochs", String(train.epochs)],

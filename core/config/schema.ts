@@ -2,7 +2,7 @@ import { z } from "zod";
 import { ConfigError } from "../errors.js";
 import { ENGINE_NAMES } from "./engines.js";
 import { nearest } from "./nearest.js";
-import { readSource, withoutSlashes } from "./source-ref.js";
+import { contradiction, readSource, withoutSlashes } from "./source-ref.js";
 
 /** The most logical ranks that a run may have. */
 export const MAX_SHARDS = 64;
@@ -31,6 +31,10 @@ const schema = z
   .strictObject({
     model: section({
       source: source
+        .refine(
+          (text) => !("choice" in readSource(text)),
+          "is a model's, and has no ?config= and no ?split=: these choose rows of a dataset",
+        )
         .default("hf://EleutherAI/gpt-j-6b@float16")
         .describe("The base model: `hf://owner/name@revision`, `file:///directory` or `s3://bucket/prefix`."),
     }),
@@ -52,6 +56,14 @@ const schema = z
         history: column.describe("The column with earlier turns."),
         messages: column.describe("The column with whole conversations."),
       }),
+    }).superRefine((dataset, context) => {
+      const key = contradiction(dataset);
+      if (key === null) return;
+      context.addIssue({
+        code: "custom",
+        path: [key],
+        message: `contradicts the end of dataset.source, ${dataset.source}: keep one of them`,
+      });
     }),
     preprocess: section({
       prompt: z

@@ -1,7 +1,18 @@
 import { UserError } from "../errors.js";
 
 /** Where a model or a dataset comes from. The config keeps the text, because it travels through Temporal and decides stages' keys; this is the only place that takes it apart. */
-export type SourceRef = HubRef | S3Ref | FileRef;
+export type SourceRef = (HubRef | S3Ref | FileRef) & {
+  /** what the end of a dataset's source, `?config=NAME&split=NAME`, chooses; absent if it has no such end */
+  readonly choice?: DatasetChoice;
+};
+
+/** Which rows of a dataset a run takes. */
+export interface DatasetChoice {
+  /** null: the default configuration, or the only one */
+  readonly config: string | null;
+  /** null: `train`, or the only one to train on */
+  readonly split: string | null;
+}
 
 /** `hf://owner/name@revision`: a repository on the hub. */
 export interface HubRef {
@@ -48,6 +59,72 @@ const LATEST_END = /(?:(?<=[^/])\/|^)latest(?:\.json)?$/;
 
 /** Takes a source apart, or says what is wrong with it. */
 export function readSource(source: string): SourceRef | SourceProblem {
+  const at = queryStart(source);
+  if (at < 0) return readPlace(source);
+  const place = readPlace(source.slice(0, at));
+  if ("problem" in place || at === source.length - 1) return place;
+  const choice = readChoice(source.slice(at + 1));
+  return "problem" in choice ? choice : { ...place, choice };
+}
+
+/** Where the choice at a source's end begins; -1: it has none. In an object's key ? is a character as others, so only what looks like a choice is one. */
+function queryStart(source: string): number {
+  const at = source.startsWith("s3://") ? source.lastIndexOf("?") : source.indexOf("?");
+  return source.startsWith("s3://") && !/^\?([^/]*=[^/]*)?$/.test(source.slice(at)) ? -1 : at;
+}
+
+const CHOICE = "?config=NAME&split=NAME, either or both";
+const LITERAL = "in a file's path, ? and # are written %3F and %23; an S3 key that ends like a choice is followed by one more ?";
+
+function readChoice(query: string): DatasetChoice | SourceProblem {
+  const problem = (what: string): SourceProblem => ({
+    problem: `the end of a source is not a choice: ${what}`,
+    expected: `${CHOICE} (${LITERAL})`,
+  });
+  const choice: { config: string | null; split: string | null } = { config: null, split: null };
+  if (query.includes("#")) return problem("# is written %23");
+  for (const part of query.split("&")) {
+    const [key, ...rest] = part.split("=");
+    if (key !== "config" && key !== "split") return problem(`it has no key ${JSON.stringify(key)}`);
+    if (choice[key] !== null) return problem(`it has ${key} twice`);
+    try {
+      choice[key] = decodeURIComponent(rest.join("="));
+    } catch {
+      return problem(`${key} has a % that does not begin a percent-encoded character`);
+    }
+    if (choice[key] === "") return problem(`${key} is empty`);
+  }
+  return choice;
+}
+
+const KEYS = ["config", "split"] as const;
+
+/** Which of a dataset's two fields contradicts its source, which names another; null: neither does. */
+export function contradiction(dataset: DatasetChoice & { readonly source: string }): keyof DatasetChoice | null {
+  const read = readSource(dataset.source);
+  if (!("choice" in read) || read.choice === undefined) return null;
+  const { choice } = read;
+  return KEYS.find((key) => choice[key] !== null && dataset[key] !== null && choice[key] !== dataset[key]) ?? null;
+}
+
+/** A dataset's source with what the config's own fields choose of it at its end, in one spelling. The two don't contradict: that is checked with the config. */
+export function chosenSource(dataset: DatasetChoice & { readonly source: string }): string {
+  const { choice } = parseSource(dataset.source);
+  const entries = KEYS.flatMap((key) => {
+    const value = choice?.[key] ?? dataset[key];
+    return value === null ? [] : [`${key}=${encodeURIComponent(value)}`];
+  });
+  return entries.length === 0 ? dataset.source : `${placeOf(dataset.source)}?${entries.join("&")}`;
+}
+
+/** A source without the choice at its end. */
+export function placeOf(source: string): string {
+  const at = queryStart(source);
+  return at < 0 ? source : source.slice(0, at);
+}
+
+/** Takes a place apart, in which ? is a character as others, or says what is wrong with it. */
+export function readPlace(source: string): HubRef | S3Ref | FileRef | SourceProblem {
   if (source.startsWith("hf://")) return readHub(source);
   if (source.startsWith("s3://")) return readS3(source);
   // without a path it would mean the root of the file system
@@ -89,7 +166,8 @@ function readFile(source: string): FileRef | SourceProblem {
     return malformed("it is not a URL");
   }
   if (url.host !== "") return malformed("a host is named");
-  if (url.search !== "" || url.hash !== "") return malformed("? and # in a path are written %3F and %23");
+  if (url.search !== "" || url.hash !== "" || source.includes("?") || source.includes("#"))
+    return malformed("? and # in a path are written %3F and %23");
   if (/%2f/i.test(url.pathname)) return malformed("a path has no encoded slash");
   return { kind: "file", path, latest: latestOf(path) };
 }

@@ -1,4 +1,4 @@
-import { readSource } from "../../core/config/source-ref.js";
+import { readPlace } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import { fileStoreAt } from "./file-store.js";
 import type { ObjectOptions } from "./s3-options.js";
@@ -14,7 +14,7 @@ export function openStore(uri: string, settings: S3Settings, options?: ObjectOpt
 
 /** Bucket and prefix ("" for none) of `s3://bucket/prefix`. Throws UserError for anything else. */
 export function parseS3(uri: string): { readonly bucket: string; readonly prefix: string } {
-  const read = readSource(uri);
+  const read = readPlace(uri);
   if (!("bucket" in read)) throw new UserError("a place for objects must be s3://bucket/prefix or file:///directory", { got: uri });
   const { bucket, key: prefix } = read;
   // clients and servers read such paths differently: what was checked might not be what is written

@@ -59,3 +59,14 @@ test("every problem is named at once", () => {
     (error) => error instanceof ConfigError && error.problems.length === 5,
   );
 });
+
+test("a dataset's source may end in a choice, which a model's may not, and its own fields must agree with it", () => {
+  const source = "hf://a/b?config=en&split=train";
+  assert.equal(parseRunConfig({ dataset: { source, config: "en", split: null } }).dataset.source, source);
+  assert.throws(() => parseRunConfig({ model: { source } }), /model\.source: is a model's, and has no \?config= and no \?split=/);
+  assert.throws(
+    () => parseRunConfig({ dataset: { source, split: "test" } }),
+    /dataset\.split: contradicts the end of dataset\.source, hf:\/\/a\/b\?config=en&split=train: keep one of them, got "test"/,
+  );
+  assert.throws(() => parseRunConfig({ dataset: { source: "s3://b/x?subset=en" } }), /dataset\.source: .*no key "subset"/);
+});
