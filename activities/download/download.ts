@@ -1,8 +1,9 @@
-import { someOf } from "../../core/rows/data-files.js";
+import { someOf } from "../../core/dataset/layout.js";
+import type { DownloadMetrics } from "../../core/stages/metrics.js";
 import type { Progress, StageResult } from "../../core/stages/results.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { getSource, type Got } from "./fetch-plan.js";
-import { describePlan, pathsOf, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "./source-plan.js";
+import { describePlan, pathsOf, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "./source-plan.js";
 import { downloadDefinition } from "./definition.js";
 
 /** Milliseconds between reports: every wait in here is bounded, so that a report also says that it lives. */
@@ -51,10 +52,15 @@ async function work(
   return await stage.finish({ outputs, metrics });
 }
 
-/** The files of a dataset that has several: which were taken decides what is trained on. */
-function datasetFiles(plans: readonly SourcePlan[]): { readonly datasetFiles?: string } {
-  const names = plans.flatMap((plan) => (plan.name === "dataset" ? pathsOf(plan) : []));
-  return names.length > 1 ? { datasetFiles: someOf(names) } : {};
+/** The files of a dataset that has several, and what was chosen of it: this decides what is trained on. */
+function datasetFiles(plans: readonly SourcePlan[]): Pick<DownloadMetrics, "datasetFiles" | "datasetChoice"> {
+  const plan = plans.find(({ name }) => name === "dataset")!;
+  const names = pathsOf(plan);
+  const choice = "choice" in plan ? plan.choice : null;
+  return {
+    ...(choice === null ? {} : { datasetChoice: choice }),
+    ...(names.length > 1 || (choice !== null && names.length > 0) ? { datasetFiles: someOf(names) } : {}),
+  };
 }
 
 /** Plans both sources, local ones first: what can be wrong without a network is said without it. */
@@ -66,11 +72,11 @@ async function planSources(
   report: Report,
 ): Promise<SourcePlan[]> {
   const local = {
-    model: await planLocal(places, "model", config.model.source),
-    dataset: await planLocal(places, "dataset", config.dataset.source),
+    model: await planLocal(places, "model", sourceOf(config, "model")),
+    dataset: await planLocal(places, "dataset", sourceOf(config, "dataset")),
   };
   const plan = async (name: SourceName): Promise<SourcePlan> => {
-    const { source } = config[name];
+    const source = sourceOf(config, name);
     report({ note: `looking at ${source}` });
     return local[name] ?? planRemote(places, name, source, finished, signal, (note) => report({ note }));
   };

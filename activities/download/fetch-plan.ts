@@ -1,12 +1,15 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
 import type { Artifact } from "../../core/stages/results.js";
 import { artifactOf, directoryDigest, sha256File } from "../../infra/disk/files.js";
+import { LFS_POINTER_BYTES, refuseLfsContent } from "../../infra/disk/lfs-pointer.js";
+import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
 import { ModelFiles } from "../../infra/weights/model-files.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { FetchEvents } from "../../infra/transfer/fetch.js";
-import { linkDirectory } from "./links.js";
+import { linkDirectory, namesInOrder } from "./links.js";
 import { modelConfig } from "./model-config.js";
 import { viewName, type SourceName, type SourcePlan } from "./source-plan.js";
 
@@ -23,17 +26,22 @@ export async function getSource(directory: string, plan: SourcePlan, events: Fet
   const view = join(directory, viewName(plan));
   switch (plan.kind) {
     case "remote": {
+      let first = await fetchSmallest(plan.remote, plan.files, events.signal);
       // a model that cannot be trained is refused before its weights are fetched
       const isNew = name === "model" && (await plan.remote.missing(plan.files)) > 0;
-      const first = isNew ? (await modelConfig(plan, events.signal)).fetched : 0;
+      if (isNew) first += (await modelConfig(plan, events.signal)).fetched;
       const cached = await plan.remote.fetch(plan.files, events);
+      const names = linkNames(
+        name,
+        cached.map(({ path }) => path),
+      );
       await linkDirectory(
         view,
-        cached.map(({ path, blob }) => ({ path, target: blob })),
+        cached.map(({ blob }, index) => ({ path: names[index]!, target: blob })),
         "hard",
       );
       checkIfModel(name, view);
-      const sha256 = directoryDigest(cached.map((file) => ({ name: file.path, sha256: file.sha256 })));
+      const sha256 = directoryDigest(cached.map((file, index) => ({ name: names[index]!, sha256: file.sha256 })));
       const sum = (field: "bytes" | "fetched"): number => cached.reduce((total, file) => total + file[field], 0);
       const artifact = { name, uri: pathToFileURL(view).href, sha256, bytes: sum("bytes"), origin: plan.remote.origin };
       return { artifact, fetched: plan.fetched + first + sum("fetched") };
@@ -47,7 +55,7 @@ export async function getSource(directory: string, plan: SourcePlan, events: Fet
     case "directory": {
       await linkDirectory(
         view,
-        plan.paths.map((path) => ({ path, target: join(plan.directory, path) })),
+        linkNames(name, plan.paths).map((path, index) => ({ path, target: join(plan.directory, plan.paths[index]!) })),
         "symbolic",
       );
       checkIfModel(name, view);
@@ -57,6 +65,19 @@ export async function getSource(directory: string, plan: SourcePlan, events: Fet
     case "file":
       return { artifact: await artifactOf(name, plan.path, events.signal), fetched: 0 };
   }
+}
+
+/** A model's files are found by their names, a dataset's are read in their order. */
+function linkNames(name: SourceName, paths: readonly string[]): readonly string[] {
+  return name === "model" ? paths : namesInOrder(paths);
+}
+
+/** Fetches the files that may be Git LFS pointers before the large ones; returns the bytes over the wire. Throws UserError if one is. */
+async function fetchSmallest(remote: Remote, files: readonly RemoteFile[], signal: AbortSignal): Promise<number> {
+  const small = files.filter(({ bytes }) => bytes <= LFS_POINTER_BYTES);
+  const cached = await remote.fetch(small, { signal, onBytes: () => undefined, onNote: () => undefined });
+  for (const { path, blob } of cached) refuseLfsContent(await readFile(blob), `${path} of ${remote.title}`);
+  return cached.reduce((sum, { fetched }) => sum + fetched, 0);
 }
 
 /** Files of a model that was published on this machine, each checked against its manifest; throws UserError that names a file with another digest. */

@@ -9,6 +9,12 @@ export interface Link {
   readonly target: string;
 }
 
+/** Names under which files lie in a directory of links, which is read in byte order of its names: numbers come before paths in another order. */
+export function namesInOrder(paths: readonly string[]): string[] {
+  const isInOrder = paths.every((path, index) => index === 0 || Buffer.compare(Buffer.from(paths[index - 1]!), Buffer.from(path)) < 0);
+  return isInOrder ? [...paths] : paths.map((path, index) => `${String(index).padStart(6, "0")}/${path}`);
+}
+
 /**
  * Makes `directory` hold exactly these links, whole or not at all. A hub's blobs never change and get hard links, which
  * outlive a cleaned cache; a user's own files get symbolic ones, and so does another disk.

@@ -1,22 +1,25 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { parseSource } from "../../core/config/source-ref.js";
-import { selectDataFiles } from "../../core/rows/data-files.js";
+import { chosenSource, parseSource, placeOf, type SourceRef } from "../../core/config/source-ref.js";
+import type { RunConfig } from "../../core/config/schema.js";
+import { NO_CHOICE, selectOneFile } from "../../core/dataset/select.js";
 import { DATA_FORMATS, formatOf } from "../../core/rows/data-format.js";
 import { UnreachableError, UserError } from "../../core/errors.js";
 import type { Artifact, StageResult } from "../../core/stages/results.js";
+import { refuseLfsPointer } from "../../infra/disk/lfs-pointer.js";
 import type { Buckets } from "../../infra/sources/bucket.js";
 import type { Hub } from "../../infra/sources/hub/hub.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
 import { fetchText } from "./fetch-text.js";
 import { indexAmong, selectIndexed, selectModelFiles } from "./select.js";
+import { CARDS, checkSmall, selectDataset } from "./select-dataset.js";
 
 /** What a run gets from outside. */
 export type SourceName = "model" | "dataset";
 
-/** What has to be done for a source, known before a byte is downloaded but an index of weights. */
+/** What has to be done for a source, known before a byte is downloaded but small files that describe it: an index of weights, a dataset's card. */
 export type SourcePlan =
   /** a single file, used where it lies */
   | { readonly kind: "file"; readonly name: SourceName; readonly path: string }
@@ -26,14 +29,16 @@ export type SourcePlan =
       readonly name: SourceName;
       readonly directory: string;
       readonly paths: readonly string[];
+      readonly choice: string | null;
       readonly published: Published | null;
     }
-  /** `fetched`: bytes over the wire that it took to know this */
+  /** `fetched`: bytes of these files that came over the wire to know this */
   | {
       readonly kind: "remote";
       readonly name: SourceName;
       readonly remote: Remote;
       readonly files: readonly RemoteFile[];
+      readonly choice: string | null;
       readonly fetched: number;
     }
   /** the hub or bucket cannot be asked: what was downloaded from it before */
@@ -47,6 +52,11 @@ export interface Places {
   findPublished(uri: string): Promise<Published | null>;
 }
 
+/** A source of a config, a dataset's with what is chosen of it. */
+export function sourceOf(config: Pick<RunConfig, "model" | "dataset">, name: SourceName): string {
+  return name === "model" ? config.model.source : chosenSource(config.dataset);
+}
+
 /** Plans a local source; throws UserError if it is missing or is not what it should be. Null: the source is not local. */
 export async function planLocal(places: Pick<Places, "findPublished">, name: SourceName, source: string): Promise<SourcePlan | null> {
   const ref = parseSource(source);
@@ -55,22 +65,51 @@ export async function planLocal(places: Pick<Places, "findPublished">, name: Sou
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new UserError(`the ${name}'s source cannot be read`, { path }, { cause: error });
   });
-  if (!info.isDirectory()) {
-    if (name === "model")
-      throw new UserError("a model's source must be a directory with config.json, weights and tokenizer.json", { path });
-    if (formatOf(path) === null)
-      throw new UserError("a dataset must be a file of one of these kinds", { file: path, expected: DATA_FORMATS });
-    return { kind: "file", name, path };
+  if (name === "model") {
+    if (info.isDirectory()) return await planLocalModel(places, path, source);
+    throw new UserError("a model's source must be a directory with config.json, weights and tokenizer.json", { path });
   }
-  if (name === "dataset")
-    return { kind: "directory", name, directory: path, paths: selectDataFiles(await filesBelow(path), source), published: null };
+  if (info.isDirectory()) {
+    const { paths, words: choice } = await selectLocal(path, source, ref);
+    return { kind: "directory", name, directory: path, paths, choice, published: null };
+  }
+  if (formatOf(path) === null)
+    throw new UserError("a dataset must be a file of one of these kinds", { file: path, expected: DATA_FORMATS });
+  selectOneFile(path, ref.choice ?? NO_CHOICE, source);
+  refuseLfsPointer(path);
+  return { kind: "file", name, path };
+}
+
+/** The files to train on below a directory, and what was chosen. Throws UserError. */
+async function selectLocal(directory: string, source: string, { choice }: SourceRef): Promise<ReturnType<typeof selectOneFile>> {
+  const readText = async (file: string): Promise<string> => {
+    const path = join(directory, file);
+    refuseLfsPointer(path);
+    checkSmall(path, (await stat(path)).size);
+    return await readFile(path, "utf8");
+  };
+  const chosen = await selectDataset({ paths: await filesBelow(directory), where: placeOf(source), readText }, choice ?? NO_CHOICE);
+  for (const file of chosen.paths) refuseLfsPointer(join(directory, file));
+  return chosen;
+}
+
+/** The files on this machine that a dataset's source means. Throws UserError. */
+export async function localDataFiles(source: string): Promise<string[]> {
+  const plan = await planLocal({ findPublished: () => Promise.resolve(null) }, "dataset", source);
+  if (plan?.kind === "directory") return plan.paths.map((path) => join(plan.directory, path));
+  return plan?.kind === "file" ? [plan.path] : [];
+}
+
+async function planLocalModel(places: Pick<Places, "findPublished">, path: string, source: string): Promise<SourcePlan> {
   const published = await places.findPublished(pathToFileURL(path).href);
   const directory = published === null ? path : fileURLToPath(published.uri);
   const names = published === null ? await readdir(path) : published.manifest.files.map((file) => file.name);
   const selected = selectModelFiles(names, source);
   const index = indexAmong(selected);
+  if (index !== undefined) refuseLfsPointer(join(directory, index));
   const paths = index === undefined ? selected : selectIndexed(selected, index, await readFile(join(directory, index), "utf8"), names);
-  return { kind: "directory", name, directory, paths, published };
+  for (const file of paths) refuseLfsPointer(join(directory, file));
+  return { kind: "directory", name: "model", directory, paths, choice: null, published };
 }
 
 async function isDirectory(path: string): Promise<boolean> {
@@ -94,39 +133,73 @@ export async function planRemote(
   onNote?: (note: string) => void,
 ): Promise<SourcePlan> {
   const ref = parseSource(source);
-  let remote: Remote;
   try {
-    remote =
+    const remote =
       ref.kind === "hub"
         ? await places.hub.resolve({ kind: name === "model" ? "models" : "datasets", id: ref.id, revision: ref.revision }, signal, onNote)
         : await places.buckets.open(name, source, signal);
+    return await (name === "model" ? planModel(remote, source, signal) : planDataset(remote, source, signal));
   } catch (error) {
     const kept = finished?.outputs.find((output) => output.name === name);
     if (!(error instanceof UnreachableError) || kept?.origin === undefined) throw error;
     return { kind: "kept", name, artifact: kept };
   }
-  const paths = remote.files.map((file) => file.path);
-  // what a place says of a file may be unusable: for a wanted file that is an error, and it is thrown here
-  const filesOf = (wanted: readonly string[]): Promise<readonly RemoteFile[]> => {
-    const names = new Set(wanted);
-    return remote.stated(
-      remote.files.filter(({ path }) => names.has(path)),
-      signal,
-    );
-  };
-  const plan = { kind: "remote", name, remote } as const;
-  if (name === "dataset")
-    return { ...plan, files: await filesOf(isNamed(paths, source) ? paths : selectDataFiles(paths, source)), fetched: 0 };
-  const selected = selectModelFiles(paths, source);
-  const index = indexAmong(selected);
-  if (index === undefined) return { ...plan, files: await filesOf(selected), fetched: 0 };
-  const { text, fetched } = await fetchText(remote, await filesOf([index]), index, signal);
-  return { ...plan, files: await filesOf(selectIndexed(selected, index, text, paths)), fetched };
 }
 
-/** Whether a source names one data file, which is taken whatever its name says of splits. */
-function isNamed([path, ...others]: readonly string[], source: string): boolean {
-  return path !== undefined && others.length === 0 && formatOf(path) !== null && source.endsWith(`/${path}`);
+async function planModel(remote: Remote, source: string, signal: AbortSignal): Promise<SourcePlan> {
+  const paths = remote.files.map((file) => file.path);
+  const plan = { kind: "remote", name: "model", remote, choice: null } as const;
+  const selected = selectModelFiles(paths, source);
+  const index = indexAmong(selected);
+  if (index === undefined) return { ...plan, files: await statedFiles(remote, selected, signal), fetched: 0 };
+  const { text, fetched } = await fetchText(remote, await statedFiles(remote, [index], signal), index, signal);
+  return { ...plan, files: await statedFiles(remote, selectIndexed(selected, index, text, paths), signal), fetched };
+}
+
+async function planDataset(remote: Remote, source: string, signal: AbortSignal): Promise<SourcePlan> {
+  const { choice = NO_CHOICE } = parseSource(source);
+  const listed = remote.files.map((file) => file.path);
+  const plan = { kind: "remote", name: "dataset", remote } as const;
+  if (isNamed(listed, placeOf(source))) {
+    const { paths, words } = selectOneFile(listed[0]!, choice, source);
+    return { ...plan, files: await statedFiles(remote, paths, signal), choice: words, fetched: 0 };
+  }
+  const unstated = await unstatedCards(remote, listed, signal);
+  const readText = async (path: string): Promise<string> => {
+    const files = await statedFiles(remote, [path], signal);
+    for (const { bytes } of files) checkSmall(path, bytes);
+    return (await fetchText(remote, files, path, signal)).text;
+  };
+  const place = { paths: listed.filter((path) => !unstated.includes(path)), where: placeOf(source), readText };
+  const { paths, words } = await selectDataset(place, choice);
+  const unread = unstated.map((path) => `${path} was not read, because the hub states no digest of it`);
+  const said = [...(words === null ? [] : [words]), ...unread];
+  return { ...plan, files: await statedFiles(remote, paths, signal), choice: said.length === 0 ? null : said.join(", "), fetched: 0 };
+}
+
+/** What a place says of a file may be unusable: for a wanted file that is an error, and it is thrown here. In the order of the names. */
+async function statedFiles(remote: Remote, wanted: readonly string[], signal: AbortSignal): Promise<readonly RemoteFile[]> {
+  const byPath = new Map(remote.files.map((file) => [file.path, file]));
+  return await remote.stated(
+    wanted.flatMap((path) => byPath.get(path) ?? []),
+    signal,
+  );
+}
+
+/** The cards that a mirror lists without saying what their bytes are: a dataset can do without. */
+async function unstatedCards(remote: Remote, listed: readonly string[], signal: AbortSignal): Promise<string[]> {
+  const unstated: string[] = [];
+  for (const path of CARDS.filter((card) => listed.includes(card)))
+    await statedFiles(remote, [path], signal).catch((error: unknown) => {
+      if (!(error instanceof UserError)) throw error;
+      unstated.push(path);
+    });
+  return unstated;
+}
+
+/** Whether a place names one data file, which is taken whatever its name says of splits. */
+function isNamed([path, ...others]: readonly string[], place: string): boolean {
+  return path !== undefined && others.length === 0 && formatOf(path) !== null && place.endsWith(`/${path}`);
 }
 
 /** Name of a source's directory of links: each version gets its own, because a run may still read an older one. */

@@ -7,7 +7,16 @@ import type { StageResult } from "../../core/stages/results.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
 import { modelConfig } from "../download/model-config.js";
-import { describePlan, pathsOf, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "../download/source-plan.js";
+import {
+  describePlan,
+  pathsOf,
+  planLocal,
+  planRemote,
+  sourceOf,
+  type Places,
+  type SourceName,
+  type SourcePlan,
+} from "../download/source-plan.js";
 import type { Forecast } from "../forecast/forecast.js";
 import type { StageContext } from "../common/stage.js";
 
@@ -57,7 +66,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   const target = whole.publish.target!;
   const downloaded = await dependencies.downloaded(config);
   const look = async (name: SourceName): Promise<SourcePlan> => {
-    const { source } = config[name];
+    const source = sourceOf(config, name);
     say(`looking at ${source}`);
     const found =
       (await planLocal(dependencies, name, source)) ?? (await planRemote(dependencies, name, source, downloaded, context.signal));

@@ -6,6 +6,8 @@ import { END_KEY, promptOf } from "../../core/text/prompt.js";
 import type { Decoder } from "../../core/text/tokenizer.js";
 import { UserError } from "../../core/errors.js";
 import { openInference } from "../../engines/onnx/inference/open-inference.js";
+import { MODEL_COMPANIONS } from "../../activities/download/select.js";
+import { refuseLfsPointer } from "../../infra/disk/lfs-pointer.js";
 import { fetchPublished, openPublished } from "../../infra/sources/published.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import { readTokenizer } from "../../infra/text/read-tokenizer.js";
@@ -60,6 +62,7 @@ async function locate(named: string, environment: Environment, signal: AbortSign
 /** Writes the answer to standard output as it comes, up to the end key. */
 async function answer(directory: string, prompt: string, most: number, signal: AbortSignal): Promise<void> {
   const { positions } = readModelConfig(directory).shape;
+  for (const name of MODEL_COMPANIONS) refuseLfsPointer(join(directory, name));
   const tokenizer = readTokenizer(directory);
   const ids = tokenizer.encode(prompt);
   if (ids.length >= positions) throw new UserError("the prompt is longer than the model's positions", { tokens: ids.length, positions });

@@ -1,6 +1,7 @@
 import { existsSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { localDataFiles } from "../../activities/download/source-plan.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { COLUMNS } from "../../core/rows/row-rules.js";
 import { UserError } from "../../core/errors.js";
@@ -40,6 +41,7 @@ function fileSource(option: string, path: string): string {
 async function testRows(dataset: string): Promise<number> {
   if (!existsSync(dataset)) throw new UserError("--dataset names a path that does not exist", { got: dataset });
   let rows = 0;
-  for await (const batch of readRows(dataset, new AbortController().signal, COLUMNS)) rows += batch.rows.length;
+  for (const file of await localDataFiles(pathToFileURL(realpathSync(dataset)).href))
+    for await (const batch of readRows(file, new AbortController().signal, COLUMNS)) rows += batch.rows.length;
   return Math.min(MOST_TEST_ROWS, Math.floor(rows / 10));
 }

@@ -112,7 +112,7 @@ export function chosenSource(dataset: DatasetChoice & { readonly source: string 
   const { choice } = parseSource(dataset.source);
   const entries = KEYS.flatMap((key) => {
     const value = choice?.[key] ?? dataset[key];
-    return value === null ? [] : [`${key}=${encodeURIComponent(value)}`];
+    return value == null ? [] : [`${key}=${encodeURIComponent(value)}`];
   });
   return entries.length === 0 ? dataset.source : `${placeOf(dataset.source)}?${entries.join("&")}`;
 }

@@ -10,6 +10,8 @@ export interface DownloadMetrics {
   readonly bytesFetched: number;
   /** names of a dataset's files, when it has several */
   readonly datasetFiles?: string;
+  /** configuration and split, and what else there is, when there was a choice */
+  readonly datasetChoice?: string;
   /** where each source came from, unless it was used where it lies */
   readonly modelFrom?: string;
   readonly datasetFrom?: string;

@@ -56,6 +56,7 @@ export function metricWords(figures: Figures): string {
     numbered(figures.bytesSent, (amount) => `${bytes(amount)} of it sent`),
     phrase(figures.modelFrom, (uri) => `model from ${uri}`),
     phrase(figures.datasetFrom, (uri) => `dataset from ${uri}`),
+    figures.datasetChoice,
     phrase(figures.datasetFiles, (names) => `rows of ${names}`),
   ];
   return said.filter((words) => words !== undefined).join(", ");

@@ -1,6 +1,5 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, join, relative } from "node:path";
-import { selectDataFiles } from "../../core/rows/data-files.js";
 import { DATA_FORMATS, formatOf, type DataFormat } from "../../core/rows/data-format.js";
 import { UserError } from "../../core/errors.js";
 import { listFiles } from "../disk/files.js";
@@ -38,8 +37,8 @@ async function dataFiles(path: string): Promise<string[]> {
     if (formatOf(path) !== null) return [path];
     throw new UserError("a dataset must be a file of one of these kinds", { file: path, expected: DATA_FORMATS });
   }
-  const files = await listFiles(path);
-  // a download's directory holds what was selected, and a file that its source named alone
-  const wanted = new Set(files.length === 1 && formatOf(files[0]!) !== null ? files : selectDataFiles(files, path));
-  return files.filter((name) => wanted.has(name)).map((name) => join(path, name));
+  // a download's directory holds what was selected, and nothing else
+  const files = (await listFiles(path)).filter((name) => formatOf(name) !== null);
+  if (files.length === 0) throw new UserError("a dataset needs a data file", { source: path, expected: DATA_FORMATS, got: "no files" });
+  return files.map((name) => join(path, name));
 }

@@ -6,6 +6,7 @@ import { CorruptError, ForbiddenError, UserError } from "../../core/errors.js";
 import { parseLatest } from "../../core/format/latest.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { placeFile, sha256, sha256File } from "../disk/files.js";
+import { refuseLfsContent } from "../disk/lfs-pointer.js";
 import { fileStoreAt } from "../store/file-store.js";
 import type { S3Settings } from "../store/s3-store.js";
 import { readAll, type ObjectStore } from "../store/store.js";
@@ -38,16 +39,18 @@ export async function findPublished(uri: string, settings: S3Settings, signal?: 
     forbidden = error;
     return null;
   });
-  if (own !== null) return isOther(own) ? null : opened(place, store, own);
+  if (own !== null) return isOther(own, `${place}/${MANIFEST}`) ? null : opened(place, store, own);
   const pointer = await readAll(store, "latest.json").catch((error: unknown) => {
     throw forbidden ?? error;
   });
   if (pointer === null) return null;
+  refuseLfsContent(pointer, `${place}/latest.json`);
   const { name, manifest } = parseLatest(Buffer.from(pointer).toString(), place);
   const latest = `${place}/${name}`;
   const there = await storeAt(latest, settings, signal);
   const bytes = await readAll(there, MANIFEST);
   if (bytes === null) throw new CorruptError("the model that latest.json names has no manifest", { uri: latest });
+  refuseLfsContent(bytes, `${latest}/${MANIFEST}`);
   const expected = manifest.sha256;
   if (sha256(bytes) !== expected)
     throw new CorruptError("a manifest is not the one that latest.json names", { uri: latest, expected, got: sha256(bytes) });
@@ -63,8 +66,9 @@ function opened(uri: string, store: ObjectStore, bytes: Uint8Array): Published {
   return { uri, store, manifest: parseManifest(Buffer.from(bytes).toString(), `${uri}/${MANIFEST}`), sha256: sha256(bytes) };
 }
 
-/** Whether a manifest.json is whole, and was not written by Roslin. */
-function isOther(bytes: Uint8Array): boolean {
+/** Whether a manifest.json is whole, and was not written by Roslin. Throws UserError if it is a Git LFS pointer. */
+function isOther(bytes: Uint8Array, where: string): boolean {
+  refuseLfsContent(bytes, where);
   try {
     return (JSON.parse(Buffer.from(bytes).toString()) as { format?: unknown } | null)?.format !== "roslin-manifest";
   } catch {

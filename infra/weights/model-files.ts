@@ -5,6 +5,7 @@ import { headerLength, parseHeader, type DType, type TensorEntry } from "../../c
 import { indexedFiles } from "../../core/format/weight-index.js";
 import { FAMILIES } from "../../core/model/families.js";
 import { allParameters, type Model, type ModelFamily, type TensorSource } from "../../core/model/family.js";
+import { refuseLfsPointer } from "../disk/lfs-pointer.js";
 import { readModelConfig } from "./read-model-config.js";
 import { readParameter } from "./read-parameter.js";
 import { TorchFile } from "./torch-file.js";
@@ -75,8 +76,9 @@ export class ModelFiles {
     const { family, shape, parameters } = this.model;
     this.sources = new Map(allParameters(parameters).map((spec) => [spec.name, family.source(shape, spec)]));
     try {
-      for (const name of weightFiles(directory))
-        this.files.push(new (name.endsWith(".bin") ? TorchFile : SafetensorsFile)(join(directory, name)));
+      const names = weightFiles(directory);
+      for (const name of names) refuseLfsPointer(join(directory, name));
+      for (const name of names) this.files.push(new (name.endsWith(".bin") ? TorchFile : SafetensorsFile)(join(directory, name)));
       this.dtype = this.check();
     } catch (error) {
       this.close();
@@ -135,6 +137,7 @@ function weightFiles(directory: string): string[] {
   if (found === undefined) throw new UserError("a model directory needs weights", { directory, expected: WEIGHTS.join(" or ") });
   if (!found.endsWith(".json")) return [found];
   const index = join(directory, found);
+  refuseLfsPointer(index);
   const names = indexedFiles(readFileSync(index, "utf8"), index);
   for (const name of names)
     if (!existsSync(join(directory, name)))

@@ -176,17 +176,16 @@ test("Parquet: rows of several row groups, a leading U+FEFF kept, lists of ids, 
   await fails(file("cut.parquet", "PAR1 and then nothing"), "cut.parquet", "Parquet");
 });
 
-test("of a directory the data files of one kind are read, in order of their names; of splits only train", async () => {
+test("of a download's directory every data file is read, in order of the names", async () => {
   const nested = join(directory, "hub", "data");
   mkdirSync(nested, { recursive: true });
   const put = (name: string, content: string): void => writeFileSync(join(directory, "hub", name), content);
   put("README.md", "text");
-  put("dataset_infos.json", "{}");
   put("data/b.jsonl", '{"a": 2}');
   put("data/a.jsonl", '{"a": 1}');
   assert.deepEqual(await rowsOf(join(directory, "hub")), [{ fields: { a: 1 } }, { fields: { a: 2 } }]);
-  put("data/train-00000-of-00001.json", '{"a": 3}');
-  assert.deepEqual(await rowsOf(join(directory, "hub")), [{ fields: { a: 3 } }]);
+  put("data/test-00000-of-00001.json", '{"a": 3}');
+  assert.deepEqual(await rowsOf(join(directory, "hub")), [{ fields: { a: 1 } }, { fields: { a: 2 } }, { fields: { a: 3 } }]);
   mkdirSync(join(directory, "named"));
   writeFileSync(join(directory, "named", "test.jsonl"), '{"a": 4}');
   assert.deepEqual(await rowsOf(join(directory, "named")), [{ fields: { a: 4 } }]);

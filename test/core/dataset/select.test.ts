@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { selectDataFiles } from "../../../core/rows/data-files.js";
+import { selectFiles } from "../../../core/dataset/select.js";
+
+const selectDataFiles = (paths: readonly string[], where: string): readonly string[] =>
+  selectFiles({ paths, card: [], saved: [], where }).paths;
 
 test("of a dataset, one format and the train split are taken", () => {
   assert.deepEqual(selectDataFiles(["README.md", "data/train-00000-of-00001-a09b.parquet", "rows.json"], "d"), [

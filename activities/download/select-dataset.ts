@@ -1,0 +1,78 @@
+import { parseCardConfigs, type CardConfig } from "../../core/dataset/card.js";
+import type { Chosen } from "../../core/dataset/choose.js";
+import { deltaCommits, deltaFiles } from "../../core/dataset/delta.js";
+import { savedFolders, savedRecords, savedSplits, type Texts } from "../../core/dataset/saved.js";
+import { selectFiles } from "../../core/dataset/select.js";
+import { isInTable, tableError, tablesAmong } from "../../core/dataset/tables.js";
+import type { DatasetChoice } from "../../core/config/source-ref.js";
+import { UserError } from "../../core/errors.js";
+import { readFrontMatter, readYaml } from "../../infra/text/front-matter.js";
+
+/** A dataset's files, wherever they are. */
+export interface DatasetPlace {
+  /** paths with slashes */
+  readonly paths: readonly string[];
+  /** names the source in messages */
+  readonly where: string;
+  /** Text of a small file. */
+  readText(path: string): Promise<string>;
+}
+
+/** What a Delta table's rows are in when it has none. */
+const NO_ROWS = "it has no rows now";
+
+/** The files to train on, after what the dataset's own records say of them: its card, save_to_disk's lists, a table's log. Throws UserError. */
+export async function selectDataset(place: DatasetPlace, choice: DatasetChoice): Promise<Chosen> {
+  const { paths, where } = place;
+  const folders = savedFolders(paths);
+  const records = await textsOf(place, savedRecords(folders, paths));
+  const files = { paths, where, card: await cardOf(place), saved: savedSplits(folders, records, paths, where) };
+  const chosen = selectFiles(files, choice);
+  return { ...chosen, paths: await currentFiles(place, chosen.paths) };
+}
+
+/** The configurations that the dataset's card lists, in README.md or in a file of their own. */
+async function cardOf(place: DatasetPlace): Promise<CardConfig[]> {
+  const has = (name: string): boolean => place.paths.includes(name);
+  const where = (name: string): string => `${name} of ${place.where}`;
+  // the second file's fields win, as for `datasets`
+  if (has(STANDALONE)) {
+    const configs = parseCardConfigs(readYaml(await place.readText(STANDALONE), where(STANDALONE)), where(STANDALONE));
+    if (configs.length > 0) return configs;
+  }
+  return has(CARD) ? parseCardConfigs(readFrontMatter(await place.readText(CARD), where(CARD)), where(CARD)) : [];
+}
+
+const CARD = "README.md";
+const STANDALONE = ".huggingface.yaml";
+
+/** The files in which a dataset describes itself. */
+export const CARDS: readonly string[] = [CARD, STANDALONE];
+
+/** Of selected files those that hold a table's current rows; all of them where there is no table. */
+async function currentFiles(place: DatasetPlace, selected: readonly string[]): Promise<readonly string[]> {
+  let current = selected;
+  for (const table of tablesAmong(place.paths)) {
+    if (!current.some((path) => isInTable(table, path))) continue;
+    if (table.kind !== "Delta") throw tableError(table, place.where, "its records are not read");
+    const commits = await textsOf(place, deltaCommits(table, place.paths, place.where));
+    const active = deltaFiles(table, commits, place.paths, place.where);
+    current = current.filter((path) => active.has(path) || !isInTable(table, path));
+    if (current.length === 0) throw tableError(table, place.where, NO_ROWS);
+  }
+  return current;
+}
+
+async function textsOf(place: DatasetPlace, paths: readonly string[]): Promise<Texts> {
+  const texts = new Map<string, string>();
+  for (const path of paths) texts.set(path, await place.readText(path));
+  return texts;
+}
+
+/** The most bytes of a file that describes a dataset. */
+const MOST_BYTES = 64 << 20;
+
+/** Throws UserError for a describing file that is too large to be one. */
+export function checkSmall(file: string, bytes: number): void {
+  if (bytes > MOST_BYTES) throw new UserError("a file that describes a dataset is too large", { file, most: MOST_BYTES, got: bytes });
+}

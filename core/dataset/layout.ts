@@ -1,0 +1,83 @@
+import { formatOf } from "../rows/data-format.js";
+import { shardedSplit, splitIn } from "./split-name.js";
+
+/**
+ * Configurations and splits of a dataset whose card lists none, by the names of its files and folders:
+ *
+ * - A file's split is named by the last part of its path that speaks of one: `train-00000-of-00002.parquet`,
+ *   `train_sft/0000.parquet`, `default/partial-train/0000.parquet`. Numbers of shards and digests are not part of the name.
+ *   Folders below it (`train/a/1.json`) do not matter. A shard `sft-00000-of-00002` belongs to a split `sft`.
+ * - The folders above that part name the configuration: `de/train/0000.parquet`, `data/de/train-0000.parquet`. Folders that
+ *   say nothing of the content do not count: numbers, Hive's partitions (`year=2024`), formats, `data`, splits. Without
+ *   any, the configuration is `default`.
+ * - Files that speak of no split are rows of one dataset, `train`, if no other file is for training.
+ */
+export function layoutOf(paths: readonly string[]): Map<string, Map<string, string[]>> {
+  const located = paths.map(locate);
+  const hasTraining = located.some(({ split }) => split?.isTraining === true);
+  const configurations = new Map<string, Map<string, string[]>>();
+  const add = (config: string, split: string, path: string): void => {
+    const splits = configurations.get(config) ?? new Map<string, string[]>();
+    configurations.set(config, splits.set(split, [...(splits.get(split) ?? []), path]));
+  };
+  for (const { path, config, split } of located) if (split !== null) add(config, split.name, path);
+  if (hasTraining) return configurations;
+  const named = new Set(configurations.keys());
+  for (const { path, config, split } of located) if (split === null) add(named.has(config) ? config : DEFAULT, "train", path);
+  return configurations;
+}
+
+/** The configuration of files that no folder names. */
+export const DEFAULT = "default";
+
+interface Located {
+  readonly path: string;
+  readonly config: string;
+  readonly split: { readonly name: string; readonly isTraining: boolean } | null;
+}
+
+function locate(path: string): Located {
+  const parts = stemOf(path).split("/");
+  for (const [index, part] of [...parts.entries()].reverse()) {
+    const split = splitIn(part);
+    if (split !== null) return { path, config: configIn(parts.slice(0, index)), split };
+  }
+  const name = shardedSplit(parts.at(-1)!);
+  return { path, config: configIn(parts.slice(0, -1)), split: name === null ? null : { name, isTraining: true } };
+}
+
+/** Folders that say nothing of the content. */
+const NEUTRAL = [
+  /^(?:data|datasets?|files|rows)$/i,
+  /^(?:parquet|jsonl?|ndjson|csv|tsv|arrow)$/i,
+  /^(?:(?:part|shard|chunk|batch|split)[-._ ]*)?[\d][\d\-._ ]*$/i,
+  /^[^=]+=/,
+];
+
+function configIn(folders: readonly string[]): string {
+  const named = folders.filter((part) => splitIn(part) === null && !NEUTRAL.some((pattern) => pattern.test(part)));
+  return named.join("/") || DEFAULT;
+}
+
+/** A data file's path without the ending of its format and what follows it. */
+export function stemOf(path: string): string {
+  const format = formatOf(path);
+  const at = format === null ? path.lastIndexOf(".") : path.toLowerCase().lastIndexOf(format);
+  return at > path.lastIndexOf("/") + 1 ? path.slice(0, at) : path;
+}
+
+/** Files that describe a dataset or a package and hold no rows. */
+const NO_ROWS = /(^|\/)((dataset_infos|dataset_dict|dataset_info|state|config|package|package-lock)\.json|cache-[^/]*\.arrow)$/;
+/** Folders of a table's own records, and of work that did not finish. */
+const RECORDS = /(^|\/)(_delta_log|_change_data|_spark_metadata|_temporary)\//;
+
+/** Whether a path is that of a data file that is not hidden, as `datasets` sees it: folders that begin with two underscores are. */
+export function isDataFile(path: string): boolean {
+  return formatOf(path) !== null && !NO_ROWS.test(path) && !/(^|\/)\./.test(path) && !/(^|\/)__[^/]*\//.test(path) && !RECORDS.test(path);
+}
+
+/** The first few of many names, for a line of text. */
+export function someOf(paths: readonly string[]): string {
+  const more = paths.length > 5 ? ` and ${paths.length - 5} more` : "";
+  return `${paths.slice(0, 5).join(" ")}${more}`;
+}

@@ -1,0 +1,111 @@
+import type { DatasetChoice } from "../config/source-ref.js";
+import { UserError } from "../errors.js";
+import { DATA_FORMATS, formatOf } from "../rows/data-format.js";
+import type { CardConfig } from "./card.js";
+import { choose, type Chosen, type Configuration, type Splits } from "./choose.js";
+import { matchFiles } from "./glob.js";
+import { DEFAULT, isDataFile, layoutOf, someOf } from "./layout.js";
+import { inOneFormat } from "./one-format.js";
+import type { SavedSplit } from "./saved.js";
+
+/** What is known of a dataset before its rows are read. */
+export interface DatasetFiles {
+  /** paths with slashes */
+  readonly paths: readonly string[];
+  /** configurations of its card; empty: the layout tells */
+  readonly card: readonly CardConfig[];
+  /** splits that save_to_disk wrote */
+  readonly saved: readonly SavedSplit[];
+  /** names the source in messages */
+  readonly where: string;
+}
+
+/** No choice: the default configuration, and the split to train on. */
+export const NO_CHOICE: DatasetChoice = { config: null, split: null };
+
+/**
+ * The files to train on: those of one split of one configuration, in one format and in order. The card decides which there
+ * are, as for `datasets`; without a card, the layout. Throws UserError that names what there is to choose from.
+ */
+export function selectFiles(files: DatasetFiles, choice: DatasetChoice = NO_CHOICE): Chosen {
+  const configurations = files.card.length > 0 ? files.card.map((config) => ofCard(config, files)) : ofLayout(files);
+  const { paths, words } = choose(configurations, choice, files.where);
+  return { paths: inOneFormat(paths, files.where), words };
+}
+
+/** A file that its source names alone: it is the split `train`, whatever its name says. Throws UserError for another choice. */
+export function selectOneFile(path: string, choice: DatasetChoice, where: string): Chosen {
+  return choose([{ name: DEFAULT, isDefault: true, splits: () => new Map([["train", () => [path]]]) }], choice, where);
+}
+
+function ofCard({ name, isDefault, directory, splits }: CardConfig, files: DatasetFiles): Configuration {
+  const prefix = directory === "" ? "" : `${directory}/`;
+  const inside = files.paths.filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length));
+  const found = (patterns: readonly string[]): string[] =>
+    // a file that two patterns match is taken once
+    [...new Set(patterns.flatMap((pattern) => matching(pattern, inside, files.where)))].map((path) => `${prefix}${path}`);
+  const where = `${files.where} (configuration ${name}${directory === "" ? "" : `, below ${directory}`})`;
+  return {
+    name,
+    isDefault,
+    splits: () =>
+      splits === null ? ofFolder(inside, prefix, where) : new Map([...splits].map(([split, patterns]) => [split, () => found(patterns)])),
+  };
+}
+
+/** The splits that the layout of a configuration's folder tells of. */
+function ofFolder(inside: readonly string[], prefix: string, where: string): Splits {
+  const [first, ...others] = layoutOf(dataFiles(inside, where)).values();
+  if (others.length > 0)
+    throw new UserError("a configuration of the dataset's card names a folder with several: list its files as data_files", {
+      source: where,
+    });
+  return new Map([...first!].map(([split, paths]) => [split, () => paths.toSorted().map((path) => `${prefix}${path}`)]));
+}
+
+/** Files that `datasets` passes over, unless a pattern ends in their name. */
+const PASSED_OVER = ["README.md", "config.json", "dataset_info.json", "dataset_infos.json", "dummy_data.zip", "dataset_dict.json"];
+
+function matching(pattern: string, paths: readonly string[], where: string): string[] {
+  const nameOf = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
+  const matched = matchFiles(pattern, paths, where).filter(
+    (path) => !PASSED_OVER.includes(nameOf(path)) || nameOf(path) === nameOf(pattern),
+  );
+  const data = matched.filter((path) => formatOf(path) !== null);
+  if (data.length > 0) return data;
+  throw new UserError(`a pattern of the dataset's card matches no ${matched.length === 0 ? "file" : "data file"}`, {
+    source: where,
+    pattern,
+    expected: matched.length === 0 ? undefined : DATA_FORMATS,
+    got: someOf(matched.length === 0 ? paths : matched),
+  });
+}
+
+function ofLayout({ paths, saved, where }: DatasetFiles): Configuration[] {
+  const inSaved = new Set(saved.flatMap((split) => split.paths.map(folderOf)));
+  const others = paths.filter((path) => isDataFile(path) && !inSaved.has(folderOf(path)));
+  const found = layoutOf(saved.length > 0 ? others : dataFiles(paths, where));
+  for (const { config, split, paths: files } of saved) {
+    const splits = found.get(config) ?? new Map<string, string[]>();
+    found.set(config, splits.set(split, [...(splits.get(split) ?? []), ...files]));
+  }
+  const isSaved = new Set(saved.flatMap((split) => split.paths));
+  const inOrder = (files: readonly string[]): readonly string[] => (files.some((path) => isSaved.has(path)) ? files : files.toSorted());
+  return [...found].map(([name, splits]) => ({
+    name,
+    isDefault: name === DEFAULT,
+    splits: () => new Map([...splits].map(([split, files]) => [split, () => inOrder(files)])),
+  }));
+}
+
+const folderOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf("/")));
+
+function dataFiles(paths: readonly string[], where: string): string[] {
+  const data = paths.filter(isDataFile);
+  if (data.length > 0) return data;
+  throw new UserError("a dataset needs a data file", {
+    source: where,
+    expected: DATA_FORMATS,
+    got: paths.length === 0 ? "no files" : someOf(paths),
+  });
+}
