@@ -63,7 +63,7 @@ function chooseSplit(splits: Splits, wanted: string | null, of: { readonly sourc
   const names = [...splits.keys()];
   const details = { ...of, configuration: of.configuration === DEFAULT ? undefined : of.configuration, splits: listed(names) };
   if (wanted !== null) {
-    const found = names.find((name) => name === wanted) ?? names.find((name) => name === standardName(wanted));
+    const found = names.find((name) => name === wanted) ?? names.find((name) => name === standardName(wanted)) ?? onlyOneFor(names, wanted);
     if (found === undefined) throw new UserError("the dataset has no such split", { ...details, got: wanted });
     return found;
   }
@@ -78,6 +78,12 @@ function chooseSplit(splits: Splits, wanted: string | null, of: { readonly sourc
       got: someOf([...splits.values()].flatMap((files) => files())),
     });
   throw new UserError("the dataset has several splits to train on, and none is called train: choose one", { ...details, how: HOW });
+}
+
+/** The only split whose name speaks of the wanted one, as `alpaca_test` does of `test`. */
+function onlyOneFor(names: readonly string[], wanted: string): string | undefined {
+  const found = names.filter((name) => name.split(/[^A-Za-z]+/).some((word) => standardName(word) === standardName(wanted)));
+  return found.length === 1 ? found[0] : undefined;
 }
 
 const MOST_NAMES = 40;

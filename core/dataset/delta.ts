@@ -8,24 +8,24 @@ import type { Texts } from "./saved.js";
  * (a partition's), and features of the protocol that are not known here.
  */
 
-const add = z.looseObject({ path: z.string().min(1), deletionVector: z.unknown().optional() });
 const action = z.looseObject({
-  add: add.optional(),
-  remove: z.looseObject({ path: z.string().min(1) }).optional(),
+  add: z.looseObject({ path: z.string().min(1), deletionVector: z.unknown().optional() }).nullish(),
+  remove: z.looseObject({ path: z.string().min(1) }).nullish(),
   metaData: z
     .looseObject({
-      partitionColumns: z.array(z.string()).default([]),
-      configuration: z.record(z.string(), z.unknown()).default({}),
-      format: z.looseObject({ provider: z.string() }).optional(),
+      partitionColumns: z.array(z.string()).nullish(),
+      configuration: z.record(z.string(), z.unknown()).nullish(),
+      format: z.looseObject({ provider: z.string() }).nullish(),
+      schemaString: z.string().nullish(),
     })
-    .optional(),
-  protocol: z.looseObject({ minReaderVersion: z.number(), readerFeatures: z.array(z.string()).nullish() }).optional(),
+    .nullish(),
+  protocol: z.looseObject({ minReaderVersion: z.number(), readerFeatures: z.array(z.string()).nullish() }).nullish(),
 });
-
 type Action = z.infer<typeof action>;
 
 /** Features that change nothing while no file and no column uses them, which is looked at. */
-const HARMLESS = ["deletionVectors", "columnMapping", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"];
+const HARMLESS =
+  /^(deletionVectors|columnMapping|timestampNtz|v2Checkpoint|vacuumProtocolCheck|typeWidening(-preview)?|variantType(-preview)?|variantShredding(-preview)?)$/;
 
 /** The log's commits in order. Throws UserError if one is missing, so that a checkpoint would be needed. */
 export function deltaCommits(table: Table, paths: readonly string[], where: string): string[] {
@@ -51,9 +51,9 @@ export function deltaFiles(table: Table, commits: Texts, paths: readonly string[
     for (const line of text.split("\n")) {
       if (line.trim() === "") continue;
       const { add, remove, ...others } = parseAction(line, refuse);
-      if (remove !== undefined) active.delete(pathIn(table, remove.path, refuse));
-      if (add !== undefined) active.set(pathIn(table, add.path, refuse), { hasDeletions: add.deletionVector != null, commit });
-      latest = { ...latest, ...others };
+      if (remove != null) active.delete(pathIn(table, remove.path, refuse));
+      if (add != null) active.set(pathIn(table, add.path, refuse), { hasDeletions: add.deletionVector != null, commit });
+      latest = { metaData: others.metaData ?? latest.metaData, protocol: others.protocol ?? latest.protocol };
     }
   }
   const problem = unreadable(latest);
@@ -68,13 +68,16 @@ export function deltaFiles(table: Table, commits: Texts, paths: readonly string[
 
 /** What the table's latest metadata and protocol ask for that is not read; null: nothing. */
 function unreadable({ metaData, protocol }: Action): string | null {
-  if ((metaData?.configuration["delta.columnMapping.mode"] ?? "none") !== "none")
+  if ((metaData?.configuration?.["delta.columnMapping.mode"] ?? "none") !== "none")
     return "its columns have other names in the files (column mapping)";
   const partitions = metaData?.partitionColumns ?? [];
   if (partitions.length > 0) return `its columns ${partitions.join(", ")} are kept in the log alone (partitions)`;
+  const schema = metaData?.schemaString ?? "";
+  if (schema.includes('"variant"') || schema.includes("delta.typeChanges"))
+    return "its columns have a type that is not read (variants, or a type that changed)";
   const provider = metaData?.format?.provider ?? "parquet";
   if (provider !== "parquet") return `its files are in the format ${provider}`;
-  const unknown = (protocol?.readerFeatures ?? []).find((feature) => !HARMLESS.includes(feature));
+  const unknown = (protocol?.readerFeatures ?? []).find((feature) => !HARMLESS.test(feature));
   if (unknown !== undefined) return `it needs the feature ${unknown}, which is not read`;
   return (protocol?.minReaderVersion ?? 0) > 3 ? `it needs version ${protocol!.minReaderVersion} of the protocol, which is not read` : null;
 }

@@ -30,7 +30,12 @@ export const NO_CHOICE: DatasetChoice = { config: null, split: null };
 export function selectFiles(files: DatasetFiles, choice: DatasetChoice = NO_CHOICE): Chosen {
   const configurations = files.card.length > 0 ? files.card.map((config) => ofCard(config, files)) : ofLayout(files);
   const { paths, words } = choose(configurations, choice, files.where);
-  return { paths: inOneFormat(paths, files.where), words };
+  const once = [...new Set(paths)];
+  const said = [
+    ...(words === null ? [] : [words]),
+    ...(once.length < paths.length ? ["files that two patterns match are taken once"] : []),
+  ];
+  return { paths: inOneFormat(once, files.where), words: said.length === 0 ? null : said.join(", ") };
 }
 
 /** A file that its source names alone: it is the split `train`, whatever its name says. Throws UserError for another choice. */
@@ -42,8 +47,7 @@ function ofCard({ name, isDefault, directory, splits }: CardConfig, files: Datas
   const prefix = directory === "" ? "" : `${directory}/`;
   const inside = files.paths.filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length));
   const found = (patterns: readonly string[]): string[] =>
-    // a file that two patterns match is taken once
-    [...new Set(patterns.flatMap((pattern) => matching(pattern, inside, files.where)))].map((path) => `${prefix}${path}`);
+    patterns.flatMap((pattern) => matching(pattern, inside, files.where)).map((path) => `${prefix}${path}`);
   const where = `${files.where} (configuration ${name}${directory === "" ? "" : `, below ${directory}`})`;
   return {
     name,
@@ -55,12 +59,14 @@ function ofCard({ name, isDefault, directory, splits }: CardConfig, files: Datas
 
 /** The splits that the layout of a configuration's folder tells of. */
 function ofFolder(inside: readonly string[], prefix: string, where: string): Splits {
-  const [first, ...others] = layoutOf(dataFiles(inside, where)).values();
-  if (others.length > 0)
-    throw new UserError("a configuration of the dataset's card names a folder with several: list its files as data_files", {
+  const found = layoutOf(dataFiles(inside, where));
+  const splits = found.get(DEFAULT) ?? [...found.values()][0]!;
+  if (found.size > 1 && !found.has(DEFAULT))
+    throw new UserError("a configuration of the dataset's card is a folder with several: list its files as data_files", {
       source: where,
+      configurations: someOf([...found.keys()]),
     });
-  return new Map([...first!].map(([split, paths]) => [split, () => paths.toSorted().map((path) => `${prefix}${path}`)]));
+  return new Map([...splits].map(([split, paths]) => [split, () => paths.toSorted().map((path) => `${prefix}${path}`)]));
 }
 
 /** Files that `datasets` passes over, unless a pattern ends in their name. */
@@ -77,7 +83,7 @@ function matching(pattern: string, paths: readonly string[], where: string): str
     source: where,
     pattern,
     expected: matched.length === 0 ? undefined : DATA_FORMATS,
-    got: someOf(matched.length === 0 ? paths : matched),
+    got: someOf(matched.length === 0 ? paths.filter(isDataFile) : matched),
   });
 }
 

@@ -16,7 +16,7 @@ export function readFrontMatter(card: string, where: string): unknown {
 /** YAML as a tree whose scalars are texts; an empty mapping for an empty text. Throws UserError if it is not YAML. */
 export function readYaml(text: string, where: string): unknown {
   try {
-    const document = parseDocument(text, { schema: "failsafe", merge: true, uniqueKeys: false, logLevel: "silent" });
+    const document = parseDocument(text, { schema: "failsafe", merge: true, uniqueKeys: false, logLevel: "silent", prettyErrors: false });
     const [problem] = document.errors;
     if (problem !== undefined) throw problem;
     const tree = document.toJS({ maxAliasCount: 100 }) as unknown;
