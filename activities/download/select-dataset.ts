@@ -1,6 +1,7 @@
 import { parseCardConfigs, type CardConfig } from "../../core/dataset/card.js";
 import type { Chosen } from "../../core/dataset/choose.js";
 import { deltaCommits, deltaFiles } from "../../core/dataset/delta.js";
+import { inOneFormat } from "../../core/dataset/one-format.js";
 import { savedFolders, savedRecords, savedSplits, type Texts } from "../../core/dataset/saved.js";
 import { selectFiles } from "../../core/dataset/select.js";
 import { isInTable, tableError, tablesAmong } from "../../core/dataset/tables.js";
@@ -21,14 +22,14 @@ export interface DatasetPlace {
 /** What a Delta table's rows are in when it has none. */
 const NO_ROWS = "it has no rows now";
 
-/** The files to train on, after what the dataset's own records say of them: its card, save_to_disk's lists, a table's log. Throws UserError. */
+/** The files to train on, in one format, after what the dataset's own records say of them: its card, save_to_disk's lists, a table's log. Throws UserError. */
 export async function selectDataset(place: DatasetPlace, choice: DatasetChoice): Promise<Chosen> {
   const { paths, where } = place;
   const folders = savedFolders(paths);
   const records = await textsOf(place, savedRecords(folders, paths));
   const files = { paths, where, card: await cardOf(place), saved: savedSplits(folders, records, paths, where) };
   const chosen = selectFiles(files, choice);
-  return { ...chosen, paths: await currentFiles(place, chosen.paths) };
+  return { ...chosen, paths: inOneFormat(await currentFiles(place, chosen.paths), where) };
 }
 
 /** The configurations that the dataset's card lists, in README.md or in a file of their own. */

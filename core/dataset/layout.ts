@@ -21,11 +21,17 @@ export function layoutOf(paths: readonly string[]): Map<string, Map<string, stri
     configurations.set(config, splits.set(split, [...(splits.get(split) ?? []), path]));
   };
   for (const { path, config, split } of located) if (split !== null) add(config, split.name, path);
-  if (hasTraining) return configurations;
   const named = new Set(configurations.keys());
-  for (const { path, config, split } of located) if (split === null) add(named.has(config) ? config : DEFAULT, "train", path);
-  return configurations;
+  if (!hasTraining)
+    for (const { path, config, split } of located) if (split === null) add(named.has(config) ? config : DEFAULT, "train", path);
+  const inOrder = <Value>(map: ReadonlyMap<string, Value>): [string, Value][] =>
+    [...map].sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1));
+  return new Map(inOrder(configurations).map(([config, splits]) => [config, new Map(inOrder(splits))]));
 }
+
+/** Names in the order in which people expect them: these first, in this order. */
+const FIRST = ["default", "train", "validation", "test"];
+const rank = (name: string): number => (FIRST.indexOf(name) + FIRST.length + 1) % (FIRST.length + 1);
 
 /** The configuration of files that no folder names. */
 export const DEFAULT = "default";

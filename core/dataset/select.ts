@@ -5,7 +5,6 @@ import type { CardConfig } from "./card.js";
 import { choose, type Chosen, type Configuration, type Splits } from "./choose.js";
 import { matchFiles } from "./glob.js";
 import { DEFAULT, isDataFile, layoutOf, someOf } from "./layout.js";
-import { inOneFormat } from "./one-format.js";
 import type { SavedSplit } from "./saved.js";
 
 /** What is known of a dataset before its rows are read. */
@@ -24,10 +23,10 @@ export interface DatasetFiles {
 export const NO_CHOICE: DatasetChoice = { config: null, split: null };
 
 /**
- * The files to train on: those of one split of one configuration, in one format and in order. The card decides which there
- * are, as for `datasets`; without a card, the layout. Throws UserError that names what there is to choose from.
+ * The files of one split of one configuration, in order. The card decides which there are, as for `datasets`; without a
+ * card, the layout. Throws UserError that names what there is to choose from.
  */
-export function selectFiles(files: DatasetFiles, choice: DatasetChoice = NO_CHOICE): Chosen {
+export function selectFiles(files: DatasetFiles, choice: DatasetChoice): Chosen {
   const configurations = files.card.length > 0 ? files.card.map((config) => ofCard(config, files)) : ofLayout(files);
   const { paths, words } = choose(configurations, choice, files.where);
   const once = [...new Set(paths)];
@@ -35,7 +34,7 @@ export function selectFiles(files: DatasetFiles, choice: DatasetChoice = NO_CHOI
     ...(words === null ? [] : [words]),
     ...(once.length < paths.length ? ["files that two patterns match are taken once"] : []),
   ];
-  return { paths: inOneFormat(once, files.where), words: said.length === 0 ? null : said.join(", ") };
+  return { paths: once, words: said.length === 0 ? null : said.join(", ") };
 }
 
 /** A file that its source names alone: it is the split `train`, whatever its name says. Throws UserError for another choice. */

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { selectFiles } from "../../../core/dataset/select.js";
+import { inOneFormat } from "../../../core/dataset/one-format.js";
+import { NO_CHOICE, selectFiles } from "../../../core/dataset/select.js";
 
 /** Layouts, and the files that `datasets` 5.2 takes for the split train; null: it has no such split. */
 const layouts = JSON.parse(readFileSync(new URL("../../../../test/reference/dataset-layouts.json", import.meta.url), "utf8")) as Readonly<
@@ -10,7 +11,7 @@ const layouts = JSON.parse(readFileSync(new URL("../../../../test/reference/data
 
 function selected(paths: readonly string[], config: string | null = null, split: string | null = null): string {
   const chosen = selectFiles({ paths, card: [], saved: [], where: "d" }, { config, split });
-  return chosen.paths.join(" ");
+  return inOneFormat(chosen.paths, "d").join(" ");
 }
 
 /** What happens where it is not what `datasets` does: other files, or a refusal that names what there is to choose from. */
@@ -19,7 +20,7 @@ const OTHERWISE: Readonly<Record<string, string | RegExp>> = {
   "two names before the split": /several splits.*splits=alpaca_train, dolly_train, how=/,
   versions: /several splits.*splits=train-v1, train-v2/,
   sizes: /several splits.*splits=train-100k, train-10k/,
-  LibriSpeech: /several splits.*splits=train-clean, train-other, dev-clean, dev-other/,
+  LibriSpeech: /several splits.*splits=dev-clean, dev-other, train-clean, train-other/,
   "train and more": "train.json",
   "refs/convert/parquet, two configurations": /several configurations.*configurations=de, en, how=/,
   "refs/convert/parquet, a default one among two": "default/train/0000.parquet",
@@ -37,9 +38,9 @@ const OTHERWISE: Readonly<Record<string, string | RegExp>> = {
   // datasets takes the format that more files have
   "two formats of different rows": /several formats.*\.parquet=a\.parquet, \.jsonl=b\.jsonl/,
   // datasets has no split called train, and asks its caller for one
-  ultrachat: /several splits.*splits=train_sft, train_gen, test_sft, test_gen/,
+  ultrachat: /several splits.*splits=test_gen, test_sft, train_gen, train_sft/,
   "one split with train and a word": "data/train_sft-00000-of-00001.parquet",
-  "splits with other names": /several splits.*splits=sft, chosen/,
+  "splits with other names": /several splits.*splits=chosen, sft/,
   "one split with another name": "data/full-00000-of-00001.parquet",
   "no word of training beside a test": "rows.json",
   "a test beside numbered shards": "shard-1.json shard-2.json",
@@ -85,7 +86,8 @@ for (const [layout, config, split, files] of CHOSEN)
   });
 
 test("what is chosen, and from what, is told only where there is something to choose", () => {
-  const words = (name: string): string | null => selectFiles({ paths: layouts[name]!.files, card: [], saved: [], where: "d" }).words;
+  const words = (name: string): string | null =>
+    selectFiles({ paths: layouts[name]!.files, card: [], saved: [], where: "d" }, NO_CHOICE).words;
   assert.equal(words("alpaca as the hub has it"), null);
   assert.equal(words("train and test"), "split train of train, test");
   assert.equal(words("refs/convert/parquet, a default one among two"), "configuration default of default, en");

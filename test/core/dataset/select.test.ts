@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { selectFiles } from "../../../core/dataset/select.js";
+import { inOneFormat } from "../../../core/dataset/one-format.js";
+import { NO_CHOICE, selectFiles } from "../../../core/dataset/select.js";
 
 const selectDataFiles = (paths: readonly string[], where: string): readonly string[] =>
-  selectFiles({ paths, card: [], saved: [], where }).paths;
+  inOneFormat(selectFiles({ paths, card: [], saved: [], where }, NO_CHOICE).paths, where);
 
 test("of a dataset, one format and the train split are taken", () => {
   assert.deepEqual(selectDataFiles(["README.md", "data/train-00000-of-00001-a09b.parquet", "rows.json"], "d"), [
