@@ -71,6 +71,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     const found =
       (await planLocal(dependencies, name, source)) ?? (await planRemote(dependencies, name, source, downloaded, context.signal));
     if (found.kind === "kept") notes.push(describePlan(found));
+    if ("choice" in found && found.choice !== null) notes.push(`the dataset's ${found.choice}`);
     return found;
   };
 

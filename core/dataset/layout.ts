@@ -18,7 +18,9 @@ export function layoutOf(paths: readonly string[]): Map<string, Map<string, stri
   const configurations = new Map<string, Map<string, string[]>>();
   const add = (config: string, split: string, path: string): void => {
     const splits = configurations.get(config) ?? new Map<string, string[]>();
-    configurations.set(config, splits.set(split, [...(splits.get(split) ?? []), path]));
+    const files = splits.get(split) ?? [];
+    files.push(path);
+    configurations.set(config, splits.set(split, files));
   };
   for (const { path, config, split } of located) if (split !== null) add(config, split.name, path);
   const named = new Set(configurations.keys());

@@ -51,5 +51,6 @@ function withoutCopies(paths: readonly string[]): string[] {
     const known = shortest.get(name);
     if (known === undefined || path.length < known.length) shortest.set(name, path);
   }
-  return paths.filter((path) => [...shortest.values()].includes(path));
+  const kept = new Set(shortest.values());
+  return paths.filter((path) => kept.has(path));
 }

@@ -108,7 +108,7 @@ test("a log whose beginning, middle or end is in a checkpoint alone is refused",
         ),
       { message: new RegExp(`lacks the commit of version ${version}, and checkpoints`) },
     );
-  const [first, second, third] = [0, 1, 2].map((version) => `${String(version).padStart(20, "0")}`);
+  const [first, second, third] = [0, 1, 2].map((version) => String(version).padStart(20, "0"));
   lacks(0, `${second}.json`);
   lacks(1, `${first}.json`, `${third}.json`);
   lacks(1, `${first}.json`, `${second}.checkpoint.parquet`);
