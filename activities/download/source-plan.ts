@@ -93,9 +93,9 @@ async function selectLocal(directory: string, source: string, { choice }: Source
   return chosen;
 }
 
-/** The files on this machine that a dataset's source means. Throws UserError. */
-export async function localDataFiles(source: string): Promise<string[]> {
-  const plan = await planLocal({ findPublished: () => Promise.resolve(null) }, "dataset", source);
+/** The files on this machine that a source means, each looked at as for a run. Throws UserError. */
+export async function localFiles(name: SourceName, source: string): Promise<string[]> {
+  const plan = await planLocal({ findPublished: () => Promise.resolve(null) }, name, source);
   if (plan?.kind === "directory") return plan.paths.map((path) => join(plan.directory, path));
   return plan?.kind === "file" ? [plan.path] : [];
 }

@@ -1,7 +1,7 @@
 import { existsSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { localDataFiles } from "../../activities/download/source-plan.js";
+import { localFiles } from "../../activities/download/source-plan.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { COLUMNS } from "../../core/rows/row-rules.js";
 import { UserError } from "../../core/errors.js";
@@ -28,9 +28,11 @@ export async function demoRunConfig(dataset: string | undefined, model: string |
   // before the run starts, and by the option's name
   if (!existsSync(join(model, "config.json")))
     throw new UserError("--model must name a model directory, with config.json in it", { got: model });
+  const source = fileSource("--model", model);
+  await localFiles("model", source);
   const { positions } = readModelConfig(model).shape;
   const maxLength = Math.min(changed.preprocess.maxLength, positions);
-  return { ...changed, model: { source: fileSource("--model", model) }, preprocess: { ...changed.preprocess, maxLength } };
+  return { ...changed, model: { source }, preprocess: { ...changed.preprocess, maxLength } };
 }
 
 function fileSource(option: string, path: string): string {
@@ -41,7 +43,7 @@ function fileSource(option: string, path: string): string {
 async function testRows(dataset: string): Promise<number> {
   if (!existsSync(dataset)) throw new UserError("--dataset names a path that does not exist", { got: dataset });
   let rows = 0;
-  for (const file of await localDataFiles(pathToFileURL(realpathSync(dataset)).href))
+  for (const file of await localFiles("dataset", pathToFileURL(realpathSync(dataset)).href))
     for await (const batch of readRows(file, new AbortController().signal, COLUMNS)) rows += batch.rows.length;
   return Math.min(MOST_TEST_ROWS, Math.floor(rows / 10));
 }

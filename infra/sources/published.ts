@@ -6,7 +6,7 @@ import { CorruptError, ForbiddenError, UserError } from "../../core/errors.js";
 import { parseLatest } from "../../core/format/latest.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { placeFile, sha256, sha256File } from "../disk/files.js";
-import { refuseLfsContent } from "../disk/lfs-pointer.js";
+import { LFS_POINTER_BYTES, refuseLfsContent } from "../disk/lfs-pointer.js";
 import { fileStoreAt } from "../store/file-store.js";
 import type { S3Settings } from "../store/s3-store.js";
 import { readAll, type ObjectStore } from "../store/store.js";
@@ -109,12 +109,15 @@ export async function fetchPublished(
     if (chunks === null) throw new CorruptError("a published file is gone", { uri: `${uri}/${name}` });
     await placeFile(path, async (file) => {
       const hash = createHash("sha256");
+      let start = Buffer.alloc(0);
       for await (const chunk of chunks) {
         signal.throwIfAborted();
         hash.update(chunk);
+        if (start.length <= LFS_POINTER_BYTES) start = Buffer.concat([start, chunk]);
         await file.writeFile(chunk);
       }
       const got = hash.digest("hex");
+      if (got !== expected) refuseLfsContent(start, `${uri}/${name}`);
       if (got !== expected)
         throw new CorruptError("a published file is not what its manifest says", { uri: `${uri}/${name}`, expected, got });
     });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { localDataFiles, planLocal, planRemote } from "../../../activities/download/source-plan.js";
+import { localFiles, planLocal, planRemote } from "../../../activities/download/source-plan.js";
 import type { Remote } from "../../../infra/sources/remote.js";
 
 const never = new AbortController().signal;
@@ -54,7 +54,7 @@ function directoryOf(files: Readonly<Record<string, string>>): { readonly path: 
 /** The same files as a directory and as objects of a bucket: what is taken of each, or an error's message. */
 async function taken(files: Readonly<Record<string, string>>, choice = ""): Promise<string> {
   const { path, source } = directoryOf(files);
-  const local = await localDataFiles(source(choice)).then(
+  const local = await localFiles("dataset", source(choice)).then(
     (paths) => paths.map((each) => each.slice(path.length + 1)).join(" "),
     (error: Error) => error.message,
   );
@@ -167,9 +167,9 @@ test("a Git LFS pointer in place of any local file is named when the run is plan
 test("a source that names one file has the split train alone", async () => {
   const { path } = directoryOf({ "test.jsonl": "{}" });
   const source = pathToFileURL(join(path, "test.jsonl")).href;
-  assert.deepEqual(await localDataFiles(`${source}?split=train`), [join(path, "test.jsonl")]);
-  await assert.rejects(localDataFiles(`${source}?split=test`), /no such split.*splits=train, got=test/);
-  await assert.rejects(localDataFiles(`${source}?config=en`), /no such configuration/);
+  assert.deepEqual(await localFiles("dataset", `${source}?split=train`), [join(path, "test.jsonl")]);
+  await assert.rejects(localFiles("dataset", `${source}?split=test`), /no such split.*splits=train, got=test/);
+  await assert.rejects(localFiles("dataset", `${source}?config=en`), /no such configuration/);
   assert.deepEqual(await planned("s3://b/x/test.jsonl?split=train", "test.jsonl"), ["test.jsonl"]);
   await assert.rejects(planned("s3://b/x/test.jsonl?config=en", "test.jsonl"), /no such configuration/);
 });

@@ -77,3 +77,13 @@ test("where nothing is published, and where latest.json leads away, is said", as
   writeFileSync(join(dirname(directory), "latest.json"), JSON.stringify({ name: "../m-1", manifest: { sha256: "" } }));
   await assert.rejects(openPublished(uri, {}), /names no model/);
 });
+
+test("a Git LFS pointer in place of a manifest, of latest.json or of a published file is named", async () => {
+  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"4d7a".repeat(16)}\nsize 2336927\n`;
+  for (const path of ["m-1/manifest.json", "latest.json", "m-1/config.json"]) {
+    const { uri, directory } = await published();
+    await writeFile(join(directory, "..", path), pointer);
+    const bring = async (): Promise<void> => fetchPublished(await openPublished(uri, {}), join(directory, "../there"), all, never);
+    await assert.rejects(bring(), { name: "UserError", message: /Git LFS pointer.*realFile=2336927/ });
+  }
+});

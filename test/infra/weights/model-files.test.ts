@@ -131,3 +131,22 @@ test("a missing, an extra and a misshapen tensor are named", (context) => {
   const none = directoryOf(context, {});
   assert.throws(() => new ModelFiles(none), { name: "UserError", message: /needs weights.*model\.safetensors.*pytorch_model\.bin/ });
 });
+
+test("a Git LFS pointer in place of any of a model's files is named before it is parsed", (context) => {
+  const pointer = Buffer.from(`version https://git-lfs.github.com/spec/v1\noid sha256:${"4d7a".repeat(16)}\nsize 2336927\n`);
+  const shards = { "pytorch_model-00001-of-00002.bin": SPECS.slice(0, 9), "pytorch_model-00002-of-00002.bin": SPECS.slice(9) };
+  const sharded = {
+    "pytorch_model.bin.index.json": index(shards),
+    "pytorch_model-00001-of-00002.bin": pointer,
+    "pytorch_model-00002-of-00002.bin": pointer,
+  };
+  const cases: readonly Readonly<Record<string, Uint8Array | string>>[] = [
+    { "model.safetensors": pointer },
+    { "pytorch_model.bin": pointer },
+    { "pytorch_model.bin.index.json": pointer },
+    sharded,
+    { "model.safetensors": "model.safetensors", "config.json": pointer },
+  ];
+  for (const files of cases)
+    assert.throws(() => new ModelFiles(directoryOf(context, files)), { name: "UserError", message: /Git LFS pointer.*realFile=2336927/ });
+});

@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, test } from "node:test";
+import { demoRunConfig } from "../../../cli/shell/demo-config.js";
+
+const work = mkdtempSync(join(tmpdir(), "roslin-demo-config-"));
+after(() => rmSync(work, { recursive: true, force: true }));
+
+function put(path: string, text: string): void {
+  mkdirSync(dirname(join(work, path)), { recursive: true });
+  writeFileSync(join(work, path), text);
+}
+
+const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${"4d7a".repeat(16)}\nsize 2336927\n`;
+
+test("of a directory of rows one in ten of the split to train on is held out", async () => {
+  const rows = (count: number): string => '{"instruction": "a", "output": "b"}\n'.repeat(count);
+  put("rows/README.md", "text");
+  put("rows/dataset_infos.json", "{}");
+  put("rows/data/b.jsonl", rows(100));
+  assert.equal((await demoRunConfig(join(work, "rows"), undefined)).preprocess.testRows, 10);
+  put("rows/data/train-00000-of-00001.jsonl", rows(30));
+  assert.equal((await demoRunConfig(join(work, "rows"), undefined)).preprocess.testRows, 3);
+  assert.equal((await demoRunConfig(join(work, "rows/data/b.jsonl"), undefined)).preprocess.testRows, 10);
+});
+
+test("a Git LFS pointer is named before the demo starts", async () => {
+  const model = { "config.json": "{}", "model.safetensors": "w", "tokenizer.json": "{}" };
+  for (const file of Object.keys(model)) {
+    for (const [name, text] of Object.entries(model)) put(`model/${name}`, name === file ? POINTER : text);
+    await assert.rejects(demoRunConfig(undefined, join(work, "model")), {
+      name: "UserError",
+      message: /Git LFS pointer.*realFile=2336927/,
+    });
+  }
+  put("pointer.jsonl", POINTER);
+  await assert.rejects(demoRunConfig(join(work, "pointer.jsonl"), undefined), { name: "UserError", message: /Git LFS pointer/ });
+});
