@@ -19,9 +19,6 @@ export interface DatasetPlace {
   readText(path: string): Promise<string>;
 }
 
-/** What a Delta table's rows are in when it has none. */
-const NO_ROWS = "it has no rows now";
-
 /** The files to train on, in one format, after what the dataset's own records say of them: its card, save_to_disk's lists, a table's log. Throws UserError. */
 export async function selectDataset(place: DatasetPlace, choice: DatasetChoice): Promise<Chosen> {
   const { paths, where } = place;
@@ -29,7 +26,9 @@ export async function selectDataset(place: DatasetPlace, choice: DatasetChoice):
   const records = await textsOf(place, savedRecords(folders, paths));
   const files = { paths, where, card: await cardOf(place), saved: savedSplits(folders, records, paths, where) };
   const chosen = selectFiles(files, choice);
-  return { ...chosen, paths: inOneFormat(await currentFiles(place, chosen.paths), where) };
+  const current = await currentFiles(place, chosen.paths);
+  const words = [chosen.words, current.words].filter((said) => said !== null);
+  return { paths: inOneFormat(current.paths, where), words: words.length === 0 ? null : words.join(", ") };
 }
 
 /** The configurations that the dataset's card lists, in README.md or in a file of their own. */
@@ -51,17 +50,22 @@ const STANDALONE = ".huggingface.yaml";
 export const CARDS: readonly string[] = [CARD, STANDALONE];
 
 /** Of selected files those that hold a table's current rows; all of them where there is no table. */
-async function currentFiles(place: DatasetPlace, selected: readonly string[]): Promise<readonly string[]> {
-  let current = selected;
-  for (const table of tablesAmong(place.paths)) {
-    if (!current.some((path) => isInTable(table, path))) continue;
-    if (table.kind !== "Delta") throw tableError(table, place.where, "its records are not read");
-    const commits = await textsOf(place, deltaCommits(table, place.paths, place.where));
-    const active = deltaFiles(table, commits, place.paths, place.where);
-    current = current.filter((path) => active.has(path) || !isInTable(table, path));
-    if (current.length === 0) throw tableError(table, place.where, NO_ROWS);
-  }
-  return current;
+async function currentFiles(place: DatasetPlace, selected: readonly string[]): Promise<Chosen> {
+  const { paths, where } = place;
+  const [table, ...others] = tablesAmong(paths).filter((each) => selected.some((path) => isInTable(each, path)));
+  if (table === undefined) return { paths: selected, words: null };
+  if (table.kind !== "Delta") throw tableError(table, where, "its records are not read");
+  const beside = selected.find((path) => !isInTable(table, path));
+  if (others.length > 0 || beside !== undefined)
+    throw new UserError("the files to train on are those of several tables, or of a table and others: name the folder of one table", {
+      source: where,
+      tables: [table, ...others].map(({ kind, folder }) => `${folder === "" ? "." : folder} (${kind})`).join(", "),
+      file: beside,
+    });
+  const active = deltaFiles(table, await textsOf(place, deltaCommits(table, paths, where)), paths, where);
+  const current = selected.filter((path) => active.has(path));
+  if (current.length === 0) throw tableError(table, where, "it has no rows now");
+  return { paths: current, words: `${current.length} of ${selected.length} files, by the log of a Delta table` };
 }
 
 async function textsOf(place: DatasetPlace, paths: readonly string[]): Promise<Texts> {

@@ -85,7 +85,7 @@ function readChoice(query: string): DatasetChoice | SourceProblem {
   if (query.includes("#")) return problem("# is written %23");
   for (const part of query.split("&")) {
     const [key, ...rest] = part.split("=");
-    if (key !== "config" && key !== "split") return problem(`it has no key ${JSON.stringify(key)}`);
+    if (key !== "config" && key !== "split") return problem(`the key ${JSON.stringify(key)} is unknown`);
     if (choice[key] !== null) return problem(`it has ${key} twice`);
     try {
       choice[key] = decodeURIComponent(rest.join("="));

@@ -54,9 +54,19 @@ export function parseCardConfigs(frontMatter: unknown, where: string): CardConfi
   }));
   // of two with one name, the last counts, as in a Python dictionary
   const byName = new Map(read.map((each) => [each.name, each]));
+  const described = onlyDescribed(frontMatter as { readonly dataset_info?: unknown });
+  if (!read.some(({ isDefault }) => isDefault) && byName.has(described))
+    byName.set(described, { ...byName.get(described)!, isDefault: true });
   const defaults = [...byName.values()].filter(({ isDefault }) => isDefault);
   if (defaults.length > 1) refuse(`several are the default: ${defaults.map(({ name }) => name).join(", ")}`);
   return [...byName.values()];
+}
+
+/** The only configuration whose columns the card describes, which `datasets` takes where none is the default; "" if there is none. */
+function onlyDescribed({ dataset_info: infos }: { readonly dataset_info?: unknown }): string {
+  const [info, ...others] = (Array.isArray(infos) ? infos : [infos]) as readonly { readonly config_name?: unknown }[];
+  const name = others.length > 0 ? undefined : info?.config_name;
+  return typeof name === "string" ? name : "";
 }
 
 function directoryOf(text: string, refuse: (problem: string) => never): string {

@@ -108,6 +108,9 @@ test("of a Delta table the files of its current rows are taken, wherever it lies
   assert.equal(await taken(table), "part-1.parquet");
   const below = Object.fromEntries(Object.entries(table).map(([path, text]) => [`tables/rows/${path}`, text]));
   assert.equal(await taken(below), "tables/rows/part-1.parquet");
+  const two = { ...below, ...Object.fromEntries(Object.entries(table).map(([path, text]) => [`tables/others/${path}`, text])) };
+  assert.match(await taken(two), /several tables.*tables=tables\/rows \(Delta\), tables\/others \(Delta\)/);
+  assert.match(await taken({ ...below, "a.parquet": "" }), /a table and others.*file=a\.parquet/);
   assert.match(await taken({ "part-0.parquet": "0", [COMMITS[1]![0]]: COMMITS[1]![1] }), /Delta table.*lacks the commit of version 0/);
   const empty = '{"remove":{"path":"part-1.parquet"}}';
   assert.match(await taken({ ...table, [`_delta_log/${"2".padStart(20, "0")}.json`]: empty }), /Delta table.*it has no rows now/);

@@ -68,5 +68,5 @@ test("a dataset's source may end in a choice, which a model's may not, and its o
     () => parseRunConfig({ dataset: { source, split: "test" } }),
     /dataset\.split: contradicts the end of dataset\.source, hf:\/\/a\/b\?config=en&split=train: keep one of them, got "test"/,
   );
-  assert.throws(() => parseRunConfig({ dataset: { source: "s3://b/x?subset=en" } }), /dataset\.source: .*no key "subset"/);
+  assert.throws(() => parseRunConfig({ dataset: { source: "s3://b/x?subset=en" } }), /dataset\.source: .*key "subset" is unknown/);
 });
