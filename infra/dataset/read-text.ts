@@ -36,12 +36,38 @@ export async function* readText(path: string, signal: AbortSignal, progress: Pro
   }
 }
 
+/** Unpacks `source` as long as it is compressed; `layers` it was already unpacked from. */
 async function* unpack(
   source: AsyncGenerator<Uint8Array>,
   path: string,
   signal: AbortSignal,
   layers: readonly string[] = [],
 ): AsyncGenerator<Uint8Array> {
+  try {
+    const head = await headOf(source);
+    async function* whole(): AsyncGenerator<Uint8Array> {
+      if (head.length > 0) yield head;
+      yield* source;
+    }
+    const content = contentOf(head);
+    const outer = layers.at(-1);
+    refuseUnreadable(content, head, path, outer);
+    if (content.kind === "text") return yield* whole();
+    if (content.kind === "parquet" || content.kind === "arrow") {
+      const name = content.kind === "parquet" ? "a Parquet" : "an Arrow";
+      throw new UserError(`a data file is ${name} file inside ${outer}: unpack it, because it compresses its own columns`, { file: path });
+    }
+    if (layers.length === MAX_LAYERS)
+      throw new UserError("a data file is compressed again and again: unpack it", { file: path, got: layers.join(", ") });
+    const unpacked = content.kind === "gzip" ? gunzip(whole(), path) : unzstd(whole(), path, signal);
+    yield* unpack(unpacked, path, signal, [...layers, content.kind]);
+  } finally {
+    // it may have begun without having been asked for all
+    await source.return(undefined);
+  }
+}
+
+async function headOf(source: AsyncGenerator<Uint8Array>): Promise<Uint8Array> {
   const begin: Uint8Array[] = [];
   for (let bytes = 0; bytes < HEAD_BYTES;) {
     const next = await source.next();
@@ -49,23 +75,5 @@ async function* unpack(
     begin.push(next.value);
     bytes += next.value.length;
   }
-  const head = begin.length === 1 ? begin[0]! : Buffer.concat(begin);
-  async function* whole(): AsyncGenerator<Uint8Array> {
-    if (head.length > 0) yield head;
-    yield* source;
-  }
-  const content = contentOf(head);
-  const outer = layers.at(-1);
-  refuseUnreadable(content, head, path, outer);
-  if (content.kind === "gzip" || content.kind === "zstd") {
-    if (layers.length === MAX_LAYERS)
-      throw new UserError("a data file is compressed again and again: unpack it", { file: path, got: layers.join(", ") });
-    const unpacked = content.kind === "gzip" ? gunzip(whole(), path) : unzstd(whole(), path, signal);
-    return yield* unpack(unpacked, path, signal, [...layers, content.kind]);
-  }
-  if (content.kind !== "text") {
-    const name = content.kind === "parquet" ? "a Parquet" : "an Arrow";
-    throw new UserError(`a data file is ${name} file inside ${outer}: unpack it, because it compresses its own columns`, { file: path });
-  }
-  yield* whole();
+  return begin.length === 1 ? begin[0]! : Buffer.concat(begin);
 }
