@@ -1,6 +1,6 @@
 import type { DatasetChoice } from "../config/source-ref.js";
 import { UserError } from "../errors.js";
-import { DATA_FORMATS, formatOf } from "../rows/data-format.js";
+import { DATA_FORMATS, formatOf, unreadableEnding } from "../rows/data-format.js";
 import type { CardConfig } from "./card.js";
 import { choose, type Chosen, type Configuration, type Splits } from "./choose.js";
 import { matchFiles } from "./glob.js";
@@ -108,9 +108,10 @@ const folderOf = (path: string): string => path.slice(0, Math.max(0, path.lastIn
 function dataFiles(paths: readonly string[], where: string): string[] {
   const data = paths.filter(isDataFile);
   if (data.length > 0) return data;
+  const unread = paths.flatMap((path) => unreadableEnding(path) ?? []);
   throw new UserError("a dataset needs a data file", {
     source: where,
     expected: DATA_FORMATS,
-    got: paths.length === 0 ? "no files" : someOf(paths),
+    got: paths.length === 0 ? "no files" : unread.length > 0 ? unread.slice(0, 5).join("; ") : someOf(paths),
   });
 }

@@ -1,25 +1,32 @@
-import { createReadStream, statSync } from "node:fs";
 import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";
-import { COLUMNS } from "../../core/rows/row-rules.js";
+import { formatOf } from "../../core/rows/data-format.js";
 import { UserError } from "../../core/errors.js";
+import { delimiterOf, headerLine, type Delimiter } from "./delimiter.js";
 import { decodeText } from "./encoding.js";
-import { filledColumns, type FileBatch, type SourceRow } from "./row.js";
+import { readText, type Progress } from "./read-text.js";
+import { columnsOf, type FileBatch, type SourceRow } from "./row.js";
 
 /** Rows that are handed on at a time. */
 const BATCH_ROWS = 1024;
 /** The longest row in characters: in a longer one a quote is missing. */
 const MAX_ROW = 64 << 20;
+/** The longest header in characters. */
+const MAX_HEADER = 1 << 20;
+/** What Excel writes before a header to name the character between fields. */
+const EXCEL_LINE = /^sep=(.)(\r\n|\r(?!$)|\n)/;
 
 /**
- * Reads a file with a header line, RFC 4180's quotes and UTF-8; lines may end in different ways. A quote inside a field is
- * a character, as in Python. If a field goes on after its closing quote, its quotes are characters, too; Python drops two of
- * them. A row with too few or too many fields is a bad row.
+ * Reads a file with a header line, RFC 4180's quotes and UTF-8; lines may end in different ways, and fields be divided by
+ * commas, tabs, semicolons or vertical bars. A quote inside a field is a character, as in Python. If a field goes on after its
+ * closing quote, its quotes are characters, too; Python drops two of them. A row with too few or too many fields is a bad row.
  */
-export async function* readCsv(path: string): AsyncGenerator<FileBatch> {
-  const bytes = Math.max(1, statSync(path).size);
-  const source = createReadStream(path, { highWaterMark: 1 << 18 });
+export async function* readCsv(path: string, signal: AbortSignal, columns: readonly string[]): AsyncGenerator<FileBatch> {
+  const progress: Progress = { read: 0 };
+  const source = decodeText(readText(path, signal, progress), path);
+  const { text, delimiter } = await beginOf(source, path, columns);
   const parser = parse({
+    delimiter,
     info: true,
     // by itself the parser expects all lines to end as the first one does
     record_delimiter: ["\r\n", "\n", "\r"],
@@ -28,33 +35,67 @@ export async function* readCsv(path: string): AsyncGenerator<FileBatch> {
     skip_empty_lines: true,
     max_record_size: MAX_ROW,
   });
-  const text = Readable.from(decodeText(source, path));
-  text.on("error", (error) => parser.destroy(error)).pipe(parser);
+  async function* whole(): AsyncGenerator<string> {
+    yield text;
+    yield* source;
+  }
+  const input = Readable.from(whole());
+  input.on("error", (error) => parser.destroy(error)).pipe(parser);
   let header: readonly string[] | undefined;
   let rows: SourceRow[] = [];
+  const batch = (names: readonly string[]): FileBatch => ({
+    rows,
+    columns: [...new Set(names)],
+    filled: columnsOf(rows).filled,
+    read: progress.read,
+  });
   try {
     for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: { lines: number } }>) {
       if (header === undefined) {
-        header = headerOf(record, path);
+        header = headerOf(record, path, columns);
         continue;
       }
       rows.push(rowOf(record, header, info.lines));
       if (rows.length < BATCH_ROWS) continue;
-      yield { rows, columns: header, filled: filledColumns(rows), read: source.bytesRead / bytes };
+      yield batch(header);
       rows = [];
     }
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
     throw new UserError("a data file is not CSV: is a quote missing?", { file: path }, { cause: error });
   } finally {
-    source.destroy();
+    input.destroy();
+    await source.return(undefined);
   }
   if (header === undefined) throw new UserError("a data file is empty", { file: path });
-  yield { rows, columns: header, filled: filledColumns(rows), read: 1 };
+  yield batch(header);
 }
 
-function headerOf(header: readonly string[], file: string): readonly string[] {
-  const twice = COLUMNS.find((name) => header.indexOf(name) !== header.lastIndexOf(name));
+/** The file's text as far as its header goes, and what divides its fields. */
+async function beginOf(
+  source: AsyncGenerator<string>,
+  path: string,
+  columns: readonly string[],
+): Promise<{ text: string; delimiter: Delimiter }> {
+  let text = "";
+  let header: string | null = null;
+  let isWhole = false;
+  while (!isWhole && header === null && text.length < MAX_HEADER) {
+    const next = await source.next();
+    if (next.done === true) isWhole = true;
+    else text += next.value;
+    header = headerLine(text);
+    const [named, character] = EXCEL_LINE.exec(text) ?? [];
+    if (named !== undefined && character !== undefined) return { text: text.slice(named.length), delimiter: character as Delimiter };
+  }
+  header ??= text;
+  if (/^\s*(\[\s*)?\{\s*("|$)/.test(header))
+    throw new UserError("a data file is JSON, not CSV: give it the ending .json or .jsonl", { file: path });
+  return { text, delimiter: delimiterOf(header, columns, formatOf(path) === ".tsv" ? "\t" : ",", path) };
+}
+
+function headerOf(header: readonly string[], file: string, columns: readonly string[]): readonly string[] {
+  const twice = columns.find((name) => header.indexOf(name) !== header.lastIndexOf(name));
   if (twice !== undefined)
     throw new UserError("a data file has two columns with the same name: rename one of them", { file, column: twice });
   return header;
@@ -63,5 +104,6 @@ function headerOf(header: readonly string[], file: string): readonly string[] {
 function rowOf(record: readonly string[], header: readonly string[], line: number): SourceRow {
   if (record.length !== header.length)
     return { problem: `the row that ends in line ${line} has ${record.length} fields, the header has ${header.length}` };
-  return { fields: Object.fromEntries(header.map((name, at) => [name, record[at]])) };
+  const fields: Record<string, unknown> = Object.fromEntries(header.map((name, at) => [name, record[at]]));
+  return { fields };
 }

@@ -1,30 +1,41 @@
-import { createReadStream, statSync } from "node:fs";
+import { formatOf } from "../../core/rows/data-format.js";
 import { UserError } from "../../core/errors.js";
-import { checkEncoding, notUtf8 } from "./encoding.js";
+import { notUtf8 } from "./encoding.js";
+import { JsonProbe } from "./json-probe.js";
+import type { JsonShape } from "./json-shape.js";
 import { JsonSplitter, type JsonPiece } from "./json-splitter.js";
-import { filledColumns, type FileBatch, type SourceRow } from "./row.js";
+import { nonFiniteField } from "./json-non-finite.js";
+import { readText, type Progress } from "./read-text.js";
+import { columnsOf, type FileBatch, type SourceRow } from "./row.js";
 
-/** Rows of a batch that say which columns there are. */
-const COLUMNS_OF = 100;
-
-/** Reads an array of rows, or one row a line. A line that is not a row is a bad row; in an array, a bad place ends the reading with an error, because nothing after it can be trusted. */
-export async function* readJson(path: string): AsyncGenerator<FileBatch> {
-  const bytes = statSync(path).size;
-  const splitter = new JsonSplitter(path);
+/**
+ * Reads a list of rows, at the top or below the file's only key that has one; one row a line; or rows one after the other. A
+ * line that is not a row is a bad row. Elsewhere a bad place ends the reading with an error, because nothing after it can be
+ * trusted; only a row with NaN or Infinity, whose end is certain, is a bad row, too.
+ */
+export async function* readJson(path: string, signal: AbortSignal, columns: readonly string[]): AsyncGenerator<FileBatch> {
+  const splitter = new JsonSplitter(path, await shapeOf(path, signal, columns));
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  const batchOf = (pieces: readonly JsonPiece[], read: number): FileBatch => {
-    const rows = pieces.map((piece) => parse(piece, splitter.lines, text, path));
-    const columns = new Set(rows.slice(0, COLUMNS_OF).flatMap((row) => ("fields" in row ? Object.keys(row.fields) : [])));
-    return { rows, columns: [...columns], filled: filledColumns(rows), read };
+  const progress: Progress = { read: 0 };
+  const batchOf = (pieces: readonly JsonPiece[]): FileBatch => {
+    const rows = pieces.map((piece) => parse(piece, splitter.form === "lines", text, path));
+    return { rows, ...columnsOf(rows), read: progress.read };
   };
-  let done = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 18 })) {
-    if (done === 0) checkEncoding(chunk as Buffer, path);
-    const pieces = splitter.push(chunk as Buffer);
-    done += (chunk as Buffer).length;
-    if (pieces.length > 0) yield batchOf(pieces, done / bytes);
+  for await (const chunk of readText(path, signal, progress)) {
+    const pieces = splitter.push(chunk);
+    if (pieces.length > 0) yield batchOf(pieces);
   }
-  yield batchOf(splitter.end(), 1);
+  yield batchOf(splitter.end());
+}
+
+async function shapeOf(path: string, signal: AbortSignal, columns: readonly string[]): Promise<JsonShape> {
+  const format = formatOf(path);
+  const probe = new JsonProbe(path, columns, format === ".jsonl" || format === ".ndjson");
+  for await (const chunk of readText(path, signal)) {
+    const shape = probe.push(chunk);
+    if (shape !== null) return shape;
+  }
+  return probe.end();
 }
 
 function parse(piece: JsonPiece, lines: boolean, decoder: InstanceType<typeof TextDecoder>, file: string): SourceRow {
@@ -40,6 +51,11 @@ function parse(piece: JsonPiece, lines: boolean, decoder: InstanceType<typeof Te
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return { fields: value as Record<string, unknown> };
     return { problem: `line ${piece.line}: expected an object, got ${text.trim().slice(0, 40)}` };
   } catch (error) {
+    const nonFinite = nonFiniteField(text);
+    if (nonFinite !== null)
+      return {
+        problem: `line ${piece.line}: ${nonFinite.field} is ${nonFinite.word}, which JSON does not have: write null or leave the field out`,
+      };
     const message = error instanceof Error ? error.message : String(error);
     const at = Number(/position (\d+)/.exec(message)?.[1] ?? text.length);
     const before = text.slice(0, at).split("\n");

@@ -3,30 +3,35 @@ import { open } from "node:fs/promises";
 import { parquetMetadataAsync, parquetReadObjects, parquetSchema, type AsyncBuffer, type FileMetaData, type RowGroup } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { UserError } from "../../core/errors.js";
-import { filledColumns, type FileBatch } from "./row.js";
+import { contentByStatistics } from "./parquet-statistics.js";
+import { plainValue } from "./plain-value.js";
+import { columnsOf, hasContent, type FileBatch } from "./row.js";
 
 /** hyparquet's own decoding of strings drops a leading U+FEFF, and takes any bytes for text. */
-const parsers = {
-  stringFromBytes: (bytes: Uint8Array | undefined) =>
-    bytes === undefined || !isUtf8(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"),
-};
+const stringFromBytes = (bytes: Uint8Array | undefined): string | Uint8Array | undefined =>
+  bytes === undefined || !isUtf8(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
+/** A column of JSON stays text, as Python has it. */
+const parsers = { stringFromBytes, jsonFromBytes: stringFromBytes };
 
 /** Rows of a row group that are read at a time, or fewer if they have more bytes than this: some writers put a million rows into one group. */
 const SLICE = { rows: 1 << 15, bytes: 64 << 20 };
 
-/** Reads a Parquet file in slices of its row groups, only the named columns. */
+/** Reads a Parquet file in slices of its row groups, only the named columns; of the others it says which have content. */
 export async function* readPages(path: string, named: readonly string[]): AsyncGenerator<FileBatch> {
   const handle = await open(path, "r");
   try {
     const file = bufferOf(handle, (await handle.stat()).size);
-    const metadata = await parquetMetadataAsync(file);
+    const metadata = await parquetMetadataAsync(file, { parsers });
     const columns = parquetSchema(metadata).children.map((child) => child.element.name);
     const wanted = named.filter((name) => columns.includes(name));
+    const others = columns.filter((name) => !wanted.includes(name));
+    const filled = new Set<string>();
     const total = Number(metadata.num_rows);
-    if (wanted.length === 0 || total === 0) return void (yield { rows: [], columns, filled: [], read: 1 });
     let groupStart = 0;
     for (const group of metadata.row_groups) {
       const groupEnd = groupStart + Number(group.num_rows);
+      for (const name of others)
+        if (!filled.has(name) && (await columnHasContent(file, metadata, group, name, groupStart, groupEnd))) filled.add(name);
       const size = Math.max(1, Math.min(SLICE.rows, Math.floor((SLICE.bytes * Number(group.num_rows)) / Number(group.total_byte_size))));
       for (let start = groupStart; start < groupEnd; start += size) {
         const end = Math.min(groupEnd, start + size);
@@ -34,11 +39,12 @@ export async function* readPages(path: string, named: readonly string[]): AsyncG
         for (const name of wanted)
           for (const [index, value] of (await readColumn(file, metadata, group, name, start, end)).entries()) rows[index]![name] = value;
         const made = rows.map((fields) => ({ fields }));
-        yield { rows: made, columns, filled: filledColumns(made), read: end / total };
+        yield { rows: made, columns, filled: [...columnsOf(made).filled, ...filled], read: end / total };
       }
       groupStart = groupEnd;
     }
     if (groupStart !== total) throw new Error(`expected ${total} rows, got ${groupStart}`);
+    if (total === 0) yield { rows: [], columns, filled: [], read: 1 };
   } catch (error) {
     if (error instanceof UserError || (error as NodeJS.ErrnoException).syscall !== undefined) throw error;
     throw new UserError("a data file is not a whole Parquet file", { file: path }, { cause: error });
@@ -47,10 +53,27 @@ export async function* readPages(path: string, named: readonly string[]): AsyncG
   }
 }
 
-/**
- * A column's values from row `start` to `end`, which lie in one row group. Columns are read one after the other, and nested
- * columns not at all: if several are read together, hyparquet leaves an error unhandled, which ends the process.
- */
+/** Whether a column that is not read has content from row `start` to `end`, which are a row group: by its statistics, or else by its values. */
+async function columnHasContent(
+  file: AsyncBuffer,
+  metadata: FileMetaData,
+  group: RowGroup,
+  name: string,
+  start: number,
+  end: number,
+): Promise<boolean> {
+  const known = contentByStatistics(group, name);
+  if (known !== null) return known;
+  // content comes early, as a rule
+  for (let size = 256; start < end; start += size, size = Math.min(SLICE.rows, size * 16)) {
+    const values = await readColumn(file, metadata, group, name, start, Math.min(end, start + size)).catch(() => null);
+    // what cannot be read is there nevertheless
+    if (values === null || values.some((value) => hasContent(value))) return true;
+  }
+  return false;
+}
+
+/** A column's values from row `start` to `end`, which lie in one row group. Columns are read one after the other: slices of all of them at once take more memory. */
 async function readColumn(
   file: AsyncBuffer,
   metadata: FileMetaData,
@@ -59,13 +82,13 @@ async function readColumn(
   start: number,
   end: number,
 ): Promise<readonly unknown[]> {
-  const parts = group.columns.filter((chunk) => chunk.meta_data?.path_in_schema[0] === name).length;
-  if (parts > 1) return Array.from({ length: end - start }, () => ({}));
+  const leaves = group.columns.filter((chunk) => chunk.meta_data?.path_in_schema[0] === name);
   const options = { file, metadata, columns: [name], rowStart: start, rowEnd: end, useOffsetIndex: true, compressors, parsers };
   const rows = await parquetReadObjects(options);
-  if (parts === 0 || rows.length !== end - start)
+  if (leaves.length === 0 || rows.length !== end - start)
     throw new Error(`expected ${end - start} values of ${name} from row ${start} on, got ${rows.length}`);
-  return rows.map((row) => row[name] as unknown);
+  const isText = leaves.length === 1 && leaves[0]!.meta_data!.type === "BYTE_ARRAY" && leaves[0]!.meta_data!.path_in_schema.length === 1;
+  return rows.map((row) => (isText ? (row[name] ?? null) : plainValue(row[name])));
 }
 
 function bufferOf(handle: Awaited<ReturnType<typeof open>>, byteLength: number): AsyncBuffer {

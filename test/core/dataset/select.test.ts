@@ -42,7 +42,7 @@ test("files of tests alone are no rows to train on, and are named", () => {
     message: /for tests.*source=hf:\/\/d.*got=dev\.jsonl data\/test-00000-of-00001\.parquet/,
   });
   assert.throws(
-    () => selectDataFiles(["train.jsonl.gz"], "d"),
-    /needs a data file.*expected=\.parquet \.jsonl \.json \.csv, got=train\.jsonl\.gz/,
+    () => selectDataFiles(["train.jsonl.xz"], "d"),
+    /needs a data file.*expected=\.parquet \.jsonl \.json \.csv .*, got=train\.jsonl\.xz/,
   );
 });

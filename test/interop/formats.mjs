@@ -1,0 +1,7 @@
+// The rows of a dataset as Roslin reads them, one JSON object a line, a bad row as a string: node formats.mjs PATH COLUMN… (see formats.py).
+const [path, ...columns] = process.argv.slice(2);
+const { readRows } = await import("../../dist/infra/dataset/rows.js");
+for await (const { rows } of readRows(path, new AbortController().signal, columns)) {
+  const lines = rows.map((row) => JSON.stringify("fields" in row ? Object.fromEntries(columns.map((name) => [name, row.fields[name] ?? null])) : row.problem));
+  if (lines.length > 0 && !process.stdout.write(`${lines.join("\n")}\n`)) await new Promise((resolve) => process.stdout.once("drain", resolve));
+}
