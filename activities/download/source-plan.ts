@@ -56,8 +56,7 @@ export async function planLocal(places: Pick<Places, "findPublished">, name: Sou
     throw new UserError(`the ${name}'s source cannot be read`, { path }, { cause: error });
   });
   if (!info.isDirectory()) {
-    if (name === "model")
-      throw new UserError("a model's source must be a directory with config.json, weights and tokenizer.json", { path });
+    if (name === "model") throw new UserError("a model's source must be a directory with config.json, weights and a tokenizer", { path });
     if (formatOf(path) === null)
       throw new UserError("a dataset must be a file of one of these kinds", { file: path, expected: DATA_FORMATS });
     return { kind: "file", name, path };

@@ -40,7 +40,7 @@ export interface AddedToken {
 
 const flag = () => z.boolean().optional();
 
-const addedToken = z.strictObject({
+const addedTokenSchema = z.strictObject({
   id: followed(id),
   content: followed(z.string().min(1)),
   single_word: followed(flag()),
@@ -215,7 +215,7 @@ export const TOKENIZER_JSON = z.strictObject({
       })
       .nullish(),
   ),
-  added_tokens: followed(z.array(addedToken).default([])),
+  added_tokens: followed(z.array(addedTokenSchema).default([])),
   normalizer: followed(oneOf(normalizers).nullish()),
   pre_tokenizer: followed(oneOf(preTokenizers)),
   post_processor: followed(oneOf(postProcessors).nullish()),
@@ -224,10 +224,17 @@ export const TOKENIZER_JSON = z.strictObject({
 });
 
 /** The fields of an added token. */
-export const ADDED_TOKEN: typeof addedToken = addedToken;
+export const ADDED_TOKEN = addedTokenSchema;
 
 /** A tokenizer.json of a byte-level BPE tokenizer. */
 export type TokenizerJson = z.infer<typeof TOKENIZER_JSON>;
+
+/** An added token of a tokenizer.json with all its flags. */
+export function addedToken(token: TokenizerJson["added_tokens"][number]): AddedToken {
+  const { content, special = false } = token;
+  const { single_word = false, lstrip = false, rstrip = false, normalized = !special } = token;
+  return { content, single_word, lstrip, rstrip, normalized, special };
+}
 
 /** Checks that Roslin gives the ids of a tokenizer.json. Throws UserError that names the first field of which it can't. `where`: the file's name. */
 export function parseTokenizerJson(json: unknown, where: string): TokenizerJson {

@@ -5,7 +5,7 @@ import { MergeTable } from "./bpe.js";
 import { bytesOfSymbols, SYMBOL_OF_BYTE } from "./byte-symbols.js";
 import { createEncoder, type Encoder, type EncoderTables } from "./encoder.js";
 import { SPLIT_PATTERNS } from "./split-patterns.js";
-import { parseTokenizerJson, type AddedToken, type TokenizerJson } from "./tokenizer-json.js";
+import { addedToken, parseTokenizerJson, type AddedToken, type TokenizerJson } from "./tokenizer-json.js";
 import { normalize, RUST_NUMBER, type Normalizer } from "./unicode.js";
 
 /** The decoding half of a byte-level BPE tokenizer: token ids to texts. */
@@ -93,12 +93,6 @@ export function createTokenizer(
     around: aroundOf(parsed.post_processor, where),
     idOf: (token) => added.idOf(token),
   };
-}
-
-function addedToken(token: TokenizerJson["added_tokens"][number]): AddedToken {
-  const { content, special = false } = token;
-  const { single_word = false, lstrip = false, rstrip = false, normalized = !special } = token;
-  return { content, single_word, lstrip, rstrip, normalized, special };
 }
 
 function normalizersOf({ normalizer }: TokenizerJson): readonly Normalizer[] {
