@@ -47,7 +47,11 @@ export function checkResponseKey(tokenizer: Tokenizer): void {
 }
 
 /** The rule for Alpaca's rows: instruction, output and perhaps input become Dolly's prompt, cut at `maxLength` tokens. */
-export function alpacaRule(encoder: Encoder, bounds: { readonly vocabulary: number; readonly padId: number }, maxLength: number): RowRule {
+export function alpacaRule(
+  encoder: Encoder,
+  bounds: { readonly vocabulary: number; readonly padId: number | null },
+  maxLength: number,
+): RowRule {
   const key = encoder.encode(RESPONSE_KEY);
   const encodeRow = rowEncoder(encoder);
   const labels = new Int32Array(maxLength);

@@ -52,8 +52,8 @@ const REFUSED_FIELDS: readonly string[] = [
   "gguf_file",
 ];
 
-/** Makes a model's tokenizer of its files. Throws UserError that names the first field that Roslin doesn't carry out. */
-export function createModelTokenizer(files: TokenizerFiles): ModelTokenizer {
+/** Makes a model's tokenizer of its files. `family`: the class of transformers for its family, null for tokenizer.json as it is. Throws UserError that names the first field that Roslin doesn't carry out. */
+export function createModelTokenizer(files: TokenizerFiles, family: string | null): ModelTokenizer {
   const config = fieldsOf(files.tokenizerConfig, CONFIG);
   for (const name of REFUSED_FIELDS)
     if (config[name] != null && !(Array.isArray(config[name]) && config[name].length === 0))
@@ -68,7 +68,7 @@ export function createModelTokenizer(files: TokenizerFiles): ModelTokenizer {
     ofTokenizerJson: new Map(own),
   });
   const rebuilt = tokenizerClass({
-    modelType: model["model_type"],
+    family,
     named: config["tokenizer_class"] ?? model["tokenizer_class"] ?? undefined,
     // Roslin reads no other tokenizer.json
     hasByteLevel: parsed !== null,

@@ -44,15 +44,13 @@ const REBUILT: readonly RebuiltClass[] = [
 /** Classes that take tokenizer.json as it is. */
 const AS_IT_IS: readonly string[] = ["TokenizersBackend", "PreTrainedTokenizer", "PythonBackend", "BloomTokenizer"];
 
-/** The class of models whose files name none, by config.json's `model_type`. */
-const CLASS_OF_MODEL: Readonly<Record<string, string>> = { gptj: "GPT2Tokenizer" };
-
 /** How to have the ids of tokenizer.json, whatever transformers would build. */
 export const ADVICE = 'to have the ids of tokenizer.json, write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json';
 
 /** What decides the class. */
 export interface ClassChoice {
-  readonly modelType: unknown;
+  /** the class of its family; null: tokenizer.json as it is */
+  readonly family: string | null;
   /** `tokenizer_class` of tokenizer_config.json, or else of config.json */
   readonly named: unknown;
   /** whether tokenizer.json has a ByteLevel component: LlamaTokenizer then takes it as it is */
@@ -62,10 +60,10 @@ export interface ClassChoice {
 }
 
 /** The class that AutoTokenizer of transformers 5 takes; null: one that takes tokenizer.json as it is. Throws UserError that names another one. */
-export function tokenizerClass({ modelType, named, hasByteLevel, where }: ClassChoice): RebuiltClass | null {
+export function tokenizerClass({ family, named, hasByteLevel, where }: ClassChoice): RebuiltClass | null {
   if (named !== undefined && typeof named !== "string")
     throw new UserError("a model's tokenizer class is not a name", { file: where, field: "tokenizer_class", got: JSON.stringify(named) });
-  const name = (named ?? CLASS_OF_MODEL[String(modelType)])?.replace(/Fast$/, "");
+  const name = (named ?? family ?? undefined)?.replace(/Fast$/, "");
   if (name === undefined || AS_IT_IS.includes(name) || (name === "LlamaTokenizer" && hasByteLevel)) return null;
   const found = REBUILT.find((each) => each.name === name);
   if (found !== undefined) return found;

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../../core/errors.js";
+import { FAMILIES } from "../../core/model/families.js";
 import { createModelTokenizer, type ModelTokenizer } from "../../core/text/model-tokenizer.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
 
@@ -31,8 +32,10 @@ export function readTokenizer(directory: string): ModelTokenizer {
   const tokenizerJson = json("tokenizer.json");
   // beside tokenizer.json they don't count
   const [vocabulary, merges] = tokenizerJson === null ? [json("vocab.json"), text("merges.txt")] : [null, null];
+  const config = json("config.json");
+  const modelType = (config as { readonly model_type?: unknown } | null)?.model_type;
   const files = {
-    config: json("config.json"),
+    config,
     tokenizerConfig: json("tokenizer_config.json"),
     tokenizerJson,
     specialTokensMap: json("special_tokens_map.json"),
@@ -42,7 +45,7 @@ export function readTokenizer(directory: string): ModelTokenizer {
     chatTemplate: text("chat_template.jinja"),
   };
   try {
-    return createModelTokenizer(files);
+    return createModelTokenizer(files, FAMILIES.find(({ type }) => type === modelType)?.tokenizerClass ?? null);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     throw new UserError(`the tokenizer in ${directory} cannot be used: ${error.message}`, {}, { cause: error });
