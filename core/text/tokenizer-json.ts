@@ -72,8 +72,9 @@ const patterns = z.strictObject({ Regex: z.enum(Object.keys(SPLIT_PATTERNS), "a 
 const split = z.strictObject({
   type: z.literal("Split"),
   pattern: followed(patterns),
-  behavior: refused(z.literal("Isolated")),
-  invert: refused(z.literal(false)),
+  // all of a text is in some match: to keep the matches and to remove what is between them are one
+  behavior: refused(z.enum(["Isolated", "Removed"])),
+  invert: withoutEffect(z.boolean()),
 });
 const digits = z.strictObject({ type: z.literal("Digits"), individual_digits: followed(z.boolean()) });
 const byteLevel = z.strictObject({

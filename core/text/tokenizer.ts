@@ -108,6 +108,8 @@ function wordRule({ pre_tokenizer }: TokenizerJson, fail: (field: string, proble
   if (last?.type !== "ByteLevel") return fail("pre_tokenizer", "its last step is not ByteLevel, so words are not bytes");
   const patterns = steps.slice(0, -1).map((step, index) => {
     if (step.type === "ByteLevel") return fail(`pre_tokenizer.pretokenizers.${index}`, "a second ByteLevel");
+    if (step.type === "Split" && step.behavior === "Removed" && !step.invert)
+      return fail(`pre_tokenizer.pretokenizers.${index}.behavior`, "it removes all of a text");
     if (step.type === "Split") return SPLIT_PATTERNS[step.pattern.Regex]!;
     return new RegExp(`[${RUST_NUMBER}]${step.individual_digits ? "" : "+"}`, "gu");
   });
