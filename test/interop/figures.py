@@ -7,6 +7,7 @@ import tempfile
 from transformers import AutoTokenizer
 
 import tokenizers as library
+from kinds import kinds, strings
 from shapes import AS_IT_IS, CONFIG, END, GPT2, LLAMA3, QWEN2, byte_level, numbered, sequence, split, token, write
 
 REFERENCE = pathlib.Path(__file__).resolve().parents[1] / "reference"
@@ -39,10 +40,10 @@ def base() -> dict:
     return json_
 
 
-def ids_of(files: dict) -> tuple[list[list[int]], object]:
+def ids_of(files: dict, texts: list[str] = TEXTS) -> tuple[list[list[int]], object]:
     with tempfile.TemporaryDirectory() as root:
         read = AutoTokenizer.from_pretrained(write(pathlib.Path(root) / "m", files))
-        return read(TEXTS)["input_ids"], read
+        return read(texts)["input_ids"], read
 
 
 def field_cases(tokenizer: dict) -> list[dict]:
@@ -381,8 +382,23 @@ def directories() -> dict:
     return {"about": "ids by transformers' AutoTokenizer; see test/interop/figures.py", "texts": TEXTS, "tokenizer": tokenizer, "cases": cases}
 
 
+def fuzz() -> dict:
+    """A small part of what tokenizers.py compares, over the small tokenizer."""
+    tokenizer = base()
+    texts = strings(24, 3)
+    cases = []
+    for name, files in kinds(tokenizer).items():
+        ids, read = ids_of(files, texts)
+        if "tokenizer.json" in files:
+            change = {key: value for key, value in files["tokenizer.json"].items() if value != tokenizer[key]}
+            in_model = {key: value for key, value in change.pop("model", {}).items() if value != tokenizer["model"].get(key)}
+            files = {**files, "tokenizer.json": {**change, **({"in_model": in_model} if in_model else {})}}
+        cases.append({"name": name, "files": files, "ids": compact(ids), "bosToken": read.bos_token, "eosToken": read.eos_token, "chatTemplate": None})
+    return {"about": "random texts; ids by transformers' AutoTokenizer; see test/interop/figures.py", "texts": texts, "tokenizer": tokenizer, "cases": cases}
+
+
 def record() -> None:
-    for name, made in {"tokenizer-fields": fields(), "tokenizer-directories": directories()}.items():
+    for name, made in {"tokenizer-fields": fields(), "tokenizer-directories": directories(), "tokenizer-fuzz": fuzz()}.items():
         path = REFERENCE / f"{name}.json"
         path.write_text(json.dumps(made, ensure_ascii=True, separators=(",", ":")) + "\n")
         print(f"{path.name}: {path.stat().st_size} bytes")

@@ -20,9 +20,16 @@ interface Case {
   readonly says?: string;
 }
 
-const { texts, tokenizer, cases } = JSON.parse(
-  readFileSync(new URL("../../../../test/reference/tokenizer-directories.json", import.meta.url), "utf8"),
-) as { texts: string[]; tokenizer: Change; cases: Case[] };
+interface Recorded {
+  readonly texts: readonly string[];
+  readonly tokenizer: Change;
+  readonly cases: readonly Case[];
+}
+
+const recorded = ["directories", "fuzz"].map(
+  (name) => JSON.parse(readFileSync(new URL(`../../../../test/reference/tokenizer-${name}.json`, import.meta.url), "utf8")) as Recorded,
+);
+const { tokenizer } = recorded[0]!;
 
 const root = mkdtempSync(join(tmpdir(), "roslin-tokenizers-"));
 after(() => rmSync(root, { recursive: true }));
@@ -37,20 +44,21 @@ function write(name: string, files: Case["files"]): string {
   return directory;
 }
 
-for (const { name, files, says, ids, ...tokens } of cases)
-  test(says === undefined ? `transformers' ids: ${name}` : `refused by name: ${name}`, () => {
-    const directory = write(name, files);
-    if (says !== undefined) {
-      const isNamed = (error: Error): boolean =>
-        error instanceof UserError && error.message.includes(says) && error.message.includes(directory);
-      assert.throws(() => readTokenizer(directory), isNamed, says);
-      return;
-    }
-    const { encode, around, bosToken, eosToken, chatTemplate } = readTokenizer(directory);
-    const got = texts.map((text) => [...around.before, ...encode(text), ...around.after]);
-    assert.deepEqual(got, idLists(ids!));
-    assert.deepEqual({ bosToken, eosToken, chatTemplate }, tokens);
-  });
+for (const { texts, cases } of recorded)
+  for (const { name, files, says, ids, ...tokens } of cases)
+    test(says === undefined ? `transformers' ids: ${name}` : `refused by name: ${name}`, () => {
+      const directory = write(name, files);
+      if (says !== undefined) {
+        const isNamed = (error: Error): boolean =>
+          error instanceof UserError && error.message.includes(says) && error.message.includes(directory);
+        assert.throws(() => readTokenizer(directory), isNamed, says);
+        return;
+      }
+      const { encode, around, bosToken, eosToken, chatTemplate } = readTokenizer(directory);
+      const got = texts.map((text) => [...around.before, ...encode(text), ...around.after]);
+      assert.deepEqual(got, idLists(ids!));
+      assert.deepEqual({ bosToken, eosToken, chatTemplate }, tokens);
+    });
 
 test("a directory has a tokenizer if its files are of a kind that Roslin reads", () => {
   const pair = { "vocab.json": {}, "merges.txt": "" };
