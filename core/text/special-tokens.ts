@@ -99,7 +99,9 @@ export function gatherTokens({ tokenizerConfig, specialTokensMap, addedTokens, o
   const others = new Map<string, SpecialToken>();
   for (const [name, value] of Object.entries(values)) {
     const isNamed = NAMED.includes(name);
-    if (!name.endsWith("_token") || typeof value === "boolean" || (value === null && !isNamed)) continue;
+    // what else has such a name, as add_bos_token has, is no token
+    const isToken = isNamed || (name.endsWith("_token") && (typeof value === "string" || isAddedToken(value)));
+    if (!isToken) continue;
     const token = value === null ? null : specialToken(value, name);
     // a name that transformers doesn't know keeps the token as it stands there
     if (!isNamed) others.set(name, token!);
@@ -118,6 +120,10 @@ export function gatherTokens({ tokenizerConfig, specialTokensMap, addedTokens, o
   };
 }
 
+function isAddedToken(value: unknown): value is Fields {
+  return isFields(value) && value["__type"] === "AddedToken";
+}
+
 function isEmpty(value: unknown): boolean {
   return value == null || (typeof value === "object" && Object.keys(value).length === 0);
 }
@@ -127,6 +133,13 @@ function readSpecialTokensMap(map: Fields, values: Record<string, unknown>): Rea
   const named = new Set<string>();
   const flagged = (token: Fields, field: string): Fields => ({ __type: "AddedToken", ...tokenOf(token, true, MAP, field) });
   for (const [name, value] of Object.entries(map)) {
+    // transformers would take it for a setting
+    if (
+      !NAMED.includes(name) &&
+      !["extra_special_tokens", "additional_special_tokens"].includes(name) &&
+      (!name.endsWith("_token") || typeof value !== "string")
+    )
+      throw new UserError("a field of special_tokens_map.json is not the name of a token that Roslin knows", { file: MAP, field: name });
     if (name === "extra_special_tokens" && Array.isArray(value)) {
       const known = (values[name] as readonly unknown[] | undefined) ?? [];
       const more = (value as readonly unknown[]).map((token, index) => (isFields(token) ? flagged(token, `${name}.${index}`) : token));
@@ -154,7 +167,7 @@ function specialTexts(values: Fields, named: ReadonlySet<string>): ReadonlySet<s
 
 function specialToken(value: unknown, field: string): SpecialToken {
   if (typeof value === "string") return value;
-  if (isFields(value) && value["__type"] === "AddedToken") return tokenOf(value, null, CONFIG, field);
+  if (isAddedToken(value)) return tokenOf(value, null, CONFIG, field);
   throw new UserError("a special token is neither a text nor an AddedToken, so transformers doesn't take it", {
     file: CONFIG,
     field,

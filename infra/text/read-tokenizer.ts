@@ -5,17 +5,12 @@ import { FAMILIES } from "../../core/model/families.js";
 import { createModelTokenizer, type ModelTokenizer } from "../../core/text/model-tokenizer.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
 
-/** Whether a model's directory has a tokenizer that Roslin may read: models that are trained on rows of tokens need none. */
-export function hasTokenizer(directory: string): boolean {
-  return missingTokenizer(readdirSync(directory)) === null;
-}
-
 /**
  * Reads a model's tokenizer: tokenizer.json, or vocab.json and merges.txt, and the files beside it that change its ids.
  * Throws UserError if it is missing, is not JSON, or is of a kind that Roslin does not read.
  */
 export function readTokenizer(directory: string): ModelTokenizer {
-  const missing = missingTokenizer(readdirSync(directory));
+  const missing = missingTokenizer(existsSync(directory) ? readdirSync(directory) : []);
   // words need a tokenizer; rows of input_ids and labels don't, so the download takes models without one
   if (missing !== null)
     throw new UserError(`a file of the model is missing: words need a tokenizer beside the weights, and there is ${missing}`, {
@@ -49,6 +44,16 @@ export function readTokenizer(directory: string): ModelTokenizer {
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     throw new UserError(`the tokenizer in ${directory} cannot be used: ${error.message}`, {}, { cause: error });
+  }
+}
+
+/** A model's tokenizer; null: it has none that Roslin reads, so its rows came as tokens. */
+export function readableTokenizer(directory: string): ModelTokenizer | null {
+  try {
+    return readTokenizer(directory);
+  } catch (error) {
+    if (error instanceof UserError) return null;
+    throw error;
   }
 }
 

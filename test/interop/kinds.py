@@ -47,6 +47,24 @@ def kinds(gpt2: dict) -> dict[str, dict]:
     del vocabulary["special_tokens_map.json"]["bos_token"]["special"]
     return {
         "GPT-J": {"config.json": CONFIG, "tokenizer.json": gpt2},
+        "GPT-J as it is published": {
+            "config.json": {**CONFIG, "tokenizer_class": "GPT2Tokenizer"},
+            "tokenizer.json": {**gpt2, "added_tokens": numbered([token(END, special=True), *(token(f"<|extratoken_{index}|>") for index in range(1, 144))], gpt2["model"]["vocab"])},
+            "vocab.json": gpt2["model"]["vocab"],
+            "merges.txt": "not looked at",
+            "added_tokens.json": {f"<|extratoken_{index}|>": size + index - (END in gpt2["model"]["vocab"]) for index in range(1, 144)},
+            "special_tokens_map.json": {name: {key: value for key, value in token(END).items() if key != "special"} for name in ["bos_token", "eos_token", "unk_token"]},
+            "tokenizer_config.json": {
+                **{name: {"__type": "AddedToken", **{key: value for key, value in token(END).items() if key != "special"}} for name in ["bos_token", "eos_token", "unk_token"]},
+                "add_prefix_space": False,
+                "model_max_length": 2048,
+                "special_tokens_map_file": None,
+                "name_or_path": "gpt2",
+                "errors": "replace",
+                "tokenizer_class": "GPT2Tokenizer",
+                "from_slow": True,
+            },
+        },
         "prefix space by tokenizer_config.json": rebuilt({"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": True}),
         "prefix space by tokenizer.json": as_it_is(pre_tokenizer=byte_level(add_prefix_space=True)),
         "NFC and lower case": as_it_is(normalizer=normalizer("NFC", "Lowercase")),

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { UserError } from "../../../core/errors.js";
-import { hasTokenizer, readTokenizer } from "../../../infra/text/read-tokenizer.js";
+import { readableTokenizer, readTokenizer } from "../../../infra/text/read-tokenizer.js";
 import { applied, idLists, type Change } from "../../core/text/figures.js";
 
 interface Case {
@@ -60,23 +60,29 @@ for (const { texts, cases } of recorded)
       assert.deepEqual({ bosToken, eosToken, chatTemplate }, tokens);
     });
 
-test("a directory has a tokenizer if its files are of a kind that Roslin reads", () => {
+test("a directory without a tokenizer that Roslin reads is refused, and what it has instead is named", () => {
   const pair = { "vocab.json": {}, "merges.txt": "" };
-  assert.equal(hasTokenizer(write("whole", { "tokenizer.json": {} })), true);
-  assert.equal(hasTokenizer(write("pair", pair)), true);
-  assert.equal(hasTokenizer(write("none", {})), false);
-  assert.equal(hasTokenizer(write("half", { "vocab.json": {} })), false);
-  // transformers would read the other one
-  for (const other of ["tokenizer.model", "tiktoken.model", "tekken.json"]) {
-    const directory = write(`pair and ${other}`, { ...pair, [other]: "x" });
-    assert.equal(hasTokenizer(directory), false);
+  const refused = (name: string, files: Case["files"], message: RegExp): void => {
+    const directory = write(name, files);
     assert.throws(
       () => readTokenizer(directory),
-      (error: Error) => error instanceof UserError && error.message.includes(other),
+      (error: Error) => error instanceof UserError && message.test(error.message) && error.message.includes(directory),
     );
-  }
-  const alone = write("sentencepiece", { "tokenizer.model": "x" });
-  assert.throws(() => readTokenizer(alone), /tokenizer\.model is SentencePiece's vocabulary, which Roslin doesn't read/);
+    assert.equal(readableTokenizer(directory), null);
+  };
+  refused("none", {}, /words need a tokenizer.*no tokenizer\.json, nor vocab\.json with merges\.txt/);
+  refused("half", { "vocab.json": {} }, /no tokenizer\.json, and vocab\.json alone/);
+  refused("sentencepiece", { "tokenizer.model": "x" }, /tokenizer\.model is SentencePiece's vocabulary, which Roslin doesn't read/);
+  // transformers would read the other one
+  refused("pair and sentencepiece", { ...pair, "tokenizer.model": "x" }, /tokenizer\.model/);
+  refused("pair and tiktoken", { ...pair, "tiktoken.model": "x" }, /tiktoken\.model/);
+  refused("pair and Mistral", { ...pair, "tekken.json": "{}" }, /tekken\.json/);
+  refused(
+    "a setting among special tokens",
+    { "tokenizer.json": {}, "special_tokens_map.json": { add_prefix_space: true } },
+    /field=add_prefix_space/,
+  );
+  assert.notEqual(readableTokenizer(write("whole, beside another", { "tokenizer.json": {}, "tokenizer.model": "x" })), null);
 });
 
 test("a file that is not JSON is named", () => {
