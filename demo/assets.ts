@@ -19,7 +19,7 @@ const json = (value: unknown): string => `${JSON.stringify(value, null, 1)}\n`;
 const FILES: Readonly<Record<string, () => string | Buffer>> = {
   [`models/${MODEL}/config.json`]: () => json(DEMO_MODEL.configJson),
   [`models/${MODEL}/generation_config.json`]: () =>
-    json({ bos_token_id: DEMO_MODEL.shape.bosTokenId, eos_token_id: DEMO_MODEL.shape.eosTokenId }),
+    json({ bos_token_id: DEMO_MODEL.shape.bosTokenId, eos_token_id: DEMO_MODEL.shape.eosTokenIds[0] }),
   [`models/${MODEL}/tokenizer.json`]: () => JSON.stringify(gpt2Tokenizer()),
   [`models/${MODEL}/tokenizer_config.json`]: () => json(TOKENIZER_CONFIG),
   [`models/${MODEL}/model.safetensors`]: demoWeights,

@@ -9,7 +9,7 @@ export interface Score {
 /** A model that scores and generates off the caller's thread, one call at a time; what computes is an engine's business. */
 export interface InferenceModel {
   score(rows: readonly TokenRow[]): Promise<Score>;
-  /** The likeliest tokens after a prompt of one token or more; ends at the end-of-text token or the last position. */
+  /** The likeliest tokens after a prompt of one token or more; ends at a token that ends an answer or the last position. */
   generate(prompt: readonly number[]): AsyncGenerator<number>;
   close(): Promise<void>;
 }

@@ -8,7 +8,7 @@ import { Stage } from "../common/stage.js";
 /** What a download depends on: the names of its sources, and what is chosen of the dataset. */
 export const downloadDefinition: StageDefinition<"download"> = {
   name: "download",
-  version: 1,
+  version: 2,
   inputs: [],
   settings: ({ model, dataset }) => ({ model: sourceIdentity(model.source), dataset: sourceIdentity(chosenSource(dataset)) }),
 };

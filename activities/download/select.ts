@@ -13,6 +13,10 @@ export const MODEL_COMPANIONS: readonly string[] = [
   "vocab.json",
   "merges.txt",
   "chat_template.jinja",
+  // kinds that Roslin doesn't read, and transformers prefers to vocab.json
+  "tokenizer.model",
+  "tiktoken.model",
+  "tekken.json",
 ];
 
 /** Weights in the order in which they are preferred: a single file, or an index with its shards. */

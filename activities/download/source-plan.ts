@@ -4,7 +4,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { chosenSource, parseSource, placeOf, type SourceRef } from "../../core/config/source-ref.js";
 import type { RunConfig } from "../../core/config/schema.js";
 import { NO_CHOICE, selectOneFile } from "../../core/dataset/select.js";
-import { DATA_FORMATS, formatOf } from "../../core/rows/data-format.js";
+import { DATA_FORMATS, formatOf, unreadableEnding } from "../../core/rows/data-format.js";
 import { UnreachableError, UserError } from "../../core/errors.js";
 import type { Artifact, StageResult } from "../../core/stages/results.js";
 import { refuseLfsPointer } from "../../infra/disk/lfs-pointer.js";
@@ -67,14 +67,18 @@ export async function planLocal(places: Pick<Places, "findPublished">, name: Sou
   });
   if (name === "model") {
     if (info.isDirectory()) return await planLocalModel(places, path, source);
-    throw new UserError("a model's source must be a directory with config.json, weights and tokenizer.json", { path });
+    throw new UserError("a model's source must be a directory with config.json, weights and a tokenizer", { path });
   }
   if (info.isDirectory()) {
     const { paths, words: choice } = await selectLocal(path, source, ref);
     return { kind: "directory", name, directory: path, paths, choice, published: null };
   }
   if (formatOf(path) === null)
-    throw new UserError("a dataset must be a file of one of these kinds", { file: path, expected: DATA_FORMATS });
+    throw new UserError("a dataset must be a file of one of these kinds", {
+      file: path,
+      expected: DATA_FORMATS,
+      got: unreadableEnding(basename(path)) ?? undefined,
+    });
   selectOneFile(path, ref.choice ?? NO_CHOICE, source);
   refuseLfsPointer(path);
   return { kind: "file", name, path };

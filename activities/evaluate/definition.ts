@@ -7,7 +7,7 @@ export function defineEvaluation(tasks: readonly EvaluationTask[]): StageDefinit
   const versions = Object.fromEntries(tasks.map(({ name, version }) => [name, version]));
   return {
     name: "evaluate",
-    version: 2,
+    version: 3,
     inputs: ["model", "tokens", "tuned"],
     settings: ({ evaluate }) => ({ ...evaluate, tasks: versions }),
   };

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { StageResult } from "../../core/stages/results.js";
-import { hasTokenizer, readTokenizer } from "../../infra/text/read-tokenizer.js";
+import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
 import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { defineEvaluation } from "./definition.js";
@@ -23,7 +23,7 @@ export async function evaluate(
     const started = performance.now();
     const paths = { base: stage.path("model"), tuned: stage.path("tuned") };
     const { test: split } = await dependencies.openTokens(stage.path("tokens"));
-    const input = { split, settings: request.config.evaluate, tokenizer: hasTokenizer(paths.base) ? readTokenizer(paths.base) : null };
+    const input = { split, settings: request.config.evaluate, tokenizer: readableTokenizer(paths.base) };
     const plan = tasks.map((task) => ({ task, items: task.items(input) }));
     const journal = await openJournal(join(stage.directory, "journal.jsonl"));
     for (const name of ["base", "tuned"] as const) {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
+import { missingTokenizer } from "../../core/text/tokenizer-names.js";
 import type { Model } from "../../core/model/family.js";
 import type { Needs, TrainSettings } from "../../engines/engine.js";
 import type { StageResult } from "../../core/stages/results.js";
@@ -104,8 +105,8 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
         }).message,
       );
     // the paths of a model whose source cannot be reached are not known
-    if (source.kind !== "kept" && !pathsOf(source).includes("tokenizer.json"))
-      notes.push("the model has no tokenizer.json: only rows that have input_ids and labels can be trained on");
+    const missing = source.kind === "kept" ? null : missingTokenizer(pathsOf(source));
+    if (missing !== null) notes.push(`the model has ${missing}: only rows that have input_ids and labels can be trained on`);
   });
   await check(async () => void (await look("dataset")));
   await check(async () => {

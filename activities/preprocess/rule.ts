@@ -11,7 +11,8 @@ export type RuleChoice =
   | {
       readonly kind: "alpaca";
       readonly vocabulary: number;
-      readonly padId: number;
+      /** null: there is none */
+      readonly padId: number | null;
       /** tokens at which rows are cut */
       readonly maxLength: number;
       readonly tables: EncoderTables;
@@ -31,14 +32,20 @@ export interface RuleSettings {
  * if the model's tokenizer is missing or unusable; rows that are tokens already need no tokenizer.
  */
 export function chooseRule(first: RowBatch, { dataset, maxLength, shape, model }: RuleSettings): RuleChoice {
-  const { vocabulary, positions, eosTokenId: padId } = shape;
+  const { vocabulary, positions, eosTokenIds } = shape;
   const has = (...names: readonly string[]): boolean => names.every((name) => first.columns.includes(name));
   if (has("input_ids", "labels")) return { kind: "tokens", vocabulary, positions };
   if (has("instruction", "output")) {
     const tokenizer = readTokenizer(model);
     checkResponseKey(tokenizer);
     // a longer row could not be trained on, so a small model cuts earlier
-    return { kind: "alpaca", vocabulary, padId, maxLength: Math.min(maxLength, positions), tables: tokenizer.tables };
+    return {
+      kind: "alpaca",
+      vocabulary,
+      padId: eosTokenIds[0] ?? null,
+      maxLength: Math.min(maxLength, positions),
+      tables: tokenizer.tables,
+    };
   }
   const problem = first.rows.flatMap((row) => ("problem" in row ? [row.problem] : []))[0];
   throw new UserError("the dataset is not in Alpaca's format", {

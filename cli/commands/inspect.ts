@@ -7,7 +7,7 @@ import { IGNORED, type TokenRow } from "../../core/rows/token-rows.js";
 import { UserError } from "../../core/errors.js";
 import { outputNamed, type StageName, type StageResult } from "../../core/stages/results.js";
 import { count } from "../../core/units.js";
-import { hasTokenizer, readTokenizer } from "../../infra/text/read-tokenizer.js";
+import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
 import { openTokens } from "../../infra/dataset/tokens.js";
 import type { Command } from "../shell/command.js";
 
@@ -78,7 +78,7 @@ function latest(directory: string, stage: StageName, fits: (result: StageResult)
 function findTokenizer(directory: string, model: string): Tokenizer | null {
   const result = latest(directory, "download", ({ outputs }) => outputs.some(({ name, sha256 }) => name === "model" && sha256 === model));
   const path = result === null ? null : fileURLToPath(outputNamed(result.outputs, "model").uri);
-  return path !== null && hasTokenizer(path) ? readTokenizer(path) : null;
+  return path === null ? null : readableTokenizer(path);
 }
 
 function line({ source, inputIds, labels }: TokenRow): string {

@@ -12,6 +12,8 @@ export interface ModelFamily<S extends ModelShape = ModelShape> {
   readonly type: string;
   /** what people call it, on cards */
   readonly name: string;
+  /** the class by which transformers reads its tokenizers, unless a model's files name another one; null: tokenizer.json as it is */
+  readonly tokenizerClass: string | null;
   /** Reads a config.json; throws UserError that names the field. `where` is the file's name. */
   parse(json: unknown, where: string): S;
   /** The parameters of a model of this shape, each once. */
@@ -34,7 +36,8 @@ export interface ModelFamily<S extends ModelShape = ModelShape> {
 }
 
 /** The size of a made-up model. */
-export interface ModelSize extends Omit<ModelShape, "type"> {
+export interface ModelSize extends Omit<ModelShape, "type" | "eosTokenIds"> {
+  readonly eosTokenId: number;
   /** the entries of each head that are rotated */
   readonly rotary: number;
 }

@@ -11,5 +11,6 @@ export interface ModelShape {
   /** tokens of the longest row */
   readonly positions: number;
   readonly bosTokenId: number;
-  readonly eosTokenId: number;
+  /** each ends an answer; the first one pads rows; empty: there is none */
+  readonly eosTokenIds: readonly number[];
 }

@@ -47,7 +47,11 @@ export function checkResponseKey(tokenizer: Tokenizer): void {
 }
 
 /** The rule for Alpaca's rows: instruction, output and perhaps input become Dolly's prompt, cut at `maxLength` tokens. */
-export function alpacaRule(encoder: Encoder, bounds: { readonly vocabulary: number; readonly padId: number }, maxLength: number): RowRule {
+export function alpacaRule(
+  encoder: Encoder,
+  bounds: { readonly vocabulary: number; readonly padId: number | null },
+  maxLength: number,
+): RowRule {
   const key = encoder.encode(RESPONSE_KEY);
   const encodeRow = rowEncoder(encoder);
   const labels = new Int32Array(maxLength);
@@ -81,13 +85,12 @@ function rowEncoder(
   encoder: Encoder,
 ): (row: { readonly instruction: string; readonly input: string; readonly output: string }) => Int32Array {
   const heads = new Map(["", "input"].map((input) => [headOf(input), encoder.encode(headOf(input))]));
-  // a head ends with a line feed: before a letter it is a word of its own, unless an added token joins them
-  const isApart = !encoder.added.some((token) => token.includes("\n"));
   const ids = new IdBuffer();
   return (row) => {
     const head = headOf(row.input);
     ids.length = 0;
-    if (!isApart || !/^[A-Za-z]/.test(row.instruction)) encoder.append(head + bodyOf(row), ids);
+    // a head ends with a line feed
+    if (!encoder.splitsAtLines || !/^[A-Za-z]/.test(row.instruction)) encoder.append(head + bodyOf(row), ids);
     else {
       ids.append(heads.get(head)!);
       encoder.append(bodyOf(row), ids);

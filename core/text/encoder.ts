@@ -1,5 +1,9 @@
+import { createSeparator, type AddedPattern } from "./added-tokens.js";
 import { MergeTable, mergeWord } from "./bpe.js";
+import { SYMBOL_OF_BYTE } from "./byte-symbols.js";
 import { IdBuffer } from "./id-buffer.js";
+import { cut } from "./split-patterns.js";
+import type { Normalizer } from "./unicode.js";
 import { WordCache } from "./word-cache.js";
 import { wordEnd } from "./word-split.js";
 
@@ -9,25 +13,36 @@ export interface Encoder {
   encode(text: string): number[];
   /** Appends to `out` the ids that `encode` returns. */
   append(text: string, out: IdBuffer): void;
-  /** The added tokens' texts. */
-  readonly added: readonly string[];
+  /** Whether a text that ends with a line feed and one that begins with a letter A to Z have the same ids apart as together. */
+  readonly splitsAtLines: boolean;
 }
 
-/** What encoding needs from a tokenizer.json, in plain arrays, so that a thread can receive it and need not read the file. */
+/** What encoding needs from a tokenizer's files, in plain data, so that a thread can receive it and need not read them. */
 export interface EncoderTables {
   /** [256] id of a byte's symbol; -1: the vocabulary lacks it */
   readonly idOfByte: Int32Array;
   /** a MergeTable's slots */
   readonly merges: Int32Array;
-  readonly added: readonly (readonly [text: string, id: number])[];
+  readonly added: readonly AddedPattern[];
+  /** special tokens in a text are text */
+  readonly splitSpecial: boolean;
+  /** in this order */
+  readonly normalizers: readonly Normalizer[];
+  /** cut texts into pieces, one after the other */
+  readonly patterns: readonly RegExp[];
+  /** whether each piece gets a blank before it, unless it begins with one */
+  readonly prefixSpace: boolean;
+  /** whether GPT-2's rule splits the pieces into words; else each is one */
+  readonly gpt2Words: boolean;
+  /** ids of words that are not merged, by their bytes' symbols; null: all are merged */
+  readonly wholeWords: ReadonlyMap<string, number> | null;
 }
 
 /** Makes an encoder, which caches the ids of words. */
 export function createEncoder(tables: EncoderTables): Encoder {
-  const { idOfByte } = tables;
+  const { idOfByte, added, normalizers, patterns, prefixSpace, gpt2Words, wholeWords } = tables;
   const merges = new MergeTable(tables.merges);
-  const added = new Map(tables.added);
-  const split = separatorSplit([...added.keys()]);
+  const separate = createSeparator(added, normalizers, tables.splitSpecial);
   const utf8 = new TextEncoder();
   const cache = new WordCache();
 
@@ -35,6 +50,13 @@ export function createEncoder(tables: EncoderTables): Encoder {
   let symbols = new Int32Array(1 << 8);
   /** Puts a word's ids into `symbols` and returns their number. */
   const idsOfWord = (text: string, start: number, end: number): number => {
+    if (wholeWords !== null) {
+      const whole = wholeWords.get(Array.from(utf8.encode(text.slice(start, end)), (byte) => SYMBOL_OF_BYTE[byte]).join(""));
+      if (whole !== undefined) {
+        symbols[0] = whole;
+        return 1;
+      }
+    }
     if (3 * (end - start) > symbols.length) symbols = new Int32Array(3 * (end - start));
     let count = 0;
     // a byte that the vocabulary lacks is left out, as in the Hugging Face library
@@ -53,7 +75,7 @@ export function createEncoder(tables: EncoderTables): Encoder {
     // a token has at least one byte, and a UTF-16 unit at most three
     out.reserve(3 * text.length);
     for (let start = 0; start < text.length;) {
-      const end = wordEnd(units, start, text.length);
+      const end = gpt2Words ? wordEnd(units, start, text.length) : text.length;
       if (!cache.append(units, start, end, out)) {
         const count = idsOfWord(text, start, end);
         cache.add(units, start, end, symbols, count);
@@ -62,14 +84,19 @@ export function createEncoder(tables: EncoderTables): Encoder {
       start = end;
     }
   };
+  const addPiece = (text: string, out: IdBuffer): void =>
+    addWords(prefixSpace && text !== "" && !text.startsWith(" ") ? ` ${text}` : text, out);
   const append = (text: string, out: IdBuffer): void => {
-    for (const part of split(text)) {
-      const addedId = added.get(part);
-      if (addedId !== undefined) out.append([addedId]);
-      else addWords(part, out);
+    for (const part of separate(text)) {
+      if (typeof part === "number") out.append([part]);
+      else if (patterns.length === 0) addPiece(part, out);
+      else
+        for (const piece of patterns.reduce((pieces, pattern) => pieces.flatMap((each) => cut(each, pattern)), [part]))
+          addPiece(piece, out);
     }
   };
 
+  const isPlain = normalizers.length === 0 && patterns.length === 0 && !prefixSpace && gpt2Words;
   return {
     append,
     encode(text) {
@@ -77,20 +104,7 @@ export function createEncoder(tables: EncoderTables): Encoder {
       append(text, out);
       return [...out.view()];
     },
-    added: [...added.keys()],
+    // an added token may reach over the end of the line
+    splitsAtLines: isPlain && added.every((token) => !token.content.includes("\n") && !token.single_word && !token.lstrip && !token.rstrip),
   };
-}
-
-/** A function that cuts a text before and after every added token; of two that match, the longer one counts. */
-function separatorSplit(tokens: readonly string[]): (text: string) => readonly string[] {
-  if (tokens.length === 0) return (text) => [text];
-  const longestFirst = [...tokens].sort((a, b) => b.length - a.length);
-  const pattern = new RegExp(`(${longestFirst.map((token) => token.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")).join("|")})`);
-  // most texts have none, and searching for the prefix that all share is much faster than the pattern
-  const sorted = [...tokens].sort();
-  const [first, last] = [sorted[0]!, sorted.at(-1)!];
-  let shared = 0;
-  while (shared < first.length && first[shared] === last[shared]) shared++;
-  const prefix = first.slice(0, shared);
-  return (text) => (text.includes(prefix) ? text.split(pattern) : [text]);
 }

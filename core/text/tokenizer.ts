@@ -1,8 +1,12 @@
 import { UserError } from "../errors.js";
+import { AddedVocabulary } from "./added-tokens.js";
+import { aroundOf, type Around } from "./around.js";
 import { MergeTable } from "./bpe.js";
 import { bytesOfSymbols, SYMBOL_OF_BYTE } from "./byte-symbols.js";
 import { createEncoder, type Encoder, type EncoderTables } from "./encoder.js";
-import { parseTokenizerJson, type TokenizerJson } from "./tokenizer-json.js";
+import { SPLIT_PATTERNS } from "./split-patterns.js";
+import { addedToken, parseTokenizerJson, type AddedToken, type TokenizerJson } from "./tokenizer-json.js";
+import { normalize, RUST_NUMBER, type Normalizer } from "./unicode.js";
 
 /** The decoding half of a byte-level BPE tokenizer: token ids to texts. */
 export interface Decoder {
@@ -18,18 +22,59 @@ export interface Tokenizer extends Encoder, Decoder {
   idOf(token: string): number | undefined;
   /** From these `createEncoder` makes an equal encoder. */
   readonly tables: EncoderTables;
+  /** ids that it puts around a text by itself, such as BOS */
+  readonly around: Around;
 }
 
-/** Makes a tokenizer from a parsed tokenizer.json. Throws UserError if it is of another kind. `where`: the file's name. */
-export function createTokenizer(json: unknown, where: string): Tokenizer {
+/** What other files of a model say beside its tokenizer.json. */
+export interface TokenizerAdditions {
+  /** tokens that are added after the file's own */
+  readonly tokens: readonly AddedToken[];
+  /** special tokens in a text are text */
+  readonly splitSpecial: boolean;
+}
+
+/** Makes a tokenizer from a parsed tokenizer.json. Throws UserError that names the first field that Roslin doesn't carry out. `where`: the file's name. */
+export function createTokenizer(
+  json: unknown,
+  where: string,
+  { tokens, splitSpecial }: TokenizerAdditions = { tokens: [], splitSpecial: false },
+): Tokenizer {
   const parsed = parseTokenizerJson(json, where);
-  const vocabulary = new Map(Object.entries(parsed.model.vocab));
-  const added = new Map(parsed.added_tokens.map(({ content, id }) => [content, id]));
-  const unknown = parsed.model.unk_token == null ? undefined : vocabulary.get(parsed.model.unk_token);
+  const fail = (field: string, problem: string): never => {
+    throw new UserError("this tokenizer.json has what Roslin doesn't carry out", { file: where, field, problem });
+  };
+  const { model } = parsed;
+  const vocabulary = new Map(Object.entries(model.vocab));
+  const merges = mergeTable(parsed, vocabulary, where).slots;
+  const added = new AddedVocabulary(vocabulary);
+  added.add(parsed.added_tokens.map(addedToken));
+  parsed.added_tokens.forEach(({ content, id }, index) => {
+    // `tokenizers` counts on from the vocabulary and warns where the file says otherwise
+    if (added.idOf(content) !== id) fail(`added_tokens.${index}.id`, `${content} is ${id} here, and ${added.idOf(content)} by its place`);
+  });
+  added.add(tokens);
+  const normalizers = normalizersOf(parsed);
+  const texts = new Set<string>();
+  for (const { content } of added.list().filter((token) => token.normalized)) {
+    const text = normalizers.reduce(normalize, content);
+    if (texts.has(text)) fail("added_tokens", `${content} is another token once it is normalized`);
+    texts.add(text);
+  }
+
+  const unknown = model.unk_token == null ? undefined : vocabulary.get(model.unk_token);
+  if (SYMBOL_OF_BYTE.some((symbol) => !vocabulary.has(symbol)) && model.unk_token != null) {
+    if (unknown === undefined) fail("model.unk_token", "it is not in the vocabulary, which lacks bytes");
+    if (model.fuse_unk === true) fail("model.fuse_unk", "the vocabulary lacks bytes, and several unknown ones would become one token");
+  }
   const tables: EncoderTables = {
     idOfByte: Int32Array.from(SYMBOL_OF_BYTE, (symbol) => vocabulary.get(symbol) ?? unknown ?? -1),
-    merges: mergeTable(parsed, vocabulary, where).slots,
-    added: [...added],
+    merges,
+    added: added.list(),
+    splitSpecial,
+    normalizers,
+    ...wordRule(parsed, fail),
+    wholeWords: model.ignore_merges === true ? vocabulary : null,
   };
   const bytesOf = tokenBytes(vocabulary, added);
   const stream = (): ((id?: number) => string) => {
@@ -45,15 +90,37 @@ export function createTokenizer(json: unknown, where: string): Tokenizer {
     },
     stream,
     tables,
-    idOf: (token) => added.get(token) ?? vocabulary.get(token),
+    around: aroundOf(parsed.post_processor, where),
+    idOf: (token) => added.idOf(token),
   };
+}
+
+function normalizersOf({ normalizer }: TokenizerJson): readonly Normalizer[] {
+  if (normalizer == null) return [];
+  return normalizer.type === "Sequence" ? normalizer.normalizers.map(({ type }) => type) : [normalizer.type];
+}
+
+type WordRule = Pick<EncoderTables, "patterns" | "prefixSpace" | "gpt2Words">;
+
+function wordRule({ pre_tokenizer }: TokenizerJson, fail: (field: string, problem: string) => never): WordRule {
+  const steps = pre_tokenizer.type === "Sequence" ? pre_tokenizer.pretokenizers : [pre_tokenizer];
+  const last = steps.at(-1);
+  if (last?.type !== "ByteLevel") return fail("pre_tokenizer", "its last step is not ByteLevel, so words are not bytes");
+  const patterns = steps.slice(0, -1).map((step, index) => {
+    if (step.type === "ByteLevel") return fail(`pre_tokenizer.pretokenizers.${index}`, "a second ByteLevel");
+    if (step.type === "Split" && step.behavior === "Removed" && !step.invert)
+      return fail(`pre_tokenizer.pretokenizers.${index}.behavior`, "it removes all of a text");
+    if (step.type === "Split") return SPLIT_PATTERNS[step.pattern.Regex]!;
+    return new RegExp(`[${RUST_NUMBER}]${step.individual_digits ? "" : "+"}`, "gu");
+  });
+  return { patterns, prefixSpace: last.add_prefix_space, gpt2Words: last.use_regex ?? true };
 }
 
 function mergeTable({ model }: TokenizerJson, vocabulary: ReadonlyMap<string, number>, where: string): MergeTable {
   const id = (token: string, merge: number): number => {
     const found = vocabulary.get(token);
     if (found === undefined)
-      throw new UserError("a merge in tokenizer.json names a token that the vocabulary lacks", { file: where, merge, token });
+      throw new UserError("a merge of the tokenizer names a token that the vocabulary lacks", { file: where, merge, token });
     return found;
   };
   const table = MergeTable.empty(model.merges.length);
@@ -65,10 +132,10 @@ function mergeTable({ model }: TokenizerJson, vocabulary: ReadonlyMap<string, nu
 }
 
 /** Bytes of a token by its id; empty if no token has it. They are made when first asked for, because encoding needs few. */
-function tokenBytes(vocabulary: ReadonlyMap<string, number>, added: ReadonlyMap<string, number>): (id: number) => Uint8Array {
+function tokenBytes(vocabulary: ReadonlyMap<string, number>, added: AddedVocabulary): (id: number) => Uint8Array {
   const tokens: string[] = [];
   for (const [token, id] of vocabulary) tokens[id] = token;
   const bytes: Uint8Array[] = [];
-  for (const [token, id] of added) bytes[id] = new TextEncoder().encode(token);
+  for (const { content, id } of added.list()) bytes[id] = new TextEncoder().encode(content);
   return (id) => (bytes[id] ??= bytesOfSymbols(tokens[id] ?? ""));
 }

@@ -1,3 +1,5 @@
+import { undisputed } from "./unicode.js";
+
 /** GPT-2's split of a text into words, by hand: its regular expression takes twice as long, and a string for each word as much again. */
 
 /** Classes of characters; UNKNOWN: not looked up yet. */
@@ -20,7 +22,7 @@ function pointAt(units: Uint16Array, at: number, end: number): number {
 function lookUp(point: number): number {
   const known = pairClasses.get(point);
   if (known !== undefined) return known;
-  const character = String.fromCodePoint(point);
+  const character = undisputed(String.fromCodePoint(point));
   const found = /\p{L}/u.test(character) ? LETTER : /\p{N}/u.test(character) ? NUMBER : /\p{White_Space}/u.test(character) ? SPACE : OTHER;
   if (point > 0xffff || (point >= 0xd800 && point < 0xe000)) pairClasses.set(point, found);
   else classes[point] = found;

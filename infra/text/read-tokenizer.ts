@@ -1,39 +1,67 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../../core/errors.js";
-import { createTokenizer, type Tokenizer } from "../../core/text/tokenizer.js";
+import { FAMILIES } from "../../core/model/families.js";
+import { createModelTokenizer, type ModelTokenizer } from "../../core/text/model-tokenizer.js";
+import { missingTokenizer } from "../../core/text/tokenizer-names.js";
 
-/** The tokenizer of a model's directory, with what the files beside it say of its special tokens. */
-export interface ModelTokenizer extends Tokenizer {
-  /** ids that it puts around a text by itself, such as BOS */
-  readonly around: { readonly before: readonly number[]; readonly after: readonly number[] };
-  /** texts of the special tokens; null: it has none */
-  readonly bosToken: string | null;
-  readonly eosToken: string | null;
-  /** the Jinja template of conversations; null: the model has none */
-  readonly chatTemplate: string | null;
-}
-
-/** Whether a model's directory has a tokenizer: models that are trained on rows of tokens need none. */
-export function hasTokenizer(directory: string): boolean {
-  return existsSync(join(directory, "tokenizer.json"));
-}
-
-/** Reads a model's tokenizer. Throws UserError if it is missing, is not JSON, or is of a kind that Roslin does not read. */
+/**
+ * Reads a model's tokenizer: tokenizer.json, or vocab.json and merges.txt, and the files beside it that change its ids.
+ * Throws UserError if it is missing, is not JSON, or is of a kind that Roslin does not read.
+ */
 export function readTokenizer(directory: string): ModelTokenizer {
-  const path = join(directory, "tokenizer.json");
-  if (!hasTokenizer(directory))
-    // words need a tokenizer; rows of input_ids and labels don't, so the download takes models without one
-    throw new UserError("a file of the model is missing: words need tokenizer.json beside the weights", { file: path });
-  const tokenizer = createTokenizer(readJson(path), path);
-  return { ...tokenizer, around: { before: [], after: [] }, bosToken: null, eosToken: null, chatTemplate: null };
+  const missing = missingTokenizer(existsSync(directory) ? readdirSync(directory) : []);
+  // words need a tokenizer; rows of input_ids and labels don't, so the download takes models without one
+  if (missing !== null)
+    throw new UserError(`a file of the model is missing: words need a tokenizer beside the weights, and there is ${missing}`, {
+      directory,
+    });
+  const text = (name: string): string | null => {
+    const path = join(directory, name);
+    return existsSync(path) ? readFileSync(path, "utf8") : null;
+  };
+  const json = (name: string): unknown => {
+    const found = text(name);
+    return found === null ? null : parseJson(found, join(directory, name));
+  };
+  const tokenizerJson = json("tokenizer.json");
+  // beside tokenizer.json they don't count
+  const [vocabulary, merges] = tokenizerJson === null ? [json("vocab.json"), text("merges.txt")] : [null, null];
+  const config = json("config.json");
+  const modelType = (config as { readonly model_type?: unknown } | null)?.model_type;
+  const files = {
+    config,
+    tokenizerConfig: json("tokenizer_config.json"),
+    tokenizerJson,
+    specialTokensMap: json("special_tokens_map.json"),
+    addedTokens: json("added_tokens.json"),
+    vocabulary,
+    merges,
+    chatTemplate: text("chat_template.jinja"),
+  };
+  try {
+    return createModelTokenizer(files, FAMILIES.find(({ type }) => type === modelType)?.tokenizerClass ?? null);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`the tokenizer in ${directory} cannot be used: ${error.message}`, {}, { cause: error });
+  }
 }
 
-function readJson(path: string): unknown {
+/** A model's tokenizer; null: it has none that Roslin reads, so its rows came as tokens. */
+export function readableTokenizer(directory: string): ModelTokenizer | null {
   try {
-    return JSON.parse(readFileSync(path, "utf8")) as unknown;
+    return readTokenizer(directory);
+  } catch (error) {
+    if (error instanceof UserError) return null;
+    throw error;
+  }
+}
+
+function parseJson(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new UserError("a file of the model is not JSON", { file: path }, { cause: error });
+    throw new UserError("a file of the model is not JSON", { file }, { cause: error });
   }
 }

@@ -80,7 +80,10 @@ async function writeCompanions(base: ModelFiles, target: string): Promise<string
   for (const name of copied) await writeFileAtomic(join(target, name), await readFile(join(base.directory, name)));
   await writeFileAtomic(join(target, "config.json"), `${JSON.stringify({ ...base.model.configJson, use_cache: true }, null, 2)}\n`);
   if (!present.includes(GENERATION)) {
-    const generation = { bos_token_id: base.model.shape.bosTokenId, eos_token_id: base.model.shape.eosTokenId, use_cache: true };
+    const { configJson, shape } = base.model;
+    // as config.json has it: a number, a list or null
+    const { eos_token_id = shape.eosTokenIds[0] } = configJson;
+    const generation = { bos_token_id: shape.bosTokenId, eos_token_id, use_cache: true };
     await writeFileAtomic(join(target, GENERATION), `${JSON.stringify(generation, null, 2)}\n`);
   }
   return [...copied, "config.json", GENERATION];

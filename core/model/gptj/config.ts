@@ -1,4 +1,5 @@
 import { UserError } from "../../errors.js";
+import { parseEosTokenIds } from "../eos.js";
 import type { ModelSize } from "../family.js";
 import type { ModelShape } from "../shape.js";
 
@@ -43,8 +44,9 @@ export function parseGptjConfig(json: unknown, where: string): GptjShape {
   const rotaryDim = fields["rotary_dim"] === null ? width : integer("rotary_dim", 64);
   if (rotaryDim % 2 !== 0 || rotaryDim > headWidth) fail("rotary_dim", `even and at most the head width ${headWidth}`);
   const normEpsilon = fields["layer_norm_epsilon"] ?? 1e-5;
-  const eosTokenId = fields["eos_token_id"] ?? 50256;
   const bosTokenId = fields["bos_token_id"] ?? 50256;
+  const eos = fields["eos_token_id"];
+  const vocabulary = integer("vocab_size");
   const layers = integer("n_layer");
   // names of billions of weights would fill the memory before the first of them is missed
   if (layers > MAX_LAYERS) fail("n_layer", `at most ${MAX_LAYERS}`);
@@ -55,11 +57,12 @@ export function parseGptjConfig(json: unknown, where: string): GptjShape {
     width,
     headWidth,
     innerWidth: integer("n_inner", 4 * width),
-    vocabulary: integer("vocab_size"),
+    vocabulary,
     positions: integer("n_positions", 2048),
     rotaryDim,
     normEpsilon: typeof normEpsilon === "number" && normEpsilon >= 0 ? normEpsilon : fail("layer_norm_epsilon", "a number, not below 0"),
-    eosTokenId: typeof eosTokenId === "number" ? eosTokenId : fail("eos_token_id", "a token id"),
+    // transformers' own, which a small vocabulary lacks, stands where the file says nothing
+    eosTokenIds: eos === undefined ? [50256] : parseEosTokenIds(eos, vocabulary, (expected) => fail("eos_token_id", expected)),
     bosTokenId: typeof bosTokenId === "number" ? bosTokenId : fail("bos_token_id", "a token id"),
   };
 }

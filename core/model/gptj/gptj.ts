@@ -8,6 +8,7 @@ import { gptjTraining } from "./training.js";
 export const gptj: ModelFamily<GptjShape> = {
   type: "gptj",
   name: "GPT-J",
+  tokenizerClass: "GPT2Tokenizer",
   parse: parseGptjConfig,
   parameters: gptjParameters,
   source: (_, { name, shape }) => ({ tensor: name, shape }),

@@ -3,6 +3,7 @@ import { packRows } from "../../../core/model/common/pack.js";
 import { allParameters, type Model, type ParameterSpec, type TrainingProgram } from "../../../core/model/family.js";
 import type { TokenRow } from "../../../core/rows/token-rows.js";
 import type { ModelFiles } from "../../../infra/weights/model-files.js";
+import { readEosTokenIds } from "../../../infra/weights/read-model-config.js";
 import type { Score } from "../../inference.js";
 import { planBlock, type BlockPlan } from "../block-plan.js";
 import { runSegments, type RunGraph } from "../run-segments.js";
@@ -14,7 +15,7 @@ import { openPrograms, type Sessions } from "../sessions.js";
 /** A model in memory, in fp32, ready to score and to generate; its calls block the thread while a graph runs. */
 export interface LoadedModel {
   score(rows: readonly TokenRow[]): Promise<Score>;
-  /** The likeliest next token, again and again, until the end-of-text token or the last position. The prompt has one token or more. */
+  /** The likeliest next token, again and again, until a token that ends an answer or the last position. The prompt has one token or more. */
   generate(prompt: readonly number[]): AsyncGenerator<number>;
   close(): Promise<void>;
 }
@@ -26,7 +27,9 @@ const HEAD_ROWS = 64;
 export async function loadModel(files: ModelFiles, threads: number, stopped: () => boolean): Promise<LoadedModel> {
   const { model } = files;
   const weights = new Map<string, Tensor>();
+  let ends: readonly number[];
   try {
+    ends = readEosTokenIds(files.directory, model);
     for (const { name, shape } of allParameters(model.parameters)) {
       if (stopped()) throw new Error("reading a model was stopped");
       const data = new Float32Array(elements(shape));
@@ -45,7 +48,7 @@ export async function loadModel(files: ModelFiles, threads: number, stopped: () 
     model.family.decoder(model.shape, () => null),
     { threads },
   );
-  const loaded: Loaded = { model, training, plan, sessions, decoder, weights };
+  const loaded: Loaded = { model, training, plan, sessions, decoder, weights, ends };
   return {
     score: (rows) => score(loaded, rows),
     generate: (prompt) => generate(loaded, prompt),
@@ -65,6 +68,8 @@ interface Loaded {
   readonly decoder: Session;
   /** by the parameters' names */
   readonly weights: ReadonlyMap<string, Tensor>;
+  /** tokens that end an answer */
+  readonly ends: readonly number[];
 }
 
 /** Parameters as graphs take them. */
@@ -116,8 +121,8 @@ function rowsOf({ data, shape }: Tensor, at: Int32Array): Float32Array {
 /** What the names of a decoder's caches begin with, as it takes and as it gives them. */
 const [PAST, PRESENT] = ["past_key_values.", "present."] as const;
 
-async function* generate({ model, decoder, weights }: Loaded, prompt: readonly number[]): AsyncGenerator<number> {
-  const { positions: most, eosTokenId } = model.shape;
+async function* generate({ model, decoder, weights, ends }: Loaded, prompt: readonly number[]): AsyncGenerator<number> {
+  const { positions: most } = model.shape;
   const caches = decoder.graph.inputs.filter(({ name }) => name.startsWith(PAST));
   const presentOf = (past: string): string => PRESENT + past.slice(PAST.length);
   const wanted = Object.fromEntries(["logits", ...caches.map(({ name }) => presentOf(name))].map((name) => [name, null]));
@@ -141,7 +146,7 @@ async function* generate({ model, decoder, weights }: Loaded, prompt: readonly n
     };
     const outputs = await decoder.run({ ...parameters, ...past, ...inputs }, wanted);
     const token = largest(outputs["logits"]!.data as Float32Array);
-    if (token === eosTokenId) return;
+    if (ends.includes(token)) return;
     yield token;
     next = [token];
     past = Object.fromEntries(caches.map(({ name }) => [name, outputs[presentOf(name)]!]));

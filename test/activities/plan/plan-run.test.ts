@@ -102,7 +102,10 @@ test("that a model has no tokenizer is said before its weights come", async () =
   const bare = await mkdtemp(join(directory, "bare-"));
   for (const name of ["config.json", "model.safetensors"]) await copyFile(join(directory, name), join(bare, name));
   const ask = async (source: string): Promise<string> => (await plan(roomy(), { ...config, model: { source } }, context)).notes.join("\n");
-  assert.match(await ask(pathToFileURL(bare).href), /no tokenizer\.json: only rows that have input_ids and labels/);
+  assert.match(
+    await ask(pathToFileURL(bare).href),
+    /no tokenizer\.json, nor vocab\.json with merges\.txt: only rows that have input_ids and labels/,
+  );
   assert.doesNotMatch(await ask(config.model.source), /tokenizer/);
 });
 

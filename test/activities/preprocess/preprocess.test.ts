@@ -351,7 +351,7 @@ test("all user errors are said in one message", async () => {
   );
   await fails(await request(rows, { testRows: 1 }, writeModel(fresh("llama"), { model_type: "llama" })), "model_type", "llama");
   await fails(
-    await request(rows, { testRows: 1, maxRejectShare: 0 }, writeModel(fresh("small"), { vocab_size: 64 })),
+    await request(rows, { testRows: 1, maxRejectShare: 0 }, writeModel(fresh("small"), { vocab_size: 64, eos_token_id: 63 })),
     "beyond the model's vocabulary of 64",
   );
 });

@@ -45,7 +45,8 @@ test("a made-up model of each family has the size that was asked for", () => {
   const size = { layers: 3, heads: 2, width: 16, rotary: 4, vocabulary: 31, positions: 12, bosTokenId: 1, eosTokenId: 2 };
   for (const family of FAMILIES) {
     const { shape, parameters } = modelOf(family.configJson(size), family.type);
-    const { rotary: _, ...common } = size;
+    const { rotary: _, eosTokenId, ...common } = size;
+    assert.deepEqual(shape.eosTokenIds, [eosTokenId]);
     for (const [name, value] of Object.entries(common)) assert.equal(shape[name as keyof typeof common], value, `${family.type}: ${name}`);
     const inputs = parameters.blocks.map((specs) => specs.map(({ input, shape: sizes }) => `${input} ${sizes.join()}`));
     assert.deepEqual(inputs[2], inputs[0], "every layer takes the same");

@@ -84,7 +84,7 @@ test("a tokenizer of another kind is refused, and the error names the field that
         error instanceof UserError && error.message.includes(`field=${field}`) && error.message.includes("dir/tokenizer.json"),
     );
   refused({ model: { ...(json["model"] as object), type: "Unigram" } }, "model.type");
-  refused({ normalizer: { type: "NFC" } }, "normalizer");
+  refused({ normalizer: { type: "StripAccents" } }, "normalizer");
   refused({ pre_tokenizer: { type: "Whitespace" } }, "pre_tokenizer.type");
   refused({ model: { ...(json["model"] as object), byte_fallback: true } }, "model.byte_fallback");
   assert.throws(

@@ -77,5 +77,8 @@ test("a model in several files holds what the one file held, with the same diges
   assert.equal((JSON.parse(readFileSync(join(model, "config.json"), "utf8")) as { use_cache: boolean }).use_cache, true);
   assert.deepEqual(read(), single);
   await again();
+  const config = JSON.parse(readFileSync(join(model, "config.json"), "utf8")) as { eos_token_id: unknown };
+  const generation = JSON.parse(readFileSync(join(model, "generation_config.json"), "utf8")) as { eos_token_id: unknown };
+  assert.deepEqual(generation.eos_token_id, config.eos_token_id);
   assert.deepEqual(readdirSync(model).sort(), ["config.json", "generation_config.json", "model.safetensors"]);
 });

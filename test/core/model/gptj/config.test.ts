@@ -11,6 +11,14 @@ test("what transformers fills in is filled in the same way", () => {
   assert.equal(parseGptjConfig({ ...TINY, n_head: 1, rotary_dim: null }, "test").rotaryDim, 8);
 });
 
+test("the tokens that end an answer are a number, a list or none", () => {
+  const ends = (fields: object): readonly number[] => parseGptjConfig({ ...TINY, ...fields }, "test").eosTokenIds;
+  assert.deepEqual(ends({}), [50256]);
+  assert.deepEqual(ends({ eos_token_id: 0 }), [0]);
+  assert.deepEqual(ends({ eos_token_id: [49, 3] }), [49, 3]);
+  assert.deepEqual(ends({ eos_token_id: null }), []);
+});
+
 test("a config that cannot be trained is refused by the field's name, however large", () => {
   const wrong: [object, RegExp][] = [
     [{ n_layer: 1e9 }, /n_layer \[file=test, expected=at most 10000, got=1000000000\]/],
@@ -22,6 +30,12 @@ test("a config that cannot be trained is refused by the field's name, however la
     [{ activation_function: "gelu" }, /activation_function .*expected=gelu_new, got="gelu"/],
     [{ tie_word_embeddings: true }, /tie_word_embeddings .*expected=false/],
     [{ layer_norm_epsilon: -1e-5 }, /layer_norm_epsilon .*not below 0, got=-0.00001/],
+    [{ eos_token_id: -1 }, /eos_token_id .*a token id, or a list of token ids, from 0 to 49, or null, got=-1/],
+    [{ eos_token_id: 50 }, /eos_token_id .*from 0 to 49.*got=50/],
+    [{ eos_token_id: [3, 50] }, /eos_token_id .*got=\[3,50\]/],
+    [{ eos_token_id: [] }, /eos_token_id .*got=\[\]/],
+    [{ eos_token_id: "2" }, /eos_token_id .*got="2"/],
+    [{ eos_token_id: 1.5 }, /eos_token_id .*got=1.5/],
     [{ resid_pdrop: 0.1 }, /resid_pdrop .*dropout/],
   ];
   for (const [fields, message] of wrong) {

@@ -20,11 +20,12 @@ export interface ToyShape extends ModelShape {
 export const toy: ModelFamily<ToyShape> = {
   type: "toy",
   name: "Toy",
+  tokenizerClass: null,
   parse(json, where) {
     const fields = json as Record<string, number>;
     for (const field of ["layers", "heads", "width", "innerWidth", "vocabulary", "positions"])
       if (!Number.isInteger(fields[field])) throw new UserError(`a toy needs ${field}`, { file: where });
-    return { ...(fields as unknown as ToyShape), type: "toy", bosTokenId: 0, eosTokenId: 0 };
+    return { ...(fields as unknown as ToyShape), type: "toy", bosTokenId: 0, eosTokenIds: [0] };
   },
   parameters,
   source,

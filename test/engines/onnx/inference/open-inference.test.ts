@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -32,6 +32,39 @@ test("generation ends at the last position", async () => {
   // the token after the last position is still told, though nothing can follow it
   assert.equal(count, 128 - expected.prompt.length + 1);
   await model.close();
+});
+
+/** Tokens that a model like the reference one gives when its files name these ends; a file that is undefined is absent. */
+async function answerWith(config: object, generation?: object): Promise<number[]> {
+  const copy = mkdtempSync(join(tmpdir(), "roslin-ends-"));
+  cpSync(directory, copy, { recursive: true });
+  const written = JSON.parse(readFileSync(join(copy, "config.json"), "utf8")) as object;
+  writeFileSync(join(copy, "config.json"), JSON.stringify({ ...written, ...config }));
+  rmSync(join(copy, "generation_config.json"));
+  if (generation !== undefined) writeFileSync(join(copy, "generation_config.json"), JSON.stringify(generation));
+  const model = await openInference(copy, new AbortController().signal);
+  const tokens: number[] = [];
+  for await (const token of model.generate(expected.prompt)) {
+    tokens.push(token);
+    if (tokens.length === 8) break;
+  }
+  await model.close();
+  rmSync(copy, { recursive: true });
+  return tokens;
+}
+
+test("each of several tokens ends an answer, and generation_config.json has the last word", async () => {
+  const tokens = expected.greedy_continuation.slice(0, 8);
+  const [third, fifth] = [tokens[2]!, tokens[4]!];
+  const before = (end: number): number[] => tokens.slice(0, tokens.indexOf(end));
+  assert.deepEqual(await answerWith({ eos_token_id: [1, third] }), before(third));
+  assert.deepEqual(await answerWith({ eos_token_id: [third] }, { eos_token_id: [1, fifth] }), before(fifth));
+  assert.deepEqual(await answerWith({ eos_token_id: 1 }, { eos_token_id: fifth }), before(fifth));
+  assert.deepEqual(await answerWith({ eos_token_id: third }, { eos_token_id: null }), tokens);
+  assert.deepEqual(await answerWith({ eos_token_id: third }, {}), tokens);
+  assert.deepEqual(await answerWith({ eos_token_id: null }), tokens);
+  await assert.rejects(answerWith({}, { eos_token_id: [] }), /eos_token_id \[file=.*generation_config\.json.*got=\[\]/);
+  await assert.rejects(answerWith({}, { eos_token_id: [99_999] }), /eos_token_id .*got=\[99999\]/);
 });
 
 test("a directory that is not a model is a user error", async () => {

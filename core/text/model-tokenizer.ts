@@ -1,0 +1,230 @@
+import { UserError } from "../errors.js";
+import type { Around } from "./around.js";
+import { SYMBOL_OF_BYTE } from "./byte-symbols.js";
+import { gatherTokens, isFields, textOf, type Fields, type GatheredTokens, type SpecialToken } from "./special-tokens.js";
+import { ADVICE, tokenizerClass, type RebuiltClass } from "./tokenizer-class.js";
+import { addedToken, parseTokenizerJson, type AddedToken, type TokenizerJson } from "./tokenizer-json.js";
+import { createTokenizer, type Tokenizer } from "./tokenizer.js";
+
+/**
+ * A model's tokenizer with the ids that AutoTokenizer of transformers 5 gives. Where it would replace a part of tokenizer.json
+ * by another and no file asks for that, the ids of the two differ, and the model is refused with the field's name.
+ */
+
+/** The tokenizer of a model's directory, with what the files beside it say of its special tokens. */
+export interface ModelTokenizer extends Tokenizer {
+  /** texts of the special tokens; null: it has none */
+  readonly bosToken: string | null;
+  readonly eosToken: string | null;
+  /** the Jinja template of conversations; null: the model has none */
+  readonly chatTemplate: string | null;
+}
+
+/** The contents of a model's files; null: there is none. */
+export interface TokenizerFiles {
+  readonly config: unknown;
+  readonly tokenizerConfig: unknown;
+  readonly tokenizerJson: unknown;
+  readonly specialTokensMap: unknown;
+  readonly addedTokens: unknown;
+  readonly vocabulary: unknown;
+  /** text of merges.txt */
+  readonly merges: string | null;
+  /** text of chat_template.jinja */
+  readonly chatTemplate: string | null;
+}
+
+const CONFIG = "tokenizer_config.json";
+const FILE = "tokenizer.json";
+
+/** Fields of tokenizer_config.json that would change the ids: transformers takes them for its own, or other files or code for the tokenizer. */
+const REFUSED_FIELDS: readonly string[] = [
+  "init_inputs",
+  "auto_map",
+  "fast_tokenizer_files",
+  "vocab",
+  "merges",
+  "tokenizer_object",
+  "post_processor",
+  "tokenizer_padding",
+  "tokenizer_truncation",
+  "model_specific_special_tokens",
+  "gguf_file",
+];
+
+/** Makes a model's tokenizer of its files. `family`: the class of transformers for its family, null for tokenizer.json as it is. Throws UserError that names the first field that Roslin doesn't carry out. */
+export function createModelTokenizer(files: TokenizerFiles, family: string | null): ModelTokenizer {
+  const config = fieldsOf(files.tokenizerConfig, CONFIG);
+  for (const name of REFUSED_FIELDS)
+    if (config[name] != null && !(Array.isArray(config[name]) && config[name].length === 0))
+      throw new UserError("this tokenizer_config.json has what Roslin doesn't carry out", { file: CONFIG, field: name });
+  const model = fieldsOf(files.config, "config.json");
+  const parsed = files.tokenizerJson === null ? null : parseTokenizerJson(files.tokenizerJson, FILE);
+  const own = parsed?.added_tokens.map((token) => [token.id, addedToken(token)] as const) ?? [];
+  const gathered = gatherTokens({
+    tokenizerConfig: config,
+    specialTokensMap: files.specialTokensMap === null ? null : fieldsOf(files.specialTokensMap, "special_tokens_map.json"),
+    addedTokens: files.addedTokens === null ? null : fieldsOf(files.addedTokens, "added_tokens.json"),
+    ofTokenizerJson: new Map(own),
+  });
+  const rebuilt = tokenizerClass({
+    family,
+    named: config["tokenizer_class"] ?? model["tokenizer_class"] ?? undefined,
+    // Roslin reads no other tokenizer.json
+    hasByteLevel: parsed !== null,
+    where: config["tokenizer_class"] == null ? "config.json" : CONFIG,
+  });
+  const special = specialTokens(gathered, rebuilt, parsed);
+  const tokens = tokensToAdd(gathered, special, rebuilt === null ? own.map(([, token]) => token) : []);
+  if (rebuilt?.addsSpecialAgain === true)
+    tokens.push(...[...special.values(), ...gathered.extra].flatMap((token) => (token === null ? [] : [specialOf(textOf(token))])));
+  const tokenizer = createTokenizer(jsonOf(files, parsed, rebuilt, config), parsed === null ? "vocab.json" : FILE, {
+    tokens,
+    splitSpecial: flagOf(config, "split_special_tokens") ?? false,
+  });
+  for (const [id, { content }] of gathered.added)
+    if (tokenizer.idOf(content) !== id)
+      throw new UserError("an added token gets another id in transformers than the files say", {
+        token: content,
+        files: id,
+        transformers: tokenizer.idOf(content),
+      });
+  const [bosToken, eosToken] = ["bos_token", "eos_token"].map((name) => {
+    const token = special.get(name);
+    return token == null ? null : textOf(token);
+  }) as [string | null, string | null];
+  // beside a tokenizer.json, whose post-processor counts, transformers leaves these two out
+  const around = parsed === null ? aroundBy(config, bosToken, eosToken, tokenizer) : tokenizer.around;
+  return { ...tokenizer, around, bosToken, eosToken, chatTemplate: files.chatTemplate ?? templateOf(config["chat_template"]) };
+}
+
+function fieldsOf(json: unknown, file: string): Fields {
+  if (json !== null && !isFields(json)) throw new UserError("a file of the model must be a JSON object", { file });
+  return json ?? {};
+}
+
+/** A flag; undefined: it is not there. */
+function flagOf(config: Fields, field: string): boolean | undefined {
+  const value = config[field];
+  if (value !== undefined && typeof value !== "boolean")
+    throw new UserError("a field must be true or false", { file: CONFIG, field, got: JSON.stringify(value) });
+  return value;
+}
+
+/** Special tokens by name, with what the class itself names. */
+function specialTokens(
+  gathered: GatheredTokens,
+  rebuilt: RebuiltClass | null,
+  parsed: TokenizerJson | null,
+): ReadonlyMap<string, SpecialToken | null> {
+  const padding = rebuilt === null && parsed?.padding != null ? { pad_token: parsed.padding.pad_token } : {};
+  const defaults = Object.entries<SpecialToken>(rebuilt?.defaults ?? padding);
+  return new Map([...gathered.special, ...defaults.filter(([name]) => !gathered.special.has(name))]);
+}
+
+const specialOf = (content: string): AddedToken => ({
+  content,
+  single_word: false,
+  lstrip: false,
+  rstrip: false,
+  normalized: false,
+  special: true,
+});
+
+/** Names in the order in which transformers adds their tokens. */
+const ORDER: readonly string[] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/** The tokens that transformers adds to those that the tokenizer has by itself. */
+function tokensToAdd(
+  { added, extra }: GatheredTokens,
+  special: ReadonlyMap<string, SpecialToken | null>,
+  own: readonly AddedToken[],
+): AddedToken[] {
+  const place = (name: string): number => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
+  const named = [...special].sort(([a], [b]) => place(a) - place(b)).flatMap(([, token]) => (token === null ? [] : [token]));
+  const same = (a: SpecialToken, b: SpecialToken): boolean => JSON.stringify(a) === JSON.stringify(b);
+  const tokens: SpecialToken[] = [...added.values()].filter((token) => !own.some((known) => same(known, token)));
+  const known = new Set([...own, ...tokens].map(textOf));
+  for (const token of [...named, ...extra])
+    if (!known.has(textOf(token)) && !tokens.some((other) => same(other, token))) tokens.push(token);
+  const names = new Set(named.map(textOf));
+  return tokens.map((token) =>
+    typeof token === "string" ? specialOf(token) : { ...token, special: token.special || names.has(token.content) },
+  );
+}
+
+/** The tokenizer.json that stands for what transformers makes of the files. */
+function jsonOf(files: TokenizerFiles, parsed: TokenizerJson | null, rebuilt: RebuiltClass | null, config: Fields): unknown {
+  if (parsed === null) return jsonOfVocabulary(files, rebuilt, config);
+  if (rebuilt === null) return files.tokenizerJson;
+  const asked = prefixSpaceOf(config, rebuilt);
+  const { normalizer, pre_tokenizer, model } = parsed;
+  const differs = (field: string, file: unknown, built: unknown): void => {
+    if (JSON.stringify(file) !== JSON.stringify(built))
+      throw new UserError("transformers builds this model's tokenizer otherwise than tokenizer.json says, so their ids differ", {
+        file: FILE,
+        field,
+        got: JSON.stringify(file),
+        [rebuilt.name]: JSON.stringify(built),
+        advice: ADVICE,
+      });
+  };
+  const prefixSpace = stepsOf(pre_tokenizer).at(-1)?.add_prefix_space;
+  // tokenizer_config.json has the last word; without it the class says no
+  if (asked === undefined) differs("pre_tokenizer.add_prefix_space", prefixSpace === true, false);
+  differs("normalizer", typesOf(normalizer), typesOf(rebuilt.normalizer));
+  differs("pre_tokenizer", stepsOf(pre_tokenizer, false), stepsOf(rebuilt.preTokenizer(false), false));
+  differs("model.ignore_merges", model.ignore_merges ?? false, false);
+  if (SYMBOL_OF_BYTE.some((symbol) => !(symbol in model.vocab))) differs("model.unk_token", model.unk_token ?? null, null);
+  return { ...parsed, added_tokens: [], pre_tokenizer: rebuilt.preTokenizer(asked ?? false), model: { ...model, unk_token: null } };
+}
+
+function jsonOfVocabulary({ vocabulary, merges }: TokenizerFiles, rebuilt: RebuiltClass | null, config: Fields): unknown {
+  if (vocabulary === null || merges === null) throw new Error("a model without a tokenizer");
+  if (rebuilt === null)
+    throw new UserError("this tokenizer class of transformers reads no vocab.json and merges.txt: it needs tokenizer.json", {
+      file: CONFIG,
+      field: "tokenizer_class",
+    });
+  const lines = merges.split(/\r?\n/);
+  if (lines.at(-1) === "") lines.pop();
+  return {
+    normalizer: rebuilt.normalizer,
+    pre_tokenizer: rebuilt.preTokenizer(prefixSpaceOf(config, rebuilt) ?? false),
+    model: { type: "BPE", vocab: vocabulary, merges: lines.filter((line) => !line.startsWith("#version")) },
+  };
+}
+
+function prefixSpaceOf(config: Fields, { name }: RebuiltClass): boolean | undefined {
+  return name === "Qwen2Tokenizer" && config["add_prefix_space"] === null ? undefined : flagOf(config, "add_prefix_space");
+}
+
+function typesOf(normalizer: TokenizerJson["normalizer"]): readonly string[] {
+  if (normalizer == null) return [];
+  return normalizer.type === "Sequence" ? normalizer.normalizers.map(({ type }) => type) : [normalizer.type];
+}
+
+/** The steps of a pre-tokenizer, with what changes no ids left out; `prefixSpace` stands in for what each says of it. */
+function stepsOf(preTokenizer: TokenizerJson["pre_tokenizer"], prefixSpace?: boolean): { readonly add_prefix_space?: boolean }[] {
+  const steps = preTokenizer.type === "Sequence" ? preTokenizer.pretokenizers : [preTokenizer];
+  return steps.map((step) =>
+    step.type === "ByteLevel"
+      ? { type: step.type, add_prefix_space: prefixSpace ?? step.add_prefix_space, use_regex: step.use_regex ?? true }
+      : { ...step },
+  );
+}
+
+function aroundBy(config: Fields, bosToken: string | null, eosToken: string | null, tokenizer: Tokenizer): Around {
+  const ids = (field: string, token: string | null): number[] =>
+    flagOf(config, field) === true && token !== null ? [tokenizer.idOf(token)!] : [];
+  return { before: ids("add_bos_token", bosToken), after: ids("add_eos_token", eosToken) };
+}
+
+/** The template itself, or of a list of named ones that for everything; null: there is none. */
+function templateOf(template: unknown): string | null {
+  if (typeof template === "string") return template;
+  const named = isFields(template) ? Object.entries(template).map(([name, text]) => ({ name, template: text })) : template;
+  if (!Array.isArray(named)) return null;
+  const found = (named as readonly unknown[]).find((each) => isFields(each) && each["name"] === "default") as Fields | undefined;
+  return typeof found?.["template"] === "string" ? found["template"] : null;
+}
