@@ -15,6 +15,9 @@ import { DIGEST_BYTES, type ChunkRecord, type MadeChunk } from "./tokenize.js";
 /** Name of the file in the stage's directory that lists the source's files and how many rows each has. */
 export const SOURCES = "sources.json";
 
+/** Name of the file in the stage's directory with the rows that were rejected, and why. */
+export const REJECTS = "rejects.jsonl";
+
 /** Reasons that the message about too many bad rows quotes. */
 const QUOTED = 3;
 
@@ -69,10 +72,10 @@ export async function finish(
   return { tokens: { name: "tokens", uri: pathToFileURL(tokens).href, sha256: directoryDigest(digests), bytes }, stats };
 }
 
-/** Writes rejects.jsonl; throws UserError if there are too many rejects. */
+/** Writes the rejected rows; throws UserError if there are too many rejects. */
 async function setRejectsAside(directory: string, records: readonly ChunkRecord[], rows: number, maxShare: number): Promise<void> {
   const rejects = records.flatMap((record) => record.rejects);
-  const file = join(directory, "rejects.jsonl");
+  const file = join(directory, REJECTS);
   await writeFileAtomic(file, rejects.map((reject) => `${JSON.stringify(reject)}\n`).join(""));
   const allBad = rejects.length > 0 && records.every((record) => record.kept === 0);
   if (rejects.length <= maxShare * rows && !allBad) return;

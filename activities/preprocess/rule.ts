@@ -3,20 +3,13 @@ import { UserError } from "../../core/errors.js";
 import type { ModelShape } from "../../core/model/shape.js";
 import { rowReader } from "../../core/rows/read-row.js";
 import { chooseReading, type RowReading } from "../../core/rows/row-reading.js";
-import {
-  checkResponseKey,
-  dollyRule,
-  promptRule,
-  tokenRule,
-  type Around,
-  type RowBounds,
-  type RowRule,
-} from "../../core/rows/row-rules.js";
+import { checkResponseKey, dollyRule, promptRule, tokenRule, type RowBounds, type RowRule } from "../../core/rows/row-rules.js";
+import type { Around } from "../../core/text/around.js";
 import { createEncoder, type EncoderTables } from "../../core/text/encoder.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
 import type { PromptSetting, PromptTokens } from "../../core/text/prompt-kind.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
-import { readTokenizer } from "../../infra/text/read-tokenizer.js";
+import { hasTokenizer, readTokenizer } from "../../infra/text/read-tokenizer.js";
 import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 
@@ -57,8 +50,11 @@ export function chooseRule(first: RowBatch, settings: RuleSettings): RuleChoice 
   const reading = chooseReading(first, config.dataset);
   if (reading === null) throw unknownColumns(first, dataset);
   let choice: RuleChoice;
-  if (reading.kind === "tokens") choice = { kind: "tokens", reading, bounds: { vocabulary, longest: positions, bosId, eosId } };
-  else {
+  if (reading.kind === "tokens") {
+    // the rows have their text already, but answers are asked for with the prompt after training
+    if (prompt !== "dolly" && hasTokenizer(model)) openPrompt(prompt, promptTokens(readTokenizer(model), shape), compileTemplate);
+    choice = { kind: "tokens", reading, bounds: { vocabulary, longest: positions, bosId, eosId } };
+  } else {
     const tokenizer = readTokenizer(model);
     if (prompt === "dolly") checkResponseKey(tokenizer);
     const special = promptTokens(tokenizer, shape);

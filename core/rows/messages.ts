@@ -70,8 +70,7 @@ function readMessage(message: unknown, where: string): { role: string; content: 
   const role = Object.hasOwn(ROLES, said) ? ROLES[said]! : null;
   if (role === null) throw new RowProblem(`${where}: the role ${JSON.stringify(said)} is none of ${Object.keys(ROLES).join(", ")}`);
   const { weight } = fields;
-  if (weight !== undefined && weight !== null && weight !== 0 && weight !== 1 && weight !== 0n && weight !== 1n)
-    throw new RowProblem(`${where}.weight: expected 0 or 1, got ${String(weight as number)}`);
+  if (weight != null && ![0, 1].includes(Number(weight))) throw new RowProblem(`${where}.weight: expected 0 or 1, got ${kindOf(weight)}`);
   const key = columnIn(fields, ["content", "value"]);
   return { role, content: contentOf(fields[key], `${where}.${key}`), weight: Number(weight ?? 1) };
 }

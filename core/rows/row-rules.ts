@@ -1,4 +1,5 @@
 import { UserError } from "../errors.js";
+import { idsBefore, type Around } from "../text/around.js";
 import type { Encoder } from "../text/encoder.js";
 import { IdBuffer } from "../text/id-buffer.js";
 import { checkRoom, PromptProblem, type Prompt } from "../text/prompt-kind.js";
@@ -51,12 +52,6 @@ export interface RowBounds {
   readonly eosId: number;
 }
 
-/** Ids that a tokenizer puts around a text. */
-export interface Around {
-  readonly before: readonly number[];
-  readonly after: readonly number[];
-}
-
 const rejected = (reason: string): RowOutcome => ({ kind: "rejected", reason });
 
 /** Throws UserError if a tokenizer cannot write what `dollyRule` looks for. */
@@ -92,20 +87,20 @@ const DOLLY_ROOM: ReadonlySet<string> = new Set(["instruction", "input"]);
 
 /** The rule for the other prompts: loss where the prompt says. */
 export function promptRule(read: ReadRow, prompt: Prompt, encoder: Encoder, bounds: RowBounds, around: Around): RowRule {
-  const { longest, eosId } = bounds;
-  const { before, after } = prompt.around ? around : { before: [], after: [] };
+  const { longest, bosId, eosId } = bounds;
   return outcomeOf(read, bounds, (conversation) => {
     const { text, scored, needsEos } = prompt.write(conversation);
     const ids = encoder.encode(text);
-    // a text that begins with BOS itself gets no second one
-    const added = before.length > 0 && ids[0] === before.at(-1) && ids[0] === bounds.bosId ? before.slice(0, -1) : before;
-    const ends = !needsEos || ids.at(-1) === eosId ? [] : [eosId];
-    const tail = after[0] === eosId && (ends.length > 0 || ids.at(-1) === eosId) ? after.slice(1) : after;
-    const whole = [...added, ...ids, ...ends, ...tail];
+    const before = prompt.around ? idsBefore(around, ids, bosId) : [];
+    const endsWithEos = ids.at(-1) === eosId;
+    const isAdded = needsEos && !endsWithEos;
+    // a tokenizer that puts EOS after a text gives no second one
+    const after = !prompt.around ? [] : (isAdded || endsWithEos) && around.after[0] === eosId ? around.after.slice(1) : around.after;
+    const whole = [...before, ...ids, ...(isAdded ? [eosId] : []), ...after];
     const labels = new Int32Array(whole.length).fill(IGNORED);
     for (const [first, end] of labelSpans(encoder, text, ids, scored))
-      for (let at = first; at < end; at++) labels[added.length + at] = ids[at]!;
-    if (ends.length > 0 && scored.length > 0) labels[added.length + ids.length] = eosId;
+      for (let at = first; at < end; at++) labels[before.length + at] = ids[at]!;
+    if (isAdded && scored.length > 0) labels[before.length + ids.length] = eosId;
     return { inputIds: whole.slice(0, longest), labels: labels.subarray(0, longest), truncated: whole.length > longest };
   });
 }

@@ -1,3 +1,4 @@
+import { UserError } from "../errors.js";
 import type { RunConfig } from "../config/schema.js";
 import type { Conversation } from "./conversation.js";
 
@@ -14,7 +15,7 @@ export interface WrittenRow {
 }
 
 /** Why a conversation cannot be written: `whole` if the setting is at fault, and not this one row. */
-export class PromptProblem extends Error {
+export class PromptProblem extends UserError {
   readonly whole: boolean;
   constructor(message: string, whole: boolean) {
     super(message);
@@ -28,7 +29,7 @@ export interface Prompt {
   write(this: void, conversation: Conversation): WrittenRow;
   /** The text that asks for the answer of the last turn, whose output is not looked at. Throws PromptProblem. */
   ask(this: void, conversation: Conversation): string;
-  /** an answer ends where the model writes this */
+  /** an answer ends where the model writes this, or with EOS; empty: with EOS alone */
   readonly stop: string;
   /** whether the tokenizer puts its own special tokens around the text */
   readonly around: boolean;

@@ -5,7 +5,10 @@ import type { Template } from "../../core/text/prompt-kind.js";
 /** As transformers sets Jinja up. */
 const OPTIONS = { lstrip_blocks: true, trim_blocks: true };
 
-type Program = ReturnType<typeof parse>;
+/** A parsed template: the library's own type does not resolve. */
+interface Program {
+  readonly body: readonly unknown[];
+}
 
 /**
  * Compiles a Jinja template with transformers' settings and names, except that there is no clock (`strftime_now`), because a
@@ -39,13 +42,13 @@ function render(program: Program, variables: Readonly<Record<string, unknown>>):
     },
   };
   for (const [name, value] of Object.entries({ ...globals, ...variables })) environment.set(name, value);
-  return (new Interpreter(environment).run(program) as unknown as { readonly value: string }).value;
+  return (new Interpreter(environment).run(program) as { readonly value: string }).value;
 }
 
 /** The parsed template, or why it cannot be parsed. */
 function parsed(source: string): Program | { readonly problem: string } {
   try {
-    return parse(tokenize(source, OPTIONS));
+    return parse(tokenize(source, OPTIONS)) as Program;
   } catch (error) {
     // a block without its end makes the parser read beyond the last token
     if (error instanceof TypeError) return { problem: "a block or an expression has no end" };
@@ -132,7 +135,7 @@ function freeNames(program: Program): Set<string> {
   const visit = (node: unknown): void => {
     if (Array.isArray(node)) node.forEach(visit);
     if (typeof node !== "object" || node === null || Array.isArray(node)) return;
-    if (node instanceof Map) return void [...(node as Map<unknown, unknown>)].forEach(visit);
+    if (node instanceof Map) return [...(node as Map<unknown, unknown>)].forEach(visit);
     const { type, ...fields } = node as Node;
     if (type === "Identifier") return void read.add(fields["value"] as string);
     if (type === "For") bind(fields["loopvar"]);
