@@ -1,7 +1,7 @@
 import { UserError } from "../errors.js";
 import { messagesUntil, type Conversation, type Message } from "./conversation.js";
 import { PromptProblem, type Prompt, type PromptTokens, type Template } from "./prompt-kind.js";
-import { rendered } from "./template-prompt.js";
+import { checkEdges, rendered } from "./template-prompt.js";
 
 /** Messages that show how a template writes an answer. */
 const QUESTION: Message = { role: "user", content: "A question of seven words, no more." };
@@ -13,7 +13,7 @@ const ANSWER = "An answer of six words, then.";
  */
 export function chatPrompt(template: Template, { bosToken, eosToken, added }: PromptTokens, where: string, addsEos: boolean): Prompt {
   const render = (messages: readonly Message[], asks: boolean): string =>
-    rendered(template.render, { messages, add_generation_prompt: asks, bos_token: bosToken, eos_token: eosToken }, where);
+    rendered(template.render, { messages, add_generation_prompt: asks, tools: null, documents: null, bos_token: bosToken, eos_token: eosToken }, where);
   const { opening, lead, mark } = probe(render, added, where);
   const systemProblem = probeSystem(render);
   if (mark === "" && !addsEos)
@@ -33,6 +33,7 @@ export function chatPrompt(template: Template, { bosToken, eosToken, added }: Pr
           true,
         );
       const messages = messagesUntil(conversation, turns.length);
+      checkEdges(messages.map(({ content }) => content));
       const text = render(messages, false);
       const missing = messages.find(({ content }) => !text.includes(content.trim()));
       if (missing !== undefined)

@@ -27,6 +27,7 @@ export function templatePrompt({ render, names }: Template, { bosToken, eosToken
   return {
     ask,
     write(conversation) {
+      checkEdges(conversation.turns.flatMap((turn) => [turn.instruction, turn.input, turn.output]));
       const request = ask(conversation);
       const { output, scored } = conversation.turns.at(-1)!;
       const text = write(conversation, output);
@@ -40,6 +41,20 @@ export function templatePrompt({ render, names }: Template, { bosToken, eosToken
     stop: eosToken,
     around: true,
   };
+}
+
+/** Characters that Python's strip and JavaScript's trim take differently, at either end of a text. */
+const UNLIKE_EDGE = /^\s*[\x1c-\x1f\x85\ufeff]|[\x1c-\x1f\x85\ufeff]\s*$/;
+
+/** Throws PromptProblem if a template that trims its texts would not write them as transformers does. */
+export function checkEdges(texts: readonly string[]): void {
+  const found = texts.map((text) => UNLIKE_EDGE.exec(text)).find((match) => match !== null);
+  if (found == null) return;
+  const code = /[\x1c-\x1f\x85\ufeff]/.exec(found[0])![0].codePointAt(0)!;
+  throw new PromptProblem(
+    `a text begins or ends with U+${code.toString(16).toUpperCase().padStart(4, "0")}, which a template would trim in Python and not here, or the other way round`,
+    false,
+  );
 }
 
 /** What a template writes; its own complaint about a conversation is about that row. */

@@ -14,7 +14,9 @@ interface Program {
  * Compiles a Jinja template with transformers' settings and names, except that there is no clock (`strftime_now`), because a
  * run gives the same bytes on any day. Throws UserError with the line of an error. `where`: what the template is.
  */
-export function compileTemplate(source: string, where: string): Template {
+export function compileTemplate(text: string, where: string): Template {
+  // Jinja reads every line's end as a line feed, and the library none
+  const source = text.replace(/\r\n?/g, "\n");
   const program = parsed(source);
   if ("problem" in program) {
     const { line, problem } = findProblem(source) ?? { line: null, problem: program.problem };
