@@ -67,10 +67,10 @@ function bounded(value: unknown, levels: number): unknown {
   if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value;
   if (Array.isArray(value)) {
     if (!value.some((item) => typeof item === "object")) return value;
-    return levels === 0 ? [null] : value.map((item) => bounded(item, levels - 1));
+    return levels === 0 ? [true] : value.map((item) => bounded(item, levels - 1));
   }
   const entries = Object.entries(value);
-  return levels === 0 ? { deeper: entries.length } : Object.fromEntries(entries.map(([key, item]) => [key, bounded(item, levels - 1)]));
+  return levels === 0 ? { deeper: true } : Object.fromEntries(entries.map(([key, item]) => [key, bounded(item, levels - 1)]));
 }
 
 function charactersOf(row: SourceRow): number {

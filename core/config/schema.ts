@@ -62,7 +62,10 @@ const schema = z
     }),
     preprocess: section({
       prompt: z
-        .union([z.enum(["dolly", "alpaca", "chat"]), z.strictObject({ template })])
+        .union(
+          [z.enum(["dolly", "alpaca", "chat"]), z.strictObject({ template })],
+          'must be "dolly", "alpaca", "chat" or {"template": "…"}',
+        )
         .default("dolly")
         .describe(
           "The text that is put around a row's fields; `chat`: the model's own chat template; `{template}`: a Jinja template of one's own.",

@@ -12,12 +12,16 @@ export function isBlank(text: string): boolean {
   return EMPTY.test(text);
 }
 
-/** Whether a value says something. */
-export function saysSomething(value: unknown): boolean {
+/** Values deeper than this are taken for content. */
+const MAX_DEPTH = 8;
+
+/** Whether a value says something; lists and objects do if a value in them does. */
+export function saysSomething(value: unknown, depth = 0): boolean {
   if (value === null || value === undefined) return false;
   if (typeof value === "string") return !isBlank(value);
-  if (typeof value !== "object") return true;
-  return ArrayBuffer.isView(value) ? value.byteLength > 0 : Object.keys(value).length > 0;
+  if (typeof value !== "object" || depth === MAX_DEPTH) return true;
+  if (ArrayBuffer.isView(value)) return value.byteLength > 0;
+  return value instanceof Date || Object.values(value).some((item) => saysSomething(item, depth + 1));
 }
 
 /** Which of several columns a row uses: the one with content, else the first that is there. Throws RowProblem if two have content. */

@@ -13,7 +13,11 @@ const ANSWER = "An answer of six words, then.";
  */
 export function chatPrompt(template: Template, { bosToken, eosToken, added }: PromptTokens, where: string, addsEos: boolean): Prompt {
   const render = (messages: readonly Message[], asks: boolean): string =>
-    rendered(template.render, { messages, add_generation_prompt: asks, tools: null, documents: null, bos_token: bosToken, eos_token: eosToken }, where);
+    rendered(
+      template.render,
+      { messages, add_generation_prompt: asks, tools: null, documents: null, bos_token: bosToken, eos_token: eosToken },
+      where,
+    );
   const { opening, lead, mark } = probe(render, added, where);
   const systemProblem = probeSystem(render);
   if (mark === "" && !addsEos)

@@ -1,3 +1,4 @@
+import { TEMPLATE_NAMES } from "../config/template-problem.js";
 import { UserError } from "../errors.js";
 import { chatPrompt } from "./chat-prompt.js";
 import type { Turn } from "./conversation.js";
@@ -18,7 +19,15 @@ export function openPrompt(setting: PromptSetting, tokens: PromptTokens, compile
     return chatPrompt(compile(chatTemplate, "the model's chat template"), tokens, "the chat template", false);
   }
   const template = compile(setting.template, "preprocess.prompt.template");
-  if (template.names.has("output")) return templatePrompt(template, tokens);
+  if (template.names.has("output")) {
+    const unknown = [...template.names].filter((name) => !(TEMPLATE_NAMES as readonly string[]).includes(name));
+    if (unknown.length > 0)
+      throw new UserError("preprocess.prompt.template uses a name that rows do not have: it would be written as nothing", {
+        names: unknown.join(", "),
+        known: TEMPLATE_NAMES.join(", "),
+      });
+    return templatePrompt(template, tokens);
+  }
   if (template.names.has("messages")) return chatPrompt(template, tokens, "preprocess.prompt.template", true);
   throw new UserError("preprocess.prompt.template must write {{ output }}, or go through messages", { template: setting.template });
 }

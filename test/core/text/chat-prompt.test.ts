@@ -48,7 +48,8 @@ for (const { name, bos, eos, end, template, conversations } of cases)
         if (text === null) {
           assert.throws(
             () => prompt.write(row),
-            (error) => error instanceof PromptProblem && error.whole && /no room for it.*system|system.*no room for it/i.test(error.message),
+            (error) =>
+              error instanceof PromptProblem && error.whole && /no room for it.*system|system.*no room for it/i.test(error.message),
           );
           continue;
         }
@@ -61,7 +62,8 @@ for (const { name, bos, eos, end, template, conversations } of cases)
         );
         assert.equal(written.needsEos, false);
         assert.equal(prompt.ask(row), asked, conversation);
-        if (row.turns.length === 1 && row.system === "") assert.deepEqual(requestIn(asked!, prompt), { instruction: row.turns[0]!.instruction });
+        if (row.turns.length === 1 && row.system === "")
+          assert.deepEqual(requestIn(asked!, prompt), { instruction: row.turns[0]!.instruction });
         assert.equal(responseIn(text.slice(prompt.ask(row).length), prompt), row.turns.at(-1)!.output.trim());
       }
     }
@@ -141,6 +143,7 @@ test("tools that are none are none, as in transformers", () => {
 
 test("a text whose edges Python and JavaScript trim differently is refused by name", () => {
   const prompt = chat("{% for m in messages %}|{{ m.content | trim }}</s>{% endfor %}");
-  for (const text of ["\ufeffa", "a\ufeff", "a \u0085", "\u001c a"]) assert.throws(() => prompt.write(say(text, "b")), /begins or ends with U\+/);
+  for (const text of ["\ufeffa", "a\ufeff", "a \u0085", "\u001c a"])
+    assert.throws(() => prompt.write(say(text, "b")), /begins or ends with U\+/);
   assert.equal(prompt.write(say("a\ufeffa", "\u00a0b\u2003")).text, "|a\ufeffa</s>|b</s>");
 });

@@ -29,7 +29,12 @@ test("a template without a right form is refused with the line of the fault", ()
     ["x{# c", /opens with \{# has no end.*line=1/],
   ] as const)
     assert.throws(() => compileTemplate(template, "a template"), { name: "UserError", message }, template);
-  for (const right of ["{% set x = 1 %}{{ x }}", "{% set x %}a{% endset %}{{ x }}", "{%- if a -%}{%- else -%}{%- endif -%}", "{# if #}{{ '}' }}"])
+  for (const right of [
+    "{% set x = 1 %}{{ x }}",
+    "{% set x %}a{% endset %}{{ x }}",
+    "{%- if a -%}{%- else -%}{%- endif -%}",
+    "{# if #}{{ '}' }}",
+  ])
     assert.doesNotThrow(() => compileTemplate(right, "a template"), right);
 });
 
