@@ -3,8 +3,15 @@ import { UserError } from "../../core/errors.js";
 import type { ModelShape } from "../../core/model/shape.js";
 import { rowReader } from "../../core/rows/read-row.js";
 import { chooseReading, type RowReading } from "../../core/rows/row-reading.js";
-import { checkResponseKey, dollyRule, promptRule, tokenRule, type RowBounds, type RowRule } from "../../core/rows/row-rules.js";
-import type { Around } from "../../core/text/around.js";
+import {
+  checkResponseKey,
+  dollyRule,
+  promptRule,
+  tokenRule,
+  type Around,
+  type RowBounds,
+  type RowRule,
+} from "../../core/rows/row-rules.js";
 import { createEncoder, type EncoderTables } from "../../core/text/encoder.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
 import type { PromptSetting, PromptTokens } from "../../core/text/prompt-kind.js";
@@ -52,12 +59,12 @@ export function chooseRule(first: RowBatch, settings: RuleSettings): RuleChoice 
   let choice: RuleChoice;
   if (reading.kind === "tokens") {
     // the rows have their text already, but answers are asked for with the prompt after training
-    if (prompt !== "dolly" && hasTokenizer(model)) openPrompt(prompt, promptTokens(readTokenizer(model), shape), compileTemplate);
+    if (prompt !== "dolly" && hasTokenizer(model)) openPrompt(prompt, promptTokens(readTokenizer(model), eosId), compileTemplate);
     choice = { kind: "tokens", reading, bounds: { vocabulary, longest: positions, bosId, eosId } };
   } else {
     const tokenizer = readTokenizer(model);
     if (prompt === "dolly") checkResponseKey(tokenizer);
-    const special = promptTokens(tokenizer, shape);
+    const special = promptTokens(tokenizer, eosId);
     // a longer row could not be trained on, so a small model cuts earlier
     const bounds = { vocabulary, longest: Math.min(maxLength, positions), bosId: tokenizer.idOf(special.bosToken) ?? bosId, eosId };
     const { around, tables } = tokenizer;

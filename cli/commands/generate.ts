@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { parseRunConfig } from "../../core/config/schema.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
-import { idsBefore } from "../../core/text/around.js";
+import { idsBefore } from "../../core/text/request.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
 import type { PromptSetting } from "../../core/text/prompt-kind.js";
 import type { Turn } from "../../core/text/conversation.js";
@@ -94,7 +94,7 @@ async function answer(directory: string, setting: PromptSetting, turn: Turn, mos
   const { shape } = readModelConfig(directory);
   const { positions } = shape;
   const tokenizer = readTokenizer(directory);
-  const special = promptTokens(tokenizer, shape);
+  const special = promptTokens(tokenizer, shape.eosTokenId);
   const prompt = openPrompt(setting, special, compileTemplate);
   const text = tokenizer.encode(prompt.ask({ system: "", turns: [turn] }));
   const bosId = tokenizer.idOf(special.bosToken) ?? shape.bosTokenId;

@@ -101,7 +101,9 @@ function summarize(result: StageResult, rows: readonly TokenRow[], model: string
   const bosToken = tokenizer?.bosToken ?? null;
   const bosId = (bosToken === null ? undefined : tokenizer?.idOf(bosToken)) ?? shape?.bosTokenId;
   const prompt =
-    setting === null || shape === null || tokenizer === null ? null : openPrompt(setting, promptTokens(tokenizer, shape), compileTemplate);
+    setting === null || shape === null || tokenizer === null
+      ? null
+      : openPrompt(setting, promptTokens(tokenizer, shape.eosTokenId), compileTemplate);
   const lines = summaryLines({
     rows,
     files: readJson<readonly FileRows[]>(join(place, SOURCES)),

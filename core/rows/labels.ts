@@ -9,7 +9,7 @@ export function responseStart(ids: Int32Array, key: readonly number[]): number |
 }
 
 /** Writes a row's labels: the tokens themselves from `start` on, -100 before it and wherever the token is `padId`. */
-export function maskRow(ids: Int32Array, start: number, padId: number, labels: Int32Array): void {
+export function maskRow(ids: Int32Array, start: number, padId: number | null, labels: Int32Array): void {
   labels.fill(IGNORED, 0, start);
   for (let at = start; at < ids.length; at++) labels[at] = ids[at] === padId ? IGNORED : ids[at]!;
 }

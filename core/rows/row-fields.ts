@@ -21,7 +21,7 @@ export function saysSomething(value: unknown, depth = 0): boolean {
   if (typeof value === "string") return !isBlank(value);
   if (typeof value !== "object" || depth === MAX_DEPTH) return true;
   if (ArrayBuffer.isView(value)) return value.byteLength > 0;
-  return value instanceof Date || Object.values(value).some((item) => saysSomething(item, depth + 1));
+  return Object.values(value).some((item) => saysSomething(item, depth + 1));
 }
 
 /** Which of several columns a row uses: the one with content, else the first that is there. Throws RowProblem if two have content. */

@@ -1,9 +1,9 @@
 import { UserError } from "../errors.js";
-import { idsBefore, type Around } from "../text/around.js";
 import type { Encoder } from "../text/encoder.js";
 import { IdBuffer } from "../text/id-buffer.js";
 import { checkRoom, PromptProblem, type Prompt } from "../text/prompt-kind.js";
 import { bodyOf, headOf, RESPONSE_KEY } from "../text/prompt.js";
+import { idsBefore } from "../text/request.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { labelSpans, lossTokens, maskRow, responseStart } from "./labels.js";
 import type { ReadRow } from "./read-row.js";
@@ -49,7 +49,14 @@ export interface RowBounds {
   /** the longest row, in tokens: longer texts are cut, longer rows of tokens are rejected */
   readonly longest: number;
   readonly bosId: number;
-  readonly eosId: number;
+  /** null: there is none */
+  readonly eosId: number | null;
+}
+
+/** Ids that a tokenizer puts around a text by itself. */
+export interface Around {
+  readonly before: readonly number[];
+  readonly after: readonly number[];
 }
 
 const rejected = (reason: string): RowOutcome => ({ kind: "rejected", reason });
@@ -92,15 +99,16 @@ export function promptRule(read: ReadRow, prompt: Prompt, encoder: Encoder, boun
     const { text, scored, needsEos } = prompt.write(conversation);
     const ids = encoder.encode(text);
     const before = prompt.around ? idsBefore(around, ids, bosId) : [];
+    if (needsEos && eosId === null) throw new PromptProblem("the model has no EOS token, so nothing would end an answer", true);
     const endsWithEos = ids.at(-1) === eosId;
-    const isAdded = needsEos && !endsWithEos;
+    const end = needsEos && !endsWithEos && eosId !== null ? [eosId] : [];
     // a tokenizer that puts EOS after a text gives no second one
-    const after = !prompt.around ? [] : (isAdded || endsWithEos) && around.after[0] === eosId ? around.after.slice(1) : around.after;
-    const whole = [...before, ...ids, ...(isAdded ? [eosId] : []), ...after];
+    const after = !prompt.around ? [] : (end.length > 0 || endsWithEos) && around.after[0] === eosId ? around.after.slice(1) : around.after;
+    const whole = [...before, ...ids, ...end, ...after];
     const labels = new Int32Array(whole.length).fill(IGNORED);
     for (const [first, end] of labelSpans(encoder, text, ids, scored))
       for (let at = first; at < end; at++) labels[before.length + at] = ids[at]!;
-    if (isAdded && scored.length > 0) labels[before.length + ids.length] = eosId;
+    if (scored.length > 0) labels.set(end, before.length + ids.length);
     return { inputIds: whole.slice(0, longest), labels: labels.subarray(0, longest), truncated: whole.length > longest };
   });
 }

@@ -46,3 +46,8 @@ export function isStopped(generated: string, { stop }: Prompt): boolean {
 export function responseIn(generated: string, { stop }: Prompt): string {
   return (stop === "" ? generated : generated.split(stop, 1)[0]!).trim();
 }
+
+/** The ids that a tokenizer puts before a text's: a text that begins with BOS itself gets no second one. */
+export function idsBefore({ before }: { readonly before: readonly number[] }, ids: ArrayLike<number>, bosId: number): readonly number[] {
+  return ids[0] === bosId && before.at(-1) === bosId ? before.slice(0, -1) : before;
+}

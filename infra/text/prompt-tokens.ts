@@ -1,12 +1,11 @@
-import type { ModelShape } from "../../core/model/shape.js";
 import type { PromptTokens } from "../../core/text/prompt-kind.js";
 import type { ModelTokenizer } from "./read-tokenizer.js";
 
-/** What a prompt needs of a model's tokenizer. Where the tokenizer names no EOS token, the config's id does. */
-export function promptTokens(tokenizer: ModelTokenizer, { eosTokenId }: Pick<ModelShape, "eosTokenId">): PromptTokens {
+/** What a prompt needs of a model's tokenizer. Where the tokenizer names no EOS token, the config's id does; null: neither does. */
+export function promptTokens(tokenizer: ModelTokenizer, eosId: number | null): PromptTokens {
   return {
     bosToken: tokenizer.bosToken ?? "",
-    eosToken: tokenizer.eosToken ?? tokenizer.decode([eosTokenId]),
+    eosToken: tokenizer.eosToken ?? (eosId === null ? "" : tokenizer.decode([eosId])),
     chatTemplate: tokenizer.chatTemplate,
     added: [...tokenizer.added],
   };
