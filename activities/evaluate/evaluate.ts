@@ -32,7 +32,7 @@ export async function evaluate(
     const prompt =
       tokenizer === null
         ? null
-        : openPrompt(preprocess.prompt, promptTokens(tokenizer, readModelConfig(paths.base).shape.eosTokenId), compileTemplate);
+        : openPrompt(preprocess.prompt, promptTokens(tokenizer, [readModelConfig(paths.base).shape.eosTokenId]), compileTemplate);
     const input = { split, settings, tokenizer, prompt };
     const plan = tasks.map((task) => ({ task, items: task.items(input) }));
     const journal = await openJournal(join(stage.directory, "journal.jsonl"));

@@ -17,7 +17,7 @@ import { openPrompt } from "../../core/text/open-prompt.js";
 import type { PromptSetting, PromptTokens } from "../../core/text/prompt-kind.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
 import { hasTokenizer, readTokenizer } from "../../infra/text/read-tokenizer.js";
-import { promptTokens } from "../../infra/text/prompt-tokens.js";
+import { endIdOf, promptTokens } from "../../infra/text/prompt-tokens.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 
 /** How rows become tokens, in words that go to a thread. */
@@ -52,21 +52,29 @@ const TRIED = 200;
  */
 export function chooseRule(first: RowBatch, settings: RuleSettings): RuleChoice {
   const { dataset, config, shape, model } = settings;
-  const { vocabulary, positions, bosTokenId: bosId, eosTokenId: eosId } = shape;
+  const { vocabulary, positions, bosTokenId: bosId } = shape;
+  const eosIds = [shape.eosTokenId];
+  const padId = eosIds[0] ?? null;
   const { prompt, maxLength } = config.preprocess;
   const reading = chooseReading(first, config.dataset);
   if (reading === null) throw unknownColumns(first, dataset);
   let choice: RuleChoice;
   if (reading.kind === "tokens") {
     // the rows have their text already, but answers are asked for with the prompt after training
-    if (prompt !== "dolly" && hasTokenizer(model)) openPrompt(prompt, promptTokens(readTokenizer(model), eosId), compileTemplate);
-    choice = { kind: "tokens", reading, bounds: { vocabulary, longest: positions, bosId, eosId } };
+    if (prompt !== "dolly" && hasTokenizer(model)) openPrompt(prompt, promptTokens(readTokenizer(model), eosIds), compileTemplate);
+    choice = { kind: "tokens", reading, bounds: { vocabulary, longest: positions, bosId, eosId: padId, padId } };
   } else {
     const tokenizer = readTokenizer(model);
     if (prompt === "dolly") checkResponseKey(tokenizer);
-    const special = promptTokens(tokenizer, eosId);
-    // a longer row could not be trained on, so a small model cuts earlier
-    const bounds = { vocabulary, longest: Math.min(maxLength, positions), bosId: tokenizer.idOf(special.bosToken) ?? bosId, eosId };
+    const special = promptTokens(tokenizer, eosIds);
+    const bounds = {
+      vocabulary,
+      // a longer row could not be trained on, so a small model cuts earlier
+      longest: Math.min(maxLength, positions),
+      bosId: tokenizer.idOf(special.bosToken) ?? bosId,
+      eosId: endIdOf(tokenizer, eosIds),
+      padId,
+    };
     const { around, tables } = tokenizer;
     choice = { kind: "text", reading, bounds, prompt, special, around, tables };
   }

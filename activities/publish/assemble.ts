@@ -205,7 +205,7 @@ function modelName(request: StageRequest): string {
 /** How the model in a directory is asked for an answer; null: it has no tokenizer. */
 function askingOf({ preprocess }: RunConfig, directory: string, { shape }: Model): Asking | null {
   if (!hasTokenizer(directory)) return null;
-  const { ask, stop } = openPrompt(preprocess.prompt, promptTokens(readTokenizer(directory), shape.eosTokenId), compileTemplate);
+  const { ask, stop } = openPrompt(preprocess.prompt, promptTokens(readTokenizer(directory), [shape.eosTokenId]), compileTemplate);
   try {
     return { request: ask({ system: "", turns: [{ instruction: "INSTRUCTION", input: "", output: "", scored: true }] }), stop };
   } catch (error) {

@@ -94,7 +94,7 @@ async function answer(directory: string, setting: PromptSetting, turn: Turn, mos
   const { shape } = readModelConfig(directory);
   const { positions } = shape;
   const tokenizer = readTokenizer(directory);
-  const special = promptTokens(tokenizer, shape.eosTokenId);
+  const special = promptTokens(tokenizer, [shape.eosTokenId]);
   const prompt = openPrompt(setting, special, compileTemplate);
   const text = tokenizer.encode(prompt.ask({ system: "", turns: [turn] }));
   const bosId = tokenizer.idOf(special.bosToken) ?? shape.bosTokenId;

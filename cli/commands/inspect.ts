@@ -103,7 +103,7 @@ function summarize(result: StageResult, rows: readonly TokenRow[], model: string
   const prompt =
     setting === null || shape === null || tokenizer === null
       ? null
-      : openPrompt(setting, promptTokens(tokenizer, shape.eosTokenId), compileTemplate);
+      : openPrompt(setting, promptTokens(tokenizer, [shape.eosTokenId]), compileTemplate);
   const lines = summaryLines({
     rows,
     files: readJson<readonly FileRows[]>(join(place, SOURCES)),

@@ -49,8 +49,10 @@ export interface RowBounds {
   /** the longest row, in tokens: longer texts are cut, longer rows of tokens are rejected */
   readonly longest: number;
   readonly bosId: number;
-  /** null: there is none */
+  /** what ends an answer; null: there is none */
   readonly eosId: number | null;
+  /** what Dolly pads with; null: nothing */
+  readonly padId: number | null;
 }
 
 /** Ids that a tokenizer puts around a text by itself. */
@@ -69,11 +71,11 @@ export function checkResponseKey(tokenizer: Pick<Tokenizer, "encode" | "decode">
     });
 }
 
-/** The rule for Dolly's prompt: loss on what follows the response key, but never on EOS, which Dolly pads with. */
+/** The rule for Dolly's prompt: loss on what follows the response key, but never on the token that Dolly pads with. */
 export function dollyRule(read: ReadRow, encoder: Encoder, bounds: RowBounds, around: Around): RowRule {
   const key = encoder.encode(RESPONSE_KEY);
   const encodeRow = rowEncoder(encoder, around);
-  const { longest, eosId } = bounds;
+  const { longest, padId } = bounds;
   const labels = new Int32Array(longest);
   return outcomeOf(read, bounds, (conversation) => {
     if (conversation.system !== "" || conversation.turns.length > 1) checkRoom(conversation, DOLLY_ROOM, "the prompt dolly");
@@ -84,7 +86,7 @@ export function dollyRule(read: ReadRow, encoder: Encoder, bounds: RowBounds, ar
       throw new RowProblem("the tokenizer joins the response key with what follows it, so where the response starts is unknown");
     if (start > longest) throw new RowProblem(`the prompt alone is longer than ${longest} tokens: its response is cut away`);
     const inputIds = whole.subarray(0, longest);
-    if (turn.scored) maskRow(inputIds, start, eosId, labels);
+    if (turn.scored) maskRow(inputIds, start, padId, labels);
     else labels.fill(IGNORED);
     return { inputIds, labels: labels.subarray(0, inputIds.length), truncated: whole.length > longest };
   });

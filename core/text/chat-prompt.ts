@@ -11,7 +11,12 @@ const ANSWER = "An answer of six words, then.";
  * A template of whole conversations, as transformers' `apply_chat_template` renders it. Each answer carries loss, from where
  * generation would begin up to and including the token that ends it. `addsEos`: without such a token EOS follows the text.
  */
-export function chatPrompt(template: Template, { bosToken, eosToken, added }: PromptTokens, where: string, addsEos: boolean): Prompt {
+export function chatPrompt(
+  template: Template,
+  { bosToken, eosToken, endToken, added }: PromptTokens,
+  where: string,
+  addsEos: boolean,
+): Prompt {
   const render = (messages: readonly Message[], asks: boolean): string =>
     rendered(
       template.render,
@@ -63,7 +68,7 @@ export function chatPrompt(template: Template, { bosToken, eosToken, added }: Pr
       });
       return { text, scored, needsEos: mark === "" };
     },
-    stop: mark === "" ? eosToken : mark,
+    stop: mark === "" ? endToken : mark,
     around: false,
   };
 }

@@ -9,7 +9,7 @@ import { templatePrompt } from "./template-prompt.js";
 /** Makes the prompt that a run is set to. Throws UserError if the model has no chat template, or if a template cannot be used. */
 export function openPrompt(setting: PromptSetting, tokens: PromptTokens, compile: CompileTemplate): Prompt {
   if (setting === "dolly") return requestPrompt("dolly", promptOf, END_KEY, (turn) => headOf(turn.input) + bodyOf(turn));
-  if (setting === "alpaca") return requestPrompt("alpaca", alpacaRequest, tokens.eosToken, (turn) => alpacaRequest(turn) + turn.output);
+  if (setting === "alpaca") return requestPrompt("alpaca", alpacaRequest, tokens.endToken, (turn) => alpacaRequest(turn) + turn.output);
   if (setting === "chat") {
     const { chatTemplate } = tokens;
     if (chatTemplate === null)

@@ -40,6 +40,8 @@ export interface PromptTokens {
   /** empty: the tokenizer has none */
   readonly bosToken: string;
   readonly eosToken: string;
+  /** the one at which generation stops; empty: there is none */
+  readonly endToken: string;
   readonly chatTemplate: string | null;
   /** texts of the added tokens */
   readonly added: readonly string[];

@@ -8,7 +8,7 @@ const STAND_IN = "\ue000\ue001\ue000";
 const WHERE = "preprocess.prompt.template";
 
 /** A Jinja template of the user's own that writes one answer, `output`; the text from it on carries loss. */
-export function templatePrompt({ render, names }: Template, { bosToken, eosToken }: PromptTokens): Prompt {
+export function templatePrompt({ render, names }: Template, { bosToken, eosToken, endToken }: PromptTokens): Prompt {
   const room = names.has("messages") ? new Set([...names, "system", "history", "input", "instruction"]) : names;
   const write = ({ system, turns }: Conversation, output: string): string => {
     const last = turns.at(-1)!;
@@ -38,7 +38,7 @@ export function templatePrompt({ render, names }: Template, { bosToken, eosToken
         );
       return { text, scored: scored ? [[request.length, text.length]] : [], needsEos: true };
     },
-    stop: eosToken,
+    stop: endToken,
     around: true,
   };
 }

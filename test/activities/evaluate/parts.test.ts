@@ -21,7 +21,7 @@ const split = (...lengths: number[]): TokenSplit => ({
   }),
 });
 
-const dolly = openPrompt("dolly", { bosToken: "", eosToken: "", chatTemplate: null, added: [] }, compileTemplate);
+const dolly = openPrompt("dolly", { bosToken: "", eosToken: "", endToken: "", chatTemplate: null, added: [] }, compileTemplate);
 
 /** One character a token. */
 const letters: Decoder & { encode(text: string): number[] } = {

@@ -16,7 +16,7 @@ test("a row's tokens are those of its whole text, however its instruction begins
   const json = gpt2Tokenizer() as { added_tokens: object[] };
   const joining = { ...json, added_tokens: [...json.added_tokens, { id: 50_400, content: "\nSay" }] };
   for (const tokenizer of [json, joining].map((each) => createTokenizer(each, "tokenizer.json"))) {
-    const bounds = { vocabulary: 50_401, longest: 2000, bosId: 50_256, eosId: 50_256 };
+    const bounds = { vocabulary: 50_401, longest: 2000, bosId: 50_256, eosId: 50_256, padId: 50_256 };
     const rule = dollyRule(read, tokenizer, bounds, { before: [], after: [] });
     for (const start of ["Say", "say", "é", "5", " a", "\n", "\n\nA", "'s", "'", ".", "", "\t", "<|endoftext|>", "\u00a0", "日", "🙂"])
       for (const input of ["", "some input"]) {

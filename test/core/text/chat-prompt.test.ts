@@ -28,7 +28,7 @@ interface Case {
 const cases = JSON.parse(readFileSync(new URL("../../../../test/reference/chat.json", import.meta.url), "utf8")) as readonly Case[];
 
 function chat(template: string, { bos = "", eos = "</s>", added = ["</s>"] as readonly string[] } = {}): Prompt {
-  return openPrompt("chat", { bosToken: bos, eosToken: eos, chatTemplate: template, added }, compileTemplate);
+  return openPrompt("chat", { bosToken: bos, eosToken: eos, endToken: eos, chatTemplate: template, added }, compileTemplate);
 }
 
 const say = (...texts: readonly string[]): Conversation => ({
@@ -123,7 +123,7 @@ test("a template that could not be learned from is refused before any row", () =
     ["{% for m in messages %}{{ m.content }}</s>", /line=1.*\{% for %\} has no \{% endfor %\}|\{% for %\} has no \{% endfor %\}.*line=1/],
   ] as const)
     assert.throws(() => chat(template), { name: "UserError", message });
-  assert.throws(() => openPrompt("chat", { bosToken: "", eosToken: "", chatTemplate: null, added: [] }, compileTemplate), {
+  assert.throws(() => openPrompt("chat", { bosToken: "", eosToken: "", endToken: "", chatTemplate: null, added: [] }, compileTemplate), {
     name: "UserError",
     message: /no chat template/,
   });

@@ -7,7 +7,7 @@ import { requestIn, responseIn } from "../../../core/text/request.js";
 import { compileTemplate } from "../../../infra/text/jinja.js";
 
 const open = (setting: PromptSetting): Prompt =>
-  openPrompt(setting, { bosToken: "<s>", eosToken: "</s>", chatTemplate: null, added: ["<s>", "</s>"] }, compileTemplate);
+  openPrompt(setting, { bosToken: "<s>", eosToken: "</s>", endToken: "</s>", chatTemplate: null, added: ["<s>", "</s>"] }, compileTemplate);
 const row = (turn: Partial<Turn>, system = "", history: readonly Turn[] = []): Conversation => ({
   system,
   turns: [...history, { instruction: "Name it.", input: "", output: "Blue.", scored: true, ...turn }],
