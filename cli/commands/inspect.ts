@@ -97,13 +97,11 @@ function summarize(result: StageResult, rows: readonly TokenRow[], model: string
   if (result.stage !== "preprocess") return;
   const place = dirname(fileURLToPath(outputNamed(result.outputs, "tokens").uri));
   const setting = promptIn(join(place, WANTED));
-  const shape = model === null ? null : readModelConfig(model).shape;
+  const shape = model === null || !existsSync(join(model, "config.json")) ? null : readModelConfig(model).shape;
   const bosToken = tokenizer?.bosToken ?? null;
-  const bosId = (bosToken === null ? undefined : tokenizer?.idOf(bosToken)) ?? shape?.bosTokenId;
-  const prompt =
-    setting === null || shape === null || tokenizer === null
-      ? null
-      : openPrompt(setting, promptTokens(tokenizer, [shape.eosTokenId]), compileTemplate);
+  const bosId = (bosToken === null ? undefined : tokenizer?.idOf(bosToken)) ?? shape?.bosTokenId ?? -1;
+  const eosIds = shape === null ? [] : [shape.eosTokenId];
+  const prompt = setting === null || tokenizer === null ? null : openPrompt(setting, promptTokens(tokenizer, eosIds), compileTemplate);
   const lines = summaryLines({
     rows,
     files: readJson<readonly FileRows[]>(join(place, SOURCES)),
@@ -111,14 +109,13 @@ function summarize(result: StageResult, rows: readonly TokenRow[], model: string
     prompt: setting === null || typeof setting === "string" ? setting : setting.template,
     stop: prompt?.stop ?? null,
     tokenizer,
-    special: shape === null ? {} : { BOS: bosId!, EOS: shape.eosTokenId },
+    special: shape === null ? {} : { BOS: [bosId], EOS: eosIds },
     reasons: readLines(join(place, REJECTS)).map((text) => (JSON.parse(text) as { readonly reason: string }).reason),
   });
   for (const text of lines) console.error(text);
   // where BOS is EOS as well, it may be padding
-  const doubled =
-    bosId === shape?.eosTokenId ? undefined : rows.find(({ inputIds: [first, second] }) => first === bosId && second === bosId);
-  if (doubled !== undefined) throw new UserError(doubledBos(bosId!), { row: doubled.source });
+  const doubled = eosIds.includes(bosId) ? undefined : rows.find(({ inputIds: [first, second] }) => first === bosId && second === bosId);
+  if (doubled !== undefined) throw new UserError(doubledBos(bosId), { row: doubled.source });
 }
 
 /** The prompt that a stage's directory says its rows were written with; null: it does not say. */

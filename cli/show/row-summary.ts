@@ -15,8 +15,8 @@ export interface Summarized {
   /** what ends an answer; null: rows of tokens, and the model has no tokenizer */
   readonly stop: string | null;
   readonly tokenizer: Tokenizer | null;
-  /** ids by their names */
-  readonly special: Readonly<Record<string, number>>;
+  /** ids of special tokens by what they are for */
+  readonly special: Readonly<Record<string, readonly number[]>>;
   /** why rows were rejected */
   readonly reasons: readonly string[];
 }
@@ -50,19 +50,23 @@ export function summaryLines({ rows, files, metrics, prompt, stop, tokenizer, sp
     ...(prompt === null
       ? []
       : [`prompt: ${prompt}${stop === null ? "" : `; an answer ends with ${stop === "" ? "EOS" : JSON.stringify(stop)}`}`]),
-    `${metrics.rows === undefined ? "" : `${count(metrics.rows, "row")}: `}${told.join(", ")}`,
+    ...(metrics.rows === undefined ? [] : [`${count(metrics.rows, "row")}: ${told.join(", ")}`]),
     ...(warning === undefined ? [] : [warning]),
     ...listed(tally(reasons), "reasons of rejections"),
     `tokens a row: ${spread(rows.map(({ inputIds }) => inputIds.length))}${lossShare === undefined ? "" : `; ${percent(lossShare)} of them carry loss`}`,
-    ...Object.entries(special).map(([name, id]) => {
-      const text = tokenizer?.decode([id]) ?? "";
-      const counts = rows.map(({ inputIds }) => inputIds.reduce((sum, one) => (one === id ? sum + 1 : sum), 0));
-      return `${name} (id ${id}${text === "" ? "" : `, ${JSON.stringify(text)}`}) a row: ${spread(counts)}`;
+    ...Object.entries(special).map(([name, ids]) => {
+      const counts = rows.map(({ inputIds }) => inputIds.reduce((sum, id) => (ids.includes(id) ? sum + 1 : sum), 0));
+      return `${name} (${ids.map((id) => tokenName(id, tokenizer)).join(", ")}) a row: ${spread(counts)}`;
     }),
     ...(example === undefined || tokenizer === null
       ? []
       : [`row ${example.source} as it is: ${JSON.stringify(tokenizer.decode(example.inputIds)).slice(0, EXAMPLE)}`]),
   ];
+}
+
+function tokenName(id: number, tokenizer: Tokenizer | null): string {
+  const text = tokenizer?.decode([id]) ?? "";
+  return `id ${id}${text === "" ? "" : ` ${JSON.stringify(text)}`}`;
 }
 
 function spread(values: readonly number[]): string {
