@@ -9,7 +9,8 @@ export function defineEvaluation(tasks: readonly EvaluationTask[]): StageDefinit
     name: "evaluate",
     version: 3,
     inputs: ["model", "tokens", "tuned"],
-    settings: ({ evaluate }) => ({ ...evaluate, tasks: versions }),
+    // what ends an answer; left out for the prompt that every run had before there were others, so that its key stays
+    settings: ({ evaluate, preprocess: { prompt } }) => ({ ...evaluate, tasks: versions, ...(prompt === "dolly" ? {} : { prompt }) }),
   };
 }
 

@@ -1,6 +1,10 @@
 import { join } from "node:path";
 import type { StageResult } from "../../core/stages/results.js";
+import { openPrompt } from "../../core/text/open-prompt.js";
+import { compileTemplate } from "../../infra/text/jinja.js";
+import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
+import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { defineEvaluation } from "./definition.js";
@@ -23,7 +27,13 @@ export async function evaluate(
     const started = performance.now();
     const paths = { base: stage.path("model"), tuned: stage.path("tuned") };
     const { test: split } = await dependencies.openTokens(stage.path("tokens"));
-    const input = { split, settings: request.config.evaluate, tokenizer: readableTokenizer(paths.base) };
+    const { evaluate: settings, preprocess } = request.config;
+    const tokenizer = readableTokenizer(paths.base);
+    const prompt =
+      tokenizer === null
+        ? null
+        : openPrompt(preprocess.prompt, promptTokens(tokenizer, readModelConfig(paths.base).shape.eosTokenIds), compileTemplate);
+    const input = { split, settings, tokenizer, prompt };
     const plan = tasks.map((task) => ({ task, items: task.items(input) }));
     const journal = await openJournal(join(stage.directory, "journal.jsonl"));
     for (const name of ["base", "tuned"] as const) {

@@ -1,4 +1,5 @@
-import { END_KEY, RESPONSE_KEY, responseIn } from "../../core/text/prompt.js";
+import type { Prompt } from "../../core/text/prompt-kind.js";
+import { isStopped, requestIn, responseIn } from "../../core/text/request.js";
 import { nextScored } from "../../core/rows/labels.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
 import type { Decoder } from "../../core/text/tokenizer.js";
@@ -34,9 +35,9 @@ export const samples: EvaluationTask<Question, readonly number[], readonly Sampl
   version: 1,
   measure: "answers",
   items: ({ split, settings }) => planQuestions(split, settings.generateSamples),
-  run: (model, { prompt }, { tokenizer }) => takeResponse(model.generate(prompt), tokenizer),
-  report: ({ items, base, tuned }, { tokenizer }) =>
-    items.map((question, index) => describeSample(question, base[index]!, tuned[index]!, tokenizer)),
+  run: (model, { prompt: ids }, { tokenizer, prompt }) => takeResponse(model.generate(ids), tokenizer, prompt),
+  report: ({ items, base, tuned }, { tokenizer, prompt }) =>
+    items.map((question, index) => describeSample(question, base[index]!, tuned[index]!, tokenizer, prompt)),
 };
 
 /** `count` rows spread evenly over the split; those without a response are passed over. */
@@ -53,33 +54,26 @@ export function planQuestions(split: TokenSplit, count: number): Question[] {
   });
 }
 
-/** Takes tokens until the end key has been said or there are enough. */
-export async function takeResponse(tokens: AsyncIterable<number>, tokenizer: Decoder | null): Promise<number[]> {
+/** Takes tokens until what ends an answer has been said or there are enough. */
+export async function takeResponse(tokens: AsyncIterable<number>, tokenizer: Decoder | null, prompt: Prompt | null): Promise<number[]> {
   const ids: number[] = [];
   for await (const id of tokens) {
     ids.push(id);
-    if (ids.length === MAX_NEW_TOKENS || tokenizer?.decode(ids).includes(END_KEY) === true) break;
+    if (ids.length === MAX_NEW_TOKENS || (prompt !== null && tokenizer !== null && isStopped(tokenizer.decode(ids), prompt))) break;
   }
   return ids;
 }
 
 /** A sample as text, or as token ids when there is no tokenizer. */
 export function describeSample(
-  { row, prompt, expected }: Question,
+  { row, prompt: ids, expected }: Question,
   base: readonly number[],
   tuned: readonly number[],
   tokenizer: Decoder | null,
+  prompt: Prompt | null,
 ): Sample {
-  if (tokenizer === null) return { row, prompt, expected, base, tuned };
-  const text = tokenizer.decode(prompt);
-  const response = (ids: readonly number[]): string => responseIn(tokenizer.decode(ids));
-  return { row, prompt: text, ...requestIn(text), expected: response(expected), base: response(base), tuned: response(tuned) };
-}
-
-/** Instruction and input within a prompt; nothing when the prompt is of another template. */
-function requestIn(prompt: string): { readonly instruction?: string; readonly input?: string } {
-  const [, instruction] = /### Instruction:\n([^]*)$/.exec(prompt.split(`\n\n${RESPONSE_KEY}`, 1)[0]!) ?? [];
-  if (instruction === undefined) return {};
-  const [request, input] = instruction.split("\n\n### Input:\n", 2);
-  return input === undefined ? { instruction } : { instruction: request!, input };
+  if (tokenizer === null || prompt === null) return { row, prompt: ids, expected, base, tuned };
+  const text = tokenizer.decode(ids);
+  const response = (said: readonly number[]): string => responseIn(tokenizer.decode(said), prompt);
+  return { row, prompt: text, ...requestIn(text, prompt), expected: response(expected), base: response(base), tuned: response(tuned) };
 }

@@ -1,6 +1,7 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import type { Verdict } from "../../core/stages/metrics.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
+import type { Prompt } from "../../core/text/prompt-kind.js";
 import type { Tokenizer } from "../../core/text/tokenizer.js";
 import type { InferenceModel } from "../../engines/inference.js";
 
@@ -43,6 +44,8 @@ export interface TaskInput {
   readonly settings: EvaluateSettings;
   /** null when the model has no tokenizer, because its rows came as tokens */
   readonly tokenizer: Tokenizer | null;
+  /** what the rows were written with; null when the model has no tokenizer */
+  readonly prompt: Prompt | null;
 }
 
 /** The model before and after training. */

@@ -1,5 +1,5 @@
 import type { Worker } from "node:worker_threads";
-import { COLUMNS } from "../../core/rows/row-rules.js";
+import { readColumns } from "../../core/rows/row-reading.js";
 import type { RowBatch, SourceRow } from "../../infra/dataset/row.js";
 import { ThreadPool } from "../../infra/process/thread-pool.js";
 import { Thread } from "../../infra/process/thread.js";
@@ -28,7 +28,7 @@ export async function tokenizeChunks(
   let [seen, read] = [0, 1];
   const report = reporter(context);
   try {
-    const begin = (first: RowBatch): void => {
+    const begin = (first: RowBatch): readonly string[] => {
       // threads come up while the tokenizer is read
       pool = new TokenizerPool(
         threads,
@@ -37,7 +37,9 @@ export async function tokenizeChunks(
         (done) => report(done, seen, read),
         context.signal,
       );
-      pool.agree(chooseRule(first));
+      const rule = chooseRule(first);
+      pool.agree(rule);
+      return readColumns(rule.reading);
     };
     for await (const { read: share, ...order } of chunked(batches, begin)) {
       [seen, read] = [order.first + order.rows.length, share];
@@ -49,27 +51,40 @@ export async function tokenizeChunks(
   }
 }
 
-/** Only what rules look at goes to a thread. */
-function slim(row: SourceRow): SourceRow {
+/** Only what the rule looks at goes to a thread. */
+function slim(row: SourceRow, columns: readonly string[]): SourceRow {
   if ("problem" in row) return row;
   const fields: Record<string, unknown> = {};
-  for (const name of COLUMNS) if (name in row.fields) fields[name] = shallow(row.fields[name]);
+  for (const name of columns) if (name in row.fields) fields[name] = bounded(row.fields[name], DEPTH);
   return { fields };
 }
 
-/** What a rule says of a value, it says of its outermost type: a deep one may be too deep to be sent. */
-function shallow(value: unknown): unknown {
+/** Levels of a value that rules look at: messages, a message, its parts, a part. */
+const DEPTH = 4;
+
+/** A value without what lies deeper, because a deep one may be too deep to be sent. */
+function bounded(value: unknown, levels: number): unknown {
   if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value;
-  if (!Array.isArray(value)) return {};
-  return value.some((item) => typeof item === "object") ? [null] : value;
+  if (Array.isArray(value)) {
+    if (!value.some((item) => typeof item === "object")) return value;
+    return levels === 0 ? [true] : value.map((item) => bounded(item, levels - 1));
+  }
+  const entries = Object.entries(value);
+  return levels === 0 ? { deeper: true } : Object.fromEntries(entries.map(([key, item]) => [key, bounded(item, levels - 1)]));
 }
 
 function charactersOf(row: SourceRow): number {
   if ("problem" in row) return row.problem.length;
-  return Object.values(row.fields).reduce<number>(
-    (sum, value) => sum + ((value as { length?: number } | null | undefined)?.length ?? 0),
-    0,
-  );
+  return Object.values(row.fields).reduce<number>((sum, value) => sum + sizeOf(value), 0);
+}
+
+/** Characters of a text, items of a list of numbers, both of what they contain. */
+function sizeOf(value: unknown): number {
+  if (typeof value === "string") return value.length;
+  if (typeof value !== "object" || value === null) return 0;
+  if (Array.isArray(value) && typeof value[0] !== "object") return value.length;
+  if (ArrayBuffer.isView(value)) return value.byteLength;
+  return Object.values(value).reduce<number>((sum, item) => sum + sizeOf(item), 0);
 }
 
 type TokenizerThread = Thread<ChunkOrder, MadeChunk, never, RuleChoice>;
@@ -146,20 +161,17 @@ interface SourceChunk extends ChunkOrder {
   readonly read: number;
 }
 
-/** Rows regrouped into chunks that depend on the rows alone, whatever the batches; `begin` sees the first batch that has rows before all. */
-async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatch) => void): AsyncGenerator<SourceChunk> {
+/** Rows regrouped into chunks that depend on the rows alone, whatever the batches; `begin` sees the first batch that has rows before all, and says which columns count. */
+async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatch) => readonly string[]): AsyncGenerator<SourceChunk> {
   let rows: SourceRow[] = [];
   let [number, first, characters] = [0, 0, 0];
-  let begun = false;
+  let columns: readonly string[] | null = null;
   let last: RowBatch = { rows: [], columns: [], filled: [], file: "", read: 1 };
   for await (const batch of batches) {
     last = batch;
-    if (!begun && batch.rows.length > 0) {
-      begin(batch);
-      begun = true;
-    }
+    if (batch.rows.length > 0) columns ??= begin(batch);
     for (const row of batch.rows) {
-      const kept = slim(row);
+      const kept = slim(row, columns!);
       rows.push(kept);
       characters += charactersOf(kept);
       if (rows.length < CHUNK.rows && characters < CHUNK.characters) continue;
@@ -169,7 +181,7 @@ async function* chunked(batches: AsyncIterable<RowBatch>, begin: (first: RowBatc
       rows = [];
     }
   }
-  if (!begun) begin(last);
+  if (columns === null) begin(last);
   if (rows.length > 0) yield { number, first, rows, read: 1 };
 }
 

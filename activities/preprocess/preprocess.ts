@@ -1,11 +1,14 @@
+import { namedColumns } from "../../core/rows/row-reading.js";
 import { COLUMNS } from "../../core/rows/row-rules.js";
 import type { StageResult } from "../../core/stages/results.js";
+import { splitWarning } from "../../core/stages/words.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { tokenizeChunks } from "./chunks.js";
 import { finish } from "./gather.js";
-import { chooseRule } from "./rule.js";
+import { chooseRule, type RuleChoice } from "./rule.js";
+import { SourceNotes } from "./source-notes.js";
 import { preprocessDefinition } from "./definition.js";
 import type { PreprocessDependencies } from "./deps.js";
 
@@ -22,16 +25,32 @@ export async function preprocess(
     const model = stage.path("model");
     const dataset = stage.path("dataset");
     const { shape } = readModelConfig(model);
-    const { maxLength } = request.config.preprocess;
-    const batches = dependencies.readRows(dataset, context.signal, COLUMNS);
-    const choose = (first: RowBatch) => chooseRule(first, { dataset, maxLength, shape, model });
+    const { config } = request;
+    const notes = new SourceNotes();
+    const columns = [...COLUMNS, ...namedColumns(config.dataset)];
+    const batches = notes.note(dependencies.readRows(dataset, context.signal, columns));
+    const choose = (first: RowBatch): RuleChoice => {
+      const choice = chooseRule(first, { dataset, config, shape, model });
+      notes.choose(choice.reading);
+      return choice;
+    };
     const chunks = await tokenizeChunks(batches, context, dependencies.threads, choose, () => dependencies.startThread(directory));
     const tokenized = chunks.reduce((sum, chunk) => sum + chunk.tokenized, 0);
-    const { tokens, stats } = await finish(stage, chunks, request.config.preprocess);
+    const used = notes.check(config.dataset);
+    const { tokens, stats } = await finish(stage, chunks, notes.files, config.preprocess);
+    for (const note of [splitWarning(stats), used.unusedColumns && `columns with content that are not used: ${used.unusedColumns}`])
+      if (note !== undefined)
+        context.progress({ stage: "preprocess", done: stats.rows, total: stats.rows, unit: "rows", note, lasting: true });
     const seconds = (performance.now() - started) / 1000;
     return {
       outputs: [tokens],
-      metrics: { seconds, rowsPerSecond: tokenized / seconds, cutAt: Math.min(maxLength, shape.positions), ...stats },
+      metrics: {
+        seconds,
+        rowsPerSecond: tokenized / seconds,
+        cutAt: Math.min(config.preprocess.maxLength, shape.positions),
+        ...stats,
+        ...used,
+      },
     };
   });
 }

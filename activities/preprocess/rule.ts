@@ -1,56 +1,113 @@
-import type { EncoderTables } from "../../core/text/encoder.js";
-import { checkResponseKey } from "../../core/rows/row-rules.js";
+import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import type { ModelShape } from "../../core/model/shape.js";
-import { readTokenizer } from "../../infra/text/read-tokenizer.js";
+import { rowReader } from "../../core/rows/read-row.js";
+import { chooseReading, type RowReading } from "../../core/rows/row-reading.js";
+import {
+  checkResponseKey,
+  dollyRule,
+  promptRule,
+  tokenRule,
+  type RowBounds,
+  type RowRule,
+} from "../../core/rows/row-rules.js";
+import type { Around } from "../../core/text/around.js";
+import { createEncoder, type EncoderTables } from "../../core/text/encoder.js";
+import { openPrompt } from "../../core/text/open-prompt.js";
+import type { PromptSetting, PromptTokens } from "../../core/text/prompt-kind.js";
+import { compileTemplate } from "../../infra/text/jinja.js";
+import { readableTokenizer, readTokenizer } from "../../infra/text/read-tokenizer.js";
+import { endIdOf, promptTokens } from "../../infra/text/prompt-tokens.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 
 /** How rows become tokens, in words that go to a thread. */
 export type RuleChoice =
-  | { readonly kind: "tokens"; readonly vocabulary: number; readonly positions: number }
+  | { readonly kind: "tokens"; readonly reading: RowReading; readonly bounds: RowBounds }
   | {
-      readonly kind: "alpaca";
-      readonly vocabulary: number;
-      /** null: there is none */
-      readonly padId: number | null;
-      /** tokens at which rows are cut */
-      readonly maxLength: number;
+      readonly kind: "text";
+      readonly reading: Exclude<RowReading, { readonly kind: "tokens" }>;
+      readonly bounds: RowBounds;
+      readonly prompt: PromptSetting;
+      readonly special: PromptTokens;
+      readonly around: Around;
       readonly tables: EncoderTables;
     };
 
 /** What decides how rows become tokens. */
 export interface RuleSettings {
   readonly dataset: string;
-  readonly maxLength: number;
+  readonly config: Pick<RunConfig, "dataset" | "preprocess">;
   readonly shape: ModelShape;
   /** the model's directory */
   readonly model: string;
 }
 
+/** Rows that are tried before the work starts, so that settings that do not fit are refused at once. */
+const TRIED = 200;
+
 /**
- * Chooses by the columns of the first rows. Throws UserError with the columns found and expected if they are of neither kind, or
- * if the model's tokenizer is missing or unusable; rows that are tokens already need no tokenizer.
+ * Chooses by the settings and by the columns of the first rows, and tries these. Throws UserError with the columns found and
+ * expected if they are of no known format, if the prompt has no room for what rows say, or if the model's tokenizer is missing
+ * or unusable; rows that are tokens already need no tokenizer.
  */
-export function chooseRule(first: RowBatch, { dataset, maxLength, shape, model }: RuleSettings): RuleChoice {
-  const { vocabulary, positions, eosTokenIds } = shape;
-  const has = (...names: readonly string[]): boolean => names.every((name) => first.columns.includes(name));
-  if (has("input_ids", "labels")) return { kind: "tokens", vocabulary, positions };
-  if (has("instruction", "output")) {
+export function chooseRule(first: RowBatch, settings: RuleSettings): RuleChoice {
+  const { dataset, config, shape, model } = settings;
+  const { vocabulary, positions, bosTokenId: bosId } = shape;
+  const { eosTokenIds: eosIds } = shape;
+  const padId = eosIds[0] ?? null;
+  const { prompt, maxLength } = config.preprocess;
+  const reading = chooseReading(first, config.dataset);
+  if (reading === null) throw unknownColumns(first, dataset);
+  let choice: RuleChoice;
+  if (reading.kind === "tokens") {
+    // the rows have their text already, but answers are asked for with the prompt after training
+    const tokenizer = prompt === "dolly" ? null : readableTokenizer(model);
+    if (tokenizer !== null) openPrompt(prompt, promptTokens(tokenizer, eosIds), compileTemplate);
+    choice = { kind: "tokens", reading, bounds: { vocabulary, longest: positions, bosId, eosId: padId, padId } };
+  } else {
     const tokenizer = readTokenizer(model);
-    checkResponseKey(tokenizer);
-    // a longer row could not be trained on, so a small model cuts earlier
-    return {
-      kind: "alpaca",
+    if (prompt === "dolly") checkResponseKey(tokenizer);
+    const special = promptTokens(tokenizer, eosIds);
+    const bounds = {
       vocabulary,
-      padId: eosTokenIds[0] ?? null,
-      maxLength: Math.min(maxLength, positions),
-      tables: tokenizer.tables,
+      // a longer row could not be trained on, so a small model cuts earlier
+      longest: Math.min(maxLength, positions),
+      bosId: tokenizer.idOf(special.bosToken) ?? bosId,
+      eosId: endIdOf(tokenizer, eosIds),
+      padId,
     };
+    const { around, tables } = tokenizer;
+    choice = { kind: "text", reading, bounds, prompt, special, around, tables };
   }
+  tryRule(openRule(choice), first, dataset);
+  return choice;
+}
+
+/** Makes the rule that was chosen. */
+export function openRule(choice: RuleChoice): RowRule {
+  if (choice.kind === "tokens") return tokenRule(choice.bounds);
+  const { prompt, special, bounds, around } = choice;
+  const read = rowReader(choice.reading);
+  const encoder = createEncoder(choice.tables);
+  if (prompt === "dolly") return dollyRule(read, encoder, bounds, around);
+  return promptRule(read, openPrompt(prompt, special, compileTemplate), encoder, bounds, around);
+}
+
+/** Throws UserError if the settings do not fit one of the first rows. */
+function tryRule(rule: RowRule, { rows, file }: RowBatch, dataset: string): void {
+  for (const [row, source] of rows.slice(0, TRIED).entries()) {
+    if ("problem" in source) continue;
+    const outcome = rule(source.fields);
+    if (outcome.kind === "refused") throw new UserError(outcome.reason, { dataset, file, row });
+  }
+}
+
+function unknownColumns(first: RowBatch, dataset: string): UserError {
   const problem = first.rows.flatMap((row) => ("problem" in row ? [row.problem] : []))[0];
-  throw new UserError("the dataset is not in Alpaca's format", {
+  return new UserError("the dataset's columns are of no format that Roslin knows by name: say by dataset.columns what they mean", {
     dataset,
-    expected: "columns instruction, output and perhaps input; or input_ids and labels",
+    expected:
+      "instruction, output (or response) and perhaps input (or context), system, history; or messages; or conversations; or input_ids and labels",
     got: first.columns.length > 0 ? `columns ${first.columns.slice(0, 20).join(", ")}` : (problem ?? "no rows"),
   });
 }

@@ -1,13 +1,12 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createEncoder } from "../../core/text/encoder.js";
 import { lossTokens } from "../../core/rows/labels.js";
-import { alpacaRule, tokenRule, type RowRule } from "../../core/rows/row-rules.js";
+import type { RowRule } from "../../core/rows/row-rules.js";
 import { decodeChunk, encodeChunk } from "../../core/format/token-chunk.js";
 import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import type { SourceRow } from "../../infra/dataset/row.js";
-import type { RuleChoice } from "./rule.js";
+import { openRule, type RuleChoice } from "./rule.js";
 
 /** Rows to be made a chunk file of, unless it is there. */
 export interface ChunkOrder {
@@ -41,7 +40,16 @@ export interface ChunkRecord {
   readonly kept: number;
   readonly dropped: number;
   readonly truncated: number;
-  readonly rejects: readonly { readonly row: number; readonly reason: string }[];
+  readonly withoutLoss: number;
+  readonly rejects: readonly RejectedRow[];
+  /** the first row that the settings do not fit; null: there is none */
+  readonly refused: RejectedRow | null;
+}
+
+/** A row of the source, and why it is set aside. */
+export interface RejectedRow {
+  readonly row: number;
+  readonly reason: string;
 }
 
 /** Bytes of a row's digest that tell it from all others. */
@@ -58,10 +66,6 @@ export interface Tokenizer {
 export function tokenizer(directory: string): Tokenizer {
   let rule: RowRule;
   return { agree: (choice) => void (rule = openRule(choice)), make: (order) => makeChunk(directory, rule, order) };
-}
-
-function openRule(choice: RuleChoice): RowRule {
-  return choice.kind === "tokens" ? tokenRule(choice) : alpacaRule(createEncoder(choice.tables), choice, choice.maxLength);
 }
 
 async function makeChunk(directory: string, rule: RowRule, { number, first, rows }: ChunkOrder): Promise<MadeChunk> {
@@ -83,8 +87,9 @@ function tokenizeRows(
   first: number,
   rule: RowRule,
 ): { bytes: Uint8Array } & Omit<ChunkRecord, "file" | "sha256" | "bytes"> {
-  let [kept, dropped, truncated] = [0, 0, 0];
-  const rejects: { row: number; reason: string }[] = [];
+  let [kept, dropped, truncated, withoutLoss] = [0, 0, 0, 0];
+  const rejects: RejectedRow[] = [];
+  let refused: RejectedRow | null = null;
   // one row at a time: the next one's tokens take the place of the last one's
   function* keptRows() {
     for (const [index, source] of rows.entries()) {
@@ -95,11 +100,13 @@ function tokenizeRows(
         kept++;
         if (outcome.truncated) truncated++;
       } else if (outcome.kind === "dropped") dropped++;
-      else rejects.push({ row, reason: outcome.reason });
+      else if (outcome.kind === "withoutLoss") withoutLoss++;
+      else if (outcome.kind === "rejected") rejects.push({ row, reason: outcome.reason });
+      else if (outcome.kind === "refused") refused ??= { row, reason: outcome.reason };
     }
   }
   const bytes = encodeChunk(keptRows());
-  return { bytes, rows: rows.length, kept, dropped, truncated, rejects };
+  return { bytes, rows: rows.length, kept, dropped, truncated, withoutLoss, rejects, refused };
 }
 
 function measure(bytes: Uint8Array, file: string): Pick<MadeChunk, "lengths" | "losses" | "digests"> {

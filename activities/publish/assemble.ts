@@ -2,12 +2,18 @@ import { readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { ChangedInputError } from "../../core/errors.js";
+import type { RunConfig } from "../../core/config/schema.js";
 import { CARD, keyOf, MANIFEST, manifestText, nameDigits, REPORT, type ChainEntry, type Manifest } from "../../core/format/manifest.js";
 import { planExport } from "../../core/model/export.js";
 import { parameterCount, type Model } from "../../core/model/family.js";
-import { outputNamed, OUTPUTS, type Origin, type StageResult } from "../../core/stages/results.js";
+import { outputNamed, OUTPUTS, type Origin, type OutputName, type StageResult } from "../../core/stages/results.js";
+import { openPrompt } from "../../core/text/open-prompt.js";
+import { PromptProblem } from "../../core/text/prompt-kind.js";
 import { digestFile, type FileDigest } from "../../infra/disk/file-digest.js";
 import { directoryDigest, listFiles, sha256, writeFileAtomic } from "../../infra/disk/files.js";
+import { compileTemplate } from "../../infra/text/jinja.js";
+import { promptTokens } from "../../infra/text/prompt-tokens.js";
+import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
 import { ModelFiles } from "../../infra/weights/model-files.js";
 import type { Evaluation } from "../evaluate/evaluation.js";
 import { keyParts, type StageDefinition } from "../common/definition.js";
@@ -16,7 +22,7 @@ import { modelCard } from "../report/card.js";
 import { descentOf } from "./descent.js";
 import { exportOnnx, externalDataConfig } from "./onnx.js";
 import { reportPage } from "../report/report-page.js";
-import type { Descent, Story } from "../report/story.js";
+import type { Asking, Descent, Story } from "../report/story.js";
 import { downloadDefinition } from "../download/definition.js";
 import { evaluateDefinition } from "../evaluate/definition.js";
 import { preprocessDefinition } from "../preprocess/definition.js";
@@ -68,14 +74,23 @@ export async function assemble(
   const extra = externalDataConfig(plan);
   if (extra !== null) await write("config.json", `${JSON.stringify({ ...model.configJson, ...extra }, null, 2)}\n`);
 
-  const trained = (await new Stage(trainDefinition, request).finished()) ?? (await recordBeside(stage));
+  const trained = (await new Stage(trainDefinition, request).finished()) ?? (await recordBeside(stage, "tuned", "train"));
+  const prepared = await recordBeside(stage, "tokens", "preprocess");
   const chain: ChainEntry[] = [];
   for (const definition of EARLIER)
     chain.push(await chainEntry(definition, request, stage, definition === trainDefinition ? trained : null));
   const made = { publishVersion: publishDefinition.version, chain, fingerprint: fingerprintOf(trained), ...descent };
   // of the same inputs, settings and code comes the same name
   const name = `${modelName(request)}-${nameDigits(made, { sha256 })}`;
-  const story = tellStory(name, request, model, trained, evaluation, descent);
+  const story = tellStory(
+    name,
+    request,
+    model,
+    { trained, prepared },
+    evaluation,
+    descent,
+    askingOf(request.config, stage.path("tuned"), model),
+  );
   await write(CARD, modelCard(story));
   await write("report.html", reportPage(story));
 
@@ -101,11 +116,15 @@ export async function assemble(
   return { manifest, paths, digests, evaluation };
 }
 
-/** Training's record beside the tuned model, for one that an earlier version trained under another key; null: it lies on another machine. */
-async function recordBeside(stage: Stage<"publish">): Promise<StageResult<"train"> | null> {
-  const record = await finishedStage(dirname(stage.path("tuned")));
-  const made = record?.outputs.some(({ name, sha256: digest }) => name === "tuned" && digest === stage.input("tuned").sha256);
-  return record?.stage === "train" && made === true ? record : null;
+/** A stage's record beside its output, which an earlier version may have made under another key; null: it lies on another machine. */
+async function recordBeside<Name extends "train" | "preprocess">(
+  stage: Stage<"publish">,
+  output: OutputName,
+  name: Name,
+): Promise<StageResult<Name> | null> {
+  const record = await finishedStage(dirname(stage.path(output)));
+  const made = record?.outputs.some((one) => one.name === output && one.sha256 === stage.input(output).sha256);
+  return record?.stage === name && made === true ? (record as StageResult<Name>) : null;
 }
 
 /** The trained model's files with their digests; ChangedInputError when they are no longer what training wrote. */
@@ -183,13 +202,28 @@ function modelName(request: StageRequest): string {
   );
 }
 
+/** How the model in a directory is asked for an answer; null: it has no tokenizer. */
+function askingOf({ preprocess }: RunConfig, directory: string, { shape }: Model): Asking | null {
+  const tokenizer = readableTokenizer(directory);
+  if (tokenizer === null) return null;
+  const { ask, stop } = openPrompt(preprocess.prompt, promptTokens(tokenizer, shape.eosTokenIds), compileTemplate);
+  try {
+    return { request: ask({ system: "", turns: [{ instruction: "INSTRUCTION", input: "", output: "", scored: true }] }), stop };
+  } catch (error) {
+    // a template without an instruction
+    if (error instanceof PromptProblem) return { request: "", stop };
+    throw error;
+  }
+}
+
 function tellStory(
   title: string,
   request: StageRequest,
   model: Model,
-  trained: StageResult<"train"> | null,
+  { trained, prepared }: { readonly trained: StageResult<"train"> | null; readonly prepared: StageResult<"preprocess"> | null },
   evaluation: Evaluation,
   descent: Descent,
+  prompt: Asking | null,
 ): Story {
   return {
     title,
@@ -200,6 +234,8 @@ function tellStory(
     losses: trained?.metrics.losses ?? [],
     tokens: trained?.metrics.tokens ?? null,
     evaluation,
+    prompt,
+    prepared: prepared?.metrics ?? null,
     descent,
     stateDigest: trained?.stateDigest ?? null,
     fingerprint: fingerprintOf(trained),

@@ -1,4 +1,3 @@
-import { promptOf } from "../../core/text/prompt.js";
 import { count, duration } from "../../core/units.js";
 import { isProved, proofLine, timeLine } from "../train/log/ledger-words.js";
 import { chosenSource } from "../../core/config/source-ref.js";
@@ -21,19 +20,7 @@ ${consequenceOf(descent.licence)}
 
 ## Use
 
-\`\`\`python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("DIRECTORY")
-model = AutoModelForCausalLM.from_pretrained("DIRECTORY")
-prompt = ${JSON.stringify(promptOf({ instruction: "INSTRUCTION" }))}
-ids = tokenizer(prompt, return_tensors="pt")
-print(tokenizer.decode(model.generate(**ids, max_new_tokens=128)[0]))
-\`\`\`
-
-The answer is the text between \`### Response:\` and \`### End\`. If a request has an input, the first sentence ends with
-"…that describes a task, paired with an input that provides further context. Write a response …", and a section
-\`### Input:\` precedes the response. \`onnx/model.onnx\` is the same model in fp32 with a key-value cache, under the names
+${use(story)} \`onnx/model.onnx\` is the same model in fp32 with a key-value cache, under the names
 that transformers.js expects; it needs ONNX Runtime.
 
 ## Training
@@ -63,6 +50,36 @@ files. \`roslin verify\` checks it.
 
 ${proof(story)}
 `;
+}
+
+/** How to ask the model: the text that it was tuned on, and where an answer ends. */
+function use({ config, prompt }: Story): string {
+  if (prompt === null) return "The model was tuned on rows of tokens, and has no tokenizer.";
+  const isChat = config.preprocess.prompt === "chat";
+  const ask = isChat
+    ? `messages = [{"role": "user", "content": "INSTRUCTION"}]
+ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)`
+    : `prompt = ${JSON.stringify(prompt.request)}
+ids = tokenizer(prompt, return_tensors="pt")`;
+  const ends = prompt.stop === "" ? "The answer ends with the EOS token." : `The answer ends before \`${prompt.stop}\`.`;
+  return `\`\`\`python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("DIRECTORY")
+model = AutoModelForCausalLM.from_pretrained("DIRECTORY")
+${ask}
+print(tokenizer.decode(model.generate(**ids, max_new_tokens=128)[0]))
+\`\`\`
+
+${ends}${inputNote(config.preprocess.prompt)}`;
+}
+
+function inputNote(prompt: Story["config"]["preprocess"]["prompt"]): string {
+  if (prompt === "chat") return "";
+  if (typeof prompt !== "string") return ` The text was made by this Jinja template:\n\n\`\`\`jinja\n${prompt.template}\n\`\`\`\n\n`;
+  return ` If a request has an input, the first sentence ends with
+"…that describes a task, paired with an input that provides further context. Write a response …", and a section
+\`### Input:\` precedes the response.`;
 }
 
 function frontMatter({ config, family, descent: { licence, baseModel } }: Story): string {

@@ -4,7 +4,8 @@ import { chosenSource, placeOf, readSource } from "../../core/config/source-ref.
 import type { ModelFamily } from "../../core/model/family.js";
 import type { ModelShape } from "../../core/model/shape.js";
 import { count } from "../../core/units.js";
-import { gateWord } from "../../core/stages/words.js";
+import type { PreprocessMetrics } from "../../core/stages/metrics.js";
+import { gateWord, splitWarning } from "../../core/stages/words.js";
 import type { Ledger } from "../../core/stages/ledger.js";
 import { perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
 
@@ -20,6 +21,10 @@ export interface Story {
   /** tokens trained on; null where training didn't say */
   readonly tokens: number | null;
   readonly evaluation: Evaluation;
+  /** how an answer is asked for; null: the model has no tokenizer, because its rows came as tokens */
+  readonly prompt: Asking | null;
+  /** what preprocessing came to; null where it left no figures */
+  readonly prepared: Partial<PreprocessMetrics> | null;
   readonly descent: Descent;
   readonly stateDigest: string | null;
   readonly fingerprint: Readonly<Record<string, unknown>> | null;
@@ -27,6 +32,14 @@ export interface Story {
   readonly ledger: Ledger | null;
   /** digests of the inputs, by name */
   readonly digests: Readonly<Record<string, string>>;
+}
+
+/** How the model is asked for an answer. */
+export interface Asking {
+  /** the text for the instruction INSTRUCTION */
+  readonly request: string;
+  /** what ends an answer */
+  readonly stop: string;
 }
 
 /** What a published model passes on to models that are tuned from it; a part of its manifest. */
@@ -72,7 +85,7 @@ export function longestRow({ config, model }: Pick<Story, "config" | "model">): 
 }
 
 /** A run's settings and figures, as rows of name and value. */
-export function facts({ config, model, parameters, losses, tokens, evaluation }: Story): [string, string][] {
+export function facts({ config, model, parameters, losses, tokens, evaluation, prepared }: Story): [string, string][] {
   const { heldOut, tasks = {} } = evaluation;
   const { base, tuned } = perplexityIn(evaluation);
   const { train, preprocess } = config;
@@ -81,6 +94,8 @@ export function facts({ config, model, parameters, losses, tokens, evaluation }:
     ["base model", sourceName(config.model.source)],
     ["data", sourceName(chosenSource(config.dataset))],
     ["parameters", `${count(parameters)} (${model.layers} layers, ${model.heads} heads, width ${model.width})`],
+    ...rowFacts(prepared ?? {}),
+    ["prompt", typeof preprocess.prompt === "string" ? preprocess.prompt : JSON.stringify(preprocess.prompt.template)],
     ["longest row", count(longestRow({ config, model }), "token")],
     ["epochs", String(train.epochs)],
     ["steps", `${count(losses.length)} of up to ${rows} rows (${train.shards} shards × ${train.microBatch} rows × ${train.accumulation})`],
@@ -97,6 +112,27 @@ export function facts({ config, model, parameters, losses, tokens, evaluation }:
     ["perplexity of this model", perplexityText(tuned)],
     ...Object.entries(tasks).map(([name, report]): [string, string] => [name, JSON.stringify(report)]),
     ["gate", gateWords(evaluation)],
+  ];
+}
+
+/** What became of the rows, and of their columns. */
+function rowFacts(prepared: Partial<PreprocessMetrics>): [string, string][] {
+  const { trainRows, testRows, dropped = 0, rejected = 0, withoutLoss = 0, truncated = 0, usedColumns, unusedColumns } = prepared;
+  const warning = splitWarning(prepared);
+  const left = [
+    [dropped, "dropped for an empty response"],
+    [withoutLoss, "left out because no token carries loss"],
+    [rejected, "rejected"],
+    [truncated, "cut"],
+  ] as const;
+  const others = left.flatMap(([rows, what]) => (rows === 0 ? [] : [`${count(rows)} ${what}`]));
+  return [
+    ...(trainRows === undefined || testRows === undefined
+      ? []
+      : [["rows", [`${count(trainRows)} trained on`, `${count(testRows)} held out`, ...others].join(", ")] as [string, string]]),
+    ...(warning === undefined ? [] : [["warning", warning] as [string, string]]),
+    ...(usedColumns === undefined ? [] : [["columns", usedColumns] as [string, string]]),
+    ...(unusedColumns === undefined ? [] : [["columns not used", unusedColumns] as [string, string]]),
   ];
 }
 

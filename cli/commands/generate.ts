@@ -1,8 +1,13 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { END_KEY, promptOf } from "../../core/text/prompt.js";
+import { parseRunConfig } from "../../core/config/schema.js";
+import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
+import { idsBefore } from "../../core/text/request.js";
+import { openPrompt } from "../../core/text/open-prompt.js";
+import type { PromptSetting } from "../../core/text/prompt-kind.js";
+import type { Turn } from "../../core/text/conversation.js";
 import type { Decoder } from "../../core/text/tokenizer.js";
 import { UserError } from "../../core/errors.js";
 import { openInference } from "../../engines/onnx/inference/open-inference.js";
@@ -10,6 +15,8 @@ import { MODEL_COMPANIONS } from "../../activities/download/select.js";
 import { refuseLfsPointer } from "../../infra/disk/lfs-pointer.js";
 import { fetchPublished, openPublished } from "../../infra/sources/published.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
+import { compileTemplate } from "../../infra/text/jinja.js";
+import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import { readTokenizer } from "../../infra/text/read-tokenizer.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import { wholeNumber, type Command } from "../shell/command.js";
@@ -22,53 +29,83 @@ export const generate: Command = {
   name: "generate",
   summary: "ask a model, with the prompt that it was tuned on",
   usage:
-    "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--max-tokens N]\nMODEL: a directory, or the s3:// or file:// address of a published model",
+    "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--template dolly|alpaca|chat] [--max-tokens N]\nMODEL: a directory, or the s3:// or file:// address of a published model, which knows its template",
   async run(args, environment) {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { prompt: { type: "string" }, input: { type: "string" }, "max-tokens": { type: "string" } },
+      options: { prompt: { type: "string" }, input: { type: "string" }, template: { type: "string" }, "max-tokens": { type: "string" } },
     });
     const [model] = positionals;
     if (model === undefined || positionals.length > 1)
       throw new UserError("name one model: a directory, or the address of a published model");
     if (values.prompt === undefined) throw new UserError("set --prompt to the question");
     const most = values["max-tokens"] === undefined ? 128 : wholeNumber("--max-tokens", values["max-tokens"]);
-    const text = promptOf({ instruction: values.prompt, input: values.input });
-    await untilInterrupted(async (signal) => answer(await locate(model, environment, signal), text, most, signal));
+    const turn = { instruction: values.prompt, input: values.input ?? "", output: "", scored: true };
+    const template = values.template === undefined ? null : promptSetting(values.template);
+    await untilInterrupted(async (signal) => {
+      const { directory, prompt } = await locate(model, environment, signal);
+      await answer(directory, template ?? prompt, turn, most, signal);
+    });
     return 0;
   },
 };
 
-/** The directory with the model's files; a published model's files are downloaded first. */
-async function locate(named: string, environment: Environment, signal: AbortSignal): Promise<string> {
+/** A prompt that is named on the command line. Throws UserError. */
+function promptSetting(named: string): PromptSetting {
+  if (named === "dolly" || named === "alpaca" || named === "chat") return named;
+  throw new UserError("--template must be dolly, alpaca or chat", { got: named });
+}
+
+/** The prompt that a published model was tuned on: its manifest has the settings of the stage that wrote the rows. */
+function promptIn({ chain }: Manifest): PromptSetting {
+  const settings = chain.find(({ stage }) => stage === "preprocess")?.settings as { readonly prompt?: unknown } | undefined;
+  return parseRunConfig(settings?.prompt === undefined ? {} : { preprocess: { prompt: settings.prompt } }).preprocess.prompt;
+}
+
+interface Located {
+  readonly directory: string;
+  readonly prompt: PromptSetting;
+}
+
+/** The directory with the model's files, and its prompt; a published model's files are downloaded first. */
+async function locate(named: string, environment: Environment, signal: AbortSignal): Promise<Located> {
   const isAddress = /^(s3|file):\/\//.test(named);
   // a directory that runs publish to contains models, and names the latest
-  if (!isAddress && !existsSync(join(named, "latest.json"))) return resolve(named);
+  if (!isAddress && !existsSync(join(named, "latest.json"))) {
+    const directory = resolve(named);
+    const path = join(directory, MANIFEST);
+    const text = existsSync(path) ? readFileSync(path, "utf8") : "";
+    return { directory, prompt: text.includes("roslin-manifest") ? promptIn(parseManifest(text, path)) : "dolly" };
+  }
   const model = isAddress ? named : pathToFileURL(resolve(named)).href;
   return await withS3(environment, model, signal, async ({ variables }) => {
     const published = await openPublished(model, s3SettingsOf(variables), signal);
     const directory = join(environment.home, "published", published.manifest.name);
-    await fetchPublished(
-      published,
-      directory,
-      (name) => /^(config\.json|tokenizer\.json|[^/]*\.safetensors(\.index\.json)?)$/.test(name),
-      signal,
-    );
-    return directory;
+    await fetchPublished(published, directory, (name) => NEEDED.test(name), signal);
+    return { directory, prompt: promptIn(published.manifest) };
   });
 }
 
-/** Writes the answer to standard output as it comes, up to the end key. */
-async function answer(directory: string, prompt: string, most: number, signal: AbortSignal): Promise<void> {
-  const { positions } = readModelConfig(directory).shape;
+/** Files of a published model that an answer needs. */
+const NEEDED =
+  /^(config\.json|generation_config\.json|tokenizer[^/]*\.json|special_tokens_map\.json|added_tokens\.json|chat_template\.\w+|vocab\.json|merges\.txt|[^/]*\.safetensors(\.index\.json)?)$/;
+
+/** Writes the answer to standard output as it comes, up to what ends it. */
+async function answer(directory: string, setting: PromptSetting, turn: Turn, most: number, signal: AbortSignal): Promise<void> {
+  const { shape } = readModelConfig(directory);
+  const { positions } = shape;
   for (const name of MODEL_COMPANIONS) refuseLfsPointer(join(directory, name));
   const tokenizer = readTokenizer(directory);
-  const ids = tokenizer.encode(prompt);
+  const special = promptTokens(tokenizer, shape.eosTokenIds);
+  const prompt = openPrompt(setting, special, compileTemplate);
+  const text = tokenizer.encode(prompt.ask({ system: "", turns: [turn] }));
+  const bosId = tokenizer.idOf(special.bosToken) ?? shape.bosTokenId;
+  const ids = prompt.around ? [...idsBefore(tokenizer.around, text, bosId), ...text] : text;
   if (ids.length >= positions) throw new UserError("the prompt is longer than the model's positions", { tokens: ids.length, positions });
   const model = await openInference(directory, signal);
   try {
-    for await (const text of sayable(limit(model.generate(ids), most), tokenizer)) process.stdout.write(text);
+    for await (const said of sayable(limit(model.generate(ids), most), tokenizer, prompt.stop)) process.stdout.write(said);
   } finally {
     process.stdout.write("\n");
     await model.close();
@@ -83,17 +120,18 @@ async function* limit(tokens: AsyncIterable<number>, most: number): AsyncGenerat
   }
 }
 
-/** The text of tokens before the end key: text that may turn out to be part of the key, or of the blank before it, is held back. */
-export async function* sayable(tokens: AsyncIterable<number>, tokenizer: Decoder): AsyncGenerator<string> {
+/** The text of tokens before `stop`: text that may turn out to be part of it, or of the blank before it, is held back. */
+export async function* sayable(tokens: AsyncIterable<number>, tokenizer: Decoder, stop: string): AsyncGenerator<string> {
   const next = tokenizer.stream();
   let held = "";
   for await (const token of tokens) {
     held += next(token);
-    const end = held.indexOf(END_KEY);
+    const end = stop === "" ? -1 : held.indexOf(stop);
     if (end >= 0) return yield held.slice(0, end).trimEnd();
-    const [, ready, rest] = /^([^]*?)(\s*#*(?: E?n?d?)?)$/.exec(held)!;
-    if (ready !== "") yield ready!;
-    held = rest!;
+    const begun = Array.from({ length: stop.length }, (_, length) => stop.slice(0, length)).findLast((start) => held.endsWith(start)) ?? "";
+    const ready = held.slice(0, held.length - begun.length).trimEnd();
+    if (ready !== "") yield ready;
+    held = held.slice(ready.length);
   }
   yield (held + next()).trimEnd();
 }

@@ -1,13 +1,24 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { WANTED } from "../../activities/common/stage.js";
+import { REJECTS, SOURCES } from "../../activities/preprocess/gather.js";
+import type { FileRows } from "../../activities/preprocess/source-notes.js";
+import { doubledBos } from "../../core/rows/row-rules.js";
+import { openPrompt } from "../../core/text/open-prompt.js";
+import type { PromptSetting } from "../../core/text/prompt-kind.js";
 import type { Tokenizer } from "../../core/text/tokenizer.js";
 import { IGNORED, type TokenRow } from "../../core/rows/token-rows.js";
 import { UserError } from "../../core/errors.js";
 import { outputNamed, type StageName, type StageResult } from "../../core/stages/results.js";
 import { count } from "../../core/units.js";
+import { compileTemplate } from "../../infra/text/jinja.js";
+import { promptTokens } from "../../infra/text/prompt-tokens.js";
+import type { ModelTokenizer } from "../../core/text/model-tokenizer.js";
 import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
+import { readModelConfig } from "../../infra/weights/read-model-config.js";
+import { summaryLines } from "../show/row-summary.js";
 import { openTokens } from "../../infra/dataset/tokens.js";
 import type { Command } from "../shell/command.js";
 
@@ -17,7 +28,7 @@ const SHOWN = 10;
 /** `roslin inspect`: rows as they are trained on. */
 export const inspect: Command = {
   name: "inspect",
-  summary: "show rows as they are trained on, the part without loss dimmed",
+  summary: "show what the rows came to, and rows as they are trained on, the part without loss dimmed",
   usage: "inspect DIR [--split train|test] [--limit N] [--json]\nDIR is the stages' --dir",
   async run(args, environment) {
     const { directory, split, limit, json } = parse(args);
@@ -30,7 +41,9 @@ export const inspect: Command = {
       .flatMap((name) => Array.from({ length: tokens[name].count }, (_, index) => ({ ...tokens[name].row(index), split: name })))
       .sort((a, b) => a.source - b.source);
     const shown = rows.slice(0, limit ?? (json ? rows.length : SHOWN));
-    const tokenizer = json ? null : findTokenizer(directory, tokens.index.inputs.model);
+    const model = json ? null : findModel(directory, tokens.index.inputs.model);
+    const tokenizer = model === null ? null : readableTokenizer(model);
+    if (!json) summarize(result, rows, model, tokenizer);
     const colours = process.stdout.isTTY && environment.variables["NO_COLOR"] === undefined;
     // a reader that went away, as after `| head`, is not an error
     process.stdout.on("error", () => {});
@@ -74,11 +87,49 @@ function latest(directory: string, stage: StageName, fits: (result: StageResult)
   return newestFirst.map((file) => JSON.parse(readFileSync(file, "utf8")) as StageResult).find(fits) ?? null;
 }
 
-/** The tokenizer of the model that the tokens were made for; null: the rows came as tokens, and the model has no tokenizer. */
-function findTokenizer(directory: string, model: string): Tokenizer | null {
+/** The directory of the model that the tokens were made for; null: it is not known here. */
+function findModel(directory: string, model: string): string | null {
   const result = latest(directory, "download", ({ outputs }) => outputs.some(({ name, sha256 }) => name === "model" && sha256 === model));
-  const path = result === null ? null : fileURLToPath(outputNamed(result.outputs, "model").uri);
-  return path === null ? null : readableTokenizer(path);
+  return result === null ? null : fileURLToPath(outputNamed(result.outputs, "model").uri);
+}
+
+/** Says what the rows came to, on standard error. Throws UserError if a row begins with BOS twice. */
+function summarize(result: StageResult, rows: readonly TokenRow[], model: string | null, tokenizer: ModelTokenizer | null): void {
+  if (result.stage !== "preprocess") return;
+  const place = dirname(fileURLToPath(outputNamed(result.outputs, "tokens").uri));
+  const setting = promptIn(join(place, WANTED));
+  const shape = model === null || !existsSync(join(model, "config.json")) ? null : readModelConfig(model).shape;
+  const bosToken = tokenizer?.bosToken ?? null;
+  const bosId = (bosToken === null ? undefined : tokenizer?.idOf(bosToken)) ?? shape?.bosTokenId ?? -1;
+  const eosIds = shape === null ? [] : shape.eosTokenIds;
+  const prompt = setting === null || tokenizer === null ? null : openPrompt(setting, promptTokens(tokenizer, eosIds), compileTemplate);
+  const lines = summaryLines({
+    rows,
+    files: readJson<readonly FileRows[]>(join(place, SOURCES)),
+    metrics: result.metrics,
+    prompt: setting === null || typeof setting === "string" ? setting : setting.template,
+    stop: prompt?.stop ?? null,
+    tokenizer,
+    special: shape === null ? {} : { BOS: [bosId], EOS: eosIds },
+    reasons: readLines(join(place, REJECTS)).map((text) => (JSON.parse(text) as { readonly reason: string }).reason),
+  });
+  for (const text of lines) console.error(text);
+  // where BOS is EOS as well, it may be padding
+  const doubled = eosIds.includes(bosId) ? undefined : rows.find(({ inputIds: [first, second] }) => first === bosId && second === bosId);
+  if (doubled !== undefined) throw new UserError(doubledBos(bosId), { row: doubled.source });
+}
+
+/** The prompt that a stage's directory says its rows were written with; null: it does not say. */
+function promptIn(path: string): PromptSetting | null {
+  return readJson<{ readonly settings?: { readonly prompt?: PromptSetting } }>(path)?.settings?.prompt ?? null;
+}
+
+function readJson<Value>(path: string): Value | null {
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Value) : null;
+}
+
+function readLines(path: string): string[] {
+  return existsSync(path) ? readFileSync(path, "utf8").split("\n").filter(Boolean) : [];
 }
 
 function line({ source, inputIds, labels }: TokenRow): string {

@@ -3,6 +3,7 @@ import { ConfigError } from "../errors.js";
 import { ENGINE_NAMES } from "./engines.js";
 import { nearest } from "./nearest.js";
 import { contradiction, readSource, withoutSlashes } from "./source-ref.js";
+import { templateProblem } from "./template-problem.js";
 
 /** The most logical ranks that a run may have. */
 export const MAX_SHARDS = 64;
@@ -23,6 +24,12 @@ const source = z
   })
   // what a JSON Schema can say of it
   .meta({ pattern: "^(hf|file|s3)://.+" });
+
+/** A Jinja template; what only its compilation shows is said before a run's work starts. */
+const template = z.string().superRefine((text, context) => {
+  const message = templateProblem(text);
+  if (message !== null) context.addIssue({ code: "custom", message });
+});
 
 /** Sections default to `{}` parsed, so that every field of the result is there. */
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape).prefault({} as never);
@@ -67,7 +74,10 @@ const schema = z
     }),
     preprocess: section({
       prompt: z
-        .union([z.enum(["dolly", "alpaca", "chat"]), z.strictObject({ template: z.string().min(1) })])
+        .union(
+          [z.enum(["dolly", "alpaca", "chat"]), z.strictObject({ template })],
+          'must be "dolly", "alpaca", "chat" or {"template": "…"}',
+        )
         .default("dolly")
         .describe(
           "The text that is put around a row's fields; `chat`: the model's own chat template; `{template}`: a Jinja template of one's own.",
@@ -201,7 +211,37 @@ const schema = z
     // even when there are other problems, so that all are named
     when: () => true,
   })
+  .superRefine(({ dataset: { format, columns } }, context) => {
+    const named = Object.entries(columns).flatMap(([role, name]) => (name === null ? [] : [role]));
+    const allowed = format === null ? null : ROLES_OF[format];
+    const others = named.filter((role) => allowed !== null && !allowed.includes(role));
+    if (others.length > 0)
+      context.addIssue({
+        code: "custom",
+        path: ["dataset", "columns"],
+        message: `rows of the format ${format} have no ${others.join(" and no ")}`,
+      });
+    const request = named.filter((role) => !CONVERSATION.includes(role));
+    if (named.includes("messages") && request.length > 0)
+      context.addIssue({
+        code: "custom",
+        path: ["dataset", "columns"],
+        message: `messages are whole conversations: leave out ${request.join(" and ")}, or messages`,
+      });
+  })
   .prefault({});
+
+const INSTRUCTION = ["instruction", "input", "output", "system", "history"];
+const CONVERSATION = ["messages", "system"];
+
+/** The columns that rows of a format have. */
+const ROLES_OF: Readonly<Record<(typeof ROW_FORMATS)[number], readonly string[]>> = {
+  alpaca: INSTRUCTION,
+  "dolly-15k": INSTRUCTION,
+  sharegpt: CONVERSATION,
+  messages: CONVERSATION,
+  tokens: [],
+};
 
 /** The JSON Schema of what a run may be given, with each field's default, description and unit. */
 export function runConfigSchema(): z.core.JSONSchema.BaseSchema {

@@ -1,3 +1,4 @@
+import type { Encoder } from "../text/encoder.js";
 import { IGNORED } from "./token-rows.js";
 
 /** Where the response starts: after the first occurrence of `key`; null when the key is not there. */
@@ -11,6 +12,30 @@ export function responseStart(ids: Int32Array, key: readonly number[]): number |
 export function maskRow(ids: Int32Array, start: number, padId: number | null, labels: Int32Array): void {
   labels.fill(IGNORED, 0, start);
   for (let at = start; at < ids.length; at++) labels[at] = ids[at] === padId ? IGNORED : ids[at]!;
+}
+
+/**
+ * The tokens, [first, end), that parts of a text became. `ids`: the tokens of the whole text, `parts` in UTF-16 units, in
+ * order. A token that a part shares with the text around it belongs to the part.
+ */
+export function labelSpans(
+  encoder: Encoder,
+  text: string,
+  ids: readonly number[],
+  parts: readonly (readonly [first: number, end: number])[],
+): [first: number, end: number][] {
+  // tokens before `at`, and whether one goes on beyond it
+  const split = (at: number): { readonly before: number; readonly shared: boolean } => {
+    if (at >= text.length) return { before: ids.length, shared: false };
+    const start = encoder.encode(text.slice(0, at));
+    let before = 0;
+    while (before < start.length && start[before] === ids[before]) before++;
+    return { before, shared: before < start.length };
+  };
+  return parts.map(([first, end]) => {
+    const last = split(end);
+    return [split(first).before, last.shared ? last.before + 1 : last.before];
+  });
 }
 
 /**

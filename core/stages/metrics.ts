@@ -26,6 +26,8 @@ export interface TokenStats {
   readonly dropped: number;
   readonly rejected: number;
   readonly truncated: number;
+  /** rows of which no token carries loss: they are left out */
+  readonly withoutLoss: number;
   /** rows with the tokens of an earlier one */
   readonly duplicates: number;
   readonly tokens: number;
@@ -35,8 +37,16 @@ export interface TokenStats {
   readonly lengths: Readonly<Record<string, number>>;
 }
 
+/** The source's columns that have content; of messages' further keys those too, such as `messages[].time`. */
+export interface ColumnStats {
+  /** names of those that are trained on */
+  readonly usedColumns: string;
+  /** names of the others; absent when there are none */
+  readonly unusedColumns?: string;
+}
+
 /** What preprocessing came to. */
-export interface PreprocessMetrics extends TokenStats {
+export interface PreprocessMetrics extends TokenStats, ColumnStats {
   readonly seconds: number;
   readonly rowsPerSecond: number;
   /** tokens at which rows were cut */

@@ -39,13 +39,17 @@ export function metricWords(figures: Figures): string {
     numbered(figures.rows, (rows) => count(rows, "row")),
     numbered(figures.trainRows, (rows) => `${count(rows)} to train on`),
     numbered(figures.testRows, (rows) => `${count(rows)} held out`),
+    phrase(splitWarning(figures), (warning) => warning),
     numbered(figures.dropped, (rows) => `${count(rows)} dropped for an empty response`),
+    numbered(figures.withoutLoss, (rows) => (rows === 0 ? undefined : `${count(rows)} left out because no token carries loss`)),
     numbered(figures.rejected, (rows) => `${count(rows)} rejected`),
     numbered(figures.truncated, (rows) => `${count(rows)} truncated${cutAt === undefined ? "" : ` at ${count(Number(cutAt), "token")}`}`),
     numbered(figures.duplicates, (rows) => count(rows, "duplicate")),
     numbered(figures.tokens, (tokens) => count(tokens, "token")),
     numbered(figures.lossShare, (share) => `${percent(share)} of them with loss`),
     phrase(figures.lengths, (lengths) => `rows by tokens: ${histogram(lengths)}`),
+    phrase(figures.usedColumns, (names) => `columns ${names}`),
+    phrase(figures.unusedColumns, (names) => `NOT USED: ${names}`),
     numbered(figures.tokensPerSecond, (perSecond) => rate(perSecond, "tokens")),
     // nothing was left to do
     numbered(figures.rowsPerSecond, (perSecond) => (perSecond === 0 ? undefined : rate(perSecond, "rows"))),
@@ -60,6 +64,12 @@ export function metricWords(figures: Figures): string {
     phrase(figures.datasetFiles, (names) => `rows of ${names}`),
   ];
   return said.filter((words) => words !== undefined).join(", ");
+}
+
+/** A loud word if a run holds more rows out than it trains on; undefined if not. */
+export function splitWarning({ trainRows, testRows }: Pick<Figures, "trainRows" | "testRows">): string | undefined {
+  if (trainRows === undefined || testRows === undefined || Number(testRows) <= Number(trainRows)) return undefined;
+  return `WARNING: MORE ROWS ARE HELD OUT (${count(Number(testRows))}) THAN TRAINED ON (${count(Number(trainRows))}): lower preprocess.testRows`;
 }
 
 /** Words for a number that is there, which may have come as text. */

@@ -1,4 +1,4 @@
-/** Alpaca's two prompt templates and Dolly's end key. */
+/** Dolly's prompt: Alpaca's two templates and an end key. */
 
 /** The text up to and including the first occurrence of this key carries no loss. */
 export const RESPONSE_KEY = "### Response:\n";
@@ -31,9 +31,4 @@ export function promptOf({ instruction, input = "" }: Instruction): string {
 /** The text of a training row after its head. */
 export function bodyOf({ instruction, input = "", output }: Instruction & { readonly output: string }): string {
   return `${requestOf(instruction, input)}${output}\n\n${END_KEY}`;
-}
-
-/** The response in what a model generated after a prompt: the text before the end key, trimmed. */
-export function responseIn(generated: string): string {
-  return generated.split(END_KEY, 1)[0]!.trim();
 }

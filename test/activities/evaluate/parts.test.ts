@@ -6,7 +6,9 @@ import { test } from "node:test";
 import { openJournal } from "../../../activities/evaluate/journal.js";
 import { judge, planBatches } from "../../../activities/evaluate/perplexity.js";
 import { describeSample, planQuestions, takeResponse } from "../../../activities/evaluate/samples.js";
+import { openPrompt } from "../../../core/text/open-prompt.js";
 import { promptOf } from "../../../core/text/prompt.js";
+import { compileTemplate } from "../../../infra/text/jinja.js";
 import type { Decoder } from "../../../core/text/tokenizer.js";
 import type { TokenSplit } from "../../../core/rows/token-rows.js";
 
@@ -18,6 +20,8 @@ const split = (...lengths: number[]): TokenSplit => ({
     labels: new Int32Array(lengths[source]!).map((_, at) => (at < 2 ? -100 : at)),
   }),
 });
+
+const dolly = openPrompt("dolly", { bosToken: "", eosToken: "", endToken: "", chatTemplate: null, added: [] }, compileTemplate);
 
 /** One character a token. */
 const letters: Decoder & { encode(text: string): number[] } = {
@@ -59,9 +63,9 @@ test("the gate compares, and stands open where nothing can be compared", () => {
 });
 
 test("a response ends with the end key, or after 128 tokens", async () => {
-  assert.equal(letters.decode(await takeResponse(say("blue\n\n### End and more"), letters)), "blue\n\n### End");
-  assert.equal((await takeResponse(say("x".repeat(500)), letters)).length, 128);
-  assert.equal((await takeResponse(say("### End".repeat(20)), null)).length, 128);
+  assert.equal(letters.decode(await takeResponse(say("blue\n\n### End and more"), letters, dolly)), "blue\n\n### End");
+  assert.equal((await takeResponse(say("x".repeat(500)), letters, dolly)).length, 128);
+  assert.equal((await takeResponse(say("### End".repeat(20)), null, null)).length, 128);
 });
 
 test("a sample shows the request without its template, and answers without the end key", () => {
@@ -71,6 +75,7 @@ test("a sample shows the request without its template, and answers without the e
       letters.encode("red"),
       letters.encode("green\n\n### End"),
       letters,
+      dolly,
     );
   const { prompt, ...plain } = ask();
   assert.equal(prompt, promptOf({ instruction: "Name a colour." }));

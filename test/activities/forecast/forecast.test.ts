@@ -27,6 +27,14 @@ const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName
   "model.source": ["hf://another/model", "download"],
   "dataset.source": ["hf://another/data", "download"],
   "preprocess.maxLength": [512, "preprocess"],
+  "dataset.format": ["messages", "preprocess"],
+  "dataset.columns.instruction": ["question", "preprocess"],
+  "dataset.columns.input": ["about", "preprocess"],
+  "dataset.columns.output": ["answer", "preprocess"],
+  "dataset.columns.system": ["role", "preprocess"],
+  "dataset.columns.history": ["before", "preprocess"],
+  "dataset.columns.messages": ["talk", "preprocess"],
+  "preprocess.prompt": ["alpaca", "preprocess"],
   "preprocess.testRows": [10, "preprocess"],
   "preprocess.maxRejectShare": [0.5, "preprocess"],
   "preprocess.seed": [1, "preprocess"],
@@ -59,7 +67,7 @@ const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName
   "publish.lifecycle.expireAfterDays": [7, "publish"],
 };
 /** Fields that have one value so far. */
-const SINGLE = ["preprocess.prompt", "train.engine", "train.method"];
+const SINGLE = ["train.engine", "train.method"];
 
 const base = parseRunConfig({ publish: { target: "s3://bucket/models" } });
 

@@ -201,7 +201,10 @@ test("metrics count what became of the rows", async () => {
   const { seconds, rowsPerSecond, tokens, lossShare, lengths, ...counts } = metrics as unknown as Record<string, number> & {
     lengths: Record<string, number>;
   };
-  assert.deepEqual(counts, { cutAt: 300, rows: 9, trainRows: 5, testRows: 1, dropped: 2, rejected: 1, truncated: 1, duplicates: 1 });
+  assert.deepEqual(counts, {
+    ...{ cutAt: 300, rows: 9, trainRows: 5, testRows: 1, dropped: 2, rejected: 1, truncated: 1, withoutLoss: 0, duplicates: 1 },
+    usedColumns: "instruction, input, output",
+  });
   assert.ok(seconds! > 0 && rowsPerSecond! > 0 && tokens! > 1000 && lossShare! > 0 && lossShare! < 1);
   assert.equal(
     Object.values(lengths).reduce((sum, count) => sum + count, 0),
@@ -272,7 +275,7 @@ test("a model that takes shorter rows than maxLength cuts them at its own length
 test("rows that are tokens already are taken as they are, without a tokenizer, whatever maxLength says", async () => {
   const good = [
     { input_ids: [1, 2, 3], labels: [-100, 2, 3] },
-    { input_ids: [259], labels: [0] },
+    { input_ids: [259, 258], labels: [0, 0] },
     { input_ids: Array(16).fill(7), labels: Array(16).fill(7) },
   ];
   const bad: [object, RegExp][] = [
@@ -326,7 +329,8 @@ test("all user errors are said in one message", async () => {
     requestFor(fresh("root"), directoryOfModel, dataset, settings);
   await fails(
     await request(write("qa.json", [{ question: "a", answer: "b" }]), {}),
-    "not in Alpaca's format",
+    "of no format",
+    "dataset.columns",
     "columns question, answer",
     "instruction, output",
     "input_ids and labels",
@@ -335,7 +339,7 @@ test("all user errors are said in one message", async () => {
   await fails(await request(write("qa.csv", "question,answer\n"), {}), "columns question, answer");
   await fails(await request(write("none.json", "[]"), {}), "no rows");
   await fails(await request(write("header.csv", "instruction,input,output\n"), {}), "the dataset has no rows", "header.csv");
-  await fails(await request(write("bad.jsonl", "no json\n{"), {}), "not in Alpaca's format", "line 1");
+  await fails(await request(write("bad.jsonl", "no json\n{"), {}), "of no format", "line 1");
   await fails(await request(rows, { testRows: 5 }), "testRows=5", "rows=5");
   await fails(await request(rows, { testRows: 1000 }), "testRows=1000", "rows=5");
   await fails(await request(write("empty.json", [{ instruction: "a", output: "" }]), { testRows: 0 }), "empty response", "rows=1");
@@ -379,7 +383,7 @@ test("the output's digest is pinned: who changes it on purpose raises the stage'
   );
   assert.deepEqual(
     [preprocessDefinition.version, result.outputs[0]!.sha256],
-    [3, "29e6f3d89bb620ef37eb1125ec8146a2095a7818c045ae9068d721a3719377f9"],
+    [4, "29e6f3d89bb620ef37eb1125ec8146a2095a7818c045ae9068d721a3719377f9"],
   );
 });
 

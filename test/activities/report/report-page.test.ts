@@ -25,6 +25,8 @@ function story(evaluation: Partial<Evaluation> = {}, losses: readonly number[] =
     losses,
     tokens: null,
     evaluation: { ...EVALUATION, ...evaluation },
+    prompt: null,
+    prepared: null,
     descent: { licence: "unknown", baseModel: null },
     stateDigest: null,
     fingerprint: null,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sayable } from "../../../cli/commands/generate.js";
+import { END_KEY } from "../../../core/text/prompt.js";
 import type { Decoder } from "../../../core/text/tokenizer.js";
 
 /** Each token is a piece of the text. */
@@ -15,7 +16,7 @@ function pieces(...texts: string[]): { tokens: AsyncGenerator<number>; tokenizer
 async function said(...texts: string[]): Promise<string[]> {
   const { tokens, tokenizer } = pieces(...texts);
   const parts: string[] = [];
-  for await (const text of sayable(tokens, tokenizer)) if (text !== "") parts.push(text);
+  for await (const text of sayable(tokens, tokenizer, END_KEY)) if (text !== "") parts.push(text);
   return parts;
 }
 

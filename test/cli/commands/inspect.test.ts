@@ -62,6 +62,21 @@ test("without --json rows are decoded", () => {
   assert.match(err, /1 of 19 rows/);
 });
 
+test("before the rows it says what they came to, on standard error", () => {
+  const { out, err } = inspect(root, "--limit", "1");
+  assert.match(out, /^== row 0/);
+  for (const words of [
+    "source files:\n  rows.json: 20 rows\n",
+    "columns: instruction, output\n",
+    'prompt: dolly; an answer ends with "### End"\n',
+    "20 rows: 14 to train on, 5 held out, 1 dropped for an empty response, 0 left out because no token carries loss, 0 rejected, 0 cut",
+    'EOS (id 256 "<|endoftext|>") a row: 0 at least, 0 in the middle, 0 at most\n',
+    'row 0 as it is: "Below is an instruction',
+  ])
+    assert.ok(err.includes(words), `${err} lacks ${words}`);
+  assert.equal(inspect(root, "--json", "--limit", "1").err, "");
+});
+
 test("a directory without results, and wrong arguments, are refused", () => {
   assert.match(inspect(directory).err, /UserError: nothing is preprocessed here yet: run `roslin stage preprocess`/);
   assert.match(inspect(root, "--split", "dev").err, /train or test/);
