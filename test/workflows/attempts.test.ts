@@ -2,37 +2,65 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { Context } from "@temporalio/activity";
 import { ApplicationFailure, WorkflowFailedError, type WorkflowHandle } from "@temporalio/client";
-import { UnreachableError } from "../../core/errors.js";
+import { NativeConnection, Worker } from "@temporalio/worker";
+import { UnreachableError, UserError } from "../../core/errors.js";
 import type { StageContext } from "../../activities/common/stage.js";
+import type { AttemptCount } from "../../workers/attempt-count.js";
 import { inActivity } from "../../workers/context.js";
-import type { PipelineActivities } from "../../workflows/contract.js";
+import { stageQueue, type FinetuneResult } from "../../workflows/contract.js";
 import { until } from "./pauses.js";
 import { quickConfig, resultOf, startPlace, type Place } from "./place.js";
 
 /** Failures of a stage are counted by the work: stops and pauses, however many, are not failures. */
 
 let place: Place;
+let connection: NativeConnection;
 before(async () => {
   place = await startPlace();
+  connection = await NativeConnection.connect({ address: place.address });
 });
 afterEach(() => place.clear());
-after(() => place.stop());
-
-const MANY = 25;
-const long = { timeout: 120_000 };
-
-/** `evaluate` that does what it is told, with training already done. */
-const evaluating = (work: (context: StageContext) => Promise<void>): Partial<PipelineActivities> => ({
-  beginTraining: async () => ({ finished: resultOf("train", ["tuned"]) }),
-  evaluate: () =>
-    inActivity(
-      async (context) => {
-        await work(context);
-        return resultOf("evaluate", ["report"]);
-      },
-      { waitMs: 10 },
-    ),
+after(async () => {
+  await connection?.close();
+  await place?.stop();
 });
+
+const [STOPS, PAUSES] = [21, 4];
+const long = { timeout: 120_000 };
+/** The state of an activity that the server holds. */
+const PAUSED = 4;
+/** Where the stages run: on one worker, which is stopped again and again. */
+const HERE = "far-host";
+
+/** Starts the stages' worker, whose download does what it is told; the run ends after it. Resolves to the function that stops it. */
+async function startStages(waitMs: number, work: (context: StageContext) => Promise<void>): Promise<() => Promise<void>> {
+  const worker = await Worker.create({
+    connection,
+    taskQueue: stageQueue(HERE),
+    activities: {
+      download: () =>
+        inActivity(
+          async (context) => {
+            await work(context);
+            return resultOf("download", ["model", "dataset"]);
+          },
+          { waitMs },
+        ),
+      preprocess: () => Promise.reject(new UserError("the download is done")),
+    },
+    maxHeartbeatThrottleInterval: "200 milliseconds",
+  });
+  const ended = worker.run();
+  return async () => {
+    worker.shutdown();
+    await ended;
+  };
+}
+
+const start = async (id: string): Promise<WorkflowHandle> => {
+  await place.pipeline({ plan: async (config) => ({ config, host: HERE, searchAttributes: [], notes: [] }) });
+  return place.start(id, quickConfig());
+};
 
 const untilTold = ({ signal }: StageContext): Promise<never> =>
   new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("stopped")), { once: true }));
@@ -46,36 +74,61 @@ const failureOf = async (run: WorkflowHandle): Promise<ApplicationFailure> => {
   return error.cause;
 };
 
+/** The count that an attempt was given. */
+const countOf = (): AttemptCount | undefined => (Context.current().info.heartbeatDetails as { attempts?: AttemptCount } | undefined)?.attempts;
+
 test("after any number of stops and pauses the first failure of a stage is its first, and is tried again at once", long, async () => {
   let calls = 0;
+  const failures: (number | undefined)[] = [];
   const failedAt: number[] = [];
-  const attempts: number[] = [];
-  const activities = evaluating(async (context) => {
-    calls++;
-    attempts.push(Context.current().info.attempt);
-    if (calls <= 2 * MANY) return untilTold(context);
+  const work = async (context: StageContext): Promise<void> => {
+    failures.push(countOf()?.failures);
+    if (++calls <= STOPS + PAUSES) return untilTold(context);
     if (failedAt.push(performance.now()) <= 2) throw new UnreachableError("the hub answered 503");
-  });
-  let stop = await place.pipeline(activities);
-  await place.gpu(0, 1, () => assert.fail("training is finished already"));
-  const run = await place.start("evenings", quickConfig());
-  const execution = { workflowId: "evenings" };
-  for (let times = 1; times <= MANY; times++) {
+  };
+  let stop = await startStages(10, work);
+  const run = await start("evenings");
+  for (let times = 1; times <= STOPS; times++) {
     await until(() => calls === times);
     await stop();
-    stop = await place.pipeline(activities);
+    stop = await startStages(10, work);
   }
-  console.log("stops", performance.now());
-  for (let times = MANY + 1; times <= 2 * MANY; times++) {
+  const execution = { workflowId: "evenings" };
+  for (let times = STOPS + 1; times <= STOPS + PAUSES; times++) {
     await until(() => calls === times);
-    await place.client.workflowService.pauseActivity({ namespace: "default", execution, id: "evaluate" });
-    await until(async () => Number((await run.describe()).raw.pendingActivities?.[0]?.state) !== 2);
-    await place.client.workflowService.unpauseActivity({ namespace: "default", execution, id: "evaluate" });
+    await place.client.workflowService.pauseActivity({ namespace: "default", execution, id: "download" });
+    await until(async () => Number((await run.describe()).raw.pendingActivities?.[0]?.state) === PAUSED);
+    await place.client.workflowService.unpauseActivity({ namespace: "default", execution, id: "download" });
   }
-  console.log("pauses", performance.now());
-  assert.equal((await run.result()).stages.length, 5);
-  console.log(attempts.join(" "));
-  assert.equal(failedAt.length, 3);
+  assert.equal((await failureOf(run)).message, "preprocess: the download is done");
+  await stop();
+  assert.deepEqual(failures, [undefined, ...Array<number>(STOPS + PAUSES).fill(0), 1, 2]);
   const [first, second] = failedAt as [number, number];
-  assert.ok(second - first < 5000, `${second - first} ms`);
+  assert.ok(second - first < 5000, `tried again after ${second - first} ms`);
+});
+
+test("work that always fails ends the run after twenty failures without getting further, and says so", long, async () => {
+  let calls = 0;
+  const stop = await startStages(0, async ({ progress }) => {
+    // the third one gets further than those before
+    progress({ stage: "download", done: ++calls < 3 ? 1 : 2, total: 9, unit: "bytes" });
+    throw new UnreachableError("the hub answered 500");
+  });
+  const error = await failureOf(await start("never"));
+  await stop();
+  assert.equal(error.message, "download: failed 20 times in a row without getting further; the last time: the hub answered 500");
+  assert.equal(error.type, "UnreachableError");
+  assert.equal(calls, 2 + 20);
+});
+
+test("GPU workers may be stopped before the first step as often as one likes", long, async () => {
+  await place.pipeline();
+  let calls = 0;
+  await place.gpu(0, 1, async () => {
+    if (++calls <= 25) throw ApplicationFailure.create({ message: "the worker was stopped", type: "WorkerShutdown" });
+    if (calls === 26) throw new Error("out of luck");
+    return { status: "finished", step: 4 };
+  });
+  const run = await place.start("flicker", quickConfig());
+  assert.equal(((await run.result()) as FinetuneResult).trainingAttempts, 27);
 });
