@@ -236,8 +236,8 @@ function settled(running: Promise<unknown>): Promise<string> {
   );
 }
 
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
+function sum(values: readonly (number | null)[]): number {
+  return values.reduce<number>((total, value) => total + value!, 0);
 }
 
 /** Waits until it holds, or `over` has come first: a slow disk makes checkpoints rarer. */

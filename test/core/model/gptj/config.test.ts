@@ -22,7 +22,8 @@ test("a config that cannot be trained is refused by the field's name, however la
     [{ activation_function: "gelu" }, /activation_function .*expected=gelu_new, got="gelu"/],
     [{ tie_word_embeddings: true }, /tie_word_embeddings .*expected=false/],
     [{ layer_norm_epsilon: -1e-5 }, /layer_norm_epsilon .*not below 0, got=-0.00001/],
-    [{ resid_pdrop: 0.1 }, /resid_pdrop .*dropout/],
+    [{ resid_pdrop: 1.1 }, /resid_pdrop .*dropout/],
+    [{ attn_pdrop: "0.1" }, /attn_pdrop .*dropout/],
   ];
   for (const [fields, message] of wrong) {
     const refused = (error: Error): boolean => error instanceof UserError && message.test(error.message);
