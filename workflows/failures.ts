@@ -3,13 +3,7 @@ import { NON_RETRYABLE } from "../core/errors.js";
 import type { Verdict } from "../core/training/next-move.js";
 
 /** Failures that say that a process went away, not that something is wrong with the work. */
-const LOST: readonly string[] = [
-  "PeerLostError",
-  "StoppedError",
-  "WorkerDiedError",
-  "WorkerKilled",
-  "RankEnded",
-];
+const LOST: readonly string[] = ["PeerLostError", "StoppedError", "WorkerDiedError", "WorkerKilled", "RankEnded"];
 /** What ranks fail with because of another rank. */
 const TOLD: readonly string[] = ["PeerLostError", "StoppedError"];
 /** Ends that somebody asked for. */

@@ -94,7 +94,14 @@ export function facts({ config, model, parameters, losses, tokens, evaluation }:
     ["learning rate", `${train.learningRate}, ${train.schedule}, ${train.warmupSteps} steps of warm-up`],
     ...(dropout === null ? [] : [["dropout", dropout] as [string, string]]),
     ["seed", `${train.seed} (order of rows), ${preprocess.seed} (held-out rows)`],
-    ["first and last loss", ends === null ? (losses.length === 0 ? "no step" : "no step has labels") : `${Number(ends.first).toFixed(4)}, ${Number(ends.last).toFixed(4)}`],
+    [
+      "first and last loss",
+      ends === null
+        ? losses.length === 0
+          ? "no step"
+          : "no step has labels"
+        : `${Number(ends.first).toFixed(4)}, ${Number(ends.last).toFixed(4)}`,
+    ],
     ["held-out rows", `${count(heldOut.rows)} (${count(heldOut.labels, "token")} scored)`],
     ["perplexity of the base", perplexityText(base)],
     ["perplexity of this model", perplexityText(tuned)],

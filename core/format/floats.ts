@@ -5,10 +5,17 @@ const u32 = new Uint32Array(f32.buffer);
 
 /** Index of the first value that is infinite or not a number; -1 when all are finite. */
 export function firstNonFinite(values: Float32Array): number {
-  // all bits of the exponent are set: a comparison of integers takes half the time of one of floats
-  const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
-  for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7f800000) === 0x7f800000) return i;
-  return -1;
+  // times 0 they are 0, or not a number; four sums without a branch take half as long as a look at each
+  const whole = values.length & ~3;
+  let [a, b, c, d] = [0, 0, 0, 0];
+  for (let i = 0; i < whole; i += 4) {
+    a += values[i]! * 0;
+    b += values[i + 1]! * 0;
+    c += values[i + 2]! * 0;
+    d += values[i + 3]! * 0;
+  }
+  for (let i = whole; i < values.length; i++) a += values[i]! * 0;
+  return a + b + c + d === 0 ? -1 : values.findIndex((value) => !Number.isFinite(value));
 }
 
 const HALF_TO_FLOAT: Float32Array = Float32Array.from({ length: 65536 }, (_, half) => {

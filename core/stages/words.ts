@@ -2,7 +2,9 @@ import { bytes, count, percent, rate } from "../units.js";
 import type { Figure, ListEnds, StageMetrics, Trimmed } from "./metrics.js";
 
 /** First and last of a run's losses, whole or already shortened, of those steps that have one; null when none has. */
-export function lossEnds(losses: ListEnds | readonly (Figure | null)[] | undefined): { readonly first: Figure; readonly last: Figure } | null {
+export function lossEnds(
+  losses: ListEnds | readonly (Figure | null)[] | undefined,
+): { readonly first: Figure; readonly last: Figure } | null {
   if (losses === undefined) return null;
   const { first, last } = "count" in losses ? losses : endsOf(losses);
   return first == null || last == null ? null : { first, last };

@@ -59,8 +59,15 @@ function readColumns(
   }
 }
 
+/** Elements read before they are looked at: they are still in the processor's cache then. */
+const LOOK = 1 << 18;
+
 /** Reads floats and looks at each: training would blame its rows for what was wrong before. */
-function readFinite(file: WeightFile, { tensor, shape }: TensorSource, first: number, out: Float32Array): void {
+function readFinite(file: WeightFile, source: TensorSource, first: number, out: Float32Array): void {
+  for (let at = 0; at < out.length; at += LOOK) readSlice(file, source, first + at, out.subarray(at, at + LOOK));
+}
+
+function readSlice(file: WeightFile, { tensor, shape }: TensorSource, first: number, out: Float32Array): void {
   file.readFloats(tensor, first, out);
   const at = firstNonFinite(out);
   if (at === -1) return;

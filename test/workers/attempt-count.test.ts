@@ -35,7 +35,10 @@ test("work that gets further than ever has no failures behind it; work that gets
 
 test("a death is known by the word that is missing, and a lost word is one failure at most", () => {
   const begun = beginAttempt(undefined, 1);
-  assert.equal(beginAttempt(begun, 2).last, "its worker ended without a word: it was killed, memory ran out, or it was not heard of for too long");
+  assert.equal(
+    beginAttempt(begun, 2).last,
+    "its worker ended without a word: it was killed, memory ran out, or it was not heard of for too long",
+  );
   // the attempt after a stop was killed before its first word
   assert.equal(beginAttempt(stopAttempt(begun), 3).failures, 1);
   assert.equal(beginAttempt(undefined, 26).failures, 1);

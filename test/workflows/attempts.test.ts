@@ -75,7 +75,8 @@ const failureOf = async (run: WorkflowHandle): Promise<ApplicationFailure> => {
 };
 
 /** The count that an attempt was given. */
-const countOf = (): AttemptCount | undefined => (Context.current().info.heartbeatDetails as { attempts?: AttemptCount } | undefined)?.attempts;
+const countOf = (): AttemptCount | undefined =>
+  (Context.current().info.heartbeatDetails as { attempts?: AttemptCount } | undefined)?.attempts;
 
 test("after any number of stops and pauses the first failure of a stage is its first, and is tried again at once", long, async () => {
   let calls = 0;

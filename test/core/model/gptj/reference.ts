@@ -96,12 +96,7 @@ export function assertSameTensors(got: Weights, expected: Weights, share: number
 }
 
 /** Numbers that differ by at most `share` of what is expected, each. */
-export function assertClose(
-  got: readonly (number | null)[],
-  expected: readonly (number | null)[],
-  share: number,
-  where = "",
-): void {
+export function assertClose(got: readonly (number | null)[], expected: readonly (number | null)[], share: number, where = ""): void {
   assert.equal(got.length, expected.length);
   expected.forEach((value, index) => {
     const ours = got[index]!;
