@@ -88,6 +88,7 @@ function histogram(lengths: Readonly<Record<string, Figure>>): string {
 
 function lossLine(losses: Figures["losses"]): string | undefined {
   const ends = lossEnds(losses);
+  if (ends === null && losses !== undefined && ("count" in losses ? losses.count : losses.length) > 0) return "no step has labels";
   return ends === null ? undefined : `loss ${Number(ends.first).toFixed(3)} to ${Number(ends.last).toFixed(3)}`;
 }
 

@@ -27,6 +27,16 @@ test("of long lists the ends remain, and nothing that JSON lacks", () => {
   assert.deepEqual(rest, same);
 });
 
+test("a step without a loss counts among the steps, and the ends are of those that have one", () => {
+  const sent = (losses: readonly (number | null)[]): unknown =>
+    essentials({ stage: "train", reused: false, outputs: [], metrics: { seconds: 1, losses } } as unknown as StageResult<"train">).metrics
+      .losses;
+  const many = [null, ...Array.from({ length: 20 }, (_, step) => 5 - step / 10), null];
+  assert.deepEqual(sent(many), { count: 22, first: 5, last: 3.1, min: 3.1, max: 5 });
+  assert.deepEqual(sent(Array<null>(20).fill(null)), { count: 20, first: null, last: null, min: null, max: null });
+  assert.deepEqual(sent([null, 1, null]), [null, 1, null]);
+});
+
 test("a config that was recorded before a field came has its default", () => {
   const { lifecycle, tags, ...older } = parseRunConfig({}).publish;
   const config = { ...parseRunConfig({}), publish: { ...older, target: "s3://bucket/models" } } as ReturnType<typeof parseRunConfig>;

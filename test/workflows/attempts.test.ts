@@ -7,7 +7,7 @@ import { UnreachableError, UserError } from "../../core/errors.js";
 import type { StageContext } from "../../activities/common/stage.js";
 import type { AttemptCount } from "../../workers/attempt-count.js";
 import { inActivity } from "../../workers/context.js";
-import { stageQueue, type FinetuneResult } from "../../workflows/contract.js";
+import { stageQueue } from "../../workflows/contract.js";
 import { until } from "./pauses.js";
 import { quickConfig, resultOf, startPlace, type Place } from "./place.js";
 
@@ -131,5 +131,5 @@ test("GPU workers may be stopped before the first step as often as one likes", l
     return { status: "finished", step: 4 };
   });
   const run = await place.start("flicker", quickConfig());
-  assert.equal(((await run.result()) as FinetuneResult).trainingAttempts, 27);
+  assert.equal((await run.result()).trainingAttempts, 27);
 });
