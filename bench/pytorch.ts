@@ -120,6 +120,6 @@ export function comparePeer({ name, versions }: Peer, ours: readonly StepRecord[
     ratios,
     ratio: median(ratios),
     memory: Math.max(...theirs.map(({ memory }) => memory)),
-    lossDifference: Math.abs(first!.step.loss / first!.record.loss - 1),
+    lossDifference: Math.abs(first!.step.loss / first!.record.loss! - 1),
   };
 }

@@ -141,10 +141,10 @@ export type TimeSpent = Readonly<Record<string, number>>;
 
 /** What one step leaves behind. */
 export interface StepRecord {
-  /** mean over the step's labels */
-  readonly loss: number;
-  /** before clipping */
-  readonly norm: number;
+  /** mean over the step's labels; null when it has none, and then nothing was updated */
+  readonly loss: number | null;
+  /** before clipping; null when nothing was updated */
+  readonly norm: number | null;
   readonly seconds: number;
   readonly spent: TimeSpent;
   /** tokens that went through the model */

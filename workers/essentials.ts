@@ -20,21 +20,28 @@ export function essentials<Name extends StageName>(result: StageResult<Name>): S
   return { ...result, metrics: trimmed(result.metrics) } as SentResult<Name>;
 }
 
+/** The ends of a long list; a run of many steps has too many for a call with each as an argument. */
+function endsOf(values: readonly (number | null)[]): ListEnds {
+  const numbers = values.filter((value) => value !== null);
+  const finite = numbers.filter(Number.isFinite);
+  const least = (a: number, b: number): number => Math.min(a, b);
+  const most = (a: number, b: number): number => Math.max(a, b);
+  return {
+    count: values.length,
+    first: numbers[0] ?? null,
+    last: numbers.at(-1) ?? null,
+    min: finite.length === 0 ? null : finite.reduce(least),
+    max: finite.length === 0 ? null : finite.reduce(most),
+  };
+}
+
 function trimmed(value: unknown): unknown {
   if (typeof value === "number" && !Number.isFinite(value)) return String(value);
   if (typeof value === "string") return value.length > TEXT ? `${value.slice(0, TEXT)}…` : value;
   if (Array.isArray(value)) {
     if (value.length <= SHORT) return value.map(trimmed);
-    if (!value.every((entry) => typeof entry === "number")) return value.slice(0, SHORT).map(trimmed);
-    const finite = value.filter(Number.isFinite);
-    const ends: ListEnds = {
-      count: value.length,
-      first: value[0]!,
-      last: value.at(-1)!,
-      min: Math.min(...finite),
-      max: Math.max(...finite),
-    };
-    return trimmed(ends);
+    if (!value.every((entry) => typeof entry === "number" || entry === null)) return value.slice(0, SHORT).map(trimmed);
+    return trimmed(endsOf(value));
   }
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, trimmed(entry)]));

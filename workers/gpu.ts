@@ -1,5 +1,6 @@
 import { Worker } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment } from "./environment.js";
+import { parseRunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
 import { gpuQueue, type GpuActivities, type GpuWorker, type LeaseState } from "../workflows/contract.js";
 import { connectTemporal, stopWorkers } from "./connect.js";
@@ -39,7 +40,9 @@ async function main(): Promise<void> {
   let lease: LeaseState | null = null;
   let busy = false;
   const activities: GpuActivities<TrainAttempt> = {
-    trainRank: pausable(async ({ attempt, worker: rank }) => {
+    trainRank: pausable(async ({ attempt: begun, worker: rank }) => {
+      // an earlier version may have begun it
+      const attempt: TrainAttempt = { ...begun, config: parseRunConfig(begun.config) };
       lease = null;
       busy = true;
       const { workers, config } = attempt;

@@ -9,7 +9,7 @@ import { beginTraining, noteAttempt } from "../activities/train/run/begin.js";
 import { finishTraining } from "../activities/train/run/finish.js";
 import { CorruptError, errorNamed, FencedError, PeerLostError, StoppedError, UserError, WorkerDiedError } from "../core/errors.js";
 import type { StageResult } from "../core/stages/results.js";
-import { NO_ATTEMPTS, nextMove, type Verdict } from "../core/training/next-move.js";
+import { NO_ATTEMPTS, nextMove, type AttemptEnd } from "../core/training/next-move.js";
 import type { RankResult } from "../workflows/contract.js";
 import type { FromParent, ToParent } from "./serve-rank.js";
 
@@ -70,8 +70,10 @@ export async function trainLocally(
   });
 }
 
-function judge(cause: Error): Verdict {
+function judge(cause: Error): AttemptEnd["how"] {
   if (cause instanceof UserError || cause instanceof FencedError) return "fatal";
+  // no rank died: one was asked to stop
+  if (cause instanceof StoppedError) return "asked";
   return cause instanceof WorkerDiedError || isTold(cause) ? "lost" : "error";
 }
 
@@ -102,6 +104,7 @@ async function runAttempt(attempt: TrainAttempt, context: StageContext, entry: s
       // a rank that died says more than those that lost it
       failures.find((failure) => failure instanceof WorkerDiedError) ??
       failures.find((failure) => !isTold(failure)) ??
+      failures.find((failure) => failure instanceof PeerLostError) ??
       failures[0] ??
       // all have saved, because one was asked to stop
       (outcomes.every((outcome) => !(outcome instanceof Error) && outcome.status === "finished")

@@ -16,14 +16,17 @@ function isPaused(): boolean {
 
 /**
  * Makes `trainRank` an activity that can be paused. A paused one fails with a retryable error, so the server keeps it until
- * it is unpaused, whichever process dies. The retry ends at once, and the run's next attempt goes on from what all workers
+ * it is unpaused, whichever process dies. The retry ends at once with a failure that counts as nothing, and the run's next attempt goes on from what all workers
  * have saved. No other failure is retried.
  */
 export function pausable<Attempt extends AttemptHead>(trainRank: TrainRank<Attempt>): TrainRank<Attempt> {
   return async (input) => {
     const { worker, attempt } = input;
-    if (Context.current().info.attempt > 1)
-      throw ApplicationFailure.nonRetryable(`worker ${worker} was paused or died; the next attempt begins with all workers`, "RankEnded");
+    const { attempt: tries, heartbeatDetails: told } = Context.current().info;
+    if (tries > 1)
+      throw (told as Partial<Progress> | undefined)?.note?.startsWith(pausedBy(worker)) === true
+        ? ApplicationFailure.nonRetryable(`worker ${worker} was paused; the next attempt begins with all workers`, "ActivityPause")
+        : ApplicationFailure.nonRetryable(`worker ${worker} was paused or died; the next attempt begins with all workers`, "RankEnded");
     let step = attempt.resumeStep;
     let saved = "all workers have saved";
     try {
@@ -34,10 +37,15 @@ export function pausable<Attempt extends AttemptHead>(trainRank: TrainRank<Attem
       if (!isPaused()) throw error instanceof CancelledFailure ? error : finalFailure(error);
       saved = messageOf(error);
     }
-    const note = `paused by worker ${worker}; ${saved}`;
+    const note = pausedBy(worker) + saved;
     Context.current().heartbeat({ stage: "train", done: step, total: attempt.totalSteps, unit: "steps", note } satisfies Progress);
     throw ApplicationFailure.retryable(note, "ActivityPause");
   };
+}
+
+/** How the last word of a paused rank begins. */
+function pausedBy(worker: number): string {
+  return `paused by worker ${worker}; `;
 }
 
 /** Turns an error into one that the server does not retry. */

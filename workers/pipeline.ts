@@ -3,6 +3,7 @@ import { Worker } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment, type Environment } from "./environment.js";
 import { plan } from "../activities/plan/plan-run.js";
 import type { StageRequest } from "../activities/common/stage.js";
+import { parseRunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
 import { stageQueue, TASK_QUEUE, type PipelineActivities, type StageInput } from "../workflows/contract.js";
 import { BUNDLE, bundleWorkflows } from "./bundle.js";
@@ -24,7 +25,7 @@ function pipelineActivities(environment: Environment, temporal: Temporal, stages
   const root = stages.root;
   const request = (input: StageInput): StageRequest => requestOf(input, root);
   return {
-    plan: (config) => inActivity((context) => plan(planDependencies(environment, temporal, stages), config, context)),
+    plan: (config) => inActivity((context) => plan(planDependencies(environment, temporal, stages), parseRunConfig(config), context)),
     download: (input) => inActivity(async (context) => essentials(await stages.download(request(input), context))),
     preprocess: (input) => inActivity(async (context) => essentials(await stages.preprocess(request(input), context))),
     beginTraining: ({ workers, ...input }) =>
@@ -40,7 +41,7 @@ function pipelineActivities(environment: Environment, temporal: Temporal, stages
     evaluate: (input) => inActivity(async (context) => essentials(await stages.evaluate(request(input), context))),
     publish: (input) => inActivity(async (context) => essentials(await stages.publish(request(input), context))),
     awaitIdle: (holder) => awaitIdle(temporal.client, holder),
-    pausedActivities: () => pausedActivities(temporal.client),
+    pausedActivities: () => inActivity(() => pausedActivities(temporal.client)),
   };
 }
 

@@ -3,19 +3,10 @@ import { NON_RETRYABLE } from "../core/errors.js";
 import type { Verdict } from "../core/training/next-move.js";
 
 /** Failures that say that a process went away, not that something is wrong with the work. */
-const LOST: readonly string[] = [
-  "PeerLostError",
-  "StoppedError",
-  "WorkerDiedError",
-  "WorkerShutdown",
-  "WorkerKilled",
-  "RankEnded",
-  "ActivityPause",
-  "ActivityReset",
-];
+const LOST: readonly string[] = ["PeerLostError", "StoppedError", "WorkerDiedError", "WorkerKilled", "RankEnded"];
 /** What ranks fail with because of another rank. */
 const TOLD: readonly string[] = ["PeerLostError", "StoppedError"];
-/** Those of them that somebody asked for. */
+/** Ends that somebody asked for. */
 const ASKED: readonly string[] = ["WorkerShutdown", "ActivityPause", "ActivityReset"];
 
 /** The failure below an activity's wrapper, which says nothing itself. */
@@ -23,31 +14,36 @@ export function causeOf(error: unknown): unknown {
   return error instanceof ActivityFailure && error.cause !== undefined ? error.cause : error;
 }
 
-/** Judges a rank's failure: fatal ends the run, an error may not repeat often, a lost process may. */
-export function judge(error: unknown): Verdict {
+/** Judges a rank's failure: fatal ends the run, an error may not repeat often, a lost process may, and what was asked for may always. */
+export function judge(error: unknown): Verdict | "asked" {
   const cause = causeOf(error);
   if (cause instanceof TimeoutFailure || cause instanceof CancelledFailure) return "lost";
   if (!(cause instanceof ApplicationFailure)) return "error";
+  const type = cause.type ?? "";
   // fenced while this run has the workers: by an attempt from before a reset, and the next one has the newest number
-  if (cause.type !== "FencedError" && NON_RETRYABLE.includes(cause.type ?? "")) return "fatal";
-  return LOST.includes(cause.type ?? "") ? "lost" : "error";
+  if (type !== "FencedError" && NON_RETRYABLE.includes(type)) return "fatal";
+  if (ASKED.includes(type)) return "asked";
+  return LOST.includes(type) ? "lost" : "error";
 }
 
-/** Whether an activity has used up its attempts, and somebody asked the last one to stop. A worker that dies is another thing: the work may kill it every time. */
+/**
+ * Whether an activity that an earlier version scheduled, with 20 attempts at most, has used them up, and somebody asked the
+ * last one to stop. A worker that dies is another thing: the work may kill it every time.
+ */
 export function wasAskedToStop(error: unknown): boolean {
   const cause = causeOf(error);
   const usedUp = error instanceof ActivityFailure && error.retryState === "MAXIMUM_ATTEMPTS_REACHED";
   return usedUp && cause instanceof ApplicationFailure && ASKED.includes(cause.type ?? "");
 }
 
-const WEIGHT: Readonly<Record<Verdict, number>> = { fatal: 0, error: 1, lost: 2 };
+const WEIGHT: Readonly<Record<ReturnType<typeof judge>, number>> = { fatal: 0, error: 1, lost: 2, asked: 3 };
 
 /** The failure that the others follow from: a worker that failed takes its peers with it. */
 export function rootCause(errors: readonly unknown[]): unknown {
   const weight = (error: unknown): number => {
     const cause = causeOf(error);
-    if (cause instanceof CancelledFailure) return 4;
-    return cause instanceof ApplicationFailure && TOLD.includes(cause.type ?? "") ? 3 : WEIGHT[judge(error)];
+    if (cause instanceof CancelledFailure) return 5;
+    return cause instanceof ApplicationFailure && TOLD.includes(cause.type ?? "") ? 4 : WEIGHT[judge(error)];
   };
   return [...errors].sort((a, b) => weight(a) - weight(b))[0];
 }

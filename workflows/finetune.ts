@@ -146,7 +146,7 @@ class Stages {
         try {
           return await activities[name].executeWithOptions(options, [input]);
         } catch (error) {
-          // attempts are counted for work that fails; a worker may be stopped as often as one likes
+          // only an activity that an earlier version scheduled uses up its attempts
           if (!wasAskedToStop(error)) throw error;
           this.table.start(name, `goes on: ${describeFailure(error)}`);
         }

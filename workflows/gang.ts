@@ -3,6 +3,7 @@ import {
   ApplicationFailure,
   CancellationScope,
   CancelledFailure,
+  patched,
   proxyActivities,
   sleep,
   workflowInfo,
@@ -78,7 +79,10 @@ export async function trainGang(gang: Gang): Promise<SentResult<"train"> | null>
     const cause =
       failures.length === 0 ? ApplicationFailure.create({ message: "a worker was stopped", type: "WorkerShutdown" }) : rootCause(failures);
     const { resumeStep, generation } = begun.attempt;
-    const move = nextMove(attempts, { resumeStep, how: planned ? "planned" : judge(cause) });
+    const verdict = planned ? "planned" : judge(cause);
+    // earlier versions took what was asked for as a loss, and their runs waited then
+    const how = verdict === "asked" && !patched("asked-is-not-lost") ? "lost" : verdict;
+    const move = nextMove(attempts, { resumeStep, how });
     if (move.kind === "give up") throw cause;
     attempts = move.tally;
     if (planned) enough = 1;

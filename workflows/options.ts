@@ -4,19 +4,17 @@ import { NON_RETRYABLE, type ErrorName } from "../core/errors.js";
 /** A worker that has sent no heartbeat for this long is dead; workers send one every two seconds at most. */
 export const HEARTBEAT = "10 seconds";
 
-/** Options of every stage's activity: a new attempt goes on from what lies in the stage's directory; there are 20 at most. */
+/**
+ * Options of every stage's activity: a new attempt goes on from what lies in the stage's directory. The server's number of
+ * attempts counts stops and pauses, too, so it decides nothing: the worker counts failures, waits longer after each, and
+ * gives the work up with a failure that is not retryable (workers/attempt-count.ts).
+ */
 export const STAGE_OPTIONS: ActivityOptions = {
   startToCloseTimeout: "365 days",
   heartbeatTimeout: HEARTBEAT,
   // an activity that writes has stopped before the workflow says that it has
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-  retry: {
-    initialInterval: "1 second",
-    backoffCoefficient: 2,
-    maximumInterval: "30 seconds",
-    maximumAttempts: 20,
-    nonRetryableErrorTypes: [...NON_RETRYABLE],
-  },
+  retry: { initialInterval: "500 milliseconds", backoffCoefficient: 1, nonRetryableErrorTypes: [...NON_RETRYABLE] },
 };
 
 /** Name of the failure of an activity that another attempt fenced off. */

@@ -3,6 +3,7 @@ import { withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
 import type { Model } from "../../core/model/family.js";
+import { dropoutNote } from "../../core/model/shape.js";
 import type { Needs, TrainSettings } from "../../engines/engine.js";
 import type { StageResult } from "../../core/stages/results.js";
 import { bytes as readable } from "../../core/units.js";
@@ -78,7 +79,10 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
 
   await check(async () => {
     const source = await look("model");
-    const needs = dependencies.needs((await modelConfig(source, context.signal)).model, config.train);
+    const { model } = await modelConfig(source, context.signal);
+    const needs = dependencies.needs(model, config.train);
+    const dropout = dropoutNote(model.shape);
+    if (dropout !== null) notes.push(dropout);
     const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES;
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     notes.push(

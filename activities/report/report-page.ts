@@ -1,5 +1,6 @@
 import { count } from "../../core/units.js";
 import { lossChart } from "./loss-chart.js";
+import { lossEnds } from "../../core/stages/words.js";
 import { consequenceOf, facts, gateWords, type Story } from "./story.js";
 import { STYLE } from "./report-style.js";
 import { perplexityIn } from "../evaluate/evaluation.js";
@@ -10,6 +11,7 @@ export function reportPage(story: Story): string {
   const { title, evaluation, losses, descent } = story;
   const { gate, samples } = evaluation;
   const perplexity = perplexityIn(evaluation);
+  const ends = lossEnds(losses);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -28,14 +30,14 @@ export function reportPage(story: Story): string {
 ${tiles([
   ["perplexity of the base", figureText(perplexity.base, 2)],
   ["perplexity of this model", figureText(perplexity.tuned, 2)],
-  ["first loss", figureText(losses[0], 3)],
-  ["last loss", figureText(losses.at(-1), 3)],
+  ["first loss", figureText(ends === null ? null : Number(ends.first), 3)],
+  ["last loss", figureText(ends === null ? null : Number(ends.last), 3)],
   ["steps", count(losses.length)],
 ])}
 <section>
 <h2>Training loss</h2>
 ${lossChart(losses)}
-<p class="note">Each dot is the mean loss of a step's labels; the line is the running mean of the dots.</p>
+<p class="note">Each dot is the mean loss of a step's labels; the line is the running mean of the dots.${losses.includes(null) ? " A gap is a step whose rows have no label: it has no loss and updated nothing." : ""}</p>
 </section>
 <section>
 <h2>Answers to held-out rows</h2>

@@ -2,10 +2,10 @@ import { basename } from "node:path";
 import type { RunConfig } from "../../core/config/schema.js";
 import { chosenSource, placeOf, readSource } from "../../core/config/source-ref.js";
 import type { ModelFamily } from "../../core/model/family.js";
-import type { ModelShape } from "../../core/model/shape.js";
+import { dropoutNote, type ModelShape } from "../../core/model/shape.js";
 import { count } from "../../core/units.js";
 import type { PreprocessMetrics } from "../../core/stages/metrics.js";
-import { gateWord, splitWarning } from "../../core/stages/words.js";
+import { gateWord, lossEnds, splitWarning } from "../../core/stages/words.js";
 import type { Ledger } from "../../core/stages/ledger.js";
 import { perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
 
@@ -16,8 +16,8 @@ export interface Story {
   readonly family: Pick<ModelFamily, "type" | "name">;
   readonly model: ModelShape;
   readonly parameters: number;
-  /** one a step */
-  readonly losses: readonly number[];
+  /** one a step; null for a step without labels */
+  readonly losses: readonly (number | null)[];
   /** tokens trained on; null where training didn't say */
   readonly tokens: number | null;
   readonly evaluation: Evaluation;
@@ -90,6 +90,8 @@ export function facts({ config, model, parameters, losses, tokens, evaluation, p
   const { base, tuned } = perplexityIn(evaluation);
   const { train, preprocess } = config;
   const rows = train.shards * train.microBatch * train.accumulation;
+  const ends = lossEnds(losses);
+  const dropout = dropoutNote(model);
   return [
     ["base model", sourceName(config.model.source)],
     ["data", sourceName(chosenSource(config.dataset))],
@@ -105,8 +107,16 @@ export function facts({ config, model, parameters, losses, tokens, evaluation, p
       `AdamW, betas ${train.betas.join(" and ")}, epsilon ${train.epsilon}, weight decay ${train.weightDecay}, gradient norm clipped to ${train.maxGradNorm}`,
     ],
     ["learning rate", `${train.learningRate}, ${train.schedule}, ${train.warmupSteps} steps of warm-up`],
+    ...(dropout === null ? [] : [["dropout", dropout] as [string, string]]),
     ["seed", `${train.seed} (order of rows), ${preprocess.seed} (held-out rows)`],
-    ["first and last loss", losses.length === 0 ? "no step" : `${losses[0]!.toFixed(4)}, ${losses.at(-1)!.toFixed(4)}`],
+    [
+      "first and last loss",
+      ends === null
+        ? losses.length === 0
+          ? "no step"
+          : "no step has labels"
+        : `${Number(ends.first).toFixed(4)}, ${Number(ends.last).toFixed(4)}`,
+    ],
     ["held-out rows", `${count(heldOut.rows)} (${count(heldOut.labels, "token")} scored)`],
     ["perplexity of the base", perplexityText(base)],
     ["perplexity of this model", perplexityText(tuned)],

@@ -43,7 +43,7 @@ function lossLines({ metrics }: SentResult<"train">): string[] {
   const ends = lossEnds(metrics.losses);
   const speed = metrics.tokensPerSecond;
   return [
-    `Loss        ${Number(ends?.first).toFixed(3)} at the first step, ${Number(ends?.last).toFixed(3)} at step ${count(ends?.count ?? 0)}${typeof speed === "number" ? `; ${rate(speed, "tokens")}` : ""}`,
+    `Loss        ${ends === null ? "–" : `${Number(ends.first).toFixed(3)} at the first step, ${Number(ends.last).toFixed(3)} at step ${count(Number(metrics.steps ?? 0))}`}${typeof speed === "number" ? `; ${rate(speed, "tokens")}` : ""}`,
   ];
 }
 

@@ -35,7 +35,10 @@ export function lookAt(pending: readonly PendingActivity[]): Look {
   const details = pending.flatMap(({ heartbeatDetails }) => {
     const payload = heartbeatDetails?.payloads?.[0];
     const value: unknown = payload === undefined ? null : defaultPayloadConverter.fromPayload(payload);
-    return isProgress(value) ? [value] : [];
+    if (!isProgress(value)) return [];
+    // the worker's own count of failures is nothing to show
+    const { attempts: _, ...progress } = value as Progress & { readonly attempts?: unknown };
+    return [progress];
   });
   const failures = pending.flatMap(({ activityId, attempt, lastFailure }) =>
     (attempt ?? 1) > 1 && lastFailure != null ? [`${activityId}: attempt ${attempt} begins, because ${lastFailure.message}`] : [],

@@ -38,6 +38,17 @@ export function elements(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
+/** Where element `flat` of a row-major tensor lies, as people write it: "[3,17]". */
+export function indexIn(shape: readonly number[], flat: number): string {
+  let rest = flat;
+  const index = shape.toReversed().map((size) => {
+    const at = rest % size;
+    rest = (rest - at) / size;
+    return at;
+  });
+  return `[${index.toReversed().join(",")}]`;
+}
+
 /** A float32 tensor over `data`; no copy. */
 export function floats(data: Float32Array, ...shape: number[]): Tensor {
   return { type: "float32", shape, data };

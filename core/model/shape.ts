@@ -13,4 +13,13 @@ export interface ModelShape {
   readonly bosTokenId: number;
   /** each ends an answer; the first one pads rows; empty: there is none */
   readonly eosTokenIds: readonly number[];
+  /** shares above 0 that are dropped while training elsewhere, by their names in config.json; absent when there are none */
+  readonly dropout?: Readonly<Record<string, number>>;
+}
+
+/** What is to be said of a model whose config asks for dropout; null when it does not. */
+export function dropoutNote({ dropout }: Pick<ModelShape, "dropout">): string | null {
+  if (dropout === undefined) return null;
+  const fields = Object.entries(dropout).map(([field, share]) => `${field} ${share}`);
+  return `the base's config asks for dropout (${fields.join(", ")}): training goes without it, because a run must come to the same bytes again; the tuned model's config keeps the values`;
 }

@@ -61,10 +61,10 @@ export interface TrainMetrics {
   /** faults survived, and what was compared, in one line */
   readonly proof: string;
   readonly steps: number;
-  /** one for each step */
-  readonly losses: readonly number[];
-  /** before clipping, one for each step */
-  readonly gradientNorms: readonly number[];
+  /** one for each step; null for a step without labels, which has no loss and updates nothing */
+  readonly losses: readonly (number | null)[];
+  /** before clipping, one for each step; null for a step without labels */
+  readonly gradientNorms: readonly (number | null)[];
   readonly tokensPerSecond: number;
   readonly rowsPerSecond: number;
   readonly lossTokensPerSecond: number;
@@ -148,20 +148,21 @@ export type Recorded<Metrics extends { readonly seconds: number }> = Pick<Metric
 /** A number that came through Temporal: JSON has no infinity and no NaN, so these come as text. */
 export type Figure = number | string;
 
-/** What remains of a long list of numbers. */
+/** What remains of a long list of numbers: the ends are of those entries that are numbers, null when none is. */
 export interface ListEnds {
+  /** of all entries */
   readonly count: number;
-  readonly first: Figure;
-  readonly last: Figure;
-  readonly min: Figure;
-  readonly max: Figure;
+  readonly first: Figure | null;
+  readonly last: Figure | null;
+  readonly min: Figure | null;
+  readonly max: Figure | null;
 }
 
 /** A value as it travels through Temporal: long lists of numbers are their ends, other long lists and texts are cut. */
 export type Trimmed<Value> = Value extends number
   ? Figure
-  : Value extends readonly number[]
-    ? readonly Figure[] | ListEnds
+  : Value extends readonly (number | null)[]
+    ? readonly (Figure | null)[] | ListEnds
     : Value extends readonly (infer Item)[]
       ? readonly Trimmed<Item>[]
       : Value extends object

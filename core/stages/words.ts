@@ -1,10 +1,19 @@
 import { bytes, count, percent, rate } from "../units.js";
 import type { Figure, ListEnds, StageMetrics, Trimmed } from "./metrics.js";
 
-/** First and last of a run's losses, whole or already shortened; null when there are none. */
-export function lossEnds(losses: ListEnds | readonly Figure[] | undefined): Pick<ListEnds, "count" | "first" | "last"> | null {
-  if (losses === undefined || "count" in losses) return losses ?? null;
-  return losses.length === 0 ? null : { count: losses.length, first: losses[0]!, last: losses.at(-1)! };
+/** First and last of a run's losses, whole or already shortened, of those steps that have one; null when none has. */
+export function lossEnds(
+  losses: ListEnds | readonly (Figure | null)[] | undefined,
+): { readonly first: Figure; readonly last: Figure } | null {
+  if (losses === undefined) return null;
+  const { first, last } = "count" in losses ? losses : endsOf(losses);
+  return first == null || last == null ? null : { first, last };
+}
+
+/** First and last entry that is not null. */
+function endsOf<Value>(values: readonly (Value | null)[]): { readonly first: Value | null; readonly last: Value | null } {
+  const isThere = (value: Value | null): boolean => value !== null;
+  return { first: values.find(isThere) ?? null, last: values.findLast(isThere) ?? null };
 }
 
 /** The gate in one or two words. */
@@ -90,6 +99,7 @@ function histogram(lengths: Readonly<Record<string, Figure>>): string {
 
 function lossLine(losses: Figures["losses"]): string | undefined {
   const ends = lossEnds(losses);
+  if (ends === null && losses !== undefined && ("count" in losses ? losses.count : losses.length) > 0) return "no step has labels";
   return ends === null ? undefined : `loss ${Number(ends.first).toFixed(3)} to ${Number(ends.last).toFixed(3)}`;
 }
 

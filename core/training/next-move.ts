@@ -9,7 +9,7 @@ const LIMITS: Readonly<Record<Verdict, number>> = { fatal: 1, error: 3, lost: 20
 /** No wait between two attempts is longer; it doubles from one second on. */
 const MAX_WAIT_SECONDS = 30;
 
-/** The attempts in a row that came to no new checkpoint, by what ended them. */
+/** The attempts in a row that failed and came to no new checkpoint, by what ended them. */
 export interface Tally {
   readonly error: number;
   readonly lost: number;
@@ -20,11 +20,11 @@ export interface Tally {
 /** The tally of a run that has not begun. */
 export const NO_ATTEMPTS: Tally = { error: 0, lost: 0, reached: -1 };
 
-/** How an attempt ended; "planned": at a checkpoint, because more workers are there. */
+/** How an attempt ended; "asked": a worker was stopped or paused; "planned": at a checkpoint, because more workers are there. */
 export interface AttemptEnd {
   /** steps done at the checkpoint that it began from */
   readonly resumeStep: number;
-  readonly how: Verdict | "planned";
+  readonly how: Verdict | "asked" | "planned";
 }
 
 /** What to do next. `attempts`: how many in a row ended in the same way without a new checkpoint. */
@@ -36,7 +36,7 @@ export type NextMove =
 export function nextMove(before: Tally, { resumeStep, how }: AttemptEnd): NextMove {
   const counts = resumeStep > before.reached ? { error: 0, lost: 0 } : { error: before.error, lost: before.lost };
   const reached = Math.max(before.reached, resumeStep);
-  if (how === "planned") return { kind: "go on", waitSeconds: 0, tally: { ...counts, reached } };
+  if (how === "planned" || how === "asked") return { kind: "go on", waitSeconds: 0, tally: { ...counts, reached } };
   const attempts = how === "fatal" ? 1 : counts[how] + 1;
   if (attempts >= LIMITS[how]) return { kind: "give up", attempts };
   const tally = { ...counts, [how]: attempts, reached };

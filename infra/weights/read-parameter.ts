@@ -1,11 +1,14 @@
+import { UserError } from "../../core/errors.js";
+import { firstNonFinite } from "../../core/format/floats.js";
+import { indexIn } from "../../core/graph/tensor.js";
 import type { TensorSource } from "../../core/model/family.js";
 import type { WeightFile } from "./weight-file.js";
 
 /** Reading a parameter [O, …] that lies in a file as its family says. */
 
-/** Elements [first, first + out.length) of a parameter, in row-major order, as fp32. */
+/** Elements [first, first + out.length) of a parameter, in row-major order, as fp32. Throws UserError for a value that is not finite. */
 export function readParameter(file: WeightFile, source: TensorSource, first: number, out: Float32Array): void {
-  if (source.row === undefined && source.transposed !== true) return file.readFloats(source.tensor, first, out);
+  if (source.row === undefined && source.transposed !== true) return readFinite(file, source, first, out);
   if (out.length === 0) return;
   const [rows, ...inner] = source.transposed === true ? source.shape.toReversed() : source.shape;
   const width = inner.reduce((product, size) => product * size, 1);
@@ -15,8 +18,8 @@ export function readParameter(file: WeightFile, source: TensorSource, first: num
   const whole = (end - start) * width === out.length ? out : new Float32Array((end - start) * width);
   for (const run of runsOf(source, start, end)) {
     const target = whole.subarray((run.row - start) * width, (run.row - start + run.count) * width);
-    if (source.transposed === true) readColumns(file, source.tensor, run.from, { width, columns: rows! }, target);
-    else file.readFloats(source.tensor, run.from * width, target);
+    if (source.transposed === true) readColumns(file, source, run.from, { width, columns: rows! }, target);
+    else readFinite(file, source, run.from * width, target);
   }
   if (whole !== out) out.set(whole.subarray(first - start * width, first - start * width + out.length));
 }
@@ -43,7 +46,7 @@ function runsOf({ row: rowOf = (row) => row }: TensorSource, start: number, end:
 /** Columns of a matrix [width, columns], from `from` on, as the rows of `target` [count, width]. */
 function readColumns(
   file: WeightFile,
-  tensor: string,
+  source: TensorSource,
   from: number,
   { width, columns }: { readonly width: number; readonly columns: number },
   target: Float32Array,
@@ -51,7 +54,27 @@ function readColumns(
   const count = target.length / width;
   const part = new Float32Array(count);
   for (let at = 0; at < width; at++) {
-    file.readFloats(tensor, at * columns + from, part);
+    readFinite(file, source, at * columns + from, part);
     for (let row = 0; row < count; row++) target[row * width + at] = part[row]!;
   }
+}
+
+/** Elements read before they are looked at: they are still in the processor's cache then. */
+const LOOK = 1 << 18;
+
+/** Reads floats and looks at each: training would blame its rows for what was wrong before. */
+function readFinite(file: WeightFile, source: TensorSource, first: number, out: Float32Array): void {
+  for (let at = 0; at < out.length; at += LOOK) readSlice(file, source, first + at, out.subarray(at, at + LOOK));
+}
+
+function readSlice(file: WeightFile, { tensor, shape }: TensorSource, first: number, out: Float32Array): void {
+  file.readFloats(tensor, first, out);
+  const at = firstNonFinite(out);
+  if (at === -1) return;
+  throw new UserError("a weight of the model is not a finite number: get the file again, or save it again from a model that is whole", {
+    file: file.path,
+    tensor,
+    index: indexIn(shape, first + at),
+    got: String(out[at]),
+  });
 }

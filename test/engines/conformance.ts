@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { Stage } from "../../activities/common/stage.js";
+import { Stage, type StageRequest } from "../../activities/common/stage.js";
 import { trainDefinition } from "../../activities/train/definition.js";
 import { openLog } from "../../activities/train/log/commit-log.js";
 import type { EndEntry, LogEntry } from "../../activities/train/log/entries.js";
@@ -18,6 +18,7 @@ import { outputNamed, type StageResult } from "../../core/stages/results.js";
 import { planStep } from "../../core/training/step-plan.js";
 import { artifactOf } from "../../infra/disk/files.js";
 import { fileStore } from "../../infra/store/file-store.js";
+import { SafetensorsFile } from "../../infra/weights/model-files.js";
 import { trainLocally } from "../../workers/local-training.js";
 import { childrenOf } from "../workers/children.js";
 import { deadlyVariables, type Deadly } from "../workers/deadly.js";
@@ -211,6 +212,48 @@ export function conformance(engine: string): void {
       assert.equal(left(), 0, "the last failure is survived");
     });
 
+    it("refuses a base with a weight that is not finite before the first step, and names it", async (t) => {
+      const made = await make(t);
+      const broken = await withBrokenWeight(made, "transformer.ln_f.bias", 5);
+      await assert.rejects(trainLocally(places, broken, 2, made.context(), RANK), (error: Error) => {
+        assert.ok(error instanceof UserError, error.message);
+        assert.match(
+          error.message,
+          /^a weight .* is not a finite number.*model\.safetensors, tensor=transformer\.ln_f\.bias, index=\[5\], got=NaN\]$/,
+        );
+        return true;
+      });
+      assert.ok(!made.seen.some(({ done }) => done > 0), "no step was done");
+    });
+
+    it("has no loss and no norm for a step without labels, and updates nothing in it", async (t) => {
+      const silence = (row: ReturnType<typeof madeRows>[number]): typeof row => ({ ...row, labels: row.labels.map(() => -100) });
+      const rows = madeRows(ROWS).map((row, at) => (at % 2 === 0 ? row : silence(row)));
+      const silent = await job(t, rows.map(silence), { ...TRAIN, maxSteps: 3 });
+      const half = await job(t, rows, { ...TRAIN, shards: 1, accumulation: 1, epochs: 1 });
+      const named = (made: Job): StageRequest => ({
+        ...made.request,
+        config: { ...made.request.config, train: { ...made.request.config.train, engine } } as unknown as RunConfig,
+      });
+      const nothing = await trainLocally(places, named(silent), 2, silent.context(), RANK);
+      assert.deepEqual(nothing.metrics.losses, [null, null, null]);
+      assert.deepEqual(nothing.metrics.gradientNorms, [null, null, null]);
+      assert.ok(!silent.seen.some(({ loss }) => loss !== undefined), "no progress has a loss");
+      const { losses, gradientNorms } = (await trainLocally(places, named(half), 1, half.context(), RANK)).metrics;
+      const split = { count: ROWS, row: (source: number) => ({ source, ...rows[source]! }) };
+      const without = Array.from({ length: ROWS }, (_, step) => planStep(split, named(half).config.train, step).positions === 0);
+      assert.ok(without.includes(true) && without.includes(false));
+      assert.deepEqual(
+        losses!.map((loss) => loss === null),
+        without,
+      );
+      assert.deepEqual(
+        gradientNorms!.map((norm) => norm === null),
+        losses!.map((loss) => loss === null),
+      );
+      assert.ok(losses!.every((loss) => loss === null || loss > 0));
+    });
+
     it("goes on after a checkpoint that found the disk full, and gives up when it stays full", async (t) => {
       const made = await make(t);
       const file = join(made.request.root, "full");
@@ -228,6 +271,21 @@ export function conformance(engine: string): void {
   });
 }
 
+/** A job's request on a copy of its base model in which an element of a tensor is not a number. */
+async function withBrokenWeight({ request }: Job, tensor: string, element: number): Promise<StageRequest> {
+  const directory = join(request.root, "broken");
+  cpSync(fileURLToPath(outputNamed(request.inputs, "model").uri), directory, { recursive: true });
+  const path = join(directory, "model.safetensors");
+  const file = new SafetensorsFile(path);
+  const { offset } = file.entry(tensor);
+  file.close();
+  const bytes = readFileSync(path);
+  bytes.writeFloatLE(Number.NaN, offset + 4 * element);
+  writeFileSync(path, bytes);
+  const model = await artifactOf("model", directory);
+  return { ...request, inputs: request.inputs.map((input) => (input.name === "model" ? model : input)) };
+}
+
 /** How a run ended: "finished", or an error's message. */
 function settled(running: Promise<unknown>): Promise<string> {
   return running.then(
@@ -236,8 +294,8 @@ function settled(running: Promise<unknown>): Promise<string> {
   );
 }
 
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
+function sum(values: readonly (number | null)[]): number {
+  return values.reduce<number>((total, value) => total + value!, 0);
 }
 
 /** Waits until it holds, or `over` has come first: a slow disk makes checkpoints rarer. */

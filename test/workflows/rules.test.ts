@@ -46,6 +46,7 @@ test("a failure is judged by whether time or another attempt can help", () => {
   assert.equal(judge(failed("WorkerDiedError", "worker 3 died: its compute thread ended")), "lost");
   assert.equal(judge(activity(new TimeoutFailure("timed out", undefined, "HEARTBEAT"))), "lost");
   assert.equal(judge(activity(new CancelledFailure("cancelled"))), "lost");
+  for (const type of ["WorkerShutdown", "ActivityPause", "ActivityReset"]) assert.equal(judge(failed(type, "asked to stop")), "asked");
 });
 
 test("attempts that are used up end a stage when its work failed or killed its worker, not when that was asked to stop", () => {
@@ -75,6 +76,9 @@ test("of a gang's failures that one counts from which the others follow", () => 
   assert.equal(rootCause([peer, died]), died);
   assert.equal(rootCause([peer, error, timeout]), error);
   assert.equal(rootCause([error, user]), user);
+  const stopped = failed("WorkerShutdown", "the worker was stopped");
+  assert.equal(rootCause([peer, stopped]), stopped);
+  assert.equal(rootCause([stopped, timeout]), timeout);
 });
 
 test("a failed stage's first line says what happened", () => {

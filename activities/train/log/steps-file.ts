@@ -14,8 +14,9 @@ export const STEPS = "steps";
 export interface StepLine {
   /** steps done after it */
   readonly step: number;
-  readonly loss: number;
-  readonly norm: number;
+  /** null, as the norm, when the step had no labels */
+  readonly loss: number | null;
+  readonly norm: number | null;
   readonly seconds: number;
   /** when it ended, in milliseconds since 1970 */
   readonly time: number;

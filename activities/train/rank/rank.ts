@@ -226,7 +226,8 @@ class Rank {
     const { attempt, coordinator } = this;
     const { lastStep } = this.computing;
     const missing = stalled ? (coordinator?.missing() ?? []) : [];
-    const figures = lastStep && { loss: lastStep.record.loss, tokensPerSecond: lastStep.record.tokens / lastStep.record.seconds };
+    const { loss = null, tokens = 0, seconds = 1 } = lastStep?.record ?? {};
+    const figures = lastStep && { ...(loss !== null && { loss }), tokensPerSecond: tokens / seconds };
     this.context.progress({
       stage: "train",
       done: lastStep?.stepsDone ?? attempt.resumeStep,

@@ -5,6 +5,7 @@ import type { Artifact, StageResult } from "../../../core/stages/results.js";
 import { trainingPlan } from "../../../core/training/order.js";
 import { capacityOf, type Capacity } from "../../../core/training/step-plan.js";
 import type { Model } from "../../../core/model/family.js";
+import { dropoutNote } from "../../../core/model/shape.js";
 import { openTokens } from "../../../infra/dataset/tokens.js";
 import { sha256File } from "../../../infra/disk/files.js";
 import { processStart } from "../../../infra/process/process-start.js";
@@ -52,6 +53,8 @@ export async function beginTraining(
 
   const notes = new Notes(context);
   const job = await readJob(request, stage);
+  const dropout = dropoutNote(job.model.shape);
+  if (dropout !== null) notes.say(dropout, true);
   const log = await openLog(deps.openStore(stage.directory));
   const resume = await resumePoint(log, job, notes, context.signal);
   if (resume !== null && resume.entry.step >= job.totalSteps) {

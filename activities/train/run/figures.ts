@@ -18,8 +18,9 @@ export function figures(log: CommitLog, { commit, entry }: Checkpoint, ledger: L
     goodput: goodput(ledger),
     proof: proofLine(ledger),
     steps: entry.step,
-    losses: steps.map((step) => step.loss),
-    gradientNorms: steps.map((step) => step.norm),
+    // an earlier version wrote 0 for a step without labels
+    losses: steps.map((step) => (step.labels === 0 ? null : step.loss)),
+    gradientNorms: steps.map((step) => (step.labels === 0 ? null : step.norm)),
     tokensPerSecond: rate((step) => step.tokens),
     rowsPerSecond: rate((step) => step.rows),
     lossTokensPerSecond: rate((step) => step.labels),

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { floatToBfloat, floatToHalf } from "../../../core/format/floats.js";
+import { UserError } from "../../../core/errors.js";
+import { firstNonFinite, floatToBfloat, floatToHalf } from "../../../core/format/floats.js";
 import type { DType } from "../../../core/format/safetensors.js";
-import { elements } from "../../../core/graph/tensor.js";
+import { elements, indexIn } from "../../../core/graph/tensor.js";
 import { MOMENTS, sliceOf } from "../../../core/training/slices.js";
 import { writeFileAtomic } from "../../../infra/disk/files.js";
 import { SafetensorsFile } from "../../../infra/weights/model-files.js";
@@ -60,11 +61,16 @@ export class ModelWriter {
   /** A weight's bytes in the model's dtype; `read` is handed those of the weight and of its moments, as the checkpoint holds them. */
   private async *bytesOf(name: string, shards: readonly SafetensorsFile[], read: (bytes: Uint8Array) => void): AsyncIterable<Uint8Array> {
     const { dtype, say, turn } = this.options;
+    const shape = this.shapes.get(name)!;
     say(`writing ${name}`);
+    let first = 0;
     for (const suffix of MOMENTS)
-      for (const part of slices(shards, name + suffix, this.shapes.get(name)!)) {
+      for (const part of slices(shards, name + suffix, shape)) {
         read(bytes(part));
-        if (suffix === "") yield convert(part, dtype);
+        if (suffix === "") {
+          yield convert(part, dtype, (at) => overflow(dtype, name, indexIn(shape, first + at), part[at]!));
+          first += part.length;
+        }
         // nothing waits for moments, which are only read: gigabytes of them would cost a heartbeat
         await turn();
       }
@@ -89,9 +95,27 @@ function bytes(values: Float32Array | Uint16Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-function convert(values: Float32Array, dtype: DType): Uint8Array {
-  if (dtype === "F32") return bytes(values);
+/** Values in a dtype; `overflow` makes the error for the first one that is not finite there. */
+function convert(values: Float32Array, dtype: DType, overflow: (at: number) => Error): Uint8Array {
+  if (dtype === "F32") {
+    const at = firstNonFinite(values);
+    if (at !== -1) throw overflow(at);
+    return bytes(values);
+  }
   const narrow = new Uint16Array(values.length);
   (dtype === "F16" ? floatToHalf : floatToBfloat)(values, narrow);
+  const exponent = EXPONENTS[dtype === "F16" ? "F16" : "BF16"];
+  for (let at = 0; at < narrow.length; at++) if ((narrow[at]! & exponent) === exponent) throw overflow(at);
   return bytes(narrow);
+}
+
+/** The bits of the exponent, which are all set in a value that is not finite. */
+const EXPONENTS = { F16: 0x7c00, BF16: 0x7f80 } as const;
+
+/** The trained weights stay in the checkpoint; a model with an infinite weight would answer nonsense to everything. */
+function overflow(dtype: DType, tensor: string, index: string, got: number): UserError {
+  return new UserError(
+    `a trained weight is not finite in the model's own dtype, ${dtype}: lower train.learningRate, or begin with the base model in another dtype`,
+    { tensor, index, got },
+  );
 }

@@ -34,8 +34,13 @@ export function parseGptjConfig(json: unknown, where: string): GptjShape {
   if (fields["model_type"] !== "gptj") fail("model_type", "gptj");
   if ((fields["activation_function"] ?? "gelu_new") !== "gelu_new") fail("activation_function", "gelu_new");
   if (fields["tie_word_embeddings"] === true) fail("tie_word_embeddings", "false");
-  for (const field of ["attn_pdrop", "embd_pdrop", "resid_pdrop"])
-    if ((fields[field] ?? 0) !== 0) fail(field, "0: dropout is not trained with");
+  const dropout = Object.fromEntries(
+    ["attn_pdrop", "embd_pdrop", "resid_pdrop"].flatMap((field) => {
+      const share = fields[field] ?? 0;
+      if (typeof share !== "number" || share < 0 || share > 1) return fail(field, "a share from 0 to 1, of dropout, which is not applied");
+      return share === 0 ? [] : [[field, share]];
+    }),
+  );
   const width = integer("n_embd");
   const heads = integer("n_head");
   if (width % heads !== 0) fail("n_head", `a divisor of n_embd ${width}`);
@@ -64,6 +69,7 @@ export function parseGptjConfig(json: unknown, where: string): GptjShape {
     // transformers' own, which a small vocabulary lacks, stands where the file says nothing
     eosTokenIds: eos === undefined ? [50256] : parseEosTokenIds(eos, vocabulary, (expected) => fail("eos_token_id", expected)),
     bosTokenId: typeof bosTokenId === "number" ? bosTokenId : fail("bos_token_id", "a token id"),
+    ...(Object.keys(dropout).length > 0 && { dropout }),
   };
 }
 

@@ -13,10 +13,10 @@ import type { Workplace } from "./workplace.js";
 
 /** What a step came to, the same on every rank. */
 export interface StepOutcome {
-  /** mean over the step's labels; 0 when it has none */
-  readonly loss: number;
-  /** before clipping */
-  readonly norm: number;
+  /** mean over the step's labels; null when it has none */
+  readonly loss: number | null;
+  /** before clipping; null when the step has no labels */
+  readonly norm: number | null;
   readonly updated: boolean;
 }
 
@@ -29,7 +29,7 @@ export async function trainStep(
   step: number,
   updates: number,
 ): Promise<StepOutcome> {
-  if (plan.positions === 0) return { loss: 0, norm: 0, updated: false };
+  if (plan.positions === 0) return { loss: null, norm: null, updated: false };
   const bad = new Set<number>();
   let result = await gradients(place, plan, null);
   if (!isFinite(result)) result = await gradients(place, plan, bad);

@@ -149,3 +149,12 @@ test("with the hub out of reach a run is planned on the cache or an earlier down
   assert.match(notes.join("\n"), /hf:\/\/org\/m@\w+, downloaded before: its source cannot be reached/);
   assert.match(notes.join("\n"), /hf:\/\/org\/d@\w+, downloaded before/);
 });
+
+test("a base that asks for dropout is planned, with a note that training goes without it", async (t) => {
+  const path = join(directory, "config.json");
+  const text = await readFile(path, "utf8");
+  t.after(() => writeFile(path, text));
+  assert.ok(!(await plan(roomy(), config, context)).notes.some((note) => note.includes("dropout")));
+  await writeFile(path, JSON.stringify({ ...(JSON.parse(text) as object), resid_pdrop: 0.1 }));
+  assert.equal((await plan(roomy(), config, context)).notes.filter((note) => note.includes("dropout (resid_pdrop 0.1)")).length, 1);
+});

@@ -15,7 +15,7 @@ const EVALUATION: Evaluation = {
   samples: [],
 };
 
-function story(evaluation: Partial<Evaluation> = {}, losses: readonly number[] = [10.5, 0.69321]): Story {
+function story(evaluation: Partial<Evaluation> = {}, losses: readonly (number | null)[] = [10.5, 0.69321]): Story {
   return {
     title: "model-0123456789ab",
     config: parseRunConfig({}),
@@ -123,4 +123,43 @@ test("a perplexity above the largest number, which the file has as null, is said
   assert.equal(rows.get("gate"), "not passed: perplexity ratio not finite, at most 1");
   const unmeasured = story({ perplexity: { base: null, tuned: null }, heldOut: { rows: 0, labels: 0 } });
   assert.equal(new Map(facts(unmeasured)).get("perplexity of this model"), "not measured");
+});
+
+test("a step without labels is a gap in the curve, and first and last loss are of steps that have one", () => {
+  const gap = " A gap is a step whose rows have no label: it has no loss and updated nothing.";
+  const page = reportPage(story({}, [null, 4, 3, null, 2, 1, null]));
+  assert.deepEqual(tilesOf(page).figures.slice(2), ["4.000", "1.000", "7"]);
+  assert.equal(page.match(/<circle class="dot"/g)!.length, 4);
+  assert.deepEqual(
+    [...page.matchAll(/<title>step (\d+): (.*?)<\/title>/g)].map(([, step, loss]) => [step, loss]),
+    [
+      ["2", "4.0000"],
+      ["3", "3.0000"],
+      ["5", "2.0000"],
+      ["6", "1.0000"],
+    ],
+  );
+  assert.deepEqual(
+    [...page.matchAll(/<polyline class="line" points="(.*?)"/g)].map(([, points]) => points!.split(" ").length),
+    [2, 2],
+  );
+  assert.match(page, /from 4\.000 to 1\.000/);
+  assert.ok(page.includes(gap) && !reportPage(story()).includes(gap));
+  assert.doesNotMatch(page, /NaN|undefined|null|Infinity/);
+  assert.equal(new Map(facts(story({}, [null, 4, 1, null]))).get("first and last loss"), "4.0000, 1.0000");
+});
+
+test("a run in which no step has labels has no curve and no loss", () => {
+  const page = reportPage(story({}, [null, null]));
+  assert.deepEqual(tilesOf(page).figures.slice(2), ["–", "–", "2"]);
+  assert.ok(!page.includes("<svg"));
+  assert.equal(new Map(facts(story({}, [null, null]))).get("first and last loss"), "no step has labels");
+  assert.equal(new Map(facts(story({}, []))).get("first and last loss"), "no step");
+});
+
+test("dropout that the base's config asks for is said not to have been applied", () => {
+  const made = story();
+  assert.equal(new Map(facts(made)).has("dropout"), false);
+  const asked = { ...made, model: { ...made.model, dropout: { attn_pdrop: 0.1, resid_pdrop: 0.05 } } };
+  assert.match(new Map(facts(asked)).get("dropout")!, /asks for dropout \(attn_pdrop 0\.1, resid_pdrop 0\.05\): training goes without it/);
 });

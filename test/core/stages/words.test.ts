@@ -61,3 +61,11 @@ test("sizes have their units, and what is not there is not told", () => {
   );
   assert.equal(told({ seconds: 1 }), "");
 });
+
+test("first and last loss are of steps that have one, however many steps there are", () => {
+  for (const filler of [1, 40]) {
+    const losses = [null, 4, ...Array<number>(filler).fill(3), 2.05, null];
+    assert.equal(told({ seconds: 1, losses }), "loss 4.000 to 2.050");
+    assert.equal(told({ seconds: 1, losses: losses.map(() => null) }), "no step has labels");
+  }
+});

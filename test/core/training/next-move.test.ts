@@ -36,3 +36,7 @@ test("a planned end is gone on from at once and counts as nothing", () => {
   assert.deepEqual(moves([0, "error"], [0, "planned"], [0, "error"], [0, "planned"], [0, "error"]), [0, 0, 1, 0, "give up after 3"]);
   assert.deepEqual(moves(...times(2, 0, "error"), [5, "planned"], [5, "error"]), [0, 1, 0, 0]);
 });
+
+test("what was asked for is gone on from at once and counts as nothing, however often", () => {
+  assert.deepEqual(moves([0, "lost"], ...times(30, 0, "asked"), [0, "lost"]), [0, ...Array<number>(30).fill(0), 1]);
+});

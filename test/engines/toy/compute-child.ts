@@ -146,14 +146,14 @@ async function work(): Promise<void> {
       readSync(shared, new Uint8Array(part.buffer), 0, rowBytes, shard * rowBytes);
       for (let i = 0; i <= count; i++) total[i]! += part[i]!;
     }
-    let norm = 0;
+    let norm: number | null = null;
     if (plan.positions > 0) norm = update(state, total, train, learningRateAt(train, stepIndex, rank.totalSteps), ++updates);
     const now = performance.now();
     const seconds = (now - started) / 1000;
     started = now;
     const { tokens, positions: labels, rows } = plan;
     const stepsDone = stepIndex + 1;
-    const record = { loss: total[count]!, norm, seconds, spent: { arithmetic: seconds }, tokens, labels, rows };
+    const record = { loss: norm === null ? null : total[count]!, norm, seconds, spent: { arithmetic: seconds }, tokens, labels, rows };
     const directive = await barrier({ stepsDone, record });
     if (directive !== "go") for (const shard of hosted) say({ kind: "shard", stepsDone, updates, shard, tensors: copies(shard) });
     if (directive === "stop" || directive === "finish")

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { UserError } from "../../../../core/errors.js";
+import { dropoutNote } from "../../../../core/model/shape.js";
 import { parseGptjConfig } from "../../../../core/model/gptj/config.js";
 
 const TINY = { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, vocab_size: 50, rotary_dim: 4 };
@@ -36,10 +37,20 @@ test("a config that cannot be trained is refused by the field's name, however la
     [{ eos_token_id: [] }, /eos_token_id .*got=\[\]/],
     [{ eos_token_id: "2" }, /eos_token_id .*got="2"/],
     [{ eos_token_id: 1.5 }, /eos_token_id .*got=1.5/],
-    [{ resid_pdrop: 0.1 }, /resid_pdrop .*dropout/],
+    [{ resid_pdrop: 1.1 }, /resid_pdrop .*dropout/],
+    [{ attn_pdrop: "0.1" }, /attn_pdrop .*dropout/],
   ];
   for (const [fields, message] of wrong) {
     const refused = (error: Error): boolean => error instanceof UserError && message.test(error.message);
     assert.throws(() => parseGptjConfig({ ...TINY, ...fields }, "test"), refused, JSON.stringify(fields));
   }
+});
+
+test("dropout is read and not applied, with one sentence that says so", () => {
+  const note = (fields: object): string | null => dropoutNote(parseGptjConfig({ ...TINY, ...fields }, "test"));
+  for (const fields of [{}, { attn_pdrop: 0, embd_pdrop: 0.0, resid_pdrop: null }]) assert.equal(note(fields), null);
+  assert.equal(
+    note({ attn_pdrop: 0.1, embd_pdrop: 0, resid_pdrop: 0.05 }),
+    "the base's config asks for dropout (attn_pdrop 0.1, resid_pdrop 0.05): training goes without it, because a run must come to the same bytes again; the tuned model's config keeps the values",
+  );
 });

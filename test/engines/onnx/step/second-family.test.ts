@@ -116,7 +116,7 @@ test("its loss and every gradient are those of a float64 evaluation, however the
 
 test("values that are computed again have the bits of those that were kept, and steps lower the loss", async () => {
   const settings = { shards: 2, microBatch: 2, epochs: 8, learningRate: 1e-2 };
-  const trained = async (keep: boolean): Promise<{ losses: number[]; whole: Weights }> => {
+  const trained = async (keep: boolean): Promise<{ losses: (number | null)[]; whole: Weights }> => {
     const made = solo(model, sessions, weights, rows, settings, keep);
     const losses = [];
     for (let step = 0; step < made.totalSteps; step++) losses.push((await made.step()).loss);

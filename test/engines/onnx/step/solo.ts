@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { Control } from "../../../../engines/onnx/control.js";
 import type { Sessions } from "../../../../engines/onnx/sessions.js";
 import { Workplace } from "../../../../engines/onnx/step/workplace.js";
@@ -93,6 +94,7 @@ export async function gradientsOf(
 ): Promise<{ readonly loss: number; readonly norm: number; readonly gradients: Weights }> {
   const { step, whole } = solo(model, sessions, weights, rows, { ...settings, learningRate: 0 });
   const { loss, norm } = await step();
+  assert.ok(loss !== null && norm !== null, "rows with labels");
   return { loss, norm, gradients: whole("gradient") };
 }
 
