@@ -23,7 +23,7 @@ export async function* readOn(
   let body: AsyncIterator<Uint8Array> | null = chunksOf(first);
   const next = async (): Promise<IteratorResult<Uint8Array, unknown>> => {
     try {
-      body ??= chunksOf(partial(await ask(at, first.ETag)));
+      body ??= chunksOf(sameVersion(partial(await ask(at, first.ETag)), first));
       return await body.next();
     } catch (error) {
       body = null;
@@ -46,12 +46,34 @@ export async function* readOn(
   }
 }
 
-/** The answer, if it is the range that was asked for and not the whole object again. */
+/** The answer, if it has the range that was asked for. Throws UserError if the server sends the whole object instead. */
+export function checkRange(
+  answer: GetObjectCommandOutput,
+  { start, end }: { readonly start: number; readonly end: number },
+): GetObjectCommandOutput {
+  // a server may send the whole object without a word if the range is all of it
+  return start === 0 && answer.ContentLength !== undefined && answer.ContentLength <= end ? answer : partial(answer);
+}
+
+/** The answer, if it is a range and not the whole object again. */
 function partial(answer: GetObjectCommandOutput): GetObjectCommandOutput {
   if (answer.$metadata.httpStatusCode === 206) return answer;
-  // it is not read, and its error when the connection is closed would be unhandled
-  (answer.Body as Readable).destroy();
-  throw new UserError("the S3 server, or a proxy before it, does not serve ranges of bytes", { got: answer.$metadata.httpStatusCode });
+  return refused(
+    answer,
+    new UserError("the S3 server, or a proxy before it, does not serve ranges of bytes", { got: answer.$metadata.httpStatusCode }),
+  );
+}
+
+/** The answer, if it is of the same version as the first one: some servers ignore If-Match when they are read. */
+function sameVersion(answer: GetObjectCommandOutput, { ETag }: GetObjectCommandOutput): GetObjectCommandOutput {
+  if (answer.ETag === ETag || answer.ETag === undefined || ETag === undefined) return answer;
+  return refused(answer, new UserError("an object changed while it was read: start again", { expected: ETag, got: answer.ETag }));
+}
+
+/** Throws, and lets the body go: it is not read, and its error when the connection is closed would be unhandled. */
+function refused({ Body }: GetObjectCommandOutput, error: UserError): never {
+  (Body as Readable).destroy();
+  throw error;
 }
 
 function chunksOf({ Body }: GetObjectCommandOutput): AsyncIterator<Uint8Array> {
