@@ -149,7 +149,9 @@ function followRedirects({ middlewareStack }: S3Client): void {
       if (last !== first) {
         if (statusCode >= 300 && !isPassing(statusCode)) return first;
         // the version is the one that S3 named, whatever the other server calls it
-        headers["etag"] = redirect.headers["etag"];
+        const { etag } = redirect.headers;
+        if (etag === undefined) delete headers["etag"];
+        else headers["etag"] = etag;
       }
       // of a range some servers send the checksum of the whole
       if (statusCode === 206) for (const name of Object.keys(headers)) if (name.startsWith("x-amz-checksum-")) delete headers[name];
