@@ -69,7 +69,11 @@ export function s3Error(error: unknown, call: Call, where: Where, key?: string):
       cause: error,
     });
   if (status >= 400 && !isPassing(status) && !PASSING.has(code))
-    return new UserError(`${doing} failed: ${ADVICE[status] ?? REFUSES}`, { ...details, status, said: said(error) });
+    return new UserError(`${doing} failed: ${ADVICE[status] ?? REFUSES}`, {
+      ...details,
+      status: code === String(status) ? undefined : status,
+      said: said(error),
+    });
   const busy = isPassing(status) || PASSING.has(code) ? ": S3 cannot answer now; try again later, what had arrived is not sent again" : "";
   const at = Object.entries({ bucket, key, endpoint, code, status: status === 0 ? undefined : status });
   const pairs = at.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));

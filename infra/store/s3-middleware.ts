@@ -56,8 +56,8 @@ function dropRefusedMode({ middlewareStack }: S3Client): void {
         return await next(args);
       } catch (error) {
         // an answer to HEAD has no text
-        const isNamed = method === "HEAD" ? statusOf(error) === 400 : (error as Error).message.includes(MODE);
-        if (isRefused || !(isNamed || statusOf(error) === 501)) throw error;
+        const isNamed = method === "HEAD" ? [400, 501].includes(statusOf(error) ?? 0) : (error as Error).message.includes(MODE);
+        if (isRefused || !isNamed) throw error;
         delete headers[MODE];
         const result = await next(args);
         isRefused = true;

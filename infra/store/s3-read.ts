@@ -23,7 +23,7 @@ export async function* readOn(
   let body: AsyncIterator<Uint8Array> | null = chunksOf(first);
   const next = async (): Promise<IteratorResult<Uint8Array, unknown>> => {
     try {
-      body ??= chunksOf(sameVersion(partial(await ask(at, first.ETag)), first));
+      body ??= chunksOf(sameVersion(checkRange(await ask(at, first.ETag), { start: at, end: at }), first.ETag));
       return await body.next();
     } catch (error) {
       body = null;
@@ -46,32 +46,28 @@ export async function* readOn(
   }
 }
 
-/** The answer, if it has the range that was asked for. Throws UserError if the server sends the whole object instead. */
-export function checkRange(
-  answer: GetObjectCommandOutput,
-  { start, end }: { readonly start: number; readonly end: number },
-): GetObjectCommandOutput {
-  // a server may send the whole object without a word if the range is all of it
-  return start === 0 && answer.ContentLength !== undefined && answer.ContentLength <= end ? answer : partial(answer);
+/** Whether an answer has the range that was asked for, and not the whole object. A server may send that without a word if the range is all of it. */
+export function hasRange({ $metadata, ContentLength = Infinity }: GetObjectCommandOutput, { start, end }: Range): boolean {
+  return $metadata.httpStatusCode === 206 || (start === 0 && ContentLength <= end);
 }
 
-/** The answer, if it is a range and not the whole object again. */
-function partial(answer: GetObjectCommandOutput): GetObjectCommandOutput {
-  if (answer.$metadata.httpStatusCode === 206) return answer;
-  return refused(
-    answer,
-    new UserError("the S3 server, or a proxy before it, does not serve ranges of bytes", { got: answer.$metadata.httpStatusCode }),
-  );
+type Range = { readonly start: number; readonly end: number };
+
+/** The answer, if it has the range that was asked for. Throws UserError if it is the whole object. */
+export function checkRange(answer: GetObjectCommandOutput, range: Range): GetObjectCommandOutput {
+  if (hasRange(answer, range)) return answer;
+  const got = answer.$metadata.httpStatusCode;
+  return refused(answer, new UserError("the S3 server, or a proxy before it, does not serve ranges of bytes", { got }));
 }
 
-/** The answer, if it is of the same version as the first one: some servers ignore If-Match when they are read. */
-function sameVersion(answer: GetObjectCommandOutput, { ETag }: GetObjectCommandOutput): GetObjectCommandOutput {
-  if (answer.ETag === ETag || answer.ETag === undefined || ETag === undefined) return answer;
-  return refused(answer, new UserError("an object changed while it was read: start again", { expected: ETag, got: answer.ETag }));
+/** The answer, if it is of the version with that ETag: some servers ignore If-Match when they are read. Throws UserError. */
+export function sameVersion(answer: GetObjectCommandOutput, etag: string | undefined): GetObjectCommandOutput {
+  if (answer.ETag === etag || answer.ETag === undefined || etag === undefined) return answer;
+  return refused(answer, new UserError("an object changed while it was read: start again", { expected: etag, got: answer.ETag }));
 }
 
 /** Throws, and lets the body go: it is not read, and its error when the connection is closed would be unhandled. */
-function refused({ Body }: GetObjectCommandOutput, error: UserError): never {
+export function refused({ Body }: GetObjectCommandOutput, error: Error): never {
   (Body as Readable).destroy();
   throw error;
 }
