@@ -101,7 +101,7 @@ export const read: ReadBytes<S3Object> = async ({ access, key, etag }, range, { 
     );
     if (range !== null && !hasRange(answer, range))
       refused(answer, new NoRangesError(`no ranges of bytes from s3://${access.bucket}/${key}`));
-    const { Body } = sameVersion(answer, etag === null ? undefined : `"${etag}"`);
+    const { Body } = sameVersion(answer, etag ?? undefined);
     for await (const chunk of Body as AsyncIterable<Uint8Array>) await take(chunk);
   } catch (error) {
     if (error instanceof UserError || error instanceof NoRangesError || isOfDisk(error)) throw error;

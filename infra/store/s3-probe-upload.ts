@@ -7,7 +7,8 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { messageOf, UserError } from "../../core/errors.js";
-import { checksumOf } from "../disk/file-digest.js";
+import { checksumOf, type FileDigest } from "../disk/file-digest.js";
+import { sha256 } from "../disk/files.js";
 import { PROBE, PROBE_BYTES } from "./probe.js";
 import { refusesForm, statusOf, type Call } from "./s3-errors.js";
 import { abortUpload, listParts, type Target } from "./s3-journal.js";
@@ -25,11 +26,15 @@ export interface ProbePlace {
   failed(call: Call, error: unknown, condition?: string): never;
 }
 
-/** Two parts: S3 takes no smaller one before the last. */
-const PARTS: readonly Buffer[] = [Buffer.alloc(5 << 20, PROBE_BYTES), PROBE_BYTES];
-const CHECKSUMS: readonly string[] = PARTS.map(checksumOfBytes);
-const BYTES: number = PARTS.reduce((sum, { length }) => sum + length, 0);
-const SHA256: string = PARTS.reduce((hash, part) => hash.update(part), createHash("sha256")).digest("hex");
+/** S3 takes no smaller part before the last. */
+const PART_BYTES = 5 << 20;
+
+/** An object in two parts, and its digests. */
+function sample(): { readonly parts: readonly Buffer[]; readonly digest: FileDigest } {
+  const parts = [Buffer.alloc(PART_BYTES, PROBE_BYTES), PROBE_BYTES];
+  const bytes = PART_BYTES + PROBE_BYTES.length;
+  return { parts, digest: { bytes, sha256: sha256(Buffer.concat(parts)), parts: parts.map(checksumOfBytes) } };
+}
 
 const CALLS = {
   upload: { doing: "uploading an object in parts", right: "s3:PutObject" },
@@ -44,12 +49,13 @@ const CALLS = {
  */
 export async function tryUpload(place: ProbePlace, can: ServerAbilities, store: ObjectStore): Promise<string | null> {
   const { client, object, options, signal, failed } = place;
+  const { parts, digest } = sample();
   const create = async (): Promise<string> => {
-    const command = new CreateMultipartUploadCommand(createInput(can, object, SHA256, options));
+    const command = new CreateMultipartUploadCommand(createInput(can, object, digest.sha256, options));
     return (await client.send(command, { abortSignal: signal })).UploadId!;
   };
-  const send = async (UploadId: string, index: number, checksum = CHECKSUMS[index]!): Promise<string> => {
-    const sent = { Body: PARTS[index]!, checksum };
+  const send = async (UploadId: string, index: number, checksum = digest.parts[index]!): Promise<string> => {
+    const sent = { Body: parts[index]!, checksum };
     const command = new UploadPartCommand(partInput(can, { ...object, UploadId }, index + 1, sent));
     return (await client.send(command, { abortSignal: signal })).ETag!;
   };
@@ -59,7 +65,7 @@ export async function tryUpload(place: ProbePlace, can: ServerAbilities, store: 
   let uploadId: string | null = null;
   try {
     uploadId = await create();
-    if (can.checksums && (await isTaken(send(uploadId, 1, CHECKSUMS[0])))) {
+    if (can.checksums && (await isTaken(send(uploadId, 1, digest.parts[0])))) {
       await abort(uploadId);
       return "it takes a part that does not have the SHA-256 that was sent with it";
     }
@@ -68,7 +74,7 @@ export async function tryUpload(place: ProbePlace, can: ServerAbilities, store: 
     uploadId = await create();
     const etags = [await send(uploadId, 0), await send(uploadId, 1)];
     await listParts(client, { ...object, uploadId }, signal).catch((error: unknown) => failed(CALLS.list, error));
-    const sent = etags.map((etag, index) => ({ part: index + 1, etag, sha256: CHECKSUMS[index]! }));
+    const sent = etags.map((etag, index) => ({ part: index + 1, etag, sha256: digest.parts[index]! }));
     await client.send(new CompleteMultipartUploadCommand(completeInput(can, { ...object, UploadId: uploadId }, sent)), {
       abortSignal: signal,
     });
@@ -78,7 +84,7 @@ export async function tryUpload(place: ProbePlace, can: ServerAbilities, store: 
     if (can.checksums && refusesForm(error)) return `it refuses an upload in parts that is sent with one (${messageOf(error)})`;
     return failed(CALLS.upload, error);
   }
-  return await judgeWhole(place, can, store);
+  return await judgeWhole(place, can, store, digest);
 }
 
 /** Whether a server takes what it should refuse. */
@@ -94,22 +100,27 @@ async function isTaken(sent: Promise<unknown>): Promise<boolean> {
 }
 
 /** The same as `tryUpload`, about the object that was put together. */
-async function judgeWhole({ client, object, signal }: ProbePlace, can: ServerAbilities, store: ObjectStore): Promise<string | null> {
+async function judgeWhole(
+  { client, object, signal }: ProbePlace,
+  can: ServerAbilities,
+  store: ObjectStore,
+  digest: FileDigest,
+): Promise<string | null> {
   const disturbed = (): Error => new Error("an object that was uploaded is gone, perhaps because another run removed it: try again");
   const there = await client.send(new HeadObjectCommand(headInput(can, object)), { abortSignal: signal }).catch((error: unknown) => {
     signal.throwIfAborted();
     throw [403, 404].includes(statusOf(error) ?? 0) ? disturbed() : error;
   });
   if (there.ContentLength === PROBE_BYTES.length) throw disturbed();
-  if (there.ContentLength !== BYTES)
+  if (there.ContentLength !== digest.bytes)
     throw new UserError("the server gives an object that came in parts another size than it has: publish to another", {
       target: store.uri,
-      expected: BYTES,
+      expected: digest.bytes,
       got: there.ContentLength,
     });
   if (can.checksums) {
     const { ChecksumSHA256: kept } = there;
-    const right = [checksumOf({ bytes: BYTES, sha256: SHA256, parts: CHECKSUMS }), inBase64(SHA256)];
+    const right = [checksumOf(digest), inBase64(digest.sha256)];
     return kept === undefined || right.includes(kept) ? null : "it keeps another one than was sent";
   }
   const hash = createHash("sha256");
@@ -118,12 +129,12 @@ async function judgeWhole({ client, object, signal }: ProbePlace, can: ServerAbi
     hash.update(chunk);
     bytes += chunk.length;
   }
-  if (bytes !== BYTES) throw disturbed();
+  if (bytes !== digest.bytes) throw disturbed();
   const got = hash.digest("hex");
-  if (got !== SHA256)
+  if (got !== digest.sha256)
     throw new UserError("the server does not check what is sent, and gives back other bytes than it was given: publish to another", {
       target: store.uri,
-      expected: SHA256,
+      expected: digest.sha256,
       got,
     });
   return null;

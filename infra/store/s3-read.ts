@@ -62,7 +62,8 @@ export function checkRange(answer: GetObjectCommandOutput, range: Range): GetObj
 
 /** The answer, if it is of the version with that ETag: some servers ignore If-Match when they are read. Throws UserError. */
 export function sameVersion(answer: GetObjectCommandOutput, etag: string | undefined): GetObjectCommandOutput {
-  if (answer.ETag === etag || answer.ETag === undefined || etag === undefined) return answer;
+  const bare = (each: string): string => each.replaceAll('"', "");
+  if (answer.ETag === undefined || etag === undefined || bare(answer.ETag) === bare(etag)) return answer;
   return refused(answer, new UserError("an object changed while it was read: start again", { expected: etag, got: answer.ETag }));
 }
 

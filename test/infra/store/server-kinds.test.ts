@@ -83,6 +83,7 @@ const SUPPORTED: readonly (readonly [name: string, kind: Kind, note: RegExp | un
     "Hugging Face's, which keeps no metadata and redirects to a CDN",
     {
       redirects: true,
+      path: "/team",
       ask: (call) => {
         strip(call, CHECKSUMS);
         strip(call, /^x-amz-(meta-|tagging|storage-class|server-side)/);

@@ -30,6 +30,8 @@ export interface Kind {
   answer?(call: KindCall, headers: IncomingHttpHeaders): void;
   /** whether objects are read from another server */
   readonly redirects?: boolean;
+  /** before every bucket's name */
+  readonly path?: string;
 }
 
 type Settings = S3Settings & { readonly endpoint: string };
@@ -45,7 +47,7 @@ export async function withKind<T>(
   const front = await listen(
     createServer((incoming, outgoing) => {
       void (async () => {
-        const url = new URL(incoming.url!, server.endpoint);
+        const url = new URL(incoming.url!.slice(kind.path?.length ?? 0), server.endpoint);
         const { method = "GET", headers } = incoming;
         const key = url.pathname.split("/").slice(2).map(decodeURIComponent).join("/");
         const call: KindCall = { method, key, query: url.searchParams, headers: { ...headers }, body: await bodyOf(incoming) };
@@ -57,7 +59,7 @@ export async function withKind<T>(
           outgoing.end(method === "HEAD" ? undefined : text);
           return;
         }
-        const answer = await pass(server, incoming.url!, call);
+        const answer = await pass(server, incoming.url!.slice(kind.path?.length ?? 0), call);
         const changed = { ...answer.headers };
         kind.answer?.(call, changed);
         if (cdn !== null && method === "GET" && key !== "" && !call.query.has("uploadId") && answer.statusCode! < 300) {
@@ -72,7 +74,7 @@ export async function withKind<T>(
     }),
   );
   try {
-    return await work({ ...server, endpoint: front.url }, calls);
+    return await work({ ...server, endpoint: front.url + (kind.path ?? "") }, calls);
   } finally {
     front.close();
     cdn?.close();
