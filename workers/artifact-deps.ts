@@ -4,6 +4,7 @@ import { EXPORT_LIMITS } from "../core/model/export.js";
 import { openInference } from "../engines/onnx/inference/open-inference.js";
 import { checkTarget } from "../infra/store/check.js";
 import { openStore } from "../infra/store/open-store.js";
+import { ALL_ABILITIES } from "../infra/store/s3-requests.js";
 import type { S3Settings } from "../infra/store/s3-store.js";
 import { openTokens } from "../infra/dataset/tokens.js";
 import type { EvaluateDependencies } from "../activities/evaluate/deps.js";
@@ -23,7 +24,7 @@ export function defaultTarget({ s3, bucket, variables }: Environment): string {
 export function publishDeps(settings: S3Settings, target: () => string): PublishDependencies {
   return {
     defaultTarget: target,
-    openStore: (uri, options, signal) => openStore(uri, settings, options, signal),
+    openStore: (uri, options, signal, abilities = ALL_ABILITIES) => openStore(uri, { ...settings, abilities }, options, signal),
     checkTarget: (uri, wanted, signal) => checkTarget(uri, settings, wanted, signal),
     exportLimits: EXPORT_LIMITS,
   };

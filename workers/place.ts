@@ -26,7 +26,7 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
       await mkdir(stages.root, { recursive: true });
       return { free: freeDisk(stages.root), used: await bytesBelow(stages.root), directory: stages.root };
     },
-    checkTarget: (uri, wanted, signal) => checkTarget(uri, s3SettingsOf(environment.variables), wanted, signal),
+    checkTarget: async (uri, wanted, signal) => (await checkTarget(uri, s3SettingsOf(environment.variables), wanted, signal)).note,
     gpuWorkers: async () => ((await leaseState(temporal.client))?.workers ?? []).filter((worker) => worker.host === host).length,
     searchAttributes: () => knownAttributes(temporal),
     downloaded: (config) => finishedDownload(config, stages.root),

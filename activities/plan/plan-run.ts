@@ -31,8 +31,8 @@ export interface PlanDependencies extends Places {
   memory(): { readonly total: number; readonly available: number };
   /** bytes free where stages keep their work, and bytes that already lie there */
   disk(): Promise<{ readonly free: number; readonly used: number; readonly directory: string }>;
-  /** Throws UserError if objects cannot be written there, or cannot be kept in the way that is wanted. */
-  checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<void>;
+  /** Throws UserError if objects cannot be written there, or cannot be kept in the way that is wanted. A sentence if the server there checks less than others. */
+  checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<string | undefined>;
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
   /** Roslin's search attributes that the namespace knows */
@@ -115,7 +115,8 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   await check(async () => void (await look("dataset")));
   await check(async () => {
     say(`looking at ${target}`);
-    await dependencies.checkTarget(target, config.publish, context.signal);
+    const note = await dependencies.checkTarget(target, config.publish, context.signal);
+    if (note !== undefined) notes.push(note);
   });
   await check(() => waitForWorkers(dependencies, config, context.signal, say));
   if (problems.length > 0)

@@ -1,14 +1,14 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import type { ExportLimits } from "../../core/model/export.js";
-import type { ObjectStore } from "../../infra/store/store.js";
+import type { ObjectStore, TargetCheck } from "../../infra/store/store.js";
 
 /** The places that publishing works with. */
 export interface PublishDependencies {
   /** where a run is published that names no target: `s3://bucket/prefix` or `file:///directory` */
   defaultTarget(): string;
-  /** infra's `openStore` with the settings of this place */
-  openStore(uri: string, options: RunConfig["publish"], signal: AbortSignal): ObjectStore;
+  /** infra's `openStore` with the settings of this place, and what `checkTarget` found out of one that is written to */
+  openStore(uri: string, options: RunConfig["publish"], signal: AbortSignal, abilities?: TargetCheck["abilities"]): ObjectStore;
   /** Throws UserError if objects cannot be written there, or cannot be kept in the way that is wanted: infra's `checkTarget`. */
-  checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<void>;
+  checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<TargetCheck>;
   readonly exportLimits: ExportLimits;
 }

@@ -25,8 +25,8 @@ export async function publish(
   const request: StageRequest = { ...given, config: withTarget(given.config, dependencies.defaultTarget) };
   const { publish: wanted } = request.config;
   const target = wanted.target!;
-  await dependencies.checkTarget(target, wanted, context.signal);
-  const store = dependencies.openStore(target, wanted, context.signal);
+  const { abilities, note } = await dependencies.checkTarget(target, wanted, context.signal);
+  const store = dependencies.openStore(target, wanted, context.signal, abilities);
   const stage = new Stage(publishDefinition, request);
   const { directory } = stage;
   await forgetIfGone(store, stage);
@@ -40,6 +40,7 @@ export async function publish(
       (done: number) =>
       (note: string): void =>
         context.progress({ stage: "publish", done, total: done, unit: "bytes", note, lasting: true });
+    if (note !== undefined) sayAt(0)(note);
     const { manifest, claimed } = await adopt(store, made, directory, sayAt(0));
     const { sent, bytes } = await upload(store, { ...assembly, manifest }, directory, context);
     const names = [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => `${manifest.name}/${name}`);
@@ -58,6 +59,7 @@ export async function publish(
       objects: manifest.files.length + 1,
       bytes,
       bytesSent: claimed + sent,
+      ...(abilities.checksums ? {} : { readBack: true as const }),
     };
     return { outputs: outputsOf(target, manifest), metrics };
   });

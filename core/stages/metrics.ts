@@ -131,6 +131,8 @@ export interface PublishMetrics {
   readonly bytes: number;
   /** over the wire */
   readonly bytesSent: number;
+  /** the server does not check the SHA-256 of what is sent: all of it was read back and compared */
+  readonly readBack?: true;
 }
 
 /** The figures of each stage. */

@@ -67,6 +67,7 @@ export function metricWords(figures: Figures): string {
     numbered(figures.bytes, (amount) => bytes(amount)),
     numbered(figures.bytesFetched, (amount) => `${bytes(amount)} of it fetched`),
     numbered(figures.bytesSent, (amount) => `${bytes(amount)} of it sent`),
+    phrase(figures.readBack, () => "all of it read back and compared"),
     phrase(figures.modelFrom, (uri) => `model from ${uri}`),
     phrase(figures.datasetFrom, (uri) => `dataset from ${uri}`),
     figures.datasetChoice,

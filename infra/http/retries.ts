@@ -15,6 +15,11 @@ export const TIMING: Timing = { stallMs: 30_000, retryMs: 500 };
 const MAX_FAILURES = 7;
 const MAX_WAIT_MS = 300_000;
 
+/** Whether an answer with this status may become another one by itself. Every other 4xx is final, and so are 501 and 505. */
+export function isPassing(status: number): boolean {
+  return [408, 425, 429].includes(status) || (status >= 500 && status !== 501 && status !== 505);
+}
+
 /** A failure after which another try may succeed, and how long the server asks us to wait before it. */
 export class PassingError extends Error {
   readonly waitMs: number;

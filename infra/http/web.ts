@@ -3,7 +3,7 @@ import { request as requestHttps } from "node:https";
 import { messageOf, UserError } from "../../core/errors.js";
 import { duration } from "../../core/units.js";
 import { throughProxy, type ProxySettings } from "./proxy.js";
-import { isOfDisk, PassingError, TIMING, type Timing } from "./retries.js";
+import { isOfDisk, isPassing, PassingError, TIMING, type Timing } from "./retries.js";
 import { ask, type Answer, type Consume, type Room } from "./wire.js";
 
 /** A place on the web: how it is asked, and what its answers mean. */
@@ -167,8 +167,7 @@ function refusal({ status, header }: Answer, site: Site, first: string, last: UR
   const answered = last.origin === new URL(first).origin ? undefined : last.origin;
   const where = { url: withoutSecrets(first), answered, status };
   const said = `${answered ?? site.name} answered ${status} to ${where.url}`;
-  if ([408, 425, 429].includes(status) || status >= 500)
-    return new PassingError(said, waitAsked(header("retry-after"), header("ratelimit")));
+  if (isPassing(status)) return new PassingError(said, waitAsked(header("retry-after"), header("ratelimit")));
   const worded = site.refusal({ status, header, last, where, said });
   if (worded !== null) return worded;
   if (status === 416) return new UserError(`${site.name} has fewer bytes of this file than it said`, where);

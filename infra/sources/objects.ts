@@ -1,7 +1,9 @@
 import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { messageOf, UserError } from "../../core/errors.js";
 import { isOfDisk, PassingError, type Timing } from "../http/retries.js";
+import { NoRangesError } from "../http/web.js";
 import { s3Error, statusOf } from "../store/s3-errors.js";
+import { hasRange, refused, sameVersion } from "../store/s3-read.js";
 import { clientOf, type S3Settings } from "../store/s3-store.js";
 import type { ReadBytes, Source } from "../transfer/source.js";
 
@@ -94,12 +96,15 @@ export const read: ReadBytes<S3Object> = async ({ access, key, etag }, range, { 
   const Range = range === null ? {} : { Range: `bytes=${range.start}-${range.end - 1}` };
   const IfMatch = etag === null ? {} : { IfMatch: `"${etag}"` };
   try {
-    const { Body } = await clientOf(access.settings, access.bucket).send(
+    const answer = await clientOf(access.settings, access.bucket).send(
       new GetObjectCommand({ Bucket: access.bucket, Key: key, ...Range, ...IfMatch }),
     );
+    if (range !== null && !hasRange(answer, range))
+      refused(answer, new NoRangesError(`no ranges of bytes from s3://${access.bucket}/${key}`));
+    const { Body } = sameVersion(answer, etag ?? undefined);
     for await (const chunk of Body as AsyncIterable<Uint8Array>) await take(chunk);
   } catch (error) {
-    if (error instanceof UserError || isOfDisk(error)) throw error;
+    if (error instanceof UserError || error instanceof NoRangesError || isOfDisk(error)) throw error;
     const where = { source: `s3://${access.bucket}/${key}` };
     if (statusOf(error) === 412) throw new UserError("an object changed while it was downloaded: start again", where);
     if (statusOf(error) === 404) throw new UserError("an object is gone", where);

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand, ListPartsCommand, type S3Client } from "@aws-sdk/client-s3";
 import { writeFileAtomic } from "../disk/files.js";
 import { appendLine, reopenLines } from "../disk/line-journal.js";
-import { during } from "./s3-errors.js";
+import { during, statusOf } from "./s3-errors.js";
 
 /** The local journal of an upload in parts: a killed upload goes on by it, and one that will not go on is removed by it. */
 
@@ -65,7 +65,8 @@ const ABORTS = 5;
 /** Milliseconds, times the tries so far, that such a part is given to arrive. */
 const WAIT_MS = 200;
 
-async function abortUpload(
+/** Removes an upload and its parts; one that the server no longer knows is no error. */
+export async function abortUpload(
   client: S3Client,
   { Bucket, Key, uploadId: UploadId }: Target & { readonly uploadId: string },
   signal = new AbortController().signal,
@@ -74,7 +75,7 @@ async function abortUpload(
     const known = await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }), { abortSignal: signal }).then(
       () => true,
       (error: Error) => {
-        if (error.name === "NoSuchUpload" || error.name === "NoSuchBucket") return false;
+        if (statusOf(error) === 404) return false;
         throw error;
       },
     );
@@ -88,7 +89,7 @@ async function abortUpload(
 }
 
 /** ETags of the parts that the server has, by number; null when it no longer knows the upload. */
-async function listParts(
+export async function listParts(
   client: S3Client,
   { Bucket, Key, uploadId: UploadId }: Target & { readonly uploadId: string },
   abortSignal: AbortSignal,
@@ -102,20 +103,23 @@ async function listParts(
       for (const { PartNumber, ETag } of page.Parts ?? []) etags.set(PartNumber!, ETag!);
       marker = page.IsTruncated === true ? page.NextPartNumberMarker : undefined;
     } catch (error) {
-      if ((error as Error).name === "NoSuchUpload") return null;
+      // servers forget unfinished uploads after days
+      if (statusOf(error) === 404 && (error as Error).name !== "NoSuchBucket") return null;
       throw error;
     }
   } while (marker !== undefined);
   return etags;
 }
 
-/**
- * Removes other uploads for an object that is whole now, such as one whose process was killed before it was journalled.
- * Without the right to list uploads, a lifecycle rule has to remove them.
- */
-export async function abortStrays(client: S3Client, target: Target, abortSignal: AbortSignal): Promise<void> {
+/** Removes other uploads for an object that is whole now, such as one whose process was killed before it was journalled. */
+export async function abortStrays(client: S3Client, target: Target, signal: AbortSignal): Promise<void> {
+  for (const uploadId of await listUploads(client, target, signal))
+    await abortUpload(client, { ...target, uploadId }, signal).catch(() => undefined);
+}
+
+/** Unfinished uploads of an object; none without the right to list uploads: then a lifecycle rule has to remove them. */
+export async function listUploads(client: S3Client, target: Target, abortSignal: AbortSignal): Promise<string[]> {
   const command = new ListMultipartUploadsCommand({ Bucket: target.Bucket, Prefix: target.Key });
   const listed = await client.send(command, { abortSignal }).catch(() => null);
-  for (const { Key, UploadId } of listed?.Uploads ?? [])
-    if (Key === target.Key) await abortUpload(client, { ...target, uploadId: UploadId! }, abortSignal).catch(() => undefined);
+  return (listed?.Uploads ?? []).filter(({ Key }) => Key === target.Key).map(({ UploadId }) => UploadId!);
 }

@@ -23,7 +23,7 @@ export async function* readOn(
   let body: AsyncIterator<Uint8Array> | null = chunksOf(first);
   const next = async (): Promise<IteratorResult<Uint8Array, unknown>> => {
     try {
-      body ??= chunksOf(partial(await ask(at, first.ETag)));
+      body ??= chunksOf(sameVersion(checkRange(await ask(at, first.ETag), { start: at, end: at }), first.ETag));
       return await body.next();
     } catch (error) {
       body = null;
@@ -46,12 +46,31 @@ export async function* readOn(
   }
 }
 
-/** The answer, if it is the range that was asked for and not the whole object again. */
-function partial(answer: GetObjectCommandOutput): GetObjectCommandOutput {
-  if (answer.$metadata.httpStatusCode === 206) return answer;
-  // it is not read, and its error when the connection is closed would be unhandled
-  (answer.Body as Readable).destroy();
-  throw new UserError("the S3 server, or a proxy before it, does not serve ranges of bytes", { got: answer.$metadata.httpStatusCode });
+/** Whether an answer has the range that was asked for, and not the whole object. A server may send that without a word if the range is all of it. */
+export function hasRange({ $metadata, ContentLength = Infinity }: GetObjectCommandOutput, { start, end }: Range): boolean {
+  return $metadata.httpStatusCode === 206 || (start === 0 && ContentLength <= end);
+}
+
+type Range = { readonly start: number; readonly end: number };
+
+/** The answer, if it has the range that was asked for. Throws UserError if it is the whole object. */
+export function checkRange(answer: GetObjectCommandOutput, range: Range): GetObjectCommandOutput {
+  if (hasRange(answer, range)) return answer;
+  const got = answer.$metadata.httpStatusCode;
+  return refused(answer, new UserError("the S3 server, or a proxy before it, does not serve ranges of bytes", { got }));
+}
+
+/** The answer, if it is of the version with that ETag: some servers ignore If-Match when they are read. Throws UserError. */
+export function sameVersion(answer: GetObjectCommandOutput, etag: string | undefined): GetObjectCommandOutput {
+  const bare = (each: string): string => each.replaceAll('"', "");
+  if (answer.ETag === undefined || etag === undefined || bare(answer.ETag) === bare(etag)) return answer;
+  return refused(answer, new UserError("an object changed while it was read: start again", { expected: etag, got: answer.ETag }));
+}
+
+/** Throws, and lets the body go: it is not read, and its error when the connection is closed would be unhandled. */
+export function refused({ Body }: GetObjectCommandOutput, error: Error): never {
+  (Body as Readable).destroy();
+  throw error;
 }
 
 function chunksOf({ Body }: GetObjectCommandOutput): AsyncIterator<Uint8Array> {

@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { stat } from "node:fs/promises";
 import {
   DeleteObjectCommand,
@@ -9,15 +9,16 @@ import {
   S3Client,
   type GetObjectCommandOutput,
 } from "@aws-sdk/client-s3";
-import { UserError } from "../../core/errors.js";
-import { sha256 } from "../disk/files.js";
+import { CorruptError, UserError } from "../../core/errors.js";
 import { checksumOf, planParts } from "../disk/file-digest.js";
-import { headerOf, s3Error, statusOf, type Call } from "./s3-errors.js";
+import { s3Error, statusOf, type Call } from "./s3-errors.js";
 import { abortStrays, dropJournal } from "./s3-journal.js";
-import { BUCKET_DECIDES, headersOf, keptAs } from "./s3-options.js";
-import { readOn } from "./s3-read.js";
+import { addMiddleware } from "./s3-middleware.js";
+import { BUCKET_DECIDES, keptAs } from "./s3-options.js";
+import { checkRange, readOn } from "./s3-read.js";
+import { ALL_ABILITIES, checksumOfBytes, headInput, inBase64, putInput } from "./s3-requests.js";
 import { uploadFile, type Source } from "./s3-upload.js";
-import type { FileUpload, ObjectStore } from "./store.js";
+import { readAll, type FileUpload, type ObjectStore, type ServerAbilities } from "./store.js";
 
 /** How to reach S3; settings that are left out come from the AWS provider chain. */
 export interface S3Settings {
@@ -25,6 +26,8 @@ export interface S3Settings {
   readonly endpoint?: string;
   readonly region?: string;
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string };
+  /** what the server can, as `checkTarget` found out; left out: all that Amazon's can */
+  readonly abilities?: ServerAbilities;
 }
 
 /** The settings in environment variables. Keys are left to the provider chain if there are none, or if a profile is named. Throws UserError if the address is not a URL. */
@@ -50,53 +53,17 @@ const IDLE_MS = 60_000;
 /** The metadata field that names an object's writer: it tells a lost answer to a creation from a lost race. */
 const NONCE = "roslin-nonce";
 
-/** Where a bucket is, when an error says that it is elsewhere. */
-function regionIn(error: unknown): string | null {
-  return [301, 307, 400].includes(statusOf(error) ?? 0) ? (headerOf(error, "x-amz-bucket-region") ?? null) : null;
-}
-
-/** The same error without the secrets that S3 sends with some errors, such as the session token: logs show an error's fields. */
-function bared(error: unknown): unknown {
-  for (const field of Object.keys(error as object)) if (!ERROR_FIELDS.has(field)) delete (error as Record<string, unknown>)[field];
-  return error;
-}
-
-const ERROR_FIELDS = new Set(["name", "message", "$fault", "$metadata", "code", "errno", "syscall", "address", "port"]);
-
 /** A client of these settings. */
-export function s3Client(settings: S3Settings): S3Client {
+export function s3Client({ endpoint, region, credentials }: S3Settings): S3Client {
   const client = new S3Client({
-    ...settings,
-    ...(settings.endpoint === undefined ? {} : { forcePathStyle: true, region: settings.region ?? "us-east-1" }),
+    ...(region === undefined ? {} : { region }),
+    ...(credentials === undefined ? {} : { credentials }),
+    ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true, region: region ?? "us-east-1" }),
+    // objects are sent with their SHA-256, or where a server does not take it, with nothing
+    requestChecksumCalculation: "WHEN_REQUIRED",
     requestHandler: { connectionTimeout: 5_000, socketTimeout: IDLE_MS },
   });
-  // the signature wants the digest that was sent along as checksum: nothing is digested twice
-  client.middlewareStack.add(
-    (next) => (args) => {
-      const { headers } = args.request as { headers: Record<string, string> };
-      const checksum = headers["x-amz-checksum-sha256"];
-      if (checksum !== undefined) headers["x-amz-content-sha256"] = Buffer.from(checksum, "base64").toString("hex");
-      return next(args);
-    },
-    { step: "build", priority: "low", name: "signedChecksum" },
-  );
-  client.middlewareStack.add(
-    (next) => async (args) => {
-      const region = await client.config.region();
-      try {
-        return await next(args);
-      } catch (error) {
-        const actual = regionIn(error);
-        if (actual === null || actual === region) throw bared(error);
-        // for good: the SDK's own way, back after every call, fails when calls overlap
-        client.config.region = () => Promise.resolve(actual);
-        return await next(args).catch((again: unknown) => {
-          throw bared(again);
-        });
-      }
-    },
-    { step: "initialize", priority: "high", name: "followRegion" },
-  );
+  addMiddleware(client);
   return client;
 }
 
@@ -107,7 +74,7 @@ const clients = new Map<string, S3Client>();
  * loaded, and connections made, once.
  */
 export function clientOf(settings: S3Settings, bucket: string): S3Client {
-  const name = JSON.stringify([settings, bucket]);
+  const name = JSON.stringify([settings.endpoint, settings.region, settings.credentials, bucket]);
   let client = clients.get(name);
   if (client === undefined) clients.set(name, (client = s3Client(settings)));
   return client;
@@ -137,20 +104,21 @@ export function s3Store(
   abortSignal = new AbortController().signal,
 ): ObjectStore {
   const client = clientOf(settings, bucket);
+  const { abilities: can = ALL_ABILITIES } = settings;
   const where = { bucket, endpoint: settings.endpoint ?? "amazonaws.com" };
   const below = prefix === "" ? "" : `${prefix}/`;
   const at = (key: string): { Bucket: string; Key: string } => ({ Bucket: bucket, Key: below + key });
   const failed =
-    (call: Call, key?: string) =>
+    (call: Call, key?: string, condition: { readonly condition?: string } = {}) =>
     (error: unknown): never => {
       abortSignal.throwIfAborted();
-      throw s3Error(error, call, where, key === undefined ? undefined : below + key);
+      throw s3Error(error, call, { ...where, ...condition }, key === undefined ? undefined : below + key);
     };
 
   // without the right to list, S3 calls a missing object forbidden; an answer to HEAD has no text, so wrong or expired keys
   // are reported by the write that follows
   const head = (key: string): Promise<Head | null> =>
-    client.send(new HeadObjectCommand({ ...at(key), ChecksumMode: "ENABLED" }), { abortSignal }).then(
+    client.send(new HeadObjectCommand(headInput(can, at(key))), { abortSignal }).then(
       ({ ContentLength = 0, Metadata = {}, ChecksumSHA256, ETag = "" }) => ({
         bytes: ContentLength,
         metadata: Metadata,
@@ -160,64 +128,87 @@ export function s3Store(
       (error: unknown) => ([400, 403, 404].includes(statusOf(error) ?? 0) ? null : failed(CALLS.look, key)(error)),
     );
 
-  /** Whether an object has a file's bytes and is kept as it should be, by the server's SHA-256 or, if it keeps none, by the object's metadata. */
-  const isThere = async (key: string, source: Source, { digest }: FileUpload): Promise<boolean> => {
-    const there = await head(key);
-    if (there?.bytes !== source.size || there.metadata["roslin-kept"] !== keptAs(options)["roslin-kept"]) return false;
-    return there.checksum === null ? there.metadata["sha256"] === digest.sha256 : there.checksum === checksumOf(digest);
+  const read = async (key: string, range?: { readonly start: number; readonly end: number }): Promise<AsyncIterable<Uint8Array> | null> => {
+    const ask = (from: number, IfMatch?: string): Promise<GetObjectCommandOutput> => {
+      const part = range !== undefined || from > 0 || IfMatch !== undefined;
+      const Range = part ? { Range: `bytes=${from}-${range === undefined ? "" : range.end - 1}` } : {};
+      return client.send(new GetObjectCommand({ ...at(key), ...Range, ...(IfMatch === undefined ? {} : { IfMatch }) }), { abortSignal });
+    };
+    const worded = (error: unknown): Error =>
+      [404, 412].includes(statusOf(error) ?? 0)
+        ? new UserError("an object changed, or was removed, while it was read: start again", { bucket, key: below + key })
+        : s3Error(error, CALLS.read, where, below + key);
+    const start = range?.start ?? 0;
+    try {
+      const first = await ask(start);
+      return readOn(range === undefined ? first : checkRange(first, range), start, ask, worded, abortSignal);
+    } catch (error) {
+      if ((error as Error).name === "NoSuchKey") return null;
+      return failed(CALLS.read, key)(error);
+    }
   };
 
-  /** Writes under a condition; false when it didn't hold. */
-  const writeIf = async (key: string, bytes: Uint8Array, condition: { IfNoneMatch: string } | { IfMatch: string }): Promise<boolean> => {
+  /** Whether an object, read back, has a file's bytes. */
+  const readsBack = async (key: string, { digest, signal }: FileUpload): Promise<boolean> => {
+    const hash = createHash("sha256");
+    for await (const chunk of (await read(key)) ?? []) {
+      signal.throwIfAborted();
+      hash.update(chunk);
+    }
+    return hash.digest("hex") === digest.sha256;
+  };
+
+  /**
+   * Whether an object has a file's bytes and is kept as it should be: by the SHA-256 that the server computed and keeps, else by
+   * the one in the object's metadata, if the server compared it with the bytes; else the object is read back.
+   */
+  const isThere = async (key: string, source: Source, upload: FileUpload): Promise<boolean> => {
+    const { digest } = upload;
+    const there = await head(key);
+    if (there?.bytes !== source.size) return false;
+    const { metadata, checksum } = there;
+    if (can.metadata && metadata["roslin-kept"] !== keptAs(options)["roslin-kept"]) return false;
+    if (can.checksums && checksum !== null) return [checksumOf(digest), inBase64(digest.sha256)].includes(checksum);
+    if (can.checksums && metadata["sha256"] !== undefined) return metadata["sha256"] === digest.sha256;
+    return await readsBack(key, upload);
+  };
+
+  /** Writes if the object has this ETag (null: if there is none); false when it has another. */
+  const writeIf = async (key: string, bytes: Uint8Array, etag: string | null): Promise<boolean> => {
     const nonce = randomUUID();
-    const hex = sha256(bytes);
-    // with all that `isThere` looks for: a later upload of the same bytes sends nothing
-    const Metadata = { sha256: hex, ...keptAs(options), [NONCE]: nonce };
-    const ChecksumSHA256 = Buffer.from(hex, "hex").toString("base64");
-    const command = new PutObjectCommand({ ...at(key), ...headersOf(options), ...condition, Body: bytes, ChecksumSHA256, Metadata });
+    const sent = { Body: bytes, checksum: checksumOfBytes(bytes) };
+    const input = putInput(can, at(key), sent, options, { [NONCE]: nonce });
+    const command = new PutObjectCommand({ ...input, ...(etag === null ? { IfNoneMatch: "*" } : { IfMatch: etag }) });
     try {
       await client.send(command, { abortSignal });
       return true;
     } catch (error) {
-      // if an answer is lost, the SDK's own retry finds our object there: the nonce tells whose it is
+      // if an answer is lost, the SDK's own retry finds our object there: the nonce tells whose it is, or else the bytes
       const there = await head(key).catch(() => null);
-      if (there?.metadata[NONCE] === nonce) return true;
-      if ([404, 409, 412].includes(statusOf(error) ?? 0) && (there !== null || "IfMatch" in condition)) return false;
-      return failed(CALLS.writeIf, key)(error);
+      const isOurs = async (): Promise<boolean> =>
+        isRepeated(error) && (await readAll({ read }, key).catch(() => null))?.equals(bytes) === true;
+      if (can.metadata ? there?.metadata[NONCE] === nonce : await isOurs()) return true;
+      if ([404, 409, 412].includes(statusOf(error) ?? 0) && (there !== null || etag !== null)) return false;
+      return failed(CALLS.writeIf, key, { condition: etag === null ? "If-None-Match" : "If-Match" })(error);
     }
   };
 
   return {
     uri: `s3://${bucket}${prefix === "" ? "" : `/${prefix}`}`,
-    async read(key, range) {
-      const ask = (start: number, IfMatch?: string): Promise<GetObjectCommandOutput> => {
-        const part = range !== undefined || IfMatch !== undefined;
-        const Range = part ? { Range: `bytes=${start}-${range === undefined ? "" : range.end - 1}` } : {};
-        return client.send(new GetObjectCommand({ ...at(key), ...Range, ...(IfMatch === undefined ? {} : { IfMatch }) }), { abortSignal });
-      };
-      const worded = (error: unknown): Error =>
-        [404, 412].includes(statusOf(error) ?? 0)
-          ? new UserError("an object changed, or was removed, while it was read: start again", { bucket, key: below + key })
-          : s3Error(error, CALLS.read, where, below + key);
-      const start = range?.start ?? 0;
-      try {
-        return readOn(await ask(start), start, ask, worded, abortSignal);
-      } catch (error) {
-        if ((error as Error).name === "NoSuchKey") return null;
-        return failed(CALLS.read, key)(error);
-      }
-    },
+    read,
     async write(key, bytes) {
-      const command = new PutObjectCommand({ ...at(key), ...headersOf(options), Body: bytes });
+      const command = new PutObjectCommand(putInput(can, at(key), { Body: bytes, checksum: checksumOfBytes(bytes) }, options));
       await client.send(command, { abortSignal }).catch(failed(CALLS.write, key));
     },
-    create: (key, bytes) => writeIf(key, bytes, { IfNoneMatch: "*" }),
+    create: (key, bytes) => writeIf(key, bytes, null),
     async replace(key, bytes, before) {
-      if (before === null) return writeIf(key, bytes, { IfNoneMatch: "*" });
+      if (before === null) return writeIf(key, bytes, null);
       try {
-        const { Body, ETag } = await client.send(new GetObjectCommand(at(key)), { abortSignal });
-        if (Buffer.compare(await Body!.transformToByteArray(), before) !== 0) return false;
-        return await writeIf(key, bytes, { IfMatch: ETag! });
+        // a server that redirects to a CDN may name the version only here; whatever changes from now on, the condition finds
+        const there = await head(key);
+        const { Body, ETag = there?.etag } = await client.send(new GetObjectCommand(at(key)), { abortSignal });
+        if (Buffer.compare(await Body!.transformToByteArray(), before) !== 0 || !ETag) return false;
+        return await writeIf(key, bytes, ETag);
       } catch (error) {
         if ((error as Error).name === "NoSuchKey") return false;
         return failed(CALLS.read, key)(error);
@@ -233,13 +224,16 @@ export function s3Store(
           return false;
         }
         try {
-          await uploadFile(client, at(key), source, upload, options);
-          return true;
+          await uploadFile(client, at(key), source, upload, options, can);
+          break;
         } catch (error) {
           upload.signal.throwIfAborted();
           if ((error as Error).name !== "NoSuchUpload" || tried === TRIES) failed(CALLS.upload, key)(error);
         }
       }
+      if (!can.checksums && !(await isThere(key, source, upload)))
+        throw new CorruptError("a file was uploaded and has other bytes when it is read back", { ...where, key: below + key, file: path });
+      return true;
     },
     // without the signal: what a stopped upload left is removed all the same
     discard: (journal) => dropJournal(client, journal).catch(failed(CALLS.discard)),
@@ -266,6 +260,12 @@ export function s3Store(
       await client.send(new DeleteObjectCommand(at(key)), { abortSignal }).catch(failed(CALLS.delete, key));
     },
   };
+}
+
+/** Whether a request was sent more than once, or its answer is lost: it may have been carried out. */
+function isRepeated(error: unknown): boolean {
+  const { attempts = 1 } = (error as { readonly $metadata?: { readonly attempts?: number } }).$metadata ?? {};
+  return attempts > 1 || statusOf(error) === undefined;
 }
 
 interface Head {

@@ -9,8 +9,9 @@ import {
 import { CorruptError } from "../../core/errors.js";
 import { planParts, readPart, type Part } from "../disk/file-digest.js";
 import { abortStrays, addPart, beginJournal, dropJournal, readJournal, type SentPart, type Target } from "./s3-journal.js";
-import { headersOf, keptAs, type ObjectOptions } from "./s3-options.js";
-import type { FileUpload } from "./store.js";
+import { keptAs, type ObjectOptions } from "./s3-options.js";
+import { checksumOfBytes, completeInput, createInput, partInput, putInput } from "./s3-requests.js";
+import type { FileUpload, ServerAbilities } from "./store.js";
 
 /**
  * Sends a file to S3, a large one in parts. Each part is sent with the SHA-256 that it had when the file was digested: it
@@ -30,43 +31,54 @@ export async function uploadFile(
   source: Source,
   upload: FileUpload,
   options: ObjectOptions,
+  can: ServerAbilities,
 ): Promise<void> {
   const { digest, signal } = upload;
   const changed = (): CorruptError =>
     new CorruptError("a file changed before all of it was uploaded", { file: source.path, expected: digest.sha256 });
   if (source.size !== digest.bytes) throw changed();
-  const Metadata = { sha256: digest.sha256, ...keptAs(options) };
   const parts = planParts(source.size);
   if (parts.length <= 1) {
     const Body = await readFile(source.path, { signal });
-    const command = new PutObjectCommand({ ...target, ...headersOf(options), Body, ChecksumSHA256: digest.parts[0]!, Metadata });
-    await client.send(command, { abortSignal: signal }).catch((error: Error) => {
+    const put = async (): Promise<unknown> =>
+      client.send(new PutObjectCommand(putInput(can, target, toSend(can, Body, digest.parts[0]!), options)), { abortSignal: signal });
+    await put().catch((error: Error) => {
       throw isOther(error) ? changed() : error;
     });
     upload.onBytes(source.size);
     return;
   }
   const begun = await readJournal(client, upload.journal, signal);
-  const wanted = JSON.stringify({ ...target, ...Metadata });
+  const wanted = JSON.stringify({
+    ...target,
+    sha256: digest.sha256,
+    ...keptAs(options),
+    ...(can.checksums ? {} : { checksums: false }),
+  });
   let uploadId = begun?.header.uploadId;
   if (begun?.header.what !== wanted) {
     // another file's upload, which will not go on
     await dropJournal(client, upload.journal, signal).catch(() => undefined);
-    const command = new CreateMultipartUploadCommand({ ...target, ...headersOf(options), ChecksumAlgorithm: "SHA256", Metadata });
+    const command = new CreateMultipartUploadCommand(createInput(can, target, digest.sha256, options));
     ({ UploadId: uploadId } = await client.send(command, { abortSignal: signal }));
     await beginJournal(upload.journal, { ...target, uploadId: uploadId!, what: wanted });
   }
   const earlier = new Map(begun?.header.what === wanted ? begun.sent.map((each) => [each.part, each]) : []);
-  const sent = await sendParts(client, { ...target, UploadId: uploadId! }, source, upload, parts, earlier).catch(async (error: Error) => {
+  const whole = { ...target, UploadId: uploadId! };
+  const sent = await sendParts(client, whole, source, upload, parts, earlier, can).catch(async (error: Error) => {
     if (!isOther(error)) throw error;
     await dropJournal(client, upload.journal, signal).catch(() => undefined);
     throw changed();
   });
-  const Parts = sent.map(({ part, etag, sha256: ChecksumSHA256 }) => ({ PartNumber: part, ETag: etag, ChecksumSHA256 }));
-  const command = new CompleteMultipartUploadCommand({ ...target, UploadId: uploadId, MultipartUpload: { Parts } });
-  await client.send(command, { abortSignal: signal });
+  await client.send(new CompleteMultipartUploadCommand(completeInput(can, whole, sent)), { abortSignal: signal });
   await abortStrays(client, target, signal);
   await dropJournal(client, upload.journal, signal).catch(() => undefined);
+}
+
+/** Bytes and the SHA-256 that they had when they were digested. Throws what a server says of other bytes, where the server doesn't look. */
+function toSend(can: ServerAbilities, Body: Uint8Array, checksum: string): { Body: Uint8Array; checksum: string } {
+  if (!can.checksums && checksumOfBytes(Body) !== checksum) throw Object.assign(new Error("other bytes"), { name: "BadDigest" });
+  return { Body, checksum };
 }
 
 /** Whether the server says that bytes don't have the digest that was sent with them. */
@@ -82,6 +94,7 @@ async function sendParts(
   { digest, journal, onBytes, signal }: FileUpload,
   parts: readonly Part[],
   earlier: ReadonlyMap<number, SentPart>,
+  can: ServerAbilities,
 ): Promise<SentPart[]> {
   const file = await open(path, "r");
   // the first failure stops the others
@@ -98,8 +111,8 @@ async function sendParts(
       if (before?.sha256 === sha256) sent.push(before);
       else {
         abortSignal.throwIfAborted();
-        const Body = await readPart(file, path, part, own);
-        const command = new UploadPartCommand({ ...target, PartNumber: part.part, Body, ChecksumSHA256: sha256 });
+        const read = toSend(can, await readPart(file, path, part, own), sha256);
+        const command = new UploadPartCommand(partInput(can, target, part.part, read));
         const { ETag } = await client.send(command, { abortSignal });
         const entry = { part: part.part, bytes, sha256, etag: ETag! };
         await addPart(journal, entry);

@@ -24,6 +24,25 @@ export interface ObjectStore {
   delete(key: string): Promise<void>;
 }
 
+/** What a server does beyond keeping bytes. `checkTarget` finds it out. */
+export interface ServerAbilities {
+  /**
+   * It compares every object and part with the SHA-256 that is sent with it, and completes uploads with these. False: none is
+   * sent, and what was uploaded is read back and compared here.
+   */
+  readonly checksums: boolean;
+  /** it keeps an object's user metadata */
+  readonly metadata: boolean;
+}
+
+/** What a target can. */
+export interface TargetCheck {
+  /** for the settings of a store that writes there */
+  readonly abilities: ServerAbilities;
+  /** a sentence about what the server does not check, and what is done instead; absent if it checks all */
+  readonly note?: string;
+}
+
 /** What a large upload needs besides its bytes. */
 export interface FileUpload {
   /** of the file as it is to arrive */
@@ -36,7 +55,7 @@ export interface FileUpload {
 }
 
 /** A whole small object, such as a manifest; null: there is no object. */
-export async function readAll(store: ObjectStore, key: string): Promise<Uint8Array | null> {
+export async function readAll(store: Pick<ObjectStore, "read">, key: string): Promise<Buffer | null> {
   const chunks = await store.read(key);
   if (chunks === null) return null;
   const parts: Uint8Array[] = [];

@@ -63,7 +63,7 @@ async function journals(): Promise<string[]> {
 const uploads = async (): Promise<number> =>
   (await client.send(new ListMultipartUploadsCommand({ Bucket: "roslin" }))).Uploads?.length ?? 0;
 const never = new Promise<null>(() => undefined);
-const isPart = ({ query }: S3Call, ...numbers: readonly string[]): boolean => numbers.includes(query.get("partNumber") ?? "");
+const isPart = ({ part }: S3Call, ...numbers: readonly string[]): boolean => numbers.includes(part ?? "");
 /** Lets the first part arrive, and nothing answer to the others. */
 const stuck = (call: S3Call): null | Promise<null> => (isPart(call, "2", "3") ? never : null);
 const firstPartSent = () => until(async () => (await journals()).some((text) => text.includes('{"part":1')));

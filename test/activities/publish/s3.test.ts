@@ -63,8 +63,8 @@ const strays = async (prefix: string): Promise<number> =>
 /** Publishes, and stops when the second part is on its way. */
 async function goAndStop(request: StageRequest, settings: S3Settings & { readonly endpoint: string }): Promise<void> {
   const stop = new AbortController();
-  const proxy = await startProxy(settings.endpoint, ({ query }) => {
-    if (query.get("partNumber") === "2") stop.abort(new Error("stopped by the test"));
+  const proxy = await startProxy(settings.endpoint, ({ part }) => {
+    if (part === "2") stop.abort(new Error("stopped by the test"));
     return null;
   });
   try {
@@ -174,8 +174,8 @@ test("a right that is missing is named", async () => {
 
 test("credentials that expire in the middle end the run, and after renewal it goes on with what had arrived", async () => {
   let expired = false;
-  const proxy = await startProxy(server.settings.endpoint, async ({ query }) => {
-    if (query.has("partNumber") && query.get("partNumber") !== "1")
+  const proxy = await startProxy(server.settings.endpoint, async ({ part }) => {
+    if (part !== null && part !== "1")
       while (!expired) {
         await sleep(20);
         const [key] = readdirSync(join(request.root, "publish"));
@@ -196,7 +196,7 @@ test("credentials that expire in the middle end the run, and after renewal it go
   const again = await startProxy(server.settings.endpoint, () => null);
   try {
     await go(request, { ...server.settings, endpoint: again.endpoint });
-    assert.equal(again.calls.filter(({ query }) => query.has("partNumber")).length, 2, "of three parts one had arrived");
+    assert.equal(again.calls.filter(({ part }) => part !== null).length, 2, "of three parts one had arrived");
   } finally {
     await again.stop();
   }
@@ -207,7 +207,7 @@ test("a run that fails for good leaves no upload; one that is stopped keeps it",
   const request = await bigRun("s3://roslin/failed");
   await goAndStop(request, server.settings);
   assert.equal(await strays("failed/"), 1);
-  const proxy = await startProxy(server.settings.endpoint, ({ query }) => (query.get("partNumber") === "2" ? denied : null));
+  const proxy = await startProxy(server.settings.endpoint, ({ part }) => (part === "2" ? denied : null));
   await assert.rejects(go(request, { ...server.settings, endpoint: proxy.endpoint }), ForbiddenError);
   await proxy.stop();
   assert.equal(await strays("failed/"), 0);

@@ -1,5 +1,6 @@
 import { createServer, request, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
+import { PROBE } from "../../../infra/store/probe.js";
 
 /** A call to S3 as it passes by. */
 export interface S3Call {
@@ -8,6 +9,8 @@ export interface S3Call {
   readonly key: string;
   readonly query: URLSearchParams;
   readonly headers: IncomingHttpHeaders;
+  /** of a file that is uploaded; null: it is none, or one of the object that is tried before */
+  readonly part: string | null;
   /** the right of an IAM policy that it needs */
   readonly right: string;
 }
@@ -45,7 +48,8 @@ export async function startProxy(
     const [, , ...rest] = url.pathname.split("/");
     const { method = "GET", headers } = incoming;
     const key = rest.map(decodeURIComponent).join("/");
-    const call: S3Call = { method, key, query: url.searchParams, headers, right: rightOf(method, key, url.searchParams, headers) };
+    const part = key.endsWith(PROBE) ? null : url.searchParams.get("partNumber");
+    const call: S3Call = { method, key, query: url.searchParams, headers, part, right: rightOf(method, key, url.searchParams, headers) };
     calls.push(call);
     const answer = ({ status, code, headers: other = {}, more = "" }: Refusal): void => {
       outgoing.writeHead(status, { "content-type": "application/xml", ...other });
