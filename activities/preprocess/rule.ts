@@ -3,14 +3,7 @@ import { UserError } from "../../core/errors.js";
 import type { ModelShape } from "../../core/model/shape.js";
 import { rowReader } from "../../core/rows/read-row.js";
 import { chooseReading, type RowReading } from "../../core/rows/row-reading.js";
-import {
-  checkResponseKey,
-  dollyRule,
-  promptRule,
-  tokenRule,
-  type RowBounds,
-  type RowRule,
-} from "../../core/rows/row-rules.js";
+import { checkResponseKey, dollyRule, promptRule, tokenRule, type RowBounds, type RowRule } from "../../core/rows/row-rules.js";
 import type { Around } from "../../core/text/around.js";
 import { createEncoder, type EncoderTables } from "../../core/text/encoder.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
