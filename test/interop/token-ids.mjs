@@ -1,6 +1,6 @@
 // Roslin's side of tokenizers.py.
-//   node tokenizers.mjs make            writes GPT-J's tokenizer.json to standard output
-//   node tokenizers.mjs encode LIST     LIST is a JSON file of {directories, texts}: writes, for each directory, the ids of each
+//   node token-ids.mjs make            writes GPT-J's tokenizer.json to standard output
+//   node token-ids.mjs encode LIST     LIST is a JSON file of {directories, texts}: writes, for each directory, the ids of each
 //                                       text with those around it, or the message of an error
 import { readFileSync } from "node:fs";
 

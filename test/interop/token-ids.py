@@ -28,7 +28,7 @@ from shapes import write  # noqa: E402
 
 
 def roslin(*arguments: str) -> object:
-    return json.loads(subprocess.run(["node", str(HERE / "tokenizers.mjs"), *arguments], check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(["node", str(HERE / "token-ids.mjs"), *arguments], check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> int:
