@@ -1,4 +1,4 @@
-"""The cases of test/reference/tokenizer-fields.json and tokenizer-directories.json, with transformers' ids: see tokenizers.py."""
+"""The cases of test/reference/tokenizer-fields.json and tokenizer-directories.json, with transformers' ids: see token-ids.py."""
 
 import json
 import pathlib
@@ -383,7 +383,7 @@ def directories() -> dict:
 
 
 def fuzz() -> dict:
-    """A small part of what tokenizers.py compares, over the small tokenizer."""
+    """A small part of what token-ids.py compares, over the small tokenizer."""
     tokenizer = base()
     texts = strings(24, 3)
     cases = []

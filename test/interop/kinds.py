@@ -1,4 +1,4 @@
-"""Model directories of each kind of tokenizer, and random texts for them: see tokenizers.py."""
+"""Model directories of each kind of tokenizer, and random texts for them: see token-ids.py."""
 
 import random
 

@@ -162,7 +162,8 @@ def expected(tokenizer, row: dict, prompt) -> tuple[list[int], list[int]]:
     encoded = tokenizer("".join(text for text, _ in parts), return_offsets_mapping=True, add_special_tokens=prompt != "chat")
     scored = [carries for text, carries in parts for _ in text]
     ids = encoded["input_ids"]
-    labels = [token if scored[start] else IGNORED for token, (start, _) in zip(ids, encoded["offset_mapping"])]
+    # a token that is in part the answer is learned
+    labels = [token if any(scored[start:end]) else IGNORED for token, (start, end) in zip(ids, encoded["offset_mapping"])]
     if prompt == "dolly":
         labels = [IGNORED if label == END else label for label in labels]
     return ids[:CUT], labels[:CUT]

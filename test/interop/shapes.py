@@ -1,4 +1,4 @@
-"""What tokenizers.py and figures.py make model directories of."""
+"""What token-ids.py and figures.py make model directories of."""
 
 import json
 import pathlib

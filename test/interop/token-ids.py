@@ -1,4 +1,4 @@
-"""Compares Roslin's token ids with those of transformers: python3 tokenizers.py [--strings 20000] [--seed 1] [--record].
+"""Compares Roslin's token ids with those of transformers: python3 token-ids.py [--strings 20000] [--seed 1] [--record].
 
 Needs transformers 5 and a built dist/. Model directories of each kind are written, each is read by AutoTokenizer and by Roslin,
 and random strings (of every script, with added tokens in odd places, white space, marks, emoji) must have the same ids, special
