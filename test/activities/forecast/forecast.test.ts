@@ -26,6 +26,8 @@ const split = (forecasts: readonly Forecast[]): string => {
 const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName | null]>> = {
   "model.source": ["hf://another/model", "download"],
   "dataset.source": ["hf://another/data", "download"],
+  "dataset.config": ["en", "download"],
+  "dataset.split": ["validation", "download"],
   "preprocess.maxLength": [512, "preprocess"],
   "preprocess.testRows": [10, "preprocess"],
   "preprocess.maxRejectShare": [0.5, "preprocess"],
