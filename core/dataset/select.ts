@@ -30,6 +30,10 @@ export function selectFiles(files: DatasetFiles, choice: DatasetChoice): Chosen 
   const configurations = files.card.length > 0 ? files.card.map((config) => ofCard(config, files)) : ofLayout(files);
   const { paths, words } = choose(configurations, choice, files.where);
   const once = [...new Set(paths)];
+  const present = new Set(files.paths);
+  const missing = once.find((path) => !present.has(path));
+  if (missing !== undefined)
+    throw new UserError("a file that the state.json of a saved dataset names is missing", { source: files.where, missing });
   const said = [
     ...(words === null ? [] : [words]),
     ...(once.length < paths.length ? ["files that two patterns match are taken once"] : []),
