@@ -10,10 +10,11 @@ import { shardedSplit, splitIn } from "./split-name.js";
  * - The folders above that part name the configuration: `de/train/0000.parquet`, `data/de/train-0000.parquet`. Folders that
  *   say nothing of the content do not count: numbers, Hive's partitions (`year=2024`), formats, `data`, splits. Without
  *   any, the configuration is `default`.
+ * - `configuration/split/0000.parquet`, as the hub converts datasets, names both, whatever the names are.
  * - Files that speak of no split are rows of one dataset, `train`, if no other file is for training.
  */
 export function layoutOf(paths: readonly string[]): Map<string, Map<string, string[]>> {
-  const located = paths.map(locate);
+  const located = paths.every((path) => CONVERTED.test(path)) && paths.some(isConverted) ? paths.map(locateConverted) : paths.map(locate);
   const hasTraining = located.some(({ split }) => split?.isTraining === true);
   const configurations = new Map<string, Map<string, string[]>>();
   const add = (config: string, split: string, path: string): void => {
@@ -37,6 +38,20 @@ const rank = (name: string): number => (FIRST.indexOf(name) + FIRST.length + 1) 
 
 /** The configuration of files that no folder names. */
 export const DEFAULT = "default";
+
+/** The hub's conversion to Parquet has `configuration/split/0000.parquet`, whatever the names are. */
+const CONVERTED = /^([^/]+)\/(?:partial-)?([^/]+)\/\d{4}\.parquet$/;
+
+/** Whether a path that looks converted has a name that only conversions and splits have. */
+function isConverted(path: string): boolean {
+  const [, config, split] = CONVERTED.exec(path)!;
+  return config === DEFAULT || (splitIn(split!) !== null && configIn([config!]) === config);
+}
+
+function locateConverted(path: string): Located {
+  const [, config, split] = CONVERTED.exec(path)!;
+  return { path, config: configIn([config!]), split: splitIn(split!) ?? { name: split!, isTraining: true } };
+}
 
 interface Located {
   readonly path: string;

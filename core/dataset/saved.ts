@@ -55,7 +55,8 @@ export function savedSplits(folders: readonly string[], texts: Texts, where: str
     const isSplit = folder !== "" && (isMember || splitIn(name) !== null);
     const wanted = files.map(({ filename }) => below(folder, filename));
     const config = (isSplit ? parentOf(folder) : folder) || DEFAULT;
-    splits.push({ config, split: isSplit ? (splitIn(name)?.name ?? name) : (named ?? "train"), paths: wanted });
+    const split = isMember ? name : isSplit ? splitIn(name)!.name : (named ?? "train");
+    splits.push({ config, split, paths: wanted });
   }
   return splits;
 }

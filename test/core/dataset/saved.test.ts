@@ -79,6 +79,16 @@ test("saved splits of other names are not mixed", () => {
   );
 });
 
+test("saved splits that differ by a number are not mixed", () => {
+  const files = Object.fromEntries(
+    Object.entries(DICTIONARY).map(([path, text]) => [path.replace("train/", "train_1/").replace("test/", "train_2/"), text]),
+  );
+  assert.throws(
+    () => selected({ ...files, "dataset_dict.json": '{"splits": ["train_1", "train_2"]}' }),
+    /several splits.*splits=train_1, train_2/,
+  );
+});
+
 const BROKEN: readonly (readonly [what: string, files: Readonly<Record<string, string>>, problem: RegExp])[] = [
   [
     "a file that is missing",
