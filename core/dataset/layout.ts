@@ -36,6 +36,12 @@ export function layoutOf(paths: readonly string[]): Map<string, Map<string, stri
 const FIRST = ["default", "train", "validation", "test"];
 const rank = (name: string): number => (FIRST.indexOf(name) + FIRST.length + 1) % (FIRST.length + 1);
 
+/** Among data files the shards that `datasets` writes and looks for first, `data/train-00000-of-00002.parquet`: other files beside them do not count. All files if there are none to train on. */
+export function shardsIn(paths: readonly string[]): readonly string[] {
+  const shards = paths.filter((path) => /^data\/[^/]+-\d{5}-of-\d{5}[^/]*$/.test(path));
+  return shards.some((path) => splitIn(stemOf(path).slice("data/".length))?.isTraining !== false) ? shards : paths;
+}
+
 /** The configuration of files that no folder names. */
 export const DEFAULT = "default";
 

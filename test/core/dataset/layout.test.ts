@@ -25,6 +25,7 @@ const OTHERWISE: Readonly<Record<string, string | RegExp>> = {
   "refs/convert/parquet, two configurations": /several configurations.*configurations=de, en, how=/,
   "refs/convert/parquet, a default one among two": "default/train/0000.parquet",
   "refs/convert/parquet, splits with other names": /several splits.*splits=chosen, rejected, how=/,
+  "shards of splits with numbers": /several splits.*splits=train_1, train_2/,
   "languages below data": /several configurations.*configurations=de, en/,
   "languages with their files": /several configurations.*configurations=de, en/,
   "a train file beside an archive": "train.json",
@@ -93,6 +94,7 @@ test("what is chosen, and from what, is told only where there is something to ch
     selectFiles({ paths: layouts[name]!.files, card: [], saved: [], where: "d" }, NO_CHOICE).words;
   assert.equal(words("alpaca as the hub has it"), null);
   assert.equal(words("train and test"), "split train of train, test");
+  assert.equal(words("shards beside others"), "data files beside the shards in data/ left out: 2");
   assert.equal(words("refs/convert/parquet, a default one among two"), "configuration default of default, en");
 });
 
