@@ -56,7 +56,7 @@ function isConverted(path: string): boolean {
 
 function locateConverted(path: string): Located {
   const [, config, split] = CONVERTED.exec(path)!;
-  return { path, config: configIn([config!]), split: splitIn(split!) ?? { name: split!, isTraining: true } };
+  return { path, config: configIn([config!]), split: { name: split!, isTraining: splitIn(split!)?.isTraining ?? true } };
 }
 
 interface Located {

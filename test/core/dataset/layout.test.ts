@@ -98,6 +98,13 @@ test("what is chosen, and from what, is told only where there is something to ch
   assert.equal(words("refs/convert/parquet, a default one among two"), "configuration default of default, en");
 });
 
+test("converted splits that differ by a number are not mixed", () => {
+  assert.throws(
+    () => selected(["default/train_1/0000.parquet", "default/train_2/0000.parquet"]),
+    /several splits.*splits=train_1, train_2/,
+  );
+});
+
 test("parts of one whole in two formats are not taken for copies", () => {
   assert.throws(() => selected(["train-0.jsonl", "train-1.csv"]), /several formats/);
   assert.equal(selected(["train-0.jsonl", "train-1.json"]), "train-0.jsonl train-1.json");
