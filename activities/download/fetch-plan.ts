@@ -75,6 +75,7 @@ function linkNames(name: SourceName, paths: readonly string[]): readonly string[
 /** Fetches the files that may be Git LFS pointers before the large ones; returns the bytes over the wire. Throws UserError if one is. */
 async function fetchSmallest(remote: Remote, files: readonly RemoteFile[], signal: AbortSignal): Promise<number> {
   const small = files.filter(({ bytes }) => bytes <= LFS_POINTER_BYTES);
+  if (small.length === 0) return 0;
   const cached = await remote.fetch(small, { signal, onBytes: () => undefined, onNote: () => undefined });
   for (const { path, blob } of cached) refuseLfsContent(await readFile(blob), `${path} of ${remote.title}`);
   return cached.reduce((sum, { fetched }) => sum + fetched, 0);

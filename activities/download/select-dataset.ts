@@ -24,7 +24,7 @@ export async function selectDataset(place: DatasetPlace, choice: DatasetChoice):
   const { paths, where } = place;
   const folders = savedFolders(paths);
   const records = await textsOf(place, savedRecords(folders, paths));
-  const files = { paths, where, card: await cardOf(place), saved: savedSplits(folders, records, paths, where) };
+  const files = { paths, where, card: await cardOf(place), saved: savedSplits(folders, records, where) };
   const chosen = selectFiles(files, choice);
   const current = await currentFiles(place, chosen.paths);
   const words = [chosen.words, current.words].filter((said) => said !== null);

@@ -54,7 +54,7 @@ export function parseCardConfigs(frontMatter: unknown, where: string): CardConfi
   }));
   // of two with one name, the last counts, as in a Python dictionary
   const byName = new Map(read.map((each) => [each.name, each]));
-  const described = onlyDescribed(frontMatter as { readonly dataset_info?: unknown });
+  const described = onlyDescribed(frontMatter);
   if (!read.some(({ isDefault }) => isDefault) && byName.has(described))
     byName.set(described, { ...byName.get(described)!, isDefault: true });
   const defaults = [...byName.values()].filter(({ isDefault }) => isDefault);

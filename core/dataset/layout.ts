@@ -10,10 +10,11 @@ import { shardedSplit, splitIn } from "./split-name.js";
  * - The folders above that part name the configuration: `de/train/0000.parquet`, `data/de/train-0000.parquet`. Folders that
  *   say nothing of the content do not count: numbers, Hive's partitions (`year=2024`), formats, `data`, splits. Without
  *   any, the configuration is `default`.
+ * - `configuration/split/0000.parquet`, as the hub converts datasets, names both, whatever the names are.
  * - Files that speak of no split are rows of one dataset, `train`, if no other file is for training.
  */
 export function layoutOf(paths: readonly string[]): Map<string, Map<string, string[]>> {
-  const located = paths.map(locate);
+  const located = paths.every((path) => CONVERTED.test(path)) && paths.some(isConverted) ? paths.map(locateConverted) : paths.map(locate);
   const hasTraining = located.some(({ split }) => split?.isTraining === true);
   const configurations = new Map<string, Map<string, string[]>>();
   const add = (config: string, split: string, path: string): void => {
@@ -35,8 +36,28 @@ export function layoutOf(paths: readonly string[]): Map<string, Map<string, stri
 const FIRST = ["default", "train", "validation", "test"];
 const rank = (name: string): number => (FIRST.indexOf(name) + FIRST.length + 1) % (FIRST.length + 1);
 
+/** Among data files the shards that `datasets` writes and looks for first, `data/train-00000-of-00002.parquet`: other files beside them do not count. All files if there are none to train on. */
+export function shardsIn(paths: readonly string[]): readonly string[] {
+  const shards = paths.filter((path) => /^data\/[^/]+-\d{5}-of-\d{5}[^/]*$/.test(path));
+  return shards.some((path) => splitIn(stemOf(path).slice("data/".length))?.isTraining !== false) ? shards : paths;
+}
+
 /** The configuration of files that no folder names. */
 export const DEFAULT = "default";
+
+/** The hub's conversion to Parquet has `configuration/split/0000.parquet`, whatever the names are. */
+const CONVERTED = /^([^/]+)\/(?:partial-)?([^/]+)\/\d{4}\.parquet$/;
+
+/** Whether a path that looks converted has a name that only conversions and splits have. */
+function isConverted(path: string): boolean {
+  const [, config, split] = CONVERTED.exec(path)!;
+  return config === DEFAULT || (splitIn(split!) !== null && configIn([config!]) === config);
+}
+
+function locateConverted(path: string): Located {
+  const [, config, split] = CONVERTED.exec(path)!;
+  return { path, config: configIn([config!]), split: { name: split!, isTraining: splitIn(split!)?.isTraining ?? true } };
+}
 
 interface Located {
   readonly path: string;

@@ -19,7 +19,7 @@ export function inOneFormat(paths: readonly string[], where: string): string[] {
   const taken = withoutCopies(paths);
   if (isJson && new Set(taken.map(stemOf)).size === taken.length && taken.length === paths.length) return taken;
   throw new UserError(
-    "the files of one split are in several formats, and not the same rows in each: name one file, put one format elsewhere, or list the files in the configs of README.md",
+    "the files of one split are in several formats, and not the same rows in each: choose a configuration or split of one format, name one file, or list the files in the configs of README.md",
     { source: where, [first]: someOf(filesIn(first)), [different[0]!]: someOf(filesIn(different[0]!)) },
   );
 }

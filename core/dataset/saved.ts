@@ -33,9 +33,8 @@ export function savedRecords(folders: readonly string[], paths: readonly string[
   return [...folders.map((folder) => below(folder, "state.json")), ...paths.filter((path) => dictionaries.has(path))];
 }
 
-/** The splits that are in saved folders, each with its files in order. Throws UserError for records that cannot be used, and for files that are missing. */
-export function savedSplits(folders: readonly string[], texts: Texts, paths: readonly string[], where: string): SavedSplit[] {
-  const present = new Set(paths);
+/** The splits that are in saved folders, each with its files in order. Throws UserError for records that cannot be used. */
+export function savedSplits(folders: readonly string[], texts: Texts, where: string): SavedSplit[] {
   const splits: SavedSplit[] = [];
   for (const folder of folders) {
     const record = below(folder, "state.json");
@@ -55,16 +54,9 @@ export function savedSplits(folders: readonly string[], texts: Texts, paths: rea
     if (isMember && !parsed(dictionary, list, "dataset_dict.json", where).splits.includes(name)) continue;
     const isSplit = folder !== "" && (isMember || splitIn(name) !== null);
     const wanted = files.map(({ filename }) => below(folder, filename));
-    const missing = wanted.find((path) => !present.has(path));
-    if (missing !== undefined)
-      throw new UserError("a file that a saved dataset names is missing", { source: where, file: record, missing });
     const config = (isSplit ? parentOf(folder) : folder) || DEFAULT;
-    splits.push({ config, split: isSplit ? (splitIn(name)?.name ?? name) : (named ?? "train"), paths: wanted });
-  }
-  for (const [file, text] of texts) {
-    if (!file.endsWith("dataset_dict.json")) continue;
-    const lost = parsed(dictionary, text, file, where).splits.find((name) => !folders.includes(below(parentOf(file), name)));
-    if (lost !== undefined) throw new UserError("a split that a saved dataset names is missing", { source: where, file, missing: lost });
+    const split = isMember ? name : isSplit ? splitIn(name)!.name : (named ?? "train");
+    splits.push({ config, split, paths: wanted });
   }
   return splits;
 }

@@ -4,7 +4,7 @@ import { DATA_FORMATS, formatOf, unreadableEnding } from "../rows/data-format.js
 import type { CardConfig } from "./card.js";
 import { choose, type Chosen, type Configuration, type Splits } from "./choose.js";
 import { matchFiles } from "./glob.js";
-import { DEFAULT, isDataFile, layoutOf, someOf } from "./layout.js";
+import { DEFAULT, isDataFile, layoutOf, shardsIn, someOf } from "./layout.js";
 import type { SavedSplit } from "./saved.js";
 
 /** What is known of a dataset before its rows are read. */
@@ -27,12 +27,18 @@ export const NO_CHOICE: DatasetChoice = { config: null, split: null };
  * card, the layout. Throws UserError that names what there is to choose from.
  */
 export function selectFiles(files: DatasetFiles, choice: DatasetChoice): Chosen {
-  const configurations = files.card.length > 0 ? files.card.map((config) => ofCard(config, files)) : ofLayout(files);
+  const { configurations, left } =
+    files.card.length > 0 ? { configurations: files.card.map((config) => ofCard(config, files)), left: 0 } : ofLayout(files);
   const { paths, words } = choose(configurations, choice, files.where);
   const once = [...new Set(paths)];
+  const present = new Set(files.paths);
+  const missing = once.find((path) => !present.has(path));
+  if (missing !== undefined)
+    throw new UserError("a file that the state.json of a saved dataset names is missing", { source: files.where, missing });
   const said = [
     ...(words === null ? [] : [words]),
     ...(once.length < paths.length ? ["files that two patterns match are taken once"] : []),
+    ...(left > 0 ? [`data files beside the shards in data/ left out: ${left}`] : []),
   ];
   return { paths: once, words: said.length === 0 ? null : said.join(", ") };
 }
@@ -58,7 +64,7 @@ function ofCard({ name, isDefault, directory, splits }: CardConfig, files: Datas
 
 /** The splits that the layout of a configuration's folder tells of. */
 function ofFolder(inside: readonly string[], prefix: string, where: string): Splits {
-  const found = layoutOf(dataFiles(inside, where));
+  const found = layoutOf(shardsIn(dataFiles(inside, where)));
   const splits = found.get(DEFAULT) ?? [...found.values()][0]!;
   if (found.size > 1 && !found.has(DEFAULT))
     throw new UserError("a configuration of the dataset's card is a folder with several: list its files as data_files", {
@@ -86,21 +92,25 @@ function matching(pattern: string, paths: readonly string[], where: string): str
   });
 }
 
-function ofLayout({ paths, saved, where }: DatasetFiles): Configuration[] {
+/** `left`: how many data files do not count, because shards in data/ do. */
+function ofLayout({ paths, saved, where }: DatasetFiles): { readonly configurations: readonly Configuration[]; readonly left: number } {
   const inSaved = new Set(saved.flatMap((split) => split.paths.map(folderOf)));
   const others = paths.filter((path) => isDataFile(path) && !inSaved.has(folderOf(path)));
-  const found = layoutOf(saved.length > 0 ? others : dataFiles(paths, where));
+  const data = saved.length > 0 ? others : dataFiles(paths, where);
+  const counted = shardsIn(data);
+  const found = layoutOf(counted);
   for (const { config, split, paths: files } of saved) {
     const splits = found.get(config) ?? new Map<string, string[]>();
     found.set(config, splits.set(split, [...(splits.get(split) ?? []), ...files]));
   }
   const isSaved = new Set(saved.flatMap((split) => split.paths));
   const inOrder = (files: readonly string[]): readonly string[] => (files.some((path) => isSaved.has(path)) ? files : files.toSorted());
-  return [...found].map(([name, splits]) => ({
+  const configurations = [...found].map(([name, splits]) => ({
     name,
     isDefault: name === DEFAULT,
     splits: () => new Map([...splits].map(([split, files]) => [split, () => inOrder(files)])),
   }));
+  return { configurations, left: data.length - counted.length };
 }
 
 const folderOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf("/")));

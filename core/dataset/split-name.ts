@@ -16,7 +16,9 @@ export function splitIn(part: string): NamedSplit | null {
   const words = part.toLowerCase().split(/[^a-z]+/);
   const isTraining = words.some((word) => TRAIN.includes(word));
   if (!isTraining && !words.some((word) => OTHERS.includes(word))) return null;
-  return { name: standardName(withoutNumbers(part)), isTraining };
+  // such a shard's name is the split's, numbers and all
+  const [, sharded] = SHARDED.exec(part) ?? [];
+  return { name: standardName(sharded ?? withoutNumbers(part)), isTraining };
 }
 
 /** A split's name as `datasets` has it: `dev` and `val` mean `validation`. */

@@ -11,7 +11,7 @@ export interface Table {
 const RECORDS: readonly (readonly [kind: Table["kind"], pattern: RegExp])[] = [
   ["Delta", /^(.*\/)?_delta_log\//],
   ["Iceberg", /^(.*\/)?metadata\/(?:[^/]+\.metadata\.json(?:\.gz)?|version-hint\.text|snap-[^/]+\.avro)$/],
-  ["Hudi", /^(.*\/)?\.hoodie\//],
+  ["Hudi", /^(.*\/)?\.hoodie(?:\/|_partition_metadata$)/],
   ["Spark streaming", /^(.*\/)?_spark_metadata\//],
 ];
 

@@ -13,8 +13,13 @@ export function readFrontMatter(card: string, where: string): unknown {
   return yaml === undefined ? {} : readYaml(yaml, where);
 }
 
-/** YAML as a tree whose scalars are texts; an empty mapping for an empty text. Throws UserError if it is not YAML. */
+/** Hundreds of configurations take a tenth of it. Parsing a megabyte takes seconds, in which a worker does nothing else. */
+const MOST_CHARACTERS = 2 << 20;
+
+/** YAML as a tree whose scalars are texts; an empty mapping for an empty text. Throws UserError if it is not YAML, or is too long. */
 export function readYaml(text: string, where: string): unknown {
+  if (text.length > MOST_CHARACTERS)
+    throw new UserError("the front matter of the dataset's card is too long", { source: where, most: MOST_CHARACTERS, got: text.length });
   try {
     const document = parseDocument(text, { schema: "failsafe", merge: true, uniqueKeys: false, logLevel: "silent", prettyErrors: false });
     const [problem] = document.errors;

@@ -26,6 +26,8 @@ const split = (forecasts: readonly Forecast[]): string => {
 const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName | null]>> = {
   "model.source": ["hf://another/model", "download"],
   "dataset.source": ["hf://another/data", "download"],
+  "dataset.config": ["en", "download"],
+  "dataset.split": ["validation", "download"],
   "preprocess.maxLength": [512, "preprocess"],
   "dataset.format": ["messages", "preprocess"],
   "dataset.columns.instruction": ["question", "preprocess"],

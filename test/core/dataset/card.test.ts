@@ -92,6 +92,7 @@ const MESSAGES: readonly (readonly [what: string, yaml: string, message: RegExp]
     `a: &a [x]\n${Array.from({ length: 12 }, (_, index) => `b${index}: &b${index} [*${index === 0 ? "a" : `b${index - 1}`}, *${index === 0 ? "a" : `b${index - 1}`}]`).join("\n")}`,
     /not YAML.*alias/i,
   ],
+  ["it is too long", `a: ${"x".repeat(2 << 20)}`, /too long \[source=README\.md of d, most=2097152, got=2097155\]/],
   ["it is nested without end", `a: ${"[".repeat(100_000)}`, /not YAML/],
   [
     "two splits are for training",

@@ -128,6 +128,7 @@ test("tables are known by their records, wherever they lie", () => {
   assert.deepEqual(kinds("metadata/00000-57eb5ff5.metadata.json", "metadata/snap-1-1-57.avro", "data/a.parquet"), ["Iceberg in "]);
   assert.deepEqual(kinds("db/t/metadata/v1.metadata.json", "db/t/metadata/version-hint.text"), ["Iceberg in db/t"]);
   assert.deepEqual(kinds("t/.hoodie/hoodie.properties", "t/.hoodie/20240101.commit"), ["Hudi in t"]);
+  assert.deepEqual(kinds("day=1/.hoodie_partition_metadata", "day=1/a.parquet"), ["Hudi in day=1"]);
   assert.deepEqual(kinds("out/_spark_metadata/0", "out/part-0.parquet"), ["Spark streaming in out"]);
   assert.deepEqual(kinds("metadata.json", "metadata/rows.json", "delta_log/a.json", "data/metadata/index.json"), []);
 });

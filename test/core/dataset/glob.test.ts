@@ -27,6 +27,13 @@ test("braces mean either, where no file is called so", () => {
   assert.deepEqual(matchFiles("{a,b}.json", ["a.json", "{a,b}.json"], "d"), ["{a,b}.json"]);
 });
 
+test("no pattern takes long", { timeout: 2000 }, () => {
+  const path = `${"a".repeat(200)}/${"a".repeat(200)}`;
+  assert.deepEqual(matchFiles(`${"*a".repeat(60)}*b/**/${"*a".repeat(60)}*b`, [path], "d"), []);
+  assert.deepEqual(matchFiles(`${"**/".repeat(60)}b`, [path.replaceAll("a", "a/").replaceAll("//", "/")], "d"), []);
+  assert.throws(() => matchFiles("{a,b}".repeat(40), [path], "d"), /its braces stand for more than 256 patterns/);
+});
+
 test("a pattern that leaves the dataset is refused by name", () => {
   for (const [pattern, problem] of [
     ["../rows.json", /leaves the dataset/],

@@ -24,6 +24,8 @@ const OTHERWISE: Readonly<Record<string, string | RegExp>> = {
   "train and more": "train.json",
   "refs/convert/parquet, two configurations": /several configurations.*configurations=de, en, how=/,
   "refs/convert/parquet, a default one among two": "default/train/0000.parquet",
+  "refs/convert/parquet, splits with other names": /several splits.*splits=chosen, rejected, how=/,
+  "shards of splits with numbers": /several splits.*splits=train_1, train_2/,
   "languages below data": /several configurations.*configurations=de, en/,
   "languages with their files": /several configurations.*configurations=de, en/,
   "a train file beside an archive": "train.json",
@@ -64,6 +66,8 @@ const CHOSEN: readonly (readonly [layout: string, config: string | null, split: 
   ["refs/convert/parquet, partial", "default", "train", "default/partial-train/0000.parquet default/partial-train/0001.parquet"],
   ["refs/convert/parquet, partial", null, "validation", "default/validation/0000.parquet"],
   ["refs/convert/parquet, one of many", "20220301.en", null, "20220301.en/train/0000.parquet 20220301.en/train/0001.parquet"],
+  ["refs/convert/parquet, splits with other names", null, "rejected", "default/rejected/0000.parquet"],
+  ["refs/convert/parquet, train among other names", "en", "sft", "en/sft/0000.parquet"],
   ["languages with their files", "de", "test", "de/test.jsonl"],
   ["ultrachat", null, "train_gen", "data/train_gen-00000-of-00003-a6c9fb894be3e50b.parquet"],
   ["ultrachat", null, "test_sft", "data/test_sft-00000-of-00001-f7dfac4afe5b93f4.parquet"],
@@ -90,7 +94,15 @@ test("what is chosen, and from what, is told only where there is something to ch
     selectFiles({ paths: layouts[name]!.files, card: [], saved: [], where: "d" }, NO_CHOICE).words;
   assert.equal(words("alpaca as the hub has it"), null);
   assert.equal(words("train and test"), "split train of train, test");
+  assert.equal(words("shards beside others"), "data files beside the shards in data/ left out: 2");
   assert.equal(words("refs/convert/parquet, a default one among two"), "configuration default of default, en");
+});
+
+test("converted splits that differ by a number are not mixed", () => {
+  assert.throws(
+    () => selected(["default/train_1/0000.parquet", "default/train_2/0000.parquet"]),
+    /several splits.*splits=train_1, train_2/,
+  );
 });
 
 test("parts of one whole in two formats are not taken for copies", () => {

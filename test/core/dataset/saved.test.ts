@@ -15,7 +15,7 @@ function selected(
   const paths = Object.keys(files);
   const folders = savedFolders(paths);
   const texts = new Map(savedRecords(folders, paths).map((path) => [path, files[path]!]));
-  return selectFiles({ paths, card: [], saved: savedSplits(folders, texts, paths, "d"), where: "d" }, { config, split });
+  return selectFiles({ paths, card: [], saved: savedSplits(folders, texts, "d"), where: "d" }, { config, split });
 }
 
 /** What `datasets` 5.2 writes for a dictionary of splits. */
@@ -79,18 +79,23 @@ test("saved splits of other names are not mixed", () => {
   );
 });
 
+test("saved splits that differ by a number are not mixed", () => {
+  const files = Object.fromEntries(
+    Object.entries(DICTIONARY).map(([path, text]) => [path.replace("train/", "train_1/").replace("test/", "train_2/"), text]),
+  );
+  assert.throws(
+    () => selected({ ...files, "dataset_dict.json": '{"splits": ["train_1", "train_2"]}' }),
+    /several splits.*splits=train_1, train_2/,
+  );
+});
+
 const BROKEN: readonly (readonly [what: string, files: Readonly<Record<string, string>>, problem: RegExp])[] = [
   [
     "a file that is missing",
     { ...DICTIONARY, "train/state.json": state(["data-9.arrow"]) },
-    /names is missing.*file=train\/state\.json, missing=train\/data-9\.arrow/,
+    /names is missing.*missing=train\/data-9\.arrow/,
   ],
   ["a file outside", { ...DICTIONARY, "train/state.json": state(["../../x.arrow"]) }, /missing=train\/\.\.\/\.\.\/x\.arrow/],
-  [
-    "a split that is missing",
-    { ...DICTIONARY, "dataset_dict.json": '{"splits": ["train", "dev"]}' },
-    /a split that a saved dataset names is missing.*missing=dev/,
-  ],
   ["a state that is not JSON", { ...DICTIONARY, "train/state.json": "{" }, /record is not JSON.*file=train\/state\.json/],
   ["a state without files", { ...DICTIONARY, "train/state.json": "{}" }, /record cannot be used.*field=_data_files/],
   [
@@ -103,3 +108,10 @@ for (const [what, files, problem] of BROKEN)
   test(`a saved dataset with ${what} is refused by name`, () => {
     assert.throws(() => selected(files), { name: "UserError", message: problem });
   });
+
+test("a split that was not copied cannot be chosen, and does no harm otherwise", () => {
+  const copied = Object.fromEntries(Object.entries(DICTIONARY).filter(([path]) => !path.startsWith("test/")));
+  assert.deepEqual(selected(copied).paths, ["train/data-00000-of-00002.arrow", "train/data-00001-of-00002.arrow"]);
+  assert.throws(() => selected(copied, "test"), /no such split.*splits=train, got=test/);
+  assert.equal(selected({ ...DICTIONARY, "test/state.json": state(["gone.arrow"]) }).paths.length, 2);
+});

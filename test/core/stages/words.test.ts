@@ -30,6 +30,16 @@ test("what became of the rows is told in whole, the lengths too", () => {
   );
 });
 
+test("a download tells what was chosen of a dataset, and which files these are", () => {
+  const metrics = {
+    seconds: 1,
+    bytes: 12,
+    datasetChoice: "configuration en of de, en, split train of train, test",
+    datasetFiles: "en/train/0000.parquet",
+  };
+  assert.equal(told(metrics), "12 B, configuration en of de, en, split train of train, test, rows of en/train/0000.parquet");
+});
+
 test("training and evaluation tell their ends, whatever the numbers", () => {
   const losses = Array.from({ length: 40 }, (_, step) => 4 - step / 20);
   assert.equal(
