@@ -2,6 +2,9 @@
 const [path, ...columns] = process.argv.slice(2);
 const { readRows } = await import("../../dist/infra/dataset/rows.js");
 for await (const { rows } of readRows(path, new AbortController().signal, columns)) {
-  const lines = rows.map((row) => JSON.stringify("fields" in row ? Object.fromEntries(columns.map((name) => [name, row.fields[name] ?? null])) : row.problem));
-  if (lines.length > 0 && !process.stdout.write(`${lines.join("\n")}\n`)) await new Promise((resolve) => process.stdout.once("drain", resolve));
+  const lines = rows.map((row) =>
+    JSON.stringify("fields" in row ? Object.fromEntries(columns.map((name) => [name, row.fields[name] ?? null])) : row.problem),
+  );
+  if (lines.length > 0 && !process.stdout.write(`${lines.join("\n")}\n`))
+    await new Promise((resolve) => process.stdout.once("drain", resolve));
 }
