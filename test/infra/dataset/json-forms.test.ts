@@ -29,7 +29,7 @@ const ROWS: readonly (readonly [what: string, text: string, rows: readonly unkno
   ["two conversations", `${json({ chat: [{ a: 1 }] })}\n${json({ chat: [{ a: 2 }] })}`, [{ chat: [{ a: 1 }] }, { chat: [{ a: 2 }] }]],
   ["an empty list below a key", json({ data: [] }), [{ data: [] }]],
   ["equal keys", '{"instruction": "a", "instruction": "b"}', [{ instruction: "b" }]],
-  ["a wide number", '[{"id": 12345678901234567890}]', [{ id: 12345678901234567890 }]],
+  ["a wide number", '[{"id": 12345678901234567890}]', [{ id: 1.2345678901234567e19 }]],
 ];
 for (const [what, text, rows] of ROWS)
   test(`JSON: ${what}`, async () => {
