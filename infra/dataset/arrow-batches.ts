@@ -51,7 +51,11 @@ function* slicesOf(
   named: readonly string[],
   filled: Set<string>,
 ): Generator<Pick<FileBatch, "rows" | "filled">> {
-  const getters = columns.map((name, at) => ({ name, get: arrowGetter(batch.data.children[at]!) }));
+  const getters = columns.map((name, at) => {
+    const data = batch.data.children[at]!;
+    if (data.length !== batch.numRows) throw new Error(`column ${name} has ${data.length} values in ${batch.numRows} rows`);
+    return { name, get: arrowGetter(data) };
+  });
   const wanted = getters.filter(({ name }) => named.includes(name));
   for (const { name, get } of getters) {
     if (filled.has(name) || named.includes(name)) continue;

@@ -10,6 +10,7 @@ type Offsets = Int32Array | BigInt64Array;
 
 /** Reads a column's values as JSON would have them; text that is not UTF-8 stays bytes, and a place outside of the column throws. The library's own text loses a leading U+FEFF, and takes any bytes for text. */
 export function arrowGetter(data: Data): ArrowGetter {
+  checkRoom(data);
   const get = valueGetter(data);
   const { nullBitmap, length, offset } = data as Data & { readonly nullBitmap: Bytes };
   const hasNulls = nullBitmap !== undefined && nullBitmap !== null && nullBitmap.length > 0;
@@ -18,6 +19,41 @@ export function arrowGetter(data: Data): ArrowGetter {
     if (hasNulls && ((nullBitmap[(offset + row) >> 3]! >> ((offset + row) & 7)) & 1) === 0) return null;
     return get(row);
   };
+}
+
+/** Throws if a column claims more values than its bytes hold: a damaged file may claim any number. */
+function checkRoom(data: Data): void {
+  const { length, children, offset } = data;
+  const bytes = (data.values as ArrayLike<number> | undefined)?.length ?? 0;
+  const bits = (data.nullBitmap as ArrayLike<number> | undefined)?.length ?? 0;
+  const room = ((): number => {
+    switch (data.typeId) {
+      case Type.Utf8:
+      case Type.LargeUtf8:
+      case Type.Binary:
+      case Type.LargeBinary:
+      case Type.List:
+      case Type.LargeList:
+      case Type.Map:
+        return data.valueOffsets.length - 1;
+      case Type.Utf8View:
+      case Type.BinaryView:
+        return bytes / 16;
+      case Type.Bool:
+        return bytes * 8;
+      case Type.FixedSizeList:
+        return children[0]!.length / (data.type as DataType & { readonly listSize: number }).listSize;
+      case Type.Struct:
+        return Math.min(...children.map((child) => child.length));
+      case Type.Null:
+      case Type.Union:
+        return Infinity;
+      default:
+        return bytes / data.stride;
+    }
+  })();
+  if (length > 0 && (room < length || offset !== 0 || (bits > 0 && bits * 8 < length)))
+    throw new Error(`a column claims ${length} values and has room for ${Math.floor(room)}`);
 }
 
 function valueGetter(data: Data): ArrowGetter {

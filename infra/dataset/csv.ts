@@ -5,7 +5,7 @@ import { UserError } from "../../core/errors.js";
 import { delimiterOf, headerLine, type Delimiter } from "./delimiter.js";
 import { decodeText } from "./encoding.js";
 import { readText, type Progress } from "./read-text.js";
-import { columnsOf, type FileBatch, type SourceRow } from "./row.js";
+import { columnsOf, hasContent, type FileBatch, type SourceRow } from "./row.js";
 
 /** Rows that are handed on at a time. */
 const BATCH_ROWS = 1024;
@@ -24,7 +24,7 @@ const EXCEL_LINE = /^sep=(.)(\r\n|\r(?!$)|\n)/;
 export async function* readCsv(path: string, signal: AbortSignal, columns: readonly string[]): AsyncGenerator<FileBatch> {
   const progress: Progress = { read: 0 };
   const source = decodeText(readText(path, signal, progress), path);
-  const { text, delimiter } = await beginOf(source, path, columns);
+  const { text, delimiter, linesBefore } = await beginOf(source, path, columns);
   const parser = parse({
     delimiter,
     info: true,
@@ -55,7 +55,7 @@ export async function* readCsv(path: string, signal: AbortSignal, columns: reado
         header = headerOf(record, path, columns);
         continue;
       }
-      rows.push(rowOf(record, header, info.lines));
+      rows.push(rowOf(record, header, info.lines + linesBefore));
       if (rows.length < BATCH_ROWS) continue;
       yield batch(header);
       rows = [];
@@ -76,7 +76,7 @@ async function beginOf(
   source: AsyncGenerator<string>,
   path: string,
   columns: readonly string[],
-): Promise<{ text: string; delimiter: Delimiter }> {
+): Promise<{ readonly text: string; readonly delimiter: Delimiter; readonly linesBefore: number }> {
   let text = "";
   let header: string | null = null;
   let isWhole = false;
@@ -86,12 +86,13 @@ async function beginOf(
     else text += next.value;
     header = headerLine(text);
     const [named, character] = EXCEL_LINE.exec(text) ?? [];
-    if (named !== undefined && character !== undefined) return { text: text.slice(named.length), delimiter: character as Delimiter };
+    if (named !== undefined && character !== undefined)
+      return { text: text.slice(named.length), delimiter: character as Delimiter, linesBefore: 1 };
   }
   header ??= text;
-  if (/^\s*(\[\s*)?\{\s*("|$)/.test(header))
+  if (/^\s*(\[\s*)?\{\s*("|\}|$)/.test(text.slice(0, 1024)))
     throw new UserError("a data file is JSON, not CSV: give it the ending .json or .jsonl", { file: path });
-  return { text, delimiter: delimiterOf(header, columns, formatOf(path) === ".tsv" ? "\t" : ",", path) };
+  return { text, delimiter: delimiterOf(header, columns, formatOf(path) === ".tsv" ? "\t" : ",", path), linesBefore: 0 };
 }
 
 function headerOf(header: readonly string[], file: string, columns: readonly string[]): readonly string[] {
@@ -105,5 +106,7 @@ function rowOf(record: readonly string[], header: readonly string[], line: numbe
   if (record.length !== header.length)
     return { problem: `the row that ends in line ${line} has ${record.length} fields, the header has ${header.length}` };
   const fields: Record<string, unknown> = Object.fromEntries(header.map((name, at) => [name, record[at]]));
+  // of columns with the same name the last one stands, unless another says more
+  for (const [at, name] of header.entries()) if (fields[name] !== record[at] && !hasContent(fields[name])) fields[name] = record[at];
   return { fields };
 }

@@ -29,11 +29,15 @@ export class JsonProbe {
   /** kinds of the containers that are open, outermost first, down to KEY_DEPTH */
   private readonly open: boolean[] = [];
   private readonly keys: TopKey[] = [];
-  /** true: the next value is one that `keys` wants to know of */
+  /** whether the next value, or the next list's first element, is one that `keys` tell of */
   private wants: "value" | "element" | null = null;
+  /** the key in an object of `keys` whose value is looked at */
   private below: string | null = null;
+  /** whether the first object goes over several lines */
   private spans = false;
+  /** the last byte of the first line that is not white space */
   private firstLineEnd = 0;
+  /** whether a line feed follows the first object */
   private newlineAfter = false;
 
   /** `columns` are the names that rows are expected to have; `isLinesName`: the file's name promises a row a line. */
@@ -80,13 +84,14 @@ export class JsonProbe {
     this.state = "object";
     this.depth = 1;
     this.open[0] = true;
+    this.firstLineEnd = byte;
     return null;
   }
 
   private inside(byte: number): JsonShape | null {
     if (this.inString) {
-      // a line feed inside a string is not JSON: the first line is damaged, and the others may be whole
-      if (byte === NEWLINE) return { form: "lines" };
+      // a line feed inside a string is not JSON: if the first line is damaged, the others may be whole
+      if (byte === NEWLINE) return { form: this.spans ? "objects" : "lines" };
       if (this.escaped) this.escaped = false;
       else if (byte === QUOTE) this.inString = false;
       else if (byte === BACKSLASH) this.escaped = true;
