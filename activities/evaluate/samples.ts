@@ -22,6 +22,7 @@ export interface Sample {
   readonly row: number;
   readonly prompt: string | readonly number[];
   /** the prompt's request without the template around it, when the prompt has that template */
+  readonly system?: string;
   readonly instruction?: string;
   readonly input?: string;
   readonly expected: string | readonly number[];

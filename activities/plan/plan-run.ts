@@ -2,6 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
+import { openPrompt } from "../../core/text/open-prompt.js";
+import { compileTemplate } from "../../infra/text/jinja.js";
 import type { Model } from "../../core/model/family.js";
 import { dropoutNote } from "../../core/model/shape.js";
 import type { Needs, TrainSettings } from "../../engines/engine.js";
@@ -113,6 +115,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     if (missing !== null) notes.push(`the model has ${missing}: only rows that have input_ids and labels can be trained on`);
   });
   await check(async () => void (await look("dataset")));
+  await check(async () => checkTemplate(config));
   await check(async () => {
     say(`looking at ${target}`);
     const note = await dependencies.checkTarget(target, config.publish, context.signal);
@@ -155,4 +158,11 @@ async function waitForWorkers(
     say(`waiting for GPU workers: ${have} of ${need}`);
     await sleep(LOOK_MS, undefined, { signal });
   }
+}
+
+/** Throws UserError if the run's own template is not one: hours of downloading come before it is used. */
+function checkTemplate({ preprocess: { prompt } }: RunConfig): void {
+  // the model's tokens are not known yet
+  const tokens = { bosToken: "", eosToken: "", endToken: "", chatTemplate: null, added: [] };
+  if (typeof prompt !== "string") openPrompt(prompt, tokens, compileTemplate);
 }

@@ -4,7 +4,7 @@ import type { RowBatch, SourceRow } from "../../infra/dataset/row.js";
 import { ThreadPool } from "../../infra/process/thread-pool.js";
 import { Thread } from "../../infra/process/thread.js";
 import type { StageContext } from "../common/stage.js";
-import type { RuleChoice } from "./rule.js";
+import type { RuleChoice } from "./open-rule.js";
 import type { ChunkOrder, MadeChunk } from "./tokenize.js";
 
 /** What of the source one file holds at most: what a kill can cost, and what lies in memory, for each thread. Huge rows make for fewer. */

@@ -1,30 +1,14 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import type { ModelShape } from "../../core/model/shape.js";
-import { rowReader } from "../../core/rows/read-row.js";
-import { chooseReading, type RowReading } from "../../core/rows/row-reading.js";
-import { checkResponseKey, dollyRule, promptRule, tokenRule, type RowBounds, type RowRule } from "../../core/rows/row-rules.js";
-import type { Around } from "../../core/text/around.js";
-import { createEncoder, type EncoderTables } from "../../core/text/encoder.js";
+import { chooseReading } from "../../core/rows/row-reading.js";
+import { checkResponseKey, type RowRule } from "../../core/rows/row-rules.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
-import type { PromptSetting, PromptTokens } from "../../core/text/prompt-kind.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
 import { readableTokenizer, readTokenizer } from "../../infra/text/read-tokenizer.js";
 import { endIdOf, promptTokens } from "../../infra/text/prompt-tokens.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
-
-/** How rows become tokens, in words that go to a thread. */
-export type RuleChoice =
-  | { readonly kind: "tokens"; readonly reading: RowReading; readonly bounds: RowBounds }
-  | {
-      readonly kind: "text";
-      readonly reading: Exclude<RowReading, { readonly kind: "tokens" }>;
-      readonly bounds: RowBounds;
-      readonly prompt: PromptSetting;
-      readonly special: PromptTokens;
-      readonly around: Around;
-      readonly tables: EncoderTables;
-    };
+import { openRule, type RuleChoice } from "./open-rule.js";
 
 /** What decides how rows become tokens. */
 export interface RuleSettings {
@@ -36,7 +20,7 @@ export interface RuleSettings {
 }
 
 /** Rows that are tried before the work starts, so that settings that do not fit are refused at once. */
-const TRIED = 200;
+const TRIED = 100;
 
 /**
  * Chooses by the settings and by the columns of the first rows, and tries these. Throws UserError with the columns found and
@@ -74,16 +58,6 @@ export function chooseRule(first: RowBatch, settings: RuleSettings): RuleChoice 
   }
   tryRule(openRule(choice), first, dataset);
   return choice;
-}
-
-/** Makes the rule that was chosen. */
-export function openRule(choice: RuleChoice): RowRule {
-  if (choice.kind === "tokens") return tokenRule(choice.bounds);
-  const { prompt, special, bounds, around } = choice;
-  const read = rowReader(choice.reading);
-  const encoder = createEncoder(choice.tables);
-  if (prompt === "dolly") return dollyRule(read, encoder, bounds, around);
-  return promptRule(read, openPrompt(prompt, special, compileTemplate), encoder, bounds, around);
 }
 
 /** Throws UserError if the settings do not fit one of the first rows. */

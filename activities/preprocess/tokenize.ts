@@ -6,7 +6,7 @@ import type { RowRule } from "../../core/rows/row-rules.js";
 import { decodeChunk, encodeChunk } from "../../core/format/token-chunk.js";
 import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import type { SourceRow } from "../../infra/dataset/row.js";
-import { openRule, type RuleChoice } from "./rule.js";
+import { openRule, type RuleChoice } from "./open-rule.js";
 
 /** Rows to be made a chunk file of, unless it is there. */
 export interface ChunkOrder {

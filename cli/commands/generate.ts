@@ -58,7 +58,7 @@ function promptSetting(named: string): PromptSetting {
 }
 
 /** The prompt that a published model was tuned on: its manifest has the settings of the stage that wrote the rows. */
-function promptIn({ chain }: Manifest): PromptSetting {
+export function promptIn({ chain }: Pick<Manifest, "chain">): PromptSetting {
   const settings = chain.find(({ stage }) => stage === "preprocess")?.settings as { readonly prompt?: unknown } | undefined;
   return parseRunConfig(settings?.prompt === undefined ? {} : { preprocess: { prompt: settings.prompt } }).preprocess.prompt;
 }

@@ -26,10 +26,13 @@ const source = z
   .meta({ pattern: "^(hf|file|s3)://.+" });
 
 /** A Jinja template; what only its compilation shows is said before a run's work starts. */
-const template = z.string().superRefine((text, context) => {
-  const message = templateProblem(text);
-  if (message !== null) context.addIssue({ code: "custom", message });
-});
+const template = z
+  .string()
+  .min(1)
+  .superRefine((text, context) => {
+    const message = templateProblem(text);
+    if (message !== null) context.addIssue({ code: "custom", message });
+  });
 
 /** Sections default to `{}` parsed, so that every field of the result is there. */
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape).prefault({} as never);

@@ -1,36 +1,67 @@
 import { PromptProblem, type Prompt } from "./prompt-kind.js";
 
-/** Stand for an instruction and an input where only the text around them is asked for. */
-const [INSTRUCTION, INPUT] = ["\ue000\ue001", "\ue000\ue002"];
+/** What a person asked within a text that asks for an answer. */
+export interface Request {
+  readonly system?: string;
+  readonly instruction?: string;
+  readonly input?: string;
+}
+
+/** Stand for parts of a request where only the text around them is asked for. */
+const STAND_INS = { system: "\ue000\ue001", instruction: "\ue000\ue002", input: "\ue000\ue003" } as const;
+
+/** What a request may have: the first that fits counts. */
+const SHAPES: readonly (readonly (keyof typeof STAND_INS)[])[] = [
+  ["system", "instruction", "input"],
+  ["instruction", "input"],
+  ["system", "instruction"],
+  ["instruction"],
+];
 
 /** The request within a text that a prompt wrote to ask for an answer; nothing when the text has more than one request, or other text. */
-export function requestIn(text: string, prompt: Prompt): { readonly instruction?: string; readonly input?: string } {
-  for (const input of [INPUT, ""]) {
-    const parts = around(prompt, input);
-    if (parts === null) continue;
-    const [head, middle, tail] = parts;
-    // a tokenizer may have put BOS before it
-    const start = text.indexOf(head);
-    if (start < 0 || /\s/.test(text.slice(0, start)) || !text.endsWith(tail) || start + head.length + tail.length > text.length) continue;
-    const request = text.slice(start + head.length, text.length - tail.length);
+export function requestIn(text: string, prompt: Prompt): Request {
+  for (const parts of SHAPES) {
+    const around = textAround(prompt, parts);
+    const request = around === null ? null : match(text, around);
     // an earlier answer ends in it
-    if (isStopped(request, prompt)) return {};
-    if (middle === null) return { instruction: request };
-    const at = request.indexOf(middle);
-    if (at >= 0) return { instruction: request.slice(0, at), input: request.slice(at + middle.length) };
+    if (request === null || request.some((part) => isStopped(part, prompt))) continue;
+    return Object.fromEntries(parts.map((part, index) => [part, request[index]!]));
   }
   return {};
 }
 
-/** The text before the instruction, between it and the input, and after both; null: they cannot be told apart. */
-function around(prompt: Prompt, input: string): [head: string, middle: string | null, tail: string] | null {
+/** What stands between pieces of text that begin, divide and end another; null: they don't. */
+function match(text: string, [head, ...rest]: readonly string[]): string[] | null {
+  const tail = rest.pop()!;
+  // a tokenizer may have put BOS before it
+  const start = text.indexOf(head!);
+  const end = text.length - tail.length;
+  if (start < 0 || /\s/.test(text.slice(0, start)) || !text.endsWith(tail) || start + head!.length > end) return null;
+  const found: string[] = [];
+  let from = start + head!.length;
+  for (const middle of rest) {
+    const at = text.indexOf(middle, from);
+    if (at < 0 || at + middle.length > end) return null;
+    found.push(text.slice(from, at));
+    from = at + middle.length;
+  }
+  return [...found, text.slice(from, end)];
+}
+
+/** The text before, between and after the parts of a request, in their order; null: the prompt has no room for one, or does not tell them apart. */
+function textAround(prompt: Prompt, parts: readonly (keyof typeof STAND_INS)[]): string[] | null {
+  const stand = (part: keyof typeof STAND_INS): string => (parts.includes(part) ? STAND_INS[part] : "");
   try {
-    const text = prompt.ask({ system: "", turns: [{ instruction: INSTRUCTION, input, output: "", scored: true }] });
-    const [head, rest] = text.split(INSTRUCTION);
-    if (head === undefined || rest === undefined) return null;
-    if (input === "") return [head, null, rest];
-    const [middle, tail] = rest.split(input);
-    return tail === undefined || middle!.trim() === "" ? null : [head, middle!, tail];
+    const turn = { instruction: stand("instruction"), input: stand("input"), output: "", scored: true };
+    let rest = prompt.ask({ system: stand("system"), turns: [turn] });
+    const around: string[] = [];
+    for (const part of parts) {
+      const at = rest.indexOf(STAND_INS[part]);
+      if (at < 0) return null;
+      around.push(rest.slice(0, at));
+      rest = rest.slice(at + STAND_INS[part].length);
+    }
+    return around.slice(1).some((between) => between.trim() === "") ? null : [...around, rest];
   } catch (error) {
     if (error instanceof PromptProblem) return null;
     throw error;

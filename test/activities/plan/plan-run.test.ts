@@ -109,6 +109,17 @@ test("that a model has no tokenizer is said before its weights come", async () =
   assert.doesNotMatch(await ask(config.model.source), /tokenizer/);
 });
 
+test("a template that is not one is refused before anything is downloaded", async () => {
+  const ask = (template: string): Promise<unknown> =>
+    plan(roomy(), parseRunConfig({ ...config, preprocess: { prompt: { template } } }), context);
+  await assert.rejects(ask("{{ instruction }}\n{% if input %}{{ output }}"), {
+    name: "UserError",
+    message: /has no \{% endif %\}.*line=2/,
+  });
+  await assert.rejects(ask("{{ question }}{{ output }}"), { name: "UserError", message: /names=question/ });
+  await ask("{{ instruction }}: {{ output }}");
+});
+
 test("a run that was published to a target with a slash at its end is forecast as reused", async () => {
   const slashed = parseRunConfig({ ...config, publish: { target: "s3://bucket/prefix/" } });
   const root = join(directory, "slashed");

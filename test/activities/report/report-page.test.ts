@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Evaluation } from "../../../activities/evaluate/evaluation.js";
+import { modelCard } from "../../../activities/report/card.js";
 import { figureText, reportPage } from "../../../activities/report/report-page.js";
 import { facts, gateWords, type Story } from "../../../activities/report/story.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
@@ -162,4 +163,30 @@ test("dropout that the base's config asks for is said not to have been applied",
   assert.equal(new Map(facts(made)).has("dropout"), false);
   const asked = { ...made, model: { ...made.model, dropout: { attn_pdrop: 0.1, resid_pdrop: 0.05 } } };
   assert.match(new Map(facts(asked)).get("dropout")!, /asks for dropout \(attn_pdrop 0\.1, resid_pdrop 0\.05\): training goes without it/);
+});
+
+test("rows trained on and held out, prompt and columns are facts, and a split that trains on fewer is a warning", () => {
+  const prepared = { trainRows: 5, testRows: 1000, dropped: 2, withoutLoss: 1, rejected: 0, truncated: 0 };
+  const columns = { usedColumns: "instruction, response", unusedColumns: "category" };
+  const told = new Map(facts({ ...story(), prepared: { ...prepared, ...columns } }));
+  assert.equal(told.get("rows"), "5 trained on, 1,000 held out, 2 dropped for an empty response, 1 left out because no token carries loss");
+  assert.match(told.get("warning")!, /^WARNING: MORE ROWS ARE HELD OUT \(1,000\) THAN TRAINED ON \(5\)/);
+  assert.deepEqual([told.get("columns"), told.get("columns not used"), told.get("prompt")], ["instruction, response", "category", "dolly"]);
+  assert.equal(new Map(facts({ ...story(), prepared: { trainRows: 5, testRows: 5 } })).has("warning"), false);
+  const page = reportPage({ ...story(), prepared });
+  assert.ok(page.includes("5 trained on, 1,000 held out") && page.includes("MORE ROWS ARE HELD OUT"));
+});
+
+test("the card says how to ask the model, by its prompt", () => {
+  const cardOf = (prompt: object | string, asking: Story["prompt"]): string =>
+    modelCard({ ...story(), config: parseRunConfig({ preprocess: { prompt } }), prompt: asking });
+  const dolly = cardOf("dolly", { request: "### Instruction:\nINSTRUCTION\n\n### Response:\n", stop: "### End" });
+  assert.ok(dolly.includes('prompt = "### Instruction:\\nINSTRUCTION\\n\\n### Response:\\n"') && dolly.includes("ends before `### End`"));
+  const chat = cardOf("chat", { request: "…", stop: "<|im_end|>" });
+  assert.ok(
+    chat.includes("tokenizer.apply_chat_template(messages, add_generation_prompt=True") && chat.includes("ends before `<|im_end|>`"),
+  );
+  const own = cardOf({ template: "{{ instruction }}: {{ output }}" }, { request: "INSTRUCTION: ", stop: "</s>" });
+  assert.ok(own.includes("{{ instruction }}: {{ output }}") && own.includes('prompt = "INSTRUCTION: "'));
+  assert.ok(cardOf("dolly", null).includes("has no tokenizer"));
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { sayable } from "../../../cli/commands/generate.js";
+import { promptIn, sayable } from "../../../cli/commands/generate.js";
 import { END_KEY } from "../../../core/text/prompt.js";
 import type { Decoder } from "../../../core/text/tokenizer.js";
 
@@ -12,6 +12,28 @@ function pieces(...texts: string[]): { tokens: AsyncGenerator<number>; tokenizer
   };
   return { tokens: tokens(), tokenizer: { stream, decode: () => "" } };
 }
+
+test("a published model is asked with the prompt that its rows were written with", () => {
+  const chainWith = (settings: object): Parameters<typeof promptIn>[0] => ({
+    chain: [{ stage: "preprocess", version: 4, settings, inputs: [], key: "", outputs: [] }],
+  });
+  assert.equal(promptIn(chainWith({ prompt: "chat", maxLength: 5 })), "chat");
+  assert.deepEqual(promptIn(chainWith({ prompt: { template: "{{ output }}" } })), { template: "{{ output }}" });
+  // as earlier versions wrote it
+  assert.equal(promptIn(chainWith({ maxLength: 5 })), "dolly");
+  assert.equal(promptIn({ chain: [] }), "dolly");
+});
+
+test("an answer ends before what its prompt says, and with EOS alone if it says nothing", async () => {
+  const { tokens, tokenizer } = pieces("Blue", ".", "<|im", "_end|>", "more");
+  const parts: string[] = [];
+  for await (const text of sayable(tokens, tokenizer, "<|im_end|>")) parts.push(text);
+  assert.equal(parts.join(""), "Blue.");
+  const all = pieces("Blue", "\n", "### End");
+  let whole = "";
+  for await (const text of sayable(all.tokens, all.tokenizer, "")) whole += text;
+  assert.equal(whole, "Blue\n### End");
+});
 
 async function said(...texts: string[]): Promise<string[]> {
   const { tokens, tokenizer } = pieces(...texts);

@@ -70,3 +70,30 @@ test("a dataset's source may end in a choice, which a model's may not, and its o
   );
   assert.throws(() => parseRunConfig({ dataset: { source: "s3://b/x?subset=en" } }), /dataset\.source: .*key "subset" is unknown/);
 });
+
+test("a prompt's template and a dataset's columns are checked as far as their text shows", () => {
+  const problem = (input: object): string => {
+    try {
+      parseRunConfig(input);
+      return "";
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  const template = (text: string): string => problem({ preprocess: { prompt: { template: text } } });
+  for (const good of ["{{ output }}", "{% for m in messages %}{% endfor %}", "{% if output %}{{ output|trim }}{% endif %}"])
+    assert.equal(template(good), "");
+  assert.match(
+    template("{instruction}: {output}"),
+    /names stand in two braces: write \{\{ instruction \}\} instead of \{instruction\}, \{\{ output \}\}/,
+  );
+  assert.match(template("{{ instruction }} output"), /must write \{\{ output \}\}/);
+  assert.match(problem({ preprocess: { prompt: "llama" } }), /must be "dolly", "alpaca", "chat" or \{"template": "…"\}, got "llama"/);
+  assert.match(
+    problem({ dataset: { columns: { messages: "a", output: "b" } } }),
+    /messages are whole conversations: leave out output, or messages/,
+  );
+  assert.match(problem({ dataset: { format: "tokens", columns: { input: "a" } } }), /rows of the format tokens have no input/);
+  assert.match(problem({ dataset: { format: "sharegpt", columns: { output: "a" } } }), /rows of the format sharegpt have no output/);
+  assert.equal(problem({ dataset: { format: "messages", columns: { messages: "chat", system: "role" } } }), "");
+});

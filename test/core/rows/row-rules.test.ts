@@ -3,9 +3,12 @@ import { test } from "node:test";
 import { END_KEY, promptOf } from "../../../core/text/prompt.js";
 import { chooseReading } from "../../../core/rows/row-reading.js";
 import { rowReader } from "../../../core/rows/read-row.js";
-import { dollyRule } from "../../../core/rows/row-rules.js";
+import { dollyRule, promptRule, type RowRule } from "../../../core/rows/row-rules.js";
+import { openPrompt } from "../../../core/text/open-prompt.js";
+import type { Prompt, PromptSetting } from "../../../core/text/prompt-kind.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { createTokenizer } from "../../../core/text/tokenizer.js";
+import { compileTemplate } from "../../../infra/text/jinja.js";
 import { gpt2Tokenizer } from "../../../demo/tokenizer.js";
 
 const reading = chooseReading({ columns: ["instruction", "output"], filled: [] }, parseRunConfig({}).dataset);
@@ -30,4 +33,49 @@ test("a row's tokens are those of its whole text, however its instruction begins
         );
       }
   }
+});
+
+/** BOS before and EOS after a text, as Llama's tokenizers may put them. */
+const around = { before: [50_257], after: [50_256] };
+const llama = { vocabulary: 50_401, longest: 2000, bosId: 50_257, eosId: 50_256, padId: 50_256 };
+const row = { instruction: "Say it.", output: "again" };
+
+function promptOfKind(setting: PromptSetting): Prompt {
+  const tokens = { bosToken: "<|extratoken_1|>", eosToken: "<|endoftext|>", endToken: "<|endoftext|>", chatTemplate: null, added: [] };
+  return openPrompt(setting, tokens, compileTemplate);
+}
+
+test("what a tokenizer puts around a text is there once, whatever the prompt writes itself", () => {
+  const tokenizer = createTokenizer(gpt2Tokenizer(), "tokenizer.json");
+  const ends = (rule: RowRule): unknown[] => {
+    const outcome = rule(row);
+    assert.ok(outcome.kind === "kept");
+    const ids = Array.from(outcome.inputIds);
+    const bos = ids.filter((id) => id === 50_257).length;
+    return [bos, ids[0] === 50_257, ids.filter((id) => id === 50_256).length, ids.at(-1) === 50_256, outcome.labels.at(-1)];
+  };
+  assert.deepEqual(ends(dollyRule(read, tokenizer, llama, around)), [1, true, 1, true, -100]);
+  for (const setting of [
+    "alpaca",
+    { template: "{{ instruction }} {{ output }}" },
+    { template: "{{ bos_token }}{{ instruction }} {{ output }}{{ eos_token }}" },
+  ] as const) {
+    const prompt = promptOfKind(setting);
+    assert.deepEqual(ends(promptRule(read, prompt, tokenizer, llama, around)).slice(0, 4), [1, true, 1, true]);
+    assert.equal(ends(promptRule(read, prompt, tokenizer, llama, { before: [50_257], after: [] })).at(-1), 50_256);
+  }
+  const none = promptRule(read, promptOfKind("alpaca"), tokenizer, { ...llama, eosId: null }, { before: [], after: [] });
+  assert.deepEqual(none(row), { kind: "refused", reason: "the model has no EOS token, so nothing would end an answer" });
+});
+
+test("a token that an answer shares with the text before it carries loss, the tokens before it don't", () => {
+  const tokenizer = createTokenizer(gpt2Tokenizer(), "tokenizer.json");
+  const rule = promptRule(read, promptOfKind({ template: "{{ instruction }} hel{{ output }}" }), tokenizer, llama, {
+    before: [],
+    after: [],
+  });
+  const outcome = rule({ instruction: "Say it:", output: "lo there" });
+  assert.ok(outcome.kind === "kept");
+  assert.equal(tokenizer.decode(Array.from(outcome.inputIds)), "Say it: hello there<|endoftext|>");
+  assert.equal(tokenizer.decode(Array.from(outcome.labels).filter((label) => label !== -100)), " hello there<|endoftext|>");
 });

@@ -62,8 +62,11 @@ for (const { name, bos, eos, end, template, conversations } of cases)
         );
         assert.equal(written.needsEos, false);
         assert.equal(prompt.ask(row), asked, conversation);
-        if (row.turns.length === 1 && row.system === "")
-          assert.deepEqual(requestIn(asked!, prompt), { instruction: row.turns[0]!.instruction });
+        if (row.turns.length === 1)
+          assert.deepEqual(requestIn(asked!, prompt), {
+            ...(row.system === "" ? {} : { system: row.system }),
+            instruction: row.turns[0]!.instruction,
+          });
         assert.equal(responseIn(text.slice(prompt.ask(row).length), prompt), row.turns.at(-1)!.output.trim());
       }
     }
