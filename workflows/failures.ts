@@ -56,15 +56,20 @@ export function describeFailure(error: unknown): string {
   return message.split("\n")[0]!.slice(0, 300);
 }
 
+/** A failure after which nothing is tried again, of the same type, in other words. */
+export function lastFailure(error: unknown, message: string): ApplicationFailure {
+  const cause = causeOf(error);
+  return ApplicationFailure.create({
+    message,
+    type: (cause instanceof ApplicationFailure ? cause.type : undefined) ?? "StageFailed",
+    nonRetryable: true,
+    ...(cause instanceof Error ? { cause } : {}),
+  });
+}
+
 /** A stage's failure as the run's own, so that the first line of the failed workflow says what happened. */
 export function stageFailure(stage: string, error: unknown): ApplicationFailure {
   const cause = causeOf(error);
   const message = cause instanceof TimeoutFailure ? describeFailure(error) : cause instanceof Error ? cause.message : String(cause);
-  const type = cause instanceof ApplicationFailure ? cause.type : undefined;
-  return ApplicationFailure.create({
-    message: `${stage}: ${message}`,
-    type: type ?? "StageFailed",
-    nonRetryable: true,
-    ...(cause instanceof Error ? { cause } : {}),
-  });
+  return lastFailure(error, `${stage}: ${message}`);
 }
