@@ -19,7 +19,7 @@ import {
   type RankResult,
   type StageInput,
 } from "./contract.js";
-import { describeFailure, judge, lastFailure, rootCause } from "./failures.js";
+import { describeFailure, judge, lastFailure, rootCause, wordsOf } from "./failures.js";
 import { GANG_OPTIONS, HEARTBEAT } from "./options.js";
 import type { LeasedWorkers } from "./leased-workers.js";
 
@@ -84,7 +84,7 @@ export async function trainGang(gang: Gang): Promise<SentResult<"train"> | null>
     const how = verdict === "asked" && !patched("asked-is-not-lost") ? "lost" : verdict;
     const move = nextMove(attempts, { resumeStep, how });
     if (move.kind === "give up")
-      throw move.attempts === 1 ? cause : lastFailure(cause, givenUpBecause(move.attempts, resumeStep, describeFailure(cause)));
+      throw move.attempts === 1 ? cause : lastFailure(cause, givenUpBecause(move.attempts, resumeStep, wordsOf(cause)));
     attempts = move.tally;
     if (planned) enough = 1;
     const why = planned ? " as planned at a checkpoint: more workers are there again" : `: ${describeFailure(cause)}`;
