@@ -9,7 +9,7 @@ import { beginTraining, noteAttempt } from "../activities/train/run/begin.js";
 import { finishTraining } from "../activities/train/run/finish.js";
 import { CorruptError, errorNamed, FencedError, PeerLostError, StoppedError, UserError, WorkerDiedError } from "../core/errors.js";
 import type { StageResult } from "../core/stages/results.js";
-import { NO_ATTEMPTS, nextMove, type AttemptEnd } from "../core/training/next-move.js";
+import { givenUpBecause, NO_ATTEMPTS, nextMove, type AttemptEnd } from "../core/training/next-move.js";
 import type { RankResult } from "../workflows/contract.js";
 import type { FromParent, ToParent } from "./serve-rank.js";
 
@@ -58,10 +58,7 @@ export async function trainLocally(
       } else await noteAttempt(deps, request);
       const { resumeStep, totalSteps } = attempt;
       const move = nextMove(attempts, { resumeStep, how });
-      if (move.kind === "give up")
-        throw new Error(
-          `training was lost ${move.attempts} times after step ${resumeStep} without coming to a checkpoint: ${cause.message}`,
-        );
+      if (move.kind === "give up") throw new Error(givenUpBecause(move.attempts, resumeStep, cause.message));
       attempts = move.tally;
       const note = `${cause.message}; starting again from the last checkpoint`;
       context.progress({ stage: "train", done: resumeStep, total: totalSteps, unit: "steps", note, lasting: true });

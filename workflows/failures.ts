@@ -48,23 +48,30 @@ export function rootCause(errors: readonly unknown[]): unknown {
   return [...errors].sort((a, b) => weight(a) - weight(b))[0];
 }
 
-/** One line about a failure, for the table of progress. */
-export function describeFailure(error: unknown): string {
+/** What a failure says of itself, whole. */
+export function wordsOf(error: unknown): string {
   const cause = causeOf(error);
   if (cause instanceof TimeoutFailure) return `a worker was not heard of (${cause.timeoutType})`;
-  const message = cause instanceof Error ? cause.message : String(cause);
-  return message.split("\n")[0]!.slice(0, 300);
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** One line about a failure, for the table of progress. */
+export function describeFailure(error: unknown): string {
+  return wordsOf(error).split("\n")[0]!.slice(0, 300);
+}
+
+/** A failure after which nothing is tried again, of the same type, in other words. */
+export function lastFailure(error: unknown, message: string): ApplicationFailure {
+  const cause = causeOf(error);
+  return ApplicationFailure.create({
+    message,
+    type: (cause instanceof ApplicationFailure ? cause.type : undefined) ?? "StageFailed",
+    nonRetryable: true,
+    ...(cause instanceof Error ? { cause } : {}),
+  });
 }
 
 /** A stage's failure as the run's own, so that the first line of the failed workflow says what happened. */
 export function stageFailure(stage: string, error: unknown): ApplicationFailure {
-  const cause = causeOf(error);
-  const message = cause instanceof TimeoutFailure ? describeFailure(error) : cause instanceof Error ? cause.message : String(cause);
-  const type = cause instanceof ApplicationFailure ? cause.type : undefined;
-  return ApplicationFailure.create({
-    message: `${stage}: ${message}`,
-    type: type ?? "StageFailed",
-    nonRetryable: true,
-    ...(cause instanceof Error ? { cause } : {}),
-  });
+  return lastFailure(error, `${stage}: ${wordsOf(error)}`);
 }

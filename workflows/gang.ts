@@ -9,7 +9,7 @@ import {
   workflowInfo,
 } from "@temporalio/workflow";
 import type { SentResult } from "../core/stages/results.js";
-import { NO_ATTEMPTS, nextMove } from "../core/training/next-move.js";
+import { givenUpBecause, NO_ATTEMPTS, nextMove } from "../core/training/next-move.js";
 import {
   stageQueue,
   type AttemptHead,
@@ -19,7 +19,7 @@ import {
   type RankResult,
   type StageInput,
 } from "./contract.js";
-import { describeFailure, judge, rootCause } from "./failures.js";
+import { describeFailure, judge, lastFailure, rootCause, wordsOf } from "./failures.js";
 import { GANG_OPTIONS, HEARTBEAT } from "./options.js";
 import type { LeasedWorkers } from "./leased-workers.js";
 
@@ -83,7 +83,8 @@ export async function trainGang(gang: Gang): Promise<SentResult<"train"> | null>
     // earlier versions took what was asked for as a loss, and their runs waited then
     const how = verdict === "asked" && !patched("asked-is-not-lost") ? "lost" : verdict;
     const move = nextMove(attempts, { resumeStep, how });
-    if (move.kind === "give up") throw cause;
+    if (move.kind === "give up")
+      throw move.attempts === 1 ? cause : lastFailure(cause, givenUpBecause(move.attempts, resumeStep, wordsOf(cause)));
     attempts = move.tally;
     if (planned) enough = 1;
     const why = planned ? " as planned at a checkpoint: more workers are there again" : `: ${describeFailure(cause)}`;

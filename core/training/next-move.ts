@@ -43,3 +43,8 @@ export function nextMove(before: Tally, { resumeStep, how }: AttemptEnd): NextMo
   const fruitless = tally.error + tally.lost;
   return { kind: "go on", waitSeconds: fruitless > 1 ? Math.min(2 ** (fruitless - 2), MAX_WAIT_SECONDS) : 0, tally };
 }
+
+/** Why training is given up. */
+export function givenUpBecause(attempts: number, resumeStep: number, last: string): string {
+  return `training was lost ${attempts} times after step ${resumeStep} without coming to a checkpoint: ${last}`;
+}

@@ -133,3 +133,27 @@ test("GPU workers may be stopped before the first step as often as one likes", l
   const run = await place.start("flicker", quickConfig());
   assert.equal((await run.result()).trainingAttempts, 27);
 });
+
+test("a rank that was paused says so to the run, so that a pause is not taken for a lost worker", long, async () => {
+  await place.pipeline();
+  let calls = 0;
+  await place.gpu(0, 1, async () => {
+    if (++calls > 1) return { status: "finished", step: 4 };
+    return inActivity(untilTold);
+  });
+  const run = await place.start("held-once", quickConfig());
+  await until(() => calls === 1);
+  const execution = { workflowId: "held-once" };
+  await place.client.workflowService.pauseActivity({ namespace: "default", execution, id: "train-0-g1" });
+  await until(async () => {
+    const { raw } = await run.describe();
+    return raw.pendingActivities?.some(({ activityId, state }) => activityId === "train-0-g1" && Number(state) === PAUSED) === true;
+  });
+  await place.client.workflowService.unpauseActivity({ namespace: "default", execution, id: "train-0-g1" });
+  assert.equal((await run.result()).trainingAttempts, 2);
+  const failed = (await run.fetchHistory()).events!.flatMap(({ activityTaskFailedEventAttributes: event }) => event ?? []);
+  assert.deepEqual(
+    failed.map(({ failure }) => failure?.applicationFailureInfo?.type),
+    ["ActivityPause"],
+  );
+});

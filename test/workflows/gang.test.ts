@@ -121,7 +121,10 @@ test("an error that repeats without progress ends the run; a user error ends it 
     assert.ok(thrown instanceof WorkflowFailedError && thrown.cause instanceof ApplicationFailure, String(thrown));
     return thrown.cause;
   };
-  assert.equal((await failed("error")).message, "train: the loss is not finite");
+  assert.equal(
+    (await failed("error")).message,
+    "train: training was lost 3 times after step 0 without coming to a checkpoint: the loss is not finite",
+  );
   assert.equal(log.attempts.length, 3);
   error = new UserError("too little memory", { need: "97 GB" });
   assert.equal((await failed("user")).message, "train: too little memory [need=97 GB]");
