@@ -22,7 +22,7 @@ async function readRedirected(
   location = (to: string) => `${to}/object?signature=a%2Fb+c`,
 ): Promise<Seen & { readonly bytes: Buffer | null; readonly error: unknown }> {
   const seen: Seen = { s3: [], other: [] };
-  const other = await listen(createServer((request, response) => void answer(request, response, seen.other.push(request) - 1)));
+  const other = await listen(createServer((request, response) => answer(request, response, seen.other.push(request) - 1)));
   const s3 = await listen(
     createServer((request, response) => {
       seen.s3.push(request);
@@ -45,7 +45,7 @@ async function listen(server: Server): Promise<{ readonly url: string; close(): 
   await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () => void server.close(() => undefined).closeAllConnections(),
+    close: () => server.close(() => undefined).closeAllConnections(),
   };
 }
 
