@@ -53,8 +53,9 @@ async function listen(server: Server): Promise<{ readonly url: string; close(): 
 function send(request: IncomingMessage, response: ServerResponse, most = Infinity): void {
   const start = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
   const rest = CONTENT.subarray(start);
-  const at = start === 0 ? {} : { "content-range": `bytes ${start}-${CONTENT.length - 1}/${CONTENT.length}` };
-  response.writeHead(start === 0 ? 200 : 206, { ...at, "content-length": rest.length, etag: '"of-the-cdn"' });
+  const isRange = request.headers.range !== undefined;
+  const at = !isRange ? {} : { "content-range": `bytes ${start}-${CONTENT.length - 1}/${CONTENT.length}` };
+  response.writeHead(isRange ? 206 : 200, { ...at, "content-length": rest.length, etag: '"of-the-cdn"' });
   if (rest.length <= most) response.end(rest);
   else response.write(rest.subarray(0, most), () => response.destroy());
 }
@@ -117,4 +118,16 @@ test("an address that is none of http's is not followed", async () => {
     assert.ok(error instanceof UserError && /leads elsewhere/.test(error.message), `${location}: ${String(error)}`);
     assert.equal(other.length, 0);
   }
+});
+
+test("a connection to it that is cut before the first byte begins again", async () => {
+  const { bytes, other, error } = await readRedirected((request, response, at) => {
+    if (at > 0) return send(request, response);
+    response.writeHead(200, { "content-length": CONTENT.length });
+    response.flushHeaders();
+    setTimeout(() => response.destroy(), 100);
+  }, null);
+  assert.equal(error, null);
+  assert.ok(bytes?.equals(CONTENT));
+  assert.equal(other[1]!.headers.range, "bytes=0-");
 });
