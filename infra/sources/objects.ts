@@ -94,14 +94,15 @@ export function objectSource(object: S3Object): Source {
 /** Reads an object, or a range of it, with one GET. Throws UserError if the object has changed or is gone. */
 export const read: ReadBytes<S3Object> = async ({ access, key, etag }, range, { take }) => {
   const Range = range === null ? {} : { Range: `bytes=${range.start}-${range.end - 1}` };
-  const IfMatch = etag === null ? {} : { IfMatch: `"${etag}"` };
+  // a server may list no ETags
+  const IfMatch = !etag ? {} : { IfMatch: `"${etag}"` };
   try {
     const answer = await clientOf(access.settings, access.bucket).send(
       new GetObjectCommand({ Bucket: access.bucket, Key: key, ...Range, ...IfMatch }),
     );
     if (range !== null && !hasRange(answer, range))
       refused(answer, new NoRangesError(`no ranges of bytes from s3://${access.bucket}/${key}`));
-    const { Body } = sameVersion(answer, etag ?? undefined);
+    const { Body } = sameVersion(answer, etag || undefined);
     for await (const chunk of Body as AsyncIterable<Uint8Array>) await take(chunk);
   } catch (error) {
     if (error instanceof UserError || error instanceof NoRangesError || isOfDisk(error)) throw error;

@@ -86,6 +86,11 @@ export function refusesForm(error: unknown): boolean {
   return [400, 405, 411, 412, 415, 422, 501].includes(statusOf(error) ?? 0);
 }
 
+/** Whether there is no such object: some servers say so by a status alone. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof Error && ["NoSuchKey", "404"].includes(codeOf(error));
+}
+
 /** For `catch`: notes which call an error came from, if the caller reports it for a larger call. */
 export function during(call: Call): (error: Error) => never {
   return (error) => {

@@ -33,8 +33,8 @@ export async function tryServer(
   const place: ProbePlace = { client, object, options, signal, failed };
   const storeOf = (abilities: ServerAbilities): ObjectStore => openStore(uri, { ...settings, abilities }, options, signal);
   // of killed runs, unless a run is at work there now: they are removed when all of this has passed
-  const left = await listUploads(client, object, signal);
-  let [can, why] = await tryWriting(place);
+  const [left, found] = await Promise.all([listUploads(client, object, signal), tryWriting(place)]);
+  let [can, why] = found;
   const store = storeOf(can);
   try {
     const write = (): Promise<void> => store.write(PROBE, PROBE_BYTES);

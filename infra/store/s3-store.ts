@@ -11,7 +11,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { CorruptError, UserError } from "../../core/errors.js";
 import { checksumOf, planParts } from "../disk/file-digest.js";
-import { s3Error, statusOf, type Call } from "./s3-errors.js";
+import { isMissing, s3Error, statusOf, type Call } from "./s3-errors.js";
 import { abortStrays, dropJournal } from "./s3-journal.js";
 import { addMiddleware } from "./s3-middleware.js";
 import { BUCKET_DECIDES, keptAs } from "./s3-options.js";
@@ -129,8 +129,7 @@ export function s3Store(
     );
 
   const read = async (key: string, range?: { readonly start: number; readonly end: number }): Promise<AsyncIterable<Uint8Array> | null> => {
-    const ask = (from: number, IfMatch?: string): Promise<GetObjectCommandOutput> => {
-      const part = range !== undefined || from > 0 || IfMatch !== undefined;
+    const ask = (from: number, IfMatch?: string, part = true): Promise<GetObjectCommandOutput> => {
       const Range = part ? { Range: `bytes=${from}-${range === undefined ? "" : range.end - 1}` } : {};
       return client.send(new GetObjectCommand({ ...at(key), ...Range, ...(IfMatch === undefined ? {} : { IfMatch }) }), { abortSignal });
     };
@@ -140,11 +139,10 @@ export function s3Store(
         : s3Error(error, CALLS.read, where, below + key);
     const start = range?.start ?? 0;
     try {
-      const first = await ask(start);
+      const first = await ask(start, undefined, range !== undefined);
       return readOn(range === undefined ? first : checkRange(first, range), start, ask, worded, abortSignal);
     } catch (error) {
-      if ((error as Error).name === "NoSuchKey") return null;
-      return failed(CALLS.read, key)(error);
+      return isMissing(error) ? null : failed(CALLS.read, key)(error);
     }
   };
 
@@ -210,8 +208,7 @@ export function s3Store(
         if (Buffer.compare(await Body!.transformToByteArray(), before) !== 0 || !ETag) return false;
         return await writeIf(key, bytes, ETag);
       } catch (error) {
-        if ((error as Error).name === "NoSuchKey") return false;
-        return failed(CALLS.read, key)(error);
+        return isMissing(error) ? false : failed(CALLS.read, key)(error);
       }
     },
     async putFile(key, path, upload) {

@@ -28,7 +28,8 @@ const WANTED = { ...BUCKET_DECIDES, lifecycle: { abortUploadsAfterDays: null, ex
 
 interface Said {
   readonly status: number;
-  readonly code: string;
+  /** null: the answer has no body */
+  readonly code: string | null;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -42,7 +43,8 @@ async function asked(
   const server = createServer((incoming: IncomingMessage, outgoing: ServerResponse) => {
     incoming.resume().on("end", () => {
       requests.push(`${incoming.method} ${incoming.url!.split("?")[0]}`);
-      const text = `<?xml version="1.0"?><Error><Code>${said.code}</Code><Message>said by the test</Message></Error>`;
+      const text =
+        said.code === null ? undefined : `<?xml version="1.0"?><Error><Code>${said.code}</Code><Message>said by the test</Message></Error>`;
       if (requests.length <= from) outgoing.writeHead(200).end();
       else outgoing.writeHead(said.status, { "content-type": "application/xml", ...said.headers }).end(text);
     });
@@ -129,6 +131,19 @@ for (const said of FINAL)
       assert.match(error.message, /failed: .*[;:] .*\[/, name);
     }
   });
+
+test("a 404 without a word means that there is no such object, as NoSuchKey does", async () => {
+  for (const said of [
+    { status: 404, code: "NoSuchKey" },
+    { status: 404, code: null },
+  ]) {
+    const { error } = await asked(said, async (endpoint) => {
+      assert.equal(await storeAt(endpoint).read("k"), null);
+      assert.equal(await storeAt(endpoint).replace("k", bytes, bytes), false);
+    });
+    assert.equal(error, null);
+  }
+});
 
 test("what S3 may answer otherwise a moment later is asked again, and is never the user's fault", async () => {
   for (const said of [

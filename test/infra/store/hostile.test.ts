@@ -6,13 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import {
-  AbortMultipartUploadCommand,
-  CreateMultipartUploadCommand,
-  HeadObjectCommand,
-  ListMultipartUploadsCommand,
-  PutBucketEncryptionCommand,
-} from "@aws-sdk/client-s3";
+import { HeadObjectCommand, ListMultipartUploadsCommand, PutBucketEncryptionCommand } from "@aws-sdk/client-s3";
 import { messageOf, UserError } from "../../../core/errors.js";
 import { digestFile, type FileDigest } from "../../../infra/disk/file-digest.js";
 import { checkTarget } from "../../../infra/store/check.js";
@@ -239,53 +233,6 @@ test("runs that check one target at the same moment, kept in different ways, all
   const ways = [WANTED, { ...WANTED, tags: { team: "sheep" } }, { ...WANTED, storageClass: "STANDARD_IA" as const }];
   for (let round = 0; round < 5; round++)
     await Promise.all(ways.map((wanted) => checkTarget("s3://roslin/same-moment", server.settings, wanted, never)));
-});
-
-test("what a killed run left of its tries is removed, and what another run has begun meanwhile is not", async () => {
-  const target = "s3://roslin/leftovers";
-  const object = { Bucket: "roslin", Key: "leftovers/.roslin-may-write" };
-  const client = s3Client(server.settings);
-  const begin = async (): Promise<string> => (await client.send(new CreateMultipartUploadCommand(object))).UploadId!;
-  await begin();
-  await openStore(target, server.settings).write(".roslin-may-write", content);
-  let other: string | null = null;
-  const proxy = await startProxy(server.settings.endpoint, async ({ query }) => {
-    if (query.get("partNumber") === "2") other ??= await begin();
-    return null;
-  });
-  try {
-    await checkTarget(target, { ...server.settings, endpoint: proxy.endpoint }, WANTED, never);
-    const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: "roslin", Prefix: object.Key }));
-    assert.deepEqual(
-      Uploads.map(({ UploadId }) => UploadId),
-      [other],
-    );
-    assert.deepEqual(await openStore(target, server.settings).list(""), []);
-    // the next one is alone
-    await checkTarget(target, server.settings, WANTED, never);
-    assert.equal((await client.send(new ListMultipartUploadsCommand({ Bucket: "roslin", Prefix: object.Key }))).Uploads, undefined);
-  } finally {
-    await proxy.stop();
-    client.destroy();
-  }
-});
-
-test("an upload that another run removes while it is tried is tried again", async () => {
-  let left = 2;
-  const client = s3Client(server.settings);
-  const proxy = await startProxy(server.settings.endpoint, async ({ key, query }) => {
-    if (query.get("partNumber") === "2" && left-- > 0)
-      await client.send(new AbortMultipartUploadCommand({ Bucket: "roslin", Key: key, UploadId: query.get("uploadId")! }));
-    return null;
-  });
-  try {
-    const { note } = await checkTarget("s3://roslin/removed", { ...server.settings, endpoint: proxy.endpoint }, WANTED, never);
-    assert.equal(note, undefined);
-    assert.ok(left < 0);
-  } finally {
-    await proxy.stop();
-    client.destroy();
-  }
 });
 
 test("a server that ignores conditions, or cannot keep them, is found out before anything is published", async () => {

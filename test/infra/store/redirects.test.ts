@@ -22,7 +22,7 @@ async function readRedirected(
   location = (to: string) => `${to}/object?signature=a%2Fb+c`,
 ): Promise<Seen & { readonly bytes: Buffer | null; readonly error: unknown }> {
   const seen: Seen = { s3: [], other: [] };
-  const other = await listen(createServer((request, response) => void answer(request, response, seen.other.push(request) - 1)));
+  const other = await listen(createServer((request, response) => answer(request, response, seen.other.push(request) - 1)));
   const s3 = await listen(
     createServer((request, response) => {
       seen.s3.push(request);
@@ -45,7 +45,7 @@ async function listen(server: Server): Promise<{ readonly url: string; close(): 
   await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () => void server.close(() => undefined).closeAllConnections(),
+    close: () => server.close(() => undefined).closeAllConnections(),
   };
 }
 
@@ -53,8 +53,9 @@ async function listen(server: Server): Promise<{ readonly url: string; close(): 
 function send(request: IncomingMessage, response: ServerResponse, most = Infinity): void {
   const start = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
   const rest = CONTENT.subarray(start);
-  const at = start === 0 ? {} : { "content-range": `bytes ${start}-${CONTENT.length - 1}/${CONTENT.length}` };
-  response.writeHead(start === 0 ? 200 : 206, { ...at, "content-length": rest.length, etag: '"of-the-cdn"' });
+  const isRange = request.headers.range !== undefined;
+  const at = !isRange ? {} : { "content-range": `bytes ${start}-${CONTENT.length - 1}/${CONTENT.length}` };
+  response.writeHead(isRange ? 206 : 200, { ...at, "content-length": rest.length, etag: '"of-the-cdn"' });
   if (rest.length <= most) response.end(rest);
   else response.write(rest.subarray(0, most), () => response.destroy());
 }
@@ -117,4 +118,16 @@ test("an address that is none of http's is not followed", async () => {
     assert.ok(error instanceof UserError && /leads elsewhere/.test(error.message), `${location}: ${String(error)}`);
     assert.equal(other.length, 0);
   }
+});
+
+test("a connection to it that is cut before the first byte begins again", async () => {
+  const { bytes, other, error } = await readRedirected((request, response, at) => {
+    if (at > 0) return send(request, response);
+    response.writeHead(200, { "content-length": CONTENT.length });
+    response.flushHeaders();
+    setTimeout(() => response.destroy(), 100);
+  }, null);
+  assert.equal(error, null);
+  assert.ok(bytes?.equals(CONTENT));
+  assert.equal(other[1]!.headers.range, "bytes=0-");
 });
