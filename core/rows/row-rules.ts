@@ -4,6 +4,7 @@ import { maskRow, responseStart } from "./labels.js";
 import { bodyOf, headOf, RESPONSE_KEY } from "../text/prompt.js";
 import type { Encoder } from "../text/encoder.js";
 import type { Tokenizer } from "../text/tokenizer.js";
+import { responseKeyIds } from "./response-key.js";
 import { IGNORED } from "./token-rows.js";
 
 /** What becomes of a row: tokens (valid until the rule is given its next row), nothing (an empty response), or a rejection with its reason. */
@@ -40,10 +41,13 @@ const EMPTY = /^[\p{White_Space}\x1c-\x1f]*$/u;
 
 /** Throws UserError if a tokenizer cannot write what `alpacaRule` looks for. */
 export function checkResponseKey(tokenizer: Tokenizer): void {
-  if (tokenizer.decode(tokenizer.encode(RESPONSE_KEY)) !== RESPONSE_KEY)
-    throw new UserError("the model's tokenizer cannot write the response key: its vocabulary lacks bytes", {
-      key: JSON.stringify(RESPONSE_KEY),
-    });
+  if (tokenizer.decode(responseKeyIds(tokenizer)) !== RESPONSE_KEY)
+    throw new UserError(
+      "the model's tokenizer cannot write the response key: its vocabulary lacks bytes, or it changes or joins what it reads",
+      {
+        key: JSON.stringify(RESPONSE_KEY),
+      },
+    );
 }
 
 /** The rule for Alpaca's rows: instruction, output and perhaps input become Dolly's prompt, cut at `maxLength` tokens. */
@@ -52,7 +56,7 @@ export function alpacaRule(
   bounds: { readonly vocabulary: number; readonly padId: number | null },
   maxLength: number,
 ): RowRule {
-  const key = encoder.encode(RESPONSE_KEY);
+  const key = responseKeyIds(encoder);
   const encodeRow = rowEncoder(encoder);
   const labels = new Int32Array(maxLength);
   return ({ instruction, input, output }) => {
