@@ -4,7 +4,7 @@ import { openPrompt } from "../../core/text/open-prompt.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
 import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
-import { readModelConfig } from "../../infra/weights/read-model-config.js";
+import { readEosTokenIds, readModelConfig } from "../../infra/weights/read-model-config.js";
 import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { defineEvaluation } from "./definition.js";
@@ -32,7 +32,7 @@ export async function evaluate(
     const prompt =
       tokenizer === null
         ? null
-        : openPrompt(preprocess.prompt, promptTokens(tokenizer, readModelConfig(paths.base).shape.eosTokenIds), compileTemplate);
+        : openPrompt(preprocess.prompt, promptTokens(tokenizer, readEosTokenIds(paths.base, readModelConfig(paths.base))), compileTemplate);
     const input = { split, settings, tokenizer, prompt };
     const plan = tasks.map((task) => ({ task, items: task.items(input) }));
     const journal = await openJournal(join(stage.directory, "journal.jsonl"));

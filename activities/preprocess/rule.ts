@@ -7,6 +7,7 @@ import { openPrompt } from "../../core/text/open-prompt.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
 import { readableTokenizer, readTokenizer } from "../../infra/text/read-tokenizer.js";
 import { endIdOf, promptTokens } from "../../infra/text/prompt-tokens.js";
+import { readEosTokenIds } from "../../infra/weights/read-model-config.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 import { openRule, type RuleChoice } from "./open-rule.js";
 
@@ -30,8 +31,8 @@ const TRIED = 100;
 export function chooseRule(first: RowBatch, settings: RuleSettings): RuleChoice {
   const { dataset, config, shape, model } = settings;
   const { vocabulary, positions, bosTokenId: bosId } = shape;
-  const { eosTokenIds: eosIds } = shape;
-  const padId = eosIds[0] ?? null;
+  const eosIds = readEosTokenIds(model, { shape });
+  const padId = shape.eosTokenIds[0] ?? null;
   const { prompt, maxLength } = config.preprocess;
   const reading = chooseReading(first, config.dataset);
   if (reading === null) throw unknownColumns(first, dataset);

@@ -15,6 +15,7 @@ import { compileTemplate } from "../../infra/text/jinja.js";
 import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
 import { ModelFiles } from "../../infra/weights/model-files.js";
+import { readEosTokenIds } from "../../infra/weights/read-model-config.js";
 import type { Evaluation } from "../evaluate/evaluation.js";
 import { keyParts, type StageDefinition } from "../common/definition.js";
 import { finishedStage, recordedParts, Stage, type StageContext, type StageRequest } from "../common/stage.js";
@@ -203,10 +204,10 @@ function modelName(request: StageRequest): string {
 }
 
 /** How the model in a directory is asked for an answer; null: it has no tokenizer. */
-function askingOf({ preprocess }: RunConfig, directory: string, { shape }: Model): Asking | null {
+function askingOf({ preprocess }: RunConfig, directory: string, model: Model): Asking | null {
   const tokenizer = readableTokenizer(directory);
   if (tokenizer === null) return null;
-  const { ask, stop } = openPrompt(preprocess.prompt, promptTokens(tokenizer, shape.eosTokenIds), compileTemplate);
+  const { ask, stop } = openPrompt(preprocess.prompt, promptTokens(tokenizer, readEosTokenIds(directory, model)), compileTemplate);
   try {
     return { request: ask({ system: "", turns: [{ instruction: "INSTRUCTION", input: "", output: "", scored: true }] }), stop };
   } catch (error) {

@@ -18,7 +18,7 @@ import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
 import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import { readTokenizer } from "../../infra/text/read-tokenizer.js";
-import { readModelConfig } from "../../infra/weights/read-model-config.js";
+import { readEosTokenIds, readModelConfig } from "../../infra/weights/read-model-config.js";
 import { wholeNumber, type Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
 import { untilInterrupted } from "../shell/interrupt.js";
@@ -97,7 +97,7 @@ async function answer(directory: string, setting: PromptSetting, turn: Turn, mos
   const { positions } = shape;
   for (const name of MODEL_COMPANIONS) refuseLfsPointer(join(directory, name));
   const tokenizer = readTokenizer(directory);
-  const special = promptTokens(tokenizer, shape.eosTokenIds);
+  const special = promptTokens(tokenizer, readEosTokenIds(directory, { shape }));
   const prompt = openPrompt(setting, special, compileTemplate);
   const text = tokenizer.encode(prompt.ask({ system: "", turns: [turn] }));
   const bosId = tokenizer.idOf(special.bosToken) ?? shape.bosTokenId;

@@ -17,7 +17,7 @@ import { compileTemplate } from "../../infra/text/jinja.js";
 import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import type { ModelTokenizer } from "../../core/text/model-tokenizer.js";
 import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
-import { readModelConfig } from "../../infra/weights/read-model-config.js";
+import { readEosTokenIds, readModelConfig } from "../../infra/weights/read-model-config.js";
 import { summaryLines } from "../show/row-summary.js";
 import { openTokens } from "../../infra/dataset/tokens.js";
 import type { Command } from "../shell/command.js";
@@ -101,7 +101,7 @@ function summarize(result: StageResult, rows: readonly TokenRow[], model: string
   const shape = model === null || !existsSync(join(model, "config.json")) ? null : readModelConfig(model).shape;
   const bosToken = tokenizer?.bosToken ?? null;
   const bosId = (bosToken === null ? undefined : tokenizer?.idOf(bosToken)) ?? shape?.bosTokenId ?? -1;
-  const eosIds = shape === null ? [] : shape.eosTokenIds;
+  const eosIds = shape === null || model === null ? [] : readEosTokenIds(model, { shape });
   const prompt = setting === null || tokenizer === null ? null : openPrompt(setting, promptTokens(tokenizer, eosIds), compileTemplate);
   const lines = summaryLines({
     rows,

@@ -9,6 +9,7 @@ import type { Tokenizer } from "../text/tokenizer.js";
 import { labelSpans, lossTokens, maskRow, responseStart } from "./labels.js";
 import type { ReadRow } from "./read-row.js";
 import { RowProblem, type Fields } from "./row-fields.js";
+import { responseKeyIds } from "./response-key.js";
 import { IGNORED } from "./token-rows.js";
 
 /**
@@ -60,15 +61,18 @@ const rejected = (reason: string): RowOutcome => ({ kind: "rejected", reason });
 
 /** Throws UserError if a tokenizer cannot write what `dollyRule` looks for. */
 export function checkResponseKey(tokenizer: Pick<Tokenizer, "encode" | "decode">): void {
-  if (tokenizer.decode(tokenizer.encode(RESPONSE_KEY)) !== RESPONSE_KEY)
-    throw new UserError("the model's tokenizer cannot write the response key: its vocabulary lacks bytes", {
-      key: JSON.stringify(RESPONSE_KEY),
-    });
+  if (tokenizer.decode(responseKeyIds(tokenizer)) !== RESPONSE_KEY)
+    throw new UserError(
+      "the model's tokenizer cannot write the response key: its vocabulary lacks bytes, or it changes or joins what it reads",
+      {
+        key: JSON.stringify(RESPONSE_KEY),
+      },
+    );
 }
 
 /** The rule for Dolly's prompt: loss on what follows the response key, but never on the token that Dolly pads with. */
 export function dollyRule(read: ReadRow, encoder: Encoder, bounds: RowBounds, around: Around): RowRule {
-  const key = encoder.encode(RESPONSE_KEY);
+  const key = responseKeyIds(encoder);
   const encodeRow = rowEncoder(encoder, around);
   const { longest, padId } = bounds;
   const labels = new Int32Array(longest);

@@ -12,6 +12,8 @@ export interface AddedPattern extends AddedToken {
 export class AddedVocabulary {
   private readonly idOfContent = new Map<string, number>();
   private readonly tokens = new Map<number, AddedToken>();
+  /** texts of special tokens: what was special once stays so */
+  private readonly special = new Set<string>();
   private readonly vocabulary: ReadonlyMap<string, number>;
 
   constructor(vocabulary: ReadonlyMap<string, number>) {
@@ -29,6 +31,7 @@ export class AddedVocabulary {
       const id = this.idOf(token.content) ?? next++;
       this.idOfContent.set(token.content, id);
       this.tokens.set(id, token);
+      if (token.special) this.special.add(token.content);
     }
   }
 
@@ -39,7 +42,7 @@ export class AddedVocabulary {
 
   /** The added tokens in order of id. */
   list(): AddedPattern[] {
-    return [...this.tokens].sort(([a], [b]) => a - b).map(([id, token]) => ({ id, ...token }));
+    return [...this.tokens].sort(([a], [b]) => a - b).map(([id, token]) => ({ ...token, id, special: this.special.has(token.content) }));
   }
 }
 

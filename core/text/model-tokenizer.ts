@@ -143,7 +143,8 @@ function tokensToAdd(
   const place = (name: string): number => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
   const named = [...special].sort(([a], [b]) => place(a) - place(b)).flatMap(([, token]) => (token === null ? [] : [token]));
   const same = (a: SpecialToken, b: SpecialToken): boolean => JSON.stringify(a) === JSON.stringify(b);
-  const tokens: SpecialToken[] = [...added.values()].filter((token) => !own.some((known) => same(known, token)));
+  const standing = new Set(own.map((token) => JSON.stringify(token)));
+  const tokens: SpecialToken[] = [...added.values()].filter((token) => !standing.has(JSON.stringify(token)));
   const known = new Set([...own, ...tokens].map(textOf));
   for (const token of [...named, ...extra])
     if (!known.has(textOf(token)) && !tokens.some((other) => same(other, token))) tokens.push(token);

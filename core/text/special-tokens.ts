@@ -73,6 +73,13 @@ export function gatherTokens({ tokenizerConfig, specialTokensMap, addedTokens, o
       unnamed.set(name, value);
       delete values[name];
     }
+  const takeNamed = (): void => {
+    const extra = values["extra_special_tokens"];
+    if (!isFields(extra)) return;
+    for (const [name, value] of Object.entries(extra)) unnamed.set(name, specialToken(value, `extra_special_tokens.${name}`));
+    delete values["extra_special_tokens"];
+  };
+  takeNamed();
   const added = new Map<number, AddedToken>();
   const decoder = values["added_tokens_decoder"];
   if ("added_tokens_decoder" in values) {
@@ -85,6 +92,7 @@ export function gatherTokens({ tokenizerConfig, specialTokensMap, addedTokens, o
     }
   } else {
     const named = readSpecialTokensMap(specialTokensMap ?? {}, values);
+    takeNamed();
     const special = specialTexts(values, named);
     for (const [token, id] of Object.entries(addedTokens ?? {})) {
       if (typeof id !== "number" || !Number.isSafeInteger(id) || id < 0)
@@ -108,9 +116,7 @@ export function gatherTokens({ tokenizerConfig, specialTokensMap, addedTokens, o
     else named.set(name, token === null ? null : (byText.get(textOf(token)) ?? token));
   }
   const extra = values["extra_special_tokens"] ?? ("extra_special_tokens" in values ? null : values["additional_special_tokens"]);
-  if (isFields(extra))
-    for (const [name, value] of Object.entries(extra)) unnamed.set(name, specialToken(value, `extra_special_tokens.${name}`));
-  else if (extra != null && !Array.isArray(extra))
+  if (extra != null && !Array.isArray(extra))
     throw new UserError("extra special tokens must be a list or an object", { file: CONFIG, field: "extra_special_tokens" });
   const inOrder = NAMED.filter((name) => named.has(name)).map((name) => [name, named.get(name)!] as const);
   return {

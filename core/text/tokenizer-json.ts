@@ -68,7 +68,9 @@ const normalizers = {
   }),
 } satisfies Schemas;
 
-const patterns = z.strictObject({ Regex: z.enum(Object.keys(SPLIT_PATTERNS), "a regular expression that Roslin doesn't know") });
+const patterns = z.strictObject({
+  Regex: z.enum(Object.keys(SPLIT_PATTERNS), "expected a regular expression of GPT-2, Llama 3 or Qwen 2"),
+});
 const split = z.strictObject({
   type: z.literal("Split"),
   pattern: followed(patterns),
@@ -151,7 +153,7 @@ const models = {
     merges: followed(
       z.custom<readonly (string | readonly [string, string])[]>(areMerges, 'expected a list of "left right" or [left, right]'),
     ),
-    dropout: refused(z.union([z.null(), z.literal(0)]).optional()),
+    dropout: refused(z.literal([0, null], "expected 0 or null: ids would be drawn").optional()),
     unk_token: followed(z.string().nullish()),
     fuse_unk: refused(flag().nullable()),
     continuing_subword_prefix: refused(z.literal("").nullish()),
@@ -241,7 +243,9 @@ export function addedToken(token: TokenizerJson["added_tokens"][number]): AddedT
 export function parseTokenizerJson(json: unknown, where: string): TokenizerJson {
   const result = TOKENIZER_JSON.safeParse(json);
   if (result.success) return result.data;
-  const { path, message } = result.error.issues[0]!;
+  const issue = result.error.issues[0]!;
+  const path = issue.code === "unrecognized_keys" ? [...issue.path, issue.keys[0]!] : issue.path;
+  const message = issue.code === "unrecognized_keys" ? "a field that Roslin doesn't know" : issue.message;
   const got = path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key], json);
   throw new UserError("this tokenizer.json has what Roslin doesn't carry out: it reads byte-level BPE, as GPT-2 has it", {
     file: where,

@@ -18,7 +18,8 @@ const read = rowReader(reading);
 test("a row's tokens are those of its whole text, however its instruction begins", () => {
   const json = gpt2Tokenizer() as { added_tokens: object[] };
   const joining = { ...json, added_tokens: [...json.added_tokens, { id: 50_400, content: "\nSay" }] };
-  for (const tokenizer of [json, joining].map((each) => createTokenizer(each, "tokenizer.json"))) {
+  const prefixed = { ...json, pre_tokenizer: { type: "ByteLevel", add_prefix_space: true } };
+  for (const tokenizer of [json, joining, prefixed].map((each) => createTokenizer(each, "tokenizer.json"))) {
     const bounds = { vocabulary: 50_401, longest: 2000, bosId: 50_256, eosId: 50_256, padId: 50_256 };
     const rule = dollyRule(read, tokenizer, bounds, { before: [], after: [] });
     for (const start of ["Say", "say", "é", "5", " a", "\n", "\n\nA", "'s", "'", ".", "", "\t", "<|endoftext|>", "\u00a0", "日", "🙂"])
@@ -31,6 +32,8 @@ test("a row's tokens are those of its whole text, however its instruction begins
           tokenizer.encode(`${promptOf({ instruction, input })}again\n\n${END_KEY}`),
           JSON.stringify(start),
         );
+        const scored = Array.from(outcome.labels).filter((label) => label >= 0);
+        assert.equal(tokenizer.decode(scored), `again\n\n${END_KEY}`);
       }
   }
 });
