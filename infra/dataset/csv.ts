@@ -107,6 +107,7 @@ function rowOf(record: readonly string[], header: readonly string[], line: numbe
     return { problem: `the row that ends in line ${line} has ${record.length} fields, the header has ${header.length}` };
   const fields: Record<string, unknown> = Object.fromEntries(header.map((name, at) => [name, record[at]]));
   // of columns with the same name the last one stands, unless another says more
-  for (const [at, name] of header.entries()) if (fields[name] !== record[at] && !hasContent(fields[name])) fields[name] = record[at];
+  if (Object.keys(fields).length < header.length)
+    for (const [at, name] of header.entries()) if (!hasContent(fields[name])) fields[name] = record[at];
   return { fields };
 }
