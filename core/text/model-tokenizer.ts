@@ -143,15 +143,16 @@ function tokensToAdd(
   const place = (name: string): number => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
   const named = [...special].sort(([a], [b]) => place(a) - place(b)).flatMap(([, token]) => (token === null ? [] : [token]));
   const same = (a: SpecialToken, b: SpecialToken): boolean => JSON.stringify(a) === JSON.stringify(b);
-  const standing = new Set(own.map((token) => JSON.stringify(token)));
-  const tokens: SpecialToken[] = [...added.values()].filter((token) => !standing.has(JSON.stringify(token)));
+  const tokens: SpecialToken[] = [...added.values()];
   const known = new Set([...own, ...tokens].map(textOf));
   for (const token of [...named, ...extra])
     if (!known.has(textOf(token)) && !tokens.some((other) => same(other, token))) tokens.push(token);
   const names = new Set(named.map(textOf));
-  return tokens.map((token) =>
-    typeof token === "string" ? specialOf(token) : { ...token, special: token.special || names.has(token.content) },
-  );
+  return tokens.map((token) => {
+    if (typeof token === "string") return specialOf(token);
+    const isSpecial = token.special || names.has(token.content);
+    return { ...token, special: isSpecial, normalized: token.normalized ?? !isSpecial };
+  });
 }
 
 /** The tokenizer.json that stands for what transformers makes of the files. */

@@ -3,8 +3,13 @@ import type { AddedToken } from "./tokenizer-json.js";
 
 /** Special and added tokens as transformers 5 gathers them from tokenizer_config.json, special_tokens_map.json and added_tokens.json. */
 
+/** An added token as the files have it; `normalized` null: it is normalized unless it turns out to be special. */
+export interface FlaggedToken extends Omit<AddedToken, "normalized"> {
+  readonly normalized: boolean | null;
+}
+
 /** A special token is a text alone, or comes with its flags. */
-export type SpecialToken = string | AddedToken;
+export type SpecialToken = string | FlaggedToken;
 
 /** The text of a special token. */
 export const textOf = (token: SpecialToken): string => (typeof token === "string" ? token : token.content);
@@ -23,7 +28,7 @@ const NAMED: readonly string[] = ["bos_token", "eos_token", "unk_token", "sep_to
 const FLAGS = ["single_word", "lstrip", "rstrip", "normalized", "special"] as const;
 
 /** A token with its flags, from JSON. Throws UserError that names the field. */
-function tokenOf(fields: Fields, special: boolean | null, where: string, field: string): AddedToken {
+function tokenOf(fields: Fields, special: boolean | null, where: string, field: string): FlaggedToken {
   const fail = (name: string): never => {
     throw new UserError("an added token is not as transformers takes it", { file: where, field: `${field}.${name}` });
   };
@@ -34,7 +39,7 @@ function tokenOf(fields: Fields, special: boolean | null, where: string, field: 
   const isSpecial = special ?? fields["special"] === true;
   const flag = (name: string, fallback: boolean): boolean => (fields[name] as boolean | undefined) ?? fallback;
   const flags = { single_word: flag("single_word", false), lstrip: flag("lstrip", false), rstrip: flag("rstrip", false) };
-  return { content, ...flags, normalized: flag("normalized", !isSpecial), special: isSpecial };
+  return { content, ...flags, normalized: (fields["normalized"] as boolean | undefined) ?? null, special: isSpecial };
 }
 
 /** The files that name tokens; null: there is none. */
@@ -49,7 +54,7 @@ export interface TokenFiles {
 /** What the files say of tokens. */
 export interface GatheredTokens {
   /** added tokens by the ids that the files give them, in order of id */
-  readonly added: ReadonlyMap<number, AddedToken>;
+  readonly added: ReadonlyMap<number, FlaggedToken>;
   /** by name, in transformers' order; null: named as none */
   readonly special: ReadonlyMap<string, SpecialToken | null>;
   /** special tokens without a name */
@@ -80,7 +85,7 @@ export function gatherTokens({ tokenizerConfig, specialTokensMap, addedTokens, o
     delete values["extra_special_tokens"];
   };
   takeNamed();
-  const added = new Map<number, AddedToken>();
+  const added = new Map<number, FlaggedToken>();
   const decoder = values["added_tokens_decoder"];
   if ("added_tokens_decoder" in values) {
     if (!isFields(decoder)) throw new UserError("added tokens must be an object", { file: CONFIG, field: "added_tokens_decoder" });
@@ -137,7 +142,10 @@ function isEmpty(value: unknown): boolean {
 /** Puts what special_tokens_map.json says in the place of what tokenizer_config.json says. Returns the names of tokens that have flags there. */
 function readSpecialTokensMap(map: Fields, values: Record<string, unknown>): ReadonlySet<string> {
   const named = new Set<string>();
-  const flagged = (token: Fields, field: string): Fields => ({ __type: "AddedToken", ...tokenOf(token, true, MAP, field) });
+  const flagged = (token: Fields, field: string): Fields => {
+    const { normalized, ...flags } = tokenOf(token, true, MAP, field);
+    return { __type: "AddedToken", ...flags, normalized: normalized ?? false };
+  };
   for (const [name, value] of Object.entries(map)) {
     // transformers would take it for a setting
     if (
