@@ -5,7 +5,7 @@ import type { CardConfig } from "./card.js";
 import { choose, type Chosen, type Configuration, type Splits } from "./choose.js";
 import { matchFiles } from "./glob.js";
 import { DEFAULT, isDataFile, layoutOf, shardsIn, someOf } from "./layout.js";
-import type { SavedSplit } from "./saved.js";
+import { savedFolders, type SavedSplit } from "./saved.js";
 
 /** What is known of a dataset before its rows are read. */
 export interface DatasetFiles {
@@ -94,7 +94,8 @@ function matching(pattern: string, paths: readonly string[], where: string): str
 
 /** `left`: how many data files do not count, because shards in data/ do. */
 function ofLayout({ paths, saved, where }: DatasetFiles): { readonly configurations: readonly Configuration[]; readonly left: number } {
-  const inSaved = new Set(saved.flatMap((split) => split.paths.map(folderOf)));
+  // with the folders that are left over from an earlier save
+  const inSaved = new Set([...savedFolders(paths), ...saved.flatMap((split) => split.paths.map(folderOf))]);
   const others = paths.filter((path) => isDataFile(path) && !inSaved.has(folderOf(path)));
   const data = saved.length > 0 ? others : dataFiles(paths, where);
   const counted = shardsIn(data);
