@@ -1,4 +1,6 @@
 import { join } from "node:path";
+import { deviceVariables } from "../../infra/gpu/choose-gpus.js";
+import type { Gpu } from "../../infra/gpu/nvidia-smi.js";
 import { choosePorts, S3_PORTS, TEMPORAL_PORTS } from "../../infra/servers/ports.js";
 import { writeFileAtomic } from "../../infra/disk/files.js";
 import { s3Server } from "../../infra/servers/s3-server.js";
@@ -31,10 +33,10 @@ export function toolPlaces(environment: Environment): ToolPlaces {
   return { directory: environment.tools, variables: environment.variables };
 }
 
-/** Puts together the servers that the environment doesn't name elsewhere, and the workers. Fetches servers that are missing. */
+/** Puts together the servers that the environment doesn't name elsewhere, and the workers: so many on the CPU, or one on each GPU. Fetches servers that are missing. */
 export async function planMachine(
   environment: Environment,
-  gpuWorkers: number,
+  gpuWorkers: number | readonly Gpu[],
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<Machine> {
@@ -65,10 +67,16 @@ export async function planMachine(
     ROSLIN_HOME: home,
     ROSLIN_BUCKET: environment.s3 === "external" ? variables["ROSLIN_BUCKET"] : bucket,
   };
+  const devices = typeof gpuWorkers === "number" ? Array.from({ length: gpuWorkers }, () => null) : gpuWorkers;
   const workers = [
     workerService(environment, "pipeline", "pipeline.js", forWorkers),
-    ...Array.from({ length: gpuWorkers }, (_, slot) =>
-      workerService(environment, `gpu-${slot}`, "gpu.js", { ...forWorkers, ROSLIN_SLOT: `${slot}`, ROSLIN_SLOTS: `${gpuWorkers}` }),
+    ...devices.map((gpu, slot) =>
+      workerService(environment, `gpu-${slot}`, "gpu.js", {
+        ...forWorkers,
+        ...deviceVariables(gpu),
+        ROSLIN_SLOT: `${slot}`,
+        ROSLIN_SLOTS: `${devices.length}`,
+      }),
     ),
   ];
   const servers = [temporal, s3].flatMap((server) => (server === null ? [] : [[server.service]]));
