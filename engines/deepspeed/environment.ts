@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { sha256 } from "../../infra/disk/files.js";
-import { UserError } from "../../core/errors.js";
+import { messageOf, UserError } from "../../core/errors.js";
 import { installedVersions, interpreter, makeEnvironment, type EnvironmentPlan } from "../../infra/python/environment.js";
-import type { PythonRun } from "../../infra/python/pip.js";
+import { runPython, type PythonError, type PythonRun } from "../../infra/python/pip.js";
 import { parseRequirements } from "../../infra/python/requirements.js";
 
 /** DeepSpeed's Python environment: which one this checkout wants, where it lies below ROSLIN_HOME, and how it is made. */
@@ -109,6 +109,27 @@ export async function setUpEnvironment(wanted: Wanted, say: (line: string) => vo
   };
   const versions = (await makeEnvironment(plan, say, run)) as EngineVersions;
   return { python: interpreter(directory, name), versions };
+}
+
+const SEEN = `
+import json, torch
+why = None
+try:
+    torch.cuda.init()
+except Exception as error:
+    why = str(error).splitlines()[0]
+print(json.dumps({"gpus": torch.cuda.device_count() if why is None else 0, "why": why}))
+`;
+
+/** How many GPUs torch can compute on, and why none if it says so. Never throws. */
+export async function gpusSeen(python: string, run: PythonRun): Promise<{ readonly gpus: number; readonly why: string | null }> {
+  try {
+    const said = await runPython(python, ["-c", SEEN], run);
+    return JSON.parse(said.trim().split("\n").at(-1)!) as { gpus: number; why: string | null };
+  } catch (error) {
+    const last = ((error as PythonError).stderr ?? "").trim().split("\n").at(-1)!;
+    return { gpus: 0, why: last === "" ? messageOf(error) : last };
+  }
 }
 
 /** Where an environment lies: its name is a digest of the list of packages, so a checkout with another list has another one. */
