@@ -6,6 +6,7 @@ import type { Needs, TrainSettings } from "../../engines/engine.js";
 import type { StageResult } from "../../core/stages/results.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
+import { checkDevices } from "./device-memory.js";
 import { modelConfig } from "../download/model-config.js";
 import { describePlan, pathsOf, planLocal, planRemote, type Places, type SourceName, type SourcePlan } from "../download/source-plan.js";
 import type { Forecast } from "../forecast/forecast.js";
@@ -24,6 +25,8 @@ export interface PlanDependencies extends Places {
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<void>;
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
+  /** bytes of the GPU of each of them that computes on one */
+  gpuMemory(): Promise<readonly number[]>;
   /** Roslin's search attributes that the namespace knows */
   searchAttributes(): Promise<readonly SearchAttributeName[]>;
   /** what an earlier download of a config's sources left; null: none has finished */
@@ -65,9 +68,10 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     return found;
   };
 
+  let needs: Needs | null = null;
   await check(async () => {
     const source = await look("model");
-    const needs = dependencies.needs((await modelConfig(source, context.signal)).model, config.train);
+    needs = dependencies.needs((await modelConfig(source, context.signal)).model, config.train);
     const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES;
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     notes.push(
@@ -102,7 +106,12 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     say(`looking at ${target}`);
     await dependencies.checkTarget(target, config.publish, context.signal);
   });
-  await check(() => waitForWorkers(dependencies, config, context.signal, say));
+  await check(async () => {
+    await waitForWorkers(dependencies, config, context.signal, say);
+    const { engine, shards } = config.train;
+    const note = needs === null ? null : checkDevices(engine, needs, await dependencies.gpuMemory(), shards);
+    if (note !== null) notes.push(note);
+  });
   if (problems.length > 0)
     throw new UserError(
       problems.length === 1
