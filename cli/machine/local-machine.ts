@@ -17,6 +17,9 @@ import type { Groups } from "./supervisor.js";
 /** As many GPU workers as a run has shards by default. */
 export const GPU_WORKERS = 8;
 
+/** Milliseconds that a worker may take to stop: a step of a model of 6B takes two minutes, and its checkpoint one. */
+export const WORKER_GRACE_MS = 300_000;
+
 /** What runs on this machine for a home: which services, and where they answer. */
 export interface Machine {
   readonly groups: Groups;
@@ -96,7 +99,6 @@ function workerService(
     args: ["--enable-source-maps", join(environment.checkout, "dist", "workers", file)],
     variables: { ...variables, ...MALLOC_SETTINGS },
     log: join(environment.home, "logs", `${name}.log`),
-    // a step of a model of 6B takes two minutes, and its checkpoint one
-    graceMs: 300_000,
+    graceMs: WORKER_GRACE_MS,
   };
 }
