@@ -4,7 +4,7 @@ import { sha256 } from "../../infra/disk/files.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import { installedVersions, interpreter, makeEnvironment, type EnvironmentPlan } from "../../infra/python/environment.js";
 import { runPython, type PythonError, type PythonRun } from "../../infra/python/pip.js";
-import { parseRequirements } from "../../infra/python/requirements.js";
+import { parseRequirements, type Requirement } from "../../infra/python/requirements.js";
 
 /** DeepSpeed's Python environment: which one this checkout wants, where it lies below ROSLIN_HOME, and how it is made. */
 
@@ -99,7 +99,7 @@ export async function setUpEnvironment(wanted: Wanted, say: (line: string) => vo
     python: PYTHON,
     directory,
     name,
-    packages: parseRequirements(list).filter((each) => wanted.cuda || !GPU_ONLY.includes(each.name)),
+    packages: parseRequirements(list).filter((each) => isForThis(each) && (wanted.cuda || !GPU_ONLY.includes(each.name))),
     built: ["deepspeed"],
     large: (each) => each === "torch" || each === "triton" || each.startsWith("nvidia-"),
     // its operators are compiled where they are used, if at all
@@ -130,6 +130,12 @@ export async function gpusSeen(python: string, run: PythonRun): Promise<{ readon
     const last = ((error as PythonError).stderr ?? "").trim().split("\n").at(-1)!;
     return { gpus: 0, why: last === "" ? messageOf(error) : last };
   }
+}
+
+/** Whether a package is for this operating system: pip would leave out one for another, and fail where it is asked for nothing else. */
+function isForThis({ text }: Requirement): boolean {
+  const [, system] = / ; .*\bsys_platform == '(\w+)'/.exec(text) ?? [];
+  return system === undefined || system === process.platform;
 }
 
 /** Where an environment lies: its name is a digest of the list of packages, so a checkout with another list has another one. */

@@ -46,6 +46,8 @@ const JOURNAL = "installed.txt";
 const VERSIONS = "versions.json";
 /** Milliseconds between words about a download that goes on. */
 const TELL_MS = 10_000;
+/** Bytes of a download from which on words are said about it. */
+const TOLD_BYTES = 50e6;
 
 /** The interpreter of a finished environment. */
 export function interpreter(directory: string, name: string): string {
@@ -183,7 +185,7 @@ function progress(say: (line: string) => void): (line: string) => void {
   let told = Date.now();
   return (line) => {
     const [, done, total] = /^Progress (\d+) of (\d+)$/.exec(line) ?? [];
-    if (done === undefined || Date.now() - told < TELL_MS) return;
+    if (done === undefined || Number(total) < TOLD_BYTES || Date.now() - told < TELL_MS) return;
     told = Date.now();
     say(`  fetched ${bytes(Number(done))} of ${bytes(Number(total))}`);
   };
