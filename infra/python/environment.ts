@@ -40,6 +40,9 @@ export interface EnvironmentPlan {
 /** pip as it installs into the environments: the user's own only fetches this wheel, so its age and its distribution's rules do not matter. */
 const PIP = { version: "26.3", wheel: "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13" };
 
+/** Variables that are meant for other environments: some images set PIP_CONSTRAINT to the versions that they were made with. */
+const FOR_OTHERS = ["PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_CONSTRAINT", "PIP_USER", "PIP_REQUIRE_VIRTUALENV"];
+
 /** Lists what is installed whole in an unfinished environment, one package a line. */
 const JOURNAL = "installed.txt";
 /** What a finished environment holds. */
@@ -56,9 +59,10 @@ export function interpreter(directory: string, name: string): string {
 
 /** The versions of a finished environment, as its check printed them; null: there is none, or the Python that it was made with is gone. */
 export async function installedVersions(directory: string, name: string): Promise<unknown> {
+  const file = join(directory, name, VERSIONS);
   // a dangling link to a removed Python does not exist
-  if (!existsSync(interpreter(directory, name))) return null;
-  return JSON.parse(await readFile(join(directory, name, VERSIONS), "utf8")) as unknown;
+  if (![interpreter(directory, name), file].every((path) => existsSync(path))) return null;
+  return JSON.parse(await readFile(file, "utf8")) as unknown;
 }
 
 /** Makes an environment unless it is there; `say` hears what takes a while. Resolves to its versions. Throws UserError with what to do. */
@@ -85,7 +89,7 @@ async function build(plan: EnvironmentPlan, python: Python, say: (line: string) 
   const work = join(directory, `.${name}-${python.version}`);
   for (const other of await readdir(directory))
     if (other.startsWith(".") && join(directory, other) !== work) await rm(join(directory, other), { recursive: true });
-  const inside: PythonRun = { ...run, variables: await variablesInside(work, run.variables) };
+  const inside: PythonRun = { ...run, variables: variablesInside(work, run.variables) };
   const steps = groups(plan);
   const done = new Set((await readFile(join(work, JOURNAL), "utf8").catch(() => "")).split("\n"));
   if (done.size > 1) say(`going on after ${done.size - 1} of ${steps.length + 1} steps that an earlier set-up has done`);
@@ -129,12 +133,9 @@ async function build(plan: EnvironmentPlan, python: Python, say: (line: string) 
   return versions;
 }
 
-/** pip unpacks on the disk that was found large enough, and the user's own packages are not seen. */
-async function variablesInside(work: string, variables: PythonRun["variables"]): Promise<PythonRun["variables"]> {
-  const kept = Object.entries(variables).filter(
-    ([name]) => !["PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_USER"].includes(name),
-  );
-  await mkdir(join(work, "tmp"), { recursive: true });
+/** pip unpacks on the disk that was found large enough, and what decides where the user's own packages go, or which, is not seen. */
+function variablesInside(work: string, variables: PythonRun["variables"]): PythonRun["variables"] {
+  const kept = Object.entries(variables).filter(([name]) => !FOR_OTHERS.includes(name));
   return { ...Object.fromEntries(kept), PYTHONNOUSERSITE: "1", TMPDIR: join(work, "tmp") };
 }
 

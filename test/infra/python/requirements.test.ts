@@ -23,8 +23,13 @@ test("a package without an exact version or a digest is refused", () => {
 
 test("DeepSpeed's locked list has a digest for each package that its list names", () => {
   const read = (name: string): string => readFileSync(join(CHECKOUT, "engines", "deepspeed", name), "utf8");
-  const locked = new Map(parseRequirements(read("requirements.lock")).map(({ name, version }) => [name, version]));
+  const packages = parseRequirements(read("requirements.lock"));
+  const locked = new Map(packages.map(({ name, version }) => [name, version]));
   const named = [...read("requirements.txt").matchAll(/^([\w.-]+)==(\S+)$/gm)];
   assert.ok(named.length > 40);
   for (const [, name, version] of named) assert.equal(locked.get(name!), version, name);
+  // elsewhere they don't exist, and torch needs none of them
+  const ofNvidia = packages.filter(({ name }) => /^(nvidia|cuda)-|^triton$/.test(name));
+  assert.ok(ofNvidia.length > 15);
+  for (const { name, text } of ofNvidia) assert.match(text, /sys_platform == 'linux'/, name);
 });
