@@ -40,6 +40,10 @@ else
 fi
 setup=$((SECONDS - before))
 roslin doctor >&2 || true
+if ! $cpu && ! roslin doctor --json | grep -q "torch sees [1-9][0-9]* of"; then
+  say "torch sees no GPU: see above; with --cpu it computes on the CPU"
+  exit 2
+fi
 
 if [ -z "$model" ] || [ -z "$dataset" ]; then
   say "making the demo's model and rows"
