@@ -2,6 +2,7 @@ import { Worker } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment } from "./environment.js";
 import { parseRunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
+import { ownDevice } from "../infra/gpu/choose-gpus.js";
 import { gpuQueue, type GpuActivities, type GpuWorker, type LeaseState } from "../workflows/contract.js";
 import { connectTemporal, stopWorkers } from "./connect.js";
 import { inActivity } from "./context.js";
@@ -13,7 +14,7 @@ import type { TrainAttempt } from "../activities/train/log/entries.js";
 
 /**
  * A GPU worker: one process, one rank at a time, on a queue whose name survives it. ROSLIN_SLOT is its number on this
- * host, ROSLIN_SLOTS how many there are.
+ * host, ROSLIN_SLOTS how many there are, ROSLIN_GPU its device.
  */
 
 function wholeNumber(name: string, fallback?: number): number {
@@ -32,6 +33,7 @@ async function main(): Promise<void> {
     slot,
     of: wholeNumber("ROSLIN_SLOTS", slot + 1),
     started: Date.now(),
+    device: ownDevice(process.env),
   };
   const { connection, client, namespace } = await connectTemporal(environment.variables);
   const stages = makeStages(environment);

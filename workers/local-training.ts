@@ -10,6 +10,8 @@ import { finishTraining } from "../activities/train/run/finish.js";
 import { CorruptError, errorNamed, FencedError, PeerLostError, StoppedError, UserError, WorkerDiedError } from "../core/errors.js";
 import type { StageResult } from "../core/stages/results.js";
 import { givenUpBecause, NO_ATTEMPTS, nextMove, type AttemptEnd } from "../core/training/next-move.js";
+import { deviceVariables } from "../infra/gpu/choose-gpus.js";
+import type { Gpu } from "../infra/gpu/nvidia-smi.js";
 import type { RankResult } from "../workflows/contract.js";
 import type { FromParent, ToParent } from "./serve-rank.js";
 
@@ -31,7 +33,7 @@ export const MALLOC_SETTINGS = {
 
 /**
  * Trains on `workers` processes of this machine; an abort of the context's signal saves and throws its reason. `entry`: the
- * script of a rank's process, which must know the same engines.
+ * script of a rank's process, which must know the same engines. `gpus`: one for each worker; none: all compute on the CPU.
  */
 export async function trainLocally(
   deps: TrainDeps,
@@ -39,6 +41,7 @@ export async function trainLocally(
   workers: number,
   context: StageContext,
   entry: string = RANK_PROCESS,
+  gpus: readonly Gpu[] = [],
 ): Promise<StageResult<"train">> {
   return await new Stage(trainDefinition, request).locked(context, async () => {
     let attempts = NO_ATTEMPTS;
@@ -47,7 +50,7 @@ export async function trainLocally(
       const begun = await beginTraining(deps, request, workers, context);
       if ("finished" in begun) return begun.finished;
       const { attempt } = begun;
-      const failure = await runAttempt(attempt, context, entry);
+      const failure = await runAttempt(attempt, context, entry, gpus);
       context.signal.throwIfAborted();
       const cause = failure ?? new CorruptError("the last checkpoint is no longer whole");
       const how = judge(cause);
@@ -80,8 +83,8 @@ function isTold(error: Error): boolean {
 }
 
 /** Runs the ranks of one attempt; null when all came to its end, else the failure from which the others follow. */
-async function runAttempt(attempt: TrainAttempt, context: StageContext, entry: string): Promise<Error | null> {
-  const ranks = Array.from({ length: attempt.workers }, (_, worker) => startRank(attempt, worker, context, entry));
+async function runAttempt(attempt: TrainAttempt, context: StageContext, entry: string, gpus: readonly Gpu[]): Promise<Error | null> {
+  const ranks = Array.from({ length: attempt.workers }, (_, worker) => startRank(attempt, worker, context, entry, gpus[worker] ?? null));
   const stop = (): void => {
     for (const { child } of ranks) if (child.connected) child.send("stop" satisfies FromParent);
   };
@@ -120,8 +123,11 @@ interface RankProcess {
   readonly outcome: Promise<RankResult | Error>;
 }
 
-function startRank(attempt: TrainAttempt, worker: number, context: StageContext, entry: string): RankProcess {
-  const child = fork(entry, [], { env: { ...process.env, ...MALLOC_SETTINGS }, execArgv: ["--enable-source-maps"] });
+function startRank(attempt: TrainAttempt, worker: number, context: StageContext, entry: string, gpu: Gpu | null): RankProcess {
+  const child = fork(entry, [], {
+    env: { ...process.env, ...MALLOC_SETTINGS, ...deviceVariables(gpu) },
+    execArgv: ["--enable-source-maps"],
+  });
   child.send({ attempt, worker } satisfies FromParent);
   let said: RankResult | Error | null = null;
   child.on("message", (message: ToParent) => {

@@ -6,7 +6,7 @@ import type { Environment } from "./environment.js";
 import { availableMemory, freeDisk, memoryLimit } from "../infra/process/machine.js";
 import { checkTarget } from "../infra/store/check.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
-import { SEARCH_ATTRIBUTES, type SearchAttributeName } from "../workflows/contract.js";
+import { SEARCH_ATTRIBUTES, type GpuWorker, type SearchAttributeName } from "../workflows/contract.js";
 import { defaultTarget } from "./artifact-deps.js";
 import type { Temporal } from "./connect.js";
 import { leaseState } from "./lease-client.js";
@@ -17,6 +17,8 @@ import { finishedDownload } from "../activities/download/definition.js";
 /** What planning a run asks of this machine, its servers and Temporal. */
 export function planDependencies(environment: Environment, temporal: Temporal, stages: Pick<Stages, "places" | "root">): PlanDependencies {
   const { host } = environment;
+  const registered = async (): Promise<readonly GpuWorker[]> =>
+    ((await leaseState(temporal.client))?.workers ?? []).filter((worker) => worker.host === host);
   return {
     ...stages.places,
     host,
@@ -27,7 +29,8 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
       return { free: freeDisk(stages.root), used: await bytesBelow(stages.root), directory: stages.root };
     },
     checkTarget: async (uri, wanted, signal) => (await checkTarget(uri, s3SettingsOf(environment.variables), wanted, signal)).note,
-    gpuWorkers: async () => ((await leaseState(temporal.client))?.workers ?? []).filter((worker) => worker.host === host).length,
+    gpuWorkers: async () => (await registered()).length,
+    gpuMemory: async () => (await registered()).flatMap(({ device }) => (device == null ? [] : [device.memory])),
     searchAttributes: () => knownAttributes(temporal),
     downloaded: (config) => finishedDownload(config, stages.root),
     forecast: (config) => forecast(config, stages.root),

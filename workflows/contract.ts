@@ -126,6 +126,8 @@ export interface GpuWorker {
   readonly of: number;
   /** changes with every process: a late word about a dead one does not concern the next */
   readonly started: number;
+  /** the GPU that it computes on, memory in bytes; null: the CPU; an earlier version did not say */
+  readonly device?: { readonly uuid: string; readonly name: string; readonly memory: number } | null;
 }
 
 /** A run's wish for all workers of a host. */

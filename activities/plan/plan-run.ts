@@ -10,6 +10,7 @@ import type { Needs, TrainSettings } from "../../engines/engine.js";
 import type { StageResult } from "../../core/stages/results.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
+import { checkDevices } from "./device-memory.js";
 import { modelConfig } from "../download/model-config.js";
 import {
   describePlan,
@@ -37,6 +38,8 @@ export interface PlanDependencies extends Places {
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<string | undefined>;
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
+  /** bytes of the GPU of each of them that computes on one */
+  gpuMemory(): Promise<readonly number[]>;
   /** Roslin's search attributes that the namespace knows */
   searchAttributes(): Promise<readonly SearchAttributeName[]>;
   /** what an earlier download of a config's sources left; null: none has finished */
@@ -79,10 +82,11 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     return found;
   };
 
+  let needs: Needs | null = null;
   await check(async () => {
     const source = await look("model");
     const { model } = await modelConfig(source, context.signal);
-    const needs = dependencies.needs(model, config.train);
+    needs = dependencies.needs(model, config.train);
     const dropout = dropoutNote(model.shape);
     if (dropout !== null) notes.push(dropout);
     const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES;
@@ -121,7 +125,12 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     const note = await dependencies.checkTarget(target, config.publish, context.signal);
     if (note !== undefined) notes.push(note);
   });
-  await check(() => waitForWorkers(dependencies, config, context.signal, say));
+  await check(async () => {
+    await waitForWorkers(dependencies, config, context.signal, say);
+    const { engine, shards } = config.train;
+    const note = needs === null ? null : checkDevices(engine, needs, await dependencies.gpuMemory(), shards);
+    if (note !== null) notes.push(note);
+  });
   if (problems.length > 0)
     throw new UserError(
       problems.length === 1

@@ -11,17 +11,10 @@ import { answers } from "../../infra/servers/ports.js";
 import type { Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
+import { gpuFindings, type Finding } from "../machine/gpu-findings.js";
 import { toolPlaces } from "../machine/local-machine.js";
 import { bytes } from "../../core/units.js";
 import { runningState } from "../machine/up-state.js";
-
-/** One requirement: what was found, and what to do if it is not met. */
-interface Finding {
-  readonly name: string;
-  readonly found: string;
-  /** absent: all is well */
-  readonly remedy?: string;
-}
 
 const execute = promisify(execFile);
 
@@ -61,7 +54,7 @@ async function examine(environment: Environment): Promise<Finding[]> {
         : { name: "shared memory", found: "no /dev/shm", remedy },
     );
   }
-  findings.push(await servers(environment));
+  findings.push(...(await gpuFindings(environment)), await servers(environment));
   if (environment.s3 === "external") findings.push(credentials(environment));
   return findings;
 }

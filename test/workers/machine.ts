@@ -57,7 +57,10 @@ export interface Machine {
 }
 
 /** Starts a machine; `variables` are more of them for its processes. */
-export async function startMachine(gpuWorkers: number, variables: (home: string) => Record<string, string> = () => ({})): Promise<Machine> {
+export async function startMachine(
+  gpuWorkers: Parameters<typeof planMachine>[1],
+  variables: (home: string) => Record<string, string> = () => ({}),
+): Promise<Machine> {
   const home = await mkdtemp(join(tmpdir(), "roslin-machine-"));
   const usual = readEnvironment({ ...process.env, ...variables(home) }, CHECKOUT);
   const environment = { ...usual, home, s3: "external" as const, externalTemporal: false };

@@ -57,6 +57,7 @@ const roomy = (): PlanDependencies => ({
   disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
   checkTarget: async () => undefined,
   gpuWorkers: async () => 8,
+  gpuMemory: async () => [],
   searchAttributes: async () => ["RoslinStage"],
   downloaded: (asked) => finishedDownload(asked, join(directory, "stages")),
   forecast: (asked) => forecast(asked, join(directory, "stages")),
@@ -91,6 +92,17 @@ test("a laptop hears all that it lacks, need against have", async () => {
     assert.match(error.message, /too few GPU workers.*need=1, have=0/);
     return true;
   });
+});
+
+test("GPUs that are too small for the run's ranks are refused before anything is downloaded", async () => {
+  const onGpus: PlanDependencies = {
+    ...roomy(),
+    gpuMemory: async () => [16 * GB, 16 * GB],
+    needs: (model, train) => ({ ...onnxEngine.needs(model, train, null), deviceBytes: (ranks) => (97 * GB) / ranks }),
+  };
+  await assert.rejects(plan(onGpus, config, context), /a rank needs more memory than its GPU has.*ranks=2, need=48\.5 GB, have=16\.0 GB/);
+  const planned = await plan({ ...onGpus, gpuMemory: async () => Array.from({ length: 8 }, () => 16 * GB) }, config, context);
+  assert.match(planned.notes.join("\n"), /each of 8 ranks needs at least 12\.1 GB of its GPU's 16\.0 GB; 7 GPUs would do/);
 });
 
 test("memory that others use just now is worth a note, not a refusal", async () => {

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, beforeEach, test } from "node:test";
 import { UserError } from "../../../core/errors.js";
-import { findTool, isAtLeast, TEMPORAL, whyFetchFailed } from "../../../infra/servers/tools.js";
+import { whyFetchFailed } from "../../../infra/python/pip.js";
+import { findTool, isAtLeast, TEMPORAL } from "../../../infra/servers/tools.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-tools-"));
 const fetched = join(root, "tools", "temporal-1.9.1", "temporal");
@@ -48,7 +49,7 @@ test("versions are compared as numbers", () => {
 
 test("a failed fetch is one line that says what to do", () => {
   const failed = (stderr: string, code?: string): string =>
-    whyFetchFailed(Object.assign(new Error("failed"), { stderr, ...(code === undefined ? {} : { code }) }));
+    whyFetchFailed(Object.assign(new Error("failed"), { stderr, ...(code === undefined ? {} : { code }) }), "600 MB");
   assert.match(failed("", "ENOENT"), /install Python 3 with pip/);
   assert.match(failed("/usr/bin/python3: No module named pip"), /apt install python3-pip/);
   assert.match(failed("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"), /disk is full/);
