@@ -1,0 +1,43 @@
+"""The ranks' process group: they meet at an address that the first one found free and wrote into a file."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+HOST = "127.0.0.1"
+
+
+def join(address: str, rank: int, ranks: int, seconds: int) -> None:
+    """Meets the others; collectives fail after so many seconds without one of them."""
+    timeout = timedelta(seconds=seconds)
+    path = Path(address)
+    if rank == 0:
+        store = dist.TCPStore(HOST, 0, ranks, is_master=True, timeout=timeout, wait_for_workers=False)
+        beside = path.with_name(f"{path.name}.new")
+        beside.write_text(str(store.port), encoding="utf-8")
+        os.replace(beside, path)
+    else:
+        store = dist.TCPStore(HOST, _port(path, seconds), ranks, is_master=False, timeout=timeout, wait_for_workers=False)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=timeout)
+
+
+def _port(path: Path, seconds: int) -> int:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise dist.DistNetworkError(f"the first rank wrote no address within {seconds} s")
+        time.sleep(0.02)
+    return int(path.read_text(encoding="utf-8"))
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether an error only says that another rank is gone or does not answer."""
+    text = str(error).lower()
+    return isinstance(error, dist.DistError) or any(word in text for word in ("gloo", "nccl", "connection closed by peer", "timed out"))
