@@ -30,8 +30,11 @@ export interface PlanDependencies extends Places {
   downloaded(config: RunConfig): Promise<StageResult | null>;
   /** what a run of a config that names its target would do with each stage */
   forecast(config: RunConfig): Promise<readonly Forecast[]>;
-  /** the least that the run's engine needs to train a model whose rows are not known yet; the download is not in it */
-  needs(model: Model, train: TrainSettings): Needs;
+  /**
+   * The least that the run's engine needs to train a model whose rows are not known yet; the download is not in it. Throws
+   * UserError where this machine lacks what the engine computes with.
+   */
+  needs(model: Model, train: TrainSettings): Needs | Promise<Needs>;
 }
 
 /** A parameter in the ONNX export and in what is published, in fp32. */
@@ -67,7 +70,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
 
   await check(async () => {
     const source = await look("model");
-    const needs = dependencies.needs((await modelConfig(source, context.signal)).model, config.train);
+    const needs = await dependencies.needs((await modelConfig(source, context.signal)).model, config.train);
     const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES;
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     notes.push(
