@@ -108,10 +108,14 @@ class RankProcess {
         return null;
       case "arrive": {
         if (word.end === undefined) return { kind: "arrive", barrier: word.barrier };
-        const { stepsDone, ...outcome } = word.end;
+        const { stepsDone, loss, norm, seconds, spent } = word.end;
         const { tokens, positions: labels, rows } = this.plan!;
         this.plan = stepsDone < this.rank.totalSteps ? this.planOf(stepsDone) : null;
-        return { kind: "arrive", barrier: word.barrier, end: { stepsDone, record: { ...outcome, tokens, labels, rows } } };
+        return {
+          kind: "arrive",
+          barrier: word.barrier,
+          end: { stepsDone, record: { loss: loss ?? 0, norm: norm ?? 0, seconds, spent, tokens, labels, rows } },
+        };
       }
       case "done":
         return word;

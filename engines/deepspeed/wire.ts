@@ -76,8 +76,9 @@ export type Word =
 /** The end of a step. */
 interface WireEnd {
   readonly stepsDone: number;
-  readonly loss: number;
-  readonly norm: number;
+  /** null: the step has no labels */
+  readonly loss: number | null;
+  readonly norm: number | null;
   readonly seconds: number;
   readonly spent: Readonly<Record<string, number>>;
 }

@@ -52,9 +52,10 @@ class Plan:
 class Outcome:
     """What a step came to, the same on every rank but for the times."""
 
-    loss: float
+    # null where the step has no labels
+    loss: float | None
     # before clipping
-    norm: float
+    norm: float | None
     spent: Mapping[str, float]
 
 
@@ -80,7 +81,7 @@ class Trainer:
     def step(self, plan: Plan) -> Outcome:
         """A step that is not finite is computed once more, then fails; a step without labels updates nothing."""
         if plan.labels == 0:
-            return Outcome(0.0, 0.0, {})
+            return Outcome(None, None, {})
         started = time.perf_counter()
         loss, norm = self._gradients(plan, None)
         if not (math.isfinite(loss) and math.isfinite(norm)):
