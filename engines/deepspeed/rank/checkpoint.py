@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections import defaultdict
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
@@ -28,10 +28,10 @@ class CheckpointSender:
 
     def send(self, steps_done: int, updates: int) -> None:
         """Sends every hosted shard: an event with names and shapes, then the numbers in the same order."""
-        state = self._zero.state
-        came = self._exchange(state)
-        by_shard = {(shard, index): list(group) for (shard, index), group in groupby(
-            sorted(self._hosted, key=lambda piece: (piece.shard, piece.parameter)), lambda piece: (piece.shard, piece.parameter))}
+        came = self._exchange()
+        parts: defaultdict[tuple[int, int], list[Piece]] = defaultdict(list)
+        for piece in self._hosted:
+            parts[piece.shard, piece.parameter].append(piece)
         for shard in hosted_shards(self._shards, self._zero.ranks, self._zero.rank):
             tensors = [
                 {"name": parameter.name + moment, "shape": [rows_of(parameter.shape[0], self._shards, shard).size, *parameter.shape[1:]]}
@@ -39,36 +39,36 @@ class CheckpointSender:
                 for moment in MOMENTS
             ]
             self._wire.say("shard", stepsDone=steps_done, updates=updates, shard=shard, tensors=tensors)
-            for index, parameter in enumerate(self._parameters):
+            for index in range(len(self._parameters)):
                 for moment in MOMENTS:
-                    for piece in by_shard.get((shard, index), []):
-                        local = piece.owner == self._zero.rank
-                        values = self._own(state, piece, moment) if local else came[piece, moment]
-                        self._wire.send(memoryview(values.numpy()).cast("B"))
+                    for piece in parts[shard, index]:
+                        values = self._own(piece, moment) if piece.owner == self._zero.rank else came[piece, moment]
+                        self._wire.send(values)
 
-    def _own(self, state: Callable[[Parameter, str], torch.Tensor], piece: Piece, moment: str) -> torch.Tensor:
+    def _own(self, piece: Piece, moment: str) -> torch.Tensor:
         parameter = self._parameters[piece.parameter]
         first = partition_of(parameter.count, self._zero.ranks, self._zero.rank).start
-        return state(parameter, moment)[piece.elements.start - first : piece.elements.end - first].contiguous()
+        return self._zero.state(parameter, moment)[piece.elements.start - first : piece.elements.end - first]
 
-    def _exchange(self, state: Callable[[Parameter, str], torch.Tensor]) -> dict[tuple[Piece, str], torch.Tensor]:
+    def _exchange(self) -> dict[tuple[Piece, str], torch.Tensor]:
         """Moves pieces to the ranks that host them: one message for each pair of ranks. Returns those that came."""
         work = []
-        arriving: list[tuple[list[Piece], torch.Tensor]] = []
+        came: dict[tuple[Piece, str], torch.Tensor] = {}
         for peer in range(self._zero.ranks):
             wanted = [piece for piece in self._hosted if piece.owner == peer != self._zero.rank]
             if wanted:
                 buffer = torch.empty(len(MOMENTS) * sum(piece.elements.size for piece in wanted))
                 work.append(dist.irecv(buffer, peer))
-                arriving.append((wanted, buffer))
+                at = 0
+                for piece in wanted:
+                    for moment in MOMENTS:
+                        came[piece, moment] = buffer[at : at + piece.elements.size]
+                        at += piece.elements.size
             leaving = [piece for piece in self._leaving if piece.host == peer]
             if leaving:
-                parts = [self._own(state, piece, moment) for piece in leaving for moment in MOMENTS]
+                parts = [self._own(piece, moment) for piece in leaving for moment in MOMENTS]
                 work.append(dist.isend(torch.cat(parts), peer))
         for each in work:
-            each.wait()
-        came: dict[tuple[Piece, str], torch.Tensor] = {}
-        for wanted, buffer in arriving:
-            keys = [(piece, moment) for piece in wanted for moment in MOMENTS]
-            came.update(zip(keys, buffer.split([piece.elements.size for piece, _ in keys])))
+            if each is not None:
+                each.wait()
         return came

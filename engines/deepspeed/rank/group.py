@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 HOST = "127.0.0.1"
 
@@ -18,12 +19,12 @@ def join(address: str, rank: int, ranks: int, seconds: int) -> None:
     timeout = timedelta(seconds=seconds)
     path = Path(address)
     if rank == 0:
-        store = dist.TCPStore(HOST, 0, ranks, is_master=True, timeout=timeout, wait_for_workers=False)
+        store = TCPStore(HOST, 0, ranks, is_master=True, timeout=timeout, wait_for_workers=False)
         beside = path.with_name(f"{path.name}.new")
         beside.write_text(str(store.port), encoding="utf-8")
         os.replace(beside, path)
     else:
-        store = dist.TCPStore(HOST, _port(path, seconds), ranks, is_master=False, timeout=timeout, wait_for_workers=False)
+        store = TCPStore(HOST, _port(path, seconds), ranks, is_master=False, timeout=timeout, wait_for_workers=False)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=timeout)
 

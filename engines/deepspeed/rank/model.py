@@ -33,11 +33,11 @@ class LossModel(nn.Module):
 class Built:
     """The model with its parameters by canonical name."""
 
-    def __init__(self, model: Any, loss: LossModel, named: Mapping[str, nn.Parameter]) -> None:
+    def __init__(self, model: Any, loss: LossModel, named: Mapping[str, Any]) -> None:
         self.loss = loss
         self.named = named
         self.embedding: nn.Module = model.get_input_embeddings()
-        self.blocks: Sequence[nn.Module] = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
+        self.blocks: nn.ModuleList = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
 
 
 def build(directory: str, parameters: Sequence[Parameter], settings: Mapping[str, Any], keep_activations: bool) -> Built:

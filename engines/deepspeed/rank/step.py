@@ -107,7 +107,7 @@ class Trainer:
             self._wire.moved()
         tell_shard(None)
         sums = gathered(torch.stack([torch.tensor(total, dtype=torch.float64, device=self._zero.device), self._zero.squares()]))
-        return sums[0].item() / plan.labels, math.sqrt(sums[1].item()) if sums[1] >= 0 else math.nan
+        return sums[0].item() / plan.labels, math.sqrt(sums[1].item())
 
     def _pass(self, batch: Batch, factor: float, last: bool, shard: int | None, bad: set[int] | None) -> float:
         if bad is None or shard is None:

@@ -82,7 +82,7 @@ class Rank:
         order = self._wire.hear("release")
         if order["barrier"] != self._barriers:
             raise RuntimeError(f"expected the release of barrier {self._barriers}, got {order['barrier']}")
-        return order["directive"]
+        return str(order["directive"])
 
 
 def train(wire: Wire) -> None:
@@ -108,7 +108,8 @@ def _prepare_device(rank: int, ranks: int) -> None:
 
 
 def _name(error: BaseException) -> str:
-    if isinstance(error, torch.OutOfMemoryError):
+    # on a CPU torch says so in words, where the system does not kill the process instead
+    if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
         return "OutOfMemory"
     return "PeerLostError" if group.is_lost_peer(error) else type(error).__name__
 

@@ -6,6 +6,7 @@ as raw bytes on file 4. File 3 is the rank's whereabouts: what survives this pro
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -14,7 +15,10 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 WHEREABOUTS = 3
 NUMBERS = 4
@@ -22,6 +26,8 @@ NUMBERS = 4
 SHARD_BYTES = 4
 # Linux: the signal that a process gets when its parent dies
 PR_SET_PDEATHSIG = 1
+# bytes that are sent at once
+MOST_BYTES = 2**24
 # seconds between two words that work goes on
 BEAT = 0.2
 
@@ -62,20 +68,20 @@ class Wire:
             self._beat = now
             self.say("moved")
 
-    def send(self, numbers: memoryview) -> None:
-        """Sends raw bytes of a checkpoint."""
+    def send(self, numbers: torch.Tensor) -> None:
+        """Sends a checkpoint's numbers, float32 on the CPU and one after the other."""
+        view = numbers.numpy().data.cast("B")
         sent = 0
-        while sent < len(numbers):
-            sent += os.write(NUMBERS, numbers[sent : sent + 2**24])
+        while sent < len(view):
+            sent += os.write(NUMBERS, view[sent : sent + MOST_BYTES])
             self.moved()
 
 
 def tell_shard(shard: int | None) -> None:
     """Notes on whose rows this process computes: a shard's, or (None) no single one's."""
-    try:
+    # a full disk: this file is not worth a training
+    with contextlib.suppress(OSError):
         os.pwrite(WHEREABOUTS, f"{'' if shard is None else shard}".ljust(SHARD_BYTES).encode(), 0)
-    except OSError:
-        pass  # a full disk: this file is not worth a training
 
 
 def _die_with_parent() -> None:

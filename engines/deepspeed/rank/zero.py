@@ -9,8 +9,7 @@ from typing import Any
 import deepspeed
 import torch
 import torch.distributed as dist
-from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state, set_z3_leaf_modules  # noqa: F401
-from torch import nn
+from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
 
 from model import Built
 from packing import Batch
@@ -77,6 +76,7 @@ class Zero:
             optimizer=lambda groups: torch.optim.AdamW(groups, **optimizer),
             config=settings,
         )
+        self.device: torch.device = self._engine.device
         self._zero = self._engine.optimizer
         self._adam: torch.optim.Optimizer = self._zero.optimizer
         self._adam.zero_grad()
@@ -106,17 +106,12 @@ class Zero:
 
     def _flat(self, parameter: Parameter, moment: str) -> torch.Tensor:
         weight = self._named[parameter.name]
-        if moment == "":
-            return safe_get_local_fp32_param(weight)
-        return safe_get_local_optimizer_state(weight, moment[1:])
+        flat: torch.Tensor = safe_get_local_fp32_param(weight) if moment == "" else safe_get_local_optimizer_state(weight, moment[1:])
+        return flat
 
     def state(self, parameter: Parameter, moment: str) -> torch.Tensor:
         """This rank's elements of a parameter or of a moment, float32 on the CPU."""
         return self._flat(parameter, moment)[: self.owned(parameter).size].detach().cpu()
-
-    @property
-    def device(self) -> torch.device:
-        return self._engine.device
 
     def restart(self) -> None:
         """Forgets the gradients of the step at hand."""
@@ -126,9 +121,9 @@ class Zero:
     def passes(self, batch: Batch, factor: float, last: bool) -> float:
         """Adds a batch's gradients, times a factor, to the step's; returns the batch's loss, without the factor."""
         self._engine.set_gradient_accumulation_boundary(last)
-        loss = self._engine(batch)
+        loss: torch.Tensor = self._engine(batch)
         self._engine.backward(loss * factor * self.ranks)
-        return loss.item()
+        return float(loss.item())
 
     def squares(self) -> torch.Tensor:
         """The sum of this rank's squared gradients, once a step's last pass is over: a float64 scalar."""

@@ -15,6 +15,8 @@ from wire import Wire  # noqa: E402
 
 WIRE = Wire()
 
+import torch  # noqa: E402
+
 import step  # noqa: E402
 from training import train  # noqa: E402
 
@@ -27,6 +29,8 @@ def strike(file: str, kind: str) -> None:
     found.unlink()
     if kind == "throw":
         raise RuntimeError("the step has failed, as the test wants")
+    if kind == "memory":
+        torch.empty(2**58)
     if kind == "exit":
         os._exit(7)
     os.kill(os.getpid(), getattr(signal, kind))
