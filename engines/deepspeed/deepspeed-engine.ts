@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { ENGINE_VERSIONS } from "../../core/config/engines.js";
 import type { TrainingEngine } from "../engine.js";
 import type { EngineEnvironment } from "./environment.js";
-import { activationBytes, trainingNeeds } from "./needs.js";
+import { activationBytes, layerSeconds, trainingNeeds } from "./needs.js";
 import { wireParameters, type DeepSpeedSetup } from "./orders.js";
 import { startProcess } from "./rank-process.js";
 
@@ -17,6 +17,9 @@ const PROGRAM = join(import.meta.dirname, "..", "..", "..", "engines", "deepspee
 
 /** Activations are kept where training then still leaves a good part of the free memory to others. */
 const KEEP_WITHIN = 0.6;
+
+/** How long a collective waits at least: a frozen rank is known within a minute. */
+const LEAST_TIMEOUT_SECONDS = 45;
 
 /** The engine `deepspeed`, with what finds its environment on this machine. `program`: the Python program of a rank. */
 export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, program: string = PROGRAM): TrainingEngine<DeepSpeedSetup> {
@@ -45,6 +48,7 @@ export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, p
       return {
         address: join(machine.socketDirectory, `${prefix}.address`),
         keepActivations: most < KEEP_WITHIN * machine.availableMemory(),
+        timeoutSeconds: Math.max(LEAST_TIMEOUT_SECONDS, Math.ceil(layerSeconds(model, capacity.shardTokens))),
       };
     },
 

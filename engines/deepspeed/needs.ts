@@ -39,6 +39,15 @@ export function activationBytes(
   return { layer: layers * width * tokens * bytes + 3 * 4 * tokens * vocabulary, kept };
 }
 
+/** Operations a second of a slow CPU that many processes share. */
+const SLOW_CPU = 5e9;
+
+/** How long a rank may take for one layer of a pass, while ranks without rows in it wait: seconds, forward, again and backward. */
+export function layerSeconds({ parameters }: Model, tokens: number): number {
+  const block = parameters.blocks[0]!.reduce((sum, { shape }) => sum + shape.reduce((count, size) => count * size, 1), 0);
+  return (8 * block * tokens) / SLOW_CPU;
+}
+
 /** Bytes of the largest thing that a rank gathers to compute with it: the embedding, or a block. */
 function largestLayer({ parameters }: Model): number {
   const sizes = [[parameters.embedding], ...parameters.blocks.slice(0, 1), parameters.head].map((specs) =>

@@ -15,13 +15,9 @@ export interface DeepSpeedSetup {
   readonly address: string;
   /** whether there is memory to keep what blocks compute on the way forward; a process on a GPU never keeps it */
   readonly keepActivations: boolean;
+  /** how long a collective on CPUs waits for a rank that does not answer, before all others fail */
+  readonly timeoutSeconds: number;
 }
-
-/**
- * How long a collective waits for a rank that does not answer, before all others fail. Loading and saving take longer, but
- * no rank waits in a collective for another's disk for as long as this.
- */
-const TIMEOUT_SECONDS = 45;
 
 /** The model's parameters as transformers names them. Throws UserError for a model whose files hold them otherwise. */
 export function wireParameters({ family, shape, parameters }: Model): WireParameter[] {
@@ -53,7 +49,7 @@ export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model): Begin
     resumeStep,
     totalSteps,
     address: setup.address,
-    timeoutSeconds: TIMEOUT_SECONDS,
+    timeoutSeconds: setup.timeoutSeconds,
     precision,
     keepActivations: setup.keepActivations,
     betas,

@@ -25,7 +25,7 @@ export interface BeginOrder {
   readonly totalSteps: number;
   /** path of the file with the address at which the ranks meet */
   readonly address: string;
-  /** how long a collective waits for a rank that does not answer */
+  /** how long a collective on CPUs waits for a rank that does not answer */
   readonly timeoutSeconds: number;
   readonly precision: "fp32" | "bf16";
   readonly keepActivations: boolean;

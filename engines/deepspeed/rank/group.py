@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,10 +14,12 @@ import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 HOST = "127.0.0.1"
+# for as long a rank may read the model while others have read it
+LOADING = timedelta(hours=2)
 
 
-def join(address: str, rank: int, ranks: int, seconds: int) -> None:
-    """Meets the others; collectives fail after so many seconds without one of them."""
+def join(address: str, rank: int, ranks: int, seconds: int) -> Callable[[], None]:
+    """Meets the others; collectives fail after so many seconds without one of them. Returns what waits for all, however long they load."""
     timeout = timedelta(seconds=seconds)
     path = Path(address)
     if rank == 0:
@@ -25,8 +29,16 @@ def join(address: str, rank: int, ranks: int, seconds: int) -> None:
         os.replace(beside, path)
     else:
         store = TCPStore(HOST, _port(path, seconds), ranks, is_master=False, timeout=timeout, wait_for_workers=False)
+    # all ranks are on this host; its name need not be known to it
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=timeout)
+
+    def meet() -> None:
+        store.set(f"loaded {rank}", "")
+        store.wait([f"loaded {peer}" for peer in range(ranks)], LOADING)
+
+    return meet
 
 
 def _port(path: Path, seconds: int) -> int:

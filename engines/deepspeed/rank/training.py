@@ -19,6 +19,9 @@ from tensors import Base, Checkpoint
 from wire import Wire
 from zero import Zero, quiet, settings_of
 
+# how long a collective of GPUs waits for a rank that does not answer
+GPU_TIMEOUT_SECONDS = 45
+
 
 class Rank:
     """One rank, and where it is."""
@@ -58,10 +61,11 @@ class Rank:
         rank, ranks = work["rank"], work["ranks"]
         _prepare_device(rank, ranks)
         quiet()
-        group.join(work["address"], rank, ranks, work["timeoutSeconds"])
+        on_gpu = torch.cuda.is_available()
+        ranks_met = group.join(work["address"], rank, ranks, GPU_TIMEOUT_SECONDS if on_gpu else work["timeoutSeconds"])
         parameters = [Parameter(each["name"], tuple(each["shape"])) for each in work["parameters"]]
         settings = settings_of(work["precision"], work["width"])
-        built = build(work["model"], parameters, settings, work["keepActivations"])
+        built = build(work["model"], parameters, settings, work["keepActivations"] and not on_gpu)
         beat(built, self._wire.moved)
         resume = work["resume"]
         source = Base(work["files"]) if resume is None else Checkpoint(resume["files"])
@@ -71,7 +75,7 @@ class Rank:
             "eps": work["epsilon"],
             "weight_decay": work["weightDecay"],
         }
-        zero = Zero(built, parameters, settings, optimizer, source, self._wire.moved)
+        zero = Zero(built, parameters, settings, optimizer, source, self._wire.moved, ranks_met)
         updates = 0 if resume is None else resume["updates"]
         trainer = Trainer(zero, built.embedding, work["maxGradNorm"], updates, self._wire)
         return zero, trainer, CheckpointSender(zero, parameters, work["shards"], self._wire)
@@ -99,10 +103,12 @@ def train(wire: Wire) -> None:
 def _prepare_device(rank: int, ranks: int) -> None:
     # the sums of one thread are always the same
     torch.set_num_threads(1)
+    # DeepSpeed and NCCL ask for these; all ranks are on this host
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK="0")
     if torch.cuda.is_available():
         device = rank % torch.cuda.device_count()
         os.environ["LOCAL_RANK"] = str(device)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.cuda.set_device(device)
         torch.use_deterministic_algorithms(True, warn_only=True)
 

@@ -63,6 +63,7 @@ class Zero:
         optimizer: dict[str, Any],
         source: Base | Checkpoint,
         moved: Callable[[], None],
+        meet: Callable[[], None],
     ) -> None:
         self.ranks, self.rank = dist.get_world_size(), dist.get_rank()
         self._parameters = parameters
@@ -70,6 +71,8 @@ class Zero:
         for parameter in parameters:
             self._fill(self._named[parameter.name].ds_tensor, parameter, source, "")
             moved()
+        # until here no rank waited for another one; from here on they do, and reading a large model may take one of them long
+        meet()
         self._engine, _, _, _ = deepspeed.initialize(
             model=built.loss,
             model_parameters=[self._named[parameter.name] for parameter in parameters],
