@@ -44,17 +44,18 @@ def build(directory: str, parameters: Sequence[Parameter], settings: Mapping[str
     """Builds the model that a directory's config.json describes; every rank holds its own part of each parameter, still without values."""
     config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     dtype = torch.bfloat16 if settings["bf16"]["enabled"] else torch.float32
+    # training goes without dropout, whatever a base's config says: see docs/decisions/0044-dropout.md
+    for name, value in list(vars(config).items()):
+        if "drop" in name and isinstance(value, float):
+            setattr(config, name, 0.0)
     # loads the model's code; inside zero.Init, which replaces torch's constructors, that fails
     kind = AutoModelForCausalLM._model_mapping[type(config)]
     # no dtype: on a CPU DeepSpeed 0.19.8 turns any that it is given into bfloat16, and takes it from the settings otherwise
     with deepspeed.zero.Init(config_dict_or_path=dict(settings)):
         # eager: attention scores and their softmax in float32, as the model's authors have them
         model = kind._from_config(config, attn_implementation="eager", dtype=dtype)
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
     if not keep_activations:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     model.train()
     wrong = {str(parameter.dtype) for parameter in model.parameters() if parameter.dtype != dtype}
     if wrong:
