@@ -19,6 +19,8 @@ export interface Needs {
   readonly parameters: number;
   readonly memoryBytes: number;
   readonly diskBytes: number;
+  /** the least of a GPU's memory that each of so many ranks needs; absent: the engine uses no GPU */
+  readonly deviceBytes?: (ranks: number) => number;
 }
 
 /** The machine that an attempt runs on. */

@@ -6,8 +6,9 @@ import type { Needs, TrainSettings } from "../engine.js";
 const CHECKPOINT_BYTES = 12;
 /** A parameter in training, over all ranks: weight, gradient and both moments in fp32; in bf16 its rounded weight as well. */
 const STATE_BYTES = { fp32: 16, bf16: 18 };
-/** What a Python process takes before it has seen a model. */
+/** What a Python process takes before it has seen a model, and what it takes of its GPU: CUDA's context and kernels. */
 const PROCESS_BYTES = 1e9;
+const DEVICE_BYTES = 1e9;
 
 /** What training needs. `ranks`: how many processes there are, each with a part of the model. */
 export function trainingNeeds(model: Model, train: TrainSettings, capacity: Capacity | null, ranks: number = train.shards): Needs {
@@ -21,6 +22,7 @@ export function trainingNeeds(model: Model, train: TrainSettings, capacity: Capa
     memoryBytes: parameters * STATE_BYTES[train.precision] + ranks * (PROCESS_BYTES + least),
     // a new checkpoint is written before the oldest goes; the trained model follows
     diskBytes: parameters * (CHECKPOINT_BYTES * (train.keepCheckpoints + 1) + 4),
+    deviceBytes: (count) => (parameters * STATE_BYTES[train.precision]) / count + DEVICE_BYTES + least,
   };
 }
 

@@ -21,6 +21,8 @@ from zero import Zero, quiet, settings_of
 
 # how long a collective of GPUs waits for a rank that does not answer
 GPU_TIMEOUT_SECONDS = 45
+# words of torch's allocators for CPUs
+NO_MEMORY = ("not enough memory", "can't allocate memory")
 
 
 class Rank:
@@ -64,7 +66,7 @@ class Rank:
         on_gpu = torch.cuda.is_available()
         ranks_met = group.join(work["address"], rank, ranks, GPU_TIMEOUT_SECONDS if on_gpu else work["timeoutSeconds"])
         parameters = [Parameter(each["name"], tuple(each["shape"])) for each in work["parameters"]]
-        settings = settings_of(work["precision"], work["width"])
+        settings = settings_of(work["precision"], work["width"], max(parameter.count for parameter in parameters))
         built = build(work["model"], parameters, settings, work["keepActivations"] and not on_gpu)
         beat(built, self._wire.moved)
         resume = work["resume"]
@@ -115,7 +117,7 @@ def _prepare_device(rank: int, ranks: int) -> None:
 
 def _name(error: BaseException) -> str:
     # on a CPU torch says so in words, where the system does not kill the process instead
-    if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
+    if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in NO_MEMORY):
         return "OutOfMemory"
     return "PeerLostError" if group.is_lost_peer(error) else type(error).__name__
 

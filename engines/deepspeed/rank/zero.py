@@ -18,11 +18,19 @@ from tensors import MOMENTS, Base, Checkpoint
 
 # elements that ZeRO reduces at once, at the least and at the most
 MIN_BUCKET, MAX_BUCKET = 2**20, 2**28
+# a block has about so many times the square of the width; DeepSpeed's own limit of what is gathered at once
+BLOCK_SQUARES = 12
+MOST_LIVE = 10**9
 
 
-def settings_of(precision: str, width: int) -> dict[str, Any]:
-    """DeepSpeed's configuration. Clipping, schedule and accumulation are ours, because its own differ from what a run promises."""
+def settings_of(precision: str, width: int, largest: int) -> dict[str, Any]:
+    """DeepSpeed's configuration, by the model's width and the elements of its largest parameter.
+
+    Clipping, schedule and accumulation are ours, because its own differ from what a run promises.
+    """
     bucket = min(max(width * width, MIN_BUCKET), MAX_BUCKET)
+    # DeepSpeed would gather a model of less than a billion parameters whole
+    live = min(2 * largest + 2 * BLOCK_SQUARES * width * width, MOST_LIVE)
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
@@ -37,6 +45,8 @@ def settings_of(precision: str, width: int) -> dict[str, Any]:
             "overlap_comm": torch.cuda.is_available(),
             "reduce_bucket_size": bucket,
             "stage3_prefetch_bucket_size": bucket,
+            "stage3_max_live_parameters": live,
+            "stage3_max_reuse_distance": live,
             "stage3_param_persistence_threshold": 10 * width,
         },
         "zero_allow_untested_optimizer": True,

@@ -46,5 +46,7 @@ test("memory is stated by rank: a process, its part of the state, and a pass", (
   assert.ok(two! - one! > 1e9 && two! - one! < 1.1e9, "a process more");
   assert.ok(needs(model, train, null).memoryBytes > 8e9, "as many ranks as shards, where their number is not known");
   const bf16 = needs(model, { ...train, precision: "bf16" }, null);
+  const [single, eighth] = [1, 8].map((ranks) => bf16.deviceBytes!(ranks));
+  assert.ok(Math.abs(single! - eighth! - (18 * bf16.parameters * 7) / 8) < 1, "of a GPU: its part of the state, and the same for all");
   assert.ok(bf16.memoryBytes > 8e9 && bf16.parameters === needs(model, train, null).parameters);
 });
