@@ -41,6 +41,8 @@ export interface AttemptPlace {
   readonly train: TrainSettings;
   /** the most that any micro-batch of the run needs */
   readonly capacity: Capacity;
+  /** how many ranks there are */
+  readonly ranks: number;
   readonly machine: Machine;
   /** the stage's directory */
   readonly directory: string;
@@ -56,10 +58,15 @@ export interface TrainingEngine<Setup = unknown> {
   readonly name: string;
   /** raised whenever the same step would give other bits: part of the stage's key and of the fingerprint */
   readonly version: string;
-  /** what else its bits depend on: versions of libraries, threads a rank */
-  libraries(): Readonly<Record<string, string | number>>;
-  /** The least that training needs. `capacity` null: the rows are not known yet, and every rank's process counts. */
-  needs(model: Model, train: TrainSettings, capacity: Capacity | null): Needs;
+  /** what else the bits of an attempt with so many ranks depend on: versions of libraries, threads a rank */
+  libraries(ranks: number): Promise<Readonly<Record<string, string | number>>>;
+  /** Throws UserError where this machine lacks what the engine computes with. */
+  check(): Promise<void>;
+  /**
+   * The least that training needs, on so many ranks, or on one a shard. `capacity` null: the rows are not known yet, and
+   * every rank's process counts.
+   */
+  needs(model: Model, train: TrainSettings, capacity: Capacity | null, ranks?: number): Needs;
   /** Chooses how an attempt computes and what its ranks share; makes nothing yet. */
   begin(place: AttemptPlace): Setup;
   /** Makes what the ranks share, in the coordinator's process. Throws NoRoomError. */

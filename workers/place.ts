@@ -34,7 +34,11 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
     searchAttributes: () => knownAttributes(temporal),
     downloaded: (config) => finishedDownload(config, stages.root),
     forecast: (config) => forecast(config, stages.root),
-    needs: (model, train) => trainDeps.engines[train.engine].needs(model, train, null),
+    needs: async (model, train) => {
+      const engine = trainDeps.engines[train.engine];
+      await engine.check();
+      return engine.needs(model, train, null);
+    },
   };
 }
 

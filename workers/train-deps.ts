@@ -1,6 +1,9 @@
 import type { TrainDeps } from "../activities/train/deps.js";
 import type { Machine } from "../engines/engine.js";
+import { deepSpeedEngine } from "../engines/deepspeed/deepspeed-engine.js";
+import { needEnvironment } from "../engines/deepspeed/environment.js";
 import { onnxEngine } from "../engines/onnx/onnx-engine.js";
+import { CHECKOUT, readEnvironment } from "./environment.js";
 import { availableMemory, freeDisk, sharedDirectory, socketDirectory } from "../infra/process/machine.js";
 import { fileStore } from "../infra/store/file-store.js";
 
@@ -8,4 +11,11 @@ import { fileStore } from "../infra/store/file-store.js";
 const machine: Machine = { availableMemory, freeDisk, sharedDirectory, socketDirectory: socketDirectory() };
 
 /** Training's places on a real machine. */
-export const trainDeps: TrainDeps = { engines: { onnx: onnxEngine }, machine, openStore: fileStore };
+export const trainDeps: TrainDeps = {
+  engines: {
+    onnx: onnxEngine,
+    deepspeed: deepSpeedEngine(() => needEnvironment(CHECKOUT, readEnvironment(process.env, CHECKOUT).home)),
+  },
+  machine,
+  openStore: fileStore,
+};

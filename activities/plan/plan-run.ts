@@ -46,8 +46,11 @@ export interface PlanDependencies extends Places {
   downloaded(config: RunConfig): Promise<StageResult | null>;
   /** what a run of a config that names its target would do with each stage */
   forecast(config: RunConfig): Promise<readonly Forecast[]>;
-  /** the least that the run's engine needs to train a model whose rows are not known yet; the download is not in it */
-  needs(model: Model, train: TrainSettings): Needs;
+  /**
+   * The least that the run's engine needs to train a model whose rows are not known yet; the download is not in it. Throws
+   * UserError where this machine lacks what the engine computes with.
+   */
+  needs(model: Model, train: TrainSettings): Needs | Promise<Needs>;
 }
 
 /** A parameter in the ONNX export and in what is published, in fp32. */
@@ -86,7 +89,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   await check(async () => {
     const source = await look("model");
     const { model } = await modelConfig(source, context.signal);
-    needs = dependencies.needs(model, config.train);
+    needs = await dependencies.needs(model, config.train);
     const dropout = dropoutNote(model.shape);
     if (dropout !== null) notes.push(dropout);
     const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES;

@@ -12,8 +12,10 @@ export const trainDefinition: StageDefinition<"train"> = {
       checkpointEveryMinutes: _minutes,
       keepCheckpoints: _keep,
       workers: _workers,
+      precision,
       ...decisive
     } = train;
-    return { ...decisive, engineVersion: ENGINE_VERSIONS[train.engine] };
+    // what was trained before there was a choice keeps its key
+    return { ...decisive, ...(precision !== "fp32" && { precision }), engineVersion: ENGINE_VERSIONS[train.engine] };
   },
 };

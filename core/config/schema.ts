@@ -101,6 +101,10 @@ const schema = z
     }),
     train: section({
       engine: z.enum(ENGINE_NAMES).default("onnx").describe("What computes the training."),
+      precision: z
+        .enum(["fp32", "bf16"])
+        .default("fp32")
+        .describe("What the model is computed in; `bf16` only with the engine `deepspeed`, and weights and moments stay in fp32."),
       method: z.enum(["full"]).default("full").describe("What is trained: `full` trains every weight."),
       shards: count
         .max(MAX_SHARDS)
@@ -231,6 +235,11 @@ const schema = z
         path: ["dataset", "columns"],
         message: `messages are whole conversations: leave out ${request.join(" and ")}, or messages`,
       });
+  })
+  .refine((config) => config.train?.precision !== "bf16" || config.train.engine === "deepspeed", {
+    path: ["train", "precision"],
+    message: 'the engine onnx computes in fp32; bf16 needs train.engine "deepspeed"',
+    when: () => true,
   })
   .prefault({});
 

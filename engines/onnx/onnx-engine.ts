@@ -23,8 +23,11 @@ export const onnxEngine: TrainingEngine<OnnxSetup> = {
 
   libraries() {
     const { version } = createRequire(import.meta.url)("onnxruntime-node/package.json") as { version: string };
-    return { onnxruntime: version, threadsPerRank: 1 };
+    return Promise.resolve({ onnxruntime: version, threadsPerRank: 1 });
   },
+
+  // it came with this package
+  check: () => Promise.resolve(),
 
   needs: trainingNeeds,
 

@@ -131,8 +131,8 @@ export class ModelFiles {
 /** What weights are called, the single file and the index of several; the first that is there wins. */
 const WEIGHTS = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-/** Names of the weight files in a model directory. */
-function weightFiles(directory: string): string[] {
+/** Names of the weight files in a model directory. Throws UserError where one is missing. */
+export function weightFiles(directory: string): string[] {
   const found = WEIGHTS.find((name) => existsSync(join(directory, name)));
   if (found === undefined) throw new UserError("a model directory needs weights", { directory, expected: WEIGHTS.join(" or ") });
   if (!found.endsWith(".json")) return [found];

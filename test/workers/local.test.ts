@@ -150,7 +150,7 @@ test("a stop while the workers load ends the attempt at once, with nothing saved
     stop.abort(new Error("enough for today"));
     return onnxEngine.start(rank, hear);
   };
-  const deps: RankDeps = { ...trainDeps, engines: { onnx: { ...onnxEngine, start } } };
+  const deps: RankDeps = { ...trainDeps, engines: { ...trainDeps.engines, onnx: { ...onnxEngine, start } } };
   await assert.rejects(runRank(deps, { attempt: begun.attempt, worker: 0 }, context(stop.signal)), /asked to stop before the first step/);
   assert.deepEqual(
     (await openLog(fileStore(directory))).entries.map(({ kind }) => kind),

@@ -3,6 +3,6 @@ import { machineKind } from "../../../infra/process/machine.js";
 import type { Fingerprint } from "./entries.js";
 
 /** What the bits of a result depend on besides its inputs and settings: equal fingerprints promise equal bytes. */
-export function fingerprintOf({ name, version, libraries }: TrainingEngine): Fingerprint {
-  return { ...machineKind(), engine: name, engineVersion: version, ...libraries() };
+export async function fingerprintOf({ name, version, libraries }: TrainingEngine, ranks: number): Promise<Fingerprint> {
+  return { ...machineKind(), engine: name, engineVersion: version, ...(await libraries(ranks)) };
 }

@@ -7,7 +7,7 @@ import type { RankResult, RankTask } from "../../../workflows/contract.js";
 import type { StageContext } from "../../common/stage.js";
 import type { TrainDeps } from "../deps.js";
 import { openLog, type CommitLog } from "../log/commit-log.js";
-import type { ShardFile, TrainAttempt } from "../log/entries.js";
+import type { Fingerprint, ShardFile, TrainAttempt } from "../log/entries.js";
 import { fingerprintOf } from "../log/fingerprint.js";
 import { WhereaboutsFile } from "../log/whereabouts.js";
 import { CheckpointWriter } from "./checkpoint-writer.js";
@@ -42,7 +42,9 @@ export async function runRank(deps: RankDeps, work: RankWork, context: StageCont
   const own = { worker, pid: process.pid, started: processStart(process.pid) };
   const whereabouts = new WhereaboutsFile(directory, generation, own);
   try {
-    const result = await new Rank(deps.engines[config.train.engine], log, whereabouts, work, context).run();
+    const engine = deps.engines[config.train.engine];
+    const fingerprint = await fingerprintOf(engine, attempt.workers);
+    const result = await new Rank(engine, fingerprint, log, whereabouts, work, context).run();
     whereabouts.end("done", result.status);
     return result;
   } catch (error) {
@@ -74,7 +76,14 @@ class Rank {
   /** steps done at the last commit that this rank has heard of */
   private committed = -1;
 
-  constructor(engine: TrainingEngine, log: CommitLog, whereabouts: WhereaboutsFile, work: RankWork, context: StageContext) {
+  constructor(
+    engine: TrainingEngine,
+    fingerprint: Fingerprint,
+    log: CommitLog,
+    whereabouts: WhereaboutsFile,
+    work: RankWork,
+    context: StageContext,
+  ) {
     const { attempt, worker, outgrown: moreAreThere = () => false } = work;
     this.engine = engine;
     this.log = log;
@@ -90,7 +99,6 @@ class Rank {
       failed: (error) => this.fail(error),
     });
     const toAll = (message: ToAll): void => this.group?.toAll(message);
-    const fingerprint = fingerprintOf(engine);
     this.coordinator = worker === 0 ? new Coordinator({ attempt, log, engine, fingerprint, moreAreThere, toAll }) : null;
     this.heartbeat = this.makeHeartbeat();
   }

@@ -120,13 +120,14 @@ async function newAttempt(
   const { train } = config;
   const engine = engines[train.engine];
   const isFirst = !log.entries.some(({ kind }) => kind === "attempt");
-  checkRoom(machine, directory, engine.needs(model, train, capacity), isFirst);
+  const hosts = Math.min(workers, train.shards);
+  await engine.check();
+  checkRoom(machine, directory, engine.needs(model, train, capacity, hosts), isFirst);
   const resumeStep = resume?.entry.step ?? 0;
   const resumeFrom = resume?.commit ?? null;
-  const hosts = Math.min(workers, train.shards);
   const generation = await log.append({ kind: "attempt", workers: hosts, resumeFrom, resumeStep });
   const prefix = `${attemptPrefix(directory)}g${generation}`;
-  const setup = engine.begin({ model, train, capacity, machine, directory, prefix, say: (note) => notes.say(note, true) });
+  const setup = engine.begin({ model, train, capacity, ranks: hosts, machine, directory, prefix, say: (note) => notes.say(note, true) });
   clearAttempts({ engines, machine }, directory, generation);
   await pruneShards(log, directory, train.keepCheckpoints, generation);
   return {

@@ -1,6 +1,6 @@
 import type { RunConfig } from "../../../core/config/schema.js";
 import { nextScored } from "../../../core/rows/labels.js";
-import { UserError } from "../../../core/errors.js";
+import { nonFiniteError } from "../../non-finite.js";
 import { adamwStep } from "../adamw.js";
 import type { MicroBatchPlan, StepPlan } from "../../../core/training/step-plan.js";
 import { blocksBackward, blocksForward } from "./blocks.js";
@@ -33,7 +33,7 @@ export async function trainStep(
   const bad = new Set<number>();
   let result = await gradients(place, plan, null);
   if (!isFinite(result)) result = await gradients(place, plan, bad);
-  if (!isFinite(result)) throw nonFinite(plan, step, result, bad);
+  if (!isFinite(result)) throw nonFiniteError(plan, step, result, bad);
   const { loss, norm } = result;
   const settings = {
     learningRate,
@@ -121,21 +121,4 @@ function norm(place: Workplace): number {
   let total = 0;
   for (const square of squares) total += square;
   return Math.sqrt(total);
-}
-
-function nonFinite(plan: StepPlan, step: number, { loss, norm }: Totals, bad: ReadonlySet<number>): UserError {
-  const shards = [...bad].sort((a, b) => a - b);
-  const rows = plan.microBatches
-    .flatMap((batch) => batch.shards.filter(({ shard }) => bad.has(shard)).flatMap((part) => part.rows.map((row) => row.source)))
-    .sort((a, b) => a - b);
-  return new UserError(
-    "a training step has a loss or gradient that is not finite, twice; nothing was updated. Look at these rows, or lower train.learningRate",
-    {
-      step,
-      loss: String(loss),
-      norm: String(norm),
-      shards: shards.join(" "),
-      rows: rows.join(" "),
-    },
-  );
 }

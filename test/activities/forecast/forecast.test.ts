@@ -53,6 +53,8 @@ const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName
   "train.weightDecay": [0.1, "train"],
   "train.maxGradNorm": [2, "train"],
   "train.seed": [1, "train"],
+  "train.engine": ["deepspeed", "train"],
+  "train.precision": ["bf16", "train"],
   "train.checkpointEverySteps": [7, null],
   "train.checkpointEveryMinutes": [7, null],
   "train.keepCheckpoints": [7, null],
@@ -69,7 +71,7 @@ const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName
   "publish.lifecycle.expireAfterDays": [7, "publish"],
 };
 /** Fields that have one value so far. */
-const SINGLE = ["train.engine", "train.method"];
+const SINGLE = ["train.method"];
 
 const base = parseRunConfig({ publish: { target: "s3://bucket/models" } });
 
@@ -86,6 +88,7 @@ function withField(path: string, value: unknown): RunConfig {
   const section = names.reduce((at, name) => at[name] as Record<string, unknown>, copy);
   section[last] = value;
   if (path === "publish.kmsKeyId") section["encryption"] = "aws:kms";
+  if (path === "train.precision") section["engine"] = "deepspeed";
   return parseRunConfig(copy);
 }
 

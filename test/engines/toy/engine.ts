@@ -34,7 +34,8 @@ export function trainedCount(model: Model): number {
 export const toyEngine: TrainingEngine<ToySetup> = {
   name: "toy",
   version: "1",
-  libraries: () => ({}),
+  libraries: () => Promise.resolve({}),
+  check: () => Promise.resolve(),
 
   needs(model, { keepCheckpoints }) {
     const parameters = parametersOf(model).reduce((sum, { shape }) => sum + elements(shape), 0);

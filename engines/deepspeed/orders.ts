@@ -1,0 +1,85 @@
+import { join } from "node:path";
+import { UserError } from "../../core/errors.js";
+import { allParameters, type Model } from "../../core/model/family.js";
+import { hostedShards } from "../../core/training/slices.js";
+import type { StepPlan } from "../../core/training/step-plan.js";
+import { weightFiles } from "../../infra/weights/model-files.js";
+import type { RankInput } from "../engine.js";
+import type { BeginOrder, StepOrder, WireParameter, WirePass } from "./wire.js";
+
+/** What a rank orders from its Python process. */
+
+/** What the ranks of an attempt must agree on. */
+export interface DeepSpeedSetup {
+  /** the file with the address at which the ranks meet; the first rank's process writes it */
+  readonly address: string;
+  /** whether there is memory to keep what blocks compute on the way forward; a process on a GPU never keeps it */
+  readonly keepActivations: boolean;
+  /** how long a collective on CPUs waits for a rank that does not answer, before all others fail */
+  readonly timeoutSeconds: number;
+}
+
+/** The model's parameters as transformers names them. Throws UserError for a model whose files hold them otherwise. */
+export function wireParameters({ family, shape, parameters }: Model): WireParameter[] {
+  return allParameters(parameters).map((parameter) => {
+    const source = family.source(shape, parameter);
+    if (source.tensor !== parameter.name || source.transposed === true || source.row !== undefined)
+      throw new UserError(`the engine deepspeed does not train ${family.name} models yet: take the engine onnx`, {
+        parameter: parameter.name,
+        tensor: source.tensor,
+      });
+    return { name: parameter.name, shape: parameter.shape };
+  });
+}
+
+/** The order with which a process begins. */
+export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model): BeginOrder {
+  const { worker, workers, train, resume, resumeStep, totalSteps, setup } = rank;
+  const { shards, precision, betas, epsilon, weightDecay, maxGradNorm } = train;
+  return {
+    kind: "begin",
+    rank: worker,
+    ranks: workers,
+    shards,
+    model: rank.model,
+    files: weightFiles(rank.model).map((name) => join(rank.model, name)),
+    parameters: wireParameters(model),
+    width: model.shape.width,
+    resume,
+    resumeStep,
+    totalSteps,
+    address: setup.address,
+    timeoutSeconds: setup.timeoutSeconds,
+    precision,
+    keepActivations: setup.keepActivations,
+    betas,
+    epsilon,
+    weightDecay,
+    maxGradNorm,
+  };
+}
+
+/**
+ * A step of one rank. In a pass each rank computes the rows of one of its shards, so that memory depends on `microBatch`
+ * alone. All ranks make as many passes, because they go through the layers together.
+ */
+export function stepOrder(
+  plan: StepPlan,
+  { worker, workers, train }: Pick<RankInput, "worker" | "workers" | "train">,
+  step: number,
+  rate: number,
+): StepOrder {
+  const hosted = Array.from({ length: workers }, (_, rank) => hostedShards(train.shards, workers, rank));
+  const most = Math.max(...hosted.map((shards) => shards.length));
+  const passes = plan.microBatches.flatMap(({ shards }) =>
+    Array.from({ length: most }, (_, turn) => hosted.map((own) => shards.find(({ shard }) => shard === own[turn])))
+      .filter((ranks) => ranks.some((part) => part !== undefined))
+      .map((ranks): WirePass => {
+        const part = ranks[worker];
+        if (part === undefined) return null;
+        const rows = part.rows.map(({ inputIds, labels }) => ({ ids: [...inputIds], labels: [...labels] }));
+        return { shard: part.shard, rows };
+      }),
+  );
+  return { kind: "step", step, rate, labels: plan.positions, passes };
+}

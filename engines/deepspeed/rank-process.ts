@@ -1,0 +1,179 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { elements } from "../../core/graph/tensor.js";
+import { messageOf, UserError } from "../../core/errors.js";
+import type { TokenSplit } from "../../core/rows/token-rows.js";
+import { learningRateAt } from "../../core/training/learning-rate.js";
+import { planStep, type StepPlan } from "../../core/training/step-plan.js";
+import { openTokens } from "../../infra/dataset/tokens.js";
+import { readModelConfig } from "../../infra/weights/read-model-config.js";
+import type { Compute, ComputeEvent, Directive, RankInput, TensorCopy } from "../engine.js";
+import { nonFiniteError } from "../non-finite.js";
+import type { EngineEnvironment } from "./environment.js";
+import { NumberPipe } from "./number-pipe.js";
+import { beginOrder, stepOrder, type DeepSpeedSetup } from "./orders.js";
+import { StderrTail } from "./stderr-tail.js";
+import type { Order, Word } from "./wire.js";
+
+/** A rank's Python process: what is ordered from it, and what it says. */
+
+/** Which file the process finds its pipe for numbers at: 0 to 2 are the usual ones, 3 is the whereabouts. */
+const NUMBERS = 4;
+
+/** Starts a rank's process; `hear` is not called before this has returned. */
+export function startProcess(
+  environment: () => Promise<EngineEnvironment>,
+  program: string,
+  rank: RankInput<DeepSpeedSetup>,
+  hear: (event: ComputeEvent) => void,
+): Compute {
+  return new RankProcess(program, rank, hear).start(environment);
+}
+
+class RankProcess {
+  private readonly program: string;
+  private readonly rank: RankInput<DeepSpeedSetup>;
+  private readonly hear: (event: ComputeEvent) => void;
+  private child: ChildProcess | null = null;
+  private split: TokenSplit | null = null;
+  /** the step that the process works on or will work on next */
+  private plan: StepPlan | null = null;
+  private lines = 0;
+  private aborted = false;
+
+  constructor(program: string, rank: RankInput<DeepSpeedSetup>, hear: (event: ComputeEvent) => void) {
+    this.program = program;
+    this.rank = rank;
+    this.hear = hear;
+  }
+
+  start(environment: () => Promise<EngineEnvironment>): Compute {
+    const ended = this.run(environment).catch((error: unknown) => {
+      const { name, message } = { name: (error as Error).name, message: messageOf(error) };
+      if (!this.aborted) this.hear({ kind: "failed", name, message });
+      this.child?.kill("SIGKILL");
+      return message;
+    });
+    return {
+      release: (barrier, directive) => this.release(barrier, directive),
+      abort: () => {
+        this.aborted = true;
+        this.child?.kill("SIGKILL");
+      },
+      moved: () => this.lines,
+      ended,
+    };
+  }
+
+  /** Resolves when the process has ended and all that it said has been heard, to how it ended. */
+  private async run(environment: () => Promise<EngineEnvironment>): Promise<string> {
+    const { python } = await environment();
+    const model = readModelConfig(this.rank.model);
+    this.split = (await openTokens(this.rank.tokens)).train;
+    this.plan = this.planOf(this.rank.resumeStep);
+    if (this.aborted) return "it was not started";
+    // isolated: no other environment's packages; no files beside the program
+    const child = spawn(python, ["-I", "-B", this.program], { stdio: ["pipe", "pipe", "pipe", this.rank.whereabouts, "pipe"] });
+    this.child = child;
+    const stderr = new StderrTail(child.stderr!);
+    const closed = new Promise<string>((resolve) =>
+      child
+        .once("error", (error) => resolve(`its compute process did not start: ${error.message}`))
+        .once("close", (code, signal) => resolve(`its compute process ended (${signal ?? `exit code ${code}`})${stderr.lastLine()}`)),
+    );
+    // what is said to a process that has died is answered by its end
+    child.stdin!.on("error", () => undefined);
+    this.say(beginOrder(this.rank, model));
+    await this.listen(child, stderr);
+    return closed;
+  }
+
+  private async listen(child: ChildProcess, stderr: StderrTail): Promise<void> {
+    const numbers = new NumberPipe(child.stdio[NUMBERS] as Readable);
+    for await (const line of createInterface({ input: child.stdout! })) {
+      this.lines++;
+      // a process that is killed may leave half a line
+      if (this.aborted || !line.endsWith("}")) continue;
+      const word = JSON.parse(line) as Word;
+      const event = word.kind === "shard" ? await this.shard(word, numbers) : this.eventOf(word, stderr);
+      if (event !== null && !this.aborted) this.hear(event);
+    }
+  }
+
+  /** What the others hear of a word; null: nothing. */
+  private eventOf(word: Exclude<Word, { kind: "shard" }>, stderr: StderrTail): ComputeEvent | null {
+    switch (word.kind) {
+      case "moved":
+        return null;
+      case "arrive": {
+        if (word.end === undefined) return { kind: "arrive", barrier: word.barrier };
+        const { stepsDone, loss, norm, seconds, spent } = word.end;
+        const { tokens, positions: labels, rows } = this.plan!;
+        this.plan = stepsDone < this.rank.totalSteps ? this.planOf(stepsDone) : null;
+        return {
+          kind: "arrive",
+          barrier: word.barrier,
+          end: { stepsDone, record: { loss: loss ?? 0, norm: norm ?? 0, seconds, spent, tokens, labels, rows } },
+        };
+      }
+      case "done":
+        return word;
+      case "notFinite": {
+        const error = nonFiniteError(this.plan!, word.step, word, new Set(word.shards));
+        return { kind: "failed", name: error.name, message: error.message };
+      }
+      case "failed": {
+        const error = this.failure(word);
+        if (error.name !== "PeerLostError") stderr.print();
+        return { kind: "failed", ...error };
+      }
+    }
+  }
+
+  private failure({ name, message, place }: Extract<Word, { kind: "failed" }>): { readonly name: string; readonly message: string } {
+    const { worker, workers, train } = this.rank;
+    const who = `worker ${worker} of ${workers}`;
+    if (name === "PeerLostError") return { name, message: `${who} lost another one ${place}: ${message}` };
+    if (name !== "OutOfMemory") return { name: "Error", message: `${who} failed ${place}: ${message}` };
+    const error = new UserError(
+      `${who} ran out of memory ${place}: set train.microBatch lower and train.accumulation higher, or train on more workers`,
+      { microBatch: train.microBatch, workers },
+    );
+    return { name: error.name, message: error.message };
+  }
+
+  private async shard(
+    { tensors, ...word }: Extract<Word, { kind: "shard" }>,
+    numbers: NumberPipe,
+  ): Promise<Extract<ComputeEvent, { kind: "shard" }> | null> {
+    const copies: TensorCopy[] = [];
+    for (const { name, shape } of tensors) {
+      const data = new Float32Array(elements(shape));
+      if (!(await numbers.read(data))) return null;
+      this.lines++;
+      copies.push({ name, shape, data });
+    }
+    return { ...word, tensors: copies };
+  }
+
+  private release(barrier: number, directive: Directive): void {
+    this.say({ kind: "release", barrier, directive });
+    if (directive === "stop" || directive === "finish") return;
+    const { train, totalSteps } = this.rank;
+    const step = this.next;
+    this.say(stepOrder(this.plan!, this.rank, step, learningRateAt(train, step, totalSteps)));
+  }
+
+  /** the index of the step that was planned last */
+  private next = 0;
+
+  private planOf(step: number): StepPlan {
+    this.next = step;
+    return planStep(this.split!, this.rank.train, step);
+  }
+
+  private say(order: Order): void {
+    this.child?.stdin?.write(`${JSON.stringify(order)}\n`);
+  }
+}

@@ -1,0 +1,89 @@
+"""The model: transformers' own, built without weights, cut by ZeRO while it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import deepspeed
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from packing import Batch
+from slices import Parameter
+
+
+class LossModel(nn.Module):
+    """A model and the loss of a batch: the sum over its labels. Only positions that carry loss go through the head."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.body = model.base_model
+        self.head = model.get_output_embeddings()
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        out = self.body(input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.mask, use_cache=False)
+        hidden = out.last_hidden_state
+        logits = self.head(hidden.reshape(-1, hidden.shape[-1])[batch.scored])
+        return functional.cross_entropy(logits.float(), batch.targets, reduction="none").double().sum()
+
+
+class Built:
+    """The model with its parameters by canonical name."""
+
+    def __init__(self, model: Any, loss: LossModel, named: Mapping[str, Any]) -> None:
+        self.loss = loss
+        self.named = named
+        self.embedding: nn.Module = model.get_input_embeddings()
+        self.blocks: nn.ModuleList = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
+
+
+def build(directory: str, parameters: Sequence[Parameter], settings: Mapping[str, Any], keep_activations: bool) -> Built:
+    """Builds the model that a directory's config.json describes; every rank holds its own part of each parameter, still without values."""
+    config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    dtype = torch.bfloat16 if settings["bf16"]["enabled"] else torch.float32
+    # training goes without dropout, whatever a base's config says: see docs/decisions/0044-dropout.md
+    for name, value in list(vars(config).items()):
+        if "drop" in name and isinstance(value, float):
+            setattr(config, name, 0.0)
+    # loads the model's code; inside zero.Init, which replaces torch's constructors, that fails
+    kind = AutoModelForCausalLM._model_mapping[type(config)]
+    # no dtype: on a CPU DeepSpeed 0.19.8 turns any that it is given into bfloat16, and takes it from the settings otherwise
+    with deepspeed.zero.Init(config_dict_or_path=dict(settings)):
+        # eager: attention scores and their softmax in float32, as the model's authors have them
+        model = kind._from_config(config, attn_implementation="eager", dtype=dtype)
+    if not keep_activations:
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    wrong = {str(parameter.dtype) for parameter in model.parameters() if parameter.dtype != dtype}
+    if wrong:
+        raise TypeError(f"ZeRO made parameters of another dtype [expected={dtype}, got={' '.join(sorted(wrong))}]")
+    named = dict(model.named_parameters())
+    _check(named, parameters)
+    return Built(model, LossModel(model), named)
+
+
+def _check(named: Mapping[str, Any], parameters: Sequence[Parameter]) -> None:
+    expected = {parameter.name: parameter.shape for parameter in parameters}
+    got = {name: tuple(parameter.ds_shape) for name, parameter in named.items()}
+    for name in sorted({*expected, *got}):
+        if expected.get(name) != got.get(name):
+            raise ValueError(
+                "transformers builds this model with other parameters than its config.json tells Roslin "
+                f"[parameter={name}, expected={expected.get(name)}, got={got.get(name)}]"
+            )
+
+
+def beat(built: Built, moved: Callable[[], None]) -> None:
+    """Says after each block, on the way forward and backward, that work goes on."""
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        moved()
+        hidden = output[0] if isinstance(output, tuple) else output
+        if hidden.requires_grad:
+            hidden.register_hook(lambda _gradient: moved())
+
+    for block in built.blocks:
+        block.register_forward_hook(hook)

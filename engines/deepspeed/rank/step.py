@@ -1,0 +1,137 @@
+"""One optimizer step: gradients by forward and backward passes, the norm, the update."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from packing import Batch, Row, pack
+from wire import Wire, tell_shard
+from zero import Zero, gathered
+
+# what a rank computes in a pass for which it has no rows: all ranks go through the layers together
+NOTHING = [Row([0, 0], [0, 0])]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The rows of one shard in a pass; null: this rank has none."""
+
+    shard: int | None
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A step as the rank planned it."""
+
+    index: int
+    rate: float
+    # of the whole step, over all ranks
+    labels: int
+    # as many on every rank
+    passes: Sequence[Pass]
+
+    @staticmethod
+    def read(order: Mapping[str, Any]) -> Plan:
+        passes = [
+            Pass(each["shard"], [Row(row["ids"], row["labels"]) for row in each["rows"]]) if each else Pass(None, [])
+            for each in order["passes"]
+        ]
+        return Plan(order["step"], order["rate"], order["labels"], passes)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step came to, the same on every rank but for the times."""
+
+    # null where the step has no labels
+    loss: float | None
+    # before clipping
+    norm: float | None
+    spent: Mapping[str, float]
+
+
+class NotFinite(Exception):
+    """A loss or gradient is not finite, twice; nothing was updated."""
+
+    def __init__(self, loss: float, norm: float, shards: Sequence[int]) -> None:
+        super().__init__("not finite")
+        self.loss, self.norm, self.shards = loss, norm, shards
+
+
+class Trainer:
+    """Takes steps."""
+
+    def __init__(self, zero: Zero, embedding: nn.Module, max_norm: float, updates: int, wire: Wire) -> None:
+        self._zero = zero
+        self._embedding = embedding
+        self._max_norm = max_norm
+        self._wire = wire
+        # steps that updated something
+        self.updates = updates
+
+    def step(self, plan: Plan) -> Outcome:
+        """A step that is not finite is computed once more, then fails; a step without labels updates nothing."""
+        if plan.labels == 0:
+            return Outcome(None, None, {})
+        started = time.perf_counter()
+        loss, norm = self._gradients(plan, None)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self._zero.restart()
+            bad: set[int] = set()
+            loss, norm = self._gradients(plan, bad)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise NotFinite(loss, norm, self._everybodys(bad))
+        computed = time.perf_counter()
+        self.updates += 1
+        self._zero.update(plan.rate, self.updates, min(1.0, self._max_norm / (norm + 1e-6)))
+        return Outcome(loss, norm, {"passes": computed - started, "optimizer": time.perf_counter() - computed})
+
+    def _gradients(self, plan: Plan, bad: set[int] | None) -> tuple[float, float]:
+        """Leaves the step's gradient with its owners; `bad` collects the shards whose loss or gradient is not finite."""
+        total = 0.0
+        for number, each in enumerate(plan.passes):
+            tell_shard(each.shard)
+            batch = _moved_to(pack(each.rows if each.rows else NOTHING), self._zero.device)
+            factor = 1 / plan.labels if each.rows else 0.0
+            loss = self._pass(batch, factor, number == len(plan.passes) - 1, each.shard, bad)
+            total += loss if each.rows else 0.0
+            self._wire.moved()
+        tell_shard(None)
+        sums = gathered(torch.stack([torch.tensor(total, dtype=torch.float64, device=self._zero.device), self._zero.squares()]))
+        return sums[0].item() / plan.labels, math.sqrt(sums[1].item())
+
+    def _pass(self, batch: Batch, factor: float, last: bool, shard: int | None, bad: set[int] | None) -> float:
+        if bad is None or shard is None:
+            return self._zero.passes(batch, factor, last)
+
+        def look(gradient: torch.Tensor) -> None:
+            if not gradient.isfinite().all():
+                bad.add(shard)
+
+        # a value that is not finite shows in a shard's loss, or at the latest in its gradient at the embedding
+        hook = self._embedding.register_forward_hook(lambda _module, _inputs, output: output.register_hook(look) and None)
+        try:
+            loss = self._zero.passes(batch, factor, last)
+        finally:
+            hook.remove()
+        if not math.isfinite(loss):
+            bad.add(shard)
+        return loss
+
+    def _everybodys(self, bad: set[int]) -> list[int]:
+        found: list[Any] = [None] * self._zero.ranks
+        dist.all_gather_object(found, sorted(bad))
+        return sorted({shard for shards in found for shard in shards})
+
+
+def _moved_to(batch: Batch, device: torch.device) -> Batch:
+    return Batch(*(each.to(device) for each in (batch.ids, batch.positions, batch.mask, batch.scored, batch.targets)))

@@ -1,0 +1,127 @@
+"""A rank's training, from the attempt's first step until the last, or until the coordinator says stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+import torch
+
+import group
+from checkpoint import CheckpointSender
+from model import beat, build
+from slices import Parameter
+from step import NotFinite, Plan, Trainer
+from tensors import Base, Checkpoint
+from wire import Wire
+from zero import Zero, quiet, settings_of
+
+# how long a collective of GPUs waits for a rank that does not answer
+GPU_TIMEOUT_SECONDS = 45
+# words of torch's allocators for CPUs
+NO_MEMORY = ("not enough memory", "can't allocate memory")
+
+
+class Rank:
+    """One rank, and where it is."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._barriers = 0
+        self.place = "while it started"
+
+    def run(self) -> None:
+        """Says every event of its training but a failure."""
+        work = self._wire.hear("begin")
+        zero, trainer, sender = self._start(work)
+        self._barrier()
+        started = time.perf_counter()
+        for index in range(work["resumeStep"], work["totalSteps"]):
+            self.place = f"in the step with index {index}"
+            plan = Plan.read(self._wire.hear("step"))
+            try:
+                outcome = trainer.step(plan)
+            except NotFinite as found:
+                self._wire.say("notFinite", step=index, loss=str(found.loss), norm=str(found.norm), shards=found.shards)
+                return
+            ended = time.perf_counter()
+            directive = self._barrier(
+                stepsDone=index + 1, loss=outcome.loss, norm=outcome.norm, seconds=ended - started, spent=outcome.spent
+            )
+            started = ended
+            if directive != "go":
+                self.place = f"while it saved after {index + 1} steps"
+                sender.send(index + 1, trainer.updates)
+            if directive in ("stop", "finish"):
+                self._wire.say("done", stepsDone=index + 1, status="stopped" if directive == "stop" else "finished")
+                return
+
+    def _start(self, work: dict[str, Any]) -> tuple[Zero, Trainer, CheckpointSender]:
+        rank, ranks = work["rank"], work["ranks"]
+        _prepare_device(rank, ranks)
+        quiet()
+        on_gpu = torch.cuda.is_available()
+        ranks_met = group.join(work["address"], rank, ranks, GPU_TIMEOUT_SECONDS if on_gpu else work["timeoutSeconds"])
+        parameters = [Parameter(each["name"], tuple(each["shape"])) for each in work["parameters"]]
+        settings = settings_of(work["precision"], work["width"], max(parameter.count for parameter in parameters))
+        built = build(work["model"], parameters, settings, work["keepActivations"] and not on_gpu)
+        beat(built, self._wire.moved)
+        resume = work["resume"]
+        source = Base(work["files"]) if resume is None else Checkpoint(resume["files"])
+        optimizer = {
+            "lr": 0.0,
+            "betas": tuple(work["betas"]),
+            "eps": work["epsilon"],
+            "weight_decay": work["weightDecay"],
+        }
+        zero = Zero(built, parameters, settings, optimizer, source, self._wire.moved, ranks_met)
+        updates = 0 if resume is None else resume["updates"]
+        trainer = Trainer(zero, built.embedding, work["maxGradNorm"], updates, self._wire)
+        return zero, trainer, CheckpointSender(zero, parameters, work["shards"], self._wire)
+
+    def _barrier(self, **end: Any) -> str:
+        self._barriers += 1
+        self._wire.say("arrive", barrier=self._barriers, **({"end": end} if end else {}))
+        order = self._wire.hear("release")
+        if order["barrier"] != self._barriers:
+            raise RuntimeError(f"expected the release of barrier {self._barriers}, got {order['barrier']}")
+        return str(order["directive"])
+
+
+def train(wire: Wire) -> None:
+    """Trains, and says how it failed where it failed."""
+    rank = Rank(wire)
+    try:
+        rank.run()
+    except BaseException as error:  # noqa: BLE001
+        traceback.print_exc()
+        sys.stderr.flush()
+        wire.say("failed", name=_name(error), message=_message(error), place=rank.place)
+
+
+def _prepare_device(rank: int, ranks: int) -> None:
+    # the sums of one thread are always the same
+    torch.set_num_threads(1)
+    # DeepSpeed and NCCL ask for these; all ranks are on this host
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK="0")
+    if torch.cuda.is_available():
+        device = rank % torch.cuda.device_count()
+        os.environ["LOCAL_RANK"] = str(device)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.cuda.set_device(device)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _name(error: BaseException) -> str:
+    # on a CPU torch says so in words, where the system does not kill the process instead
+    if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in NO_MEMORY):
+        return "OutOfMemory"
+    return "PeerLostError" if group.is_lost_peer(error) else type(error).__name__
+
+
+def _message(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

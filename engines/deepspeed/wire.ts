@@ -1,0 +1,84 @@
+import type { Directive } from "../engine.js";
+
+/** The lines between a rank and the Python process that computes for it, one JSON object each: see rank/wire.py. */
+
+/** A parameter by its canonical name, which is transformers' own. */
+export interface WireParameter {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+/** What the process is to do. */
+export interface BeginOrder {
+  readonly kind: "begin";
+  readonly rank: number;
+  readonly ranks: number;
+  readonly shards: number;
+  /** directory of the base model, and its files of weights, of which a fresh run reads */
+  readonly model: string;
+  readonly files: readonly string[];
+  readonly parameters: readonly WireParameter[];
+  /** the model's width, which decides how much is reduced at once */
+  readonly width: number;
+  readonly resume: { readonly updates: number; readonly files: readonly string[] } | null;
+  readonly resumeStep: number;
+  readonly totalSteps: number;
+  /** path of the file with the address at which the ranks meet */
+  readonly address: string;
+  /** how long a collective on CPUs waits for a rank that does not answer */
+  readonly timeoutSeconds: number;
+  readonly precision: "fp32" | "bf16";
+  readonly keepActivations: boolean;
+  readonly betas: readonly number[];
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  readonly maxGradNorm: number;
+}
+
+/** The rows of one shard in one pass; null: this rank has none in it. */
+export type WirePass = {
+  readonly shard: number;
+  readonly rows: readonly { readonly ids: readonly number[]; readonly labels: readonly number[] }[];
+} | null;
+
+/** A step, as this rank computes it. */
+export interface StepOrder {
+  readonly kind: "step";
+  /** its index, 0-based */
+  readonly step: number;
+  readonly rate: number;
+  /** of the whole step, over all ranks; 0: nothing is computed */
+  readonly labels: number;
+  /** as many on every rank */
+  readonly passes: readonly WirePass[];
+}
+
+/** From the rank. A step follows the release before it. */
+export type Order = BeginOrder | StepOrder | { readonly kind: "release"; readonly barrier: number; readonly directive: Directive };
+
+/** From the process. */
+export type Word =
+  | { readonly kind: "moved" }
+  | { readonly kind: "arrive"; readonly barrier: number; readonly end?: WireEnd }
+  /** the numbers of these tensors follow on a pipe of their own, in this order */
+  | {
+      readonly kind: "shard";
+      readonly stepsDone: number;
+      readonly updates: number;
+      readonly shard: number;
+      readonly tensors: readonly WireParameter[];
+    }
+  | { readonly kind: "done"; readonly stepsDone: number; readonly status: "finished" | "stopped" }
+  /** a step's loss or gradient is not finite, twice: in words, because JSON has no such numbers */
+  | { readonly kind: "notFinite"; readonly step: number; readonly loss: string; readonly norm: string; readonly shards: readonly number[] }
+  | { readonly kind: "failed"; readonly name: string; readonly message: string; readonly place: string };
+
+/** The end of a step. */
+interface WireEnd {
+  readonly stepsDone: number;
+  /** null: the step has no labels */
+  readonly loss: number | null;
+  readonly norm: number | null;
+  readonly seconds: number;
+  readonly spent: Readonly<Record<string, number>>;
+}
