@@ -114,7 +114,7 @@ class RankProcess {
         return {
           kind: "arrive",
           barrier: word.barrier,
-          end: { stepsDone, record: { loss: loss ?? 0, norm: norm ?? 0, seconds, spent, tokens, labels, rows } },
+          end: { stepsDone, record: { loss, norm, seconds, spent, tokens, labels, rows } },
         };
       }
       case "done":
