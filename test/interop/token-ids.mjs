@@ -1,4 +1,4 @@
-// Roslin's side of tokenizers.py.
+// Roslin's side of token-ids.py.
 //   node token-ids.mjs make            writes GPT-J's tokenizer.json to standard output
 //   node token-ids.mjs encode LIST     LIST is a JSON file of {directories, texts}: writes, for each directory, the ids of each
 //                                       text with those around it, or the message of an error
