@@ -182,6 +182,8 @@ export interface StageRow {
   /** since it started; null before */
   readonly seconds: number | null;
   readonly note: string;
+  /** sentences of the note that a user should not miss; absent: there are none */
+  readonly warnings?: readonly string[];
 }
 
 /** Answer to the query `progress`, and part of a finished run's result. */

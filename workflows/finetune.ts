@@ -13,7 +13,7 @@ import {
 import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
 import { ConfigError, type ErrorName } from "../core/errors.js";
 import { inputsFrom, resultNamed, type SentResult, type StageName } from "../core/stages/results.js";
-import { gateWord, metricWords } from "../core/stages/words.js";
+import { gateWord, metricWords, warningsOf } from "../core/stages/words.js";
 import {
   QUERIES,
   SEARCH_ATTRIBUTES,
@@ -124,7 +124,7 @@ class Stages {
     try {
       const result = await this.pauses.run(() => work({ config: plan.config, inputs: inputsFrom(results) }));
       results.push(result);
-      table.end(name, result.reused ? "reused" : "done", metricWords(result.metrics));
+      table.end(name, result.reused ? "reused" : "done", metricWords(result.metrics), warningsOf(result.metrics));
     } catch (error) {
       if (isCancellation(error)) table.end(name, "cancelled", "");
       if (isCancellation(error) || !(error instanceof ActivityFailure || error instanceof ApplicationFailure)) throw error;

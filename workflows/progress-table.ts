@@ -8,6 +8,7 @@ interface Row {
   startedAt: number | null;
   endedAt: number | null;
   note: string;
+  warnings: readonly string[];
 }
 
 /** How far a run is, stage by stage; every change shows in the UI as a table. */
@@ -18,14 +19,15 @@ export class ProgressTable {
 
   /** `rows`: of the run that this one continues. */
   constructor(rows: readonly StageRow[] = []) {
-    for (const stage of STAGES) this.rows.set(stage, { state: "to do", startedAt: null, endedAt: null, note: "" });
-    for (const { stage, state, seconds, note } of rows) {
+    for (const stage of STAGES) this.rows.set(stage, { state: "to do", startedAt: null, endedAt: null, note: "", warnings: [] });
+    for (const { stage, state, seconds, note, warnings = [] } of rows) {
       const startedAt = seconds === null ? null : Date.now() - seconds * 1000;
       this.rows.set(stage, {
         state,
         startedAt,
         endedAt: state === "running" || state === "paused" || seconds === null ? null : Date.now(),
         note,
+        warnings,
       });
     }
     this.show();
@@ -46,12 +48,12 @@ export class ProgressTable {
   start(stage: StageName, note = ""): void {
     const row = this.rows.get(stage)!;
     row.startedAt ??= Date.now();
-    Object.assign(row, { state: "running", note });
+    Object.assign(row, { state: "running", note, warnings: [] });
     this.show();
   }
 
-  end(stage: StageName, state: StageState, note: string): void {
-    Object.assign(this.rows.get(stage)!, { state, note, endedAt: Date.now() });
+  end(stage: StageName, state: StageState, note: string, warnings: readonly string[] = []): void {
+    Object.assign(this.rows.get(stage)!, { state, note, warnings, endedAt: Date.now() });
     this.show();
   }
 
@@ -59,7 +61,7 @@ export class ProgressTable {
     const rows = [...this.rows].map(([stage, row]): StageRow => {
       const seconds = row.startedAt === null ? null : ((row.endedAt ?? Date.now()) - row.startedAt) / 1000;
       const state = row.state === "running" && this.pause === "paused" ? "paused" : row.state;
-      return { stage, state, seconds, note: row.note };
+      return { stage, state, seconds, note: row.note, ...(row.warnings.length === 0 ? {} : { warnings: row.warnings }) };
     });
     return { rows, pause: pauseText(this.pause) };
   }

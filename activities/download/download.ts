@@ -2,6 +2,7 @@ import { someOf } from "../../core/dataset/layout.js";
 import type { DownloadMetrics } from "../../core/stages/metrics.js";
 import type { Progress, StageResult } from "../../core/stages/results.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
+import { checkTemplate, checkTokenizer } from "./check-prompt.js";
 import { getSource, type Got } from "./fetch-plan.js";
 import { describePlan, pathsOf, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "./source-plan.js";
 import { downloadDefinition } from "./definition.js";
@@ -38,14 +39,20 @@ async function work(
 ): Promise<StageResult<"download">> {
   const started = performance.now();
   const finished = await stage.finished();
+  checkTemplate(request.config);
   const plans = await planSources(places, request, finished, signal, report);
+  const looked = await checkTokenizer(
+    request.config,
+    plans.find(({ name }) => name === "model")!,
+    signal,
+  );
   const got = await getSources(stage.directory, plans, signal, report);
   const outputs = got.map(({ artifact }) => artifact);
   if (finished !== null && JSON.stringify(finished.outputs) === JSON.stringify(outputs)) return finished;
   const metrics = {
     seconds: (performance.now() - started) / 1000,
     bytes: outputs.reduce((sum, output) => sum + output.bytes, 0),
-    bytesFetched: got.reduce((sum, { fetched }) => sum + fetched, 0),
+    bytesFetched: got.reduce((sum, { fetched }) => sum + fetched, looked.fetched),
     ...datasetFiles(plans),
     ...Object.fromEntries(outputs.flatMap(({ name, origin }) => (origin === undefined ? [] : [[`${name}From`, origin.uri]]))),
   };

@@ -2,8 +2,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
-import { openPrompt } from "../../core/text/open-prompt.js";
-import { compileTemplate } from "../../infra/text/jinja.js";
 import type { Model } from "../../core/model/family.js";
 import { dropoutNote } from "../../core/model/shape.js";
 import type { Needs, TrainSettings } from "../../engines/engine.js";
@@ -11,6 +9,7 @@ import type { StageResult } from "../../core/stages/results.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
 import { checkDevices } from "./device-memory.js";
+import { checkTemplate, checkTokenizer } from "../download/check-prompt.js";
 import { modelConfig } from "../download/model-config.js";
 import {
   describePlan,
@@ -88,6 +87,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   let needs: Needs | null = null;
   await check(async () => {
     const source = await look("model");
+    await check(async () => void (await checkTokenizer(config, source, context.signal)));
     const { model } = await modelConfig(source, context.signal);
     needs = await dependencies.needs(model, config.train);
     const dropout = dropoutNote(model.shape);
@@ -170,11 +170,4 @@ async function waitForWorkers(
     say(`waiting for GPU workers: ${have} of ${need}`);
     await sleep(LOOK_MS, undefined, { signal });
   }
-}
-
-/** Throws UserError if the run's own template is not one: hours of downloading come before it is used. */
-function checkTemplate({ preprocess: { prompt } }: RunConfig): void {
-  // the model's tokens are not known yet
-  const tokens = { bosToken: "", eosToken: "", endToken: "", chatTemplate: null, added: [] };
-  if (typeof prompt !== "string") openPrompt(prompt, tokens, compileTemplate);
 }

@@ -1,7 +1,7 @@
 import { namedColumns } from "../../core/rows/row-reading.js";
 import { COLUMNS } from "../../core/rows/row-rules.js";
 import type { StageResult } from "../../core/stages/results.js";
-import { splitWarning } from "../../core/stages/words.js";
+import { warningsOf } from "../../core/stages/words.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
@@ -39,9 +39,8 @@ export async function preprocess(
     const tokenized = chunks.reduce((sum, chunk) => sum + chunk.tokenized, 0);
     const used = notes.check(config.dataset);
     const { tokens, stats } = await finish(stage, chunks, notes.files, config.preprocess);
-    for (const note of [splitWarning(stats), used.unusedColumns && `columns with content that are not used: ${used.unusedColumns}`])
-      if (note !== undefined)
-        context.progress({ stage: "preprocess", done: stats.rows, total: stats.rows, unit: "rows", note, lasting: true });
+    for (const note of warningsOf({ ...stats, ...used }))
+      context.progress({ stage: "preprocess", done: stats.rows, total: stats.rows, unit: "rows", note, lasting: true });
     const seconds = (performance.now() - started) / 1000;
     return {
       outputs: [tokens],

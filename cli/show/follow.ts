@@ -93,11 +93,13 @@ async function progressOf(client: Client, handle: WorkflowHandle): Promise<RunPr
   return client.withDeadline(Date.now() + QUERY_MS, () => handle.query<RunProgress>(QUERIES.progress)).catch(() => null);
 }
 
-/** One line for each stage that has ended: some end before they report progress. */
-function endedStages(rows: readonly StageRow[]): string[] {
-  return rows.flatMap(({ stage, state, seconds }) =>
-    state === "done" || state === "reused" ? [`${stage.padEnd(10)} ${state} in ${duration(seconds ?? 0)}`] : [],
-  );
+/** One line for each stage that has ended, because some end before they report progress, and its warnings. */
+export function endedStages(rows: readonly StageRow[]): string[] {
+  return rows.flatMap(({ stage, state, seconds, warnings = [] }) => {
+    const name = stage.padEnd(10);
+    if (state !== "done" && state !== "reused") return [];
+    return [`${name} ${state} in ${duration(seconds ?? 0)}`, ...warnings.map((warning) => `${name} ${warning}`)];
+  });
 }
 
 /** The error for a failed run, as if it had failed in this process. */

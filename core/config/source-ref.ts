@@ -157,13 +157,13 @@ function readFile(source: string): FileRef | SourceProblem {
     problem: `a source is not a file URL with an absolute path: ${why}`,
     expected: "file:///path",
   });
-  let url: URL;
+  if (!URL.canParse(source)) return malformed("it is not a URL");
+  const url = new URL(source);
   let path: string;
   try {
-    url = new URL(source);
     path = decodeURIComponent(url.pathname);
   } catch {
-    return malformed("it is not a URL");
+    return malformed("it is not a URL: a % in a path is written %25, unless it begins a percent-encoded character");
   }
   if (url.host !== "") return malformed("a host is named");
   if (url.search !== "" || url.hash !== "" || source.includes("?") || source.includes("#"))

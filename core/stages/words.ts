@@ -82,6 +82,12 @@ export function splitWarning({ trainRows, testRows }: Pick<Figures, "trainRows" 
   return `WARNING: MORE ROWS ARE HELD OUT (${count(Number(testRows))}) THAN TRAINED ON (${count(Number(trainRows))}): lower preprocess.testRows`;
 }
 
+/** What a user should know before training begins: sentences about a stage's rows. */
+export function warningsOf(figures: Figures): string[] {
+  const unused = phrase(figures.unusedColumns, (names) => `columns with content that are not used: ${names}`);
+  return [splitWarning(figures), unused].filter((warning) => warning !== undefined);
+}
+
 /** Words for a number that is there, which may have come as text. */
 function numbered(figure: Figure | undefined, words: (value: number) => string | undefined): string | undefined {
   return figure === undefined ? undefined : words(Number(figure));

@@ -13,14 +13,14 @@ const ANSWER = "An answer of six words, then.";
  */
 export function chatPrompt(
   template: Template,
-  { bosToken, eosToken, endToken, added }: PromptTokens,
+  { bosToken, eosToken, endToken, named, added }: PromptTokens,
   where: string,
   addsEos: boolean,
 ): Prompt {
   const render = (messages: readonly Message[], asks: boolean): string =>
     rendered(
       template.render,
-      { messages, add_generation_prompt: asks, tools: null, documents: null, bos_token: bosToken, eos_token: eosToken },
+      { ...named, messages, add_generation_prompt: asks, tools: null, documents: null, bos_token: bosToken, eos_token: eosToken },
       where,
     );
   const { opening, lead, mark } = probe(render, added, where);
@@ -121,7 +121,8 @@ function probeSystem(render: RenderMessages): string | null {
 
 /** Where the part that carries loss ends: after the mark that ends the answer, or after the answer; null: the answer is not there. */
 function answerEnd(text: string, from: number, answer: string, { lead, mark }: Pick<AnswerPlace, "lead" | "mark">): number | null {
-  const at = text.indexOf(answer, from);
+  // what stands before an answer may have the answer's own words in it, or the answer may be empty
+  const at = text.startsWith(lead + answer, from) ? from + lead.length : text.indexOf(answer, from);
   if (at < 0) return null;
   const before = text.slice(from, at);
   if (before.trim() !== "" && before !== lead) return null;

@@ -16,6 +16,8 @@ export interface ModelTokenizer extends Tokenizer {
   /** texts of the special tokens; null: it has none */
   readonly bosToken: string | null;
   readonly eosToken: string | null;
+  /** texts of all special tokens that transformers gives to templates, by name */
+  readonly named: Readonly<Record<string, string>>;
   /** the Jinja template of conversations; null: the model has none */
   readonly chatTemplate: string | null;
 }
@@ -93,9 +95,12 @@ export function createModelTokenizer(files: TokenizerFiles, family: string | nul
     const token = special.get(name);
     return token == null ? null : textOf(token);
   }) as [string | null, string | null];
+  const named = Object.fromEntries(
+    [...special].flatMap(([name, token]) => (token !== null && ORDER.includes(name) ? [[name, textOf(token)]] : [])),
+  );
   // beside a tokenizer.json, whose post-processor counts, transformers leaves these two out
   const around = parsed === null ? aroundBy(config, bosToken, eosToken, tokenizer) : tokenizer.around;
-  return { ...tokenizer, around, bosToken, eosToken, chatTemplate: files.chatTemplate ?? templateOf(config["chat_template"]) };
+  return { ...tokenizer, around, bosToken, eosToken, named, chatTemplate: files.chatTemplate ?? templateOf(config["chat_template"]) };
 }
 
 function fieldsOf(json: unknown, file: string): Fields {

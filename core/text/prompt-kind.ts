@@ -42,6 +42,8 @@ export interface PromptTokens {
   readonly eosToken: string;
   /** the one at which generation stops; empty: there is none */
   readonly endToken: string;
+  /** all by the names that templates have for them, such as pad_token */
+  readonly named?: Readonly<Record<string, string>>;
   readonly chatTemplate: string | null;
   /** texts of the added tokens */
   readonly added: readonly string[];

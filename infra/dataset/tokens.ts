@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import type { TokenRow, TokenSplit } from "../../core/rows/token-rows.js";
 import { CorruptError, UserError } from "../../core/errors.js";
 import { decodeChunk } from "../../core/format/token-chunk.js";
@@ -19,7 +20,12 @@ export async function openTokens(directory: string): Promise<Tokens> {
   if (!existsSync(path))
     throw new UserError("this is not a tokenized dataset: run the preprocess stage first", { directory, missing: TOKEN_INDEX });
   const index = parseTokenIndex(readFileSync(path, "utf8"), path);
-  const rows = index.chunks.flatMap((chunk) => readChunk(join(directory, chunk.file), chunk));
+  const rows: TokenRow[] = [];
+  for (const chunk of index.chunks) {
+    for (const row of readChunk(join(directory, chunk.file), chunk)) rows.push(row);
+    // a million rows take seconds, in which heartbeats are due
+    await setImmediate();
+  }
   const test = new Set(index.test);
   return {
     train: split(rows.filter((_, row) => !test.has(row))),

@@ -1,6 +1,7 @@
-import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
+import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { UserError } from "../../core/errors.js";
 import type { Template } from "../../core/text/prompt-kind.js";
+import { outputsOf, PythonInterpreter, type Node } from "./python-jinja.js";
 
 /** As transformers sets Jinja up. */
 const OPTIONS = { lstrip_blocks: true, trim_blocks: true };
@@ -23,15 +24,18 @@ export function compileTemplate(text: string, where: string): Template {
     const place = line === null ? {} : { line, text: source.split("\n")[line - 1]!.trim().slice(0, 80) };
     throw new UserError(`${where} is not a Jinja template: ${problem}`, place);
   }
+  const strange = unlikePython(source);
+  if (strange !== null) throw new UserError(`${where} is read in another way here than by transformers: ${strange}`);
   const names = freeNames(program);
   if (names.has("strftime_now") && !/strftime_now\s+is\s+(not\s+)?(un)?defined/.test(source))
     throw new UserError(
       `${where} writes today's date, and a run must give the same bytes on any day: set preprocess.prompt to a template without strftime_now`,
     );
-  return { names, render: (variables) => render(program, variables) };
+  const outputs = outputsOf(program);
+  return { names, render: (variables) => render(program, outputs, variables) };
 }
 
-function render(program: Program, variables: Readonly<Record<string, unknown>>): string {
+function render(program: Program, outputs: ReadonlySet<unknown>, variables: Readonly<Record<string, unknown>>): string {
   const environment = new Environment();
   const globals = {
     ...{ true: true, True: true, false: false, False: false, none: null, None: null },
@@ -44,7 +48,7 @@ function render(program: Program, variables: Readonly<Record<string, unknown>>):
     },
   };
   for (const [name, value] of Object.entries({ ...globals, ...variables })) environment.set(name, value);
-  return (new Interpreter(environment).run(program) as { readonly value: string }).value;
+  return new PythonInterpreter(environment, outputs).evaluate(program, environment).value as string;
 }
 
 /** The parsed template, or why it cannot be parsed. */
@@ -56,6 +60,23 @@ function parsed(source: string): Program | { readonly problem: string } {
     if (error instanceof TypeError) return { problem: "a block or an expression has no end" };
     return { problem: error instanceof Error ? error.message : String(error) };
   }
+}
+
+/** What the library reads in another way than Jinja does, without an error; null: nothing. */
+function unlikePython(source: string): string | null {
+  if (/^[ \t]+\{-/m.test(source) || /-\}\n/.test(source)) return "it has {- or -} outside of a tag, at an end of a line";
+  // whether a comparison stands before, in each bracket that is open
+  let compared = [false];
+  for (const { type, value } of tokenize(source, OPTIONS) as readonly { readonly type: string; readonly value: string }[]) {
+    const compares = type === "ComparisonBinaryOperator" || (type === "Identifier" && value === "in");
+    if (compares && compared[0] === true) return "it compares more than two values at once";
+    if (compares) compared[0] = true;
+    else if (type.startsWith("Open")) compared = [false, ...compared];
+    else if (type.startsWith("Close")) compared = compared.length > 1 ? compared.slice(1) : [false];
+    else if (["Comma", "Colon", "Equals"].includes(type) || (type === "Identifier" && ["and", "or", "if", "else", "for"].includes(value)))
+      compared[0] = false;
+  }
+  return null;
 }
 
 /** What closes each block. */
@@ -118,11 +139,6 @@ function problemOf(tag: string): string | null {
 
 /** Variables that templates have without being given them. */
 const KNOWN = new Set(["true", "True", "false", "False", "none", "None", "range", "raise_exception", "namespace", "loop"]);
-
-interface Node {
-  readonly type?: string;
-  readonly [field: string]: unknown;
-}
 
 /** The variables that a template reads and does not set anywhere itself. */
 function freeNames(program: Program): Set<string> {

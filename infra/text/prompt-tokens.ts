@@ -15,6 +15,7 @@ export function promptTokens(tokenizer: ModelTokenizer, eosIds: readonly number[
     bosToken: tokenizer.bosToken ?? "",
     eosToken: tokenizer.eosToken ?? endToken,
     endToken,
+    named: tokenizer.named,
     chatTemplate: tokenizer.chatTemplate,
     added: tokenizer.tables.added.map(({ content }) => content),
   };

@@ -10,19 +10,21 @@ import { missingTokenizer } from "../../core/text/tokenizer-names.js";
  * Throws UserError if it is missing, is not JSON, or is of a kind that Roslin does not read.
  */
 export function readTokenizer(directory: string): ModelTokenizer {
-  const missing = missingTokenizer(existsSync(directory) ? readdirSync(directory) : []);
+  const names = existsSync(directory) ? readdirSync(directory) : [];
+  return tokenizerOfFiles(directory, names, (name) => (names.includes(name) ? readFileSync(join(directory, name), "utf8") : null));
+}
+
+/** The tokenizer of a model's files. `where`: the directory or repository that has them; `text`: a file's text, null if it is not there. Throws UserError as `readTokenizer`. */
+export function tokenizerOfFiles(where: string, names: readonly string[], text: (name: string) => string | null): ModelTokenizer {
+  const missing = missingTokenizer(names);
   // words need a tokenizer; rows of input_ids and labels don't, so the download takes models without one
   if (missing !== null)
     throw new UserError(`a file of the model is missing: words need a tokenizer beside the weights, and there is ${missing}`, {
-      directory,
+      directory: where,
     });
-  const text = (name: string): string | null => {
-    const path = join(directory, name);
-    return existsSync(path) ? readFileSync(path, "utf8") : null;
-  };
   const json = (name: string): unknown => {
     const found = text(name);
-    return found === null ? null : parseJson(found, join(directory, name));
+    return found === null ? null : parseJson(found, `${where}/${name}`);
   };
   const tokenizerJson = json("tokenizer.json");
   // beside tokenizer.json they don't count
@@ -43,7 +45,7 @@ export function readTokenizer(directory: string): ModelTokenizer {
     return createModelTokenizer(files, FAMILIES.find(({ type }) => type === modelType)?.tokenizerClass ?? null);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    throw new UserError(`the tokenizer in ${directory} cannot be used: ${error.message}`, {}, { cause: error });
+    throw new UserError(`the tokenizer in ${where} cannot be used: ${error.message}`, {}, { cause: error });
   }
 }
 

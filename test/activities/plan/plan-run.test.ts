@@ -13,6 +13,7 @@ import { onnxEngine } from "../../../engines/onnx/onnx-engine.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { createHub } from "../../../infra/sources/hub/hub.js";
 import { findPublished } from "../../../infra/sources/published.js";
+import { gpt2Tokenizer, TOKENIZER_CONFIG } from "../../../demo/tokenizer.js";
 import { startTestHub } from "../../infra/sources/hub/harness.js";
 import { REFERENCE } from "../../core/model/gptj/reference.js";
 import { finish } from "../common/made-stages.js";
@@ -130,6 +131,44 @@ test("a template that is not one is refused before anything is downloaded", asyn
   });
   await assert.rejects(ask("{{ question }}{{ output }}"), { name: "UserError", message: /names=question/ });
   await ask("{{ instruction }}: {{ output }}");
+});
+
+test("a chat template that the model lacks, or a tokenizer that words need and Roslin does not read, is heard of before the weights come", async (t) => {
+  const template = "{% for message in messages %}{{ message.role }}: {{ message.content }}{{ eos_token }}{% endfor %}";
+  const named = (more: object): string => JSON.stringify({ ...TOKENIZER_CONFIG, ...more });
+  const hub = await startTestHub({
+    "models/org/m/config.json": await readFile(join(directory, "config.json")),
+    "models/org/m/model.safetensors": "weights",
+    "models/org/m/tokenizer.json": JSON.stringify(gpt2Tokenizer()),
+    "models/org/m/tokenizer_config.json": named({}),
+    "datasets/org/d/rows.json": "[]",
+  });
+  t.after(() => hub.close());
+  const places = dependenciesFor(hub.url, hub.work);
+  const put = (name: string, text: string): Promise<void> => writeFile(join(hub.root, "models/org/m", name), text);
+  const refused = async (settings: object, message: RegExp): Promise<void> => {
+    const asked = requestFor({ ...HUB, train: { workers: { waitSeconds: 0 } }, ...settings }, hub.work);
+    await assert.rejects(plan({ ...roomy(), ...places }, asked.config, context), { name: "UserError", message });
+    await assert.rejects(download(places, asked, context), { name: "UserError", message });
+    assert.ok(!hub.requests.some(({ path }) => path.endsWith("model.safetensors")), "weights were asked for");
+  };
+  const accepted = async (settings: object): Promise<void> => {
+    const asked = requestFor({ ...HUB, train: { workers: { waitSeconds: 0 } }, ...settings }, hub.work);
+    await plan({ ...roomy(), ...places }, asked.config, context);
+  };
+  const chat = { preprocess: { prompt: "chat" } };
+  await refused(chat, /the model has no chat template/);
+  await refused({ preprocess: { prompt: { template: "{% if input %}{{ output }}" } } }, /has no \{% endif %\}/);
+  await accepted({ ...chat, dataset: { ...HUB.dataset, format: "tokens" } });
+  await put("tokenizer_config.json", named({ chat_template: "{% for message in messages %}" }));
+  await refused(chat, /chat template is not a Jinja template/);
+  await put("tokenizer_config.json", named({ chat_template: template }));
+  await accepted(chat);
+  await put("tokenizer_config.json", named({ init_inputs: [1] }));
+  await accepted({});
+  const columns = { instruction: "question", output: "answer" };
+  for (const dataset of [{ format: "sharegpt" }, { columns }])
+    await refused({ dataset: { ...HUB.dataset, ...dataset } }, /the tokenizer in org\/m at \w+ cannot be used.*field=init_inputs/);
 });
 
 test("a run that was published to a target with a slash at its end is forecast as reused", async () => {

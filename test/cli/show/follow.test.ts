@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Client, Connection } from "@temporalio/client";
-import { follow } from "../../../cli/show/follow.js";
+import { endedStages, follow } from "../../../cli/show/follow.js";
 import { startTemporal } from "../../../infra/servers/start.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 
@@ -32,4 +32,18 @@ test("who ceases to follow a run for which no worker answers has nothing asked o
   stop.abort(new Error("enough"));
   await assert.rejects(following, { message: "enough" });
   assert.deepEqual([asked, asking], [1, 0]);
+});
+
+test("a stage that has ended is said with what a user should not miss of it", () => {
+  const rows = [
+    { stage: "download", state: "reused", seconds: 0.4, note: "14 MB" },
+    { stage: "preprocess", state: "done", seconds: 5, note: "all of it", warnings: ["WARNING: MORE", "columns: id"] },
+    { stage: "train", state: "running", seconds: 1, note: "", warnings: ["of a stage that runs"] },
+  ] as const;
+  assert.deepEqual(endedStages(rows), [
+    "download   reused in 0.4 s",
+    "preprocess done in 5 s",
+    "preprocess WARNING: MORE",
+    "preprocess columns: id",
+  ]);
 });

@@ -69,6 +69,7 @@ const WRONG: readonly [source: string, problem: RegExp][] = [
   ["file:///rows#1", /%3F and %23/],
   ["file:///a%2Fb", /encoded slash/],
   ["file:///%E0%A4%A", /not a URL/],
+  ["file:///rows 100%.jsonl", /a % in a path is written %25/],
   ["hf://a/b?subset=en", /is not a choice: the key "subset" is unknown \[expected=\?config=NAME&split=NAME/],
   ["hf://a/b?config=en&config=de", /it has config twice/],
   ["hf://a/b?config=", /config is empty/],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { metricWords, type Figures } from "../../../core/stages/words.js";
+import { metricWords, warningsOf, type Figures } from "../../../core/stages/words.js";
 import type { StageResult } from "../../../core/stages/results.js";
 import { essentials } from "../../../workers/essentials.js";
 
@@ -78,4 +78,13 @@ test("first and last loss are of steps that have one, however many steps there a
     assert.equal(told({ seconds: 1, losses }), "loss 4.000 to 2.050");
     assert.equal(told({ seconds: 1, losses: losses.map(() => null) }), "no step has labels");
   }
+});
+
+test("rows held out beyond those trained on, and columns that are not used, are warnings", () => {
+  const figures = { trainRows: 40, testRows: 60, usedColumns: "question, answer", unusedColumns: "id, model" };
+  assert.deepEqual(warningsOf(figures), [
+    "WARNING: MORE ROWS ARE HELD OUT (60) THAN TRAINED ON (40): lower preprocess.testRows",
+    "columns with content that are not used: id, model",
+  ]);
+  assert.deepEqual(warningsOf({ trainRows: 60, testRows: 60, usedColumns: "question, answer" }), []);
 });

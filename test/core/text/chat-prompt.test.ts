@@ -98,6 +98,32 @@ test("a template that knows no generation prompt is asked with what it puts befo
   );
 });
 
+test("an answer is found after what a template writes before it", () => {
+  const prompt = chat(
+    "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}<think></think>{% endif %}{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+  );
+  for (const answer of ["think", "", "yes"]) {
+    const { text, scored } = prompt.write(say("a", answer));
+    assert.deepEqual(
+      scored.map(([first, last]) => text.slice(first, last)),
+      [`<think></think>${answer}</s>`],
+    );
+  }
+});
+
+test("a template has all special tokens by their names, as in transformers", () => {
+  const template = "{{ pad_token if pad_token is defined else 'none' }}{% for m in messages %}{{ m.content }}{{ sep_token }}{% endfor %}";
+  const tokens = {
+    bosToken: "",
+    eosToken: "</s>",
+    endToken: "</s>",
+    named: { sep_token: "<sep>" },
+    chatTemplate: template,
+    added: ["<sep>"],
+  };
+  assert.equal(openPrompt("chat", tokens, compileTemplate).write(say("a", "b")).text, "nonea<sep>b<sep>");
+});
+
 const STRIPS_THINKING =
   "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' and not loop.last %}{{ m.content.split('</think>')[-1] }}{% else %}{{ m.content }}{% endif %}</s>" +
   "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";

@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { deflateSync, gzipSync } from "node:zlib";
+import { localFiles } from "../../../activities/download/source-plan.js";
 import { archive } from "../../core/format/archive.js";
 import { fails, fieldsOf, madeFiles, readAll, referenceFile, zstdFrame } from "./made-files.js";
 
 const file = madeFiles();
+/** The directory of a file, as a source. */
+const sourceOf = (path: string): string => pathToFileURL(dirname(path)).href;
 const bytes = (text: string): Buffer => Buffer.concat([Buffer.from(text, "latin1"), Buffer.alloc(600, "~")]);
 const tar = Buffer.alloc(1024);
 tar.write("rows.json");
@@ -71,29 +76,27 @@ test("a file that is called Parquet or Arrow and is not is told so", async () =>
 
 test("the name of a file that is not read says what to do, alone and in a directory", async () => {
   await fails(file("alone/rows.jsonl.xz", "x"), ["rows.jsonl.xz is compressed with xz", "`xz -d rows.jsonl.xz`", ".parquet .jsonl"]);
-  await fails(file("packed/rows.jsonl.xz", "x").replace(/\/[^/]*$/, ""), [
-    "needs a data file",
-    "rows.jsonl.xz is compressed with xz",
-    "`xz -d rows.jsonl.xz`",
-  ]);
+  await assert.rejects(localFiles("dataset", sourceOf(file("packed/rows.jsonl.xz", "x"))), (error: Error) =>
+    ["needs a data file", "rows.jsonl.xz is compressed with xz", "`xz -d rows.jsonl.xz`"].every((part) => error.message.includes(part)),
+  );
   await fails(file("rows.parquet.gz", "x"), ["compressed with gzip", "gzip -d"]);
 });
 
-test("the same file twice, compressed and not, is refused", async () => {
-  file("copies/rows.jsonl", "{}");
-  const directory = file("copies/rows.jsonl.gz", gzipSync("{}")).replace(/\/[^/]*$/, "");
-  await fails(directory, ["the same file twice", "rows.jsonl rows.jsonl.gz"]);
+test("of a file and its compressed copy the file is taken", async () => {
+  const plain = file("copies/rows.jsonl", "{}");
+  assert.deepEqual(await localFiles("dataset", sourceOf(file("copies/rows.jsonl.gz", gzipSync("{}")))), [plain]);
 });
 
 test("a directory of save_to_disk is read; a selection that an early version kept beside its rows is refused", async () => {
   const arrow = readFileSync(referenceFile("rows/saved.arrow"));
+  const files = ["data-00000-of-00002.arrow", "data-00001-of-00002.arrow"].map((name) => file(`saved/${name}`, arrow));
   file("saved/dataset_info.json", "{}");
-  file("saved/data-00000-of-00002.arrow", arrow);
-  const directory = file("saved/data-00001-of-00002.arrow", arrow).replace(/\/[^/]*$/, "");
-  file("saved/state.json", '{"_data_files": [], "_indices_data_files": null}');
-  assert.equal((await fieldsOf(directory)).length, 8);
-  file("saved/state.json", '{"_indices_data_files": [{"filename": "indices.arrow"}]}');
-  await fails(directory, ["a selection of its rows", "flatten_indices"]);
+  const state = (more: object): string => JSON.stringify({ _data_files: files.map((path) => ({ filename: basename(path) })), ...more });
+  const source = sourceOf(file("saved/state.json", state({ _indices_data_files: null })));
+  assert.deepEqual(await localFiles("dataset", source), files);
+  for (const path of files) assert.equal((await fieldsOf(path)).length, 4);
+  file("saved/state.json", state({ _indices_data_files: [{ filename: "indices.arrow" }] }));
+  await assert.rejects(localFiles("dataset", source), /picks its rows by a file of indices/);
 });
 
 const LINES = Buffer.from(

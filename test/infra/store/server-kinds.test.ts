@@ -172,6 +172,9 @@ const context = (signal = never) => ({ signal, progress: () => undefined });
 const bigRun = (target: string) =>
   finishedRun(join(root, `run-${count++}`), target, true, { "tokenizer.json": Buffer.alloc(20 << 20, randomBytes(1 << 16)) });
 
+/** A run whose files go up whole; no two are the same. */
+const smallRun = (target: string) => finishedRun(join(root, `run-${count++}`), target, true, { "merges.txt": randomBytes(64) });
+
 /** Publishes in a process that is killed when the first part of a file has arrived. */
 async function publishAndKill(request: StageRequest, kind: Kind): Promise<void> {
   let publishing!: ReturnType<typeof spawn>;
@@ -198,11 +201,14 @@ async function publishAndKill(request: StageRequest, kind: Kind): Promise<void> 
   });
 }
 
+/** Kinds whose answers to an upload that goes on after a kill differ from all others'; the rest would repeat these in a minute. */
+const KILLED = /^(SeaweedFS|Google|one that ignores checksums|Hugging)/;
+
 for (const [name, kind, note] of SUPPORTED)
-  test(`a server like ${name}: what is published has the same bytes, after a kill too, and latest.json moves`, async () => {
+  test(`a server like ${name}: what is published has the same bytes, ${KILLED.test(name) ? "after a kill too, " : ""}and latest.json moves`, async () => {
     const target = `s3://roslin/kind-${count++}`;
-    const run = await bigRun(target);
-    await publishAndKill(run, kind);
+    const run = await (KILLED.test(name) ? bigRun(target) : smallRun(target));
+    if (KILLED.test(name)) await publishAndKill(run, kind);
     await withKind(server.settings, kind, async (settings, calls) => {
       const found = await checkTarget(target, settings, WANTED, never);
       if (note === undefined) assert.equal(found.note, undefined);
@@ -212,7 +218,7 @@ for (const [name, kind, note] of SUPPORTED)
       const parts = calls.slice(before).filter(({ query, key }) => query.has("partNumber") && key.endsWith("tokenizer.json"));
       assert.ok(parts.length < 3, `${parts.length} parts were sent again`);
       assert.equal(first.metrics["readBack"], note === undefined ? undefined : true);
-      const second = await publish(publishDependencies(settings), await bigRun(target), context());
+      const second = await publish(publishDependencies(settings), await smallRun(target), context());
       assert.deepEqual([first.metrics["latest"], second.metrics["latest"]], [true, true]);
       assert.equal((await publish(publishDependencies(settings), run, context())).reused, true);
       rmSync(join(run.root, "publish"), { recursive: true });

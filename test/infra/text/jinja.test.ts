@@ -1,16 +1,32 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { compileTemplate } from "../../../infra/text/jinja.js";
 
 const write = (template: string, variables: object = {}): string =>
   compileTemplate(template, "a template").render(variables as Record<string, unknown>);
 
+interface Written {
+  readonly messages: readonly object[];
+  /** text: null where Jinja itself refuses the template; says: what is refused here instead of written otherwise */
+  readonly cases: readonly { readonly template: string; readonly text: string | null; readonly says?: string }[];
+}
+
+const reference = JSON.parse(readFileSync(new URL("../../../../test/reference/jinja.json", import.meta.url), "utf8")) as Written;
+
+for (const { template, text, says } of reference.cases)
+  test(`as Python's Jinja, or refused: ${template}`, () => {
+    const variables = { messages: reference.messages };
+    if (says === undefined) assert.equal(write(template, variables), text);
+    else assert.throws(() => write(template, variables), { message: new RegExp(says.replaceAll(".", "\\.")) });
+  });
+
 test("blocks and lines are set up as transformers does", () => {
   assert.equal(write("  {% if true %}\n  a\n  {% endif %}\nb\n"), "  a\nb");
   assert.equal(write("a\r\n{% if x %}\r\nb{% endif %}", { x: true }), "a\nb");
   assert.equal(write("{% for m in ms %}{% generation %}{{ m }}{% endgeneration %}{% endfor %}", { ms: ["a", "b"] }), "ab");
   assert.equal(write("{% for i in range(1, 3) %}{{ i }}{% endfor %}{% for i in range(2) %}{{ i }}{% endfor %}"), "1201");
-  assert.equal(write("{{ missing }}|{{ none is none }}"), "|true");
+  assert.equal(write("{{ missing }}|{{ none is none }}"), "|True");
 });
 
 test("a template's own exception is its message", () => {

@@ -1,0 +1,60 @@
+import { fileURLToPath } from "node:url";
+import type { RunConfig } from "../../core/config/schema.js";
+import type { ModelTokenizer } from "../../core/text/model-tokenizer.js";
+import { openPrompt } from "../../core/text/open-prompt.js";
+import { compileTemplate } from "../../infra/text/jinja.js";
+import { promptTokens } from "../../infra/text/prompt-tokens.js";
+import { readTokenizer, tokenizerOfFiles } from "../../infra/text/read-tokenizer.js";
+import { fetchText } from "./fetch-text.js";
+import { MODEL_COMPANIONS } from "./select.js";
+import type { SourcePlan } from "./source-plan.js";
+
+/** What can be wrong with a run's prompt, looked at before hours of downloading. */
+
+/** Throws UserError if the run's own template is not one. */
+export function checkTemplate({ preprocess: { prompt } }: Pick<RunConfig, "preprocess">): void {
+  // the model's tokens are not known yet
+  const tokens = { bosToken: "", eosToken: "", endToken: "", chatTemplate: null, added: [] };
+  if (typeof prompt !== "string") openPrompt(prompt, tokens, compileTemplate);
+}
+
+/**
+ * Throws UserError if the settings say that the rows are words, and the model has no tokenizer that Roslin reads, or not the
+ * chat template that is asked for. Rows that may turn out to be tokens need neither. `fetched`: bytes that came over the wire.
+ */
+export async function checkTokenizer(
+  { dataset, preprocess: { prompt } }: Pick<RunConfig, "dataset" | "preprocess">,
+  source: SourcePlan,
+  signal: AbortSignal,
+): Promise<{ readonly fetched: number }> {
+  const { format, columns } = dataset;
+  const isText = prompt === "chat" || format !== null || Object.values(columns).some((column) => column !== null);
+  if (format === "tokens" || !isText) return { fetched: 0 };
+  const { tokenizer, fetched } = await modelTokenizer(source, signal);
+  if (prompt === "chat") openPrompt(prompt, promptTokens(tokenizer, []), compileTemplate);
+  return { fetched };
+}
+
+/** The tokenizer of a model whose weights may not be here yet. Throws UserError. */
+async function modelTokenizer(
+  source: SourcePlan,
+  signal: AbortSignal,
+): Promise<{ readonly tokenizer: ModelTokenizer; readonly fetched: number }> {
+  if (source.kind === "file") throw new Error("a model's source is a directory or a repository");
+  if (source.kind !== "remote") {
+    const directory = source.kind === "kept" ? fileURLToPath(source.artifact.uri) : source.directory;
+    return { tokenizer: readTokenizer(directory), fetched: 0 };
+  }
+  const { remote, files } = source;
+  const names = files.map(({ path }) => path);
+  const texts = new Map<string, string>();
+  let bytes = 0;
+  // vocabularies of other kinds count by their names alone
+  for (const name of ["config.json", ...MODEL_COMPANIONS.filter((each) => !each.endsWith(".model"))])
+    if (names.includes(name)) {
+      const { text, fetched } = await fetchText(remote, files, name, signal);
+      texts.set(name, text);
+      bytes += fetched;
+    }
+  return { tokenizer: tokenizerOfFiles(remote.title, names, (name) => texts.get(name) ?? null), fetched: bytes };
+}
