@@ -37,8 +37,9 @@ class RankProcess {
   private readonly hear: (event: ComputeEvent) => void;
   private child: ChildProcess | null = null;
   private split: TokenSplit | null = null;
-  /** the step that the process works on or will work on next */
+  /** the step that the process works on or will work on next, and its index */
   private plan: StepPlan | null = null;
+  private step = 0;
   private lines = 0;
   private aborted = false;
 
@@ -160,16 +161,12 @@ class RankProcess {
   private release(barrier: number, directive: Directive): void {
     this.say({ kind: "release", barrier, directive });
     if (directive === "stop" || directive === "finish") return;
-    const { train, totalSteps } = this.rank;
-    const step = this.next;
-    this.say(stepOrder(this.plan!, this.rank, step, learningRateAt(train, step, totalSteps)));
+    const { plan, step, rank } = this;
+    this.say(stepOrder(plan!, rank, step, learningRateAt(rank.train, step, rank.totalSteps)));
   }
 
-  /** the index of the step that was planned last */
-  private next = 0;
-
   private planOf(step: number): StepPlan {
-    this.next = step;
+    this.step = step;
     return planStep(this.split!, this.rank.train, step);
   }
 

@@ -53,4 +53,7 @@ def _port(path: Path, seconds: int) -> int:
 def is_lost_peer(error: BaseException) -> bool:
     """Whether an error only says that another rank is gone or does not answer."""
     text = str(error).lower()
+    # NCCL's words for mistakes of the set-up, as two ranks on one GPU
+    if "invalid usage" in text or "duplicate gpu" in text:
+        return False
     return isinstance(error, dist.DistError) or any(word in text for word in ("gloo", "nccl", "connection closed by peer", "timed out"))
