@@ -6,7 +6,7 @@ import { choose, type Chosen, type Configuration, type Splits } from "./choose.j
 import { matchFiles } from "./glob.js";
 import { DEFAULT, isDataFile, isHidden, layoutOf, shardsIn, someOf, stemOf } from "./layout.js";
 import { splitIn } from "./split-name.js";
-import type { SavedSplit } from "./saved.js";
+import { savedFolders, type SavedSplit } from "./saved.js";
 
 /** What is known of a dataset before its rows are read. */
 export interface DatasetFiles {
@@ -119,7 +119,8 @@ function matching(pattern: string, paths: readonly string[], where: string): str
 
 /** `left`: how many data files do not count, because shards in data/ do. */
 function ofLayout({ paths, saved, where }: DatasetFiles): { readonly configurations: readonly Configuration[]; readonly left: number } {
-  const inSaved = new Set(saved.flatMap((split) => split.paths.map(folderOf)));
+  // a folder that was saved and is not a split any more is left over
+  const inSaved = new Set([...saved.flatMap((split) => split.paths.map(folderOf)), ...savedFolders(paths)]);
   const others = paths.filter((path) => isDataFile(path) && !inSaved.has(folderOf(path)));
   const data = saved.length > 0 ? others : dataFiles(paths, where);
   const counted = shardsIn(data);

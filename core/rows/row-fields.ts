@@ -21,7 +21,7 @@ export function saysSomething(value: unknown, depth = 0): boolean {
   if (typeof value === "string") return !isBlank(value);
   if (typeof value !== "object" || depth === MAX_DEPTH) return true;
   if (ArrayBuffer.isView(value)) return value.byteLength > 0;
-  if (value instanceof Date) return true;
+  if (isDate(value)) return true;
   return Object.values(value).some((item) => saysSomething(item, depth + 1));
 }
 
@@ -82,10 +82,15 @@ export function listIn(value: unknown): readonly unknown[] | null {
   }
 }
 
+/** Whether a value is a date, as columns of Parquet and Arrow have them. */
+function isDate(value: unknown): boolean {
+  return Object.prototype.toString.call(value) === "[object Date]";
+}
+
 /** A value's kind, for a message. */
 export function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (ArrayBuffer.isView(value)) return "bytes that are not UTF-8";
-  if (value instanceof Date) return "a date";
+  if (isDate(value)) return "a date";
   return Array.isArray(value) ? "a list" : typeof value;
 }
