@@ -59,7 +59,7 @@ const REFUSED: readonly (readonly [what: string, text: string, words: readonly s
   ["a cut object", '{\n "data": [\n  {"instruction": "a"},\n  {"instr', ["ends inside its first object", "line=4"]],
   ["a damaged row below a key", '{"data": [\n {"a": 1},\n {"a" 2}]}', ["not JSON", "line=3"]],
   ["a comment", '[\n // the first\n {"a": 1}]', ["not JSON", "line=2", "column=2", "no comments"]],
-  ["a comma before a bracket", '[\n {"a": 1,},\n {"a": 2}]', ["not JSON", "line=2", "column=9", "a comma before the closing bracket"]],
+  ["a comma before a bracket", '[\n {"a": 1,},\n {"a": 2}]', ["not JSON", "line=2", "column=10", "a comma before the closing bracket"]],
   ["a comma after the last row", '[\n {"a": 1},\n]', ["not JSON", "line=3", "remove the comma"]],
   ["Python's notation", "[{'a': True}]", ["not JSON", "line=1", "column=3", "json.dumps"]],
   ["Python's constants", '[{"a": None}]', ["not JSON", "column=8", "json.dumps"]],
