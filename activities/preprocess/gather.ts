@@ -36,8 +36,8 @@ export async function finish(
   const kept = sum("kept");
   if (rows === 0) throw new UserError("the dataset has no rows", { dataset: stage.input("dataset").uri });
   const refused = records.find((record) => record.refused !== null)?.refused;
-  if (refused != null) throw new UserError(refused.reason, { dataset: stage.input("dataset").uri, row: refused.row });
-  await setRejectsAside(directory, records, rows, maxRejectShare);
+  if (refused != null) throw new UserError(refused.reason, { dataset: stage.input("dataset").uri, row: rowName(refused.row, files) });
+  await setRejectsAside(directory, records, { rows, files }, maxRejectShare);
   const withoutLoss = sum("withoutLoss");
   if (kept === 0 && withoutLoss > 0)
     throw new UserError("no token of the training rows carries loss: every label is -100, or preprocess.maxLength cuts every answer away", {
@@ -73,13 +73,18 @@ export async function finish(
 }
 
 /** Writes the rejected rows; throws UserError if there are too many rejects. */
-async function setRejectsAside(directory: string, records: readonly ChunkRecord[], rows: number, maxShare: number): Promise<void> {
+async function setRejectsAside(
+  directory: string,
+  records: readonly ChunkRecord[],
+  { rows, files }: { readonly rows: number; readonly files: readonly FileRows[] },
+  maxShare: number,
+): Promise<void> {
   const rejects = records.flatMap((record) => record.rejects);
   const file = join(directory, REJECTS);
   await writeFileAtomic(file, rejects.map((reject) => `${JSON.stringify(reject)}\n`).join(""));
   const allBad = rejects.length > 0 && records.every((record) => record.kept === 0);
   if (rejects.length <= maxShare * rows && !allBad) return;
-  const first = rejects.slice(0, QUOTED).map(({ row, reason }) => `row ${row}: ${reason}`);
+  const first = rejects.slice(0, QUOTED).map(({ row, reason }) => `row ${rowName(row, files)}: ${reason}`);
   throw new UserError(
     `too many rows of the dataset are bad; the first: ${first.join("; ")}. Correct them, or raise preprocess.maxRejectShare`,
     {
@@ -89,6 +94,17 @@ async function setRejectsAside(directory: string, records: readonly ChunkRecord[
       all: file,
     },
   );
+}
+
+/** A row of the source, 0-based, and where it is if the source has several files. */
+function rowName(row: number, files: readonly FileRows[]): string {
+  if (files.length < 2) return String(row);
+  let first = 0;
+  for (const { file, rows } of files) {
+    if (row < first + rows) return `${row} (row ${row - first} of ${file})`;
+    first += rows;
+  }
+  return String(row);
 }
 
 function measure(chunks: readonly MadeChunk[]): Pick<TokenStats, "duplicates" | "tokens" | "lossShare" | "lengths"> {

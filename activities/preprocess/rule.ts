@@ -1,7 +1,7 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import type { ModelShape } from "../../core/model/shape.js";
-import { chooseReading } from "../../core/rows/row-reading.js";
+import { chooseReading, columnList } from "../../core/rows/row-reading.js";
 import { checkResponseKey, type RowRule } from "../../core/rows/row-rules.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
@@ -35,7 +35,10 @@ export function chooseRule(first: RowBatch, settings: RuleSettings): RuleChoice 
   const padId = shape.eosTokenIds[0] ?? null;
   const { prompt, maxLength } = config.preprocess;
   const reading = chooseReading(first, config.dataset);
-  if (reading === null) throw unknownColumns(first, dataset);
+  if (reading === null)
+    throw first.columns.length === 0 && first.rows.length === 0
+      ? new UserError("the dataset has no rows", { dataset })
+      : unknownColumns(first, dataset);
   let choice: RuleChoice;
   if (reading.kind === "tokens") {
     // the rows have their text already, but answers are asked for with the prompt after training
@@ -72,10 +75,17 @@ function tryRule(rule: RowRule, { rows, file }: RowBatch, dataset: string): void
 
 function unknownColumns(first: RowBatch, dataset: string): UserError {
   const problem = first.rows.flatMap((row) => ("problem" in row ? [row.problem] : []))[0];
+  if (first.columns.length === 1 && first.filled.length === 1)
+    return new UserError(
+      "the dataset has one column, and Roslin trains on questions with answers: cut each row into an instruction and an output, or into messages",
+      { dataset, file: first.file, got: `column ${columnList(first.columns)}` },
+    );
   return new UserError("the dataset's columns are of no format that Roslin knows by name: say by dataset.columns what they mean", {
     dataset,
+    file: first.file,
     expected:
       "instruction, output (or response) and perhaps input (or context), system, history; or messages; or conversations; or input_ids and labels",
-    got: first.columns.length > 0 ? `columns ${first.columns.slice(0, 20).join(", ")}` : (problem ?? "no rows"),
+    got: first.columns.length > 0 ? `columns ${columnList(first.columns.slice(0, 20))}` : (problem ?? "no rows"),
+    how: `{"dataset": {"columns": {"instruction": "NAME", "output": "NAME"}}}, or {"messages": "NAME"} for a list of messages`,
   });
 }

@@ -1,5 +1,5 @@
 import { unusedKeys } from "../../core/rows/messages.js";
-import { chooseReading, namedColumns, readColumns, type ColumnSettings, type RowReading } from "../../core/rows/row-reading.js";
+import { chooseReading, columnList, namedColumns, readColumns, type ColumnSettings, type RowReading } from "../../core/rows/row-reading.js";
 import { UserError } from "../../core/errors.js";
 import type { RowBatch } from "../../infra/dataset/row.js";
 import type { ColumnStats } from "../../core/stages/metrics.js";
@@ -47,14 +47,13 @@ export class SourceNotes {
     if (missing !== undefined)
       throw new UserError("a column that dataset.columns names is not in the dataset", {
         column: missing,
-        got: names.columns.slice(0, 20).join(", "),
+        got: columnList(names.columns.slice(0, 20)),
       });
     const used = new Set(this.reading === null ? [] : readColumns(this.reading));
     const unused = [...names.filled.filter((name) => !used.has(name)), ...this.keys];
-    const line = (some: readonly string[]): string => some.join(", ");
     return {
-      usedColumns: line(names.filled.filter((name) => used.has(name))),
-      ...(unused.length === 0 ? {} : { unusedColumns: line(unused) }),
+      usedColumns: columnList(names.filled.filter((name) => used.has(name))),
+      ...(unused.length === 0 ? {} : { unusedColumns: columnList(unused) }),
     };
   }
 

@@ -220,6 +220,9 @@ const schema = z
   })
   .superRefine(({ dataset: { format, columns } }, context) => {
     const named = Object.entries(columns).flatMap(([role, name]) => (name === null ? [] : [role]));
+    const twice = Object.values(columns).find((name, at, all) => name !== null && all.indexOf(name) < at);
+    if (twice != null)
+      context.addIssue({ code: "custom", path: ["dataset", "columns"], message: `must name each column once, got ${twice} twice` });
     const allowed = format === null ? null : ROLES_OF[format];
     const others = named.filter((role) => allowed !== null && !allowed.includes(role));
     if (others.length > 0)

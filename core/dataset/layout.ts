@@ -102,11 +102,16 @@ const RECORDS = /(^|\/)(_delta_log|_change_data|_spark_metadata|_temporary)\//;
 
 /** Whether a path is that of a data file that is not hidden, as `datasets` sees it: folders that begin with two underscores are. */
 export function isDataFile(path: string): boolean {
-  return formatOf(path) !== null && !NO_ROWS.test(path) && !/(^|\/)\./.test(path) && !/(^|\/)__[^/]*\//.test(path) && !RECORDS.test(path);
+  return formatOf(path) !== null && !NO_ROWS.test(path) && !isHidden(path);
+}
+
+/** Whether a file is hidden, or lies in a folder of records. */
+export function isHidden(path: string): boolean {
+  return /(^|\/)\./.test(path) || /(^|\/)__[^/]*\//.test(path) || RECORDS.test(path);
 }
 
 /** The first few of many names, for a line of text. */
-export function someOf(paths: readonly string[]): string {
+export function someOf(paths: readonly string[], between = " "): string {
   const more = paths.length > 5 ? ` and ${paths.length - 5} more` : "";
-  return `${paths.slice(0, 5).join(" ")}${more}`;
+  return `${paths.slice(0, 5).join(between)}${more}`;
 }

@@ -4,7 +4,8 @@ import { DATA_FORMATS, formatOf, unreadableEnding } from "../rows/data-format.js
 import type { CardConfig } from "./card.js";
 import { choose, type Chosen, type Configuration, type Splits } from "./choose.js";
 import { matchFiles } from "./glob.js";
-import { DEFAULT, isDataFile, layoutOf, shardsIn, someOf } from "./layout.js";
+import { DEFAULT, isDataFile, isHidden, layoutOf, shardsIn, someOf, stemOf } from "./layout.js";
+import { splitIn } from "./split-name.js";
 import { savedFolders, type SavedSplit } from "./saved.js";
 
 /** What is known of a dataset before its rows are read. */
@@ -38,9 +39,33 @@ export function selectFiles(files: DatasetFiles, choice: DatasetChoice): Chosen 
   const said = [
     ...(words === null ? [] : [words]),
     ...(once.length < paths.length ? ["files that two patterns match are taken once"] : []),
+    ...unreadBeside(once, files),
     ...(left > 0 ? [`data files beside the shards in data/ left out: ${left}`] : []),
   ];
   return { paths: once, words: said.length === 0 ? null : said.join(", ") };
+}
+
+/** Words for files beside the chosen ones that may hold more of their rows and are not read, by their names: `part-2.jsonl.xz` beside `part-1.jsonl`. */
+function unreadBeside(chosen: readonly string[], { paths, card }: DatasetFiles): string[] {
+  const folders = new Set(chosen.map(folderOf));
+  const known = new Set(paths.filter((path) => formatOf(path) !== null).map(stemOf));
+  const unread = paths.filter(
+    (path) =>
+      unreadableEnding(path) !== null &&
+      !isHidden(path) &&
+      (card.length === 0 || folders.has(folderOf(path))) &&
+      // a copy of a file that is read, and rows to test on
+      !known.has(stemOf(path)) &&
+      splitIn(stemOf(path).slice(folderOf(path).length))?.isTraining !== false,
+  );
+  return unread.length === 0
+    ? []
+    : [
+        `NOT READ: ${someOf(
+          unread.map((path) => unreadableEnding(path)!),
+          "; ",
+        )}`,
+      ];
 }
 
 /** A file that its source names alone: it is the split `train`, whatever its name says. Throws UserError for another choice. */
@@ -94,8 +119,8 @@ function matching(pattern: string, paths: readonly string[], where: string): str
 
 /** `left`: how many data files do not count, because shards in data/ do. */
 function ofLayout({ paths, saved, where }: DatasetFiles): { readonly configurations: readonly Configuration[]; readonly left: number } {
-  // with the folders that are left over from an earlier save
-  const inSaved = new Set([...savedFolders(paths), ...saved.flatMap((split) => split.paths.map(folderOf))]);
+  // a folder that was saved and is not a split any more is left over
+  const inSaved = new Set([...saved.flatMap((split) => split.paths.map(folderOf)), ...savedFolders(paths)]);
   const others = paths.filter((path) => isDataFile(path) && !inSaved.has(folderOf(path)));
   const data = saved.length > 0 ? others : dataFiles(paths, where);
   const counted = shardsIn(data);

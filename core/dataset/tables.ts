@@ -43,7 +43,7 @@ export function isInTable({ folder }: Table, path: string): boolean {
 /** The error for a table whose rows are not read. */
 export function tableError({ kind, folder }: Table, where: string, problem: string, file?: string): UserError {
   return new UserError(
-    `the files are those of a ${kind} table, and not all of them hold its current rows; ${problem}: export its rows to Parquet files`,
+    `the files are those of ${kind === "Iceberg" ? "an" : "a"} ${kind} table, and not all of them hold its current rows; ${problem}: export its rows to Parquet files`,
     {
       source: where,
       table: folder === "" ? undefined : folder,

@@ -1,5 +1,5 @@
 import type { Conversation, Turn } from "../text/conversation.js";
-import { checkedList, checkedText, columnIn, isBlank, kindOf, RowProblem, saysSomething, type Fields } from "./row-fields.js";
+import { checkedList, checkedText, columnIn, isBlank, kindOf, listIn, RowProblem, saysSomething, type Fields } from "./row-fields.js";
 
 /** Names of the roles, as ShareGPT's and OpenAI's files have them. */
 const ROLES: Readonly<Record<string, "system" | "user" | "assistant">> = {
@@ -20,13 +20,22 @@ const REFUSED = ["tool_calls", "function_call", "tool_call_id", "images", "audio
 
 const USED = new Set(["role", "from", "content", "value", "weight"]);
 
-/** The keys of messages that have content and that nothing uses, such as a time stamp. */
+/** The keys of messages, and of the parts of their content, that have content and that nothing uses, such as a time stamp. */
 export function unusedKeys(messages: unknown): string[] {
-  if (!Array.isArray(messages)) return [];
-  const keys = messages.flatMap((message) =>
-    typeof message === "object" && message !== null ? Object.entries(message as Fields).filter(([, value]) => saysSomething(value)) : [],
+  const list = listIn(messages) ?? [];
+  const parts = list.flatMap((message) => {
+    const { content } = (message ?? {}) as Fields;
+    return Array.isArray(content) ? (content as readonly unknown[]) : [];
+  });
+  const inParts = filledKeys(parts).filter((key) => key !== "type" && key !== "text");
+  return [...filledKeys(list).filter((key) => !USED.has(key)), ...inParts.map((key) => `content[].${key}`)];
+}
+
+function filledKeys(values: readonly unknown[]): string[] {
+  const keys = values.flatMap((value) =>
+    typeof value === "object" && value !== null ? Object.entries(value).flatMap(([key, item]) => (saysSomething(item) ? [key] : [])) : [],
   );
-  return [...new Set(keys.map(([key]) => key))].filter((key) => !USED.has(key));
+  return [...new Set(keys)];
 }
 
 /** The conversation in a list of messages of ShareGPT's kind ({from, value}) or OpenAI's ({role, content}). Throws RowProblem. */

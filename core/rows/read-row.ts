@@ -13,7 +13,8 @@ export function rowReader(reading: Exclude<RowReading, { readonly kind: "tokens"
       const column = columnIn(fields, reading.messages);
       const { system, turns } = readMessages(checkedList(fields[column], column), column);
       const beside = optionalText(fields, reading.system);
-      if (!isBlank(beside) && system !== "") throw new RowProblem(`${column} and ${reading.system[0]} both have a system message`);
+      if (!isBlank(beside) && system !== "" && system !== beside)
+        throw new RowProblem(`${column} and ${reading.system[0]} both have a system message`);
       return turns.every(({ output }) => isBlank(output)) ? null : { system: isBlank(beside) ? system : beside, turns };
     };
   return (fields) => {
@@ -24,8 +25,8 @@ export function rowReader(reading: Exclude<RowReading, { readonly kind: "tokens"
     const system = optionalText(fields, reading.system);
     if (output === null || isBlank(output)) return null;
     const turn = { instruction, input, output, scored: true };
-    const column = reading.history[0]!;
-    const earlier = fields[column] == null ? [] : readHistory(fields[column], column);
+    const [column] = reading.history;
+    const earlier = column === undefined || fields[column] == null ? [] : readHistory(fields[column], column);
     return { system: system !== "" && isBlank(system) ? "" : system, turns: earlier.length === 0 ? [turn] : [...earlier, turn] };
   };
 }

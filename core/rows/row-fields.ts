@@ -21,6 +21,7 @@ export function saysSomething(value: unknown, depth = 0): boolean {
   if (typeof value === "string") return !isBlank(value);
   if (typeof value !== "object" || depth === MAX_DEPTH) return true;
   if (ArrayBuffer.isView(value)) return value.byteLength > 0;
+  if (isDate(value)) return true;
   return Object.values(value).some((item) => saysSomething(item, depth + 1));
 }
 
@@ -43,8 +44,9 @@ export function nullableText(fields: Fields, names: readonly string[]): string |
   return value === null ? null : checkedText(value, name);
 }
 
-/** A row's text; empty if it is null or not there. Throws RowProblem if it is something else. */
+/** A row's text; empty if it is null or not there, or if no column holds it. Throws RowProblem if it is something else. */
 export function optionalText(fields: Fields, names: readonly string[]): string {
+  if (names.length === 0) return "";
   const name = names.length === 1 ? names[0]! : columnIn(fields, names);
   const value = fields[name];
   return value === null || value === undefined ? "" : checkedText(value, name);
@@ -60,22 +62,35 @@ export function checkedText(value: unknown, name: string): string {
 
 /** A list, or JSON text of one, as CSV has them. Throws RowProblem with its `name`. */
 export function checkedList(value: unknown, name: string): readonly unknown[] {
-  const list = typeof value === "string" && value.trimStart().startsWith("[") ? parsed(value) : value;
-  if (Array.isArray(list)) return list;
-  throw new RowProblem(value === undefined ? `${name} is missing` : `${name}: expected a list, got ${kindOf(value)}`);
+  const list = listIn(value);
+  if (list !== null) return list;
+  if (value === undefined) throw new RowProblem(`${name} is missing`);
+  const isPython = typeof value === "string" && /^\s*\[\s*[{['(]/.test(value);
+  throw new RowProblem(
+    `${name}: expected a list, got ${kindOf(value)}${isPython ? " that is not JSON: write it with Python's json.dumps, not with str" : ""}`,
+  );
 }
 
-function parsed(text: string): unknown {
+/** A list, or the one in JSON text; null: it is neither. */
+export function listIn(value: unknown): readonly unknown[] | null {
+  if (Array.isArray(value)) return value;
+  if (typeof value !== "string" || !value.trimStart().startsWith("[")) return null;
   try {
-    return JSON.parse(text) as unknown;
+    return JSON.parse(value) as readonly unknown[];
   } catch {
-    return text;
+    return null;
   }
+}
+
+/** Whether a value is a date, as columns of Parquet and Arrow have them. */
+function isDate(value: unknown): boolean {
+  return Object.prototype.toString.call(value) === "[object Date]";
 }
 
 /** A value's kind, for a message. */
 export function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (ArrayBuffer.isView(value)) return "bytes that are not UTF-8";
+  if (isDate(value)) return "a date";
   return Array.isArray(value) ? "a list" : typeof value;
 }

@@ -30,6 +30,11 @@ export function readColumns(reading: RowReading): string[] {
   return Object.values(roles).flat();
 }
 
+/** Names of columns in a line; in quotes where they would not be seen, as pandas' index without a name. */
+export function columnList(names: readonly string[]): string {
+  return names.map((name) => (name.trim() === name && name !== "" && !name.includes(", ") ? name : JSON.stringify(name))).join(", ");
+}
+
 /** The columns that a run's settings name. */
 export function namedColumns({ columns }: ColumnSettings): string[] {
   return Object.values(columns).filter((name) => name !== null);
@@ -43,13 +48,16 @@ export function chooseReading(names: ColumnNames, settings: ColumnSettings): Row
   const { format, columns: named } = settings;
   const here = new Set([...names.columns, ...names.filled]);
   const has = (...wanted: readonly string[]): boolean => wanted.some((name) => here.has(name));
-  const role = (name: string | null, usual: readonly string[]): readonly string[] => (name === null ? usual : [name]);
+  // a column that the settings name for one thing means nothing else
+  const taken = new Set(namedColumns(settings));
+  const role = (name: string | null, usual: readonly string[]): readonly string[] =>
+    name === null ? usual.filter((each) => !taken.has(each)) : [name];
   const check = (needed: readonly (readonly string[])[]): void => {
     const missing = needed.find((some) => !has(...some));
     if (missing !== undefined)
       throw new UserError("a column that the settings name is not in the dataset: correct dataset.format or dataset.columns", {
         expected: missing.join(" or "),
-        got: names.columns.slice(0, 20).join(", "),
+        got: columnList(names.columns.slice(0, 20)),
       });
   };
   const instructions = (input: readonly string[], output: readonly string[]): RowReading => ({

@@ -26,14 +26,14 @@ const SIGNATURES: readonly Signature[] = [
   starts("ARROW1", { kind: "arrow" }),
   starts("\xff\xff\xff\xff", { kind: "arrow" }),
   starts("FEA1", unreadable("a Feather file of version 1", "save its rows as Parquet, or with pyarrow.feather.write_feather")),
-  starts("\xfd7zXZ\0", unreadable("compressed with xz", "unpack it with `xz -d FILE`")),
-  starts("\x5d\0\0", unreadable("compressed with lzma", "unpack it with `xz -d --format=lzma FILE`")),
-  starts("LZIP\x01", unreadable("compressed with lzip", "unpack it with `lzip -d FILE`")),
-  starts("\x1f\x9d", unreadable("compressed with compress", "unpack it with `gzip -d FILE`")),
-  starts("\x04\x22\x4d\x18", unreadable("compressed with lz4", "unpack it with `lz4 -d FILE`")),
+  starts("\xfd7zXZ\0", unreadable("compressed with xz", "unpack it with `xz -dc < FILE > NEW`")),
+  starts("\x5d\0\0", unreadable("compressed with lzma", "unpack it with `xz -dc --format=lzma < FILE > NEW`")),
+  starts("LZIP\x01", unreadable("compressed with lzip", "unpack it with `lzip -dc < FILE > NEW`")),
+  starts("\x1f\x9d", unreadable("compressed with compress", "unpack it with `gzip -dc < FILE > NEW`")),
+  starts("\x04\x22\x4d\x18", unreadable("compressed with lz4", "unpack it with `lz4 -dc < FILE > NEW`")),
   starts("\xff\x06\0\0sNaPpY", unreadable("compressed with snappy", "unpack it")),
   ...["\x01", "\x9c", "\xda"].map((level) =>
-    starts(`x${level}`, unreadable("compressed with zlib (HTTP's deflate)", "unpack it with `pigz -dz < FILE`")),
+    starts(`x${level}`, unreadable("compressed with zlib (HTTP's deflate)", "unpack it with `pigz -dcz < FILE > NEW`")),
   ),
   starts("7z\xbc\xaf\x27\x1c", unreadable("a 7-Zip archive", "unpack it with `7z x FILE`")),
   starts("Rar!\x1a\x07", unreadable("a rar archive", "unpack it with `unrar x FILE`")),
@@ -50,7 +50,7 @@ const SIGNATURES: readonly Signature[] = [
 /** What a file is by its first HEAD_BYTES bytes, or all of a shorter one, whatever its name. */
 export function contentOf(head: Uint8Array): Content {
   const text = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, HEAD_BYTES)).toString("latin1");
-  if (/^BZh[1-9](1AY&SY|\x17rE8P\x90)/.test(text)) return unreadable("compressed with bzip2", "unpack it with `bzip2 -d FILE`");
+  if (/^BZh[1-9](1AY&SY|\x17rE8P\x90)/.test(text)) return unreadable("compressed with bzip2", "unpack it with `bzip2 -dc < FILE > NEW`");
   if (/^PK(\x03\x04|\x05\x06)/.test(text)) return zipContent(text);
   const found = SIGNATURES.find(({ bytes, at = 0 }) => text.startsWith(bytes, at));
   if (found !== undefined) return found.content;

@@ -34,6 +34,7 @@ export async function* readCsv(path: string, signal: AbortSignal, columns: reado
     relax_quotes: true,
     skip_empty_lines: true,
     max_record_size: MAX_ROW,
+    raw: true,
   });
   async function* whole(): AsyncGenerator<string> {
     yield text;
@@ -50,12 +51,12 @@ export async function* readCsv(path: string, signal: AbortSignal, columns: reado
     read: progress.read,
   });
   try {
-    for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: { lines: number } }>) {
+    for await (const { record, info, raw } of parser as AsyncIterable<{ record: string[]; info: { lines: number }; raw: string }>) {
       if (header === undefined) {
         header = headerOf(record, path, columns);
         continue;
       }
-      rows.push(rowOf(record, header, info.lines + linesBefore));
+      rows.push(rowOf(record, raw, header, info.lines + linesBefore));
       if (rows.length < BATCH_ROWS) continue;
       yield batch(header);
       rows = [];
@@ -102,7 +103,12 @@ function headerOf(header: readonly string[], file: string, columns: readonly str
   return header;
 }
 
-function rowOf(record: readonly string[], header: readonly string[], line: number): SourceRow {
+function rowOf(record: readonly string[], raw: string, header: readonly string[], line: number): SourceRow {
+  const joined = record.find((field) => field.startsWith('"') && /[\n\r]/.test(field) && !raw.includes(`"${field.replaceAll('"', '""')}"`));
+  if (joined !== undefined)
+    return {
+      problem: `the row that ends in line ${line} goes over several lines, because a field begins with a quote that is not closed before the field ends (${JSON.stringify(joined.slice(0, 30))}): put the field into quotes, and write each quote in it twice`,
+    };
   if (record.length !== header.length)
     return { problem: `the row that ends in line ${line} has ${record.length} fields, the header has ${header.length}` };
   const fields: Record<string, unknown> = Object.fromEntries(header.map((name, at) => [name, record[at]]));

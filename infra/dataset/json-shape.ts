@@ -35,11 +35,12 @@ export function unwrappedAt(keys: readonly TopKey[], columns: readonly string[],
   const lists = keys.filter(({ kind, first }) => kind === "list" && first === "object");
   if (isRow || lists.some(isConversation)) return null;
   const names = (of: readonly { readonly name: string }[]): string => of.map(({ name }) => name).join(", ");
+  const likeliest = lists.find(({ keys: inside }) => inside.some((name) => columns.includes(name))) ?? lists.at(-1);
   if (lists.length > 1)
     throw new UserError("a data file is one object with several lists of rows: save the list to train on in a file of its own", {
       file,
       keys: names(lists),
-      example: `jq '.${lists[0]!.name}' ${file}`,
+      example: `jq '.${likeliest!.name}' ${file}`,
     });
   if (lists.length === 1) return { form: "list", inside: lists[0]!.at! };
   const deeper = keys.flatMap((key) => key.below.map((name) => `${key.name}.${name}`));

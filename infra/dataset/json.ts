@@ -4,6 +4,7 @@ import { notUtf8 } from "./encoding.js";
 import { JsonProbe } from "./json-probe.js";
 import type { JsonShape } from "./json-shape.js";
 import { JsonSplitter, type JsonPiece } from "./json-splitter.js";
+import { firstWrong, jsonProblem } from "./json-place.js";
 import { nonFiniteField } from "./json-non-finite.js";
 import { readText, type Progress } from "./read-text.js";
 import { columnsOf, type FileBatch, type SourceRow } from "./row.js";
@@ -57,11 +58,11 @@ function parse(piece: JsonPiece, lines: boolean, decoder: InstanceType<typeof Te
         problem: `line ${piece.line}: ${nonFinite.field} is ${nonFinite.word}, which JSON does not have: write null or leave the field out`,
       };
     const message = error instanceof Error ? error.message : String(error);
-    const at = Number(/position (\d+)/.exec(message)?.[1] ?? text.length);
+    const at = firstWrong(text);
     const before = text.slice(0, at).split("\n");
     const line = piece.line + before.length - 1;
     const column = before.at(-1)!.length + 1 + (before.length === 1 ? piece.column : 0);
-    if (lines) return { problem: `line ${line}, column ${column}: no JSON object on one line: ${message}` };
-    throw new UserError("a data file is not JSON", { file, line, column }, { cause: error });
+    if (lines) return { problem: `line ${line}, column ${column}: no JSON object on one line: ${jsonProblem(text, at) ?? message}` };
+    throw new UserError("a data file is not JSON", { file, line, column, problem: jsonProblem(text, at) ?? message });
   }
 }

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, realpathSync, statSync } from "node:fs";
 import { basename, join, relative } from "node:path";
 import { DATA_FORMATS, formatOf, unreadableEnding, type DataFormat } from "../../core/rows/data-format.js";
 import { UserError } from "../../core/errors.js";
@@ -32,12 +32,19 @@ export async function* readRows(path: string, signal: AbortSignal, columns: read
   const total = sizes.reduce((sum, size) => sum + size, 0);
   let before = 0;
   for (const [index, file] of files.entries()) {
-    for await (const batch of readerOf(file)(file, signal, columns)) {
+    const named = sourceOf(file);
+    for await (const batch of readerOf(named)(named, signal, columns)) {
       signal.throwIfAborted();
       yield { ...batch, file: relative(path, file) || basename(file), read: (before + batch.read * sizes[index]!) / Math.max(1, total) };
     }
     before += sizes[index]!;
   }
+}
+
+/** The file that a link of a download leads to, so that messages name the user's own; the link itself if the file has another name, as in a cache. */
+function sourceOf(file: string): string {
+  const real = realpathSync(file);
+  return basename(real) === basename(file) ? real : file;
 }
 
 /** What reads a file: its content decides about Parquet and Arrow, its name about text. Throws UserError if the content is neither. */

@@ -272,3 +272,19 @@ test("a file's rows are noted for those who look at the stage", async () => {
   const sources = JSON.parse(readFileSync(join(fileURLToPath(result.outputs[0]!.uri), "..", "sources.json"), "utf8")) as unknown[];
   assert.equal(sources.length, 1);
 });
+
+test("a column without a name, as pandas writes its index, is named when it is not used", async () => {
+  const { result, notes } = await run([{ instruction: "a", output: "b", "": 1 }]);
+  assert.equal(result.metrics.unusedColumns, '""');
+  assert.deepEqual(notes, ['columns with content that are not used: ""']);
+});
+
+test("a dataset without rows, and one of texts alone, are refused with what to do", async () => {
+  await fails([], {}, /the dataset has no rows/);
+  await fails(
+    [{ text: "### Human: a ### Assistant: b" }],
+    {},
+    /one column.*cut each row into an instruction and an output.*got=column text/,
+  );
+  await fails([{ question: "a", answer: "b" }], {}, /of no format.*got=columns question, answer, how=\{"dataset": \{"columns"/);
+});

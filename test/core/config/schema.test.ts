@@ -96,4 +96,5 @@ test("a prompt's template and a dataset's columns are checked as far as their te
   assert.match(problem({ dataset: { format: "tokens", columns: { input: "a" } } }), /rows of the format tokens have no input/);
   assert.match(problem({ dataset: { format: "sharegpt", columns: { output: "a" } } }), /rows of the format sharegpt have no output/);
   assert.equal(problem({ dataset: { format: "messages", columns: { messages: "chat", system: "role" } } }), "");
+  assert.match(problem({ dataset: { columns: { instruction: "text", output: "text" } } }), /must name each column once, got text twice/);
 });

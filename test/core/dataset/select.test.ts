@@ -46,3 +46,29 @@ test("files of tests alone are no rows to train on, and are named", () => {
     /needs a data file.*expected=\.parquet \.jsonl \.json \.csv .*, got=train\.jsonl\.xz/,
   );
 });
+
+test("files beside the chosen ones that may hold rows and are not read are named", () => {
+  const words = (...paths: string[]): string | null => selectFiles({ paths, card: [], saved: [], where: "d" }, NO_CHOICE).words;
+  assert.equal(
+    words("part-1.jsonl", "part-2.jsonl.xz"),
+    "NOT READ: part-2.jsonl.xz is compressed with xz: unpack it with `xz -d part-2.jsonl.xz`",
+  );
+  assert.equal(words("train.csv", "more.xlsx"), "NOT READ: more.xlsx is a spreadsheet: save it as CSV");
+  // copies, rows to test on, hidden files, and what holds no rows
+  assert.equal(words("rows.csv", "rows.xlsx", "test.jsonl.xz", ".old/rows.zip", "README.md", "notes.txt", "cat.png"), null);
+  const card = [{ name: "default", isDefault: true, directory: "", splits: new Map([["train", ["a/*"]]]) }];
+  const paths = ["a/1.jsonl", "a/2.jsonl.bz2", "b/3.zip"];
+  const { words: said } = selectFiles({ paths, card, saved: [], where: "d" }, NO_CHOICE);
+  assert.match(said ?? "", /^NOT READ: a\/2\.jsonl\.bz2 is compressed with bzip2: [^;]*$/);
+});
+
+test("a directory of files that are not read says what they are", () => {
+  assert.throws(
+    () => selectDataFiles(["rows.jsonl.xz"], "d"),
+    /needs a data file.*rows\.jsonl\.xz is compressed with xz: unpack it with `xz -d rows\.jsonl\.xz`/,
+  );
+});
+
+test("of a file and its compressed copy the plain one is taken", () => {
+  assert.deepEqual(selectDataFiles(["rows.jsonl", "rows.jsonl.gz"], "d"), ["rows.jsonl"]);
+});

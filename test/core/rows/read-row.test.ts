@@ -4,7 +4,7 @@ import { parseRunConfig } from "../../../core/config/schema.js";
 import { unusedKeys } from "../../../core/rows/messages.js";
 import { rowReader } from "../../../core/rows/read-row.js";
 import { RowProblem } from "../../../core/rows/row-fields.js";
-import { chooseReading, type ColumnNames } from "../../../core/rows/row-reading.js";
+import { chooseReading, columnList, type ColumnNames } from "../../../core/rows/row-reading.js";
 import type { Conversation } from "../../../core/text/conversation.js";
 
 type Row = Readonly<Record<string, unknown>>;
@@ -183,4 +183,44 @@ test("what messages have besides role and text is known by name", () => {
     { from: "gpt", value: "b", weight: 1, name: "Ann" },
   ];
   assert.deepEqual(unusedKeys(messages), ["time", "name"]);
+});
+
+test("a column that the settings name for one thing means nothing else", () => {
+  // Firefly's rows
+  assert.deepEqual(
+    read({ kind: "Couplet", input: "a", target: "b" }, { columns: { instruction: "input", output: "target" } }),
+    one("a", "", "b"),
+  );
+  assert.deepEqual(read({ input: "a", output: "b" }, { columns: { instruction: "output", output: "input" } }), one("b", "", "a"));
+  assert.deepEqual(read({ instruction: "a", system: "b" }, { columns: { output: "system" } }), one("a", "", "b"));
+  assert.deepEqual(read({ history: "a", response: "b" }, { columns: { instruction: "history" } }), one("a", "", "b"));
+  assert.deepEqual(read({ context: "a", input: "c", response: "b" }, { columns: { instruction: "context" } }), one("a", "c", "b"));
+});
+
+test("a system message that stands in a column and in the conversation is one", () => {
+  const messages = [
+    { role: "system", content: "Be kind." },
+    { role: "user", content: "a" },
+    { role: "assistant", content: "b" },
+  ];
+  assert.deepEqual(read({ messages, system: "Be kind." }), { system: "Be kind.", turns: [turn("a", "", "b")] });
+  assert.throws(() => read({ messages, system: "Be rude." }), /both have a system message/);
+});
+
+test("messages in JSON text, and parts of messages, have keys that nothing uses, too", () => {
+  const messages = [{ role: "user", content: [{ type: "text", text: "a", cache_control: { type: "ephemeral" } }], time: 5 }];
+  for (const value of [messages, JSON.stringify(messages)]) assert.deepEqual(unusedKeys(value), ["time", "content[].cache_control"]);
+  assert.deepEqual(unusedKeys("hello"), []);
+});
+
+test("a list in Python's notation, and a date, are said to be so", () => {
+  assert.throws(
+    () => read({ messages: "[{'role': 'user'}]" }),
+    /expected a list, got string that is not JSON: write it with Python's json\.dumps/,
+  );
+  assert.throws(() => read({ instruction: "a", output: new Date(0) }), /output: expected text, got a date/);
+});
+
+test("names of columns that would not be seen stand in quotes", () => {
+  assert.equal(columnList(["a b", "", " input", "x, y"]), 'a b, "", " input", "x, y"');
 });

@@ -45,6 +45,7 @@ test("JSON: a list of objects in a column that is asked for is part of a row", a
 
 const REFUSED: readonly (readonly [what: string, text: string, words: readonly string[]])[] = [
   ["two lists of rows", json({ train: [A], test: [B] }), ["several lists of rows", "keys=train, test", "jq '.train'"]],
+  ["a list of features and one of rows", json({ features: [{ name: "a" }], rows: [A, B] }), ["keys=features, rows", "jq '.rows'"]],
   ["rows below two keys", json({ data: { train: [A, B], n: 2 } }), ["below two keys", "keys=data.train"]],
   [
     "pandas' columns",
@@ -57,6 +58,11 @@ const REFUSED: readonly (readonly [what: string, text: string, words: readonly s
   ["objects by name", json({ first: A, second: B }), ["an object for each row", "keys=first, second"]],
   ["a cut object", '{\n "data": [\n  {"instruction": "a"},\n  {"instr', ["ends inside its first object", "line=4"]],
   ["a damaged row below a key", '{"data": [\n {"a": 1},\n {"a" 2}]}', ["not JSON", "line=3"]],
+  ["a comment", '[\n // the first\n {"a": 1}]', ["not JSON", "line=2", "column=2", "no comments"]],
+  ["a comma before a bracket", '[\n {"a": 1,},\n {"a": 2}]', ["not JSON", "line=2", "column=10", "a comma before the closing bracket"]],
+  ["a comma after the last row", '[\n {"a": 1},\n]', ["not JSON", "line=3", "remove the comma"]],
+  ["Python's notation", "[{'a': True}]", ["not JSON", "line=1", "column=3", "json.dumps"]],
+  ["Python's constants", '[{"a": None}]', ["not JSON", "column=8", "json.dumps"]],
   ["something after objects", '{\n"a": 1\n}\n{"a": 2},\n{"a": 3}', ["not JSON of rows", "line=4", "column=9", "one more row"]],
 ];
 for (const [what, text, words] of REFUSED)

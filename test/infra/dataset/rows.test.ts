@@ -116,6 +116,26 @@ test("CSV: a quote inside a field is a character, whatever ends the lines", asyn
   }
 });
 
+test("CSV: a field that begins with a quote and is joined with later lines is a bad row that says so", async () => {
+  for (const end of ["\n", "\r\n"]) {
+    const lines = [
+      "instruction\toutput",
+      '"Hello he said\tyes',
+      '"Goodbye she said\tno',
+      '"""Hi"""\t"of',
+      'two ""lines"""',
+      '"""a',
+      'b"\tc',
+    ];
+    const rows = await rowsOf(file("quotes.tsv", lines.join(end)));
+    assert.match((rows[0] as { problem: string }).problem, /ends in line \d goes over several lines, because a field begins with a quote/);
+    assert.deepEqual(rows.slice(1), [
+      { fields: { instruction: '"Hi"', output: `of${end}two "lines"` } },
+      { fields: { instruction: `"a${end}b`, output: "c" } },
+    ]);
+  }
+});
+
 test("CSV: lines that end in different ways, wherever the stream is cut", async () => {
   const rows = [
     { fields: { instruction: "a", output: "b" } },

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, symlinkSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -18,10 +18,10 @@ tar.write("ustar", 257);
 const noise = Buffer.from(Array.from({ length: 500 }, (_, at) => (at * at * 31 + at * 7) % 256));
 
 const KINDS: readonly (readonly [what: string, content: Buffer, words: readonly string[]])[] = [
-  ["xz", bytes("\xfd7zXZ\0\0\x04"), ["compressed with xz", "`xz -d "]],
-  ["bzip2", bytes("BZh91AY&SY"), ["compressed with bzip2", "`bzip2 -d "]],
+  ["xz", bytes("\xfd7zXZ\0\0\x04"), ["compressed with xz", "`xz -dc < "]],
+  ["bzip2", bytes("BZh91AY&SY"), ["compressed with bzip2", "`bzip2 -dc < "]],
   ["lzma", bytes("\x5d\0\0\x80\0"), ["compressed with lzma"]],
-  ["lz4", bytes("\x04\x22\x4d\x18"), ["compressed with lz4", "`lz4 -d "]],
+  ["lz4", bytes("\x04\x22\x4d\x18"), ["compressed with lz4", "`lz4 -dc < "]],
   ["compress", bytes("\x1f\x9d\x90"), ["compressed with compress"]],
   ["zlib", deflateSync(noise), ["compressed with zlib"]],
   ["a zip archive", archive([["rows.json", Buffer.from("[]")]]), ["a zip archive", "`unzip "]],
@@ -97,6 +97,13 @@ test("a directory of save_to_disk is read; a selection that an early version kep
   for (const path of files) assert.equal((await fieldsOf(path)).length, 4);
   file("saved/state.json", state({ _indices_data_files: [{ filename: "indices.arrow" }] }));
   await assert.rejects(localFiles("dataset", source), /picks its rows by a file of indices/);
+});
+
+test("a message names the user's own file, not the link that a download made of it", async () => {
+  const real = file("own/rows.jsonl", bytes("\xfd7zXZ\0\0\x04"));
+  const place = file("view/other.txt", "").replace(/\/[^/]*$/, "");
+  symlinkSync(real, `${place}/rows.jsonl`);
+  await fails(place, [`\`xz -dc < ${real} > NEW\``, `file=${real}`]);
 });
 
 const LINES = Buffer.from(
