@@ -136,6 +136,7 @@ class RankProcess {
     const { worker, workers, train } = this.rank;
     const who = `worker ${worker} of ${workers}`;
     if (name === "PeerLostError") return { name, message: `${who} lost another one ${place}: ${message}` };
+    if (name === "UserError") return { name, message };
     if (name !== "OutOfMemory") return { name: "Error", message: `${who} failed ${place}: ${message}` };
     const error = new UserError(
       `${who} ran out of memory ${place}: set train.microBatch lower and train.accumulation higher, or train on more workers`,

@@ -84,3 +84,14 @@ test("a lack of memory names the setting to change", async (t) => {
     return true;
   });
 });
+
+test("a worker that was given a GPU which torch does not see fails at once, and trains on no CPU", async (t) => {
+  const gpu = { index: 0, uuid: "GPU-00000000-0000-0000-0000-000000000000", name: "none", memory: 1, used: 0, driver: "1" };
+  const made = await job(t, madeRows(21), TRAIN);
+  const gpus = [gpu, gpu] as unknown as Parameters<typeof trainLocally>[5];
+  await assert.rejects(trainLocally(places, made.request, 2, made.context(), RANK, gpus), (error: Error) => {
+    assert.ok(error instanceof UserError, error.message);
+    assert.match(error.message, /given the GPU GPU-0{8}.*torch sees none.*roslin doctor/);
+    return true;
+  });
+});

@@ -25,6 +25,10 @@ GPU_TIMEOUT_SECONDS = 45
 NO_MEMORY = ("not enough memory", "can't allocate memory")
 
 
+class NoGpu(Exception):
+    """A rank was given a GPU and would train on the CPU."""
+
+
 class Rank:
     """One rank, and where it is."""
 
@@ -113,12 +117,16 @@ def _prepare_device(rank: int, ranks: int) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.cuda.set_device(device)
         torch.use_deterministic_algorithms(True, warn_only=True)
+    elif os.environ.get("CUDA_VISIBLE_DEVICES", "") not in ("", "-1"):
+        raise NoGpu(f"this worker was given the GPU {os.environ['CUDA_VISIBLE_DEVICES']}, and torch sees none: roslin doctor says why")
 
 
 def _name(error: BaseException) -> str:
     # on a CPU torch says so in words, where the system does not kill the process instead
     if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in NO_MEMORY):
         return "OutOfMemory"
+    if isinstance(error, NoGpu):
+        return "UserError"
     return "PeerLostError" if group.is_lost_peer(error) else type(error).__name__
 
 
