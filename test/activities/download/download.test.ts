@@ -4,60 +4,17 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { appendFile, cp, mkdir, readFile, readdir, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { downloadDefinition } from "../../../activities/download/definition.js";
 import { download } from "../../../activities/download/download.js";
-import { layoutFile } from "../../../core/format/safetensors.js";
 import { modelOf } from "../../../core/model/families.js";
 import { allParameters } from "../../../core/model/family.js";
-import { outputNamed, type Progress, type StageResult } from "../../../core/stages/results.js";
+import { outputNamed } from "../../../core/stages/results.js";
 import { artifactOf, sha256File } from "../../../infra/disk/files.js";
 import { cutAfter, startTestHub, type TestHub } from "../../infra/sources/hub/harness.js";
 import { dependenciesFor, HUB, requestFor } from "./dependencies.js";
-
-const CONFIG = { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, n_positions: 16, rotary_dim: 4, vocab_size: 32 };
-const ROWS = JSON.stringify([{ instruction: "Say hello.", input: "", output: "hello" }]);
-
-/** A safetensors file with every weight of CONFIG, all zero. */
-function weights(): Buffer {
-  const { header, fileBytes } = layoutFile(allParameters(modelOf(CONFIG, "test").parameters).map((spec) => ({ ...spec, dtype: "F32" })));
-  return Buffer.concat([header, Buffer.alloc(fileBytes - header.length)]);
-}
-
-const MODEL = { "config.json": JSON.stringify(CONFIG), "tokenizer.json": "{}", "model.safetensors": weights(), "README.md": "not needed" };
-
-interface Fixture {
-  readonly server: TestHub;
-  readonly notes: string[];
-  run(config: unknown, signal?: AbortSignal): Promise<StageResult<"download">>;
-}
-
-async function setUp(context: TestContext): Promise<Fixture> {
-  const server = await startTestHub({
-    ...Object.fromEntries(Object.entries(MODEL).map(([name, bytes]) => [`models/org/m/${name}`, bytes])),
-    "datasets/org/d/data/rows.json": ROWS,
-    "datasets/org/d/README.md": "not needed",
-  });
-  context.after(() => server.close());
-  const notes: string[] = [];
-  const run = (config: unknown, signal = new AbortController().signal): Promise<StageResult<"download">> =>
-    download(dependenciesFor(server.url, server.work), requestFor(config, server.work), {
-      signal,
-      progress: ({ note }: Progress) => void notes.push(note ?? ""),
-    });
-  return { server, notes, run };
-}
-
-const pathOf = (result: StageResult<"download">, name: string): string => fileURLToPath(outputNamed(result.outputs, name).uri);
-
-async function localModel(server: TestHub, files: Record<string, Uint8Array | string> = MODEL): Promise<string> {
-  const directory = join(server.work, "a model");
-  await mkdir(directory, { recursive: true });
-  for (const [name, bytes] of Object.entries(files)) await writeFile(join(directory, name), bytes);
-  return directory;
-}
+import { CONFIG, ROWS, MODEL, setUp, pathOf, localModel } from "./fixture.js";
 
 test("model and dataset come from the hub with what is needed, digests and commits", async (context) => {
   const { server, run } = await setUp(context);
@@ -148,7 +105,7 @@ test("a second call asks for the commits only; a moved branch is noticed, and th
   assert.equal(await readFile(join(pathOf(first, "dataset"), "data", "rows.json"), "utf8"), ROWS);
 });
 
-/** Resolves when config.json, which is fetched beside the weights, is in the cache. */
+/** Resolves when config.json, which is fetched beside the is in the cache. */
 async function configArrived(server: TestHub): Promise<void> {
   const isThere = async (): Promise<boolean> =>
     (await readdir(server.work, { recursive: true })).some((name) => /snapshots\/[0-9a-f]+\/config\.json$/.test(name));
@@ -380,69 +337,4 @@ test("a truncated model file is named with expected and got", async (context) =>
     assert.match(error.message, /wrong size: truncated.*model\.safetensors, expected=\d+, got=4000/);
     return true;
   });
-});
-
-test("configuration and split are chosen on the hub by its card; the choice is told, and is part of the stage's key", async (context) => {
-  const { server, run } = await setUp(context);
-  const put = async (path: string, text: string): Promise<void> => {
-    await mkdir(join(server.root, "datasets/org/d", path, ".."), { recursive: true });
-    await writeFile(join(server.root, "datasets/org/d", path), text);
-  };
-  await rm(join(server.root, "datasets/org/d/data"), { recursive: true });
-  await put(
-    "README.md",
-    "---\nconfigs:\n- config_name: de\n  data_dir: de\n- config_name: en\n  data_files: [en/train/1.jsonl, en/train/0.jsonl]\n---\n",
-  );
-  for (const [language, split, part] of [
-    ["de", "train", 0],
-    ["de", "test", 0],
-    ["en", "train", 0],
-    ["en", "train", 1],
-  ] as const)
-    await put(`${language}/${split}/${part}.jsonl`, `{"from": "${language} ${split} ${part}"}\n`);
-  const rowsOf = async (result: StageResult<"download">): Promise<string[]> => {
-    const directory = pathOf(result, "dataset");
-    const files = (await readdir(directory, { recursive: true })).filter((name) => name.endsWith(".jsonl")).sort();
-    return Promise.all(files.map(async (name) => (JSON.parse(await readFile(join(directory, name), "utf8")) as { from: string }).from));
-  };
-  await assert.rejects(run(HUB), {
-    name: "UserError",
-    message: /several configurations.*source=hf:\/\/org\/d, configurations=de, en, how=\?config=NAME&split=NAME/,
-  });
-  const english = await run({ ...HUB, dataset: { source: "hf://org/d?config=en" } });
-  assert.deepEqual(await rowsOf(english), ["en train 1", "en train 0"], "in the card's order");
-  assert.equal(english.metrics["datasetChoice"], "configuration en of de, en");
-  assert.equal(english.metrics["datasetFiles"], "en/train/1.jsonl en/train/0.jsonl");
-  assert.deepEqual(english.outputs[1]!.sha256, (await artifactOf("dataset", pathOf(english, "dataset"))).sha256);
-  const german = await run({ ...HUB, dataset: { source: "hf://org/d", config: "de", split: "test" } });
-  assert.deepEqual(await rowsOf(german), ["de test 0"]);
-  assert.equal(german.metrics["datasetChoice"], "configuration de of de, en, split test of train, test");
-  const key = (dataset: object): string => JSON.stringify(downloadDefinition.settings(requestFor({ ...HUB, dataset }, server.work).config));
-  assert.equal(key({ source: "hf://org/d?split=test&config=de" }), key({ source: "hf://org/d", config: "de", split: "test" }));
-  assert.notEqual(key({ source: "hf://org/d?config=de" }), key({ source: "hf://org/d?config=en" }));
-  assert.notEqual(key({ source: "file:///d", config: "de" }), key({ source: "file:///d", config: "en" }));
-  assert.equal(key({ source: "hf://org/d" }), JSON.stringify({ model: "hf://org/m@main", dataset: "hf://org/d" }));
-});
-
-test("a mirror that serves Git LFS pointers is named before a parser reads one", async (context) => {
-  const { server, run } = await setUp(context);
-  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"4d7a".repeat(16)}\nsize 24207819307\n`;
-  const files = [
-    "models/org/m/config.json",
-    "models/org/m/model.safetensors",
-    "models/org/m/tokenizer.json",
-    "datasets/org/d/data/rows.json",
-    "datasets/org/d/README.md",
-  ];
-  for (const file of files) {
-    const before = await readFile(join(server.root, file));
-    await writeFile(join(server.root, file), pointer);
-    const name = file.split("/").slice(3).join("/");
-    await assert.rejects(run(HUB), {
-      name: "UserError",
-      message: new RegExp(`Git LFS pointer.*file=${name} of org/.*realFile=24207819307 bytes \\(24\\.2 GB\\)`),
-    });
-    await writeFile(join(server.root, file), before);
-  }
-  await run(HUB);
 });
