@@ -100,8 +100,7 @@ async function answer(directory: string, setting: PromptSetting, turn: Turn, mos
   const special = promptTokens(tokenizer, readEosTokenIds(directory, { shape }));
   const prompt = openPrompt(setting, special, compileTemplate);
   const text = tokenizer.encode(prompt.ask({ system: "", turns: [turn] }));
-  const bosId = tokenizer.idOf(special.bosToken) ?? shape.bosTokenId;
-  const ids = prompt.around ? [...idsBefore(tokenizer.around, text, bosId), ...text] : text;
+  const ids = prompt.around ? [...idsBefore(tokenizer.around, text), ...text] : text;
   if (ids.length >= positions) throw new UserError("the prompt is longer than the model's positions", { tokens: ids.length, positions });
   const model = await openInference(directory, signal);
   try {

@@ -95,11 +95,11 @@ const DOLLY_ROOM: ReadonlySet<string> = new Set(["instruction", "input"]);
 
 /** The rule for the other prompts: loss where the prompt says. */
 export function promptRule(read: ReadRow, prompt: Prompt, encoder: Encoder, bounds: RowBounds, around: Around): RowRule {
-  const { longest, bosId, eosId } = bounds;
+  const { longest, eosId } = bounds;
   return outcomeOf(read, bounds, (conversation) => {
     const { text, scored, needsEos } = prompt.write(conversation);
     const ids = encoder.encode(text);
-    const before = prompt.around ? idsBefore(around, ids, bosId) : [];
+    const before = prompt.around ? idsBefore(around, ids) : [];
     if (needsEos && eosId === null) throw new PromptProblem("the model has no EOS token, so nothing would end an answer", true);
     const endsWithEos = ids.at(-1) === eosId;
     const end = needsEos && !endsWithEos && eosId !== null ? [eosId] : [];

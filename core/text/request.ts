@@ -79,6 +79,6 @@ export function responseIn(generated: string, { stop }: Prompt): string {
 }
 
 /** The ids that a tokenizer puts before a text's: a text that begins with BOS itself gets no second one. */
-export function idsBefore({ before }: { readonly before: readonly number[] }, ids: ArrayLike<number>, bosId: number): readonly number[] {
-  return ids[0] === bosId && before.at(-1) === bosId ? before.slice(0, -1) : before;
+export function idsBefore({ before }: { readonly before: readonly number[] }, ids: ArrayLike<number>): readonly number[] {
+  return before.length > 0 && ids[0] === before.at(-1) ? before.slice(0, -1) : before;
 }

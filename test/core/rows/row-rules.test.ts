@@ -67,6 +67,11 @@ test("what a tokenizer puts around a text is there once, whatever the prompt wri
     assert.deepEqual(ends(promptRule(read, prompt, tokenizer, llama, around)).slice(0, 4), [1, true, 1, true]);
     assert.equal(ends(promptRule(read, prompt, tokenizer, llama, { before: [50_257], after: [] })).at(-1), 50_256);
   }
+  // the token that is put before a text may have another name than BOS
+  const named = promptOfKind({ template: "<|extratoken_2|>{{ instruction }} {{ output }}" });
+  const other = promptRule(read, named, tokenizer, llama, { before: [50_258], after: [] })(row);
+  assert.ok(other.kind === "kept");
+  assert.deepEqual([other.inputIds[0], Array.from(other.inputIds).filter((id) => id === 50_258).length], [50_258, 1]);
   const none = promptRule(read, promptOfKind("alpaca"), tokenizer, { ...llama, eosId: null }, { before: [], after: [] });
   assert.deepEqual(none(row), { kind: "refused", reason: "the model has no EOS token, so nothing would end an answer" });
 });
