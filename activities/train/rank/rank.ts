@@ -51,8 +51,9 @@ export async function runRank(deps: RankDeps, work: RankWork, context: StageCont
     const told = error instanceof PeerLostError || error instanceof StoppedError;
     whereabouts.end(context.signal.aborted ? "asked" : told ? "told" : "failed", messageOf(error));
     // a newer attempt removes what this one was writing, and then any error follows
-    const now = await openLog(deps.openStore(directory), generation).catch(() => log);
-    if (!now.overtaken || error instanceof FencedError) throw error;
+    const { entries } = await openLog(deps.openStore(directory)).catch(() => log);
+    const newest = entries.findLastIndex((entry) => entry.kind === "attempt") + 1;
+    if (newest <= generation || error instanceof FencedError) throw error;
     throw new FencedError("a newer attempt of this run has taken over; this one stops", { log: directory, generation }, { cause: error });
   } finally {
     whereabouts.close();
