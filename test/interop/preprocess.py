@@ -100,7 +100,7 @@ CASES = {
     "save_to_disk": ("saved", saved, lambda p: datasets.load_from_disk(str(p)), alpaca, "dolly"),
     "dolly-15k": ("rows.jsonl", lambda p, r: p.write_text(lines(r)), load("json"), dolly15k, "dolly"),
     "alpaca-prompt": ("rows.json", lambda p, r: p.write_text(json.dumps(r)), load("json"), alpaca, "alpaca"),
-    "template": ("rows.json", lambda p, r: p.write_text(json.dumps(r)), load("json"), alpaca, {"template": "Q: {{ instruction }}{% if input %} ({{ input }}){% endif %}\nA: {{ output }}"}),
+    "template": ("rows.json", lambda p, r: p.write_text(json.dumps(r)), load("json"), alpaca, {"template": "Q: {{ instruction }}{% if input %} ({{ input }}){% endif %}{{ '\\n' }}A: {{ output }}"}),
     "messages": ("rows.jsonl", lambda p, r: p.write_text(lines(r)), load("json"), messages, "chat"),
     "messages-parquet": ("rows.parquet", lambda p, r: datasets.Dataset.from_list(r).to_parquet(p, batch_size=1000), load("parquet"), messages, "chat"),
     "sharegpt": ("rows.json", lambda p, r: p.write_text(json.dumps(r)), load("json"), sharegpt, "chat"),
