@@ -75,7 +75,7 @@ const SUPPORTED: readonly (readonly [name: string, kind: Kind, note: RegExp | un
     /refuses objects that are sent with one \(Unsupported header/,
   ],
   [
-    "R2's of old, which has not implemented them",
+    "R2's of old, which answers 501 to them",
     { ask: (call) => (hasChecksum(call) ? { status: 501, code: "NotImplemented" } : null) },
     /refuses objects that are sent with one/,
   ],
