@@ -50,14 +50,15 @@ function dropRefusedMode({ middlewareStack }: S3Client): void {
   middlewareStack.add(
     (next) => async (args) => {
       const { headers, method } = args.request as Request;
-      if (headers[MODE] === undefined) return await next(args);
       if (isRefused) delete headers[MODE];
+      if (headers[MODE] === undefined) return await next(args);
       try {
         return await next(args);
       } catch (error) {
         // an answer to HEAD has no text
         const isNamed = method === "HEAD" ? [400, 501].includes(statusOf(error) ?? 0) : (error as Error).message.includes(MODE);
-        if (isRefused || !isNamed) throw error;
+        // another call may have learnt it while this one was on its way
+        if (!isNamed) throw error;
         delete headers[MODE];
         const result = await next(args);
         isRefused = true;

@@ -15,6 +15,7 @@ import { createBuckets } from "../../../infra/sources/bucket.js";
 import { digestPublished, openPublished } from "../../../infra/sources/published.js";
 import { checkTarget } from "../../../infra/store/check.js";
 import { openStore } from "../../../infra/store/open-store.js";
+import { readAll } from "../../../infra/store/store.js";
 import { BUCKET_DECIDES } from "../../../infra/store/s3-options.js";
 import { finishedRun, publishDependencies } from "../../activities/publish/run.js";
 import { hasChecksum, strip, withKind, type Kind, type KindCall } from "./server-kinds.js";
@@ -276,4 +277,28 @@ test("settings that a server would ignore are refused where it keeps no metadata
       /does not keep them as a setting asks.*publish\.tags: the server (ignores|keeps no metadata)/s,
     ),
   );
+});
+
+test("reads that overlap all succeed where the server refuses the header that asks for checksums", async () => {
+  const MODE = "x-amz-checksum-mode";
+  const asked: KindCall[] = [];
+  const kind: Kind = {
+    ask: async (call) => {
+      if (call.headers[MODE] === undefined) return null;
+      asked.push(call);
+      // the others' refusals arrive when the first reader has its bytes
+      if (asked.length > 1) await firstRead;
+      return { status: 400, code: "InvalidArgument", said: `Unsupported header '${MODE}'` };
+    },
+  };
+  let firstRead: Promise<unknown> = Promise.resolve();
+  await withKind(server.settings, kind, async (settings) => {
+    const target = `s3://roslin/kind-${count++}`;
+    await openStore(target, server.settings).write("key", Buffer.from("bytes"));
+    const store = openStore(target, settings);
+    firstRead = readAll(store, "key");
+    const all = await Promise.all([firstRead, readAll(store, "key"), readAll(store, "key")]);
+    assert.deepEqual(all.map(String), ["bytes", "bytes", "bytes"]);
+    assert.equal(asked.length, 3);
+  });
 });
