@@ -84,6 +84,8 @@ export interface RankInput<Setup = unknown> {
   /** this rank's number, 0-based, of `workers` */
   readonly worker: number;
   readonly workers: number;
+  /** IP address at which the other ranks reach this one's machine: the loopback address when all are on one */
+  readonly address: string;
   readonly train: TrainSettings;
   /** directories of the base model and of the tokens */
   readonly model: string;
@@ -115,6 +117,8 @@ export type Directive = (typeof DIRECTIVES)[number];
 export interface Compute {
   /** All ranks have come to a barrier: this one may go on. `directive` counts at a step's end. */
   release(barrier: number, directive: Directive): void;
+  /** The first rank's computing has said something to that of all others; absent: the engine's never does. */
+  tell?(word: unknown): void;
   /** Ends the computing soon: the attempt is over. It says nothing more. */
   abort(): void;
   /** How often something moved since the start: it grows for as long as work goes on. */
@@ -127,6 +131,8 @@ export interface Compute {
 export type ComputeEvent =
   /** waits at a barrier for the others; `end` at the one that ends a step */
   | { readonly kind: "arrive"; readonly barrier: number; readonly end?: StepEnd }
+  /** the first rank's alone: JSON for the computing of the others */
+  | { readonly kind: "tell"; readonly word: unknown }
   /** a shard's part of a checkpoint, once for each hosted shard after every directive but "go" */
   | {
       readonly kind: "shard";

@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { ENGINE_VERSIONS } from "../../core/config/engines.js";
 import type { TrainingEngine } from "../engine.js";
@@ -42,11 +41,10 @@ export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, p
       return trainingNeeds(model, train, capacity, ranks);
     },
 
-    begin({ model, train, capacity, ranks, machine, prefix }) {
+    begin({ model, train, capacity, ranks, machine }) {
       const { kept } = activationBytes(model, train, capacity.shardTokens);
       const most = trainingNeeds(model, train, capacity, ranks).memoryBytes + ranks * kept;
       return {
-        address: join(machine.socketDirectory, `${prefix}.address`),
         keepActivations: most < KEEP_WITHIN * machine.availableMemory(),
         timeoutSeconds: Math.max(LEAST_TIMEOUT_SECONDS, Math.ceil(layerSeconds(model, capacity.shardTokens))),
       };
@@ -54,11 +52,10 @@ export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, p
 
     prepare: () => Promise.resolve(),
 
-    unlink: ({ address }) => rmSync(address, { force: true }),
+    unlink: () => undefined,
 
     start: (rank, hear) => startProcess(environment, program, rank, hear),
 
-    // whoever clears the sockets clears the addresses beside them
     clear: () => undefined,
   };
 }

@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../../core/errors.js";
 import { allParameters, type Model } from "../../core/model/family.js";
@@ -11,8 +12,6 @@ import type { BeginOrder, StepOrder, WireParameter, WirePass } from "./wire.js";
 
 /** What the ranks of an attempt must agree on. */
 export interface DeepSpeedSetup {
-  /** the file with the address at which the ranks meet; the first rank's process writes it */
-  readonly address: string;
   /** whether there is memory to keep what blocks compute on the way forward; a process on a GPU never keeps it */
   readonly keepActivations: boolean;
   /** how long a collective on CPUs waits for a rank that does not answer, before all others fail */
@@ -32,6 +31,16 @@ export function wireParameters({ family, shape, parameters }: Model): WireParame
   });
 }
 
+/** The network interface of this machine that has an address. Throws UserError where none has. */
+function interfaceOf(address: string): string {
+  const found = Object.entries(networkInterfaces()).find(([, entries]) => entries?.some((entry) => entry.address === address));
+  if (found === undefined)
+    throw new UserError("no network interface of this machine has the address at which others are to reach it: set ROSLIN_ADDRESS", {
+      got: address,
+    });
+  return found[0];
+}
+
 /** The order with which a process begins. */
 export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model): BeginOrder {
   const { worker, workers, train, resume, resumeStep, totalSteps, setup } = rank;
@@ -48,7 +57,8 @@ export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model): Begin
     resume,
     resumeStep,
     totalSteps,
-    address: setup.address,
+    address: rank.address,
+    interface: interfaceOf(rank.address),
     timeoutSeconds: setup.timeoutSeconds,
     precision,
     keepActivations: setup.keepActivations,

@@ -42,6 +42,9 @@ class RankProcess {
   private step = 0;
   private lines = 0;
   private aborted = false;
+  private setBegun: () => void = () => undefined;
+  /** resolves when the process has its first order */
+  private readonly begun = new Promise<void>((resolve) => (this.setBegun = resolve));
 
   constructor(program: string, rank: RankInput<DeepSpeedSetup>, hear: (event: ComputeEvent) => void) {
     this.program = program;
@@ -58,6 +61,10 @@ class RankProcess {
     });
     return {
       release: (barrier, directive) => this.release(barrier, directive),
+      tell: (word) => {
+        // the first rank's process knows; others may still look for their Python
+        if (this.rank.worker > 0) void this.begun.then(() => this.say({ kind: "meet", word }));
+      },
       abort: () => {
         this.aborted = true;
         this.child?.kill("SIGKILL");
@@ -86,6 +93,7 @@ class RankProcess {
     // what is said to a process that has died is answered by its end
     child.stdin!.on("error", () => undefined);
     this.say(beginOrder(this.rank, model));
+    this.setBegun();
     await this.listen(child, stderr);
     return closed;
   }
@@ -107,6 +115,8 @@ class RankProcess {
     switch (word.kind) {
       case "moved":
         return null;
+      case "meet":
+        return { kind: "tell", word: word.word };
       case "arrive": {
         if (word.end === undefined) return { kind: "arrive", barrier: word.barrier };
         const { stepsDone, loss, norm, seconds, spent } = word.end;

@@ -23,8 +23,9 @@ export interface BeginOrder {
   readonly resume: { readonly updates: number; readonly files: readonly string[] } | null;
   readonly resumeStep: number;
   readonly totalSteps: number;
-  /** path of the file with the address at which the ranks meet */
+  /** this machine's, and the network interface that has it */
   readonly address: string;
+  readonly interface: string;
   /** how long a collective on CPUs waits for a rank that does not answer */
   readonly timeoutSeconds: number;
   readonly precision: "fp32" | "bf16";
@@ -54,11 +55,18 @@ export interface StepOrder {
 }
 
 /** From the rank. A step follows the release before it. */
-export type Order = BeginOrder | StepOrder | { readonly kind: "release"; readonly barrier: number; readonly directive: Directive };
+export type Order =
+  | BeginOrder
+  | StepOrder
+  /** not to the first rank: the word of the first rank's process */
+  | { readonly kind: "meet"; readonly word: unknown }
+  | { readonly kind: "release"; readonly barrier: number; readonly directive: Directive };
 
 /** From the process. */
 export type Word =
   | { readonly kind: "moved" }
+  /** the first rank's alone: where the others find it */
+  | { readonly kind: "meet"; readonly word: unknown }
   | { readonly kind: "arrive"; readonly barrier: number; readonly end?: WireEnd }
   /** the numbers of these tensors follow on a pipe of their own, in this order */
   | {

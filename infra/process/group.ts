@@ -1,10 +1,10 @@
-import { createConnection, createServer, type Socket } from "node:net";
-import { rmSync } from "node:fs";
+import { createConnection, createServer, type NetConnectOpts, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { messageOf, PeerLostError } from "../../core/errors.js";
+import { messageOf, PeerLostError, UserError } from "../../core/errors.js";
 import { duration } from "../../core/units.js";
+import type { MeetingPlace } from "./meeting-place.js";
 
-/** The workers of one attempt, joined by Unix sockets in a star around worker 0, the coordinator. A closed socket is a dead worker. */
+/** The workers of one attempt, joined by sockets in a star around worker 0, the coordinator. A closed socket is a dead worker. */
 
 /** What a worker hears of the others. */
 export interface GroupEvents {
@@ -21,14 +21,14 @@ export interface Group {
   toCoordinator(message: unknown): void;
   /** From the coordinator to all, itself included. */
   toAll(message: unknown): void;
-  /** Removes the socket's name; nobody can join any more. */
+  /** Nobody can join any more. */
   seal(): void;
   close(): void;
 }
 
 /** Which worker of which group this is, and how long it waits. */
 export interface GroupOptions {
-  readonly path: string;
+  readonly place: MeetingPlace;
   readonly worker: number;
   readonly workers: number;
   /** how long to wait for the others to appear */
@@ -42,17 +42,22 @@ export async function joinGroup(options: GroupOptions, events: GroupEvents): Pro
 }
 
 async function lead(options: GroupOptions, events: GroupEvents): Promise<Group> {
-  const { path, workers, timeoutMs, signal } = options;
+  const { place, workers, timeoutMs, signal } = options;
   const sockets = new Map<number, Socket>();
   let closing = false;
+  let secret: string | null = null;
   let allThere!: () => void;
   let tooFew!: (error: Error) => void;
   const complete = new Promise<void>((resolve, reject) => ([allThere, tooFew] = [resolve, reject]));
+  complete.catch(() => undefined);
   const server = createServer((socket) => {
     let from = -1;
     readLines(socket, (message) => {
       if (from >= 0) return events.toCoordinator(from, message);
-      from = (message as { join: number }).join;
+      const joined = message as Partial<Join> | null;
+      // anybody in the network may call
+      if (secret === null || joined?.secret !== secret || !Number.isInteger(joined.join)) return void socket.destroy();
+      from = joined.join!;
       sockets.set(from, socket);
       if (sockets.size === workers - 1) allThere();
     });
@@ -63,16 +68,16 @@ async function lead(options: GroupOptions, events: GroupEvents): Promise<Group> 
       else events.lost(from);
     });
   });
-  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(path, resolve));
   const seal = (): void => {
     server.close();
-    rmSync(path, { force: true });
+    place.close();
   };
   const close = (): void => {
     closing = true;
     seal();
     for (const socket of sockets.values()) socket.end();
   };
+  secret = await place.open(server);
   try {
     if (workers > 1) await within(complete, timeoutMs, signal, () => missing(workers, sockets));
   } catch (error) {
@@ -88,21 +93,15 @@ async function lead(options: GroupOptions, events: GroupEvents): Promise<Group> 
   return { toCoordinator: (message) => events.toCoordinator(0, message), toAll, seal, close };
 }
 
+/** A worker's first word. */
+interface Join {
+  readonly join: number;
+  readonly secret: string;
+}
+
 async function follow(options: GroupOptions, events: GroupEvents): Promise<Group> {
-  const { path, worker, timeoutMs, signal } = options;
-  const deadline = Date.now() + timeoutMs;
-  let socket: Socket;
-  for (;;) {
-    signal.throwIfAborted();
-    try {
-      socket = await connect(path);
-      break;
-    } catch (error) {
-      if (Date.now() > deadline)
-        throw new PeerLostError(`worker 0 did not appear within ${duration(timeoutMs / 1000)} (${messageOf(error)})`);
-      await sleep(20, undefined, { signal });
-    }
-  }
+  const { worker } = options;
+  const { socket, secret } = await reach(options);
   let closing = false;
   readLines(socket, (message) => events.toAll(message));
   socket.on("close", () => {
@@ -111,7 +110,7 @@ async function follow(options: GroupOptions, events: GroupEvents): Promise<Group
   const toCoordinator = (message: unknown): void => {
     if (socket.writable) socket.write(`${JSON.stringify(message)}\n`);
   };
-  toCoordinator({ join: worker });
+  toCoordinator({ join: worker, secret } satisfies Join);
   const close = (): void => {
     closing = true;
     socket.end();
@@ -122,24 +121,62 @@ async function follow(options: GroupOptions, events: GroupEvents): Promise<Group
   return { toCoordinator, toAll, seal: () => undefined, close };
 }
 
+/** What says that a machine cannot be reached at all; a dead process on one that can refuses. */
+const NO_WAY = ["EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "EADDRNOTAVAIL"];
+
+/** Connects to the coordinator, as soon as it is there. Throws UserError where the way to its machine is closed. */
+async function reach({ place, worker, timeoutMs, signal }: GroupOptions): Promise<{ readonly socket: Socket; readonly secret: string }> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    signal.throwIfAborted();
+    const found = await place.find();
+    let problem: NodeJS.ErrnoException = new Error(`it has not said where it is, at ${place.name}`);
+    if (found !== null)
+      try {
+        return { socket: await connect(found.to, Math.max(1, deadline - Date.now())), secret: found.secret };
+      } catch (error) {
+        problem = error as NodeJS.ErrnoException;
+      }
+    if (Date.now() >= deadline) {
+      if (found !== null && NO_WAY.includes(problem.code ?? ""))
+        throw new UserError(
+          "this machine cannot reach the one of worker 0: open TCP between them, or set ROSLIN_ADDRESS there to an address that others reach",
+          { worker, ...found.to, said: problem.code },
+        );
+      throw new PeerLostError(`worker 0 did not appear within ${duration(timeoutMs / 1000)} (${messageOf(problem)})`);
+    }
+    await sleep(place.pauseMs, undefined, { signal });
+  }
+}
+
 function missing(workers: number, sockets: ReadonlyMap<number, Socket>): PeerLostError {
   const names = Array.from({ length: workers - 1 }, (_, index) => index + 1).filter((worker) => !sockets.has(worker));
   return new PeerLostError(`${names.length} of ${workers} workers did not appear: ${names.join(", ")}`);
 }
 
-function connect(path: string): Promise<Socket> {
+function connect(to: NetConnectOpts, timeoutMs: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = createConnection(path, () => {
-      socket.off("error", reject);
+    const late = (): void => void socket.destroy(Object.assign(new Error("no answer"), { code: "ETIMEDOUT" }));
+    const timer = setTimeout(late, timeoutMs);
+    const failed = (error: Error): void => {
+      clearTimeout(timer);
+      reject(error);
+    };
+    const socket = createConnection(to, () => {
+      clearTimeout(timer);
+      socket.off("error", failed);
       // a reset is followed by "close", which says all that matters
       socket.on("error", () => undefined);
       resolve(socket);
     });
-    socket.once("error", reject);
+    socket.once("error", failed);
   });
 }
 
-/** Calls back with each line's JSON. */
+/** Longer lines come from a stranger. */
+const MOST_CHARACTERS = 1 << 20;
+
+/** Calls back with each line's JSON; a socket that says anything else is closed. */
 function readLines(socket: Socket, onMessage: (message: unknown) => void): void {
   let rest = "";
   socket.setEncoding("utf8").setNoDelay(true);
@@ -147,8 +184,21 @@ function readLines(socket: Socket, onMessage: (message: unknown) => void): void 
   socket.on("data", (chunk: string) => {
     const lines = (rest + chunk).split("\n");
     rest = lines.pop()!;
-    for (const line of lines) onMessage(JSON.parse(line));
+    if (rest.length > MOST_CHARACTERS) return void socket.destroy();
+    for (const line of lines) {
+      const message = parsed(line);
+      if (message === undefined) return void socket.destroy();
+      onMessage(message);
+    }
   });
+}
+
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 async function within(promise: Promise<void>, timeoutMs: number, signal: AbortSignal, error: () => Error): Promise<void> {

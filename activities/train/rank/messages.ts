@@ -1,5 +1,5 @@
 import type { Directive, StepEnd } from "../../../engines/engine.js";
-import type { ShardFile } from "../log/entries.js";
+import type { Fingerprint, ShardFile } from "../log/entries.js";
 
 /** What the ranks of an attempt say to each other: one union for each direction. */
 
@@ -11,6 +11,8 @@ interface Alive {
 /** From a rank to the coordinator, which hears its own as well. */
 export type ToCoordinator =
   | Alive
+  /** what this rank begins with is on its machine */
+  | { readonly kind: "fetched"; readonly fingerprint: Fingerprint }
   | { readonly kind: "arrive"; readonly barrier: number; readonly end?: StepEnd }
   /** a shard's part of a checkpoint is written */
   | { readonly kind: "shard"; readonly stepsDone: number; readonly updates: number; readonly file: ShardFile }
@@ -23,6 +25,8 @@ export type ToAll =
   | Alive
   /** what the ranks share is made: computing may start */
   | { readonly kind: "ready" }
+  /** what the first rank's computing says to the others' */
+  | { readonly kind: "tell"; readonly word: unknown }
   | { readonly kind: "release"; readonly barrier: number; readonly directive: Directive }
   | { readonly kind: "committed"; readonly stepsDone: number }
   /** the attempt ends without what is not committed */

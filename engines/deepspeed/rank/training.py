@@ -68,7 +68,8 @@ class Rank:
         _prepare_device(rank, ranks)
         quiet()
         on_gpu = torch.cuda.is_available()
-        ranks_met = group.join(work["address"], rank, ranks, GPU_TIMEOUT_SECONDS if on_gpu else work["timeoutSeconds"])
+        seconds = GPU_TIMEOUT_SECONDS if on_gpu else work["timeoutSeconds"]
+        ranks_met = group.join(self._wire, work["address"], work["interface"], rank, ranks, seconds)
         parameters = [Parameter(each["name"], tuple(each["shape"])) for each in work["parameters"]]
         settings = settings_of(work["precision"], work["width"], max(parameter.count for parameter in parameters))
         built = build(work["model"], parameters, settings, work["keepActivations"] and not on_gpu)
@@ -109,7 +110,7 @@ def train(wire: Wire) -> None:
 def _prepare_device(rank: int, ranks: int) -> None:
     # the sums of one thread are always the same
     torch.set_num_threads(1)
-    # DeepSpeed and NCCL ask for these; all ranks are on this host
+    # DeepSpeed and NCCL ask for these; a process sees one device
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK="0")
     if torch.cuda.is_available():
         device = rank % torch.cuda.device_count()

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { socketPlace } from "../../../infra/process/meeting-place.js";
 import { joinGroup, type GroupEvents, type GroupOptions } from "../../../infra/process/group.js";
 
 async function place(t: { after(done: () => Promise<void>): void }): Promise<string> {
@@ -17,7 +18,7 @@ async function place(t: { after(done: () => Promise<void>): void }): Promise<str
 const silent: GroupEvents = { toCoordinator: () => undefined, toAll: () => undefined, lost: () => undefined };
 const never = new AbortController().signal;
 const options = (path: string, worker: number, workers: number): GroupOptions => ({
-  path,
+  place: socketPlace(path),
   worker,
   workers,
   timeoutMs: 3000,

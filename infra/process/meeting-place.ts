@@ -1,0 +1,70 @@
+import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
+import type { AddressInfo, NetConnectOpts, Server } from "node:net";
+import type { ObjectStore } from "../store/store.js";
+import { readAll } from "../store/store.js";
+
+/** Where the coordinator of an attempt is found. */
+export interface Meeting {
+  readonly to: NetConnectOpts;
+  /** what a worker has to say to be let in; "": nothing, because files' permissions keep others out */
+  readonly secret: string;
+}
+
+/** How the workers of one attempt find their coordinator. */
+export interface MeetingPlace {
+  /** for people */
+  readonly name: string;
+  /** milliseconds between two looks */
+  readonly pauseMs: number;
+  /** The coordinator: lets a server listen, and makes known where. Resolves to the secret. */
+  open(server: Server): Promise<string>;
+  /** A worker: where to connect to; null: it is not known yet. */
+  find(): Promise<Meeting | null>;
+  /** Removes what was made known: nobody else comes. */
+  close(): void;
+}
+
+/** A Unix socket, for workers on one machine. */
+export function socketPlace(path: string): MeetingPlace {
+  return {
+    name: path,
+    pauseMs: 20,
+    open: async (server) => {
+      await listening(server, () => server.listen(path));
+      return "";
+    },
+    find: () => Promise.resolve({ to: { path }, secret: "" }),
+    close: () => rmSync(path, { force: true }),
+  };
+}
+
+/**
+ * A free TCP port at this machine's address, for workers on several machines: address, port and a secret lie under a key
+ * of a store that all of them read. `address` counts for the coordinator alone.
+ */
+export function networkPlace(address: string, store: Pick<ObjectStore, "read" | "write" | "delete">, key: string): MeetingPlace {
+  return {
+    name: key,
+    pauseMs: 200,
+    async open(server) {
+      await listening(server, () => server.listen(0, address));
+      const secret = randomBytes(16).toString("hex");
+      const to = { host: address, port: (server.address() as AddressInfo).port };
+      await store.write(key, Buffer.from(JSON.stringify({ to, secret } satisfies Meeting)));
+      return secret;
+    },
+    async find() {
+      const bytes = await readAll(store, key);
+      return bytes === null ? null : (JSON.parse(bytes.toString("utf8")) as Meeting);
+    },
+    close: () => void store.delete(key).catch(() => undefined),
+  };
+}
+
+function listening(server: Server, listen: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject).once("listening", resolve);
+    listen();
+  });
+}
