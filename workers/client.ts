@@ -1,6 +1,10 @@
 import { Client, Connection } from "@temporalio/client";
 import { loadClientConnectConfig } from "@temporalio/envconfig";
 import { messageOf, UserError } from "../core/errors.js";
+import { ownAddress } from "../infra/process/own-address.js";
+import type { Environment } from "./environment.js";
+
+const DEFAULT_ADDRESS = "localhost:7233";
 
 /** How to reach the server that TEMPORAL_* or a profile names. */
 export function temporalSettings(variables: Readonly<Record<string, string | undefined>>) {
@@ -9,6 +13,11 @@ export function temporalSettings(variables: Readonly<Record<string, string | und
   );
   const { connectionOptions, namespace = "default" } = loadClientConnectConfig({ overrideEnvVars });
   return { connectionOptions, namespace };
+}
+
+/** The address at which other machines reach this one: ROSLIN_ADDRESS, or that by which it reaches the Temporal server. */
+export async function workerAddress({ address, variables }: Pick<Environment, "address" | "variables">): Promise<string> {
+  return address ?? (await ownAddress(temporalSettings(variables).connectionOptions.address ?? DEFAULT_ADDRESS));
 }
 
 /**
@@ -20,7 +29,7 @@ export async function withClient<T>(
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
   const { connectionOptions, namespace } = temporalSettings(variables);
-  const { address = "localhost:7233" } = connectionOptions;
+  const { address = DEFAULT_ADDRESS } = connectionOptions;
   // without this, gRPC would ask the proxy of https_proxy even for a server on this machine
   const direct = /^(localhost|127\.0\.0\.1|\[::1\]):/.test(address) ? { channelArgs: { "grpc.enable_http_proxy": 0 } } : {};
   let connection: Connection;

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { homedir, hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,6 +14,8 @@ export interface Environment {
   readonly home: string;
   /** this machine's name among those that share a Temporal server: ROSLIN_HOST, or what the system said at the first `up` */
   readonly host: string;
+  /** ROSLIN_ADDRESS, the name or IP address at which other machines reach this one; null: the one by which it reaches Temporal */
+  readonly address: string | null;
   /** where fetched servers are kept */
   readonly tools: string;
   /** "external": the AWS provider chain and AWS_ENDPOINT_URL_S3; "local": the server that `up` starts */
@@ -49,6 +52,7 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     checkout,
     home,
     host: set("ROSLIN_HOST") ?? keptHost(home) ?? hostname(),
+    address: namedAddress(set("ROSLIN_ADDRESS")),
     tools: join(home, "tools"),
     s3,
     bucket: set("ROSLIN_BUCKET") ?? "roslin",
@@ -56,6 +60,13 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     externalTemporal: ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"].some((name) => set(name) !== undefined),
     variables,
   };
+}
+
+function namedAddress(address: string | undefined): string | null {
+  if (address === undefined) return null;
+  if (isIP(address) === 0 && !/^[\w-]+(\.[\w-]+)*\.?$/.test(address))
+    throw new UserError("ROSLIN_ADDRESS must be a host name or an IP address, without a port", { got: address });
+  return address;
 }
 
 /** Where `up` keeps a home's host: laptops and containers change their names, and runs under way wait for the one they know. */

@@ -4,6 +4,7 @@ import { parseRunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
 import { ownDevice } from "../infra/gpu/choose-gpus.js";
 import { gpuQueue, type GpuActivities, type GpuWorker, type LeaseState } from "../workflows/contract.js";
+import { workerAddress } from "./client.js";
 import { connectTemporal, stopWorkers } from "./connect.js";
 import { inActivity } from "./context.js";
 import { deregister, leaseState, stayRegistered } from "./lease-client.js";
@@ -27,6 +28,7 @@ async function main(): Promise<void> {
   const environment = readEnvironment(process.env, CHECKOUT);
   const slot = wholeNumber("ROSLIN_SLOT");
   const name = `gpu-${slot}`;
+  const { connection, client, namespace } = await connectTemporal(environment.variables);
   const self: GpuWorker = {
     queue: gpuQueue(environment.host, slot),
     host: environment.host,
@@ -34,8 +36,8 @@ async function main(): Promise<void> {
     of: wholeNumber("ROSLIN_SLOTS", slot + 1),
     started: Date.now(),
     device: ownDevice(process.env),
+    address: await workerAddress(environment),
   };
-  const { connection, client, namespace } = await connectTemporal(environment.variables);
   const stages = makeStages(environment);
   const stopping = new AbortController();
   /** looked at since the attempt at hand began */

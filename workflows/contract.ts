@@ -54,6 +54,13 @@ export interface StageInput {
   readonly inputs: readonly Artifact[];
 }
 
+/** Where a rank computes. */
+export interface RankPlace {
+  readonly host: string;
+  /** a name or an IP address at which the other machines reach it */
+  readonly address: string;
+}
+
 /** What the workflow reads of an attempt at training; `beginTraining` says more, which the workflow hands on to the ranks whole. */
 export interface AttemptHead {
   /** number of the attempt in the commit log */
@@ -62,6 +69,8 @@ export interface AttemptHead {
   /** steps that are committed */
   readonly resumeStep: number;
   readonly totalSteps: number;
+  /** where the ranks are, in rank order; only in a run that several machines may train */
+  readonly places?: readonly RankPlace[];
   /** checkpoints that were found damaged just now and why, room that was short; an earlier version did not say */
   readonly setAside?: readonly string[];
 }
@@ -97,8 +106,8 @@ export interface PipelineActivities {
   plan(config: RunConfig): Promise<Plan>;
   download(input: StageInput): Promise<SentResult<"download">>;
   preprocess(input: StageInput): Promise<SentResult<"preprocess">>;
-  /** Takes the next generation for an attempt with so many workers, unless training is finished. */
-  beginTraining(input: StageInput & { readonly workers: number }): Promise<TrainingBegun>;
+  /** Takes the next generation for an attempt with so many workers, unless training is finished. `places`: only in a shared run, one for each rank. */
+  beginTraining(input: StageInput & { readonly workers: number; readonly places?: readonly RankPlace[] }): Promise<TrainingBegun>;
   /** null: the last checkpoint is no longer whole, and another attempt has to repeat its steps */
   finishTraining(input: StageInput): Promise<SentResult<"train"> | null>;
   evaluate(input: StageInput): Promise<SentResult<"evaluate">>;
@@ -128,9 +137,11 @@ export interface GpuWorker {
   readonly started: number;
   /** the GPU that it computes on, memory in bytes; null: the CPU; an earlier version did not say */
   readonly device?: { readonly uuid: string; readonly name: string; readonly memory: number } | null;
+  /** a name or an IP address at which other machines reach it; an earlier version did not say */
+  readonly address?: string;
 }
 
-/** A run's wish for all workers of a host. */
+/** A run's wish for all workers of a host, or of several. */
 export interface LeaseRequest {
   readonly holder: Holder;
   /** names this wish: an answer to an older one is not taken for its answer */
@@ -141,8 +152,10 @@ export interface LeaseRequest {
   readonly max: number;
   /** with so many it does not wait for more: those that were missing before are not waited for again */
   readonly enough: number;
-  /** how long to wait for all workers of the host before going on with `min` */
+  /** how long to wait for all workers of the host, or of so many hosts, before going on with `min` */
   readonly waitSeconds: number;
+  /** workers of at most so many machines, and `host` only breaks ties; absent: workers of `host` alone */
+  readonly hosts?: number;
 }
 
 /** The lease's word to a run: workers when it has them, else why it waits. */

@@ -8,6 +8,9 @@ import { templateProblem } from "./template-problem.js";
 /** The most logical ranks that a run may have. */
 export const MAX_SHARDS = 64;
 
+/** The most machines that an attempt may be on. */
+const MAX_HOSTS = 64;
+
 /** What `dataset.format` may say. */
 export const ROW_FORMATS = ["alpaca", "dolly-15k", "sharegpt", "messages", "tokens"] as const;
 
@@ -24,6 +27,12 @@ const source = z
   })
   // what a JSON Schema can say of it
   .meta({ pattern: "^(hf|file|s3)://.+" });
+
+/** A place to write to, in one spelling, because publishing depends on it. */
+const place = z
+  .string()
+  .regex(/^(s3:\/\/[^/]+|file:\/\/.+)/, "must be s3://bucket/prefix or file:///path")
+  .transform(withoutSlashes);
 
 /** A Jinja template; what only its compilation shows is said before a run's work starts. */
 const template = z
@@ -149,6 +158,16 @@ const schema = z
           .min(0)
           .default(60)
           .meta({ unit: "seconds", description: "How long an attempt waits for missing workers before it starts without them." }),
+        hosts: count.max(MAX_HOSTS).default(1).meta({
+          unit: "machines",
+          description: "The most machines that the workers of one attempt may be on; more than 1 only with the engine `deepspeed`.",
+        }),
+        store: place
+          .nullable()
+          .prefault(null)
+          .describe(
+            "Where machines share what training needs and saves: `s3://bucket/prefix`, or `file:///directory` on a disk that they share; null: `.roslin/train` below publish.target if `hosts` is above 1, and otherwise the machine's own disk.",
+          ),
       }),
     }),
     evaluate: section({
@@ -166,11 +185,7 @@ const schema = z
       }),
     }),
     publish: section({
-      target: z
-        .string()
-        .regex(/^(s3:\/\/[^/]+|file:\/\/.+)/, "must be s3://bucket/prefix or file:///path")
-        // one spelling, because it is part of what publishing depends on
-        .transform(withoutSlashes)
+      target: place
         .nullable()
         .prefault(null)
         .describe(
@@ -244,6 +259,11 @@ const schema = z
     message: 'the engine onnx computes in fp32; bf16 needs train.engine "deepspeed"',
     when: () => true,
   })
+  .refine((config) => !((config.train?.workers?.hosts ?? 1) > 1) || config.train.engine === "deepspeed", {
+    path: ["train", "workers", "hosts"],
+    message: 'the engine onnx trains on one machine: several need train.engine "deepspeed"',
+    when: () => true,
+  })
   .prefault({});
 
 const INSTRUCTION = ["instruction", "input", "output", "system", "history"];
@@ -277,6 +297,18 @@ export function parseRunConfig(input: unknown): RunConfig {
 export function withTarget(config: RunConfig, defaultTarget: () => string): RunConfig {
   const target = config.publish.target ?? withoutSlashes(defaultTarget());
   return { ...config, publish: { ...config.publish, target } };
+}
+
+/** A config that names the store of training if its workers may be on several machines; it names its target already. */
+export function withStore(config: RunConfig): RunConfig {
+  const { workers } = config.train;
+  if (workers.hosts === 1 || workers.store !== null) return config;
+  return { ...config, train: { ...config.train, workers: { ...workers, store: `${config.publish.target}/.roslin/train` } } };
+}
+
+/** Whether the machines that train a planned run share its inputs, its commit log and its checkpoints in a store. */
+export function isShared({ train }: RunConfig): boolean {
+  return train.workers.store !== null;
 }
 
 function describe(issue: z.core.$ZodIssue, input: unknown): string[] {

@@ -190,6 +190,14 @@ test("a home's host stays what it was at the first up, unless it is named", () =
   assert.equal(hostOf({ ROSLIN_HOST: "named" }), "named");
 });
 
+test("a machine's address is a name or an IP address alone", () => {
+  const addressOf = (address: string): string | null => readEnvironment({ ROSLIN_ADDRESS: address }, "/checkout").address;
+  for (const address of ["10.0.0.7", "fd00::7", "gpu-1", "gpu-1.gpus.roslin.svc"]) assert.equal(addressOf(address), address);
+  assert.equal(addressOf(""), null);
+  for (const address of ["10.0.0.7:29500", "http://gpu-1", "gpu 1"])
+    assert.throws(() => addressOf(address), { name: "UserError", message: /ROSLIN_ADDRESS must be a host name or an IP address/ });
+});
+
 test("a directory that runs publish to stands for the model that its latest.json names", () => {
   const target = join(root, "published");
   mkdirSync(target);

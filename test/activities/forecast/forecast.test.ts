@@ -60,6 +60,7 @@ const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName
   "train.keepCheckpoints": [7, null],
   "train.workers.min": [2, null],
   "train.workers.waitSeconds": [7, null],
+  "train.workers.store": ["s3://bucket/training", null],
   "evaluate.generateSamples": [1, "evaluate"],
   "evaluate.gate.maxPerplexityRatio": [2, "evaluate"],
   "publish.target": ["s3://another/place", "publish"],
@@ -70,8 +71,8 @@ const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName
   "publish.lifecycle.abortUploadsAfterDays": [7, "publish"],
   "publish.lifecycle.expireAfterDays": [7, "publish"],
 };
-/** Fields that have one value so far. */
-const SINGLE = ["train.method"];
+/** Fields that have one value so far, or one with the engine of `base`. */
+const SINGLE = ["train.method", "train.workers.hosts"];
 
 const base = parseRunConfig({ publish: { target: "s3://bucket/models" } });
 
@@ -106,6 +107,12 @@ test("every setting runs again the stages from the one that it concerns, those b
     const { why } = forecasts.find(({ stage }) => stage === first)!;
     assert.ok(why.includes(field.split(".").at(-1)!), `${path}: ${why}`);
   }
+});
+
+test("on how many machines a run trains is no part of its key", () => {
+  const keyOf = (hosts: number): unknown =>
+    DEFINITIONS.train.settings(parseRunConfig({ train: { engine: "deepspeed", workers: { hosts, store: "s3://bucket/training" } } }));
+  assert.deepEqual(keyOf(2), keyOf(1));
 });
 
 test("it says why: what changed, what was begun, what waits for what", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseRunConfig, withTarget } from "../../../core/config/schema.js";
+import { isShared, parseRunConfig, withStore, withTarget } from "../../../core/config/schema.js";
 import { ConfigError } from "../../../core/errors.js";
 
 test("no input, null and {} mean Dolly's own run", () => {
@@ -29,10 +29,30 @@ test("a target has one spelling, and is filled in where none is named", () => {
   assert.equal(targetOf(null), "s3://default/models");
 });
 
+test("the store of training is below the target where several machines may train and none is named", () => {
+  const storeOf = (workers: object): string | null => {
+    const config = parseRunConfig({ train: { engine: "deepspeed", workers }, publish: { target: "s3://b/p" } });
+    const { store } = withStore(config).train.workers;
+    assert.equal(isShared(withStore(config)), store !== null);
+    return store;
+  };
+  assert.equal(storeOf({}), null);
+  assert.equal(storeOf({ hosts: 2 }), "s3://b/p/.roslin/train");
+  assert.equal(storeOf({ hosts: 2, store: "file:///disk/" }), "file:///disk");
+  assert.equal(storeOf({ store: "s3://c/q/" }), "s3://c/q");
+  assert.equal(parseRunConfig({ train: { workers: { store: "s3://c/q" } } }).train.engine, "onnx", "one machine after another");
+});
+
 const wrong: [unknown, RegExp][] = [
   [{ modle: {} }, /unknown field modle; did you mean model\?/],
   [{ train: { learningrate: 1 } }, /unknown field train\.learningrate; did you mean train\.learningRate\?/],
   [{ train: { workers: { zzz: 1 } } }, /unknown field train\.workers\.zzz; known here: min, waitSeconds/],
+  [{ train: { workers: { hosts: 65 } } }, /train\.workers\.hosts: .*65/],
+  [
+    { train: { workers: { hosts: 2 } } },
+    /train\.workers\.hosts: the engine onnx trains on one machine: several need train\.engine "deepspeed", got 2/,
+  ],
+  [{ train: { workers: { store: "hf://org/m" } } }, /train\.workers\.store: must be s3:.*got "hf:/],
   [{ train: { epochs: 1.5 } }, /train\.epochs: .*got 1\.5/],
   [{ train: { engine: "other" } }, /train\.engine: .*"onnx".*got "other"/],
   [{ model: { source: "ftp://host/model" } }, /model\.source: must be hf:.*got "ftp:/],
