@@ -47,7 +47,7 @@ export async function trainLocally(
     let attempts = NO_ATTEMPTS;
     for (;;) {
       context.signal.throwIfAborted();
-      const begun = await beginTraining(deps, request, workers, context);
+      const begun = await beginTraining(deps, request, { workers }, context);
       if ("finished" in begun) return begun.finished;
       const { attempt } = begun;
       const failure = await runAttempt(attempt, context, entry, gpus);
@@ -58,7 +58,7 @@ export async function trainLocally(
       if (failure === null) {
         const result = await finishTraining(deps, request, context);
         if (result !== null) return result;
-      } else await noteAttempt(deps, request);
+      } else await noteAttempt(deps, request, context.signal);
       const { resumeStep, totalSteps } = attempt;
       const move = nextMove(attempts, { resumeStep, how });
       if (move.kind === "give up") throw new Error(givenUpBecause(move.attempts, resumeStep, cause.message));

@@ -2,9 +2,10 @@ import { existsSync } from "node:fs";
 import { Worker } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment, type Environment } from "./environment.js";
 import { plan } from "../activities/plan/plan-run.js";
-import type { StageRequest } from "../activities/common/stage.js";
+import type { StageContext, StageRequest } from "../activities/common/stage.js";
 import { parseRunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
+import type { SentResult, StageName, StageResult } from "../core/stages/results.js";
 import { stageQueue, TASK_QUEUE, type PipelineActivities, type StageInput } from "../workflows/contract.js";
 import { BUNDLE, bundleWorkflows } from "./bundle.js";
 import { connectTemporal, stopWorkers, type Temporal } from "./connect.js";
@@ -14,6 +15,7 @@ import { awaitIdle } from "./lease-client.js";
 import { pausedActivities } from "./pausable.js";
 import { planDependencies } from "./place.js";
 import { endOrphans, workerIdentity } from "./predecessor.js";
+import { onAnyMachine, onThisMachine } from "./shared-stages.js";
 import { makeStages, type Stages } from "./stages.js";
 import { clearUploads } from "./uploads.js";
 
@@ -24,22 +26,31 @@ const NAME = "pipeline";
 function pipelineActivities(environment: Environment, temporal: Temporal, stages: Stages): PipelineActivities {
   const root = stages.root;
   const request = (input: StageInput): StageRequest => requestOf(input, root);
+  const stage = <Name extends StageName>(
+    name: Name,
+    input: StageInput,
+    work: (request: StageRequest, context: StageContext) => Promise<StageResult<Name>>,
+  ): Promise<SentResult<Name>> =>
+    inActivity(async (context) =>
+      essentials<Name>(await onAnyMachine(name, request(input), context, (given) => work(given, context))),
+    );
   return {
     plan: (config) => inActivity((context) => plan(planDependencies(environment, temporal, stages), parseRunConfig(config), context)),
-    download: (input) => inActivity(async (context) => essentials(await stages.download(request(input), context))),
-    preprocess: (input) => inActivity(async (context) => essentials(await stages.preprocess(request(input), context))),
-    beginTraining: ({ workers, ...input }) =>
+    download: (input) => stage("download", input, stages.download),
+    preprocess: (input) => stage("preprocess", input, stages.preprocess),
+    beginTraining: ({ workers, places, ...input }) =>
       inActivity(async (context) => {
-        const begun = await stages.beginTraining(request(input), workers, context);
+        const ranks = { workers, ...(places !== undefined && { places }) };
+        const begun = await stages.beginTraining(await onThisMachine("train", request(input), context), ranks, context);
         return "finished" in begun ? { finished: essentials(begun.finished) } : begun;
       }),
     finishTraining: (input) =>
       inActivity(async (context) => {
-        const result = await stages.finishTraining(request(input), context);
+        const result = await onAnyMachine("train", request(input), context, (given) => stages.finishTraining(given, context));
         return result === null ? null : essentials(result);
       }),
-    evaluate: (input) => inActivity(async (context) => essentials(await stages.evaluate(request(input), context))),
-    publish: (input) => inActivity(async (context) => essentials(await stages.publish(request(input), context))),
+    evaluate: (input) => stage("evaluate", input, stages.evaluate),
+    publish: (input) => stage("publish", input, stages.publish),
     awaitIdle: (holder) => awaitIdle(temporal.client, holder),
     pausedActivities: () => inActivity(() => pausedActivities(temporal.client)),
   };

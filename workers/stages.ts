@@ -5,7 +5,7 @@ import { evaluate } from "../activities/evaluate/evaluate.js";
 import { preprocess } from "../activities/preprocess/preprocess.js";
 import { publish } from "../activities/publish/publish.js";
 import type { StageContext, StageRequest } from "../activities/common/stage.js";
-import { beginTraining, noteAttempt } from "../activities/train/run/begin.js";
+import { beginTraining, noteAttempt, type Ranks } from "../activities/train/run/begin.js";
 import { finishTraining } from "../activities/train/run/finish.js";
 import type { Environment } from "./environment.js";
 import type { StageName, StageResult } from "../core/stages/results.js";
@@ -15,6 +15,7 @@ import { placesOf } from "./download-deps.js";
 import { preprocessDeps } from "./preprocess-deps.js";
 import { trainDeps } from "./train-deps.js";
 import { type RankWork, runRank } from "../activities/train/rank/rank.js";
+import { attemptBelow } from "../activities/train/rank/rank-place.js";
 import type { TrainAttempt } from "../activities/train/log/entries.js";
 import type { RankResult, TrainingBegun } from "../workflows/contract.js";
 
@@ -28,7 +29,7 @@ export interface Stages {
   readonly places: Places;
   readonly download: Stage<"download">;
   readonly preprocess: Stage<"preprocess">;
-  beginTraining(request: StageRequest, workers: number, context: StageContext): Promise<TrainingBegun<TrainAttempt, StageResult<"train">>>;
+  beginTraining(request: StageRequest, ranks: Ranks, context: StageContext): Promise<TrainingBegun<TrainAttempt, StageResult<"train">>>;
   runRank(work: RankWork, context: StageContext): Promise<RankResult>;
   finishTraining(request: StageRequest, context: StageContext): Promise<StageResult<"train"> | null>;
   readonly evaluate: Stage<"evaluate">;
@@ -40,16 +41,17 @@ export function makeStages(environment: Environment): Stages {
   const s3 = s3SettingsOf(environment.variables);
   const places = placesOf(environment);
   const forPublishing = publishDeps(s3, () => defaultTarget(environment));
+  const root = join(environment.home, "stages");
   return {
-    root: join(environment.home, "stages"),
+    root,
     places,
     download: (request, context) => download(places, request, context),
     preprocess: (request, context) => preprocess(preprocessDeps(), request, context),
-    beginTraining: async (request, workers, context) => {
-      await noteAttempt(trainDeps, request);
-      return beginTraining(trainDeps, request, workers, context);
+    beginTraining: async (request, ranks, context) => {
+      await noteAttempt(trainDeps, request, context.signal);
+      return beginTraining(trainDeps, request, ranks, context);
     },
-    runRank: (work, context) => runRank(trainDeps, work, context),
+    runRank: (work, context) => runRank(trainDeps, { ...work, attempt: attemptBelow(root, work.attempt) }, context),
     finishTraining: (request, context) => finishTraining(trainDeps, request, context),
     evaluate: (request, context) => evaluate(evaluateDeps, request, context),
     publish: (request, context) => publish(forPublishing, request, context),

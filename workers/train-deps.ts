@@ -5,6 +5,8 @@ import { needEnvironment } from "../engines/deepspeed/environment.js";
 import { onnxEngine } from "../engines/onnx/onnx-engine.js";
 import { CHECKOUT, readEnvironment } from "./environment.js";
 import { availableMemory, freeDisk, sharedDirectory, socketDirectory } from "../infra/process/machine.js";
+import { openSharedFiles } from "../infra/sources/shared-files.js";
+import { s3SettingsOf } from "../infra/store/s3-store.js";
 import { fileStore } from "../infra/store/file-store.js";
 
 /** This machine, as training and its engines see it. */
@@ -18,4 +20,5 @@ export const trainDeps: TrainDeps = {
   },
   machine,
   openStore: fileStore,
+  openShared: (uri, sharing) => openSharedFiles(uri, s3SettingsOf(process.env), sharing),
 };

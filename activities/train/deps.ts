@@ -1,5 +1,6 @@
 import type { EngineName } from "../../core/config/engines.js";
 import type { Machine, TrainingEngine } from "../../engines/engine.js";
+import type { SharedFiles, Sharing } from "../../infra/sources/shared-files.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 
 /** The places that training works with. */
@@ -9,4 +10,6 @@ export interface TrainDeps {
   readonly machine: Machine;
   /** the store of the commit log, in a stage's directory */
   readonly openStore: (directory: string) => ObjectStore;
+  /** what machines share below an address, as in `train.workers.store` */
+  readonly openShared: (uri: string, sharing: Sharing) => SharedFiles;
 }

@@ -141,12 +141,16 @@ async function reach({ place, worker, timeoutMs, signal }: GroupOptions): Promis
       if (found !== null && NO_WAY.includes(problem.code ?? ""))
         throw new UserError(
           "this machine cannot reach the one of worker 0: open TCP between them, or set ROSLIN_ADDRESS there to an address that others reach",
-          { worker, ...found.to, said: problem.code },
+          { worker, ...addressOf(found.to), said: problem.code },
         );
       throw new PeerLostError(`worker 0 did not appear within ${duration(timeoutMs / 1000)} (${messageOf(problem)})`);
     }
     await sleep(place.pauseMs, undefined, { signal });
   }
+}
+
+function addressOf(to: NetConnectOpts): Readonly<Record<string, string | number | undefined>> {
+  return "port" in to ? { host: to.host, port: to.port } : { path: to.path };
 }
 
 function missing(workers: number, sockets: ReadonlyMap<number, Socket>): PeerLostError {

@@ -143,7 +143,7 @@ test("a stop while the workers load ends the attempt at once, with nothing saved
   const made = await job(t, madeRows(21), UNEVEN);
   const { request, context } = made;
   const directory = new Stage(trainDefinition, request).directory;
-  const begun = await beginTraining(trainDeps, request, 1, context());
+  const begun = await beginTraining(trainDeps, request, { workers: 1 }, context());
   assert.ok("attempt" in begun);
   const stop = new AbortController();
   const start: typeof onnxEngine.start = (rank, hear) => {

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { messageOf } from "../../../core/errors.js";
 import type { CommitLog } from "./commit-log.js";
 import type { StepRecord } from "../../../engines/engine.js";
-import type { CheckpointEntry, LogEntry } from "./entries.js";
+import type { ObjectStore } from "../../../infra/store/store.js";
+import type { CheckpointEntry, LogEntry, ShardFile } from "./entries.js";
 
 /** Where a stage keeps its checkpoints' shard files, relative to its directory. */
 export const SHARDS = "shards";
@@ -32,18 +33,20 @@ const LOST = ["ENOENT", "EIO"];
 
 /**
  * The newest checkpoint whose files have their digests; worse ones are set aside, in the log and by name. Null: start
- * from the base model. `say` hears of each file, because reading all of them may take minutes.
+ * from the base model. `say` hears of each file, because reading all of them may take minutes. `bring` fetches a file that
+ * lies elsewhere, and says why it cannot be had.
  */
 export async function lastGood(
   log: CommitLog,
   directory: string,
   sha256File: (path: string) => Promise<string>,
   say: (note: string, lasting?: true) => void,
+  bring: (file: ShardFile) => Promise<string | null> = () => Promise.resolve(null),
 ): Promise<Checkpoint | null> {
   for (const [index, entry] of log.entries.entries())
     if (entry.kind === "lost") say(`commit ${index + 1} is set aside: ${entry.reason}`, true);
   for (const candidate of checkpoints(log).reverse()) {
-    const problem = await findProblem(candidate.entry, directory, sha256File, say);
+    const problem = await findProblem(candidate.entry, directory, sha256File, say, bring);
     if (problem === null) return candidate;
     say(`checkpoint of step ${candidate.entry.step} is set aside: ${problem}`, true);
     await log.append({ kind: "set-aside", commit: candidate.commit, reason: problem });
@@ -58,10 +61,14 @@ async function findProblem(
   directory: string,
   sha256File: (path: string) => Promise<string>,
   say: (note: string) => void,
+  bring: (file: ShardFile) => Promise<string | null>,
 ): Promise<string | null> {
-  for (const { file, bytes, sha256 } of entry.shards) {
+  for (const shard of entry.shards) {
+    const { file, bytes, sha256 } = shard;
     const path = join(directory, file);
     say(`checking ${file}`);
+    const absent = await bring(shard);
+    if (absent !== null) return absent;
     try {
       const size = (await stat(path)).size;
       if (size !== bytes) return `${file} has ${size} bytes, not ${bytes}`;
@@ -76,19 +83,30 @@ async function findProblem(
   return null;
 }
 
-/** Removes all shard files but those of the newest `keep` checkpoints; files of this generation that are still being written stay. */
-export async function pruneShards(log: CommitLog, directory: string, keep: number, generation: number): Promise<void> {
+/**
+ * Removes all shard files but those of the newest `keep` checkpoints, in the directory and in the store that machines share,
+ * if they do; files of this generation that are still being written stay.
+ */
+export async function pruneShards(
+  log: CommitLog,
+  directory: string,
+  keep: number,
+  generation: number,
+  store: Pick<ObjectStore, "list" | "delete"> | null = null,
+): Promise<void> {
   const kept = new Set(
     checkpoints(log)
       .slice(-keep)
       .flatMap(({ entry }) => entry.shards.map((shard) => shard.file)),
   );
   const committed = new Set(checkpoints(log).flatMap(({ entry }) => entry.shards.map((shard) => shard.file)));
-  for (const name of await readdir(join(directory, SHARDS)).catch(() => [])) {
-    const file = `${SHARDS}/${name}`;
-    const writing = !committed.has(file) && Number(/^g(\d+)-/.exec(name)?.[1] ?? 0) >= generation;
-    if (!kept.has(file) && !writing) await rm(join(directory, file), { force: true });
-  }
+  const isOver = (file: string): boolean => {
+    const writing = !committed.has(file) && Number(/\/g(\d+)-/.exec(file)?.[1] ?? 0) >= generation;
+    return !kept.has(file) && !writing;
+  };
+  for (const name of await readdir(join(directory, SHARDS)).catch(() => []))
+    if (isOver(`${SHARDS}/${name}`)) await rm(join(directory, SHARDS, name), { force: true });
+  for (const { key } of (await store?.list(`${SHARDS}/`)) ?? []) if (isOver(key)) await store!.delete(key);
 }
 
 /** A checkpoint and those that it goes back to, newest first; a lost one is missing. */

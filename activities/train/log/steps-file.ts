@@ -10,6 +10,11 @@ import type { Fingerprint } from "./entries.js";
 /** The files' directory in the stage's. */
 export const STEPS = "steps";
 
+/** The file of an attempt's steps, relative to the stage's directory. */
+export function stepsFileName(generation: number): string {
+  return `${STEPS}/g${String(generation).padStart(6, "0")}.jsonl`;
+}
+
 /** One step of one attempt. */
 export interface StepLine {
   /** steps done after it */
@@ -35,7 +40,7 @@ export class StepsFile {
 
   constructor(directory: string, generation: number, fingerprint: Fingerprint) {
     mkdirSync(join(directory, STEPS), { recursive: true });
-    this.file = openSync(join(directory, STEPS, `g${String(generation).padStart(6, "0")}.jsonl`), "a");
+    this.file = openSync(join(directory, stepsFileName(generation)), "a");
     this.append({ fingerprint });
   }
 

@@ -9,10 +9,13 @@ export class CheckpointWriter {
   /** tensors written so far: at the end of a run nothing else moves */
   moved = 0;
   private readonly attempt: Pick<TrainAttempt, "directory" | "generation">;
+  private readonly keep: (file: string) => Promise<void>;
   private queue: Promise<void> = Promise.resolve();
 
-  constructor(attempt: Pick<TrainAttempt, "directory" | "generation">) {
+  /** `keep` makes sure that a file which is written outlives this machine, where that is wanted. */
+  constructor(attempt: Pick<TrainAttempt, "directory" | "generation">, keep: (file: string) => Promise<void>) {
     this.attempt = attempt;
+    this.keep = keep;
   }
 
   /** Writes a shard's file after those before it; `failed` hears what went wrong, and the next ones are written all the same. */
@@ -35,6 +38,8 @@ export class CheckpointWriter {
       return [new Uint8Array(data.buffer, data.byteOffset, data.byteLength)];
     };
     const specs = tensors.map(({ name, shape }) => ({ name, dtype: "F32" as const, shape }));
-    return { shard, file, ...(await writeSafetensors(join(directory, file), specs, bytesOf)) };
+    const written = await writeSafetensors(join(directory, file), specs, bytesOf);
+    await this.keep(file);
+    return { shard, file, ...written };
   }
 }

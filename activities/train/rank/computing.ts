@@ -13,6 +13,7 @@ export type EventOf<Kind extends ComputeEvent["kind"]> = Extract<ComputeEvent, {
 export interface ComputingEvents {
   arrive(event: EventOf<"arrive">): void;
   shard(event: EventOf<"shard">): void;
+  tell(event: EventOf<"tell">): void;
   done(event: EventOf<"done">): void;
   /** also when it has ended without a word: then with a WorkerDiedError */
   failed(error: Error): void;
@@ -25,7 +26,7 @@ export class Computing {
   /** the last step that has ended, and the barrier at its end */
   lastStep: (StepEnd & { readonly barrier: number }) | null = null;
   private readonly engine: TrainingEngine;
-  private readonly attempt: TrainAttempt;
+  private attempt: TrainAttempt;
   private readonly worker: number;
   private readonly whereabouts: WhereaboutsFile;
   private readonly events: ComputingEvents;
@@ -41,13 +42,17 @@ export class Computing {
     this.events = events;
   }
 
-  /** Starts it, to go on from a checkpoint or from the base model; not where the attempt is over already. */
-  start(from: CheckpointEntry | null): void {
+  /**
+   * Starts it, to go on from a checkpoint or from the base model; not where the attempt is over already. `attempt`: as this
+   * machine has it; `address`: of this machine, for the others.
+   */
+  start(attempt: TrainAttempt, address: string, from: CheckpointEntry | null): void {
     if (this.over) return;
-    const { directory, workers, config, inputs, resumeStep, totalSteps, engine: setup } = this.attempt;
+    this.attempt = attempt;
+    const { directory, workers, config, inputs, resumeStep, totalSteps, engine: setup } = attempt;
     const [model, tokens] = ["model", "tokens"].map((name) => fileURLToPath(outputNamed(inputs, name).uri)) as [string, string];
     const resume = from && { updates: from.updates, files: from.shards.map(({ file }) => join(directory, file)) };
-    const about = { worker: this.worker, workers, train: config.train, model, tokens, resumeStep, totalSteps, resume, setup };
+    const about = { worker: this.worker, workers, address, train: config.train, model, tokens, resumeStep, totalSteps, resume, setup };
     const compute = this.engine.start({ ...about, whereabouts: this.whereabouts.file }, (event) => this.hear(event));
     this.compute = compute;
     void compute.ended.then((how) => this.hearEnd(how));
@@ -61,6 +66,11 @@ export class Computing {
       this.whereabouts.at(directive === "stop" || directive === "finish" ? null : this.lastStep.stepsDone);
     this.busy = true;
     this.compute?.release(barrier, directive);
+  }
+
+  /** The first rank's computing has said something to the others'. */
+  tell(word: unknown): void {
+    this.compute?.tell?.(word);
   }
 
   /** Ends it soon: the attempt is over. */
@@ -85,6 +95,8 @@ export class Computing {
         this.busy = false;
         if (event.end !== undefined) this.lastStep = { ...event.end, barrier: event.barrier };
         return this.events.arrive(event);
+      case "tell":
+        return this.events.tell(event);
       case "shard":
         return this.events.shard(event);
       case "done":

@@ -1,13 +1,13 @@
 import { join } from "node:path";
-import { CorruptError, messageOf } from "../../../core/errors.js";
+import { CorruptError, messageOf, UserError } from "../../../core/errors.js";
 import type { Directive, StepEnd, StepRecord, TrainingEngine } from "../../../engines/engine.js";
 import { sha256File } from "../../../infra/disk/files.js";
 import { checkInputs } from "../../common/stage.js";
 import { trainDefinition } from "../definition.js";
-import { pruneShards } from "../log/checkpoint.js";
 import type { CommitLog } from "../log/commit-log.js";
 import type { CheckpointEntry, Fingerprint, ShardFile, TrainAttempt } from "../log/entries.js";
-import { StepsFile } from "../log/steps-file.js";
+import { StepsFile, stepsFileName } from "../log/steps-file.js";
+import type { TrainingPlace } from "../log/training-place.js";
 import type { ToAll, ToCoordinator } from "./messages.js";
 
 /** The first rank's extra work: it counts arrivals, decides when to save and stop, and commits what all have written. */
@@ -28,10 +28,14 @@ const REASONS: Readonly<Record<Exclude<Directive, "go">, CheckpointEntry["reason
   finish: "finish",
 };
 
+/** What may differ between the machines of an attempt. */
+const OF_MACHINES = new Set(["cpu"]);
+
 /** What the coordinator is made of. */
 export interface CoordinatorOptions {
   readonly attempt: TrainAttempt;
   readonly log: CommitLog;
+  readonly place: TrainingPlace;
   readonly engine: TrainingEngine;
   readonly fingerprint: Fingerprint;
   /** whether more workers are there than the attempt has */
@@ -44,16 +48,21 @@ export class Coordinator {
   /** the attempt was stopped because more workers are there than it has */
   outgrown = false;
   private readonly options: CoordinatorOptions;
-  private readonly stepsFile: StepsFile;
   private readonly closed = new AbortController();
   private readonly pending = new Map<number, Pending>();
   private arrived = new Set<number>();
+  private readonly fetched = new Map<number, Fingerprint>();
+  private fingerprint: Fingerprint;
+  private stepsFile: StepsFile | null = null;
   /** what this rank said of the step that it has just ended; null at other barriers */
   private stepEnd: StepEnd | null = null;
   private steps: StepRecord[] = [];
   private stopping = false;
-  /** the ranks load what they begin with, and have computed nothing yet */
-  private loading = false;
+  /** the ranks fetch and load what they begin with, and have computed nothing yet */
+  private loading = true;
+  /** index of the step that the ranks work on; null: they load or save */
+  private step: number | null = null;
+  private preparing: Promise<void> = Promise.resolve();
   private ended = false;
   private parent: number | null;
   /** steps done at the last checkpoint, and when it was decided */
@@ -66,18 +75,17 @@ export class Coordinator {
   constructor(options: CoordinatorOptions) {
     const { attempt, fingerprint } = options;
     this.options = options;
-    this.stepsFile = new StepsFile(attempt.directory, attempt.generation, fingerprint);
+    this.fingerprint = fingerprint;
     this.parent = attempt.resumeFrom;
     this.savedSteps = attempt.resumeStep;
   }
 
   /** Makes what the ranks share, and lets them load, unless the attempt is over by then. */
-  async prepare(): Promise<void> {
+  private async prepare(): Promise<void> {
     const { engine, attempt, toAll } = this.options;
+    if (this.ended) return;
     try {
       await engine.prepare(attempt.engine);
-      this.loading = true;
-      this.endUnlessBegun();
       if (!this.ended) toAll({ kind: "ready" });
     } catch (error) {
       this.fail(error);
@@ -88,6 +96,10 @@ export class Coordinator {
     switch (message.kind) {
       case "alive":
         return;
+      case "tell":
+        return this.options.toAll(message);
+      case "fetched":
+        return this.collectFetched(from, message.fingerprint);
       case "arrive":
         this.arrived.add(from);
         if (from === 0) this.stepEnd = message.end ?? null;
@@ -103,9 +115,40 @@ export class Coordinator {
     }
   }
 
+  /** All ranks have what they begin with: computing may start, if all would compute the same. */
+  private collectFetched(from: number, fingerprint: Fingerprint): void {
+    const { attempt } = this.options;
+    this.fetched.set(from, fingerprint);
+    if (this.fetched.size < attempt.workers) return;
+    for (const [worker, theirs] of this.fetched) {
+      const own = this.options.fingerprint;
+      const other = Object.keys({ ...theirs, ...own }).find((name) => !OF_MACHINES.has(name) && theirs[name] !== own[name]);
+      if (other !== undefined)
+        return this.fail(
+          new UserError("the machines of this run have different versions: set them up alike", {
+            what: other,
+            worker,
+            host: attempt.places?.[worker]?.host,
+            expected: own[other],
+            got: theirs[other],
+          }),
+        );
+    }
+    const cpus = new Set([...this.fetched.values()].map(({ cpu }) => cpu));
+    // bytes are promised on a machine of the same kind alone, so several kinds are one of their own
+    if (cpus.size > 1) this.fingerprint = { ...this.fingerprint, cpu: [...cpus].sort().join(" ") };
+    this.stepsFile = new StepsFile(attempt.directory, attempt.generation, this.fingerprint);
+    this.preparing = this.prepare();
+  }
+
   /** Ranks that have not arrived at the barrier where others wait. */
   missing(): number[] {
     return Array.from({ length: this.options.attempt.workers }, (_, worker) => worker).filter((worker) => !this.arrived.has(worker));
+  }
+
+  /** Index of the step that a rank works on; null: it loads, waits for others, or saves. */
+  stepOf(worker: number): number | null {
+    return this.arrived.has(worker) ? null : this.step;
   }
 
   /** Ends the attempt for all. */
@@ -118,8 +161,9 @@ export class Coordinator {
   /** Resolves when nothing is being committed any more; nothing is checked any longer. */
   async close(): Promise<void> {
     this.closed.abort();
+    await this.preparing;
     await this.committing;
-    this.stepsFile.close();
+    this.stepsFile?.close();
   }
 
   private fail(error: unknown): void {
@@ -137,6 +181,7 @@ export class Coordinator {
     this.arrived = new Set();
     this.loading = false;
     if (barrier === 1) {
+      this.step = attempt.resumeStep;
       // all ranks have it open: from now on nobody finds it by name
       engine.unlink(attempt.engine);
       this.sound = this.checkSources();
@@ -160,11 +205,12 @@ export class Coordinator {
 
   /** Records a step, and says what all do now. */
   private direct(end: StepEnd): Directive {
-    this.stepsFile.add(end);
+    this.stepsFile?.add(end);
     this.steps.push(end.record);
     const decision = this.decide(end.stepsDone);
     this.outgrown = decision === "outgrown";
     const directive = decision === "outgrown" ? "stop" : decision;
+    this.step = directive === "stop" || directive === "finish" ? null : end.stepsDone;
     if (directive === "go") return directive;
     this.pending.set(end.stepsDone, { reason: REASONS[directive], steps: this.steps, files: [] });
     this.steps = [];
@@ -192,8 +238,9 @@ export class Coordinator {
   }
 
   private async commit(stepsDone: number, updates: number, { reason, steps, files }: Pending): Promise<void> {
-    const { attempt, log, fingerprint, toAll } = this.options;
-    const { directory, generation, config } = attempt;
+    const { attempt, log, place, toAll } = this.options;
+    const { generation, config } = attempt;
+    const { fingerprint } = this;
     const shards = [...files].sort((a, b) => a.shard - b.shard);
     const { parent } = this;
     await this.sound;
@@ -209,7 +256,8 @@ export class Coordinator {
       steps,
     });
     this.pending.delete(stepsDone);
-    await pruneShards(log, directory, config.train.keepCheckpoints, generation);
+    await place.prune(log, config.train.keepCheckpoints, generation);
+    await place.keep(stepsFileName(generation));
     toAll({ kind: "committed", stepsDone });
   }
 }

@@ -11,6 +11,8 @@ interface Alive {
 /** From a rank to the coordinator, which hears its own as well. */
 export type ToCoordinator =
   | Alive
+  /** what the first rank's computing says to the others' */
+  | { readonly kind: "tell"; readonly word: unknown }
   /** what this rank begins with is on its machine */
   | { readonly kind: "fetched"; readonly fingerprint: Fingerprint }
   | { readonly kind: "arrive"; readonly barrier: number; readonly end?: StepEnd }

@@ -6,20 +6,22 @@ import { joinGroup, type Group } from "../../../infra/process/group.js";
 import type { RankResult, RankTask } from "../../../workflows/contract.js";
 import type { StageContext } from "../../common/stage.js";
 import type { TrainDeps } from "../deps.js";
-import { openLog, type CommitLog } from "../log/commit-log.js";
+import type { CommitLog } from "../log/commit-log.js";
 import type { Fingerprint, ShardFile, TrainAttempt } from "../log/entries.js";
 import { fingerprintOf } from "../log/fingerprint.js";
 import { WhereaboutsFile } from "../log/whereabouts.js";
+import { pruneShards } from "../log/checkpoint.js";
 import { CheckpointWriter } from "./checkpoint-writer.js";
 import { Computing, type EventOf } from "./computing.js";
 import { Coordinator, resumedFrom } from "./coordinator.js";
 import { Heartbeat } from "./heartbeat.js";
 import type { ToAll, ToCoordinator } from "./messages.js";
+import { RankPlacement } from "./rank-place.js";
 
 /** One rank of an attempt, in its main thread: sockets, files, heartbeats. The engine's computing does what blocks. */
 
 /** What a rank is handed. */
-export type RankDeps = Pick<TrainDeps, "engines" | "openStore">;
+export type RankDeps = Pick<TrainDeps, "engines" | "openStore" | "openShared">;
 
 /** One rank's work. */
 export interface RankWork extends RankTask<TrainAttempt> {
@@ -36,7 +38,11 @@ export async function runRank(deps: RankDeps, work: RankWork, context: StageCont
   const { directory, generation, config } = attempt;
   // the version that began it had no engines; this one's next attempt begins anew
   if (attempt.engine === undefined) throw new StoppedError("this attempt was begun by an earlier version of Roslin, and ends here");
-  const log = await openLog(deps.openStore(directory), generation);
+  const ending = new AbortController();
+  const say = (note: string): void =>
+    context.progress({ stage: "train", done: attempt.resumeStep, total: attempt.totalSteps, unit: "steps", note });
+  const placement = new RankPlacement(deps, attempt, worker, { signal: ending.signal, say });
+  const log = await placement.place.log(generation);
   // sent again by a run that was reset into this attempt
   if (log.overtaken) throw new FencedError("this attempt has been gone on from already", { log: directory, generation });
   const own = { worker, pid: process.pid, started: processStart(process.pid) };
@@ -44,18 +50,19 @@ export async function runRank(deps: RankDeps, work: RankWork, context: StageCont
   try {
     const engine = deps.engines[config.train.engine];
     const fingerprint = await fingerprintOf(engine, attempt.workers);
-    const result = await new Rank(engine, fingerprint, log, whereabouts, work, context).run();
+    const result = await new Rank(engine, fingerprint, log, whereabouts, placement, work, context).run();
     whereabouts.end("done", result.status);
     return result;
   } catch (error) {
     const told = error instanceof PeerLostError || error instanceof StoppedError;
     whereabouts.end(context.signal.aborted ? "asked" : told ? "told" : "failed", messageOf(error));
     // a newer attempt removes what this one was writing, and then any error follows
-    const { entries } = await openLog(deps.openStore(directory)).catch(() => log);
+    const { entries } = await placement.place.log().catch(() => log);
     const newest = entries.findLastIndex((entry) => entry.kind === "attempt") + 1;
     if (newest <= generation || error instanceof FencedError) throw error;
     throw new FencedError("a newer attempt of this run has taken over; this one stops", { log: directory, generation }, { cause: error });
   } finally {
+    ending.abort();
     whereabouts.close();
   }
 }
@@ -64,6 +71,8 @@ class Rank {
   private readonly engine: TrainingEngine;
   private readonly log: CommitLog;
   private readonly whereabouts: WhereaboutsFile;
+  private readonly placement: RankPlacement;
+  private readonly fingerprint: Fingerprint;
   private readonly attempt: TrainAttempt;
   private readonly worker: number;
   private readonly context: StageContext;
@@ -74,6 +83,11 @@ class Rank {
   private readonly heartbeat: Heartbeat;
   private readonly outcome = new Outcome<RankResult>();
   private group: Group | null = null;
+  private address = "";
+  /** the first cause counts: losses after it follow from it */
+  private over = false;
+  /** the attempt as this machine has it */
+  private local: TrainAttempt;
   /** how computing has ended, and whether its last shards are written: this rank waits for the last commit then */
   private done: RankResult | null = null;
   private written = false;
@@ -85,6 +99,7 @@ class Rank {
     fingerprint: Fingerprint,
     log: CommitLog,
     whereabouts: WhereaboutsFile,
+    placement: RankPlacement,
     work: RankWork,
     context: StageContext,
   ) {
@@ -92,27 +107,32 @@ class Rank {
     this.engine = engine;
     this.log = log;
     this.whereabouts = whereabouts;
+    this.placement = placement;
+    this.fingerprint = fingerprint;
     this.attempt = attempt;
     this.worker = worker;
     this.context = context;
-    this.writer = new CheckpointWriter(attempt);
+    this.writer = new CheckpointWriter(attempt, (file) => placement.place.keep(file));
     this.computing = new Computing(engine, attempt, worker, whereabouts, {
       arrive: (event) => this.tell(event),
       shard: (event) => this.save(event),
+      tell: (event) => this.tell(event),
       done: (event) => this.finish(event),
       failed: (error) => this.fail(error),
     });
     const toAll = (message: ToAll): void => this.group?.toAll(message);
-    this.coordinator = worker === 0 ? new Coordinator({ attempt, log, engine, fingerprint, moreAreThere, toAll }) : null;
+    this.coordinator = worker === 0 ? new Coordinator({ attempt, log, place: placement.place, engine, fingerprint, moreAreThere, toAll }) : null;
     this.heartbeat = this.makeHeartbeat();
+    this.local = attempt;
   }
 
   /** Meets the others, computes with them, and ends when all is committed or nothing more can be. */
   async run(): Promise<RankResult> {
-    const { context, coordinator, attempt, worker } = this;
+    const { context, placement, attempt, worker } = this;
     const stop = (): void => this.stop();
     try {
-      const meeting = { path: attempt.socketPath, worker, workers: attempt.workers, timeoutMs: JOIN_MS, signal: context.signal };
+      this.address = await placement.address();
+      const meeting = { place: placement.meeting(this.address), worker, workers: attempt.workers, timeoutMs: JOIN_MS, signal: context.signal };
       this.group = await joinGroup(meeting, {
         toCoordinator: (from, message) => this.hear(from, message as ToCoordinator),
         toAll: (message) => this.hearAll(message as ToAll),
@@ -121,12 +141,22 @@ class Rank {
       context.signal.addEventListener("abort", stop);
       if (context.signal.aborted) stop();
       this.heartbeat.start();
-      await coordinator?.prepare();
+      await this.fetch();
       return await this.outcome.promise;
     } finally {
       context.signal.removeEventListener("abort", stop);
       await this.close();
     }
+  }
+
+  /** Brings here what this rank begins with, and says so: minutes may lie between the first rank's word and the last one's. */
+  private async fetch(): Promise<void> {
+    const resumed = resumedFrom(this.attempt, this.log);
+    // a loss meanwhile ends the attempt without it
+    const local = await Promise.race([this.placement.bring(resumed), this.outcome.promise]);
+    if (!("directory" in local)) return;
+    this.local = local;
+    this.tell({ kind: "fetched", fingerprint: this.fingerprint });
   }
 
   /** A caller that hears of the end may count on this rank to write nothing more. */
@@ -164,16 +194,30 @@ class Rank {
       case "alive":
         return;
       case "ready":
-        return this.computing.start(resumedFrom(this.attempt, this.log));
+        return this.computing.start(this.local, this.address, resumedFrom(this.attempt, this.log));
+      case "tell":
+        return this.computing.tell(message.word);
       case "release":
         if (message.barrier === 1) this.group?.seal();
         return this.computing.release(message.barrier, message.directive);
       case "committed":
         this.committed = message.stepsDone;
-        return this.settle();
+        void this.pruneCopies().then(
+          () => this.settle(),
+          (error: unknown) => this.fail(error as Error),
+        );
+        return;
       case "over":
         return this.end(errorNamed(message.name, message.message));
     }
+  }
+
+  /** On a machine where no coordinator does it, removes what the store alone may keep. */
+  private async pruneCopies(): Promise<void> {
+    const { placement, worker, attempt } = this;
+    if (!placement.isAway(worker) || !placement.leadsMachine) return;
+    const { directory, config, generation } = attempt;
+    await pruneShards(await placement.place.log(), directory, config.train.keepCheckpoints, generation);
   }
 
   /** Writes a shard's part of a checkpoint, and tells the coordinator. */
@@ -200,6 +244,7 @@ class Rank {
   /** Another rank does not come any more. */
   private lose(worker: number, how: string): void {
     const error = new PeerLostError(`worker ${worker} of ${this.attempt.workers} ${how}`);
+    if (!this.over && this.coordinator !== null && this.placement.isAway(worker)) this.noteLoss(worker);
     this.coordinator?.end(error.name, error.message);
     this.end(error);
     if (worker !== 0) return;
@@ -208,8 +253,17 @@ class Rank {
     rmSync(this.attempt.socketPath, { force: true });
   }
 
+  /** Leaves word of a rank whose own lies on another machine. */
+  private noteLoss(worker: number): void {
+    const { directory, generation } = this.attempt;
+    const file = new WhereaboutsFile(directory, generation, { worker, pid: 0, started: null });
+    file.at(this.coordinator!.stepOf(worker));
+    file.close();
+  }
+
   /** The attempt is over for this rank, without what is not committed. */
   private end(error: Error): void {
+    this.over = true;
     // at once: computing may be busy for a while yet
     this.whereabouts.end("told", messageOf(error));
     this.computing.abort();

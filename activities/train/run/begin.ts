@@ -7,18 +7,18 @@ import { capacityOf, type Capacity } from "../../../core/training/step-plan.js";
 import type { Model } from "../../../core/model/family.js";
 import { dropoutNote } from "../../../core/model/shape.js";
 import { openTokens } from "../../../infra/dataset/tokens.js";
-import { sha256File } from "../../../infra/disk/files.js";
 import { processStart } from "../../../infra/process/process-start.js";
 import { readModelConfig } from "../../../infra/weights/read-model-config.js";
-import type { TrainingBegun } from "../../../workflows/contract.js";
+import type { RankPlace, TrainingBegun } from "../../../workflows/contract.js";
 import { Stage, type StageContext, type StageRequest } from "../../common/stage.js";
 import { trainDefinition } from "../definition.js";
 import type { TrainDeps } from "../deps.js";
 import { noteEnd } from "../log/attempt-end.js";
-import { lastGood, pruneShards, SHARDS, type Checkpoint } from "../log/checkpoint.js";
-import { openLog, type CommitLog } from "../log/commit-log.js";
+import { SHARDS, type Checkpoint } from "../log/checkpoint.js";
+import type { CommitLog } from "../log/commit-log.js";
 import type { TrainAttempt } from "../log/entries.js";
 import { poisonError } from "../log/poison.js";
+import { trainingPlace, type TrainingPlace } from "../log/training-place.js";
 import { attemptPrefix, clearAttempts } from "./leftovers.js";
 import { finishTraining } from "./finish.js";
 import { checkRoom } from "./room.js";
@@ -27,21 +27,28 @@ import { checkRoom } from "./room.js";
  * Notes how the last attempt ended. The caller started its ranks and is still there, so deaths count. Throws UserError when
  * it was the third in a row that one step has cost, with its rows named.
  */
-export async function noteAttempt(deps: Pick<TrainDeps, "openStore">, request: StageRequest): Promise<void> {
+export async function noteAttempt(deps: Pick<TrainDeps, "openStore" | "openShared">, request: StageRequest, signal: AbortSignal): Promise<void> {
   const { train } = request.config;
   const stage = new Stage(trainDefinition, request);
   const { directory } = stage;
-  const end = await noteEnd(await openLog(deps.openStore(directory)), directory, train.shards, processStart, true);
+  const place = trainingPlace(deps, directory, train, { signal, onNote: () => undefined });
+  const end = await noteEnd(await place.log(), directory, train.shards, processStart, true);
   if (end?.poison == null) return;
   const tokens = await openTokens(stage.path("tokens"));
   throw poisonError(end.poison, tokens.train, train);
+}
+
+/** How many ranks an attempt is to have, and in a run that several machines share, where they are. */
+export interface Ranks {
+  readonly workers: number;
+  readonly places?: readonly RankPlace[];
 }
 
 /** The finished result, or the next attempt: its place in the commit log, and where it goes on. */
 export async function beginTraining(
   deps: TrainDeps,
   request: StageRequest,
-  workers: number,
+  ranks: Ranks,
   context: StageContext,
 ): Promise<TrainingBegun<TrainAttempt, StageResult<"train">>> {
   const stage = new Stage(trainDefinition, request);
@@ -55,13 +62,14 @@ export async function beginTraining(
   const job = await readJob(request, stage);
   const dropout = dropoutNote(job.model.shape);
   if (dropout !== null) notes.say(dropout, true);
-  const log = await openLog(deps.openStore(stage.directory));
-  const resume = await resumePoint(log, job, notes, context.signal);
+  const place = trainingPlace(deps, stage.directory, job.config.train, { signal: context.signal, onNote: notes.say });
+  const log = await place.log();
+  const resume = await resumePoint(place, log, job, notes, context.signal);
   if (resume !== null && resume.entry.step >= job.totalSteps) {
     const made = await finishTraining(deps, request, context);
-    return made === null ? beginTraining(deps, request, workers, context) : { finished: made };
+    return made === null ? beginTraining(deps, request, ranks, context) : { finished: made };
   }
-  return { attempt: await newAttempt(deps, job, log, resume, workers, notes) };
+  return { attempt: await newAttempt(deps, job, place, log, resume, ranks, notes) };
 }
 
 /** What all attempts at a request have in common. */
@@ -102,19 +110,26 @@ class Notes {
 }
 
 /** The checkpoint to go on from; null: from the base model. */
-async function resumePoint(log: CommitLog, job: Job, notes: Notes, signal: AbortSignal): Promise<Checkpoint | null> {
+async function resumePoint(
+  place: TrainingPlace,
+  log: CommitLog,
+  job: Job,
+  notes: Notes,
+  signal: AbortSignal,
+): Promise<Checkpoint | null> {
   // nobody has noted the last attempt's end: what had started its ranks was killed with them
   await noteEnd(log, job.directory, job.config.train.shards, processStart, false);
-  return lastGood(log, job.directory, (path) => sha256File(path, signal), notes.say);
+  return place.lastGood(log, signal, notes.say);
 }
 
 /** Checks that there is room, takes the next generation, and clears what is left of those before it. */
 async function newAttempt(
   { engines, machine }: TrainDeps,
   { config, directory, inputs, model, capacity, totalSteps }: Job,
+  place: TrainingPlace,
   log: CommitLog,
   resume: Checkpoint | null,
-  workers: number,
+  { workers, places }: Ranks,
   notes: Notes,
 ): Promise<TrainAttempt> {
   const { train } = config;
@@ -129,7 +144,7 @@ async function newAttempt(
   const prefix = `${attemptPrefix(directory)}g${generation}`;
   const setup = engine.begin({ model, train, capacity, ranks: hosts, machine, directory, prefix, say: (note) => notes.say(note, true) });
   clearAttempts({ engines, machine }, directory, generation);
-  await pruneShards(log, directory, train.keepCheckpoints, generation);
+  await place.prune(log, train.keepCheckpoints, generation);
   return {
     generation,
     workers: hosts,
@@ -139,6 +154,7 @@ async function newAttempt(
     resumeStep,
     totalSteps,
     resumeFrom,
+    ...(places !== undefined && { places: places.slice(0, hosts) }),
     engine: setup,
     socketPath: join(machine.socketDirectory, `${prefix}.sock`),
     setAside: notes.lasting,

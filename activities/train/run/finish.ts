@@ -3,17 +3,16 @@ import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
 import { allParameters } from "../../../core/model/family.js";
 import type { StageResult } from "../../../core/stages/results.js";
-import { artifactOf, sha256File, writeFileAtomic } from "../../../infra/disk/files.js";
+import { artifactOf, writeFileAtomic } from "../../../infra/disk/files.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
 import { Stage, type StageContext, type StageRequest } from "../../common/stage.js";
 import { MODEL_COMPANIONS } from "../../download/select.js";
 import { trainDefinition } from "../definition.js";
 import type { TrainDeps } from "../deps.js";
-import { lastGood, pruneShards } from "../log/checkpoint.js";
-import { openLog } from "../log/commit-log.js";
 import { makeLedger } from "../log/make-ledger.js";
 import { differences, isProved } from "../log/ledger-words.js";
 import { readSteps } from "../log/steps-file.js";
+import { trainingPlace } from "../log/training-place.js";
 import { WHEREABOUTS } from "../log/whereabouts.js";
 import { clearAttempts } from "./leftovers.js";
 import { figures } from "./figures.js";
@@ -51,8 +50,9 @@ async function finish(
   const { directory } = stage;
   const say = (note: string, lasting?: true): void =>
     progress({ stage: "train", done: 0, total: 0, unit: "steps", note, ...(lasting && { lasting }) });
-  const log = await openLog(deps.openStore(directory));
-  const good = await lastGood(log, directory, (path) => sha256File(path, signal), say);
+  const place = trainingPlace(deps, directory, request.config.train, { signal, onNote: say });
+  const log = await place.log();
+  const good = await place.lastGood(log, signal, say);
   if (good?.entry.reason !== "finish") return null;
   const base = new ModelFiles(stage.path("model"));
   // config and tokenizer are read from its directory; of the weights only their dtype counts
@@ -63,11 +63,12 @@ async function finish(
   const stateDigest = await new ModelWriter({ directory, target, plan, dtype: base.dtype, say, turn }).write(good.entry);
   const weights = [...plan.files, ...(plan.index === null ? [] : [plan.index])].map(({ name }) => name);
   // what a worker wrote that was taken for dead
-  await pruneShards(log, directory, request.config.train.keepCheckpoints, Infinity);
+  await place.prune(log, request.config.train.keepCheckpoints, Infinity);
   const companions = await writeCompanions(base, target);
   for (const name of await readdir(target)) if (!weights.includes(name) && !companions.includes(name)) await rm(join(target, name));
   await rm(join(directory, WHEREABOUTS), { recursive: true, force: true, maxRetries: 3 });
   const outputs = [await artifactOf("tuned", target, signal)];
+  await place.bringSteps();
   const ledger = makeLedger(log, good.commit, await readSteps(directory));
   if (!isProved(ledger.proof)) say(differences(ledger.proof), true);
   return stage.finish({ outputs, metrics: figures(log, good, ledger), stateDigest });

@@ -33,7 +33,7 @@ test("where DeepSpeed is not set up, training with it says how that is done", as
   const engines = { ...trainDeps.engines, deepspeed: deepSpeedEngine(() => needEnvironment(CHECKOUT, home)) };
   const { request, context } = await job(t, madeRows(3), { engine: "deepspeed" });
   await assert.rejects(
-    beginTraining({ ...trainDeps, engines }, request, 1, context()),
+    beginTraining({ ...trainDeps, engines }, request, { workers: 1 }, context()),
     (error: Error) => error instanceof UserError && /roslin setup --deepspeed/.test(error.message),
   );
 });
