@@ -40,6 +40,7 @@ function pipelineActivities(environment: Environment, temporal: Temporal, stages
       }),
     evaluate: (input) => inActivity(async (context) => essentials(await stages.evaluate(request(input), context))),
     publish: (input) => inActivity(async (context) => essentials(await stages.publish(request(input), context))),
+    liveHost: async () => environment.host,
     awaitIdle: (holder) => awaitIdle(temporal.client, holder),
     pausedActivities: () => inActivity(() => pausedActivities(temporal.client)),
   };

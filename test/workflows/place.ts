@@ -173,6 +173,7 @@ function fakeActivities(client: Client): PipelineActivities {
     finishTraining: async () => resultOf("train", ["tuned"]),
     evaluate: async () => resultOf("evaluate", ["report"], { perplexity: { base: 20, tuned: 10 }, gate: { judged: true, passed: true } }),
     publish: async () => resultOf("publish", ["published"]),
+    liveHost: async () => HOST,
     awaitIdle: (holder) => awaitIdle(client, holder),
     pausedActivities: () => pausedActivities(client),
   };
