@@ -51,6 +51,7 @@ function pipelineActivities(environment: Environment, temporal: Temporal, stages
       }),
     evaluate: (input) => stage("evaluate", input, stages.evaluate),
     publish: (input) => stage("publish", input, stages.publish),
+    liveHost: async () => environment.host,
     awaitIdle: (holder) => awaitIdle(temporal.client, holder),
     pausedActivities: () => inActivity(() => pausedActivities(temporal.client)),
   };

@@ -1,11 +1,14 @@
 import { lstat, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { parseRunConfig } from "../core/config/schema.js";
 import { forecast } from "../activities/forecast/forecast.js";
 import type { PlanDependencies } from "../activities/plan/plan-run.js";
 import type { Environment } from "./environment.js";
 import { availableMemory, freeDisk, memoryLimit } from "../infra/process/machine.js";
+import { isLoopback } from "../infra/process/own-address.js";
 import { checkTarget } from "../infra/store/check.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
+import { eligible } from "../workflows/eligible.js";
 import { SEARCH_ATTRIBUTES, type GpuWorker, type SearchAttributeName } from "../workflows/contract.js";
 import { defaultTarget } from "./artifact-deps.js";
 import type { Temporal } from "./connect.js";
@@ -16,9 +19,9 @@ import { finishedDownload } from "../activities/download/definition.js";
 
 /** What planning a run asks of this machine, its servers and Temporal. */
 export function planDependencies(environment: Environment, temporal: Temporal, stages: Pick<Stages, "places" | "root">): PlanDependencies {
-  const { host } = environment;
-  const registered = async (): Promise<readonly GpuWorker[]> =>
-    ((await leaseState(temporal.client))?.workers ?? []).filter((worker) => worker.host === host);
+  const { host, variables } = environment;
+  const all = async (): Promise<readonly GpuWorker[]> => (await leaseState(temporal.client))?.workers ?? [];
+  const registered = async (): Promise<readonly GpuWorker[]> => (await all()).filter((worker) => worker.host === host);
   return {
     ...stages.places,
     host,
@@ -28,9 +31,17 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
       await mkdir(stages.root, { recursive: true });
       return { free: freeDisk(stages.root), used: await bytesBelow(stages.root), directory: stages.root };
     },
-    checkTarget: async (uri, wanted, signal) => (await checkTarget(uri, s3SettingsOf(environment.variables), wanted, signal)).note,
+    checkTarget: async (uri, wanted, signal) => (await checkTarget(uri, s3SettingsOf(variables), wanted, signal)).note,
     gpuWorkers: async () => (await registered()).length,
     gpuMemory: async () => (await registered()).flatMap(({ device }) => (device == null ? [] : [device.memory])),
+    shared: {
+      workers: async ({ shards, workers: { min, hosts } }) => eligible(await all(), { host, min, max: shards, enough: shards, hosts }).workers,
+      checkStore: async (uri, signal) => (await checkTarget(uri, s3SettingsOf(variables), parseRunConfig({}).publish, signal)).note,
+      serverHere: (uri) => {
+        const { endpoint } = s3SettingsOf(variables);
+        return uri.startsWith("s3:") && endpoint !== undefined && isLoopback(new URL(endpoint).hostname) ? endpoint : null;
+      },
+    },
     searchAttributes: () => knownAttributes(temporal),
     downloaded: (config) => finishedDownload(config, stages.root),
     forecast: (config) => forecast(config, stages.root),

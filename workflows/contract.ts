@@ -40,7 +40,7 @@ export type SearchAttributeName = keyof typeof SEARCH_ATTRIBUTES;
 export interface Plan {
   /** the config with everything filled in that depends on the place: publish.target */
   readonly config: RunConfig;
-  /** the host of the worker that planned; all stages run there, and its GPU workers train */
+  /** the host of the worker that planned; all stages run there, and its GPU workers train: at first, if the run is shared */
   readonly host: string;
   readonly searchAttributes: readonly SearchAttributeName[];
   /** what is worth knowing and stops nothing */
@@ -112,6 +112,8 @@ export interface PipelineActivities {
   finishTraining(input: StageInput): Promise<SentResult<"train"> | null>;
   evaluate(input: StageInput): Promise<SentResult<"evaluate">>;
   publish(input: StageInput): Promise<SentResult<"publish">>;
+  /** The name of the machine that answers: one that lives. */
+  liveHost(): Promise<string>;
   /** Resolves when the run no longer trains: closed, unknown, paused, or reset to before. */
   awaitIdle(holder: Holder): Promise<void>;
   /** Ids of the run's own activities that were paused, by `temporal activity pause` or in the UI. */

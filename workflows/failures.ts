@@ -36,6 +36,12 @@ export function wasAskedToStop(error: unknown): boolean {
   return usedUp && cause instanceof ApplicationFailure && ASKED.includes(cause.type ?? "");
 }
 
+/** Whether no worker took an activity in time: its machine is away. */
+export function isSilentHost(error: unknown): boolean {
+  const cause = causeOf(error);
+  return cause instanceof TimeoutFailure && cause.timeoutType === "SCHEDULE_TO_START";
+}
+
 const WEIGHT: Readonly<Record<ReturnType<typeof judge>, number>> = { fatal: 0, error: 1, lost: 2, asked: 3 };
 
 /** The failure that the others follow from: a worker that failed takes its peers with it. */

@@ -10,7 +10,7 @@ import {
   setHandler,
   upsertSearchAttributes,
 } from "@temporalio/workflow";
-import { parseRunConfig, type RunConfig } from "../core/config/schema.js";
+import { isShared, parseRunConfig, type RunConfig } from "../core/config/schema.js";
 import { ConfigError, type ErrorName } from "../core/errors.js";
 import { inputsFrom, resultNamed, type SentResult, type StageName } from "../core/stages/results.js";
 import { gateWord, metricWords, warningsOf } from "../core/stages/words.js";
@@ -24,10 +24,10 @@ import {
   type SearchAttributeName,
   type StageInput,
   type StageRow,
-  stageQueue,
 } from "./contract.js";
 import { describeFailure, stageFailure, wasAskedToStop } from "./failures.js";
 import { trainGang, type Gang } from "./gang.js";
+import { atHome, type Home } from "./home.js";
 import { STAGE_OPTIONS } from "./options.js";
 import { Pauses } from "./pause.js";
 import { ProgressTable } from "./progress-table.js";
@@ -54,6 +54,8 @@ export interface Carried {
   readonly rows: readonly StageRow[];
   readonly trainingAttempts: number;
   readonly paused: boolean;
+  /** where its stages are; absent: where it was planned */
+  readonly home?: string;
 }
 
 /** Fine-tunes a model: download, preprocess, train, evaluate, publish. `input` is a RunConfig with every field optional. */
@@ -65,23 +67,24 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
   const workers = new LeasedWorkers((note) => table.start("train", note));
   const plan = carried?.plan ?? (await planned(config, pauses));
   table.note(plan.notes);
-  const { host } = plan;
+  const home: Home = { host: carried?.home ?? plan.host };
   const results: SentResult[] = [...(carried?.results ?? [])];
   const tally = { attempts: carried?.trainingAttempts ?? 0 };
   setAttributes(plan, { RoslinModel: config.model.source, RoslinDataset: config.dataset.source });
 
   const train = (stageInput: StageInput): Promise<SentResult> =>
-    trained({ input: stageInput, host, workers, tally, note: (note) => table.start("train", note) }, () =>
+    trained({ input: stageInput, home, workers, tally, note: (note) => table.start("train", note) }, () =>
       continueAsNew<typeof finetune>(input, {
         plan,
         results,
         rows: table.progress().rows,
         trainingAttempts: tally.attempts,
         paused: pauses.wanted,
+        home: home.host,
       }),
     );
   for (let repairs = REPAIRS; ; repairs--) {
-    const stages = new Stages(plan, table, pauses, results, repairs > 0);
+    const stages = new Stages(plan, home, table, pauses, results, repairs > 0);
     try {
       await stages.simple("download", `${config.model.source}, ${config.dataset.source}`);
       await stages.simple("preprocess", "rows to tokens");
@@ -101,14 +104,16 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
 /** One way through the stages of a run. */
 class Stages {
   private readonly plan: Plan;
+  private readonly home: Home;
   private readonly table: ProgressTable;
   private readonly pauses: Pauses;
   private readonly results: SentResult[];
   private readonly mayRepair: boolean;
 
   /** `results` gets what each stage left; `mayRepair`: a stage that finds its input changed ends this way with Repair, and not the run. */
-  constructor(plan: Plan, table: ProgressTable, pauses: Pauses, results: SentResult[], mayRepair: boolean) {
+  constructor(plan: Plan, home: Home, table: ProgressTable, pauses: Pauses, results: SentResult[], mayRepair: boolean) {
     this.plan = plan;
+    this.home = home;
     this.table = table;
     this.pauses = pauses;
     this.results = results;
@@ -138,13 +143,16 @@ class Stages {
     }
   }
 
-  /** Runs a stage that is one activity on the host that planned. */
+  /** Runs a stage that is one activity. */
   simple(name: Exclude<StageName, "train">, summary: string): Promise<void> {
-    const options = { activityId: name, summary, taskQueue: stageQueue(this.plan.host) };
+    const { plan, home } = this;
+    const moved = (from: string, to: string): void => this.table.start(name, `${from} takes no stages; goes on on ${to}`);
     return this.run(name, async (input) => {
       for (;;)
         try {
-          return await activities[name].executeWithOptions(options, [input]);
+          return await atHome<SentResult>(home, isShared(plan.config), moved, (options) =>
+            activities[name].executeWithOptions({ activityId: name, summary, ...options }, [input]),
+          );
         } catch (error) {
           // only an activity that an earlier version scheduled uses up its attempts
           if (!wasAskedToStop(error)) throw error;

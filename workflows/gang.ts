@@ -8,6 +8,7 @@ import {
   sleep,
   workflowInfo,
 } from "@temporalio/workflow";
+import { isShared } from "../core/config/schema.js";
 import type { SentResult } from "../core/stages/results.js";
 import { givenUpBecause, NO_ATTEMPTS, nextMove } from "../core/training/next-move.js";
 import {
@@ -16,11 +17,14 @@ import {
   type GpuActivities,
   type GpuWorker,
   type PipelineActivities,
+  type RankPlace,
   type RankResult,
   type StageInput,
 } from "./contract.js";
-import { describeFailure, judge, lastFailure, rootCause, wordsOf } from "./failures.js";
-import { GANG_OPTIONS, HEARTBEAT } from "./options.js";
+import { hostsOf } from "./eligible.js";
+import { describeFailure, isSilentHost, judge, lastFailure, rootCause, wordsOf } from "./failures.js";
+import type { Home } from "./home.js";
+import { GANG_OPTIONS, HEARTBEAT, SILENT_HOST } from "./options.js";
 import type { LeasedWorkers } from "./leased-workers.js";
 
 /** How long the others may take to see by themselves that one of them failed: a closed socket says so in milliseconds. */
@@ -29,7 +33,8 @@ const SETTLE = "2 seconds";
 /** What training is given. */
 export interface Gang {
   readonly input: StageInput;
-  readonly host: string;
+  /** a shared run's is that of the newest attempt's first worker */
+  readonly home: Home;
   readonly workers: LeasedWorkers;
   /** counted up with every attempt */
   readonly tally: { attempts: number };
@@ -41,36 +46,63 @@ export interface Gang {
  * are left or back. null: history has grown long; go on in a new run.
  */
 export async function trainGang(gang: Gang): Promise<SentResult<"train"> | null> {
-  const { tally } = gang;
+  const { tally, home } = gang;
   const { shards, workers: wish } = gang.input.config.train;
+  const shared = isShared(gang.input.config);
+  const min = Math.min(wish.min, shards);
   let attempts = NO_ATTEMPTS;
   let enough = shards;
   for (let first = true; ; first = false) {
     if (!first && workflowInfo().continueAsNewSuggested) return null;
     const workers = await gang.workers.acquire({
-      host: gang.host,
-      min: Math.min(wish.min, shards),
+      host: home.host,
+      min,
       max: shards,
       enough,
       waitSeconds: wish.waitSeconds,
+      ...(shared && { hosts: wish.hosts }),
     });
     enough = workers.length;
-    const { beginTraining, finishTraining } = proxyActivities<PipelineActivities>({ ...GANG_OPTIONS, taskQueue: stageQueue(gang.host) });
-    const begun = await beginTraining.executeWithOptions(
-      { activityId: `train-begin-${tally.attempts + 1}`, summary: `the next attempt, on ${workers.length} workers` },
-      [{ ...gang.input, workers: workers.length }],
+    if (shared) home.host = workers[0]!.host;
+    const { beginTraining, finishTraining } = proxyActivities<PipelineActivities>({
+      ...GANG_OPTIONS,
+      ...(shared && { scheduleToStartTimeout: SILENT_HOST }),
+      taskQueue: stageQueue(home.host),
+    });
+    /** Leaves a machine whose workers answer and whose stages nobody takes; others do not wait for it, because its workers come back at once. */
+    const leave = async (): Promise<void> => {
+      gang.note(`${home.host} takes no stages: the next attempt goes to another machine, if there is one`);
+      await gang.workers.strike(workers.filter(({ host }) => host === home.host));
+      enough = min;
+    };
+    const begun = await unlessSilent(
+      shared,
+      beginTraining.executeWithOptions(
+        { activityId: `train-begin-${tally.attempts + 1}`, summary: `the next attempt, on ${workers.length} workers` },
+        [{ ...gang.input, workers: workers.length, ...(shared && { places: placesOf(workers) }) }],
+      ),
     );
+    if (begun === "silent") {
+      await leave();
+      continue;
+    }
     if ("finished" in begun) return begun.finished;
     tally.attempts++;
-    gang.note(attemptNote(begun.attempt, workers.length));
+    gang.note(attemptNote(begun.attempt, workers));
 
     const ranks = await runRanks(begun.attempt, workers, gang.note);
     const failures = ranks.flatMap((rank) => (rank.status === "rejected" ? [rank.reason as unknown] : []));
     const results = ranks.flatMap((rank) => (rank.status === "fulfilled" ? [rank.value] : []));
     if (failures.length === 0 && results.every(({ status }) => status === "finished")) {
-      const result = await finishTraining.executeWithOptions({ activityId: "train-finish", summary: "the trained model's files" }, [
-        gang.input,
-      ]);
+      const result = await unlessSilent(
+        shared,
+        finishTraining.executeWithOptions({ activityId: "train-finish", summary: "the trained model's files" }, [gang.input]),
+      );
+      if (result === "silent") {
+        // all steps are committed: beginning elsewhere finishes them
+        await leave();
+        continue;
+      }
       if (result !== null) return result;
       failures.push(ApplicationFailure.create({ message: "the last checkpoint was no longer whole", type: "CorruptError" }));
     }
@@ -93,9 +125,27 @@ export async function trainGang(gang: Gang): Promise<SentResult<"train"> | null>
   }
 }
 
-function attemptNote({ generation, resumeStep, totalSteps, setAside = [] }: AttemptHead, workers: number): string {
+/** Where each rank will be. */
+function placesOf(workers: readonly GpuWorker[]): RankPlace[] {
+  // of several machines only workers with an address are lent
+  return workers.map(({ host, address }) => ({ host, address: address! }));
+}
+
+/** What an activity of a shared run came to; "silent": its machine has not taken it. */
+async function unlessSilent<T>(shared: boolean, activity: Promise<T>): Promise<T | "silent"> {
+  try {
+    return await activity;
+  } catch (error) {
+    if (shared && isSilentHost(error)) return "silent";
+    throw error;
+  }
+}
+
+function attemptNote({ generation, resumeStep, totalSteps, setAside = [] }: AttemptHead, workers: readonly GpuWorker[]): string {
+  const hosts = hostsOf(workers);
+  const on = `${workers.length} worker${workers.length === 1 ? "" : "s"}${hosts.length === 1 ? "" : ` on ${hosts.join(" and ")}`}`;
   const from = resumeStep === 0 ? "" : `, from step ${resumeStep}`;
-  return [`attempt ${generation} on ${workers} worker${workers === 1 ? "" : "s"}: ${totalSteps} steps${from}`, ...setAside].join("; ");
+  return [`attempt ${generation} on ${on}: ${totalSteps} steps${from}`, ...setAside].join("; ");
 }
 
 /**

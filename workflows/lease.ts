@@ -23,6 +23,7 @@ import {
   type LeaseState,
   type PipelineActivities,
 } from "./contract.js";
+import { eligible } from "./eligible.js";
 
 /**
  * Lends GPU workers to one run at a time, all or nothing: two runs with four of eight workers each would wait for each
@@ -57,13 +58,6 @@ interface Waiting {
 }
 
 const same = (a: Holder | null, b: Holder): boolean => a !== null && a.workflowId === b.workflowId && a.firstRunId === b.firstRunId;
-
-/** The workers that a request would get, lowest slots first, and how many it should wait for. */
-export function eligible(workers: Iterable<GpuWorker>, request: LeaseRequest): { workers: GpuWorker[]; all: number } {
-  const local = [...workers].filter((worker) => worker.host === request.host).sort((a, b) => a.slot - b.slot);
-  const all = Math.max(request.min, Math.min(request.max, request.enough, Math.max(0, ...local.map((worker) => worker.of))));
-  return { workers: local.slice(0, request.max), all };
-}
 
 /** The singleton workflow. The first worker that registers starts it. `carried`: the state before it continued as new. */
 export async function gpuLease(carried?: LeaseState): Promise<void> {
@@ -115,7 +109,7 @@ class Lease {
       next.since ??= Date.now();
       const left = request.waitSeconds * 1000 - (Date.now() - next.since);
       const enough = found.workers.length >= request.min;
-      if (found.workers.length < found.all && (!enough || left > 0)) {
+      if (!found.isComplete && (!enough || left > 0)) {
         await this.tellWaiting();
         return enough ? left : undefined;
       }
@@ -199,7 +193,9 @@ async function tell(request: LeaseRequest, news: Omit<LeaseNews, "token">): Prom
 function noteFor(request: LeaseRequest, workers: Iterable<GpuWorker>, holder: Holder | null): string {
   if (holder !== null && !same(holder, request.holder)) return `waiting for the GPU workers: ${holder.workflowId} has them`;
   const found = eligible(workers, request);
-  return `waiting for GPU workers on ${request.host}: ${found.workers.length} of ${found.all} are registered`;
+  const registered = `${found.workers.length} of ${found.all}`;
+  if (request.hosts === undefined) return `waiting for GPU workers on ${request.host}: ${registered} are registered`;
+  return `waiting for GPU workers: ${registered} on ${found.hosts} of ${found.allHosts} machine${found.allHosts === 1 ? "" : "s"} are registered`;
 }
 
 function leaseMarkdown({ workers, holder, waiting }: LeaseState): string {
@@ -208,7 +204,7 @@ function leaseMarkdown({ workers, holder, waiting }: LeaseState): string {
       workers.length === 0
         ? "none"
         : workers
-            .map((worker) => worker.queue)
+            .map(({ queue, address }) => (address === undefined ? queue : `${queue} at ${address}`))
             .sort()
             .join(", ")
     }`,

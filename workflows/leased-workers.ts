@@ -11,6 +11,7 @@ import {
 } from "@temporalio/workflow";
 import { duration } from "../core/units.js";
 import { LEASE_ID, type GpuActivities, type GpuWorker, type Holder, type LeaseNews, type LeaseRequest } from "./contract.js";
+import { eligible } from "./eligible.js";
 import { acquireSignal, deregisterSignal, newsSignal, releaseSignal } from "./lease.js";
 
 /**
@@ -43,14 +44,15 @@ export class LeasedWorkers {
     setHandler(newsSignal, (news) => this.hear(news));
   }
 
-  /** Waits for the run's turn. Resolves to all workers of the host, or after `waitSeconds` to at least `min`; each has just answered. */
+  /** Waits for the run's turn. Resolves to all workers that it may have, or after `waitSeconds` to at least `min`; each has just answered. */
   async acquire(wish: Wish): Promise<readonly GpuWorker[]> {
     for (;;) {
       const workers = await this.ask(wish);
       this.asked++;
-      const silent = new Set(workers.map(({ slot }) => slot));
+      const nameOf = ({ host, slot }: GpuWorker): string => (wish.hosts === undefined ? `${slot}` : `${host}-${slot}`);
+      const silent = new Set(workers.map(nameOf));
       // if the lease hands out fewer than all, it has waited for the others; if not, registered workers get that time to answer
-      const waited = workers.length < Math.min(wish.enough, Math.max(...workers.map((worker) => worker.of)));
+      const waited = !eligible(workers, wish).isComplete;
       const left = waited ? MIN_WAIT_MS : Math.max(wish.waitSeconds * 1000, MIN_WAIT_MS);
       const patience = new CancellationScope();
       void patience
@@ -61,13 +63,18 @@ export class LeasedWorkers {
           () => undefined,
         );
       const alive = await Promise.all(
-        workers.map((worker) => answers(worker, left, this.asked).finally(() => void silent.delete(worker.slot))),
+        workers.map((worker) => answers(worker, left, `ping-${nameOf(worker)}-${this.asked}`).finally(() => silent.delete(nameOf(worker)))),
       );
       patience.cancel();
       const dead = workers.filter((_, index) => !alive[index]);
-      for (const { queue, started } of dead) await this.tell(() => this.lease.signal(deregisterSignal, { queue, started }));
+      await this.strike(dead);
       if (workers.length - dead.length >= wish.min) return workers.filter((_, index) => alive[index]);
     }
+  }
+
+  /** Tells the lease that workers do not answer; those that live register again. */
+  async strike(workers: readonly GpuWorker[]): Promise<void> {
+    for (const { queue, started } of workers) await this.tell(() => this.lease.signal(deregisterSignal, { queue, started }));
   }
 
   /** Gives the workers back, if the run has any. */
@@ -107,13 +114,13 @@ export class LeasedWorkers {
 }
 
 /** Whether a worker takes a task from its queue within `waitMs`. A worker that died counts if it is back by then. */
-async function answers(worker: GpuWorker, waitMs: number, round: number): Promise<boolean> {
+async function answers(worker: GpuWorker, waitMs: number, activityId: string): Promise<boolean> {
   const { ping } = proxyActivities<Pick<GpuActivities, "ping">>({
     taskQueue: worker.queue,
     scheduleToStartTimeout: waitMs,
     startToCloseTimeout: "5 seconds",
     retry: { maximumAttempts: 1 },
-    activityId: `ping-${worker.slot}-${round}`,
+    activityId,
     summary: `does ${worker.queue} answer?`,
   });
   try {

@@ -4,6 +4,9 @@ import { NON_RETRYABLE, type ErrorName } from "../core/errors.js";
 /** A worker that has sent no heartbeat for this long is dead; workers send one every two seconds at most. */
 export const HEARTBEAT = "10 seconds";
 
+/** A machine that has taken no stage for this long is not waited for by a shared run: a worker that is started again takes less. */
+export const SILENT_HOST = "60 seconds";
+
 /**
  * Options of every stage's activity: a new attempt goes on from what lies in the stage's directory. The server's number of
  * attempts counts stops and pauses, too, so it decides nothing: the worker counts failures, waits longer after each, and

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { withTarget, type RunConfig } from "../../core/config/schema.js";
+import { isShared, withStore, withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
 import type { Model } from "../../core/model/family.js";
@@ -7,8 +7,9 @@ import { dropoutNote } from "../../core/model/shape.js";
 import type { Needs, TrainSettings } from "../../engines/engine.js";
 import type { StageResult } from "../../core/stages/results.js";
 import { bytes as readable } from "../../core/units.js";
-import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
+import type { GpuWorker, Plan, SearchAttributeName } from "../../workflows/contract.js";
 import { checkDevices } from "./device-memory.js";
+import { checkReach, checkSharedStore, type SharedPlace } from "./shared-run.js";
 import { checkTemplate, checkTokenizer } from "../download/check-prompt.js";
 import { modelConfig } from "../download/model-config.js";
 import {
@@ -39,6 +40,8 @@ export interface PlanDependencies extends Places {
   gpuWorkers(): Promise<number>;
   /** bytes of the GPU of each of them that computes on one */
   gpuMemory(): Promise<readonly number[]>;
+  /** asked about shared runs only, in place of this host's workers */
+  readonly shared: SharedPlace;
   /** Roslin's search attributes that the namespace knows */
   searchAttributes(): Promise<readonly SearchAttributeName[]>;
   /** what an earlier download of a config's sources left; null: none has finished */
@@ -71,7 +74,8 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
       problems.push(error.message);
     }
   };
-  const whole = withTarget(config, dependencies.defaultTarget);
+  const whole = withStore(withTarget(config, dependencies.defaultTarget));
+  const there = workersOf(dependencies, whole);
   const target = whole.publish.target!;
   const downloaded = await dependencies.downloaded(config);
   const look = async (name: SourceName): Promise<SourcePlan> => {
@@ -99,14 +103,21 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     );
     const { total, available } = dependencies.memory();
     const asked = { model: config.model.source, need: readable(needs.memoryBytes) };
-    if (needs.memoryBytes > total)
+    const { hosts } = whole.train.workers;
+    const machines = Math.max(1, (await there()).machines);
+    if (needs.memoryBytes > total * hosts)
       problems.push(
-        new UserError("this machine has too little memory for the model: take a smaller one, or a larger machine", {
-          ...asked,
-          have: readable(total),
-        }).message,
+        new UserError(
+          hosts === 1
+            ? "this machine has too little memory for the model: take a smaller one, or a larger machine"
+            : "so many machines with this one's memory have too little for the model: take a smaller one, or raise train.workers.hosts",
+          { ...asked, ...(hosts > 1 && { machines: hosts }), have: readable(total * hosts) },
+        ).message,
       );
-    else if (needs.memoryBytes > available) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
+    else if (needs.memoryBytes > total * machines)
+      notes.push(`the memory of ${machines} machine${machines === 1 ? "" : "s"} like this one is too little: training needs more of the ${hosts}`);
+    else if (needs.memoryBytes > available * machines) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
+    if (hosts > 1) notes.push(`only this machine's memory was looked at, not that of the others`);
     const disk = await dependencies.disk();
     // what lies there may belong to this run, from before it was interrupted
     if (diskBytes + download > disk.free + disk.used)
@@ -128,10 +139,17 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     const note = await dependencies.checkTarget(target, config.publish, context.signal);
     if (note !== undefined) notes.push(note);
   });
+  if (isShared(whole))
+    await check(async () => {
+      say(`looking at ${whole.train.workers.store!}`);
+      notes.push(...(await checkSharedStore(dependencies.shared, whole, context.signal)));
+    });
   await check(async () => {
-    await waitForWorkers(dependencies, config, context.signal, say);
+    await waitForWorkers(dependencies.host, whole, there, context.signal, say);
     const { engine, shards } = config.train;
-    const note = needs === null ? null : checkDevices(engine, needs, await dependencies.gpuMemory(), shards);
+    const { memory, workers } = await there();
+    if (workers !== null) notes.push(...checkReach(dependencies.shared, whole, dependencies.host, workers));
+    const note = needs === null ? null : checkDevices(engine, needs, memory, shards);
     if (note !== null) notes.push(note);
   });
   if (problems.length > 0)
@@ -154,19 +172,43 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   };
 }
 
+/** The GPU workers that a run would have now. */
+interface There {
+  readonly count: number;
+  /** bytes of the GPU of each that computes on one */
+  readonly memory: readonly number[];
+  readonly machines: number;
+  /** null: the run is not shared, and they are this host's */
+  readonly workers: readonly GpuWorker[] | null;
+}
+
+function workersOf(dependencies: PlanDependencies, config: RunConfig): () => Promise<There> {
+  if (!isShared(config))
+    return async () => ({ count: await dependencies.gpuWorkers(), memory: await dependencies.gpuMemory(), machines: 1, workers: null });
+  return async () => {
+    const workers = await dependencies.shared.workers(config.train);
+    const memory = workers.flatMap(({ device }) => (device == null ? [] : [device.memory]));
+    return { count: workers.length, memory, machines: new Set(workers.map(({ host }) => host)).size, workers };
+  };
+}
+
 async function waitForWorkers(
-  dependencies: PlanDependencies,
+  host: string,
   config: RunConfig,
+  there: () => Promise<There>,
   signal: AbortSignal,
   say: (note: string) => void,
 ): Promise<void> {
-  const need = Math.min(config.train.workers.min, config.train.shards);
-  const limit = Date.now() + config.train.workers.waitSeconds * 1000;
+  const { min, waitSeconds } = config.train.workers;
+  const need = Math.min(min, config.train.shards);
+  const limit = Date.now() + waitSeconds * 1000;
   for (;;) {
-    const have = await dependencies.gpuWorkers();
+    const { count: have } = await there();
     if (have >= need) return;
     if (Date.now() >= limit)
-      throw new UserError("too few GPU workers run on this host: start them with roslin up", { host: dependencies.host, need, have });
+      throw isShared(config)
+        ? new UserError("too few GPU workers run: start them with roslin up, on more machines if train.workers.hosts allows", { need, have })
+        : new UserError("too few GPU workers run on this host: start them with roslin up", { host, need, have });
     say(`waiting for GPU workers: ${have} of ${need}`);
     await sleep(LOOK_MS, undefined, { signal });
   }

@@ -308,7 +308,8 @@ export function withStore(config: RunConfig): RunConfig {
 
 /** Whether the machines that train a planned run share its inputs, its commit log and its checkpoints in a store. */
 export function isShared({ train }: RunConfig): boolean {
-  return train.workers.store !== null;
+  // one that an earlier version planned says nothing of it
+  return train.workers.store != null;
 }
 
 function describe(issue: z.core.$ZodIssue, input: unknown): string[] {

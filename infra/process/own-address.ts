@@ -24,9 +24,9 @@ export async function ownAddress(server: string): Promise<string> {
   }
 }
 
-/** Whether only this machine itself reaches an address. */
+/** Whether an address, or a URL's host, is reached by this machine alone. */
 export function isLoopback(address: string): boolean {
-  return address === "localhost" || address === "::1" || /^(::ffff:)?127\./.test(address);
+  return address === "localhost" || address === "::1" || address === "[::1]" || /^(::ffff:)?127\./.test(address);
 }
 
 async function sendingAddress(address: string, family: number, port: number): Promise<string> {

@@ -32,8 +32,10 @@ export interface Place {
   readonly directory: string;
   /** Starts a worker with the workflows and these activities over the defaults; resolves to the function that stops it. */
   pipeline(activities?: Partial<PipelineActivities>): Promise<() => Promise<void>>;
-  /** Starts a GPU worker, registered with the lease. */
-  gpu(slot: number, of: number, trainRank: GpuActivities["trainRank"]): Promise<void>;
+  /** Starts what takes another machine's stages, as `pipeline` does for HOST; resolves to the function that stops it. */
+  stages(host: string, activities?: Partial<PipelineActivities>): Promise<() => Promise<void>>;
+  /** Starts a GPU worker, registered with the lease; resolves to the function that stops it without a word to the lease. */
+  gpu(slot: number, of: number, trainRank: GpuActivities["trainRank"], host?: string): Promise<() => Promise<void>>;
   start(id: string, input?: unknown): Promise<WorkflowHandle<(input?: unknown) => Promise<FinetuneResult>>>;
   /** Stops the workers of a test. */
   clear(): Promise<void>;
@@ -100,8 +102,14 @@ export async function startPlace(): Promise<Place> {
       const stopBoth = [run(await Worker.create(workflows)), run(await Worker.create(stages))];
       return async () => void (await Promise.all(stopBoth.map((stop) => stop())));
     },
-    async gpu(slot, of, trainRank) {
-      const queue = gpuQueue(HOST, slot);
+    async stages(host, activities = {}) {
+      const all = { ...fakeActivities(client), ...activities };
+      return run(
+        await Worker.create({ connection: native, activities: all, taskQueue: stageQueue(host), shutdownForceTime: "5 seconds" }),
+      );
+    },
+    async gpu(slot, of, trainRank, host = HOST) {
+      const queue = gpuQueue(host, slot);
       let busy = 0;
       const counted: GpuActivities["trainRank"] = async (input) => {
         busy++;
@@ -112,7 +120,7 @@ export async function startPlace(): Promise<Place> {
         }
       };
       const activities: GpuActivities = { trainRank: pausable(counted), ping: async () => undefined };
-      run(
+      const stop = run(
         await Worker.create({
           connection: native,
           taskQueue: queue,
@@ -122,11 +130,17 @@ export async function startPlace(): Promise<Place> {
           shutdownForceTime: "5 seconds",
         }),
       );
-      const worker: GpuWorker = { queue, host: HOST, slot, of, started: Date.now() };
+      const worker: GpuWorker = { queue, host, slot, of, started: Date.now(), address: "127.0.0.1" };
       await register(client, worker);
       registered.push(worker);
       // a busy machine answers late, and its workers are taken for dead
-      staying.push(stayRegistered({ client, worker, signal: leaving.signal, busy: () => busy > 0, observe: () => undefined }));
+      const gone = new AbortController();
+      const signal = AbortSignal.any([leaving.signal, gone.signal]);
+      staying.push(stayRegistered({ client, worker, signal, busy: () => busy > 0, observe: () => undefined }));
+      return async () => {
+        gone.abort();
+        await stop();
+      };
     },
     start: (id, input) =>
       client.workflow.start<(input?: unknown) => Promise<FinetuneResult>>(FINETUNE, {
@@ -173,6 +187,7 @@ function fakeActivities(client: Client): PipelineActivities {
     finishTraining: async () => resultOf("train", ["tuned"]),
     evaluate: async () => resultOf("evaluate", ["report"], { perplexity: { base: 20, tuned: 10 }, gate: { judged: true, passed: true } }),
     publish: async () => resultOf("publish", ["published"]),
+    liveHost: async () => HOST,
     awaitIdle: (holder) => awaitIdle(client, holder),
     pausedActivities: () => pausedActivities(client),
   };

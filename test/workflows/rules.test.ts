@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ActivityFailure, ApplicationFailure, CancelledFailure, TimeoutFailure } from "@temporalio/common";
 import type { GpuWorker, LeaseRequest } from "../../workflows/contract.js";
+import { eligible } from "../../workflows/eligible.js";
 import { describeFailure, judge, rootCause, stageFailure, wasAskedToStop } from "../../workflows/failures.js";
-import { eligible } from "../../workflows/lease.js";
 import { progressMarkdown } from "../../workflows/progress-table.js";
 
 const worker = (slot: number, of = 8, host = "here"): GpuWorker => ({ queue: `roslin-gpu-${host}-${slot}`, host, slot, of, started: 1 });

@@ -59,6 +59,7 @@ const roomy = (): PlanDependencies => ({
   checkTarget: async () => undefined,
   gpuWorkers: async () => 8,
   gpuMemory: async () => [],
+  shared: { workers: () => assert.fail("not shared"), checkStore: () => assert.fail("not shared"), serverHere: () => null },
   searchAttributes: async () => ["RoslinStage"],
   downloaded: (asked) => finishedDownload(asked, join(directory, "stages")),
   forecast: (asked) => forecast(asked, join(directory, "stages")),
