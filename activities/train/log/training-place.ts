@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { RunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
@@ -9,7 +10,7 @@ import type { TrainDeps } from "../deps.js";
 import { lastGood, pruneShards, type Checkpoint } from "./checkpoint.js";
 import { openLog, type CommitLog } from "./commit-log.js";
 import type { ShardFile } from "./entries.js";
-import { STEPS } from "./steps-file.js";
+import { STEPS, stepsFileName } from "./steps-file.js";
 
 /**
  * Where a training keeps what outlives its attempts: in the stage's directory, and where several machines may train it, in
@@ -51,6 +52,12 @@ export class TrainingPlace {
       say,
       (file) => this.bring(file),
     );
+  }
+
+  /** Sends an attempt's records of steps to the others, as they are now. */
+  async keepSteps(generation: number): Promise<void> {
+    const file = stepsFileName(generation);
+    if (this.shared !== null) await this.shared.store.write(file, await readFile(join(this.directory, file)));
   }
 
   /** Brings the records of steps here that attempts on other machines left. */

@@ -6,7 +6,7 @@ import { checkInputs } from "../../common/stage.js";
 import { trainDefinition } from "../definition.js";
 import type { CommitLog } from "../log/commit-log.js";
 import type { CheckpointEntry, Fingerprint, ShardFile, TrainAttempt } from "../log/entries.js";
-import { StepsFile, stepsFileName } from "../log/steps-file.js";
+import { StepsFile } from "../log/steps-file.js";
 import type { TrainingPlace } from "../log/training-place.js";
 import type { ToAll, ToCoordinator } from "./messages.js";
 
@@ -257,7 +257,7 @@ export class Coordinator {
     });
     this.pending.delete(stepsDone);
     await place.prune(log, config.train.keepCheckpoints, generation);
-    await place.keep(stepsFileName(generation));
+    await place.keepSteps(generation);
     toAll({ kind: "committed", stepsDone });
   }
 }

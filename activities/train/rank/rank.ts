@@ -84,6 +84,7 @@ class Rank {
   private readonly outcome = new Outcome<RankResult>();
   private group: Group | null = null;
   private address = "";
+  private pruning: Promise<void> = Promise.resolve();
   /** the first cause counts: losses after it follow from it */
   private over = false;
   /** the attempt as this machine has it */
@@ -166,6 +167,7 @@ class Rank {
     computing.abort();
     await computing.ended();
     await this.writer.idle();
+    await this.pruning;
     await coordinator?.close();
     group?.close();
     if (coordinator !== null) engine.unlink(attempt.engine);
@@ -202,11 +204,8 @@ class Rank {
         return this.computing.release(message.barrier, message.directive);
       case "committed":
         this.committed = message.stepsDone;
-        void this.pruneCopies().then(
-          () => this.settle(),
-          (error: unknown) => this.fail(error as Error),
-        );
-        return;
+        this.pruning = this.pruneCopies().catch((error: unknown) => this.fail(error as Error));
+        return this.settle();
       case "over":
         return this.end(errorNamed(message.name, message.message));
     }
