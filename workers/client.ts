@@ -1,7 +1,7 @@
 import { Client, Connection } from "@temporalio/client";
 import { loadClientConnectConfig } from "@temporalio/envconfig";
 import { messageOf, UserError } from "../core/errors.js";
-import { ownAddress } from "../infra/process/own-address.js";
+import { interfaceAddress, ownAddress } from "../infra/process/own-address.js";
 import type { Environment } from "./environment.js";
 
 const DEFAULT_ADDRESS = "localhost:7233";
@@ -15,9 +15,13 @@ export function temporalSettings(variables: Readonly<Record<string, string | und
   return { connectionOptions, namespace };
 }
 
-/** The address at which other machines reach this one: ROSLIN_ADDRESS, or that by which it reaches the Temporal server. */
+/**
+ * The IP address at which other machines reach this one: ROSLIN_ADDRESS, or that by which it reaches the Temporal server.
+ * Throws UserError if ROSLIN_ADDRESS is another machine's.
+ */
 export async function workerAddress({ address, variables }: Pick<Environment, "address" | "variables">): Promise<string> {
-  return address ?? (await ownAddress(temporalSettings(variables).connectionOptions.address ?? DEFAULT_ADDRESS));
+  if (address !== null) return await interfaceAddress(address);
+  return await ownAddress(temporalSettings(variables).connectionOptions.address ?? DEFAULT_ADDRESS);
 }
 
 /**

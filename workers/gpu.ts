@@ -1,8 +1,9 @@
 import { Worker } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment } from "./environment.js";
-import { parseRunConfig } from "../core/config/schema.js";
+import { isShared, parseRunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
 import { ownDevice } from "../infra/gpu/choose-gpus.js";
+import { eligible } from "../workflows/eligible.js";
 import { gpuQueue, type GpuActivities, type GpuWorker, type LeaseState } from "../workflows/contract.js";
 import { workerAddress } from "./client.js";
 import { connectTemporal, stopWorkers } from "./connect.js";
@@ -51,14 +52,17 @@ async function main(): Promise<void> {
       busy = true;
       const { workers, config } = attempt;
       const outgrown = (): boolean => {
-        const there = lease?.workers.filter(({ host }) => host === self.host).length ?? 0;
+        const { shards, workers: wish } = config.train;
+        const hosts = isShared(config) ? { hosts: wish.hosts } : {};
+        const wanted = { host: self.host, min: 1, max: shards, enough: shards, ...hosts };
+        const there = eligible(lease?.workers ?? [], wanted).workers.length;
         // one that has just come back is known at the next checkpoint
-        if (workers < self.of)
+        if (workers < (isShared(config) ? shards : self.of))
           void leaseState(client).then(
             (state) => (lease = state),
             () => undefined,
           );
-        return Math.min(there, config.train.shards) > workers;
+        return there > workers;
       };
       try {
         return await inActivity((context) => stages.runRank({ attempt, worker: rank, outgrown }, context));

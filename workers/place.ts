@@ -35,7 +35,8 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
     gpuWorkers: async () => (await registered()).length,
     gpuMemory: async () => (await registered()).flatMap(({ device }) => (device == null ? [] : [device.memory])),
     shared: {
-      workers: async ({ shards, workers: { min, hosts } }) => eligible(await all(), { host, min, max: shards, enough: shards, hosts }).workers,
+      workers: async ({ shards, workers: { min, hosts } }) =>
+        eligible(await all(), { host, min, max: shards, enough: shards, hosts }).workers,
       checkStore: async (uri, signal) => (await checkTarget(uri, s3SettingsOf(variables), parseRunConfig({}).publish, signal)).note,
       serverHere: (uri) => {
         const { endpoint } = s3SettingsOf(variables);

@@ -57,7 +57,7 @@ export interface StageInput {
 /** Where a rank computes. */
 export interface RankPlace {
   readonly host: string;
-  /** a name or an IP address at which the other machines reach it */
+  /** the IP address at which the other machines reach it */
   readonly address: string;
 }
 
@@ -139,7 +139,7 @@ export interface GpuWorker {
   readonly started: number;
   /** the GPU that it computes on, memory in bytes; null: the CPU; an earlier version did not say */
   readonly device?: { readonly uuid: string; readonly name: string; readonly memory: number } | null;
-  /** a name or an IP address at which other machines reach it; an earlier version did not say */
+  /** the IP address at which other machines reach it; an earlier version did not say */
   readonly address?: string;
 }
 

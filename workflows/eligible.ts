@@ -48,8 +48,6 @@ function fullestHosts(workers: Iterable<GpuWorker>, first: string, count: number
   const rank = (host: string): number => (host === first ? 0 : 1);
   return hostsOf(reachable)
     .map((host) => ownHost(reachable, host)[0]!)
-    .sort(
-      (a, b) => b.length - a.length || rank(a[0]!.host) - rank(b[0]!.host) || (a[0]!.host < b[0]!.host ? -1 : 1),
-    )
+    .sort((a, b) => b.length - a.length || rank(a[0]!.host) - rank(b[0]!.host) || (a[0]!.host < b[0]!.host ? -1 : 1))
     .slice(0, count);
 }

@@ -115,7 +115,9 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
         ).message,
       );
     else if (needs.memoryBytes > total * machines)
-      notes.push(`the memory of ${machines} machine${machines === 1 ? "" : "s"} like this one is too little: training needs more of the ${hosts}`);
+      notes.push(
+        `the memory of ${machines} machine${machines === 1 ? "" : "s"} like this one is too little: training needs more of the ${hosts}`,
+      );
     else if (needs.memoryBytes > available * machines) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
     if (hosts > 1) notes.push(`only this machine's memory was looked at, not that of the others`);
     const disk = await dependencies.disk();
@@ -207,7 +209,10 @@ async function waitForWorkers(
     if (have >= need) return;
     if (Date.now() >= limit)
       throw isShared(config)
-        ? new UserError("too few GPU workers run: start them with roslin up, on more machines if train.workers.hosts allows", { need, have })
+        ? new UserError("too few GPU workers run: start them with roslin up, on more machines if train.workers.hosts allows", {
+            need,
+            have,
+          })
         : new UserError("too few GPU workers run on this host: start them with roslin up", { host, need, have });
     say(`waiting for GPU workers: ${have} of ${need}`);
     await sleep(LOOK_MS, undefined, { signal });

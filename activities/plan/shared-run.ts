@@ -49,10 +49,13 @@ export function checkReach(
   const server = place.serverHere(store!);
   const others = elsewhere.filter(([name]) => name !== host);
   if (server !== null && others.length > 0)
-    throw new UserError("other machines cannot reach the S3 server of train.workers.store: set ROSLIN_S3=external and a server that all reach", {
-      server,
-      machines: others.map(([name]) => name).join(", "),
-    });
+    throw new UserError(
+      "other machines cannot reach the S3 server of train.workers.store: set ROSLIN_S3=external and a server that all reach",
+      {
+        server,
+        machines: others.map(([name]) => name).join(", "),
+      },
+    );
   if (server !== null) notes.push(`only this machine reaches the S3 server at ${server}: no other one can train this run`);
   if (addresses.size < hosts)
     notes.push(`GPU workers of ${addresses.size} machine${addresses.size === 1 ? "" : "s"} are there; training takes ${hosts}`);

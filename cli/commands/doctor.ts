@@ -15,6 +15,8 @@ import { gpuFindings, type Finding } from "../machine/gpu-findings.js";
 import { toolPlaces } from "../machine/local-machine.js";
 import { bytes } from "../../core/units.js";
 import { runningState } from "../machine/up-state.js";
+import { workerAddress } from "../../workers/client.js";
+import { reachedAt } from "./up.js";
 
 const execute = promisify(execFile);
 
@@ -55,6 +57,7 @@ async function examine(environment: Environment): Promise<Finding[]> {
     );
   }
   findings.push(...(await gpuFindings(environment)), await servers(environment));
+  if (environment.externalTemporal) findings.push(await reach(environment));
   if (environment.s3 === "external") findings.push(credentials(environment));
   return findings;
 }
@@ -111,6 +114,15 @@ async function servers(environment: Environment): Promise<Finding> {
     found: `process ${state.supervisor.pid}`,
     ...(down.length === 0 ? {} : { remedy: `${down.join(" and ")} don't answer; see ${environment.home}/logs` }),
   };
+}
+
+async function reach(environment: Environment): Promise<Finding> {
+  const name = "this machine";
+  try {
+    return { name, found: `${environment.host}, ${reachedAt(await workerAddress(environment))}` };
+  } catch (error) {
+    return { name, found: environment.host, remedy: messageOf(error) };
+  }
 }
 
 function credentials({ variables }: Environment): Finding {

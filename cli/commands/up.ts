@@ -5,6 +5,8 @@ import { UserError } from "../../core/errors.js";
 import { chooseGpus } from "../../infra/gpu/choose-gpus.js";
 import type { Gpu } from "../../infra/gpu/nvidia-smi.js";
 import { bytes } from "../../core/units.js";
+import { isLoopback } from "../../infra/process/own-address.js";
+import { workerAddress } from "../../workers/client.js";
 import { wholeNumber, type Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
 import { GPU_WORKERS, planMachine, type Machine } from "../machine/local-machine.js";
@@ -23,6 +25,7 @@ export const up: Command = {
     const gpus = values.gpus === true ? await chooseGpus(environment.variables, asked) : null;
     const workers = gpus?.length ?? asked ?? GPU_WORKERS;
     if (workers > MAX_SHARDS) throw new UserError(`no run can use more workers than shards, ${MAX_SHARDS} at most`, { got: workers });
+    const address = environment.externalTemporal ? await workerAddress(environment) : null;
     const say = (line: string): void => console.error(`roslin: ${line}`);
     try {
       await runMachine(
@@ -30,7 +33,7 @@ export const up: Command = {
         (signal) => planMachine(environment, gpus ?? workers, say, signal),
         say,
         async (machine, signal) => {
-          console.log(announce(machine, environment, gpus ?? workers));
+          console.log(announce(machine, environment, gpus ?? workers, address));
           if (!signal.aborted) await once(signal, "abort");
         },
       );
@@ -41,7 +44,7 @@ export const up: Command = {
   },
 };
 
-function announce(machine: Machine, environment: Environment, workers: number | readonly Gpu[]): string {
+function announce(machine: Machine, environment: Environment, workers: number | readonly Gpu[], address: string | null): string {
   const { temporal, s3 } = machine;
   const count = typeof workers === "number" ? workers : workers.length;
   const lines = [`Roslin is up: 1 pipeline worker, ${count} GPU worker${count === 1 ? "" : "s"}; logs in ${environment.home}/logs`];
@@ -49,9 +52,17 @@ function announce(machine: Machine, environment: Environment, workers: number | 
     lines.push(...workers.map(({ index, name, memory }, slot) => `  gpu-${slot}     GPU ${index}, ${name}, ${bytes(memory)}`));
   if (temporal !== null) lines.push(`  Web UI    ${temporal.uiAddress}`, `  Temporal  ${temporal.address}`);
   else lines.push(`  Temporal  ${environment.variables["TEMPORAL_ADDRESS"] ?? "that of the profile"}`);
+  if (address !== null) lines.push(`  machine   ${environment.host}, ${reachedAt(address)}`);
   if (s3 !== null) lines.push(`  S3        ${s3.endpoint}, bucket ${environment.bucket}, keys in ${environment.home}/s3-keys.json`);
   lines.push("", "Start a run from a second terminal:", `  ${startLine(machine, environment)}`, "Ctrl-C stops everything.");
   return lines.join("\n");
+}
+
+/** How other machines reach this one, in words. */
+export function reachedAt(address: string): string {
+  return isLoopback(address)
+    ? `at ${address}, where no other machine reaches it: for training on several machines set ROSLIN_ADDRESS`
+    : `at ${address} for other machines`;
 }
 
 /** The stock CLI's line that starts a run, as it can be pasted where a `run.json` lies. */

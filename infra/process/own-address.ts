@@ -1,6 +1,8 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { lookup } from "node:dns/promises";
+import { networkInterfaces } from "node:os";
+import { UserError } from "../../core/errors.js";
 
 /** What this machine calls itself when nothing better is known. */
 const LOOPBACK = "127.0.0.1";
@@ -22,6 +24,21 @@ export async function ownAddress(server: string): Promise<string> {
   } catch {
     return LOOPBACK;
   }
+}
+
+/** The IP address that a name, or an address, stands for. Throws UserError unless a network interface of this machine has it. */
+export async function interfaceAddress(name: string): Promise<string> {
+  const address = await lookup(name).then(
+    (found) => found.address,
+    () => null,
+  );
+  const own = Object.values(networkInterfaces()).flatMap((entries) => (entries ?? []).map((entry) => entry.address));
+  if (address !== null && own.includes(address)) return address;
+  throw new UserError("no network interface of this machine has the address that ROSLIN_ADDRESS names", {
+    got: name,
+    ...(address !== name && { "which is": address ?? "unknown to the name server" }),
+    expected: own.join(" or "),
+  });
 }
 
 /** Whether an address, or a URL's host, is reached by this machine alone. */

@@ -104,9 +104,7 @@ export async function startPlace(): Promise<Place> {
     },
     async stages(host, activities = {}) {
       const all = { ...fakeActivities(client), ...activities };
-      return run(
-        await Worker.create({ connection: native, activities: all, taskQueue: stageQueue(host), shutdownForceTime: "5 seconds" }),
-      );
+      return run(await Worker.create({ connection: native, activities: all, taskQueue: stageQueue(host), shutdownForceTime: "5 seconds" }));
     },
     async gpu(slot, of, trainRank, host = HOST) {
       const queue = gpuQueue(host, slot);

@@ -37,6 +37,38 @@ test("a request gets the workers of its host, lowest slots first, and waits for 
   assert.equal(eligible(workers, request(1, 8, 3)).all, 3, "those that were missing before are not waited for again");
 });
 
+test("a request for several machines gets those with the most workers first, each one's together", () => {
+  const on = (host: string, slots: readonly number[], of = 4): GpuWorker[] =>
+    slots.map((slot) => ({ ...worker(slot, of, host), address: host }));
+  const wish = (hosts: number, max = 16, enough = max): LeaseRequest => ({ ...request(1, max, enough), hosts });
+  const names = (workers: readonly GpuWorker[], asked: LeaseRequest): string =>
+    eligible(workers, asked)
+      .workers.map(({ host, slot }) => `${host}${slot}`)
+      .join(" ");
+  const mixed = [...on("b", [1, 0]), ...on("c", [2, 0, 1]), ...on("a", [3, 0])].sort((x, y) => x.slot - y.slot);
+  assert.equal(names(mixed, wish(3)), "c0 c1 c2 a0 a3 b0 b1", "the name decides between machines with as many");
+  assert.equal(names(mixed, { ...wish(2), host: "b" }), "c0 c1 c2 b0 b1", "the run's own machine goes first among them");
+  assert.equal(names(mixed, wish(1)), "c0 c1 c2");
+  assert.equal(names(mixed, wish(3, 4)), "c0 c1 c2 a0", "as few machines as will do");
+  assert.equal(names([...mixed, worker(0, 4, "old")], wish(9)), names(mixed, wish(9)), "without an address nobody reaches it");
+});
+
+test("a request for several machines waits for workers that were started there, and for machines while it can use more", () => {
+  const on = (host: string, count: number, of = 4): GpuWorker[] =>
+    Array.from({ length: count }, (_, slot) => ({ ...worker(slot, of, host), address: host }));
+  const state = (workers: readonly GpuWorker[], hosts: number, max = 16, enough = max): (number | boolean)[] => {
+    const found = eligible(workers, { ...request(1, max, enough), hosts });
+    return [found.workers.length, found.all, found.hosts, found.allHosts, found.isComplete];
+  };
+  assert.deepEqual(state([...on("a", 4), ...on("b", 2)], 2), [6, 8, 2, 2, false], "two of b are missing");
+  assert.deepEqual(state([...on("a", 4), ...on("b", 4)], 2), [8, 8, 2, 2, true]);
+  assert.deepEqual(state([...on("a", 4), ...on("b", 4)], 3), [8, 8, 2, 3, false], "a machine is missing");
+  assert.deepEqual(state(on("a", 4), 2, 4), [4, 4, 1, 1, true], "one machine's are all that the run can use");
+  assert.deepEqual(state(on("a", 4), 2, 16, 4), [4, 4, 1, 1, true], "those that were missing before are not waited for again");
+  assert.deepEqual(state(on("a", 4), 1), [4, 4, 1, 1, true]);
+  assert.deepEqual(state([], 2), [0, 1, 0, 2, false]);
+});
+
 test("a failure is judged by whether time or another attempt can help", () => {
   assert.equal(judge(failed("UserError", "too little memory")), "fatal");
   assert.equal(judge(failed("Error", "the loss is not finite")), "error");
