@@ -31,9 +31,7 @@ function pipelineActivities(environment: Environment, temporal: Temporal, stages
     input: StageInput,
     work: (request: StageRequest, context: StageContext) => Promise<StageResult<Name>>,
   ): Promise<SentResult<Name>> =>
-    inActivity(async (context) =>
-      essentials<Name>(await onAnyMachine(name, request(input), context, (given) => work(given, context))),
-    );
+    inActivity(async (context) => essentials<Name>(await onAnyMachine(name, request(input), context, (given) => work(given, context))));
   return {
     plan: (config) => inActivity((context) => plan(planDependencies(environment, temporal, stages), parseRunConfig(config), context)),
     download: (input) => stage("download", input, stages.download),

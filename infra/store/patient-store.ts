@@ -9,7 +9,11 @@ const WAIT_MS = { first: 500, longest: 30_000 };
  * Makes a call again for as long as the place that it goes to cannot answer, until the signal aborts: an outage stops no
  * training. `say` hears of every failure. What no other try can help, such as missing rights, is thrown at once.
  */
-export async function patiently<T>(signal: AbortSignal, say: (note: string) => void, call: (isRepeated: boolean) => Promise<T>): Promise<T> {
+export async function patiently<T>(
+  signal: AbortSignal,
+  say: (note: string) => void,
+  call: (isRepeated: boolean) => Promise<T>,
+): Promise<T> {
   for (let waitMs = WAIT_MS.first, isRepeated = false; ; waitMs = Math.min(2 * waitMs, WAIT_MS.longest), isRepeated = true) {
     try {
       return await call(isRepeated);

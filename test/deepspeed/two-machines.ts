@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { Client, Connection } from "@temporalio/client";
 import { startTemporal } from "../../infra/servers/start.js";
+import type { S3Settings } from "../../infra/store/s3-store.js";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { SEARCH_ATTRIBUTES } from "../../workflows/contract.js";
 import { startTestS3 } from "../infra/store/weed.js";
@@ -17,6 +18,8 @@ import { startTestS3 } from "../infra/store/weed.js";
  */
 export interface TwoMachines {
   readonly client: Client;
+  /** how this process reaches the S3 server */
+  readonly s3: S3Settings;
   /** whether each has a network of its own */
   readonly networks: boolean;
   /** Starts `roslin up` on a machine; resolves when its process runs. */
@@ -108,6 +111,7 @@ export async function startTwoMachines(names: readonly string[]): Promise<TwoMac
   const connection = await Connection.connect({ address: temporal.address });
   return {
     client: new Client({ connection }),
+    s3: s3.settings,
     networks: made !== null,
     home,
     said: (name) => readFileSync(join(root, `${name}.log`), "utf8"),
@@ -131,7 +135,14 @@ export async function startTwoMachines(names: readonly string[]): Promise<TwoMac
         AWS_REGION: "us-east-1",
       };
       const log = openSync(join(root, `${name}.log`), "a");
-      const command = [...(made?.wrap(name) ?? []), process.execPath, join(CHECKOUT, "bin", "roslin.js"), "up", "--workers", String(workers)];
+      const command = [
+        ...(made?.wrap(name) ?? []),
+        process.execPath,
+        join(CHECKOUT, "bin", "roslin.js"),
+        "up",
+        "--workers",
+        String(workers),
+      ];
       ups.set(name, spawn(command[0]!, command.slice(1), { env, stdio: ["ignore", log, log], detached: true }));
     },
     crash(name) {

@@ -122,7 +122,8 @@ class Rank {
       failed: (error) => this.fail(error),
     });
     const toAll = (message: ToAll): void => this.group?.toAll(message);
-    this.coordinator = worker === 0 ? new Coordinator({ attempt, log, place: placement.place, engine, fingerprint, moreAreThere, toAll }) : null;
+    this.coordinator =
+      worker === 0 ? new Coordinator({ attempt, log, place: placement.place, engine, fingerprint, moreAreThere, toAll }) : null;
     this.heartbeat = this.makeHeartbeat();
     this.local = attempt;
   }
@@ -133,7 +134,13 @@ class Rank {
     const stop = (): void => this.stop();
     try {
       this.address = await placement.address();
-      const meeting = { place: placement.meeting(this.address), worker, workers: attempt.workers, timeoutMs: JOIN_MS, signal: context.signal };
+      const meeting = {
+        place: placement.meeting(this.address),
+        worker,
+        workers: attempt.workers,
+        timeoutMs: JOIN_MS,
+        signal: context.signal,
+      };
       this.group = await joinGroup(meeting, {
         toCoordinator: (from, message) => this.hear(from, message as ToCoordinator),
         toAll: (message) => this.hearAll(message as ToAll),

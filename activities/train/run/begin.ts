@@ -27,7 +27,11 @@ import { checkRoom } from "./room.js";
  * Notes how the last attempt ended. The caller started its ranks and is still there, so deaths count. Throws UserError when
  * it was the third in a row that one step has cost, with its rows named.
  */
-export async function noteAttempt(deps: Pick<TrainDeps, "openStore" | "openShared">, request: StageRequest, signal: AbortSignal): Promise<void> {
+export async function noteAttempt(
+  deps: Pick<TrainDeps, "openStore" | "openShared">,
+  request: StageRequest,
+  signal: AbortSignal,
+): Promise<void> {
   const { train } = request.config;
   const stage = new Stage(trainDefinition, request);
   const { directory } = stage;
@@ -110,13 +114,7 @@ class Notes {
 }
 
 /** The checkpoint to go on from; null: from the base model. */
-async function resumePoint(
-  place: TrainingPlace,
-  log: CommitLog,
-  job: Job,
-  notes: Notes,
-  signal: AbortSignal,
-): Promise<Checkpoint | null> {
+async function resumePoint(place: TrainingPlace, log: CommitLog, job: Job, notes: Notes, signal: AbortSignal): Promise<Checkpoint | null> {
   // nobody has noted the last attempt's end: what had started its ranks was killed with them
   await noteEnd(log, job.directory, job.config.train.shards, processStart, false);
   return place.lastGood(log, signal, notes.say);

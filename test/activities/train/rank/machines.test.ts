@@ -70,8 +70,7 @@ async function machines(t: TestContext) {
       assert.ok("attempt" in begun);
       return begun.attempt;
     },
-    start: (attempt: TrainAttempt, places = PLACES): Rank[] =>
-      places.map(({ host }, worker) => startRank(attempt, worker, roots[host]!)),
+    start: (attempt: TrainAttempt, places = PLACES): Rank[] => places.map(({ host }, worker) => startRank(attempt, worker, roots[host]!)),
     finish: async (host: string) => finishTraining(deps, await requestOn(host), made.context()),
   };
 }
@@ -106,7 +105,10 @@ test("ranks of two machines that share a bucket alone end with the bytes of one 
   const undisturbed = await job(t, madeRows(16), TRAIN);
   const expected = await trainLocally(trainDeps, undisturbed.request, 2, undisturbed.context());
   const ended = await outcomes(run.start(await run.begin()));
-  assert.deepEqual(ended, PLACES.map(() => ({ status: "finished" })));
+  assert.deepEqual(
+    ended,
+    PLACES.map(() => ({ status: "finished" })),
+  );
   // the copies of the other machine's shards are fetched where the model is made
   const result = await run.finish("first");
   assert.equal(result!.stateDigest, expected.stateDigest);
@@ -115,7 +117,10 @@ test("ranks of two machines that share a bucket alone end with the bytes of one 
   const files = entries.filter((entry): entry is CheckpointEntry => entry.kind === "checkpoint").slice(-2);
   const kept = files.flatMap(({ shards }) => shards.map(({ file }) => file));
   const bucket = await run.shared();
-  assert.deepEqual(bucket.filter((key) => key.startsWith("shards/")), kept.sort());
+  assert.deepEqual(
+    bucket.filter((key) => key.startsWith("shards/")),
+    kept.sort(),
+  );
   assert.ok(!bucket.some((key) => key.startsWith("meetings/")), "nobody finds the coordinator any more");
   assert.ok(!existsSync(join(run.first, "commits")), "the log lies in the bucket alone");
   assert.ok(readdirSync(join(run.second, "shards")).length <= 2 * 2, "the other machine keeps no more than the bucket");
@@ -136,7 +141,10 @@ test("a machine that dies costs the steps since the last checkpoint, and trainin
   const next = await run.begin(places);
   const end = (await run.log()).entries.find((entry): entry is EndEntry => entry.kind === "end");
   if (first!.status === "PeerLostError") assert.equal(next.resumeStep > 0, true, JSON.stringify(end));
-  assert.deepEqual(await outcomes(run.start(next, places)), places.map(() => ({ status: "finished" })));
+  assert.deepEqual(
+    await outcomes(run.start(next, places)),
+    places.map(() => ({ status: "finished" })),
+  );
   const result = await run.finish("second");
   assert.equal(result!.stateDigest, expected.stateDigest);
   assert.deepEqual(result!.metrics.losses, expected.metrics.losses);
