@@ -6,6 +6,7 @@ import type { PlanDependencies } from "../activities/plan/plan-run.js";
 import type { Environment } from "./environment.js";
 import { availableMemory, freeDisk, memoryLimit } from "../infra/process/machine.js";
 import { isLoopback } from "../infra/process/own-address.js";
+import { noteAbilities } from "../infra/sources/shared-files.js";
 import { checkTarget } from "../infra/store/check.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
 import { eligible } from "../workflows/eligible.js";
@@ -37,7 +38,11 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
     shared: {
       workers: async ({ shards, workers: { min, hosts } }) =>
         eligible(await all(), { host, min, max: shards, enough: shards, hosts }).workers,
-      checkStore: async (uri, signal) => (await checkTarget(uri, s3SettingsOf(variables), parseRunConfig({}).publish, signal)).note,
+      checkStore: async (uri, signal) => {
+        const { abilities, note } = await checkTarget(uri, s3SettingsOf(variables), parseRunConfig({}).publish, signal);
+        await noteAbilities(uri, s3SettingsOf(variables), abilities, signal);
+        return note;
+      },
       serverHere: (uri) => {
         const { endpoint } = s3SettingsOf(variables);
         return uri.startsWith("s3:") && endpoint !== undefined && isLoopback(new URL(endpoint).hostname) ? endpoint : null;

@@ -40,5 +40,5 @@ function sharedBy(stage: StageName, { config, root }: StageRequest, { signal, pr
     done = bytes;
     say("what the machines of the run share travels");
   };
-  return trainDeps.openShared(store, { journals: join(root, SHARED, "uploads"), signal, onBytes, onNote: say });
+  return trainDeps.openShared(store, "", { journals: join(root, SHARED, "uploads"), signal, onBytes, onNote: say });
 }

@@ -20,5 +20,5 @@ export const trainDeps: TrainDeps = {
   },
   machine,
   openStore: fileStore,
-  openShared: (uri, sharing) => openSharedFiles(uri, s3SettingsOf(process.env), sharing),
+  openShared: (store, prefix, sharing) => openSharedFiles(store, prefix, s3SettingsOf(process.env), sharing),
 };

@@ -10,6 +10,6 @@ export interface TrainDeps {
   readonly machine: Machine;
   /** the store of the commit log, in a stage's directory */
   readonly openStore: (directory: string) => ObjectStore;
-  /** what machines share below an address, as in `train.workers.store` */
-  readonly openShared: (uri: string, sharing: Sharing) => SharedFiles;
+  /** what machines share below a prefix ("": none) of an address as in `train.workers.store` */
+  readonly openShared: (store: string, prefix: string, sharing: Sharing) => SharedFiles;
 }

@@ -6,7 +6,8 @@ import { sha256 as digestOf } from "../disk/files.js";
 import { openStore, parseS3 } from "../store/open-store.js";
 import { patiently, patientStore } from "../store/patient-store.js";
 import type { S3Settings } from "../store/s3-store.js";
-import type { ObjectStore } from "../store/store.js";
+import { ALL_ABILITIES } from "../store/s3-requests.js";
+import { readAll, type ObjectStore, type ServerAbilities } from "../store/store.js";
 import { fetchAll } from "../transfer/fetch.js";
 import { fileSource } from "../transfer/file-source.js";
 import type { Source } from "../transfer/source.js";
@@ -40,21 +41,35 @@ export interface SharedFiles {
   fetch(files: readonly SharedFile[]): Promise<void>;
 }
 
-/** What lies below `uri`, for as long as the signal lets calls go on. Throws UserError for an address that names no place. */
-export function openSharedFiles(uri: string, settings: S3Settings, sharing: Sharing): SharedFiles {
+/** Key of what the server can, which `noteAbilities` leaves. */
+const ABILITIES = "server.json";
+
+/** Leaves word of what a store's server can, as `checkTarget` found it out, to all who open what machines share there. */
+export async function noteAbilities(uri: string, settings: S3Settings, abilities: ServerAbilities, signal: AbortSignal): Promise<void> {
+  await openStore(uri, { ...settings, abilities }, undefined, signal).write(ABILITIES, Buffer.from(JSON.stringify(abilities)));
+}
+
+/** What lies below a prefix ("": none) of `store`, for as long as the signal lets calls go on. Throws UserError for an address that names no place. */
+export function openSharedFiles(store: string, prefix: string, settings: S3Settings, sharing: Sharing): SharedFiles {
   const { journals, signal, onNote } = sharing;
-  const store = patientStore(openStore(uri, settings, undefined, signal), signal, onNote);
+  const uri = prefix === "" ? store : `${store}/${prefix}`;
+  const open = async (): Promise<ObjectStore> => {
+    const noted = await readAll(openStore(store, settings, undefined, signal), ABILITIES);
+    const abilities = noted === null ? ALL_ABILITIES : (JSON.parse(noted.toString("utf8")) as ServerAbilities);
+    return openStore(uri, { ...settings, abilities }, undefined, signal);
+  };
+  const files = patientStore(uri, open, signal, onNote);
   return {
-    store,
+    store: files,
     async put(key, path) {
       let done = 0;
       const onBytes = (bytes: number): void => sharing.onBytes((done += bytes));
       await mkdir(journals, { recursive: true });
       const journal = join(journals, digestOf(`${uri}\0${key}`).slice(0, 32));
-      await store.putFile(key, path, { digest: await digestFile(path, signal), journal, onBytes, signal });
+      await files.putFile(key, path, { digest: await digestFile(path, signal), journal, onBytes, signal });
     },
-    async fetch(files) {
-      const wanted = files.map(({ key, path, bytes, sha256 }) => ({
+    async fetch(these) {
+      const wanted = these.map(({ key, path, bytes, sha256 }) => ({
         name: key,
         blob: path,
         bytes,

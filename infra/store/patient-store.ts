@@ -26,29 +26,36 @@ export async function patiently<T>(
   }
 }
 
-/** A store whose calls are made patiently. */
-export function patientStore(store: ObjectStore, signal: AbortSignal, say: (note: string) => void): ObjectStore {
-  const again = <T>(call: (isRepeated: boolean) => Promise<T>): Promise<T> => patiently(signal, say, call);
+/** The store at `uri`, which the first call opens, and whose calls are made patiently. */
+export function patientStore(uri: string, open: () => Promise<ObjectStore>, signal: AbortSignal, say: (note: string) => void): ObjectStore {
+  let opened: Promise<ObjectStore> | null = null;
+  const again = <T>(call: (store: ObjectStore, isRepeated: boolean) => Promise<T>): Promise<T> =>
+    patiently(signal, say, async (isRepeated) => {
+      opened ??= open();
+      // a failure to open it is not kept
+      opened.catch(() => (opened = null));
+      return await call(await opened, isRepeated);
+    });
   return {
-    uri: store.uri,
-    read: (key, range) => again(() => store.read(key, range)),
-    write: (key, bytes) => again(() => store.write(key, bytes)),
+    uri,
+    read: (key, range) => again((store) => store.read(key, range)),
+    write: (key, bytes) => again((store) => store.write(key, bytes)),
     create: (key, bytes) =>
-      again(async (isRepeated) => {
+      again(async (store, isRepeated) => {
         if (await store.create(key, bytes)) return true;
         // the answer to an earlier try may have been lost
         return isRepeated && (await readAll(store, key))?.equals(bytes) === true;
       }),
     replace: (key, bytes, before) =>
-      again(async (isRepeated) => {
+      again(async (store, isRepeated) => {
         if (await store.replace(key, bytes, before)) return true;
         return isRepeated && (await readAll(store, key))?.equals(bytes) === true;
       }),
-    putFile: (key, path, upload) => again(() => store.putFile(key, path, upload)),
-    discard: (journal) => again(() => store.discard(journal)),
-    seal: (key) => again(() => store.seal(key)),
-    list: (prefix) => again(() => store.list(prefix)),
-    delete: (key) => again(() => store.delete(key)),
+    putFile: (key, path, upload) => again((store) => store.putFile(key, path, upload)),
+    discard: (journal) => again((store) => store.discard(journal)),
+    seal: (key) => again((store) => store.seal(key)),
+    list: (prefix) => again((store) => store.list(prefix)),
+    delete: (key) => again((store) => store.delete(key)),
   };
 }
 

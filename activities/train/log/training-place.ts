@@ -99,6 +99,6 @@ export function trainingPlace(
   watch: Pick<Sharing, "signal" | "onNote">,
 ): TrainingPlace {
   const sharing = { ...watch, journals: join(directory, "uploads"), onBytes: () => watch.onNote("") };
-  const shared = store === null ? null : deps.openShared(`${store}/${basename(directory)}`, sharing);
+  const shared = store === null ? null : deps.openShared(store, basename(directory), sharing);
   return new TrainingPlace(directory, deps.openStore(directory), shared);
 }

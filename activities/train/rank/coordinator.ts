@@ -60,8 +60,8 @@ export class Coordinator {
   private stopping = false;
   /** the ranks fetch and load what they begin with, and have computed nothing yet */
   private loading = true;
-  /** index of the step that the ranks work on; null: they load or save */
-  private step: number | null = null;
+  /** index of the step that the ranks work on; null: they load, or save at the end */
+  step: number | null = null;
   private preparing: Promise<void> = Promise.resolve();
   private ended = false;
   private parent: number | null;
@@ -120,7 +120,7 @@ export class Coordinator {
     const { attempt } = this.options;
     this.fetched.set(from, fingerprint);
     if (this.fetched.size < attempt.workers) return;
-    for (const [worker, theirs] of this.fetched) {
+    for (const [worker, theirs] of [...this.fetched].sort(([a], [b]) => a - b)) {
       const own = this.options.fingerprint;
       const other = Object.keys({ ...theirs, ...own }).find((name) => !OF_MACHINES.has(name) && theirs[name] !== own[name]);
       if (other !== undefined)
@@ -144,11 +144,6 @@ export class Coordinator {
   /** Ranks that have not arrived at the barrier where others wait. */
   missing(): number[] {
     return Array.from({ length: this.options.attempt.workers }, (_, worker) => worker).filter((worker) => !this.arrived.has(worker));
-  }
-
-  /** Index of the step that a rank works on; null: it loads, waits for others, or saves. */
-  stepOf(worker: number): number | null {
-    return this.arrived.has(worker) ? null : this.step;
   }
 
   /** Ends the attempt for all. */

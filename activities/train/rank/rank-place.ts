@@ -1,5 +1,3 @@
-import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
 import { basename, dirname } from "node:path";
 import { networkPlace, socketPlace, type MeetingPlace } from "../../../infra/process/meeting-place.js";
 import { localArtifacts } from "../../common/shared-artifacts.js";
@@ -47,19 +45,16 @@ export class RankPlacement {
     return (places ?? []).findIndex(({ host }) => host === places![this.worker]!.host) === this.worker;
   }
 
-  /** IP address at which the other ranks reach this one's machine. Throws where its name is not known. */
-  async address(): Promise<string> {
-    const { places = [] } = this.attempt;
-    if (!this.spansMachines) return LOOPBACK;
-    const { address } = places[this.worker]!;
-    return isIP(address) === 0 ? (await lookup(address)).address : address;
+  /** IP address at which the other ranks reach this one's machine. */
+  get address(): string {
+    return this.spansMachines ? this.attempt.places![this.worker]!.address : LOOPBACK;
   }
 
   /** Where the ranks meet. */
-  meeting(address: string): MeetingPlace {
+  meeting(): MeetingPlace {
     const { generation, socketPath } = this.attempt;
     if (!this.spansMachines || this.place.shared === null) return socketPlace(socketPath);
-    return networkPlace(address, this.place.shared.store, `meetings/g${String(generation).padStart(6, "0")}.json`);
+    return networkPlace(this.address, this.place.shared.store, `meetings/g${String(generation).padStart(6, "0")}.json`);
   }
 
   /** The attempt as this machine sees it: what an earlier machine's disk holds is brought here. `resume`: the checkpoint to go on from. */
@@ -70,7 +65,7 @@ export class RankPlacement {
     const root = dirname(dirname(attempt.directory));
     const onNote = (note: string): void => watch.say(note);
     const sharing = { signal: watch.signal, onNote, onBytes: () => undefined, journals: `${root}/shared/uploads` };
-    const inputs = await localArtifacts(deps.openShared(store, sharing), root, attempt.inputs);
+    const inputs = await localArtifacts(deps.openShared(store, "", sharing), root, attempt.inputs);
     await this.place.bringShards(resume?.shards ?? []);
     return { ...attempt, inputs };
   }

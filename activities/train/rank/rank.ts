@@ -83,7 +83,6 @@ class Rank {
   private readonly heartbeat: Heartbeat;
   private readonly outcome = new Outcome<RankResult>();
   private group: Group | null = null;
-  private address = "";
   private pruning: Promise<void> = Promise.resolve();
   /** the first cause counts: losses after it follow from it */
   private over = false;
@@ -133,9 +132,8 @@ class Rank {
     const { context, placement, attempt, worker } = this;
     const stop = (): void => this.stop();
     try {
-      this.address = await placement.address();
       const meeting = {
-        place: placement.meeting(this.address),
+        place: placement.meeting(),
         worker,
         workers: attempt.workers,
         timeoutMs: JOIN_MS,
@@ -203,7 +201,7 @@ class Rank {
       case "alive":
         return;
       case "ready":
-        return this.computing.start(this.local, this.address, resumedFrom(this.attempt, this.log));
+        return this.computing.start(this.local, this.placement.address, resumedFrom(this.attempt, this.log));
       case "tell":
         return this.computing.tell(message.word);
       case "release":
@@ -263,7 +261,7 @@ class Rank {
   private noteLoss(worker: number): void {
     const { directory, generation } = this.attempt;
     const file = new WhereaboutsFile(directory, generation, { worker, pid: 0, started: null });
-    file.at(this.coordinator!.stepOf(worker));
+    file.at(this.coordinator!.step);
     file.close();
   }
 

@@ -10,12 +10,18 @@ interface Work {
   readonly root: string;
 }
 
+const { onnx } = places.engines;
+const version = process.env["ONNX_VERSION"];
+/** As on a machine that was set up at another time. */
+const other = { ...onnx, libraries: async (ranks: number) => ({ ...(await onnx.libraries(ranks)), onnxruntime: version! }) };
+const deps = version === undefined ? places : { ...places, engines: { ...places.engines, onnx: other } };
+
 const stop = new AbortController();
 process.on("message", (message: Work | "stop") => {
   if (message === "stop") return stop.abort(new Error("the worker was asked to stop"));
   const { attempt, worker, root } = message;
   const context = { signal: stop.signal, progress: () => process.send!("moved") };
-  runRank(places, { attempt: attemptBelow(root, attempt), worker }, context)
+  runRank(deps, { attempt: attemptBelow(root, attempt), worker }, context)
     .then(
       ({ status }) => process.send!({ status }),
       (error: Error) => process.send!({ status: error.name, message: error.message }),
