@@ -143,7 +143,8 @@ async function unlessSilent<T>(shared: boolean, activity: Promise<T>): Promise<T
 
 function attemptNote({ generation, resumeStep, totalSteps, setAside = [] }: AttemptHead, workers: readonly GpuWorker[]): string {
   const hosts = hostsOf(workers);
-  const on = `${workers.length} worker${workers.length === 1 ? "" : "s"}${hosts.length === 1 ? "" : ` on ${hosts.join(" and ")}`}`;
+  const machines = hosts.length === 1 ? "" : ` of ${hosts.length > 3 ? `${hosts.length} machines` : hosts.join(" and ")}`;
+  const on = `${workers.length} worker${workers.length === 1 ? "" : "s"}${machines}`;
   const from = resumeStep === 0 ? "" : `, from step ${resumeStep}`;
   return [`attempt ${generation} on ${on}: ${totalSteps} steps${from}`, ...setAside].join("; ");
 }

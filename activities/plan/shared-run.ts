@@ -45,6 +45,11 @@ export function checkReach(
       address: here[0]![1],
     });
   const notes: string[] = [];
+  for (const name of addresses.keys()) {
+    const known = [...new Set(workers.filter((worker) => worker.host === name).map(({ address }) => address!))];
+    if (known.length > 1)
+      notes.push(`${name} has the addresses ${known.join(" and ")}: if these are two machines, set ROSLIN_HOST on one of them`);
+  }
   if (here.length > 1) notes.push(`${names} have the address ${here[0]![1]}: they reach each other only if they are one machine`);
   const server = place.serverHere(store!);
   const others = elsewhere.filter(([name]) => name !== host);

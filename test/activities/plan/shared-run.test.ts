@@ -122,4 +122,6 @@ test("machines that others cannot reach are named; what cannot be known is said"
   assert.match(alike[1]!, /^only this machine reaches the S3 server at http:\/\/127\.0\.0\.1:8333/);
   assert.throws(() => reach([...two("1"), ...two("2")], "http://127.0.0.1:8333"), /cannot reach the S3 server.*machines=2/);
   assert.match(reach(two("1"), "http://127.0.0.1:8333")[0]!, /only this machine reaches/);
+  const twins = [worker("1", 0, "10.0.0.1"), worker("1", 1, "10.0.0.2"), ...two("3")];
+  assert.deepEqual(reach(twins), ["1 has the addresses 10.0.0.1 and 10.0.0.2: if these are two machines, set ROSLIN_HOST on one of them"]);
 });
