@@ -20,7 +20,7 @@ export interface Checkpoint {
 }
 
 /** The checkpoints that are not set aside, oldest first. */
-export function checkpoints(log: CommitLog): Checkpoint[] {
+export function checkpoints(log: Pick<CommitLog, "entries">): Checkpoint[] {
   const aside = new Set(log.entries.flatMap((entry) => (entry.kind === "set-aside" ? [entry.commit] : [])));
   return log.entries.flatMap((entry, index) =>
     entry.kind === "checkpoint" && !aside.has(index + 1) ? [{ commit: index + 1, entry }] : [],
@@ -53,8 +53,9 @@ export async function lastGood(
   return null;
 }
 
-async function findProblem(
-  entry: CheckpointEntry,
+/** What keeps a checkpoint's files from being whole; null: nothing. */
+export async function findProblem(
+  entry: Pick<CheckpointEntry, "shards">,
   directory: string,
   sha256File: (path: string) => Promise<string>,
   say: (note: string) => void,
@@ -92,7 +93,7 @@ export async function pruneShards(log: CommitLog, directory: string, keep: numbe
 }
 
 /** A checkpoint and those that it goes back to, newest first; a lost one is missing. */
-export function lineOf(log: CommitLog, commit: number): CheckpointEntry[] {
+export function lineOf(log: Pick<CommitLog, "entries">, commit: number): CheckpointEntry[] {
   const line: CheckpointEntry[] = [];
   for (let at: number | null = commit; at !== null;) {
     const entry: LogEntry | undefined = log.entries[at - 1];
@@ -105,7 +106,7 @@ export function lineOf(log: CommitLog, commit: number): CheckpointEntry[] {
 }
 
 /** Every step's record up to a checkpoint. */
-export function history(log: CommitLog, commit: number): StepRecord[] {
+export function history(log: Pick<CommitLog, "entries">, commit: number): StepRecord[] {
   return lineOf(log, commit)
     .reverse()
     .flatMap(({ steps }) => steps);

@@ -22,6 +22,7 @@ import { poisonError } from "../log/poison.js";
 import { attemptPrefix, clearAttempts } from "./leftovers.js";
 import { finishTraining } from "./finish.js";
 import { checkRoom } from "./room.js";
+import { takeOver } from "./take-over.js";
 
 /**
  * Notes how the last attempt ended. The caller started its ranks and is still there, so deaths count. Throws UserError when
@@ -56,11 +57,14 @@ export async function beginTraining(
   const dropout = dropoutNote(job.model.shape);
   if (dropout !== null) notes.say(dropout, true);
   const log = await openLog(deps.openStore(stage.directory));
-  const resume = await resumePoint(log, job, notes, context.signal);
-  if (resume !== null && resume.entry.step >= job.totalSteps) {
+  const own = await resumePoint(log, job, notes, context.signal);
+  if (own !== null && own.entry.step >= job.totalSteps) {
     const made = await finishTraining(deps, request, context);
     return made === null ? beginTraining(deps, request, workers, context) : { finished: made };
   }
+  // before anything is taken over: what cannot be gone on with here stays with the engine that can
+  await deps.engines[request.config.train.engine].check();
+  const resume = await takeOver({ deps, request, stage, log, totalSteps: job.totalSteps, context, say: notes.say }, own);
   return { attempt: await newAttempt(deps, job, log, resume, workers, notes) };
 }
 
@@ -121,7 +125,6 @@ async function newAttempt(
   const engine = engines[train.engine];
   const isFirst = !log.entries.some(({ kind }) => kind === "attempt");
   const hosts = Math.min(workers, train.shards);
-  await engine.check();
   checkRoom(machine, directory, engine.needs(model, train, capacity, hosts), isFirst);
   const resumeStep = resume?.entry.step ?? 0;
   const resumeFrom = resume?.commit ?? null;
