@@ -169,7 +169,11 @@ async function placeOne(from: string, to: string): Promise<void> {
     if (!LINKLESS.includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
     await copyFile(from, temporary, constants.COPYFILE_FICLONE);
     const file = await open(temporary, "r");
-    await file.sync().finally(() => file.close());
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
   }
   await rename(temporary, to);
   // a rename between two names of one file does nothing

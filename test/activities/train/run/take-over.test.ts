@@ -23,8 +23,8 @@ import { job, madeRows, type Job } from "../../../workers/tiny.js";
 const ENGINES = join(import.meta.dirname, "..", "..", "..", "engines");
 const RANK = join(ENGINES, "rank-child.js");
 const ZOMBIE = join(ENGINES, "zombie-child.js");
-const STEPS = 24;
-const TRAIN = { shards: 4, microBatch: 1, accumulation: 2, epochs: 8, learningRate: 1e-3, checkpointEverySteps: 4 };
+const STEPS = 48;
+const TRAIN = { shards: 4, microBatch: 1, accumulation: 2, epochs: 16, learningRate: 1e-3, checkpointEverySteps: 4 };
 
 type Train = Omit<Partial<StageRequest["config"]["train"]>, "engine"> & { readonly engine?: string };
 
@@ -55,15 +55,16 @@ async function untilSaved(directory: string, checkpoints: number): Promise<void>
   while (!existsSync(join(directory, "commits")) || (await savedIn(directory)).length < checkpoints) await sleep(2);
 }
 
-/** Trains until there are so many checkpoints, and stops it, which saves; resolves to the steps done. */
+/** Trains until there are so many checkpoints more, and stops it, which saves; resolves to the steps done. */
 async function begun(made: Job, settings: Train, checkpoints = 1): Promise<number> {
+  const directory = directoryOf(made, settings);
+  const before = existsSync(join(directory, "commits")) ? (await savedIn(directory)).length : 0;
   const stop = new AbortController();
   const running = train(made, settings, stop.signal).then(
     () => "finished",
     ({ message }: Error) => message,
   );
-  const directory = directoryOf(made, settings);
-  await untilSaved(directory, checkpoints);
+  await untilSaved(directory, before + checkpoints);
   stop.abort(new Error("enough with this engine"));
   assert.equal(await running, "enough with this engine");
   return (await savedIn(directory)).at(-1)!.step;
@@ -75,7 +76,10 @@ async function killed(made: Job, settings: Train, commits: number): Promise<void
   const count = (): number => (existsSync(join(directory, "commits")) ? readdirSync(join(directory, "commits")).length : 0);
   const before = count();
   const child = spawn(process.execPath, [ZOMBIE, JSON.stringify(requested(made, settings))], { stdio: ["ignore", "ignore", "inherit"] });
-  while (count() < before + commits) await sleep(2);
+  while (count() < before + commits) {
+    assert.equal(child.exitCode, null);
+    await sleep(2);
+  }
   // a few steps beyond what it has saved
   await sleep(40);
   child.kill("SIGKILL");
@@ -140,7 +144,7 @@ test("a run that was begun by one engine is finished by another, and says so", a
   assert.deepEqual([steps, stepsRepeated, failures, proof.repeated], [STEPS, 0, 0, 0]);
   assert.deepEqual(
     interruptions.map(({ failure, what, afterStep }) => [failure, what, afterStep]),
-    [[false, "told to stop: enough with this engine; another engine or version went on", step]],
+    [[false, "told to stop: training was asked to stop; another engine or version went on", step]],
   );
   const [taken] = await savedIn(directoryOf(made, { engine: "toy2" }));
   assert.equal(taken!.fingerprint["engine"], "toy");
@@ -212,7 +216,7 @@ test("a training that another engine finished is not taken, nor one that has all
     const run = await train(made, { engine });
     await assertSame(t, run);
     assert.deepEqual([run.metrics.resumedAtStep, run.metrics.computed, run.metrics.oneKindOfMachine], [0, undefined, true]);
-    for (const each of [first, directoryOf(made, { engine })]) rmSync(join(each, RESULT));
+    for (const each of [first, directoryOf(made, { engine })]) rmSync(join(each, RESULT), { force: true });
   }
 });
 
@@ -231,7 +235,7 @@ test("of two unfinished trainings the one that got further is taken over", async
   const made = await make(t);
   const few = await begun(made, { engine: "toy" });
   // it takes over the first one's, and goes further
-  const more = await begun(made, { engine: "toy2" }, 3);
+  const more = await begun(made, { engine: "toy2" }, 2);
   assert.ok(more > few);
   const run = await train(made, { engine: "toy3" });
   await assertSame(t, run);
@@ -251,7 +255,7 @@ test("of two unfinished trainings the one that got further is taken over", async
 test("a run goes on with what it has saved itself, however far another engine is", async (t) => {
   const made = await make(t);
   const few = await begun(made, { engine: "toy" });
-  await begun(made, { engine: "toy2" }, 3);
+  await begun(made, { engine: "toy2" }, 2);
   const run = await train(made, { engine: "toy" });
   await assertSame(t, run);
   assert.deepEqual([run.metrics.resumedAtStep, run.metrics.computed, run.metrics.oneKindOfMachine], [few, undefined, true]);
@@ -266,7 +270,7 @@ test("while no step has been saved here, the other engine may get further and is
   };
   assert.equal(await attempt(), few);
   assert.equal(await attempt(), few);
-  const more = await begun(made, { engine: "toy" }, 3);
+  const more = await begun(made, { engine: "toy" });
   assert.ok(more > few);
   assert.equal(await attempt(), more);
   const run = await train(made, { engine: "toy2" });
@@ -293,7 +297,9 @@ test("a process that trains with another engine is waited for, and what it saves
   const first = train(made, { engine: "toy" }, stop.signal).catch(({ message }: Error) => message);
   await untilSaved(directoryOf(made, { engine: "toy" }), 1);
   const second = train(made, { engine: "toy2" });
-  const waits = new RegExp(`^waiting for process ${process.pid}, which trains the same with the engine toy, fp32 and has saved \\d+ steps$`);
+  const waits = new RegExp(
+    `^waiting for process ${process.pid}, which trains the same with the engine toy, fp32 and has saved \\d+ steps$`,
+  );
   while (!made.seen.some(({ note }) => waits.test(note ?? ""))) await sleep(2);
   stop.abort(new Error("enough"));
   assert.equal(await first, "enough");
@@ -318,7 +324,7 @@ test("a run that was begun under an earlier version of its engine goes on under 
   t.after(() => delete versions["toy"]);
   const made = await make(t);
   versions["toy"] = "1, torch 2.14.0";
-  await killed(made, { engine: "toy" }, 2);
+  await begun(made, { engine: "toy" });
   versions["toy"] = "1, torch 2.15.0";
   const run = await train(made, { engine: "toy" });
   assert.ok(run.metrics.resumedAtStep! > 0);
