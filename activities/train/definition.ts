@@ -30,7 +30,7 @@ const COMPUTING: Computing = { engine: "onnx", engineVersion: "", precision: "fp
 
 /** How a training's steps are computed. */
 export function computingOf({ settings }: KeyParts): Computing {
-  const given = new Map(Object.entries(settings as object));
+  const given = new Map(Object.entries(settings ?? {}));
   return Object.fromEntries(Object.entries(COMPUTING).map(([name, absent]) => [name, String(given.get(name) ?? absent)]));
 }
 
@@ -41,6 +41,6 @@ export function isSameJob(one: KeyParts, other: KeyParts): boolean {
 
 /** In the form in which records are read, because a field that is undefined is not in them. */
 function jobOf({ stage, version, inputs, settings }: KeyParts): unknown {
-  const job = Object.fromEntries(Object.entries(settings as object).filter(([name]) => !(name in COMPUTING)));
+  const job = Object.fromEntries(Object.entries(settings ?? {}).filter(([name]) => !(name in COMPUTING)));
   return JSON.parse(JSON.stringify({ stage, version, inputs, job }));
 }

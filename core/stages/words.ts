@@ -77,7 +77,7 @@ export function metricWords(figures: Figures): string {
   return said.filter((words) => words !== undefined).join(", ");
 }
 
-/** "steps 1 to 3 by onnx 1 in fp32, 4 to 8 by …": which steps were computed how. */
+/** "steps 1 to 3 by the engine onnx 1, fp32, 4 to 8 by …": which steps were computed how. */
 export function computedWords(computed: NonNullable<Figures["computed"]>): string {
   let first = 1;
   const parts = computed.map(({ steps, by }) => {
