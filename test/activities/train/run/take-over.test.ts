@@ -6,13 +6,14 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { RESULT, Stage, type StageRequest } from "../../../../activities/common/stage.js";
+import { LOCK, RESULT, Stage, type StageRequest } from "../../../../activities/common/stage.js";
 import { trainDefinition } from "../../../../activities/train/definition.js";
 import { openLog } from "../../../../activities/train/log/commit-log.js";
 import type { CheckpointEntry, LogEntry } from "../../../../activities/train/log/entries.js";
 import { beginTraining } from "../../../../activities/train/run/begin.js";
 import { ENGINE_VERSIONS } from "../../../../core/config/engines.js";
 import type { StageResult } from "../../../../core/stages/results.js";
+import { lock } from "../../../../infra/disk/lock.js";
 import { fileStore } from "../../../../infra/store/file-store.js";
 import { trainLocally } from "../../../../workers/local-training.js";
 import { places } from "../../../engines/places.js";
@@ -291,32 +292,38 @@ test("an engine that is not there takes nothing over", async (t) => {
   assert.deepEqual(await logOf(directoryOf(made, { engine: "toy2" })), []);
 });
 
-test("a process that trains with another engine is waited for, and what it saves when it stops is taken over", async (t) => {
-  const made = await make(t);
-  const stop = new AbortController();
-  const first = train(made, { engine: "toy" }, stop.signal).catch(({ message }: Error) => message);
-  await untilSaved(directoryOf(made, { engine: "toy" }), 1);
+/** Holds the lock of what one engine has begun, as its process does, while another one asks for it; `meanwhile` is what that process does. */
+async function whileLocked(made: Job, meanwhile: () => Promise<void>): Promise<StageResult<"train">> {
+  await begun(made, { engine: "toy" });
+  const unlock = await lock(join(directoryOf(made, { engine: "toy" }), LOCK), new AbortController().signal, () => undefined);
   const second = train(made, { engine: "toy2" });
   const waits = new RegExp(
     `^waiting for process ${process.pid}, which trains the same with the engine toy, fp32 and has saved \\d+ steps$`,
   );
-  while (!made.seen.some(({ note }) => waits.test(note ?? ""))) await sleep(2);
-  stop.abort(new Error("enough"));
-  assert.equal(await first, "enough");
-  const run = await second;
+  while (!made.seen.some(({ note }) => waits.test(note ?? ""))) await Promise.race([sleep(2), second]);
+  await meanwhile();
+  await unlock();
+  return second;
+}
+
+test("a process that trains with another engine is waited for, and what it saves is taken over", async (t) => {
+  const made = await make(t);
+  const run = await whileLocked(made, () => killed(made, { engine: "toy" }, 2));
   await assertSame(t, run);
   const saved = (await savedIn(directoryOf(made, { engine: "toy" }))).at(-1)!;
-  assert.deepEqual([saved.reason, saved.step], ["stop", run.metrics.resumedAtStep]);
+  assert.equal(saved.step, run.metrics.resumedAtStep);
+  assert.equal(saved.generation > 1, true, "it is what was saved meanwhile");
 });
 
-test("a process that is waited for and finishes has made another result, so training begins anew", async (t) => {
+test("a process that is waited for and does all steps has made another result, so training begins anew", async (t) => {
   const made = await make(t);
-  const first = train(made, { engine: "toy" });
-  await untilSaved(directoryOf(made, { engine: "toy" }), 1);
-  const run = await train(made, { engine: "toy2" });
+  const run = await whileLocked(made, async () => {
+    const child = spawn(process.execPath, [ZOMBIE, JSON.stringify(requested(made, { engine: "toy" }))], { stdio: "ignore" });
+    await once(child, "exit");
+  });
   await assertSame(t, run);
-  assert.equal((await first).metrics.oneKindOfMachine, true);
-  assert.deepEqual([run.metrics.resumedAtStep, run.metrics.computed], [0, undefined]);
+  assert.equal((await savedIn(directoryOf(made, { engine: "toy" }))).at(-1)!.step, STEPS);
+  assert.deepEqual([run.metrics.resumedAtStep, run.metrics.computed, run.metrics.oneKindOfMachine], [0, undefined, true]);
 });
 
 test("a run that was begun under an earlier version of its engine goes on under the new one", async (t) => {
