@@ -5,6 +5,7 @@ import { basename, dirname, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { RunConfig } from "../../core/config/schema.js";
 import { STAGES, type StageName } from "../../core/stages/results.js";
+import { siblingsOf } from "../train/run/siblings.js";
 import { DEFINITIONS } from "../forecast/definitions.js";
 import { isView } from "../download/source-plan.js";
 import { forecast } from "../forecast/forecast.js";
@@ -68,18 +69,22 @@ async function pastViews(directory: string): Promise<string[]> {
 
 async function neededBy(root: string, runs: readonly KeptRun[]): Promise<Set<string>> {
   const forecasts = await Promise.all(runs.map(({ config }) => forecast(config, root)));
-  const expected = forecasts.flat().flatMap(({ directory }) => (directory === null ? [] : [directory]));
+  const expected = forecasts.flat().flatMap(({ directory, from }) => (directory === null ? from : [directory, ...from]));
   // a forecast follows what the sources left last, which may be another run's by now: one that runs stays with its own
   const begun = runs
     .flatMap((run) => run.begun ?? [])
     .flatMap(({ config, inputs }) => {
       const names = new Set<string>(inputs.map(({ name }) => name));
       const possible = STAGES.filter((stage) => DEFINITIONS[stage].inputs.every((name) => names.has(name)));
-      return possible.map((stage) => new Stage<StageName>(DEFINITIONS[stage], { config, inputs, root }).directory);
+      return possible.map((stage) => new Stage<StageName>(DEFINITIONS[stage], { config, inputs, root }));
     });
+  const trained = begun.flatMap(({ definition, directory, parts }) => (definition.name === "train" ? [{ directory, parts }] : []));
+  const from = await Promise.all(
+    trained.map(async ({ directory, parts }) => ((await finishedStage(directory)) === null ? siblingsOf(root, directory, parts) : [])),
+  );
   // an earlier version may have named what it left by other keys, and a run that goes on from it still reads it
   const given = runs.flatMap((run) => run.begun ?? []).flatMap(({ inputs }) => inputs.flatMap(({ uri }) => stageDirectory(root, uri)));
-  return new Set([...expected, ...begun, ...given]);
+  return new Set([...expected, ...[...begun, ...from.flat()].map(({ directory }) => directory), ...given]);
 }
 
 /** The stage's directory below `root` that holds what a URI names; none if no stage made it there. */

@@ -66,6 +66,11 @@ export class Stage<Name extends StageName> {
     return outputNamed(this.request.inputs, name);
   }
 
+  /** What the stage's key is the digest of. */
+  get parts(): KeyParts {
+    return keyParts(this.definition, this.request);
+  }
+
   /** The path of an input that lies on this machine. */
   path(name: OutputName): string {
     return fileURLToPath(this.input(name).uri);
@@ -74,7 +79,7 @@ export class Stage<Name extends StageName> {
   /** Makes the directory and notes what it is for, so that a later run can tell what differs. */
   async begin(): Promise<void> {
     await mkdir(this.directory, { recursive: true });
-    await writeFileAtomic(join(this.directory, WANTED), JSON.stringify(keyParts(this.definition, this.request), null, 1));
+    await writeFileAtomic(join(this.directory, WANTED), JSON.stringify(this.parts, null, 1));
   }
 
   /** Calls `work` with the directory made and its lock held; while another process holds it, waits and says so. */

@@ -1,10 +1,12 @@
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { RunConfig } from "../../core/config/schema.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/results.js";
 import { duration } from "../../core/units.js";
 import { DEFINITIONS } from "./definitions.js";
-import { keyParts, type KeyParts } from "../common/definition.js";
+import type { KeyParts } from "../common/definition.js";
+import { SHARDS } from "../train/log/checkpoint.js";
+import { siblingsOf } from "../train/run/siblings.js";
 import { recordedParts, Stage, WANTED } from "../common/stage.js";
 
 /** What a run would do with a stage. */
@@ -14,6 +16,8 @@ export interface Forecast {
   readonly why: string;
   /** the stage's directory; null if it depends on what an earlier stage has yet to leave */
   readonly directory: string | null;
+  /** directories of other trainings that it may go on from */
+  readonly from: readonly string[];
 }
 
 /** What a forecast doesn't look at, and a run does. */
@@ -29,7 +33,13 @@ export async function forecast(config: RunConfig, root: string): Promise<Forecas
   for (const name of STAGES) {
     if (results.length < forecasts.length) {
       const first = forecasts[results.length]!.stage;
-      forecasts.push({ stage: name, reused: false, why: `after ${first}, unless that leaves what it left before`, directory: null });
+      forecasts.push({
+        stage: name,
+        reused: false,
+        why: `after ${first}, unless that leaves what it left before`,
+        directory: null,
+        from: [],
+      });
       continue;
     }
     const request = { config, inputs: inputsFrom(results), root };
@@ -37,20 +47,26 @@ export async function forecast(config: RunConfig, root: string): Promise<Forecas
     const { directory } = stage;
     const finished = await stage.finished();
     if (finished === null) {
-      const why = await whyRun(root, name, directory, keyParts(DEFINITIONS[name], request));
-      forecasts.push({ stage: name, reused: false, why, directory });
+      const wanted = stage.parts;
+      const from = name === "train" ? (await siblingsOf(root, directory, wanted)).map((sibling) => sibling.directory) : [];
+      forecasts.push({ stage: name, reused: false, why: await whyRun(root, name, directory, wanted, from), directory, from });
       continue;
     }
     results.push(finished);
     const why = `the same settings, inputs and code as before, when it took ${duration(finished.metrics.seconds)}${LOOKED_AT[name] ?? ""}`;
-    forecasts.push({ stage: name, reused: true, why, directory });
+    forecasts.push({ stage: name, reused: true, why, directory, from: [] });
   }
   return forecasts;
 }
 
 /** Why a stage has to run: how it differs from the most similar one that ran. */
-async function whyRun(root: string, stage: StageName, directory: string, wanted: KeyParts): Promise<string> {
+async function whyRun(root: string, stage: StageName, directory: string, wanted: KeyParts, from: readonly string[]): Promise<string> {
   if ((await wantedIn(directory)) !== null) return "it was begun, and goes on where it stopped";
+  for (const place of from) {
+    const begun = await wantedIn(place);
+    if (begun === null || (await readdir(join(place, SHARDS)).catch(() => [])).length === 0) continue;
+    return `it goes on from what ${stage}/${basename(place)} has saved: ${changesBetween(begun.parts, wanted).join("; ")}`;
+  }
   const others = [];
   for (const key of await readdir(join(root, stage)).catch(() => [])) {
     const before = await wantedIn(join(root, stage, key));

@@ -178,6 +178,7 @@ async function chainEntry(
     key: keyOf({ stage, version, settings, inputs }, { sha256 }),
     outputs,
     ...(result?.stateDigest === undefined ? {} : { stateDigest: result.stateDigest }),
+    ...(result?.metrics.computed === undefined ? {} : { computed: result.metrics.computed.map(({ steps, by }) => ({ steps, by })) }),
   };
 }
 
@@ -240,6 +241,7 @@ function tellStory(
     descent,
     stateDigest: trained?.stateDigest ?? null,
     fingerprint: fingerprintOf(trained),
+    computed: trained?.metrics.computed,
     ledger: trained?.metrics.ledger ?? null,
     digests: Object.fromEntries(
       ["model", "dataset", "tokens", "tuned"].map((name) => [

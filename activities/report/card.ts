@@ -1,4 +1,5 @@
 import { count, duration } from "../../core/units.js";
+import { computedWords } from "../../core/stages/words.js";
 import { isProved, proofLine, timeLine } from "../train/log/ledger-words.js";
 import { chosenSource } from "../../core/config/source-ref.js";
 import { consequenceOf, facts, hubId, longestRow, sourceName, type Story } from "./story.js";
@@ -117,15 +118,17 @@ function sampleText({ row, system, instruction, input, prompt, expected, base, t
   return `**Row ${row}**\n\n${quote(request)}\n\nExpected:\n\n${quote(expected)}\n\nBefore:\n\n${quote(base)}\n\nAfter:\n\n${quote(tuned)}\n`;
 }
 
-function proof({ stateDigest, fingerprint, digests, ledger }: Story): string {
+function proof({ stateDigest, fingerprint, digests, ledger, computed }: Story): string {
   const rows: [string, string][] = Object.entries(digests).map(([name, digest]) => [name, `\`${digest}\``]);
   if (stateDigest !== null) rows.push(["weights and optimizer state", `\`${stateDigest}\``]);
   for (const [name, value] of Object.entries(fingerprint ?? {})) rows.push([name, String(value)]);
   const promise =
-    fingerprint === null
-      ? "Training ran on more than one kind of machine, so no claim is made that another run gives the same bytes."
-      : ledger !== null && !isProved(ledger.proof)
-        ? "Work that was done twice gave different results, so no claim is made that another run gives the same bytes."
-        : "A run with the same inputs and settings on this kind of machine gives the same bytes, however often it is interrupted and on however many workers.";
+    computed !== undefined
+      ? `Training was begun with one engine or version and finished with another (${computedWords(computed)}), so no claim is made that another run gives the same bytes.`
+      : fingerprint === null
+        ? "Training ran on more than one kind of machine, so no claim is made that another run gives the same bytes."
+        : ledger !== null && !isProved(ledger.proof)
+          ? "Work that was done twice gave different results, so no claim is made that another run gives the same bytes."
+          : "A run with the same inputs and settings on this kind of machine gives the same bytes, however often it is interrupted and on however many workers.";
   return `| | |\n|---|---|\n${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}\n\n${promise}`;
 }

@@ -4,8 +4,8 @@ import { chosenSource, placeOf, readSource } from "../../core/config/source-ref.
 import type { ModelFamily } from "../../core/model/family.js";
 import { dropoutNote, type ModelShape } from "../../core/model/shape.js";
 import { count } from "../../core/units.js";
-import type { PreprocessMetrics } from "../../core/stages/metrics.js";
-import { gateWord, lossEnds, splitWarning } from "../../core/stages/words.js";
+import type { ComputedSteps, PreprocessMetrics } from "../../core/stages/metrics.js";
+import { computedWords, gateWord, lossEnds, splitWarning } from "../../core/stages/words.js";
 import type { Ledger } from "../../core/stages/ledger.js";
 import { perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
 
@@ -28,6 +28,8 @@ export interface Story {
   readonly descent: Descent;
   readonly stateDigest: string | null;
   readonly fingerprint: Readonly<Record<string, unknown>> | null;
+  /** which steps were computed how; absent when all were computed in the same way */
+  readonly computed?: readonly ComputedSteps[] | undefined;
   /** training's own records; null where it left none */
   readonly ledger: Ledger | null;
   /** digests of the inputs, by name */
@@ -85,7 +87,7 @@ export function longestRow({ config, model }: Pick<Story, "config" | "model">): 
 }
 
 /** A run's settings and figures, as rows of name and value. */
-export function facts({ config, model, parameters, losses, tokens, evaluation, prepared }: Story): [string, string][] {
+export function facts({ config, model, parameters, losses, tokens, evaluation, prepared, computed }: Story): [string, string][] {
   const { heldOut, tasks = {} } = evaluation;
   const { base, tuned } = perplexityIn(evaluation);
   const { train, preprocess } = config;
@@ -102,6 +104,7 @@ export function facts({ config, model, parameters, losses, tokens, evaluation, p
     ["epochs", String(train.epochs)],
     ["steps", `${count(losses.length)} of up to ${rows} rows (${train.shards} shards × ${train.microBatch} rows × ${train.accumulation})`],
     ...(tokens === null ? [] : [["tokens trained on", count(tokens)] as [string, string]]),
+    ...(computed === undefined ? [] : [["computed by", computedWords(computed)] as [string, string]]),
     [
       "optimizer",
       `AdamW, betas ${train.betas.join(" and ")}, epsilon ${train.epsilon}, weight decay ${train.weightDecay}, gradient norm clipped to ${train.maxGradNorm}`,

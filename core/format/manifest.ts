@@ -36,6 +36,8 @@ const schema = z.object({
       key: digest,
       outputs: z.array(file.extend({ origin: z.object({ uri: z.string(), manifest: digest.optional() }).optional() })),
       stateDigest: digest.optional(),
+      /** of training that was begun with one engine and finished with another: which steps were computed how, first to last */
+      computed: z.array(z.object({ steps: z.int().min(1), by: z.record(z.string(), z.string()) })).optional(),
     }),
   ),
   /** files of the tuned model's directory; the directory's digest is the training stage's output */

@@ -53,6 +53,15 @@ export interface PreprocessMetrics extends TokenStats, ColumnStats {
   readonly cutAt: number;
 }
 
+/** How steps were computed: the settings engine, engineVersion and precision, and others that change bits but not the job. */
+export type Computing = Readonly<Record<string, string>>;
+
+/** Steps in a row that were computed in the same way. */
+export interface ComputedSteps {
+  readonly steps: number;
+  readonly by: Computing;
+}
+
 /** What training came to: figures of the whole run, those before a resume too. Rates are medians over the steps but the first. */
 export interface TrainMetrics {
   readonly seconds: number;
@@ -79,6 +88,8 @@ export interface TrainMetrics {
   readonly fingerprint: Readonly<Record<string, string | number>>;
   /** false: parts of the run ran on different kinds of machine, so equal bytes are not promised */
   readonly oneKindOfMachine: boolean;
+  /** which steps were computed how, first to last; absent when all were computed in the same way */
+  readonly computed?: readonly ComputedSteps[];
   readonly ledger: Ledger;
 }
 

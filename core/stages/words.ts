@@ -1,5 +1,5 @@
 import { bytes, count, percent, rate } from "../units.js";
-import type { Figure, ListEnds, StageMetrics, Trimmed } from "./metrics.js";
+import type { Computing, Figure, ListEnds, StageMetrics, Trimmed } from "./metrics.js";
 
 /** First and last of a run's losses, whole or already shortened, of those steps that have one; null when none has. */
 export function lossEnds(
@@ -37,6 +37,7 @@ export function metricWords(figures: Figures): string {
     numbered(figures.goodput, (share) => `${percent(share)} of the time useful`),
     figures.proof,
     numbered(figures.steps, (steps) => count(steps, "step")),
+    phrase(figures.computed, computedWords),
     lossLine(figures.losses),
     phrase(figures.perplexity, (measured) => perplexityLine(measured, heldOut)),
     phrase(figures.gate, (gate) => `gate ${gateWord(gate)}`),
@@ -74,6 +75,23 @@ export function metricWords(figures: Figures): string {
     phrase(figures.datasetFiles, (names) => `rows of ${names}`),
   ];
   return said.filter((words) => words !== undefined).join(", ");
+}
+
+/** "steps 1 to 3 by the engine onnx 1, fp32, 4 to 8 by …": which steps were computed how. */
+export function computedWords(computed: NonNullable<Figures["computed"]>): string {
+  let first = 1;
+  const parts = computed.map(({ steps, by }) => {
+    const last = first + Number(steps) - 1;
+    const words = `${first === last ? count(first) : `${count(first)} to ${count(last)}`} by ${computingWords(by)}`;
+    first = last + 1;
+    return words;
+  });
+  return `steps ${parts.join(", ")}`;
+}
+
+/** "the engine onnx 1, fp32": how steps are computed. */
+export function computingWords({ engine = "", engineVersion = "", ...others }: Computing): string {
+  return [`the engine ${engine} ${engineVersion}`.trim(), ...Object.values(others)].join(", ");
 }
 
 /** A loud word if a run holds more rows out than it trains on; undefined if not. */

@@ -21,22 +21,34 @@ export async function noteEnd(
   processStart: (pid: number) => string | null,
   seen: boolean,
 ): Promise<EndEntry | null> {
-  const generation = log.entries.findLastIndex((entry) => entry.kind === "attempt") + 1;
-  const noted = log.entries.some((entry) => entry.kind === "end" && entry.generation === generation);
-  const left = noted || generation === 0 ? [] : await readWhereabouts(directory, generation);
+  const end = await findEnd(log, directory, shards, processStart, seen);
   let number: number | null = null;
-  if (left.length > 0) {
-    const { workers } = log.entries[generation - 1] as AttemptEntry;
-    const dead = left.filter(({ ended, pid, started }) =>
-      ended === null ? started === null || processStart(pid) !== started : ended.how === "died",
-    );
-    const end = describe(left, dead, workers, shards, seen);
+  if (end !== null) {
     const repeated = end.lost.length === 0 ? null : repeatedLoss(log.entries, end.lost);
     const poison = repeated !== null && repeated.times >= TIMES ? repeated : null;
-    number = await log.append({ kind: "end", generation, ...end, poison });
+    number = await log.append({ kind: "end", ...end, poison });
   }
   await rm(join(directory, WHEREABOUTS), { recursive: true, force: true, maxRetries: 3 });
   return number === null ? null : (log.entries[number - 1] as EndEntry);
+}
+
+/** How the last attempt of a log ended, as `noteEnd` would write it; null when that is there already, or when no worker left word. */
+export async function findEnd(
+  log: Pick<CommitLog, "entries">,
+  directory: string,
+  shards: number,
+  processStart: (pid: number) => string | null,
+  seen: boolean,
+): Promise<(End & Pick<EndEntry, "generation">) | null> {
+  const generation = log.entries.findLastIndex((entry) => entry.kind === "attempt") + 1;
+  const noted = log.entries.some((entry) => entry.kind === "end" && entry.generation === generation);
+  const left = noted || generation === 0 ? [] : await readWhereabouts(directory, generation);
+  if (left.length === 0) return null;
+  const { workers } = log.entries[generation - 1] as AttemptEntry;
+  const dead = left.filter(({ ended, pid, started }) =>
+    ended === null ? started === null || processStart(pid) !== started : ended.how === "died",
+  );
+  return { generation, ...describe(left, dead, workers, shards, seen) };
 }
 
 /** The first cause comes first: workers that died, then those asked to stop, then those that failed; the rest heard of it. */

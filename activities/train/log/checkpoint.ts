@@ -21,12 +21,15 @@ export interface Checkpoint {
 }
 
 /** The checkpoints that are not set aside, oldest first. */
-export function checkpoints(log: CommitLog): Checkpoint[] {
+export function checkpoints(log: Pick<CommitLog, "entries">): Checkpoint[] {
   const aside = new Set(log.entries.flatMap((entry) => (entry.kind === "set-aside" ? [entry.commit] : [])));
   return log.entries.flatMap((entry, index) =>
     entry.kind === "checkpoint" && !aside.has(index + 1) ? [{ commit: index + 1, entry }] : [],
   );
 }
+
+/** Of files that lie in the directory anyway. */
+const isHere = (): Promise<null> => Promise.resolve(null);
 
 /** What reading a file fails with when its bytes are lost. */
 const LOST = ["ENOENT", "EIO"];
@@ -41,7 +44,7 @@ export async function lastGood(
   directory: string,
   sha256File: (path: string) => Promise<string>,
   say: (note: string, lasting?: true) => void,
-  bring: (file: ShardFile) => Promise<string | null> = () => Promise.resolve(null),
+  bring: (file: ShardFile) => Promise<string | null> = isHere,
 ): Promise<Checkpoint | null> {
   for (const [index, entry] of log.entries.entries())
     if (entry.kind === "lost") say(`commit ${index + 1} is set aside: ${entry.reason}`, true);
@@ -56,12 +59,13 @@ export async function lastGood(
   return null;
 }
 
-async function findProblem(
-  entry: CheckpointEntry,
+/** What keeps a checkpoint's files from being whole; null: nothing. */
+export async function findProblem(
+  entry: Pick<CheckpointEntry, "shards">,
   directory: string,
   sha256File: (path: string) => Promise<string>,
   say: (note: string) => void,
-  bring: (file: ShardFile) => Promise<string | null>,
+  bring: (file: ShardFile) => Promise<string | null> = isHere,
 ): Promise<string | null> {
   for (const shard of entry.shards) {
     const { file, bytes, sha256 } = shard;
@@ -110,7 +114,7 @@ export async function pruneShards(
 }
 
 /** A checkpoint and those that it goes back to, newest first; a lost one is missing. */
-export function lineOf(log: CommitLog, commit: number): CheckpointEntry[] {
+export function lineOf(log: Pick<CommitLog, "entries">, commit: number): CheckpointEntry[] {
   const line: CheckpointEntry[] = [];
   for (let at: number | null = commit; at !== null;) {
     const entry: LogEntry | undefined = log.entries[at - 1];
@@ -123,7 +127,7 @@ export function lineOf(log: CommitLog, commit: number): CheckpointEntry[] {
 }
 
 /** Every step's record up to a checkpoint. */
-export function history(log: CommitLog, commit: number): StepRecord[] {
+export function history(log: Pick<CommitLog, "entries">, commit: number): StepRecord[] {
   return lineOf(log, commit)
     .reverse()
     .flatMap(({ steps }) => steps);

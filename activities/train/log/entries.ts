@@ -1,5 +1,7 @@
 import type { RunConfig } from "../../../core/config/schema.js";
 import type { Artifact } from "../../../core/stages/results.js";
+import type { Proof } from "../../../core/stages/ledger.js";
+import type { ComputedSteps } from "../../../core/stages/metrics.js";
 import type { StepRecord } from "../../../engines/engine.js";
 import type { AttemptHead } from "../../../workflows/contract.js";
 
@@ -31,6 +33,39 @@ export interface ShardFile {
   readonly bytes: number;
 }
 
+/** An attempt's part of the time, in seconds since 1970, and how it ended. */
+export interface Span {
+  readonly generation: number;
+  readonly begun: number;
+  /** when its first step began, or, where it came to none, when it did */
+  readonly first: number;
+  /** when the last step ended that was kept; `first` where none was */
+  readonly last: number;
+  /** steps done before it */
+  readonly from: number;
+  /** steps beyond the last one that was kept */
+  readonly lost: number;
+  /** false: all was saved before it ended */
+  readonly failure: boolean;
+  /** how it ended, in our own words */
+  readonly what: string;
+}
+
+/** Where a checkpoint was made before this log took it over, and what the records there say of the steps up to it. */
+export interface Past {
+  /** name of the directory beside the stage's own */
+  readonly directory: string;
+  /** number of the checkpoint's commit in the log there */
+  readonly commit: number;
+  /** first to last, all steps */
+  readonly computed: readonly ComputedSteps[];
+  /** of all attempts there, and of those that they went on from */
+  readonly spans: readonly Span[];
+  readonly proof: Proof;
+  /** the most steps that were done there, kept or not */
+  readonly furthest: number;
+}
+
 interface EntryBase {
   /** makes the bytes of two writers differ, so that it can be told which of them won */
   readonly nonce: string;
@@ -49,6 +84,7 @@ export interface AttemptEntry extends EntryBase {
 /** A checkpoint: it exists when this does. */
 export interface CheckpointEntry extends EntryBase {
   readonly kind: "checkpoint";
+  /** 0: it was taken over */
   readonly generation: number;
   /** steps done */
   readonly step: number;
@@ -61,6 +97,8 @@ export interface CheckpointEntry extends EntryBase {
   readonly shards: readonly ShardFile[];
   /** the steps since the parent */
   readonly steps: readonly StepRecord[];
+  /** of a checkpoint that was taken over from another directory of the same job: no attempt of this log made it */
+  readonly past?: Past;
 }
 
 /** A checkpoint that failed its digests. */

@@ -32,7 +32,7 @@ export function proofLine({ failures, proof }: Ledger): string {
     ...(repeated === 0
       ? ["no step was done twice"]
       : [`of ${count(repeated, "repeated step")} ${equal} gave the same loss and gradient norm to the last bit`]),
-    ...(others > 0 ? [`${others} ran on another kind of machine than before, which proves nothing`] : []),
+    ...(others > 0 ? [`${others} ran on another kind of machine or engine than before, which proves nothing`] : []),
     ...(checkpoints > 0 ? [`of ${count(checkpoints, "checkpoint")} made again ${checkpointsEqual} have the same SHA-256`] : []),
     ...(isProved(proof) ? [] : [`WARNING: ${differences(proof)}`]),
   ].join("; ");

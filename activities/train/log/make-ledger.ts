@@ -1,30 +1,20 @@
 import type { Interruption, Ledger, Proof } from "../../../core/stages/ledger.js";
 import { lineOf } from "./checkpoint.js";
 import type { CommitLog } from "./commit-log.js";
+import { pastOf } from "./past.js";
 import type { AttemptSteps, StepLine } from "./steps-file.js";
-import type { CheckpointEntry } from "./entries.js";
+import type { CheckpointEntry, Past, Span } from "./entries.js";
 
-/** An attempt's part of the time, in seconds since 1970. */
-interface Span {
-  readonly generation: number;
-  readonly begun: number;
-  /** when its first step began, or, where it came to none, when it did */
-  readonly first: number;
-  /** when the last step ended that was kept; `first` where none was */
-  readonly last: number;
-  /** steps done before it */
-  readonly from: number;
-  /** steps beyond the last one that was kept */
-  readonly lost: number;
-}
+/** What the ledger reads of a log. */
+type Records = Pick<CommitLog, "entries">;
 
 /** Makes the ledger of a run that ends with the checkpoint `commit`. */
-export function makeLedger(log: CommitLog, commit: number, steps: readonly AttemptSteps[]): Ledger {
+export function makeLedger(log: Records, commit: number, steps: readonly AttemptSteps[]): Ledger {
   const line = lineOf(log, commit);
   const final = line[0]!;
-  const spans = attemptsOf(log, commit, line, steps).map((generation) => spanOf(log, generation, line, steps));
+  const spans = spansOf(log, line, steps, commit);
   const end = seconds(final);
-  const interruptions = spans.slice(0, -1).map((span, index) => interruption(log, span, spans[index + 1]!));
+  const interruptions = spans.slice(0, -1).map((span, index) => interruption(span, spans[index + 1]!));
   const sum = (of: readonly Interruption[]): number => of.reduce((total, each) => total + each.seconds, 0);
   const failures = interruptions.filter(({ failure }) => failure);
   return {
@@ -38,19 +28,30 @@ export function makeLedger(log: CommitLog, commit: number, steps: readonly Attem
     stepsRepeated: spans.reduce((total, { lost }) => total + lost, 0),
     failures: failures.length,
     interruptions,
-    proof: proofOf(log, steps),
+    proof: proofOf(log, steps, pastOf(line)),
   };
 }
 
-/** Every attempt of which anything is left: its own entry in the log may be lost. */
-function attemptsOf(log: CommitLog, commit: number, line: readonly CheckpointEntry[], steps: readonly AttemptSteps[]): number[] {
-  const begun = log.entries.flatMap((entry, index) => (entry.kind === "attempt" ? [index + 1] : []));
-  const seen = steps.filter(({ lines }) => lines.length > 0);
-  const all = [...begun, ...[...line, ...seen].map(({ generation }) => generation)];
-  return [...new Set(all)].filter((generation) => generation < commit).sort((a, b) => a - b);
+/** The parts of the time of a line and of all attempts before the commit `before`, oldest first. */
+export function spansOf(log: Records, line: readonly CheckpointEntry[], steps: readonly AttemptSteps[], before: number): Span[] {
+  const generations = attemptsOf(log, before, line, steps);
+  const own = generations.map((generation, index) => spanOf(log, generation, generations[index + 1] ?? before, line, steps));
+  const past = pastOf(line);
+  // attempts here may have come to nothing while the other directory got further
+  return past === null ? own : [...past.spans, ...own].sort((a, b) => a.begun - b.begun);
 }
 
-function spanOf(log: CommitLog, generation: number, line: readonly CheckpointEntry[], steps: readonly AttemptSteps[]): Span {
+/** Every attempt of which anything is left: its own entry in the log may be lost. */
+function attemptsOf(log: Records, before: number, line: readonly CheckpointEntry[], steps: readonly AttemptSteps[]): number[] {
+  const begun = log.entries.flatMap((entry, index) => (entry.kind === "attempt" ? [index + 1] : []));
+  const seen = steps.filter(({ lines }) => lines.length > 0);
+  // no attempt of this log made a checkpoint that was taken over
+  const made = line.filter(({ past }) => past === undefined);
+  const all = [...begun, ...[...made, ...seen].map(({ generation }) => generation)];
+  return [...new Set(all)].filter((generation) => generation < before).sort((a, b) => a - b);
+}
+
+function spanOf(log: Records, generation: number, next: number, line: readonly CheckpointEntry[], steps: readonly AttemptSteps[]): Span {
   const lines = steps.find((each) => each.generation === generation)?.lines ?? [];
   const kept = line.find((entry) => entry.generation === generation);
   const [head] = lines;
@@ -59,7 +60,7 @@ function spanOf(log: CommitLog, generation: number, line: readonly CheckpointEnt
   const begun = entry?.kind === "attempt" ? seconds(entry) : known;
   const first = head === undefined ? begun : known;
   const from = entry?.kind === "attempt" ? entry.resumeStep : (head?.step ?? 1) - 1;
-  const common = { generation, begun, first, from };
+  const common = { generation, begun, first, from, ...endOf(log, generation, next) };
   if (kept === undefined) return { ...common, last: first, lost: lines.length };
   const end = lines.find(({ step }) => step === kept.step);
   // a power loss may have taken the line, but not the commit
@@ -67,8 +68,9 @@ function spanOf(log: CommitLog, generation: number, line: readonly CheckpointEnt
   return { ...common, last, lost: lines.filter(({ step }) => step > kept.step).length };
 }
 
-function interruption(log: CommitLog, span: Span, next: Span): Interruption {
-  const between = log.entries.slice(span.generation, next.generation - 1);
+/** How an attempt ended, by what was written between it and the next one. */
+function endOf(log: Records, generation: number, next: number): Pick<Span, "failure" | "what"> {
+  const between = log.entries.slice(generation, next - 1);
   const end = between.find((entry) => entry.kind === "end");
   const damaged = between.flatMap((entry) =>
     entry.kind === "set-aside"
@@ -77,28 +79,29 @@ function interruption(log: CommitLog, span: Span, next: Span): Interruption {
         ? ["a commit was lost"]
         : [],
   );
-  const saved = between.findLast((entry) => entry.kind === "checkpoint");
+  const saved = between.findLast((entry) => entry.kind === "checkpoint" && entry.past === undefined) as CheckpointEntry | undefined;
   return {
-    attempt: span.generation,
     failure: damaged.length > 0 || saved?.reason !== "stop",
     what: [end?.what ?? "its end left no word", ...damaged].join("; "),
-    afterStep: next.from,
-    seconds: next.first - span.last,
-    stepsLost: span.lost,
   };
+}
+
+function interruption({ generation, failure, what, last, lost }: Span, next: Span): Interruption {
+  return { attempt: generation, failure, what, afterStep: next.from, seconds: next.first - last, stepsLost: lost };
 }
 
 function seconds(entry: { readonly time: string }): number {
   return Date.parse(entry.time) / 1000;
 }
 
-/** Compares every repetition with the first time on the same kind of machine. */
-function proofOf(log: CommitLog, steps: readonly AttemptSteps[]): Proof {
+/** Compares every repetition with the first time on the same kind of machine, in the same directory. */
+function proofOf(log: Records, steps: readonly AttemptSteps[], past: Past | null): Proof {
   const seen = new Map<string, StepLine>();
-  const done = new Set<number>();
-  const different: number[] = [];
-  let repeated = 0;
-  let equal = 0;
+  // what another directory's attempts did was computed in another way, so repetitions here are compared among themselves
+  const done = new Set(Array.from({ length: past?.furthest ?? 0 }, (_, index) => index + 1));
+  const different = [...(past?.proof.different ?? [])];
+  let repeated = past?.proof.repeated ?? 0;
+  let equal = past?.proof.equal ?? 0;
   for (const { fingerprint, lines } of steps)
     for (const line of lines) {
       if (done.has(line.step)) repeated++;
@@ -114,19 +117,22 @@ function proofOf(log: CommitLog, steps: readonly AttemptSteps[]): Proof {
     repeated,
     equal,
     different,
-    checkpoints: again.length,
-    checkpointsEqual: again.filter(Boolean).length,
+    checkpoints: again.length + (past?.proof.checkpoints ?? 0),
+    checkpointsEqual: again.filter(Boolean).length + (past?.proof.checkpointsEqual ?? 0),
   };
 }
 
 /** For a checkpoint that was set aside: whether the next one of its step, on the same kind of machine, has the same digests; none: nothing. */
-function remade(log: CommitLog, commit: number): boolean[] {
+function remade(log: Records, commit: number): boolean[] {
   const before = log.entries[commit - 1];
-  if (before?.kind !== "checkpoint") return [];
+  if (before?.kind !== "checkpoint" || before.past !== undefined) return [];
   const kind = JSON.stringify(before.fingerprint);
   const after = log.entries
     .slice(commit)
-    .find((entry) => entry.kind === "checkpoint" && entry.step === before.step && JSON.stringify(entry.fingerprint) === kind);
+    .find(
+      (entry) =>
+        entry.kind === "checkpoint" && entry.past === undefined && entry.step === before.step && JSON.stringify(entry.fingerprint) === kind,
+    );
   if (after?.kind !== "checkpoint") return [];
   return [before.shards.every(({ sha256 }, shard) => after.shards[shard]?.sha256 === sha256)];
 }

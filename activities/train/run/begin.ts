@@ -22,6 +22,7 @@ import { trainingPlace, type TrainingPlace } from "../log/training-place.js";
 import { attemptPrefix, clearAttempts } from "./leftovers.js";
 import { finishTraining } from "./finish.js";
 import { checkRoom } from "./room.js";
+import { takeOver } from "./take-over.js";
 
 /**
  * Notes how the last attempt ended. The caller started its ranks and is still there, so deaths count. Throws UserError when
@@ -68,11 +69,14 @@ export async function beginTraining(
   if (dropout !== null) notes.say(dropout, true);
   const place = trainingPlace(deps, stage.directory, job.config.train, { signal: context.signal, onNote: notes.say });
   const log = await place.log();
-  const resume = await resumePoint(place, log, job, notes, context.signal);
-  if (resume !== null && resume.entry.step >= job.totalSteps) {
+  const own = await resumePoint(place, log, job, notes, context.signal);
+  if (own !== null && own.entry.step >= job.totalSteps) {
     const made = await finishTraining(deps, request, context);
     return made === null ? beginTraining(deps, request, ranks, context) : { finished: made };
   }
+  // before anything is taken over: what cannot be gone on with here stays with the engine that can
+  await deps.engines[request.config.train.engine].check();
+  const resume = await takeOver({ deps, request, stage, place, log, totalSteps: job.totalSteps, context, say: notes.say }, own);
   return { attempt: await newAttempt(deps, job, place, log, resume, ranks, notes) };
 }
 
@@ -134,7 +138,6 @@ async function newAttempt(
   const engine = engines[train.engine];
   const isFirst = !log.entries.some(({ kind }) => kind === "attempt");
   const hosts = Math.min(workers, train.shards);
-  await engine.check();
   checkRoom(machine, directory, engine.needs(model, train, capacity, hosts), isFirst);
   const resumeStep = resume?.entry.step ?? 0;
   const resumeFrom = resume?.commit ?? null;

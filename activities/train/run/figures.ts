@@ -1,9 +1,10 @@
 import type { Ledger } from "../../../core/stages/ledger.js";
 import type { TrainMetrics } from "../../../core/stages/metrics.js";
 import type { StepRecord, TimeSpent } from "../../../engines/engine.js";
-import { checkpoints, history, type Checkpoint } from "../log/checkpoint.js";
+import { checkpoints, history, lineOf, type Checkpoint } from "../log/checkpoint.js";
 import type { CommitLog } from "../log/commit-log.js";
 import { goodput, proofLine } from "../log/ledger-words.js";
+import { pastOf } from "../log/past.js";
 
 /** Figures of the whole run that ends with a checkpoint, the steps before a resume too; rates are medians over the steps but the first. */
 export function figures(log: CommitLog, { commit, entry }: Checkpoint, ledger: Ledger): TrainMetrics {
@@ -12,6 +13,7 @@ export function figures(log: CommitLog, { commit, entry }: Checkpoint, ledger: L
     median((steps.length > 1 ? steps.slice(1) : steps).map((step) => of(step) / step.seconds));
   const attempts = log.entries.flatMap((each) => (each.kind === "attempt" ? [each] : []));
   const line = checkpoints(log).filter((each) => each.entry.step <= entry.step);
+  const past = pastOf(lineOf(log, commit));
   return {
     seconds: steps.reduce((sum, step) => sum + step.seconds, 0),
     // first, because the UI shows as much of them as fits
@@ -27,10 +29,10 @@ export function figures(log: CommitLog, { commit, entry }: Checkpoint, ledger: L
     timeShares: timeShares(steps),
     tokens: steps.reduce((sum, step) => sum + step.tokens, 0),
     resumedAtStep: attempts.at(-1)?.resumeStep ?? 0,
-    attempts: attempts.length,
+    attempts: attempts.length + (past?.spans.length ?? 0),
     fingerprint: { ...entry.fingerprint },
-    /** false: parts of the run ran on different kinds of machine, so equal bytes are not promised */
-    oneKindOfMachine: new Set(line.map((each) => JSON.stringify(each.entry.fingerprint))).size === 1,
+    /** false: parts of the run ran on different kinds of machine or engine, so equal bytes are not promised */
+    oneKindOfMachine: past === null && new Set(line.map((each) => JSON.stringify(each.entry.fingerprint))).size === 1,
     ledger,
   };
 }

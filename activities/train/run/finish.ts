@@ -7,10 +7,12 @@ import { artifactOf, writeFileAtomic } from "../../../infra/disk/files.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
 import { Stage, type StageContext, type StageRequest } from "../../common/stage.js";
 import { MODEL_COMPANIONS } from "../../download/select.js";
-import { trainDefinition } from "../definition.js";
+import { computingOf, trainDefinition } from "../definition.js";
 import type { TrainDeps } from "../deps.js";
+import { lineOf } from "../log/checkpoint.js";
 import { makeLedger } from "../log/make-ledger.js";
 import { differences, isProved } from "../log/ledger-words.js";
+import { computedSteps } from "../log/past.js";
 import { readSteps } from "../log/steps-file.js";
 import { trainingPlace } from "../log/training-place.js";
 import { WHEREABOUTS } from "../log/whereabouts.js";
@@ -71,7 +73,9 @@ async function finish(
   await place.bringSteps();
   const ledger = makeLedger(log, good.commit, await readSteps(directory));
   if (!isProved(ledger.proof)) say(differences(ledger.proof), true);
-  return stage.finish({ outputs, metrics: figures(log, good, ledger), stateDigest });
+  const computed = computedSteps(lineOf(log, good.commit), computingOf(stage.parts));
+  const metrics = { ...figures(log, good, ledger), ...(computed.length > 1 && { computed }) };
+  return stage.finish({ outputs, metrics, stateDigest });
 }
 
 /** What else transformers wants to find: the config, the generation config, the tokenizer's files where there are any. Resolves to their names. */

@@ -20,7 +20,9 @@ export function checkRoom(machine: Machine, directory: string, { parameters, mem
       parameters,
     });
   // what an earlier attempt left is part of what this one needs
-  const shards = readdirSync(join(directory, SHARDS)).map((name) => statSync(join(directory, SHARDS, name)).size);
+  const files = readdirSync(join(directory, SHARDS)).map((name) => statSync(join(directory, SHARDS, name)));
+  // the removal of a file that was taken over frees nothing
+  const shards = files.map(({ nlink, size }) => (nlink > 1 ? 0 : size));
   const free = machine.freeDisk(directory) + shards.reduce((sum, bytes) => sum + bytes, 0);
   if (diskBytes > free)
     throw new NoRoomError("the checkpoints need more disk than is free; free some, or lower train.keepCheckpoints", {

@@ -47,6 +47,25 @@ test("what a run would reuse or go on in is kept, the rest is found with its siz
   assert.equal((await findGarbage(root, [])).length, 6);
 });
 
+test("an unfinished training that a run may take over stays until that run's own has finished", async () => {
+  const root = newRoot();
+  const [begun, other] = [run({ seed: 1 }), run({ seed: 2 })];
+  const wanted = run({ seed: 1, engine: "deepspeed" });
+  const directories = await finish(begun, root, "preprocess");
+  const inputs = inputsFrom(await Promise.all(directories.map(async (directory) => (await finishedStage(directory))!)));
+  const stages = [begun, other].map((config) => new Stage(DEFINITIONS.train, { config, inputs, root }));
+  for (const stage of stages) await stage.begin();
+  const [taken, unrelated] = stages.map(({ directory }) => directory) as [string, string];
+  const garbage = async (runs: readonly KeptRun[]): Promise<string[]> => (await findGarbage(root, runs)).map(({ directory }) => directory);
+  assert.deepEqual(await garbage(over(wanted)), [unrelated]);
+  const running: KeptRun = { config: wanted, begun: [{ config: wanted, inputs }] };
+  assert.deepEqual(await garbage([running]), [unrelated]);
+  await finish(wanted, root, "train");
+  assert.deepEqual((await garbage([running])).sort(), [taken, unrelated].sort());
+  assert.deepEqual((await garbage(over(wanted))).sort(), [taken, unrelated].sort());
+  assert.deepEqual(await garbage(over(wanted, begun)), [unrelated], "a run of its own is kept for itself");
+});
+
 test("what runs stays, though another run of the same sources, which hold something else by now, has left another record", async () => {
   const root = newRoot();
   const config = run({ seed: 1 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, test } from "node:test";
 import { DEFINITIONS } from "../../../activities/forecast/definitions.js";
 import { forecast, type Forecast } from "../../../activities/forecast/forecast.js";
@@ -143,6 +143,25 @@ test("it says why: what changed, what was begun, what waits for what", async () 
     (await forecast(withField("model.source", "hf://another/model"), place))[0]!.why,
     "it was begun, and goes on where it stopped",
   );
+});
+
+test("it says what an unfinished training of the same job has saved, and by what that was computed", async () => {
+  const place = join(root, "taken");
+  const directories = await finish(base, place, "preprocess");
+  const results = await Promise.all(directories.map(async (directory) => (await finishedStage(directory))!));
+  const onnx = new Stage(DEFINITIONS.train, { config: base, inputs: inputsFrom(results), root: place });
+  await onnx.begin();
+  const train = async (config: RunConfig): Promise<Forecast> => (await forecast(config, place))[2]!;
+  const deepspeed = withField("train.engine", "deepspeed");
+  assert.deepEqual((await train(deepspeed)).from, [onnx.directory]);
+  assert.match((await train(deepspeed)).why, /^engine is "deepspeed", was "onnx"; /, "nothing is saved yet");
+  mkdirSync(join(onnx.directory, "shards"));
+  writeFileSync(join(onnx.directory, "shards", "g000001-s0000003-shard00.safetensors"), "");
+  assert.match(
+    (await train(deepspeed)).why,
+    new RegExp(`^it goes on from what train/${basename(onnx.directory)} has saved: engine is "deepspeed", was "onnx"; engineVersion is `),
+  );
+  assert.deepEqual((await train(withField("train.seed", 1))).from, []);
 });
 
 test("after an upgrade it names the version, and no setting that the earlier one did not have", async () => {

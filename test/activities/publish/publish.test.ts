@@ -8,6 +8,7 @@ import { publish } from "../../../activities/publish/publish.js";
 import { keyParts } from "../../../activities/common/definition.js";
 import { Stage, type StageContext } from "../../../activities/common/stage.js";
 import { UserError } from "../../../core/errors.js";
+import type { StageMetrics } from "../../../core/stages/metrics.js";
 import type { Latest } from "../../../core/format/latest.js";
 import { checkChain, keyOf, parseManifest } from "../../../core/format/manifest.js";
 import { directoryDigest, sha256, sha256File } from "../../../infra/disk/files.js";
@@ -113,6 +114,38 @@ test("what an earlier version trained, under a key of its own, is published with
   const card = readFileSync(join(published, "README.md"), "utf8");
   assert.match(card, /^\| tokens trained on \| 1,234 \|$/m);
   assert.doesNotMatch(card, /more than one kind of machine/);
+});
+
+test("a model that one engine began and another finished says so in card, report and manifest, and its name depends on it", async () => {
+  const target = pathToFileURL(join(newRoot(), "target")).href;
+  const by = (engine: string): object => ({ engine, engineVersion: "1", precision: "fp32" });
+  const names: string[] = [];
+  for (const steps of [2, 3]) {
+    const request = await finishedRun(newRoot(), target);
+    const stage = new Stage(trainDefinition, request);
+    const { metrics, ...made } = (await stage.finished())!;
+    const computed = [
+      { steps, by: by("onnx") },
+      { steps: 5 - steps, by: by("deepspeed") },
+    ];
+    await stage.finish({ ...made, metrics: { ...metrics, oneKindOfMachine: false, computed } as StageMetrics["train"] });
+    const directory = fileURLToPath((await publish(publishDependencies(), request, context())).outputs[0]!.uri);
+    const text = (name: string): string => readFileSync(join(directory, name), "utf8");
+    const words = `steps 1 to ${steps} by the engine onnx 1, fp32, ${steps + 1} to 5 by the engine deepspeed 1, fp32`;
+    const [card, manifest] = [text("README.md"), parseManifest(text("manifest.json"), "test")];
+    assert.ok(card.includes(`| computed by | ${words} |`), card);
+    assert.ok(card.includes(`finished with another (${words}), so no claim is made`));
+    assert.doesNotMatch(card, /gives the same bytes, however often/);
+    assert.ok(text("report.html").includes(`<tr><th>computed by</th><td>${words}</td></tr>`));
+    assert.equal(manifest.fingerprint, null);
+    assert.deepEqual(manifest.chain.find((entry) => entry.stage === "train")!.computed, computed);
+    assert.deepEqual(
+      checkChain(manifest, { sha256, directoryDigest }).filter(({ problem }) => problem !== null),
+      [],
+    );
+    names.push(manifest.name);
+  }
+  assert.notEqual(names[0], names[1]);
 });
 
 test("a gate that isn't passed leaves latest.json alone", async () => {

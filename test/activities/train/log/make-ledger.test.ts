@@ -4,7 +4,7 @@ import { makeLedger } from "../../../../activities/train/log/make-ledger.js";
 import { goodput, isProved, proofLine, timeLine } from "../../../../activities/train/log/ledger-words.js";
 import type { CommitLog } from "../../../../activities/train/log/commit-log.js";
 import type { AttemptSteps, StepLine } from "../../../../activities/train/log/steps-file.js";
-import type { CheckpointEntry, Fingerprint, LogEntry } from "../../../../activities/train/log/entries.js";
+import type { CheckpointEntry, Fingerprint, LogEntry, Past, Span } from "../../../../activities/train/log/entries.js";
 
 /** Records of a run by hand: seconds after a full minute. */
 
@@ -104,7 +104,10 @@ test("a repetition that differs is said loudly; on another kind of machine it pr
   const elsewhere = { ...here, cpu: "another" };
   const moved = makeLedger(eventful, 10, [steps(1, 1, 6, 3), steps(6, 5, 8, 25, 6, elsewhere), steps(9, 9, 10, 95)]);
   assert.deepEqual(moved.proof, { repeated: 2, equal: 0, different: [], checkpoints: 0, checkpointsEqual: 0 });
-  assert.match(proofLine(moved), /of 2 repeated steps 0 gave .*; 2 ran on another kind of machine than before, which proves nothing$/);
+  assert.match(
+    proofLine(moved),
+    /of 2 repeated steps 0 gave .*; 2 ran on another kind of machine or engine than before, which proves nothing$/,
+  );
 });
 
 test("a damaged checkpoint that was made again is compared by its digests", () => {
@@ -154,4 +157,71 @@ test("a ledger is made of what a damaged log has left", () => {
       const { wallSeconds, usefulSeconds, startSeconds, saveSeconds, lostSeconds, stoppedSeconds } = ledger;
       assert.equal(usefulSeconds + startSeconds + saveSeconds + lostSeconds + stoppedSeconds, wallSeconds, `without ${lost.join(", ")}`);
     }
+});
+
+test("what was taken over from another directory counts, and nothing is compared across it", () => {
+  const span = (generation: number, begun: number, first: number, last: number, more: Partial<Span>): Span => ({
+    generation,
+    begun: 60 + begun,
+    first: 60 + first,
+    last: 60 + last,
+    from: 0,
+    lost: 0,
+    failure: true,
+    what: "all was killed",
+    ...more,
+  });
+  const past: Past = {
+    directory: "0123456789abcdef",
+    commit: 4,
+    computed: [{ steps: 4, by: { engine: "onnx" } }],
+    spans: [span(1, 0, 2, 4, { lost: 1 }), span(3, 10, 11, 13, { from: 2, lost: 2 }), span(9, 40, 41, 41, { from: 4, lost: 1 })],
+    proof: { repeated: 1, equal: 1, different: [], checkpoints: 1, checkpointsEqual: 1 },
+    furthest: 6,
+  };
+  // an attempt that came to nothing, while the other directory got no further
+  const entries = log(
+    [30, { ...checkpoint(0, 4, null), past }],
+    [31, attempt(1, 4)],
+    [36, end(2, "worker 0 of 1 died after 5 steps")],
+    [50, attempt(1, 4)],
+    [59, checkpoint(4, 8, 1, { reason: "finish" })],
+  );
+  const ledger = makeLedger(entries, 5, [steps(2, 5, 5, 34), steps(4, 5, 8, 53)]);
+  const { interruptions, proof, ...sums } = ledger;
+  assert.deepEqual(sums, {
+    wallSeconds: 59,
+    usefulSeconds: 8,
+    startSeconds: 2,
+    saveSeconds: 3,
+    lostSeconds: 46,
+    stoppedSeconds: 0,
+    steps: 8,
+    stepsRepeated: 5,
+    failures: 4,
+  });
+  assert.deepEqual(
+    interruptions.map(({ attempt, afterStep, seconds, stepsLost }) => [attempt, afterStep, seconds, stepsLost]),
+    [
+      [1, 2, 7, 1],
+      [3, 4, 20, 2],
+      [2, 4, 8, 1],
+      [9, 4, 11, 1],
+    ],
+  );
+  // 5 twice and 6, of which the second 5 alone has an earlier one of its own engine
+  assert.deepEqual(proof, { repeated: 4, equal: 2, different: [], checkpoints: 1, checkpointsEqual: 1 });
+  assert.match(proofLine(ledger), /; 2 ran on another kind of machine or engine than before, which proves nothing; of 1 checkpoint/);
+});
+
+test("a taken checkpoint that is made again is not compared with itself", () => {
+  const past = { spans: [], proof: { repeated: 0, equal: 0, different: [], checkpoints: 0, checkpointsEqual: 0 } } as unknown as Past;
+  const entries = log(
+    [0, { ...checkpoint(0, 4, null), past }],
+    [1, { kind: "set-aside", commit: 1, reason: "a digest" }],
+    [2, attempt(null, 0)],
+    [9, checkpoint(3, 4, null, { reason: "finish", shards: [{ ...shards[0]!, sha256: "b" }] })],
+  );
+  const { proof } = makeLedger(entries, 4, [steps(3, 1, 4, 4)]);
+  assert.deepEqual([proof.checkpoints, isProved(proof)], [0, true]);
 });

@@ -21,7 +21,7 @@ import { trainLocally } from "../../../../workers/local-training.js";
 /** Ranks whose machines share nothing but a bucket: here two homes of one machine, whose ranks meet over TCP. */
 
 const CHILD = join(import.meta.dirname, "machines-child.js");
-const TRAIN = { shards: 4, microBatch: 1, accumulation: 1, epochs: 3, learningRate: 1e-3, checkpointEverySteps: 3 };
+const TRAIN = { shards: 4, microBatch: 1, accumulation: 1, epochs: 10, learningRate: 1e-3, checkpointEverySteps: 5 };
 const PLACES = ["first", "second", "second"].map((host) => ({ host, address: "127.0.0.1" }));
 
 let s3: Awaited<ReturnType<typeof startTestS3>>;
