@@ -42,12 +42,13 @@ export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, p
       return trainingNeeds(model, train, capacity, ranks);
     },
 
-    begin({ model, train, capacity, ranks, machine, prefix }) {
+    begin({ model, train, capacity, ranks, machine, directory, prefix }) {
       const { kept } = activationBytes(model, train, capacity.shardTokens);
       const most = trainingNeeds(model, train, capacity, ranks).memoryBytes + ranks * kept;
       return {
         address: join(machine.socketDirectory, `${prefix}.address`),
         keepActivations: most < KEEP_WITHIN * machine.availableMemory(),
+        swap: join(train.offload.directory ?? directory, `${prefix}.swap`),
         timeoutSeconds: Math.max(LEAST_TIMEOUT_SECONDS, Math.ceil(layerSeconds(model, capacity.shardTokens))),
       };
     },

@@ -5,7 +5,7 @@ import type { Needs, TrainSettings } from "../engine.js";
 /** Weight and both of AdamW's moments, in fp32: a parameter in a checkpoint. */
 const CHECKPOINT_BYTES = 12;
 /** A parameter in training, over all ranks: weight, gradient and both moments in fp32; in bf16 its rounded weight as well. */
-const STATE_BYTES = { fp32: 16, bf16: 18 };
+const STATE_BYTES = { fp32: 16, bf16: 18, fp16: 18 };
 /** What a Python process takes before it has seen a model, and what it takes of its GPU: CUDA's context and kernels. */
 const PROCESS_BYTES = 1e9;
 const DEVICE_BYTES = 1e9;
@@ -33,7 +33,7 @@ export function activationBytes(
   tokens: number,
 ): { readonly layer: number; readonly kept: number } {
   const { width, layers, heads, vocabulary } = shape;
-  const bytes = precision === "bf16" ? 2 : 4;
+  const bytes = precision === "fp32" ? 4 : 2;
   // rows of equal length; scores and their softmax are fp32
   const attention = (3 * 4 * heads * tokens * tokens) / microBatch;
   // about 10 values of the model's width and 6 of the inner one, four times as wide

@@ -17,6 +17,13 @@ export interface DeepSpeedSetup {
   readonly keepActivations: boolean;
   /** how long a collective on CPUs waits for a rank that does not answer, before all others fail */
   readonly timeoutSeconds: number;
+  /** a directory of this attempt for what is offloaded to NVMe; each rank makes it on its own host */
+  readonly swap: string;
+}
+
+/** Where a rank keeps what is offloaded to NVMe. */
+export function swapDirectory({ setup, worker }: Pick<RankInput<DeepSpeedSetup>, "setup" | "worker">): string {
+  return join(setup.swap, `rank${worker}`);
 }
 
 /** The model's parameters as transformers names them. Throws UserError for a model whose files hold them otherwise. */
@@ -35,7 +42,7 @@ export function wireParameters({ family, shape, parameters }: Model): WireParame
 /** The order with which a process begins. */
 export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model): BeginOrder {
   const { worker, workers, train, resume, resumeStep, totalSteps, setup } = rank;
-  const { shards, precision, betas, epsilon, weightDecay, maxGradNorm } = train;
+  const { shards, precision, betas, epsilon, weightDecay, maxGradNorm, offload } = train;
   return {
     kind: "begin",
     rank: worker,
@@ -51,6 +58,7 @@ export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model): Begin
     address: setup.address,
     timeoutSeconds: setup.timeoutSeconds,
     precision,
+    offload: { optimizer: offload.optimizer, parameters: offload.parameters, directory: swapDirectory(rank) },
     keepActivations: setup.keepActivations,
     betas,
     epsilon,

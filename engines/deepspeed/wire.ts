@@ -1,4 +1,4 @@
-import type { Directive } from "../engine.js";
+import type { Directive, TrainSettings } from "../engine.js";
 
 /** The lines between a rank and the Python process that computes for it, one JSON object each: see rank/wire.py. */
 
@@ -7,6 +7,9 @@ export interface WireParameter {
   readonly name: string;
   readonly shape: readonly number[];
 }
+
+/** What is kept elsewhere than where it is computed with; `directory`: where this rank's files on NVMe go. */
+export type WireOffload = Pick<TrainSettings["offload"], "optimizer" | "parameters"> & { readonly directory: string };
 
 /** What the process is to do. */
 export interface BeginOrder {
@@ -27,7 +30,8 @@ export interface BeginOrder {
   readonly address: string;
   /** how long a collective on CPUs waits for a rank that does not answer */
   readonly timeoutSeconds: number;
-  readonly precision: "fp32" | "bf16";
+  readonly precision: TrainSettings["precision"];
+  readonly offload: WireOffload;
   readonly keepActivations: boolean;
   readonly betas: readonly number[];
   readonly epsilon: number;

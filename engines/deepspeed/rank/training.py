@@ -13,11 +13,12 @@ import torch
 import group
 from checkpoint import CheckpointSender
 from model import beat, build
+from settings import quiet, settings_of
 from slices import Parameter
 from step import NotFinite, Plan, Trainer
 from tensors import Base, Checkpoint
 from wire import Wire
-from zero import Zero, quiet, settings_of
+from zero import Zero
 
 # how long a collective of GPUs waits for a rank that does not answer
 GPU_TIMEOUT_SECONDS = 45
@@ -70,7 +71,8 @@ class Rank:
         on_gpu = torch.cuda.is_available()
         ranks_met = group.join(work["address"], rank, ranks, GPU_TIMEOUT_SECONDS if on_gpu else work["timeoutSeconds"])
         parameters = [Parameter(each["name"], tuple(each["shape"])) for each in work["parameters"]]
-        settings = settings_of(work["precision"], work["width"], max(parameter.count for parameter in parameters))
+        largest = max(parameter.count for parameter in parameters)
+        settings = settings_of(work["precision"], work["width"], largest, ranks, work["offload"])
         built = build(work["model"], parameters, settings, work["keepActivations"] and not on_gpu)
         beat(built, self._wire.moved)
         resume = work["resume"]
