@@ -24,13 +24,15 @@ const NAME = "pipeline";
 function pipelineActivities(environment: Environment, temporal: Temporal, stages: Stages): PipelineActivities {
   const root = stages.root;
   const request = (input: StageInput): StageRequest => requestOf(input, root);
+  const planning = planDependencies(environment, temporal, stages);
   return {
-    plan: (config) => inActivity((context) => plan(planDependencies(environment, temporal, stages), parseRunConfig(config), context)),
+    plan: (config) => inActivity((context) => plan(planning, parseRunConfig(config), context)),
     download: (input) => inActivity(async (context) => essentials(await stages.download(request(input), context))),
     preprocess: (input) => inActivity(async (context) => essentials(await stages.preprocess(request(input), context))),
     beginTraining: ({ workers, ...input }) =>
       inActivity(async (context) => {
-        const begun = await stages.beginTraining(request(input), workers, context);
+        const onGpus = (await planning.gpuMemory()).length > 0;
+        const begun = await stages.beginTraining(request(input), workers, onGpus, context);
         return "finished" in begun ? { finished: essentials(begun.finished) } : begun;
       }),
     finishTraining: (input) =>

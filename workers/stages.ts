@@ -28,7 +28,13 @@ export interface Stages {
   readonly places: Places;
   readonly download: Stage<"download">;
   readonly preprocess: Stage<"preprocess">;
-  beginTraining(request: StageRequest, workers: number, context: StageContext): Promise<TrainingBegun<TrainAttempt, StageResult<"train">>>;
+  /** `onGpus`: whether this machine's workers compute on GPUs */
+  beginTraining(
+    request: StageRequest,
+    workers: number,
+    onGpus: boolean,
+    context: StageContext,
+  ): Promise<TrainingBegun<TrainAttempt, StageResult<"train">>>;
   runRank(work: RankWork, context: StageContext): Promise<RankResult>;
   finishTraining(request: StageRequest, context: StageContext): Promise<StageResult<"train"> | null>;
   readonly evaluate: Stage<"evaluate">;
@@ -45,9 +51,9 @@ export function makeStages(environment: Environment): Stages {
     places,
     download: (request, context) => download(places, request, context),
     preprocess: (request, context) => preprocess(preprocessDeps(), request, context),
-    beginTraining: async (request, workers, context) => {
+    beginTraining: async (request, workers, onGpus, context) => {
       await noteAttempt(trainDeps, request);
-      return beginTraining(trainDeps, request, workers, context);
+      return beginTraining({ ...trainDeps, machine: { ...trainDeps.machine, onGpus } }, request, workers, context);
     },
     runRank: (work, context) => runRank(trainDeps, work, context),
     finishTraining: (request, context) => finishTraining(trainDeps, request, context),

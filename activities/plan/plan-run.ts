@@ -4,7 +4,7 @@ import { UserError } from "../../core/errors.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
 import type { Model } from "../../core/model/family.js";
 import { dropoutNote } from "../../core/model/shape.js";
-import type { Needs, TrainSettings } from "../../engines/engine.js";
+import { memoryNeeded, type Needs, type TrainSettings } from "../../engines/engine.js";
 import type { StageResult } from "../../core/stages/results.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Plan, SearchAttributeName } from "../../workflows/contract.js";
@@ -84,6 +84,16 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     return found;
   };
 
+  const checkMemory = (need: number): void => {
+    const { total, available } = dependencies.memory();
+    const asked = { model: config.model.source, need: readable(need), have: readable(total) };
+    if (need > total)
+      problems.push(
+        new UserError("this machine has too little memory for the model: take a smaller one, or a larger machine", asked).message,
+      );
+    else if (need > available) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
+  };
+
   let needs: Needs | null = null;
   await check(async () => {
     const source = await look("model");
@@ -94,19 +104,13 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     if (dropout !== null) notes.push(dropout);
     const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES;
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
+    const least =
+      readable(needs.memoryBytes) + (needs.hostBytes === undefined ? "" : `, or ${readable(needs.hostBytes)} where ranks are on GPUs,`);
     notes.push(
-      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${readable(needs.memoryBytes)} of memory, the run ${readable(diskBytes)} of disk`,
+      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${least} of memory, the run ${readable(diskBytes)} of disk`,
     );
-    const { total, available } = dependencies.memory();
-    const asked = { model: config.model.source, need: readable(needs.memoryBytes) };
-    if (needs.memoryBytes > total)
-      problems.push(
-        new UserError("this machine has too little memory for the model: take a smaller one, or a larger machine", {
-          ...asked,
-          have: readable(total),
-        }).message,
-      );
-    else if (needs.memoryBytes > available) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
+    // how much of the state is on GPUs is known when the workers are there
+    if (needs.hostBytes === undefined) checkMemory(needs.memoryBytes);
     const disk = await dependencies.disk();
     // what lies there may belong to this run, from before it was interrupted
     if (diskBytes + download > disk.free + disk.used)
@@ -130,8 +134,11 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   });
   await check(async () => {
     await waitForWorkers(dependencies, config, context.signal, say);
+    if (needs === null) return;
     const { engine, shards } = config.train;
-    const note = needs === null ? null : checkDevices(engine, needs, await dependencies.gpuMemory(), shards);
+    const gpus = await dependencies.gpuMemory();
+    if (needs.hostBytes !== undefined) checkMemory(memoryNeeded(needs, gpus.length > 0));
+    const note = checkDevices(engine, needs, gpus, shards);
     if (note !== null) notes.push(note);
   });
   if (problems.length > 0)

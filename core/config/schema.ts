@@ -272,7 +272,9 @@ const schema = z
     when: () => true,
   })
   .refine(
-    ({ train }) => train?.engine === "deepspeed" || [train?.offload?.optimizer, train?.offload?.parameters].every((to = "none") => to === "none"),
+    ({ train }) =>
+      train?.engine === "deepspeed" ||
+      ((train?.offload?.optimizer ?? "none") === "none" && (train?.offload?.parameters ?? "none") === "none"),
     {
       path: ["train", "offload"],
       message: 'the engine onnx offloads nothing; that needs train.engine "deepspeed"',

@@ -1,11 +1,13 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { ENGINE_VERSIONS } from "../../core/config/engines.js";
+import { clearAttemptFiles } from "../../infra/process/attempt-files.js";
 import type { TrainingEngine } from "../engine.js";
 import type { EngineEnvironment } from "./environment.js";
 import { activationBytes, layerSeconds, trainingNeeds } from "./needs.js";
 import { wireParameters, type DeepSpeedSetup } from "./orders.js";
 import { startProcess } from "./rank-process.js";
+import { swapOf } from "./swap.js";
 
 /**
  * Training with DeepSpeed ZeRO 3: each rank computes in a Python process of its own, on a GPU where torch sees one and on
@@ -27,9 +29,11 @@ export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, p
     name: "deepspeed",
     version: ENGINE_VERSIONS.deepspeed,
 
-    async libraries(ranks) {
+    async libraries(ranks, { offload }) {
       const { python, torch, deepspeed, transformers } = (await environment()).versions;
-      return { python, torch, deepspeed, transformers, threadsPerRank: 1, ranks };
+      // a GPU rounds AdamW's steps in ways of its own; where weights wait until they are needed changes no bit
+      const adamw = offload.optimizer === "none" ? {} : { adamw: "cpu" };
+      return { python, torch, deepspeed, transformers, threadsPerRank: 1, ranks, ...adamw };
     },
 
     async check() {
@@ -48,7 +52,7 @@ export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, p
       return {
         address: join(machine.socketDirectory, `${prefix}.address`),
         keepActivations: most < KEEP_WITHIN * machine.availableMemory(),
-        swap: join(train.offload.directory ?? directory, `${prefix}.swap`),
+        swap: swapOf(train, directory, prefix),
         timeoutSeconds: Math.max(LEAST_TIMEOUT_SECONDS, Math.ceil(layerSeconds(model, capacity.shardTokens))),
       };
     },
@@ -60,6 +64,6 @@ export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, p
     start: (rank, hear) => startProcess(environment, program, rank, hear),
 
     // whoever clears the sockets clears the addresses beside them
-    clear: () => undefined,
+    clear: (_machine, directory, prefix, before) => clearAttemptFiles(directory, prefix, before),
   };
 }

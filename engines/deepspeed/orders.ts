@@ -5,6 +5,7 @@ import { hostedShards } from "../../core/training/slices.js";
 import type { StepPlan } from "../../core/training/step-plan.js";
 import { weightFiles } from "../../infra/weights/model-files.js";
 import type { RankInput } from "../engine.js";
+import { rankSwap, type Swap } from "./swap.js";
 import type { BeginOrder, StepOrder, WireParameter, WirePass } from "./wire.js";
 
 /** What a rank orders from its Python process. */
@@ -17,13 +18,7 @@ export interface DeepSpeedSetup {
   readonly keepActivations: boolean;
   /** how long a collective on CPUs waits for a rank that does not answer, before all others fail */
   readonly timeoutSeconds: number;
-  /** a directory of this attempt for what is offloaded to NVMe; each rank makes it on its own host */
-  readonly swap: string;
-}
-
-/** Where a rank keeps what is offloaded to NVMe. */
-export function swapDirectory({ setup, worker }: Pick<RankInput<DeepSpeedSetup>, "setup" | "worker">): string {
-  return join(setup.swap, `rank${worker}`);
+  readonly swap: Swap;
 }
 
 /** The model's parameters as transformers names them. Throws UserError for a model whose files hold them otherwise. */
@@ -58,7 +53,7 @@ export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model): Begin
     address: setup.address,
     timeoutSeconds: setup.timeoutSeconds,
     precision,
-    offload: { optimizer: offload.optimizer, parameters: offload.parameters, directory: swapDirectory(rank) },
+    offload: { optimizer: offload.optimizer, parameters: offload.parameters, directory: rankSwap(setup.swap, worker) },
     keepActivations: setup.keepActivations,
     betas,
     epsilon,

@@ -1,4 +1,4 @@
-import type { Directive, TrainSettings } from "../engine.js";
+import type { Directive, Resume, TrainSettings } from "../engine.js";
 
 /** The lines between a rank and the Python process that computes for it, one JSON object each: see rank/wire.py. */
 
@@ -23,7 +23,7 @@ export interface BeginOrder {
   readonly parameters: readonly WireParameter[];
   /** the model's width, which decides how much is reduced at once */
   readonly width: number;
-  readonly resume: { readonly updates: number; readonly files: readonly string[] } | null;
+  readonly resume: Resume | null;
   readonly resumeStep: number;
   readonly totalSteps: number;
   /** path of the file with the address at which the ranks meet */
@@ -83,6 +83,8 @@ interface WireEnd {
   /** null: the step has no labels */
   readonly loss: number | null;
   readonly norm: number | null;
+  /** null: the loss is not scaled */
+  readonly lossScale: number | null;
   readonly seconds: number;
   readonly spent: Readonly<Record<string, number>>;
 }

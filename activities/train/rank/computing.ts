@@ -46,7 +46,11 @@ export class Computing {
     if (this.over) return;
     const { directory, workers, config, inputs, resumeStep, totalSteps, engine: setup } = this.attempt;
     const [model, tokens] = ["model", "tokens"].map((name) => fileURLToPath(outputNamed(inputs, name).uri)) as [string, string];
-    const resume = from && { updates: from.updates, files: from.shards.map(({ file }) => join(directory, file)) };
+    const resume = from && {
+      updates: from.updates,
+      lossScale: from.steps.at(-1)?.lossScale ?? null,
+      files: from.shards.map(({ file }) => join(directory, file)),
+    };
     const about = { worker: this.worker, workers, train: config.train, model, tokens, resumeStep, totalSteps, resume, setup };
     const compute = this.engine.start({ ...about, whereabouts: this.whereabouts.file }, (event) => this.hear(event));
     this.compute = compute;

@@ -2,7 +2,7 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { NoRoomError, UserError } from "../../../core/errors.js";
 import { bytes as readable } from "../../../core/units.js";
-import type { Machine, Needs } from "../../../engines/engine.js";
+import { memoryNeeded, type Machine, type Needs } from "../../../engines/engine.js";
 import { SHARDS } from "../log/checkpoint.js";
 
 /**
@@ -10,7 +10,9 @@ import { SHARDS } from "../log/checkpoint.js";
  * help: a lack of disk, because there was enough when the run began, and that of memory once there was an attempt, of which
  * a stopped worker may still hold some. Throws UserError where it cannot.
  */
-export function checkRoom(machine: Machine, directory: string, { parameters, memoryBytes, diskBytes }: Needs, isFirst: boolean): void {
+export function checkRoom(machine: Machine, directory: string, needs: Needs, isFirst: boolean): void {
+  const { parameters, diskBytes } = needs;
+  const memoryBytes = memoryNeeded(needs, machine.onGpus === true);
   const available = machine.availableMemory();
   const Lack = isFirst ? UserError : NoRoomError;
   if (memoryBytes > available)

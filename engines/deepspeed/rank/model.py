@@ -14,7 +14,6 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from packing import Batch
 from slices import Parameter
 
-
 # what a model may be computed in besides float32, by DeepSpeed's names
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

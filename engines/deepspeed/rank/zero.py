@@ -15,6 +15,7 @@ from packing import Batch
 from slices import Parameter, Range, partition_of
 from tensors import MOMENTS, Base, Checkpoint
 
+
 class Zero:
     """The model under ZeRO 3, with a state to begin from."""
 

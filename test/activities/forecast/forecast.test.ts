@@ -72,6 +72,8 @@ const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName
 };
 /** Fields that have one value so far. */
 const SINGLE = ["train.method"];
+/** Fields of the engine deepspeed alone: where state is kept changes no bit. */
+const OFFLOAD = ["train.offload.optimizer", "train.offload.parameters", "train.offload.directory"];
 
 const base = parseRunConfig({ publish: { target: "s3://bucket/models" } });
 
@@ -93,7 +95,11 @@ function withField(path: string, value: unknown): RunConfig {
 }
 
 test("every setting runs again the stages from the one that it concerns, those before are reused", async () => {
-  assert.deepEqual([...Object.keys(FIELDS), ...SINGLE].sort(), fieldsOf(base).sort(), "a new setting? say here which stage it concerns");
+  assert.deepEqual(
+    [...Object.keys(FIELDS), ...SINGLE, ...OFFLOAD].sort(),
+    fieldsOf(base).sort(),
+    "a new setting? say here which stage it concerns",
+  );
   await finish(base, root);
   for (const [path, [value, first]] of Object.entries(FIELDS)) {
     const from = first === null ? STAGES.length : STAGES.indexOf(first);
@@ -106,6 +112,14 @@ test("every setting runs again the stages from the one that it concerns, those b
     const { why } = forecasts.find(({ stage }) => stage === first)!;
     assert.ok(why.includes(field.split(".").at(-1)!), `${path}: ${why}`);
   }
+});
+
+test("a run that offloads its state is the same run", async () => {
+  const place = join(root, "offload");
+  const withOffload = (offload: object): RunConfig => parseRunConfig({ ...base, train: { ...base.train, engine: "deepspeed", offload } });
+  await finish(withOffload({}), place);
+  const offload = { optimizer: "nvme", parameters: "cpu", directory: "/fast" };
+  assert.equal(split(await forecast(withOffload(offload), place)), `${STAGES.join(" ")} | `);
 });
 
 test("it says why: what changed, what was begun, what waits for what", async () => {
