@@ -103,10 +103,7 @@ test("in fp16 a step that overflows is computed again with half the loss scale, 
     scales.every((scale) => scale >= 1 && Number.isInteger(Math.log2(scale))),
     "powers of two",
   );
-  assert.ok(
-    scales.some((scale, step) => step > 0 && scale < scales[step - 1]!),
-    "one overflowed",
-  );
+  assert.ok(scales.at(-1)! < 2 ** (16 + Math.floor((TRAIN.maxSteps - 1) / 2)), "some overflowed");
   // no step was skipped
   const { metrics } = await undisturbed(t);
   const distance = Math.max(...run.metrics.losses!.map((loss, step) => Math.abs(loss! - metrics.losses![step]!)));

@@ -147,5 +147,7 @@ def _name(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
+    if isinstance(error, Refused):
+        return str(error)
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

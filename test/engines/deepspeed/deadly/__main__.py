@@ -16,6 +16,10 @@ from wire import Wire  # noqa: E402
 WIRE = Wire()
 
 import torch  # noqa: E402
+
+# as the program itself says it
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+
 from deepspeed.accelerator import get_accelerator  # noqa: E402
 
 import loss_scale  # noqa: E402
