@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,6 +54,9 @@ class Zero:
         self._zero.unscale_and_clip_grads = self._scale_gradients
         # what the gradients of a step are multiplied with before its update
         self._scale = 1.0
+        # AdamW beside a GPU: it takes each element alone, so threads change no bit
+        beside = self.device.type == "cuda" and self._zero.offload_optimizer
+        self._threads = max(1, len(os.sched_getaffinity(0)) // self.ranks) if beside else 1
         # the sub-group whose state was read from NVMe
         self._near: int | None = None
         self._load(source, moved)
@@ -146,7 +150,10 @@ class Zero:
         for state in self._adam.state.values():
             state["step"].fill_(updates - 1)
         self._scale = scale
+        torch.set_num_threads(self._threads)
         self._engine.step()
+        # the sums of one thread are always the same
+        torch.set_num_threads(1)
 
     def _scale_gradients(self, number: int, _norm: torch.Tensor) -> None:
         """Takes the place of DeepSpeed's own clipping, sub-group by sub-group: where gradients lie depends on what is offloaded."""
