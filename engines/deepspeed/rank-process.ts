@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { elements } from "../../core/graph/tensor.js";
 import { messageOf, UserError } from "../../core/errors.js";
+import { parameterCount } from "../../core/model/family.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
 import { learningRateAt } from "../../core/training/learning-rate.js";
 import { planStep, type StepPlan } from "../../core/training/step-plan.js";
@@ -12,6 +13,7 @@ import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { Compute, ComputeEvent, Directive, RankInput, TensorCopy } from "../engine.js";
 import { nonFiniteError } from "../non-finite.js";
 import type { EngineEnvironment } from "./environment.js";
+import { stateBytes } from "./needs.js";
 import { NumberPipe } from "./number-pipe.js";
 import { beginOrder, stepOrder, type DeepSpeedSetup } from "./orders.js";
 import { makeSwap, rankSwap, swaps } from "./swap.js";
@@ -76,8 +78,8 @@ class RankProcess {
     this.split = (await openTokens(this.rank.tokens)).train;
     this.plan = this.planOf(this.rank.resumeStep);
     if (this.aborted) return "it was not started";
-    const { setup, train, worker } = this.rank;
-    if (swaps(train)) makeSwap(setup.swap, worker);
+    const { setup, train, worker, workers } = this.rank;
+    if (swaps(train)) makeSwap(setup.swap, worker, (parameterCount(model) * stateBytes(train).nvme) / workers);
     // isolated: no other environment's packages; no files beside the program
     const child = spawn(python, ["-I", "-B", this.program], { stdio: ["pipe", "pipe", "pipe", this.rank.whereabouts, "pipe"] });
     this.child = child;

@@ -1,6 +1,8 @@
 import { mkdirSync, symlinkSync } from "node:fs";
 import { basename, join } from "node:path";
 import { messageOf, UserError } from "../../core/errors.js";
+import { bytes as readable } from "../../core/units.js";
+import { freeDisk } from "../../infra/process/machine.js";
 import type { TrainSettings } from "../engine.js";
 
 /** Where the ranks of an attempt keep what they offload to NVMe. */
@@ -27,8 +29,9 @@ export function rankSwap({ path }: Swap, worker: number): string {
   return join(path, `rank${worker}`);
 }
 
-/** Makes a rank's directory. Throws UserError where it cannot be made. */
-export function makeSwap({ path, target }: Swap, worker: number): void {
+/** Makes a rank's directory, for so many bytes. Throws UserError where it cannot be made, or where the disk lacks the room. */
+export function makeSwap({ path, target }: Swap, worker: number, bytes: number): void {
+  const directory = target ?? path;
   try {
     if (target !== null) {
       mkdirSync(target, { recursive: true });
@@ -37,10 +40,20 @@ export function makeSwap({ path, target }: Swap, worker: number): void {
     mkdirSync(rankSwap({ path, target }, worker), { recursive: true });
   } catch (error) {
     throw new UserError("the directory for what is offloaded to NVMe cannot be made: set train.offload.directory to another one", {
-      directory: target ?? path,
+      directory,
       got: messageOf(error),
     });
   }
+  const free = freeDisk(directory);
+  if (bytes > free)
+    throw new UserError(
+      "the disk has too little room for what a rank offloads: free some, or set train.offload.directory to another disk",
+      {
+        directory,
+        need: readable(bytes),
+        have: readable(free),
+      },
+    );
 }
 
 function link(target: string, path: string): void {

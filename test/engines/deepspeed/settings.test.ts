@@ -141,7 +141,7 @@ test("a rank's files for NVMe lie below a name that a later attempt finds, on th
   ] as const) {
     const swap = swapOf(settings(place), stage, `roslin-a-g${generation}`);
     for (const rank of [0, 1]) {
-      makeSwap(swap, rank);
+      makeSwap(swap, rank, 1e3);
       writeFileSync(join(rankSwap(swap, rank), "0.swp"), "");
     }
   }
@@ -152,5 +152,7 @@ test("a rank's files for NVMe lie below a name that a later attempt finds, on th
   assert.deepEqual([readdirSync(stage), readdirSync(fast)], [[], []]);
   writeFileSync(join(directory, "file"), "");
   const blocked = swapOf(settings(join(directory, "file", "below")), stage, "roslin-a-g3");
-  assert.throws(() => makeSwap(blocked, 0), { name: "UserError", message: /set train\.offload\.directory to another one.*file/ });
+  const full = swapOf(settings(fast), stage, "roslin-a-g4");
+  assert.throws(() => makeSwap(full, 0, 1e18), { name: "UserError", message: /too little room.*need=.*have=/ });
+  assert.throws(() => makeSwap(blocked, 0, 1e3), { name: "UserError", message: /set train\.offload\.directory to another one.*file/ });
 });
