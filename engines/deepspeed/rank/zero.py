@@ -59,9 +59,10 @@ class Zero:
         self._threads = max(1, len(os.sched_getaffinity(0)) // self.ranks) if beside else 1
         # the sub-group whose state was read from NVMe
         self._near: int | None = None
-        self._load(source, moved)
+        self._moved = moved
+        self._load(source)
 
-    def _load(self, source: Base | Checkpoint, moved: Callable[[], None]) -> None:
+    def _load(self, source: Base | Checkpoint) -> None:
         # the weight once more: DeepSpeed has made its float32 copy from one that may be rounded
         moments = MOMENTS if isinstance(source, Checkpoint) else MOMENTS[:1]
         for number, flat in enumerate(self._zero.fp32_partitioned_groups_flat):
@@ -76,7 +77,7 @@ class Zero:
                     continue
                 for moment in moments:
                     self._fill(self._flat(parameter, moment), parameter, source, moment)
-                moved()
+                self._moved()
             if self._zero.fp16_partitioned_groups_flat[number] is None:
                 self._zero._partitioned_params_swap_out(number)
             if self._near is not None:
@@ -159,6 +160,7 @@ class Zero:
         """Takes the place of DeepSpeed's own clipping, sub-group by sub-group: where gradients lie depends on what is offloaded."""
         if self._scale != 1:
             self._zero.fp32_partitioned_groups_flat[number].grad.mul_(self._scale)
+        self._moved()
 
 
 def gathered(values: torch.Tensor) -> torch.Tensor:
