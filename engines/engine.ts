@@ -17,14 +17,24 @@ export type TrainSettings = RunConfig["train"];
 /** What training needs of a machine, in bytes. */
 export interface Needs {
   readonly parameters: number;
+  /** of the machine's memory, where all ranks compute on the CPU */
   readonly memoryBytes: number;
+  /** of the machine's memory, where each rank computes on a GPU of its own; absent: the engine uses no GPU */
+  readonly hostBytes?: number;
   readonly diskBytes: number;
   /** the least of a GPU's memory that each of so many ranks needs; absent: the engine uses no GPU */
   readonly deviceBytes?: (ranks: number) => number;
 }
 
+/** What training needs of a machine's memory, in bytes; `onGpus`: its ranks compute on GPUs. */
+export function memoryNeeded({ memoryBytes, hostBytes = memoryBytes }: Needs, onGpus: boolean): number {
+  return onGpus ? hostBytes : memoryBytes;
+}
+
 /** The machine that an attempt runs on. */
 export interface Machine {
+  /** whether its ranks compute on GPUs; absent: on the CPU */
+  readonly onGpus?: boolean;
   /** bytes that a new process can take without pushing others out */
   availableMemory(): number;
   /** free bytes on the disk that holds a directory */
@@ -58,8 +68,8 @@ export interface TrainingEngine<Setup = unknown> {
   readonly name: string;
   /** raised whenever the same step would give other bits: part of the stage's key and of the fingerprint */
   readonly version: string;
-  /** what else the bits of an attempt with so many ranks depend on: versions of libraries, threads a rank */
-  libraries(ranks: number): Promise<Readonly<Record<string, string | number>>>;
+  /** what else the bits of an attempt with so many ranks depend on: versions of libraries, threads a rank, where AdamW is computed */
+  libraries(ranks: number, train: TrainSettings): Promise<Readonly<Record<string, string | number>>>;
   /** Throws UserError where this machine lacks what the engine computes with. */
   check(): Promise<void>;
   /**
@@ -87,6 +97,8 @@ export interface RankInput<Setup = unknown> {
   /** IP address at which the other ranks reach this one's machine: the loopback address when all are on one */
   readonly address: string;
   readonly train: TrainSettings;
+  /** the stage's directory on this rank's machine */
+  readonly directory: string;
   /** directories of the base model and of the tokens */
   readonly model: string;
   readonly tokens: string;
@@ -104,6 +116,8 @@ export interface RankInput<Setup = unknown> {
 export interface Resume {
   /** steps that updated something: AdamW's count */
   readonly updates: number;
+  /** of the last step's record; null: the loss was not scaled */
+  readonly lossScale: number | null;
   /** paths of the shards' files, by shard: safetensors, each parameter's slice under the suffixes `MOMENTS` */
   readonly files: readonly string[];
 }
@@ -160,6 +174,8 @@ export interface StepRecord {
   readonly loss: number | null;
   /** before clipping; null when nothing was updated */
   readonly norm: number | null;
+  /** what the loss was multiplied with before the gradients were computed; absent: nothing */
+  readonly lossScale?: number;
   readonly seconds: number;
   readonly spent: TimeSpent;
   /** tokens that went through the model */

@@ -47,7 +47,8 @@ export async function trainLocally(
     let attempts = NO_ATTEMPTS;
     for (;;) {
       context.signal.throwIfAborted();
-      const begun = await beginTraining(deps, request, { workers }, context);
+      const machine = { ...deps.machine, onGpus: gpus.length > 0 };
+      const begun = await beginTraining({ ...deps, machine }, request, { workers }, context);
       if ("finished" in begun) return begun.finished;
       const { attempt } = begun;
       const failure = await runAttempt(attempt, context, entry, gpus);

@@ -32,14 +32,16 @@ function pipelineActivities(environment: Environment, temporal: Temporal, stages
     work: (request: StageRequest, context: StageContext) => Promise<StageResult<Name>>,
   ): Promise<SentResult<Name>> =>
     inActivity(async (context) => essentials<Name>(await onAnyMachine(name, request(input), context, (given) => work(given, context))));
+  const planning = planDependencies(environment, temporal, stages);
   return {
-    plan: (config) => inActivity((context) => plan(planDependencies(environment, temporal, stages), parseRunConfig(config), context)),
+    plan: (config) => inActivity((context) => plan(planning, parseRunConfig(config), context)),
     download: (input) => stage("download", input, stages.download),
     preprocess: (input) => stage("preprocess", input, stages.preprocess),
     beginTraining: ({ workers, places, ...input }) =>
       inActivity(async (context) => {
         const ranks = { workers, ...(places !== undefined && { places }) };
-        const begun = await stages.beginTraining(await onThisMachine("train", request(input), context), ranks, context);
+        const onGpus = (await planning.gpuMemory()).length > 0;
+        const begun = await stages.beginTraining(await onThisMachine("train", request(input), context), ranks, onGpus, context);
         return "finished" in begun ? { finished: essentials(begun.finished) } : begun;
       }),
     finishTraining: (input) =>

@@ -29,7 +29,13 @@ export interface Stages {
   readonly places: Places;
   readonly download: Stage<"download">;
   readonly preprocess: Stage<"preprocess">;
-  beginTraining(request: StageRequest, ranks: Ranks, context: StageContext): Promise<TrainingBegun<TrainAttempt, StageResult<"train">>>;
+  /** `onGpus`: whether this machine's workers compute on GPUs */
+  beginTraining(
+    request: StageRequest,
+    ranks: Ranks,
+    onGpus: boolean,
+    context: StageContext,
+  ): Promise<TrainingBegun<TrainAttempt, StageResult<"train">>>;
   runRank(work: RankWork, context: StageContext): Promise<RankResult>;
   finishTraining(request: StageRequest, context: StageContext): Promise<StageResult<"train"> | null>;
   readonly evaluate: Stage<"evaluate">;
@@ -47,9 +53,9 @@ export function makeStages(environment: Environment): Stages {
     places,
     download: (request, context) => download(places, request, context),
     preprocess: (request, context) => preprocess(preprocessDeps(), request, context),
-    beginTraining: async (request, ranks, context) => {
+    beginTraining: async (request, ranks, onGpus, context) => {
       await noteAttempt(trainDeps, request, context.signal);
-      return beginTraining(trainDeps, request, ranks, context);
+      return beginTraining({ ...trainDeps, machine: { ...trainDeps.machine, onGpus } }, request, ranks, context);
     },
     runRank: (work, context) => runRank(trainDeps, { ...work, attempt: attemptBelow(root, work.attempt) }, context),
     finishTraining: (request, context) => finishTraining(trainDeps, request, context),

@@ -18,7 +18,7 @@ export function checkDevices(engine: string, { deviceBytes }: Needs, memory: rea
   const fewest = Array.from({ length: MOST_RANKS }, (_, index) => index + 1).find((count) => deviceBytes(count) <= have);
   if (need > have)
     throw new UserError(
-      "a rank needs more memory than its GPU has: start workers on more GPUs, set train.microBatch lower, or offload to the CPU",
+      "a rank needs more memory than its GPU has: start workers on more GPUs, set train.microBatch lower, or set train.offload",
       {
         ranks,
         need: readable(need),

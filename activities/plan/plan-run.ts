@@ -4,7 +4,7 @@ import { UserError } from "../../core/errors.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
 import type { Model } from "../../core/model/family.js";
 import { dropoutNote } from "../../core/model/shape.js";
-import type { Needs, TrainSettings } from "../../engines/engine.js";
+import { memoryNeeded, type Needs, type TrainSettings } from "../../engines/engine.js";
 import type { StageResult } from "../../core/stages/results.js";
 import { bytes as readable } from "../../core/units.js";
 import type { GpuWorker, Plan, SearchAttributeName } from "../../workflows/contract.js";
@@ -88,6 +88,27 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     return found;
   };
 
+  const checkMemory = (need: number, machines: number): void => {
+    const { total, available } = dependencies.memory();
+    const { hosts } = whole.train.workers;
+    const asked = { model: config.model.source, need: readable(need) };
+    if (need > total * hosts)
+      problems.push(
+        new UserError(
+          hosts === 1
+            ? "this machine has too little memory for the model: take a smaller one, or a larger machine"
+            : "so many machines with this one's memory have too little for the model: take a smaller one, or raise train.workers.hosts",
+          { ...asked, ...(hosts > 1 && { machines: hosts }), have: readable(total * hosts) },
+        ).message,
+      );
+    else if (need > total * machines)
+      notes.push(
+        `the memory of ${machines} machine${machines === 1 ? "" : "s"} like this one is too little: training needs more of the ${hosts}`,
+      );
+    else if (need > available * machines) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
+    if (hosts > 1) notes.push(`only this machine's memory was looked at, not that of the others`);
+  };
+
   let needs: Needs | null = null;
   await check(async () => {
     const source = await look("model");
@@ -98,28 +119,13 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     if (dropout !== null) notes.push(dropout);
     const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES;
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
+    const least =
+      readable(needs.memoryBytes) + (needs.hostBytes === undefined ? "" : `, or ${readable(needs.hostBytes)} where ranks are on GPUs,`);
     notes.push(
-      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${readable(needs.memoryBytes)} of memory, the run ${readable(diskBytes)} of disk`,
+      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${least} of memory, the run ${readable(diskBytes)} of disk`,
     );
-    const { total, available } = dependencies.memory();
-    const asked = { model: config.model.source, need: readable(needs.memoryBytes) };
-    const { hosts } = whole.train.workers;
-    const machines = Math.max(1, (await there()).machines);
-    if (needs.memoryBytes > total * hosts)
-      problems.push(
-        new UserError(
-          hosts === 1
-            ? "this machine has too little memory for the model: take a smaller one, or a larger machine"
-            : "so many machines with this one's memory have too little for the model: take a smaller one, or raise train.workers.hosts",
-          { ...asked, ...(hosts > 1 && { machines: hosts }), have: readable(total * hosts) },
-        ).message,
-      );
-    else if (needs.memoryBytes > total * machines)
-      notes.push(
-        `the memory of ${machines} machine${machines === 1 ? "" : "s"} like this one is too little: training needs more of the ${hosts}`,
-      );
-    else if (needs.memoryBytes > available * machines) notes.push(`memory is short now: ${readable(available)} free of ${readable(total)}`);
-    if (hosts > 1) notes.push(`only this machine's memory was looked at, not that of the others`);
+    // how much of the state is on GPUs is known when the workers are there
+    if (needs.hostBytes === undefined) checkMemory(needs.memoryBytes, Math.max(1, (await there()).machines));
     const disk = await dependencies.disk();
     // what lies there may belong to this run, from before it was interrupted
     if (diskBytes + download > disk.free + disk.used)
@@ -149,9 +155,11 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   await check(async () => {
     await waitForWorkers(dependencies.host, whole, there, context.signal, say);
     const { engine, shards } = config.train;
-    const { memory, workers } = await there();
+    const { memory, workers, machines } = await there();
     if (workers !== null) notes.push(...checkReach(dependencies.shared, whole, dependencies.host, workers));
-    const note = needs === null ? null : checkDevices(engine, needs, memory, shards);
+    if (needs === null) return;
+    if (needs.hostBytes !== undefined) checkMemory(memoryNeeded(needs, memory.length > 0), Math.max(1, machines));
+    const note = checkDevices(engine, needs, memory, shards);
     if (note !== null) notes.push(note);
   });
   if (problems.length > 0)

@@ -3,7 +3,7 @@ import { ENGINE_VERSIONS } from "../../core/config/engines.js";
 import type { Computing } from "../../core/stages/metrics.js";
 import type { KeyParts, StageDefinition } from "../common/definition.js";
 
-/** What the trained bits depend on: not how often they are saved, nor on how many workers. */
+/** What the trained bits depend on: not how often they are saved, nor on how many workers, nor where the state is kept. */
 export const trainDefinition: StageDefinition<"train"> = {
   name: "train",
   version: 8,
@@ -14,6 +14,7 @@ export const trainDefinition: StageDefinition<"train"> = {
       checkpointEveryMinutes: _minutes,
       keepCheckpoints: _keep,
       workers: _workers,
+      offload: _offload,
       precision,
       ...decisive
     } = train;

@@ -14,6 +14,9 @@ const MAX_HOSTS = 64;
 /** What `dataset.format` may say. */
 export const ROW_FORMATS = ["alpaca", "dolly-15k", "sharegpt", "messages", "tokens"] as const;
 
+/** Where the engine deepspeed may keep a part of its state. */
+const OFFLOAD_DEVICES = ["none", "cpu", "nvme"] as const;
+
 const count = z.int().min(1);
 const name = z.string().min(1);
 /** null: the usual name */
@@ -111,9 +114,11 @@ const schema = z
     train: section({
       engine: z.enum(ENGINE_NAMES).default("onnx").describe("What computes the training."),
       precision: z
-        .enum(["fp32", "bf16"])
+        .enum(["fp32", "bf16", "fp16"])
         .default("fp32")
-        .describe("What the model is computed in; `bf16` only with the engine `deepspeed`, and weights and moments stay in fp32."),
+        .describe(
+          "What the model is computed in; `bf16` and `fp16` only with the engine `deepspeed`. Weights and moments stay in fp32, and `fp16` scales the loss.",
+        ),
       method: z.enum(["full"]).default("full").describe("What is trained: `full` trains every weight."),
       shards: count
         .max(MAX_SHARDS)
@@ -151,6 +156,28 @@ const schema = z
         .meta({ unit: "minutes", description: "A checkpoint is due after so long, or earlier by `checkpointEverySteps`." }),
       keepCheckpoints: count.default(2).meta({ unit: "checkpoints", description: "How many of the latest checkpoints are kept." }),
       seed: z.int().min(0).default(42).describe("The seed of the order of rows."),
+      offload: section({
+        optimizer: z
+          .enum(OFFLOAD_DEVICES)
+          .default("none")
+          .describe("Where the engine `deepspeed` keeps the fp32 weights and both moments; `none`: where it computes."),
+        parameters: z
+          .enum(OFFLOAD_DEVICES)
+          .default("none")
+          .describe("Where the engine `deepspeed` keeps the weights that it computes with, until it needs them."),
+        directory: name
+          .nullable()
+          .default(null)
+          .describe("The absolute path of a directory on a fast local disk, only with `nvme`; null: training's own directory."),
+      }).superRefine(({ optimizer, parameters, directory }, context) => {
+        if (directory === null) return;
+        const message = !directory.startsWith("/")
+          ? "must be an absolute path"
+          : optimizer !== "nvme" && parameters !== "nvme"
+            ? 'is used with "nvme" only'
+            : null;
+        if (message !== null) context.addIssue({ code: "custom", path: ["directory"], message });
+      }),
       workers: section({
         min: count.default(1).meta({ unit: "workers", description: "The fewest workers that training goes on with." }),
         waitSeconds: z
@@ -254,9 +281,9 @@ const schema = z
         message: `messages are whole conversations: leave out ${request.join(" and ")}, or messages`,
       });
   })
-  .refine((config) => config.train?.precision !== "bf16" || config.train.engine === "deepspeed", {
+  .refine(({ train }) => train?.engine === "deepspeed" || (train?.precision ?? "fp32") === "fp32", {
     path: ["train", "precision"],
-    message: 'the engine onnx computes in fp32; bf16 needs train.engine "deepspeed"',
+    message: 'the engine onnx computes in fp32; bf16 and fp16 need train.engine "deepspeed"',
     when: () => true,
   })
   .refine((config) => !((config.train?.workers?.hosts ?? 1) > 1) || config.train.engine === "deepspeed", {
@@ -264,6 +291,16 @@ const schema = z
     message: 'the engine onnx trains on one machine: several need train.engine "deepspeed"',
     when: () => true,
   })
+  .refine(
+    ({ train }) =>
+      train?.engine === "deepspeed" ||
+      ((train?.offload?.optimizer ?? "none") === "none" && (train?.offload?.parameters ?? "none") === "none"),
+    {
+      path: ["train", "offload"],
+      message: 'the engine onnx offloads nothing; that needs train.engine "deepspeed"',
+      when: () => true,
+    },
+  )
   .prefault({});
 
 const INSTRUCTION = ["instruction", "input", "output", "system", "history"];

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { ENGINE_VERSIONS } from "../../core/config/engines.js";
+import { clearAttemptFiles } from "../../infra/process/attempt-files.js";
 import type { TrainingEngine } from "../engine.js";
 import type { EngineEnvironment } from "./environment.js";
 import { activationBytes, layerSeconds, trainingNeeds } from "./needs.js";
@@ -26,9 +27,11 @@ export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, p
     name: "deepspeed",
     version: ENGINE_VERSIONS.deepspeed,
 
-    async libraries(ranks) {
+    async libraries(ranks, { offload }) {
       const { python, torch, deepspeed, transformers } = (await environment()).versions;
-      return { python, torch, deepspeed, transformers, threadsPerRank: 1, ranks };
+      // a GPU rounds AdamW's steps in ways of its own; where weights wait until they are needed changes no bit
+      const adamw = offload.optimizer === "none" ? {} : { adamw: "cpu" };
+      return { python, torch, deepspeed, transformers, threadsPerRank: 1, ranks, ...adamw };
     },
 
     async check() {
@@ -41,11 +44,12 @@ export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, p
       return trainingNeeds(model, train, capacity, ranks);
     },
 
-    begin({ model, train, capacity, ranks, machine }) {
+    begin({ model, train, capacity, ranks, machine, prefix }) {
       const { kept } = activationBytes(model, train, capacity.shardTokens);
       const most = trainingNeeds(model, train, capacity, ranks).memoryBytes + ranks * kept;
       return {
         keepActivations: most < KEEP_WITHIN * machine.availableMemory(),
+        prefix,
         timeoutSeconds: Math.max(LEAST_TIMEOUT_SECONDS, Math.ceil(layerSeconds(model, capacity.shardTokens))),
       };
     },
@@ -56,6 +60,6 @@ export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, p
 
     start: (rank, hear) => startProcess(environment, program, rank, hear),
 
-    clear: () => undefined,
+    clear: (_machine, directory, prefix, before) => clearAttemptFiles(directory, prefix, before),
   };
 }

@@ -1,28 +1,72 @@
-import { parameterCount, type Model } from "../../core/model/family.js";
+import { elements } from "../../core/graph/tensor.js";
+import { allParameters, parameterCount, type Model } from "../../core/model/family.js";
 import type { Capacity } from "../../core/training/step-plan.js";
 import type { Needs, TrainSettings } from "../engine.js";
 
-/** Weight and both of AdamW's moments, in fp32: a parameter in a checkpoint. */
+/** Weight and both of AdamW's moments, in fp32: a parameter in a checkpoint, and in the copy from which one is written. */
 const CHECKPOINT_BYTES = 12;
-/** A parameter in training, over all ranks: weight, gradient and both moments in fp32; in bf16 its rounded weight as well. */
-const STATE_BYTES = { fp32: 16, bf16: 18 };
-/** What a Python process takes before it has seen a model, and what it takes of its GPU: CUDA's context and kernels. */
+/** A parameter's gradient, in fp32. */
+const GRADIENT_BYTES = 4;
+/** What a Python process takes before it has seen a model; with a GPU; and what it takes of that: CUDA's context and kernels. */
 const PROCESS_BYTES = 1e9;
+const GPU_PROCESS_BYTES = 2.5e9;
 const DEVICE_BYTES = 1e9;
+/** Elements of a rank that AdamW updates at once, and buffers of so many that a rank has for NVMe: see rank/settings.py. */
+const SUB_GROUP = 1e8;
+const OPTIMIZER_BUFFERS = 4;
+const PARAMETER_BUFFERS = 40;
+
+/** Where a parameter's bytes are, over all ranks: where it is computed, in the host's memory, and on NVMe. */
+interface StateBytes {
+  readonly computed: number;
+  readonly host: number;
+  readonly nvme: number;
+}
+
+/** What a parameter takes, by what is offloaded. */
+export function stateBytes({ precision, offload }: Pick<TrainSettings, "precision" | "offload">): StateBytes {
+  const taken = { computed: 0, host: 0, nvme: 0 };
+  const places = { none: "computed", cpu: "host", nvme: "nvme" } as const;
+  taken[places[offload.optimizer]] += CHECKPOINT_BYTES;
+  // the gradients of a step are summed in memory; those that AdamW on the CPU takes are a copy, on NVMe a file
+  taken[offload.optimizer === "none" ? "computed" : "host"] += GRADIENT_BYTES;
+  if (offload.optimizer !== "none") taken[places[offload.optimizer]] += GRADIENT_BYTES;
+  // in fp32 the model is computed with the weights that AdamW updates, if all are in one place
+  const shared = precision === "fp32" && offload.optimizer === "none" && offload.parameters === "none";
+  if (!shared) taken[places[offload.parameters]] += weightBytes({ precision });
+  return taken;
+}
+
+/** A weight that the model is computed with. */
+function weightBytes({ precision }: Pick<TrainSettings, "precision">): number {
+  return precision === "fp32" ? 4 : 2;
+}
 
 /** What training needs. `ranks`: how many processes there are, each with a part of the model. */
 export function trainingNeeds(model: Model, train: TrainSettings, capacity: Capacity | null, ranks: number = train.shards): Needs {
   const parameters = parameterCount(model);
+  const { offload, keepCheckpoints } = train;
   const { layer, kept } = activationBytes(model, train, capacity?.shardTokens ?? 1);
   const { layers } = model.shape;
-  // without room to keep more, a layer's inputs are kept and the rest is computed again
-  const least = layer + kept / layers + largestLayer(model);
+  const { computed, host, nvme } = stateBytes(train);
+  // without room to keep more, a layer's inputs are kept and the rest is computed again; AdamW needs room for a sub-group
+  const subGroup = 4 * Math.min(SUB_GROUP, parameters);
+  const pass = layer + kept / layers + largestLayer(model);
+  const onDevice = pass + (offload.optimizer === "none" ? 2 * subGroup : 0);
+  const onHost =
+    (offload.optimizer === "none" ? 0 : subGroup) +
+    (offload.optimizer === "nvme" ? OPTIMIZER_BUFFERS * subGroup : 0) +
+    (offload.parameters === "nvme" ? (PARAMETER_BUFFERS * weightBytes(train) * largestParameter(model)) / ranks : 0);
+  // a checkpoint is written from a copy, beside training
+  const inMemory = parameters * (host + CHECKPOINT_BYTES) + ranks * onHost;
+  const swapped = offload.directory === null ? nvme : 0;
   return {
     parameters,
-    memoryBytes: parameters * STATE_BYTES[train.precision] + ranks * (PROCESS_BYTES + least),
+    memoryBytes: inMemory + parameters * computed + ranks * (PROCESS_BYTES + onDevice),
+    hostBytes: inMemory + ranks * GPU_PROCESS_BYTES,
     // a new checkpoint is written before the oldest goes; the trained model follows
-    diskBytes: parameters * (CHECKPOINT_BYTES * (train.keepCheckpoints + 1) + 4),
-    deviceBytes: (count) => (parameters * STATE_BYTES[train.precision]) / count + DEVICE_BYTES + least,
+    diskBytes: parameters * (CHECKPOINT_BYTES * (keepCheckpoints + 1) + 4 + swapped),
+    deviceBytes: (count) => (parameters * computed) / count + DEVICE_BYTES + onDevice,
   };
 }
 
@@ -33,7 +77,7 @@ export function activationBytes(
   tokens: number,
 ): { readonly layer: number; readonly kept: number } {
   const { width, layers, heads, vocabulary } = shape;
-  const bytes = precision === "bf16" ? 2 : 4;
+  const bytes = weightBytes({ precision });
   // rows of equal length; scores and their softmax are fp32
   const attention = (3 * 4 * heads * tokens * tokens) / microBatch;
   // about 10 values of the model's width and 6 of the inner one, four times as wide
@@ -57,4 +101,9 @@ function largestLayer({ parameters }: Model): number {
   );
   // with its gradient
   return 2 * 4 * Math.max(...sizes);
+}
+
+/** Elements of the largest parameter. */
+function largestParameter({ parameters }: Model): number {
+  return Math.max(...allParameters(parameters).map(({ shape }) => elements(shape)));
 }

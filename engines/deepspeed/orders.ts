@@ -6,6 +6,7 @@ import { hostedShards } from "../../core/training/slices.js";
 import type { StepPlan } from "../../core/training/step-plan.js";
 import { weightFiles } from "../../infra/weights/model-files.js";
 import type { RankInput } from "../engine.js";
+import { rankSwap, swapOf } from "./swap.js";
 import type { BeginOrder, StepOrder, WireParameter, WirePass } from "./wire.js";
 
 /** What a rank orders from its Python process. */
@@ -16,6 +17,8 @@ export interface DeepSpeedSetup {
   readonly keepActivations: boolean;
   /** how long a collective on CPUs waits for a rank that does not answer, before all others fail */
   readonly timeoutSeconds: number;
+  /** what the names of the attempt's files begin with */
+  readonly prefix: string;
 }
 
 /** The model's parameters as transformers names them. Throws UserError for a model whose files hold them otherwise. */
@@ -44,7 +47,7 @@ function interfaceOf(address: string): string {
 /** The order with which a process begins. */
 export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model): BeginOrder {
   const { worker, workers, train, resume, resumeStep, totalSteps, setup } = rank;
-  const { shards, precision, betas, epsilon, weightDecay, maxGradNorm } = train;
+  const { shards, precision, betas, epsilon, weightDecay, maxGradNorm, offload } = train;
   return {
     kind: "begin",
     rank: worker,
@@ -61,6 +64,7 @@ export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model): Begin
     interface: interfaceOf(rank.address),
     timeoutSeconds: setup.timeoutSeconds,
     precision,
+    offload: { optimizer: offload.optimizer, parameters: offload.parameters, directory: rankSwap(swapOf(train, rank.directory, setup.prefix), worker) },
     keepActivations: setup.keepActivations,
     betas,
     epsilon,

@@ -1,8 +1,10 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import { rmSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { elements } from "../../core/graph/tensor.js";
 import { messageOf, UserError } from "../../core/errors.js";
+import { parameterCount } from "../../core/model/family.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
 import { learningRateAt } from "../../core/training/learning-rate.js";
 import { planStep, type StepPlan } from "../../core/training/step-plan.js";
@@ -11,8 +13,10 @@ import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { Compute, ComputeEvent, Directive, RankInput, TensorCopy } from "../engine.js";
 import { nonFiniteError } from "../non-finite.js";
 import type { EngineEnvironment } from "./environment.js";
+import { stateBytes } from "./needs.js";
 import { NumberPipe } from "./number-pipe.js";
 import { beginOrder, stepOrder, type DeepSpeedSetup } from "./orders.js";
+import { makeSwap, rankSwap, swapOf, swaps } from "./swap.js";
 import { StderrTail } from "./stderr-tail.js";
 import type { Order, Word } from "./wire.js";
 
@@ -81,6 +85,9 @@ class RankProcess {
     this.split = (await openTokens(this.rank.tokens)).train;
     this.plan = this.planOf(this.rank.resumeStep);
     if (this.aborted) return "it was not started";
+    const { setup, train, worker, workers, directory } = this.rank;
+    const swap = swapOf(train, directory, setup.prefix);
+    if (swaps(train)) makeSwap(swap, worker, (parameterCount(model) * stateBytes(train).nvme) / workers);
     // isolated: no other environment's packages; no files beside the program
     const child = spawn(python, ["-I", "-B", this.program], { stdio: ["pipe", "pipe", "pipe", this.rank.whereabouts, "pipe"] });
     this.child = child;
@@ -95,7 +102,9 @@ class RankProcess {
     this.say(beginOrder(this.rank, model));
     this.setBegun();
     await this.listen(child, stderr);
-    return closed;
+    const how = await closed;
+    if (swaps(train)) rmSync(rankSwap(swap, worker), { recursive: true, force: true });
+    return how;
   }
 
   private async listen(child: ChildProcess, stderr: StderrTail): Promise<void> {
@@ -119,13 +128,13 @@ class RankProcess {
         return { kind: "tell", word: word.word };
       case "arrive": {
         if (word.end === undefined) return { kind: "arrive", barrier: word.barrier };
-        const { stepsDone, loss, norm, seconds, spent } = word.end;
+        const { stepsDone, loss, norm, lossScale, seconds, spent } = word.end;
         const { tokens, positions: labels, rows } = this.plan!;
         this.plan = stepsDone < this.rank.totalSteps ? this.planOf(stepsDone) : null;
         return {
           kind: "arrive",
           barrier: word.barrier,
-          end: { stepsDone, record: { loss, norm, seconds, spent, tokens, labels, rows } },
+          end: { stepsDone, record: { loss, norm, ...(lossScale !== null && { lossScale }), seconds, spent, tokens, labels, rows } },
         };
       }
       case "done":
@@ -147,10 +156,13 @@ class RankProcess {
     const who = `worker ${worker} of ${workers}`;
     if (name === "PeerLostError") return { name, message: `${who} lost another one ${place}: ${message}` };
     if (name === "UserError") return { name, message };
-    if (name !== "OutOfMemory") return { name: "Error", message: `${who} failed ${place}: ${message}` };
+    if (name !== "OutOfMemory" && name !== "GpuOutOfMemory") return { name: "Error", message: `${who} failed ${place}: ${message}` };
+    const { microBatch, offload } = train;
+    const onGpu = name === "GpuOutOfMemory";
+    const offloads = onGpu && (offload.optimizer === "none" || offload.parameters === "none");
     const error = new UserError(
-      `${who} ran out of memory ${place}: set train.microBatch lower and train.accumulation higher, or train on more workers`,
-      { microBatch: train.microBatch, workers },
+      `${who} ran out of ${onGpu ? "its GPU's " : ""}memory ${place}: set train.microBatch lower and train.accumulation higher, ${offloads ? "set train.offload, " : ""}or train on more workers`,
+      { microBatch, ...(onGpu && { "offload.optimizer": offload.optimizer, "offload.parameters": offload.parameters }), workers },
     );
     return { name: error.name, message: error.message };
   }

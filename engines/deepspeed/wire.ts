@@ -1,4 +1,4 @@
-import type { Directive } from "../engine.js";
+import type { Directive, Resume, TrainSettings } from "../engine.js";
 
 /** The lines between a rank and the Python process that computes for it, one JSON object each: see rank/wire.py. */
 
@@ -7,6 +7,9 @@ export interface WireParameter {
   readonly name: string;
   readonly shape: readonly number[];
 }
+
+/** What is kept elsewhere than where it is computed with; `directory`: where this rank's files on NVMe go. */
+export type WireOffload = Pick<TrainSettings["offload"], "optimizer" | "parameters"> & { readonly directory: string };
 
 /** What the process is to do. */
 export interface BeginOrder {
@@ -20,7 +23,7 @@ export interface BeginOrder {
   readonly parameters: readonly WireParameter[];
   /** the model's width, which decides how much is reduced at once */
   readonly width: number;
-  readonly resume: { readonly updates: number; readonly files: readonly string[] } | null;
+  readonly resume: Resume | null;
   readonly resumeStep: number;
   readonly totalSteps: number;
   /** this machine's, and the network interface that has it */
@@ -28,7 +31,8 @@ export interface BeginOrder {
   readonly interface: string;
   /** how long a collective on CPUs waits for a rank that does not answer */
   readonly timeoutSeconds: number;
-  readonly precision: "fp32" | "bf16";
+  readonly precision: TrainSettings["precision"];
+  readonly offload: WireOffload;
   readonly keepActivations: boolean;
   readonly betas: readonly number[];
   readonly epsilon: number;
@@ -87,6 +91,8 @@ interface WireEnd {
   /** null: the step has no labels */
   readonly loss: number | null;
   readonly norm: number | null;
+  /** null: the loss is not scaled */
+  readonly lossScale: number | null;
   readonly seconds: number;
   readonly spent: Readonly<Record<string, number>>;
 }

@@ -8,8 +8,8 @@ export interface Deadly {
   /** index, 0-based */
   readonly step: number;
   readonly shard: number;
-  /** what the computing does: sends its process a signal, ends without a word, throws, or (DeepSpeed alone) takes more memory than there is */
-  readonly signal: NodeJS.Signals | "exit" | "throw" | "memory";
+  /** what the computing does: sends its process a signal, ends without a word, throws, or (DeepSpeed alone) takes more memory than there is, or throws what torch throws when a GPU has no more */
+  readonly signal: NodeJS.Signals | "exit" | "throw" | "memory" | "gpu-memory";
   /** at the step's first barrier, or in the shard's first graph */
   readonly place: "barrier" | "graph";
 }
@@ -31,7 +31,7 @@ export function readDeadly(): Deadly | null {
 
 /** Takes the next of the files and strikes; without one it was deadly often enough. */
 export function strike({ file, signal }: Deadly): void {
-  if (signal === "memory") throw new Error("only the Python program of DeepSpeed's tests can do this");
+  if (signal === "memory" || signal === "gpu-memory") throw new Error("only the Python program of DeepSpeed's tests can do this");
   const next = [1, 2, 3, 4, 5, 6].map((number) => `${file}.${number}`).find((path) => existsSync(path));
   if (next === undefined) return;
   unlinkSync(next);

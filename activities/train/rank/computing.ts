@@ -51,8 +51,13 @@ export class Computing {
     this.attempt = attempt;
     const { directory, workers, config, inputs, resumeStep, totalSteps, engine: setup } = attempt;
     const [model, tokens] = ["model", "tokens"].map((name) => fileURLToPath(outputNamed(inputs, name).uri)) as [string, string];
-    const resume = from && { updates: from.updates, files: from.shards.map(({ file }) => join(directory, file)) };
-    const about = { worker: this.worker, workers, address, train: config.train, model, tokens, resumeStep, totalSteps, resume, setup };
+    const resume = from && {
+      updates: from.updates,
+      lossScale: from.steps.at(-1)?.lossScale ?? null,
+      files: from.shards.map(({ file }) => join(directory, file)),
+    };
+    const place = { directory, address, model, tokens };
+    const about = { worker: this.worker, workers, ...place, train: config.train, resumeStep, totalSteps, resume, setup };
     const compute = this.engine.start({ ...about, whereabouts: this.whereabouts.file }, (event) => this.hear(event));
     this.compute = compute;
     void compute.ended.then((how) => this.hearEnd(how));

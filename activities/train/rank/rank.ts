@@ -49,7 +49,7 @@ export async function runRank(deps: RankDeps, work: RankWork, context: StageCont
   const whereabouts = new WhereaboutsFile(directory, generation, own);
   try {
     const engine = deps.engines[config.train.engine];
-    const fingerprint = await fingerprintOf(engine, attempt.workers);
+    const fingerprint = await fingerprintOf(engine, attempt.workers, config.train);
     const result = await new Rank(engine, fingerprint, log, whereabouts, placement, work, context).run();
     whereabouts.end("done", result.status);
     return result;

@@ -138,7 +138,8 @@ async function newAttempt(
   const engine = engines[train.engine];
   const isFirst = !log.entries.some(({ kind }) => kind === "attempt");
   const hosts = Math.min(workers, train.shards);
-  checkRoom(machine, directory, engine.needs(model, train, capacity, hosts), isFirst);
+  const here = places?.slice(0, hosts).filter(({ host }) => host === places[0]!.host).length ?? hosts;
+  checkRoom(machine, directory, engine.needs(model, train, capacity, hosts), isFirst, here / hosts);
   const resumeStep = resume?.entry.step ?? 0;
   const resumeFrom = resume?.commit ?? null;
   const generation = await log.append({ kind: "attempt", workers: hosts, resumeFrom, resumeStep });

@@ -2,15 +2,17 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { NoRoomError, UserError } from "../../../core/errors.js";
 import { bytes as readable } from "../../../core/units.js";
-import type { Machine, Needs } from "../../../engines/engine.js";
+import { memoryNeeded, type Machine, type Needs } from "../../../engines/engine.js";
 import { SHARDS } from "../log/checkpoint.js";
 
 /**
  * Says before the start what would otherwise be a kill without a reason an hour later. Throws NoRoomError where time may
  * help: a lack of disk, because there was enough when the run began, and that of memory once there was an attempt, of which
- * a stopped worker may still hold some. Throws UserError where it cannot.
+ * a stopped worker may still hold some. Throws UserError where it cannot. `share`: of the ranks, those on this machine.
  */
-export function checkRoom(machine: Machine, directory: string, { parameters, memoryBytes, diskBytes }: Needs, isFirst: boolean): void {
+export function checkRoom(machine: Machine, directory: string, needs: Needs, isFirst: boolean, share: number = 1): void {
+  const { parameters, diskBytes } = needs;
+  const memoryBytes = memoryNeeded(needs, machine.onGpus === true) * share;
   const available = machine.availableMemory();
   const Lack = isFirst ? UserError : NoRoomError;
   if (memoryBytes > available)

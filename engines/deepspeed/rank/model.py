@@ -14,6 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from packing import Batch
 from slices import Parameter
 
+# what a model may be computed in besides float32, by DeepSpeed's names
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class LossModel(nn.Module):
     """A model and the loss of a batch: the sum over its labels. Only positions that carry loss go through the head."""
@@ -43,7 +46,7 @@ class Built:
 def build(directory: str, parameters: Sequence[Parameter], settings: Mapping[str, Any], keep_activations: bool) -> Built:
     """Builds the model that a directory's config.json describes; every rank holds its own part of each parameter, still without values."""
     config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    dtype = torch.bfloat16 if settings["bf16"]["enabled"] else torch.float32
+    dtype = next((dtype for name, dtype in DTYPES.items() if settings[name]["enabled"]), torch.float32)
     # training goes without dropout, whatever a base's config says: see docs/decisions/0044-dropout.md
     for name, value in list(vars(config).items()):
         if "drop" in name and isinstance(value, float):

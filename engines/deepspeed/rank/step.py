@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from loss_scale import LossScale
 from packing import Batch, Row, pack
 from wire import Wire, tell_shard
 from zero import Zero, gathered
@@ -56,6 +57,8 @@ class Outcome:
     loss: float | None
     # before clipping
     norm: float | None
+    # with which the gradients were computed; null where the loss is not scaled
+    loss_scale: float | None
     spent: Mapping[str, float]
 
 
@@ -70,20 +73,29 @@ class NotFinite(Exception):
 class Trainer:
     """Takes steps."""
 
-    def __init__(self, zero: Zero, embedding: nn.Module, max_norm: float, updates: int, wire: Wire) -> None:
+    def __init__(self, zero: Zero, embedding: nn.Module, max_norm: float, scale: LossScale, updates: int, wire: Wire) -> None:
         self._zero = zero
         self._embedding = embedding
         self._max_norm = max_norm
+        self._scale = scale
         self._wire = wire
         # steps that updated something
         self.updates = updates
 
     def step(self, plan: Plan) -> Outcome:
-        """A step that is not finite is computed once more, then fails; a step without labels updates nothing."""
+        """A step without labels updates nothing; one that is not finite is computed once more, then fails.
+
+        One whose gradients overflow in float16 is computed again with half the loss scale, so no step is skipped.
+        """
+        scale = self._scale
         if plan.labels == 0:
-            return Outcome(None, None, {})
+            return Outcome(None, None, scale.recorded, {})
         started = time.perf_counter()
+        scale.grow(self.updates)
         loss, norm = self._gradients(plan, None)
+        while math.isfinite(loss) and not math.isfinite(norm) and scale.halve():
+            self._zero.restart()
+            loss, norm = self._gradients(plan, None)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._zero.restart()
             bad: set[int] = set()
@@ -92,22 +104,22 @@ class Trainer:
                 raise NotFinite(loss, norm, self._everybodys(bad))
         computed = time.perf_counter()
         self.updates += 1
-        self._zero.update(plan.rate, self.updates, min(1.0, self._max_norm / (norm + 1e-6)))
-        return Outcome(loss, norm, {"passes": computed - started, "optimizer": time.perf_counter() - computed})
+        self._zero.update(plan.rate, self.updates, min(1.0, self._max_norm / (norm + 1e-6)) / scale.value)
+        return Outcome(loss, norm, scale.recorded, {"passes": computed - started, "optimizer": time.perf_counter() - computed})
 
     def _gradients(self, plan: Plan, bad: set[int] | None) -> tuple[float, float]:
-        """Leaves the step's gradient with its owners; `bad` collects the shards whose loss or gradient is not finite."""
+        """Leaves the gradient, times the loss scale, with its owners; `bad` collects the shards whose loss or gradient is not finite."""
         total = 0.0
         for number, each in enumerate(plan.passes):
             tell_shard(each.shard)
             batch = _moved_to(pack(each.rows if each.rows else NOTHING), self._zero.device)
-            factor = 1 / plan.labels if each.rows else 0.0
+            factor = self._scale.value / plan.labels if each.rows else 0.0
             loss = self._pass(batch, factor, number == len(plan.passes) - 1, each.shard, bad)
             total += loss if each.rows else 0.0
             self._wire.moved()
         tell_shard(None)
         sums = gathered(torch.stack([torch.tensor(total, dtype=torch.float64, device=self._zero.device), self._zero.squares()]))
-        return sums[0].item() / plan.labels, math.sqrt(sums[1].item())
+        return sums[0].item() / plan.labels, math.sqrt(sums[1].item()) / self._scale.value
 
     def _pass(self, batch: Batch, factor: float, last: bool, shard: int | None, bad: set[int] | None) -> float:
         if bad is None or shard is None:

@@ -9,24 +9,26 @@ import traceback
 from typing import Any
 
 import torch
+from deepspeed.accelerator import get_accelerator
 
+import async_io
 import group
+from async_io import Refused
 from checkpoint import CheckpointSender
+from loss_scale import LossScale
 from model import beat, build
+from settings import quiet, settings_of
 from slices import Parameter
 from step import NotFinite, Plan, Trainer
 from tensors import Base, Checkpoint
 from wire import Wire
-from zero import Zero, quiet, settings_of
+from zero import Zero
 
 # how long a collective of GPUs waits for a rank that does not answer
 GPU_TIMEOUT_SECONDS = 45
-# words of torch's allocators for CPUs
+# words of torch's allocators for CPUs, and of CUDA where torch's allocator was not asked
 NO_MEMORY = ("not enough memory", "can't allocate memory")
-
-
-class NoGpu(Exception):
-    """A rank was given a GPU and would train on the CPU."""
+NO_GPU_MEMORY = "out of memory"
 
 
 class Rank:
@@ -53,7 +55,12 @@ class Rank:
                 return
             ended = time.perf_counter()
             directive = self._barrier(
-                stepsDone=index + 1, loss=outcome.loss, norm=outcome.norm, seconds=ended - started, spent=outcome.spent
+                stepsDone=index + 1,
+                loss=outcome.loss,
+                norm=outcome.norm,
+                lossScale=outcome.loss_scale,
+                seconds=ended - started,
+                spent=outcome.spent,
             )
             started = ended
             if directive != "go":
@@ -67,11 +74,17 @@ class Rank:
         rank, ranks = work["rank"], work["ranks"]
         _prepare_device(rank, ranks)
         quiet()
+        if work["precision"] == "fp16" and not get_accelerator().is_fp16_supported():
+            raise Refused('train.precision "fp16" needs a GPU, because this CPU does not compute in fp16: take "bf16"')
+        if "nvme" in (work["offload"]["optimizer"], work["offload"]["parameters"]):
+            self.place = "while it compiled what reads and writes NVMe"
+            async_io.load()
         on_gpu = torch.cuda.is_available()
         seconds = GPU_TIMEOUT_SECONDS if on_gpu else work["timeoutSeconds"]
         ranks_met = group.join(self._wire, work["address"], work["interface"], rank, ranks, seconds)
         parameters = [Parameter(each["name"], tuple(each["shape"])) for each in work["parameters"]]
-        settings = settings_of(work["precision"], work["width"], max(parameter.count for parameter in parameters))
+        largest = max(parameter.count for parameter in parameters)
+        settings = settings_of(work["precision"], work["width"], largest, ranks, work["offload"])
         built = build(work["model"], parameters, settings, work["keepActivations"] and not on_gpu)
         beat(built, self._wire.moved)
         resume = work["resume"]
@@ -84,7 +97,8 @@ class Rank:
         }
         zero = Zero(built, parameters, settings, optimizer, source, self._wire.moved, ranks_met)
         updates = 0 if resume is None else resume["updates"]
-        trainer = Trainer(zero, built.embedding, work["maxGradNorm"], updates, self._wire)
+        scale = LossScale(work["precision"], None if resume is None else resume["lossScale"])
+        trainer = Trainer(zero, built.embedding, work["maxGradNorm"], scale, updates, self._wire)
         return zero, trainer, CheckpointSender(zero, parameters, work["shards"], self._wire)
 
     def _barrier(self, **end: Any) -> str:
@@ -119,18 +133,22 @@ def _prepare_device(rank: int, ranks: int) -> None:
         torch.cuda.set_device(device)
         torch.use_deterministic_algorithms(True, warn_only=True)
     elif os.environ.get("CUDA_VISIBLE_DEVICES", "") not in ("", "-1"):
-        raise NoGpu(f"this worker was given the GPU {os.environ['CUDA_VISIBLE_DEVICES']}, and torch sees none: roslin doctor says why")
+        raise Refused(f"this worker was given the GPU {os.environ['CUDA_VISIBLE_DEVICES']}, and torch sees none: roslin doctor says why")
 
 
 def _name(error: BaseException) -> str:
+    if isinstance(error, torch.OutOfMemoryError) or NO_GPU_MEMORY in str(error):
+        return "GpuOutOfMemory"
     # on a CPU torch says so in words, where the system does not kill the process instead
-    if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in NO_MEMORY):
+    if any(words in str(error) for words in NO_MEMORY):
         return "OutOfMemory"
-    if isinstance(error, NoGpu):
+    if isinstance(error, Refused):
         return "UserError"
     return "PeerLostError" if group.is_lost_peer(error) else type(error).__name__
 
 
 def _message(error: BaseException) -> str:
+    if isinstance(error, Refused):
+        return str(error)
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

@@ -1,65 +1,20 @@
-"""DeepSpeed's ZeRO 3 around the model: its settings, its state by parameter, and the gradients of a step."""
+"""DeepSpeed's ZeRO 3 around the model: its state by parameter, and the gradients of a step."""
 
 from __future__ import annotations
 
-import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import deepspeed
 import torch
 import torch.distributed as dist
-from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
+from deepspeed.runtime.swap_tensor.partitioned_param_swapper import PartitionedParamStatus
 
 from model import Built
 from packing import Batch
 from slices import Parameter, Range, partition_of
 from tensors import MOMENTS, Base, Checkpoint
-
-# elements that ZeRO reduces at once, at the least and at the most
-MIN_BUCKET, MAX_BUCKET = 2**20, 2**28
-# a block has about so many times the square of the width; DeepSpeed's own limit of what is gathered at once
-BLOCK_SQUARES = 12
-MOST_LIVE = 10**9
-
-
-def settings_of(precision: str, width: int, largest: int) -> dict[str, Any]:
-    """DeepSpeed's configuration, by the model's width and the elements of its largest parameter.
-
-    Clipping, schedule and accumulation are ours, because its own differ from what a run promises.
-    """
-    bucket = min(max(width * width, MIN_BUCKET), MAX_BUCKET)
-    # DeepSpeed would gather a model of less than a billion parameters whole
-    live = min(2 * largest + 2 * BLOCK_SQUARES * width * width, MOST_LIVE)
-    return {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        # without this line it clips at 1
-        "gradient_clipping": 0,
-        "bf16": {"enabled": precision == "bf16"},
-        # sums of passes and ranks
-        "data_types": {"grad_accum_dtype": "fp32"},
-        "zero_optimization": {
-            "stage": 3,
-            "contiguous_gradients": True,
-            "overlap_comm": torch.cuda.is_available(),
-            "reduce_bucket_size": bucket,
-            "stage3_prefetch_bucket_size": bucket,
-            "stage3_max_live_parameters": live,
-            "stage3_max_reuse_distance": live,
-            "stage3_param_persistence_threshold": 10 * width,
-        },
-        "zero_allow_untested_optimizer": True,
-        "steps_per_print": None,
-    }
-
-
-def quiet() -> None:
-    """DeepSpeed logs to standard output at every step, and would compile an operator for the CPU when it starts."""
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    import deepspeed.ops
-
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 class Zero:
@@ -79,7 +34,10 @@ class Zero:
         self._parameters = parameters
         self._named = built.named
         for parameter in parameters:
-            self._fill(self._named[parameter.name].ds_tensor, parameter, source, "")
+            weight = self._named[parameter.name].ds_tensor
+            # one on NVMe is written when its float32 weight is known
+            if weight.status == PartitionedParamStatus.AVAILABLE:
+                self._fill(weight, parameter, source, "")
             moved()
         # until here no rank waited for another one; from here on they do, and reading a large model may take one of them long
         meet()
@@ -93,18 +51,51 @@ class Zero:
         self._zero = self._engine.optimizer
         self._adam: torch.optim.Optimizer = self._zero.optimizer
         self._adam.zero_grad()
-        for flat in self._zero.fp32_partitioned_groups_flat:
+        self._zero.unscale_and_clip_grads = self._scale_gradients
+        # what the gradients of a step are multiplied with before its update
+        self._scale = 1.0
+        # AdamW beside a GPU: it takes each element alone, so threads change no bit
+        beside = self.device.type == "cuda" and self._zero.offload_optimizer
+        self._threads = max(1, len(os.sched_getaffinity(0)) // self.ranks) if beside else 1
+        # the sub-group whose state was read from NVMe
+        self._near: int | None = None
+        self._moved = moved
+        self._load(source)
+
+    def _load(self, source: Base | Checkpoint) -> None:
+        # the weight once more: DeepSpeed has made its float32 copy from one that may be rounded
+        moments = MOMENTS if isinstance(source, Checkpoint) else MOMENTS[:1]
+        for number, flat in enumerate(self._zero.fp32_partitioned_groups_flat):
+            self._bring(number)
             self._adam.state[flat] = {
                 "step": torch.tensor(0.0),
                 "exp_avg": torch.zeros_like(flat),
                 "exp_avg_sq": torch.zeros_like(flat),
             }
-        for parameter in parameters:
-            # the weight once more: DeepSpeed has made its float32 copy from one that may be rounded
-            moments = MOMENTS if isinstance(source, Checkpoint) else MOMENTS[:1]
-            for moment in moments:
-                self._fill(self._flat(parameter, moment), parameter, source, moment)
-            moved()
+            for parameter in self._parameters:
+                if self._position(parameter)[0] != number:
+                    continue
+                for moment in moments:
+                    self._fill(self._flat(parameter, moment), parameter, source, moment)
+                self._moved()
+            if self._zero.fp16_partitioned_groups_flat[number] is None:
+                self._zero._partitioned_params_swap_out(number)
+            if self._near is not None:
+                self._zero._optimizer_states_and_gradient_swap_out(number)
+                self._near = None
+
+    def _bring(self, number: int) -> None:
+        """Reads a sub-group's state from NVMe, if it lies there."""
+        if number == self._near or not self._zero._swappable_optimizer_subgroup(number):
+            return
+        self._release()
+        self._zero._optimizer_states_and_gradient_swap_in(number)
+        self._near = number
+
+    def _release(self) -> None:
+        if self._near is not None:
+            self._zero._release_swap_buffers(self._near)
+            self._near = None
 
     def _fill(self, target: torch.Tensor, parameter: Parameter, source: Base | Checkpoint, moment: str) -> None:
         owned = self.owned(parameter)
@@ -117,14 +108,21 @@ class Zero:
         """The flat elements of a parameter that this rank owns."""
         return partition_of(parameter.count, self.ranks, self.rank)
 
+    def _position(self, parameter: Parameter) -> tuple[int, int, int]:
+        """Where a parameter's elements lie: the number of the sub-group, the first element there, and how many there are."""
+        number, start, size = self._zero.grad_position[self._zero.get_param_id(self._named[parameter.name])]
+        return number, start, size
+
     def _flat(self, parameter: Parameter, moment: str) -> torch.Tensor:
-        weight = self._named[parameter.name]
-        flat: torch.Tensor = safe_get_local_fp32_param(weight) if moment == "" else safe_get_local_optimizer_state(weight, moment[1:])
-        return flat
+        number, start, size = self._position(parameter)
+        self._bring(number)
+        weights = self._zero.fp32_partitioned_groups_flat[number]
+        flat: torch.Tensor = weights if moment == "" else self._adam.state[weights][moment[1:]]
+        return flat.detach()[start : start + size]
 
     def state(self, parameter: Parameter, moment: str) -> torch.Tensor:
         """This rank's elements of a parameter or of a moment, float32 on the CPU."""
-        return self._flat(parameter, moment)[: self.owned(parameter).size].detach().cpu()
+        return self._flat(parameter, moment)[: self.owned(parameter).size].cpu()
 
     def restart(self) -> None:
         """Forgets the gradients of the step at hand."""
@@ -133,6 +131,7 @@ class Zero:
 
     def passes(self, batch: Batch, factor: float, last: bool) -> float:
         """Adds a batch's gradients, times a factor, to the step's; returns the batch's loss, without the factor."""
+        self._release()
         self._engine.set_gradient_accumulation_boundary(last)
         loss: torch.Tensor = self._engine(batch)
         self._engine.backward(loss * factor * self.ranks)
@@ -140,8 +139,10 @@ class Zero:
 
     def squares(self) -> torch.Tensor:
         """The sum of this rank's squared gradients, once a step's last pass is over: a float64 scalar."""
-        gradients = [each for group in self._zero.averaged_gradients.values() for each in group]
-        return torch.stack([each.double().square().sum() for each in gradients]).sum()
+        sizes = [weight.partition_numel() for group in self._zero.fp16_groups for weight in group]
+        gradients = self._zero.grad_partitions_flat_buffer.split(sizes)
+        # where the model is computed, because the optimizer may be elsewhere
+        return torch.stack([each.to(self.device).double().square().sum() for each in gradients]).sum()
 
     def update(self, rate: float, updates: int, scale: float) -> None:
         """One step of AdamW, the `updates`-th, on gradients times a scale."""
@@ -149,11 +150,17 @@ class Zero:
             group["lr"] = rate
         for state in self._adam.state.values():
             state["step"].fill_(updates - 1)
-        if scale != 1:
-            for group in self._zero.averaged_gradients.values():
-                for each in group:
-                    each.mul_(scale)
+        self._scale = scale
+        torch.set_num_threads(self._threads)
         self._engine.step()
+        # the sums of one thread are always the same
+        torch.set_num_threads(1)
+
+    def _scale_gradients(self, number: int, _norm: torch.Tensor) -> None:
+        """Takes the place of DeepSpeed's own clipping, sub-group by sub-group: where gradients lie depends on what is offloaded."""
+        if self._scale != 1:
+            self._zero.fp32_partitioned_groups_flat[number].grad.mul_(self._scale)
+        self._moved()
 
 
 def gathered(values: torch.Tensor) -> torch.Tensor:

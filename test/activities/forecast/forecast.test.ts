@@ -73,6 +73,8 @@ const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName
 };
 /** Fields that have one value so far, or one with the engine of `base`. */
 const SINGLE = ["train.method", "train.workers.hosts"];
+/** Fields of the engine deepspeed alone: where state is kept changes no bit. */
+const OFFLOAD = ["train.offload.optimizer", "train.offload.parameters", "train.offload.directory"];
 
 const base = parseRunConfig({ publish: { target: "s3://bucket/models" } });
 
@@ -94,7 +96,11 @@ function withField(path: string, value: unknown): RunConfig {
 }
 
 test("every setting runs again the stages from the one that it concerns, those before are reused", async () => {
-  assert.deepEqual([...Object.keys(FIELDS), ...SINGLE].sort(), fieldsOf(base).sort(), "a new setting? say here which stage it concerns");
+  assert.deepEqual(
+    [...Object.keys(FIELDS), ...SINGLE, ...OFFLOAD].sort(),
+    fieldsOf(base).sort(),
+    "a new setting? say here which stage it concerns",
+  );
   await finish(base, root);
   for (const [path, [value, first]] of Object.entries(FIELDS)) {
     const from = first === null ? STAGES.length : STAGES.indexOf(first);
@@ -113,6 +119,14 @@ test("on how many machines a run trains is no part of its key", () => {
   const keyOf = (hosts: number): unknown =>
     DEFINITIONS.train.settings(parseRunConfig({ train: { engine: "deepspeed", workers: { hosts, store: "s3://bucket/training" } } }));
   assert.deepEqual(keyOf(2), keyOf(1));
+});
+
+test("a run that offloads its state is the same run", async () => {
+  const place = join(root, "offload");
+  const withOffload = (offload: object): RunConfig => parseRunConfig({ ...base, train: { ...base.train, engine: "deepspeed", offload } });
+  await finish(withOffload({}), place);
+  const offload = { optimizer: "nvme", parameters: "cpu", directory: "/fast" };
+  assert.equal(split(await forecast(withOffload(offload), place)), `${STAGES.join(" ")} | `);
 });
 
 test("it says why: what changed, what was begun, what waits for what", async () => {

@@ -107,6 +107,20 @@ test("GPUs that are too small for the run's ranks are refused before anything is
   assert.match(planned.notes.join("\n"), /each of 8 ranks needs at least 12\.1 GB of its GPU's 16\.0 GB; 7 GPUs would do/);
 });
 
+test("memory of ranks on GPUs is compared with the GPUs', and of the machine's own only what the host holds", async () => {
+  const onGpus: PlanDependencies = {
+    ...roomy(),
+    memory: () => ({ total: 64 * GB, available: 60 * GB }),
+    gpuMemory: async () => Array.from({ length: 8 }, () => 40 * GB),
+    needs: (model, train) => ({ ...onnxEngine.needs(model, train, null), hostBytes: 50 * GB, deviceBytes: (ranks) => (97 * GB) / ranks }),
+  };
+  const planned = await plan(onGpus, config, context);
+  assert.match(planned.notes[0]!, /training takes at least 117\.3 GB, or 50\.0 GB where ranks are on GPUs, of memory/);
+  const small = { ...onGpus, memory: () => ({ total: 32 * GB, available: 30 * GB }) };
+  await assert.rejects(plan(small, config, context), /too little memory.*need=50\.0 GB, have=32\.0 GB/);
+  await assert.rejects(plan({ ...onGpus, gpuMemory: async () => [] }, config, context), /too little memory.*need=117\.3 GB, have=64\.0 GB/);
+});
+
 test("memory that others use just now is worth a note, not a refusal", async () => {
   const planned = await plan({ ...roomy(), memory: () => ({ total: 128 * GB, available: 20 * GB }) }, config, context);
   assert.match(planned.notes[1]!, /memory is short now: 20\.0 GB free of 128\.0 GB/);

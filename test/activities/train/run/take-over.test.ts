@@ -156,7 +156,7 @@ test("what is taken over takes no room, and has its digests", async (t) => {
   const made = await make(t);
   const step = await begun(made, { engine: "toy" });
   const [first, second] = [directoryOf(made, { engine: "toy" }), directoryOf(made, { engine: "toy2" })];
-  const started = await beginTraining(places, requested(made, { engine: "toy2" }), 2, made.context());
+  const started = await beginTraining(places, requested(made, { engine: "toy2" }), { workers: 2 }, made.context());
   assert.ok("attempt" in started);
   assert.equal(started.attempt.resumeStep, step);
   const [old, taken] = [(await savedIn(first)).at(-1)!, (await savedIn(second)).at(-1)!];
@@ -266,7 +266,7 @@ test("while no step has been saved here, the other engine may get further and is
   const made = await make(t);
   const few = await begun(made, { engine: "toy" });
   const attempt = async (): Promise<number> => {
-    const started = await beginTraining(places, requested(made, { engine: "toy2" }), 2, made.context());
+    const started = await beginTraining(places, requested(made, { engine: "toy2" }), { workers: 2 }, made.context());
     return "attempt" in started ? started.attempt.resumeStep : NaN;
   };
   assert.equal(await attempt(), few);
@@ -288,7 +288,7 @@ test("an engine that is not there takes nothing over", async (t) => {
   await begun(made, { engine: "toy" });
   const toy2 = { ...places.engines.onnx, check: () => Promise.reject(new Error("it is not set up")) };
   const without = { ...places, engines: { ...places.engines, ...{ toy2 } } };
-  await assert.rejects(beginTraining(without, requested(made, { engine: "toy2" }), 2, made.context()), /it is not set up/);
+  await assert.rejects(beginTraining(without, requested(made, { engine: "toy2" }), { workers: 2 }, made.context()), /it is not set up/);
   assert.deepEqual(await logOf(directoryOf(made, { engine: "toy2" })), []);
 });
 

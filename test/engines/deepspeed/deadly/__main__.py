@@ -17,6 +17,12 @@ WIRE = Wire()
 
 import torch  # noqa: E402
 
+# as the program itself says it
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+
+from deepspeed.accelerator import get_accelerator  # noqa: E402
+
+import loss_scale  # noqa: E402
 import step  # noqa: E402
 from training import train  # noqa: E402
 
@@ -31,6 +37,8 @@ def strike(file: str, kind: str) -> None:
         raise RuntimeError("the step has failed, as the test wants")
     if kind == "memory":
         torch.empty(2**58)
+    if kind == "gpu-memory":
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 39.39 GiB")
     if kind == "exit":
         os._exit(7)
     os.kill(os.getpid(), getattr(signal, kind))
@@ -46,6 +54,12 @@ def main() -> None:
         return usual(self, plan)
 
     step.Trainer.step = deadly_step  # type: ignore[method-assign]
+    if "FP16_WINDOW" in os.environ:
+        # torch computes in float16 on any CPU, and DeepSpeed refuses that; a loss scale that grows early overflows
+        get_accelerator().is_fp16_supported = lambda: True
+        loss_scale.WINDOW = int(os.environ["FP16_WINDOW"])
+    if "FP16_REFUSED" in os.environ:
+        get_accelerator().is_fp16_supported = lambda: False
     train(WIRE)
     sys.stdout.flush()
     os._exit(0)

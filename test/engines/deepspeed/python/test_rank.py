@@ -8,12 +8,15 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[4] / "engines" / "deepspeed" / "rank"))
 
 import torch  # noqa: E402
 
+from loss_scale import INITIAL, LEAST, WINDOW, LossScale  # noqa: E402
 from packing import Row, lines_of, pack  # noqa: E402
+from settings import settings_of  # noqa: E402
 from slices import Parameter, Range, hosted_shards, partition_of, pieces, shard_of  # noqa: E402
 from tensors import Archive, Base, Checkpoint, Safetensors  # noqa: E402
 
@@ -116,6 +119,51 @@ class Tensors(unittest.TestCase):
             self.assertEqual(checkpoint.read(parameter, owned, "").tolist(), values[owned.start : owned.end].tolist())
             self.assertEqual(checkpoint.read(parameter, owned, ".exp_avg").tolist(), (-values[owned.start : owned.end]).tolist())
         self.assertEqual(checkpoint.read(parameter, Range(35, 35), "").tolist(), [])
+
+
+class Scaling(unittest.TestCase):
+    def test_only_fp16_is_scaled(self) -> None:
+        for precision in ("fp32", "bf16"):
+            scale = LossScale(precision, None)
+            scale.grow(WINDOW)
+            self.assertEqual((scale.value, scale.recorded, scale.halve()), (1.0, None, False))
+
+    def test_it_halves_down_to_one_and_doubles_by_the_count_of_updates(self) -> None:
+        scale = LossScale("fp16", None)
+        scale.grow(0)
+        self.assertEqual(scale.recorded, INITIAL)
+        self.assertTrue(scale.halve())
+        resumed = LossScale("fp16", scale.recorded)
+        for each in (scale, resumed):
+            each.grow(WINDOW - 1)
+            self.assertEqual(each.value, INITIAL / 2)
+            each.grow(WINDOW)
+            self.assertEqual(each.value, INITIAL)
+        lowest = LossScale("fp16", LEAST)
+        self.assertFalse(lowest.halve())
+        self.assertEqual(lowest.value, LEAST)
+
+
+class Settings(unittest.TestCase):
+    def settings(self, precision: str, optimizer: str, parameters: str) -> dict[str, Any]:
+        return settings_of(precision, 8, 1001, 4, {"optimizer": optimizer, "parameters": parameters, "directory": "/fast/rank0"})
+
+    def test_what_is_offloaded_is_named(self) -> None:
+        plain = self.settings("bf16", "none", "none")["zero_optimization"]
+        self.assertFalse({"offload_optimizer", "offload_param"} & set(plain))
+        zero = self.settings("fp16", "cpu", "nvme")["zero_optimization"]
+        self.assertEqual(zero["offload_optimizer"]["device"], "cpu")
+        self.assertNotIn("nvme_path", zero["offload_optimizer"])
+        self.assertEqual((zero["offload_param"]["device"], zero["offload_param"]["nvme_path"]), ("nvme", "/fast/rank0"))
+        # a rank's part of the largest parameter
+        self.assertEqual(zero["offload_param"]["buffer_size"], 251)
+
+    def test_one_precision_is_on(self) -> None:
+        for precision in ("fp32", "bf16", "fp16"):
+            settings = self.settings(precision, "none", "none")
+            self.assertEqual([name for name in ("bf16", "fp16") if settings[name]["enabled"]], [precision] * (precision != "fp32"))
+            # DeepSpeed's own loss scaling would skip steps
+            self.assertEqual(settings["fp16"]["loss_scale"], 1)
 
 
 if __name__ == "__main__":
