@@ -148,10 +148,12 @@ test("when a machine is lost, the next attempt is on the other one, and so are t
 test("a machine that takes no stages for a minute is left, in training and after it, but not while a stage is paused", async () => {
   const calls = new Calls();
   const counts = work();
+  let finished = false;
   await place.pipeline({
     ...calls.activities(HOST),
     evaluate: (input) =>
       input.config.publish.target === "file:///paused" && counts.saved === 0 ? counts.untilTold() : calls.activities(HOST).evaluate!(input),
+    beginTraining: async (input) => (finished ? { finished: resultOf("train", ["tuned"]) } : calls.activities(HOST).beginTraining!(input)),
   });
   const stopHere = await startGpus(HOST, 1, () => finishes);
   const paused = await place.start("paused", { ...(sharedConfig({ hosts: 1 }) as object), publish: { target: "file:///paused" } });
@@ -178,18 +180,24 @@ test("a machine that takes no stages for a minute is left, in training and after
   await stopGone();
   calls.lines.length = 0;
 
-  // its GPU workers answer, its pipeline worker does not
-  await startGpus(HOST, 1, () => finishes);
-  await startGpus("deaf", 2, () => () => assert.fail("its attempt never begins"));
-  const trained = await place.start("deaf", sharedConfig());
+  // of the first machine only the GPU workers answer; the second one's stages go away when its ranks have finished
+  await startGpus("deaf", 3, () => () => assert.fail("its attempt never begins"));
+  const stopMute = await place.stages("mute", gone.activities("mute"));
+  let muted: Promise<void> | undefined;
+  const stopRanks = await startGpus("mute", 2, () => async () => {
+    await (muted ??= stopMute());
+    return { status: "finished", step: 4 };
+  });
+  const trained = await place.start("deaf", sharedConfig({ min: 2 }));
   await until(async () => (await trainNote("deaf")).startsWith("deaf takes no stages"));
-  assert.deepEqual(gone.lines, ["begin 2 on gone", "finish on gone"]);
-  assert.equal((await evaluated.result()).stages.length, 5);
+  await until(() => muted !== undefined);
+  await startGpus(HOST, 2, () => () => assert.fail("all steps are done"));
+  finished = true;
+  await until(async () => (await trainNote("deaf")).startsWith("mute takes no stages"));
+  await stopRanks();
   assert.equal((await trained.result()).stages.length, 5);
-  assert.deepEqual(
-    calls.lines.filter((line) => line.startsWith("begin")),
-    [`begin 1 on ${HOST}`],
-  );
+  assert.equal((await evaluated.result()).stages.length, 5);
+  assert.deepEqual(gone.lines, ["begin 2 on gone", "finish on gone", "begin 2 on mute"]);
   assert.equal(calls.lines.filter((line) => line === `evaluate on ${HOST}`).length, 2);
 
   await sleep(Math.max(0, pausedAt + 70_000 - Date.now()));
