@@ -22,6 +22,9 @@ export const DEFAULT_JOB: Job = { width: 512, layers: 8, heads: 8, rotary: 32, v
 /** What differs on a dataset's rows: they are batched as Dolly did. */
 export const DATASET_JOB = { length: 1024, rows: 8 };
 
+/** The job that engines are compared on: a model of the demo's shape, batched as the demo does. */
+export const ENGINE_JOB: Job = { width: 128, layers: 2, heads: 4, rotary: 32, vocabulary: 50_400, length: 256, rows: 4, dataset: null };
+
 /** Models for the table of memory, by millions of parameters. */
 export const SIZES: Readonly<Record<string, Job>> = {
   5: { width: 192, layers: 4, heads: 4, rotary: 16, vocabulary: 8192, length: 64, rows: 1, dataset: null },

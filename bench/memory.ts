@@ -104,16 +104,32 @@ export function children(process = "self"): string[] {
 
 /** Bytes of a process's own memory; 0 if it has just ended. */
 function ownMemory(process: string): number {
+  return memoryOf(process).own;
+}
+
+/** What a process holds, in bytes. */
+export interface ProcessMemory {
+  /** anonymous memory: neither shared nor backed by a file */
+  readonly own: number;
+  /** shared memory that it maps */
+  readonly shared: number;
+  /** the most that was ever resident, of whatever kind */
+  readonly peak: number;
+}
+
+/** A process's memory; zeros if it has just ended. */
+export function memoryOf(process: string): ProcessMemory {
   try {
     return parseStatus(readFileSync(`/proc/${process}/status`, "utf8"));
   } catch {
-    return 0;
+    return parseStatus("");
   }
 }
 
-/** Bytes of anonymous memory in the text of /proc/<pid>/status: memory that is neither shared nor backed by a file. */
-export function parseStatus(status: string): number {
-  return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
+/** Memory in the text of /proc/<pid>/status. */
+export function parseStatus(status: string): ProcessMemory {
+  const bytes = (field: string): number => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0) * 1024;
+  return { own: bytes("RssAnon"), shared: bytes("RssShmem"), peak: bytes("VmHWM") };
 }
 
 /** The figures as a table, in megabytes. */

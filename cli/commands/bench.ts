@@ -1,15 +1,17 @@
 import { parseArgs } from "node:util";
 import { benchCheckpoint, showCheckpoint } from "../../bench/checkpoint.js";
 import { benchDownload, showDownload } from "../../bench/download.js";
-import { DATASET_JOB, DEFAULT_JOB, SIZES, type Job } from "../../bench/job.js";
+import { DATASET_JOB, DEFAULT_JOB, ENGINE_JOB, SIZES, type Job } from "../../bench/job.js";
 import { PEERS, type PeerName } from "../../bench/pytorch.js";
 import { benchMemory, showMemory } from "../../bench/memory.js";
 import { benchPreprocess, showPreprocess } from "../../bench/preprocess.js";
 import { inDirectory } from "../../bench/run.js";
 import { benchPublish, showPublish } from "../../bench/publish.js";
 import { benchScale, showScale } from "../../bench/scale.js";
+import { benchSideBySide, CONTENDERS, showSideBySide } from "../../bench/side-by-side.js";
 import { benchTrain, showTrain } from "../../bench/train.js";
 import { UserError } from "../../core/errors.js";
+import { chooseGpus } from "../../infra/gpu/choose-gpus.js";
 import type { Environment } from "../../workers/environment.js";
 import { wholeNumber, type Command } from "../shell/command.js";
 import { Interrupted, untilInterrupted } from "../shell/interrupt.js";
@@ -21,15 +23,16 @@ const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length
 >[];
 const OPTIONS = [
   ...JOB_OPTIONS,
-  ...(["dataset", "workers", "rounds", "steps", "against", "peers", "interval", "checkpoints", "sizes", "gib", "dir"] as const),
+  ...(["dataset", "engine", "workers", "rounds", "steps", "against", "peers", "interval", "checkpoints", "sizes", "gib", "dir"] as const),
 ] as const;
-type Values = Readonly<Partial<Record<(typeof OPTIONS)[number], string>>> & { readonly json?: boolean };
+type Values = Readonly<Partial<Record<(typeof OPTIONS)[number], string>>> & { readonly json?: boolean; readonly gpus?: boolean };
 
 export const bench: Command = {
   name: "bench",
   summary: "measure this machine: training's speed, memory and checkpoints; downloads, tokens and uploads beside those of other programs",
   usage: [
     `bench train [--workers N] [--rounds R] [--steps S] [--against PYTHON [--peers ${PEERS.join(",")}]] [JOB]`,
+    "              bench train --engine deepspeed [--gpus] [--workers N] [--rounds R] [--steps S] [JOB]: beside ONNX Runtime, with a kill",
     "              bench memory [--sizes 5,25,77] [--workers 1,2,4,8]",
     "              bench scale [--workers N] [--steps S]: time against layers, width, sequence and batch",
     "              bench checkpoint [--workers N] [--interval STEPS] [--checkpoints N] [JOB]",
@@ -38,6 +41,7 @@ export const bench: Command = {
     "              bench publish [--gib N] [--rounds R] [--against aws,s5cmd]: uploads to a local S3 server, in --dir",
     `JOB: ${JOB_OPTIONS.map((name) => `--${name} ${DEFAULT_JOB[name]}`).join(" ")}`,
     `     --dataset FILE in Alpaca's format, batched as Dolly did: then --length ${DATASET_JOB.length} --rows ${DATASET_JOB.rows}`,
+    `     --engine: the demo's model, so --width ${ENGINE_JOB.width} --layers ${ENGINE_JOB.layers} --heads ${ENGINE_JOB.heads} --rows ${ENGINE_JOB.rows}`,
     "PYTHON: one that has torch and transformers; its steps are taken in turn with ours, on the same rows",
     `sizes, in millions of parameters: ${Object.keys(SIZES).join(" ")}`,
     "all: [--dir DIR for temporary files] [--json]",
@@ -46,12 +50,14 @@ export const bench: Command = {
     const options = {
       ...Object.fromEntries(OPTIONS.map((name) => [name, { type: "string" as const }])),
       json: { type: "boolean" as const },
+      gpus: { type: "boolean" as const },
     };
     const { values: given, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
     const values = given as Values;
     const kind = KINDS.find((known) => known === positionals[0]);
     if (kind === undefined || positionals.length > 1)
       throw new UserError("name one bench", { expected: KINDS.join(" "), got: positionals.join(" ") });
+    checkEngine(kind, values);
     const work = (signal: AbortSignal) => inDirectory(values.dir, (directory) => measure(kind, values, directory, environment, signal));
     const report = await untilInterrupted(work).catch((error: unknown) => {
       throw error instanceof Interrupted ? new Error("interrupted; nothing was kept") : error;
@@ -72,7 +78,7 @@ async function measure(
   const number = (name: (typeof OPTIONS)[number], otherwise: number): number =>
     values[name] === undefined ? otherwise : wholeNumber(`--${name}`, values[name]);
   const list = (name: "sizes" | "workers" | "peers", otherwise: string): string[] => (values[name] ?? otherwise).split(",");
-  const usual = { ...DEFAULT_JOB, ...(values.dataset !== undefined && DATASET_JOB) };
+  const usual = values.engine === undefined ? { ...DEFAULT_JOB, ...(values.dataset !== undefined && DATASET_JOB) } : ENGINE_JOB;
   const job: Job = {
     ...(Object.fromEntries(JOB_OPTIONS.map((name) => [name, number(name, usual[name])])) as Record<(typeof JOB_OPTIONS)[number], number>),
     dataset: values.dataset ?? null,
@@ -80,6 +86,18 @@ async function measure(
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   switch (kind) {
     case "train": {
+      if (values.engine !== undefined) {
+        const gpus = values.gpus === true ? await chooseGpus(variables, values.workers === undefined ? null : number("workers", 0)) : [];
+        const options = {
+          contenders: CONTENDERS,
+          workers: gpus.length > 0 ? gpus.length : number("workers", 2),
+          rounds: number("rounds", 3),
+          steps: number("steps", 4),
+          gpus,
+        };
+        const figures = await benchSideBySide(job, options, directory, signal, say);
+        return { figures, text: showSideBySide(figures) };
+      }
       const figures = await benchTrain(
         job,
         {
@@ -131,6 +149,19 @@ async function measure(
       return { figures, text: showCheckpoint(figures) };
     }
   }
+}
+
+/** Throws UserError if the options that compare engines are given where nothing reads them. */
+function checkEngine(kind: (typeof KINDS)[number], { engine, gpus, against, peers }: Values): void {
+  if (engine === undefined && gpus !== true) return;
+  if (engine !== "deepspeed")
+    throw new UserError("--engine and --gpus compare DeepSpeed with ONNX Runtime", {
+      field: "--engine",
+      expected: "deepspeed",
+      got: engine,
+    });
+  if (kind !== "train" || against !== undefined || peers !== undefined)
+    throw new UserError("--engine goes with bench train, and without --against and --peers", { got: kind });
 }
 
 function peersNamed(names: readonly string[]): PeerName[] {

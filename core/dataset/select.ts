@@ -1,6 +1,7 @@
 import type { DatasetChoice } from "../config/source-ref.js";
 import { UserError } from "../errors.js";
-import { DATA_FORMATS, formatOf, unreadableEnding } from "../rows/data-format.js";
+import { DATA_FORMATS, formatOf } from "../rows/data-format.js";
+import { unreadableEnding } from "../rows/unread-files.js";
 import type { CardConfig } from "./card.js";
 import { choose, type Chosen, type Configuration, type Splits } from "./choose.js";
 import { matchFiles } from "./glob.js";

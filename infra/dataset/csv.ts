@@ -25,8 +25,11 @@ export async function* readCsv(path: string, signal: AbortSignal, columns: reado
   const progress: Progress = { read: 0 };
   const source = decodeText(readText(path, signal, progress), path);
   const { text, delimiter, linesBefore } = await beginOf(source, path, columns);
+  const lines = new Lines(linesBefore);
   const parser = parse({
     delimiter,
+    // the types know rows only as they are without `info` and `raw`
+    on_record: (row: unknown) => lines.ended(row as ParsedRow) as never,
     info: true,
     // by itself the parser expects all lines to end as the first one does
     record_delimiter: ["\r\n", "\n", "\r"],
@@ -51,25 +54,62 @@ export async function* readCsv(path: string, signal: AbortSignal, columns: reado
     read: progress.read,
   });
   try {
-    for await (const { record, info, raw } of parser as AsyncIterable<{ record: string[]; info: { lines: number }; raw: string }>) {
+    for await (const { record, info, raw } of parser as AsyncIterable<ParsedRow>) {
       if (header === undefined) {
         header = headerOf(record, path, columns);
         continue;
       }
-      rows.push(rowOf(record, raw, header, info.lines + linesBefore));
+      rows.push(rowOf(record, raw, header, info.lines));
       if (rows.length < BATCH_ROWS) continue;
       yield batch(header);
       rows = [];
     }
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
-    throw new UserError("a data file is not CSV: is a quote missing?", { file: path }, { cause: error });
+    const line = lines.firstOf(error as { readonly raw?: string });
+    throw new UserError(`a data file is not CSV: is a quote missing in the row that begins in line ${line}?`, { file: path });
   } finally {
     input.destroy();
     await source.return(undefined);
   }
   if (header === undefined) throw new UserError("a data file is empty", { file: path });
   yield batch(header);
+}
+
+/** A row as the parser gives it; `lines`: the file's line in which the row ends, 1-based. */
+interface ParsedRow {
+  readonly record: readonly string[];
+  readonly info: { readonly lines: number };
+  readonly raw: string;
+}
+
+/** Counts lines as editors do: to the parser, a line feed of two bytes inside quotes is two of them. */
+class Lines {
+  private readonly before: number;
+  private countedTwice = 0;
+  private last: number;
+
+  constructor(before: number) {
+    this.before = before;
+    this.last = before;
+  }
+
+  /** The next row that has ended, with the right line. The parser calls this in order, and before it finds a later mistake. */
+  ended(row: ParsedRow): ParsedRow {
+    this.countedTwice += row.raw.slice(emptyLines(row.raw)).match(/\r\n/g)?.length ?? 0;
+    this.last = row.info.lines + this.before - this.countedTwice;
+    return { ...row, info: { lines: this.last } };
+  }
+
+  /** The line in which the row after the last one begins, of whose text the beginning is known. */
+  firstOf({ raw = "" }: { readonly raw?: string }): number {
+    return this.last + 1 + emptyLines(raw);
+  }
+}
+
+/** Empty lines before a row: the parser leaves one character of each in front of its text. */
+function emptyLines(raw: string): number {
+  return /^[\r\n]*/.exec(raw)![0].length;
 }
 
 /** The file's text as far as its header goes, and what divides its fields. */

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync, readSync, realpathSync, statSync } from "node:fs";
 import { basename, join, relative } from "node:path";
-import { DATA_FORMATS, formatOf, unreadableEnding, type DataFormat } from "../../core/rows/data-format.js";
+import { DATA_FORMATS, formatOf, type DataFormat } from "../../core/rows/data-format.js";
+import { unreadableEnding } from "../../core/rows/unread-files.js";
 import { UserError } from "../../core/errors.js";
 import { listFiles } from "../disk/files.js";
 import { readArrow } from "./arrow.js";

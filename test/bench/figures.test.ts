@@ -87,7 +87,8 @@ describe("figures", () => {
   });
 
   it("read a process's own memory from its status", () => {
-    assert.equal(parseStatus("VmRSS:\t  900 kB\nRssAnon:\t     100 kB\nRssFile:\t 300 kB\nRssShmem:\t     500 kB\n"), 102_400);
-    assert.equal(parseStatus(""), 0);
+    const status = "VmHWM:\t  1000 kB\nVmRSS:\t  900 kB\nRssAnon:\t     100 kB\nRssFile:\t 300 kB\nRssShmem:\t     500 kB\n";
+    assert.deepEqual(parseStatus(status), { own: 102_400, shared: 512_000, peak: 1_024_000 });
+    assert.deepEqual(parseStatus(""), { own: 0, shared: 0, peak: 0 });
   });
 });

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /**
- * The kinds of deploy/kubernetes, with the fields that are used there, as Kubernetes' own schemas (1.32) have them. Objects
+ * The kinds of deploy/kubernetes, with the fields that are used there, as Kubernetes' own schemas (1.32) and types (1.36) have them. Objects
  * are strict, so a field that is misspelt or in the wrong place is found; a field that is new here is added after a look at
  * Kubernetes' reference.
  */
@@ -109,6 +109,12 @@ export const Manifest = z.discriminatedUnion("kind", [
     kind: z.literal("Service"),
     metadata,
     spec: z.strictObject({ clusterIP: z.literal("None"), publishNotReadyAddresses: z.boolean(), selector: labels }),
+  }),
+  z.strictObject({
+    apiVersion: z.literal("policy/v1"),
+    kind: z.literal("PodDisruptionBudget"),
+    metadata,
+    spec: z.strictObject({ maxUnavailable: z.int().positive(), selector }),
   }),
   z.strictObject({
     apiVersion: z.literal("networking.k8s.io/v1"),

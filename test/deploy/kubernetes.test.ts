@@ -64,6 +64,7 @@ test("the volumes, settings, labels and the service that are named exist", () =>
   const selectors = [
     hosts.spec.selector.matchLabels,
     only("Service").spec.selector,
+    only("PodDisruptionBudget").spec.selector.matchLabels,
     only("NetworkPolicy").spec.podSelector.matchLabels,
     ...only("NetworkPolicy").spec.ingress.flatMap(({ from }) => from.map(({ podSelector }) => podSelector.matchLabels)),
     ...pod.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution.map(({ labelSelector }) => labelSelector.matchLabels),
@@ -95,4 +96,21 @@ test("a pod has longer to stop than its workers, and each host one pod with all 
   const home = up.volumeMounts.find(({ name }) => name === "home")!.mountPath;
   assert.match(read("deploy", "Dockerfile"), new RegExp(`ROSLIN_HOME=${home} `));
   for (const { volumeMounts } of containers) assert.ok(volumeMounts.some(({ mountPath }) => mountPath === home));
+});
+
+test("ranks of one pod reach those of the other at any port, and nobody else does", () => {
+  const from = (name: string): string => up.env!.find((each) => each.name === name)!.valueFrom.fieldRef.fieldPath;
+  assert.equal(from("ROSLIN_ADDRESS"), "status.podIP");
+  assert.equal(from("ROSLIN_HOST"), "metadata.name");
+  // a rule that named a port would open that one alone
+  assert.deepEqual(
+    only("NetworkPolicy").spec.ingress.map((rule) => Object.keys(rule)),
+    [["from"]],
+  );
+  assert.deepEqual(only("NetworkPolicy").spec.policyTypes, ["Ingress"]);
+  assert.equal(only("Service").spec.publishNotReadyAddresses, true);
+});
+
+test("a drain takes one host at a time", () => {
+  assert.ok(only("PodDisruptionBudget").spec.maxUnavailable < hosts.spec.replicas);
 });

@@ -103,6 +103,24 @@ test("CSV: quotes, line breaks in fields, a byte order mark, rows of the wrong w
   assert.deepEqual(await rowsOf(file("header.csv", "instruction,input,output\n")), []);
 });
 
+test("CSV: lines are counted as editors count them, whatever ends them and however many are inside quotes", async () => {
+  for (const end of ["\n", "\r\n", "\r"]) {
+    const lines = ["a,b", '1,"two', "", 'lines"', "", "", "short", '"three', "whole", 'lines",x', "short"];
+    const rows = await rowsOf(file("lines.csv", [...lines, ""].join(end)));
+    assert.deepEqual(
+      rows.flatMap((row) => ("problem" in row ? [row.problem] : [])),
+      ["the row that ends in line 7 has 1 fields, the header has 2", "the row that ends in line 11 has 1 fields, the header has 2"],
+    );
+    for (const empty of [[], [""], ["", ""]])
+      await fails(
+        file("open.csv", [...lines, ...empty, '7,"open', "8,9", "10,11", ""].join(end)),
+        `a quote missing in the row that begins in line ${12 + empty.length}?`,
+      );
+  }
+  const mixed = 'sep=;\r\na;b\n1;"x\r\ny"\r\n\r\n\nshort\n"open\r\n';
+  await fails(file("mixed.csv", mixed), "a quote missing in the row that begins in line 8?");
+});
+
 test("CSV: a quote inside a field is a character, whatever ends the lines", async () => {
   for (const end of ["\n", "\r\n", "\r"]) {
     const lines = ["a,b", 'say "hi",1', '"x"y,2', '"",', "", '"z" ,3', '"last ""one""","a', 'b"'];
