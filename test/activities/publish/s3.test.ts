@@ -50,7 +50,7 @@ let runs = 0;
 /** A run whose model is large enough to go up in parts. */
 async function bigRun(target: string, settings: object = {}): Promise<StageRequest> {
   const at = join(root, `run-${runs++}`);
-  const request = await finishedRun(at, target, true, { "tokenizer.json": Buffer.alloc(20 << 20, randomBytes(1 << 16)) });
+  const request = await finishedRun(at, target, true, { "vocab.json": Buffer.alloc(17 << 20, randomBytes(1 << 16)) });
   return { ...request, config: { ...request.config, publish: { ...request.config.publish, ...settings } } };
 }
 
@@ -114,7 +114,7 @@ async function publishWith(policy: Statement, prefix: string): Promise<{ wrong: 
     const changed = {
       ...context(),
       progress: ({ note }: { note?: string }) => {
-        if (note === "tokenizer.json") writeFileSync(join(fileURLToPath(other.inputs[3]!.uri), "tokenizer.json"), Buffer.alloc(20 << 20));
+        if (note === "vocab.json") writeFileSync(join(fileURLToPath(other.inputs[3]!.uri), "vocab.json"), Buffer.alloc(17 << 20));
       },
     };
     await assert.rejects(go(other, settings, changed), /changed before all of it was uploaded/).catch(note);
@@ -237,7 +237,7 @@ test("objects are kept as the configuration says, and sent again when it changes
     lifecycle: { abortUploadsAfterDays: 7, expireAfterDays: null },
   });
   const result = await go(request);
-  for (const name of ["tokenizer.json", "manifest.json", "../latest.json"]) {
+  for (const name of ["vocab.json", "manifest.json", "../latest.json"]) {
     const Key = new URL(name, `http://x/kept/${String(result.metrics["version"])}/`).pathname.slice(1);
     const { StorageClass, ServerSideEncryption } = await client.send(new HeadObjectCommand({ Bucket: "roslin", Key }));
     assert.deepEqual([StorageClass, ServerSideEncryption], ["STANDARD_IA", "AES256"], name);
@@ -298,7 +298,7 @@ test("a setting that the server doesn't know is named, before anything is sent",
 test("an object of the right name and size whose bytes are others is sent again, whatever its metadata says", async () => {
   const request = await bigRun("s3://roslin/forged");
   const first = await go(request);
-  for (const name of ["generation_config.json", "tokenizer.json"]) {
+  for (const name of ["generation_config.json", "vocab.json"]) {
     const { bytes, sha256: digest } = first.outputs.find((output) => output.name === name)!;
     const Key = `forged/${String(first.metrics["version"])}/${name}`;
     await client.send(
