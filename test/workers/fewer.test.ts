@@ -16,7 +16,7 @@ test(
   async () => {
     const config = {
       ...machine.config,
-      train: { ...machine.config.train, shards: 8, epochs: 8, checkpointEverySteps: 10, workers: { min: 1, waitSeconds: 5 } },
+      train: { ...machine.config.train, shards: 8, epochs: 5, checkpointEverySteps: 10, workers: { min: 1, waitSeconds: 5 } },
     };
     // it must not be through before they are back
     await machine.slow(true);

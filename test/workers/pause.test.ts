@@ -16,7 +16,7 @@ after(() => machine?.stop());
 const long = { timeout: 480_000 };
 
 /** Steps enough to be paused three times in, or once, while training is slow. */
-const EPOCHS = { thrice: 6, once: 4 };
+const EPOCHS = { thrice: 5, once: 3 };
 
 const configOf = (epochs: number): unknown => ({ ...machine.config, train: { ...machine.config.train, shards: 8, epochs } });
 

@@ -9,7 +9,7 @@ import type { ComputeInput } from "../../engines/onnx/compute.js";
  */
 
 /** Milliseconds. */
-const REST_MS = 150;
+const REST_MS = 250;
 
 const file = process.env["SLOW_STEPS"];
 const input = workerData as ComputeInput | null;
