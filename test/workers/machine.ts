@@ -213,14 +213,14 @@ export async function watch(
   while (!ended) {
     const pending = (await run.describe()).raw.pendingActivities ?? [];
     for (const activity of pending) await see(activity.activityId ?? "", await machine.commits(), lookAt([activity]).progress?.note ?? "");
-    await sleep(5);
+    await sleep(30);
   }
   return result;
 }
 
-/** Waits until it holds. */
+/** Waits until it holds. A look may be a query, which costs the server and a worker some milliseconds of their time. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await sleep(20);
+  while (!(await holds())) await sleep(200);
 }
 
 /** How far a run says it is; what it says before it can be asked is nothing. */

@@ -168,7 +168,7 @@ test("a cancelled run waits until its stage has stopped writing", async () => {
     },
   });
   const run = await place.start("cancelled", quickConfig());
-  while (!begun) await sleep(50);
+  while (!begun) await sleep(100);
   await run.cancel();
   await assert.rejects(run.result(), WorkflowFailedError);
   assert.equal((await run.describe()).status.name, "CANCELLED");
@@ -188,7 +188,7 @@ test("the pipeline worker may go in the middle of a stage: another goes on", asy
   const stopFirst = await place.pipeline(activities);
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const run = await place.start("moved", quickConfig());
-  while (attempts === 0) await sleep(50);
+  while (attempts === 0) await sleep(100);
   await stopFirst();
   await place.pipeline(activities);
   assert.equal((await run.result()).stages.length, 5);
