@@ -194,7 +194,7 @@ async function smallConfig(home: string): Promise<{ readonly train: object }> {
     model: { source: pathToFileURL(join(CHECKOUT, "test", "reference", "gptj-tiny")).href },
     dataset: { source: pathToFileURL(join(home, "rows.json")).href },
     preprocess: { maxLength: 64, testRows: 60 },
-    train: { shards: 4, microBatch: 2, learningRate: 1e-3, epochs: 2, checkpointEverySteps: 10, workers: { min: 1, waitSeconds: 20 } },
+    train: { shards: 4, microBatch: 2, learningRate: 1e-3, epochs: 2, checkpointEverySteps: 10, workers: { min: 1, waitSeconds: 60 } },
     evaluate: { generateSamples: 2 },
     publish: { target: pathToFileURL(join(home, "published")).href },
   } as { readonly train: object };
