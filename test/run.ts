@@ -19,7 +19,8 @@ const FIRST = [
   ...["workflows/gang", "workers/kill", "workflows/activity-pause", "workers/chaos"],
   ...["workflows/finetune", "workers/fewer", "workflows/pause", "activities/publish/s3"],
   ...["workers/uploads", "engines/toy/conformance", "workers/zombie", "infra/store/hostile"],
-  ...["workers/context", "workers/local", "infra/http/final-answers", "cli/commands/demo"],
+  ...["workers/context", "workers/local", "infra/http/final-answers", "infra/store/server-kinds"],
+  ...["workers/endings", "cli/commands/demo", "workers/poison", "workers/secrets"],
 ].map((name) => `${name}.test.js`);
 
 const names = readdirSync(FOLDER, { recursive: true, encoding: "utf8" })
