@@ -262,7 +262,7 @@ test("what a server that checks nothing damages is found when it is read back, a
   await withKind(server.settings, damages, async (settings) =>
     assert.rejects(
       publish(publishDependencies(settings), await bigRun(target), context()),
-      (error) => error instanceof CorruptError && /other bytes when it is read back.*tokenizer\.json/.test(error.message),
+      (error) => error instanceof CorruptError && /other bytes when it is read back.*vocab\.json/.test(error.message),
     ),
   );
   const names = (await openStore(target, server.settings).list("")).map(({ key }) => key);
