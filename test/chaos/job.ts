@@ -50,8 +50,11 @@ export function makeJob(root: string): void {
   writeFileSync(join(dataset, "rows.json"), JSON.stringify(rows));
 }
 
+/** Seconds that a run waits for workers: fewer than a stop lasts. */
+export const WAIT_SECONDS = 5;
+
 /** A run's settings; `target` is where it publishes. "other": a second job that shares the download and the tokens. */
-export function jobConfig(target: string, which: "usual" | "other" = "usual"): object {
+export function jobConfig(target: string, which: "usual" | "other" = "usual", waitSeconds: number = WAIT_SECONDS): object {
   return {
     model: { source: `hf://${MODEL}@main` },
     dataset: { source: `hf://${DATASET}@main` },
@@ -62,7 +65,7 @@ export function jobConfig(target: string, which: "usual" | "other" = "usual"): o
       maxSteps: which === "usual" ? 40 : 24,
       learningRate: which === "usual" ? 1e-3 : 2e-3,
       checkpointEverySteps: 4,
-      workers: { min: 1, waitSeconds: 5 },
+      workers: { min: 1, waitSeconds },
     },
     evaluate: { generateSamples: 1, gate: { maxPerplexityRatio: 1000 } },
     publish: { target },

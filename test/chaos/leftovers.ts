@@ -9,7 +9,7 @@ import type { UpState } from "../../cli/machine/up-state.js";
 import { isFree } from "../../infra/servers/ports.js";
 
 /** Milliseconds that the last files, uploads and processes may take to go. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 60_000;
 
 /** What a finished run has left although it should not: unfinished files, shared memory, sockets, uploads. */
 export async function leftByRun(home: string, s3: NonNullable<UpState["s3"]>): Promise<string[]> {

@@ -6,7 +6,7 @@ import { WorkflowFailedError, WorkflowNotFoundError } from "@temporalio/client";
 import { messageOf } from "../../core/errors.js";
 import { openStore } from "../../infra/store/open-store.js";
 import { FINETUNE, TASK_QUEUE, type FinetuneResult } from "../../workflows/contract.js";
-import { jobConfig } from "./job.js";
+import { jobConfig, WAIT_SECONDS } from "./job.js";
 import { leftByRun } from "./leftovers.js";
 import type { ChaosMachine } from "./machine.js";
 import { describe, MOMENTS, type Company, type Fault } from "./plan.js";
@@ -45,7 +45,7 @@ const BETWEEN_MS = 200;
 
 /**
  * Runs the pipeline from nothing under `id` while faults strike. If it has company, another run goes beside it, and its
- * outcome is the second. Throws if a run fails, does not end, or leaves something behind.
+ * outcome is the second. `waitSeconds`: how long it waits for workers that were killed. Throws if a run fails, does not end, or leaves something behind.
  */
 export async function runOnce(
   machine: ChaosMachine,
@@ -54,12 +54,13 @@ export async function runOnce(
   say: (line: string) => void,
   company: Company = "none",
   signal: AbortSignal = new AbortController().signal,
+  waitSeconds: number = WAIT_SECONDS,
 ): Promise<Outcomes> {
   await machine.untilUp();
   for (const place of ["stages", "hub-cache"]) await rm(join(machine.home, place), { recursive: true, force: true });
   machine.toS3.forget();
   const target = `s3://roslin/${id}`;
-  const runs: Run[] = [{ id, target, config: jobConfig(target) }];
+  const runs: Run[] = [{ id, target, config: jobConfig(target, "usual", waitSeconds) }];
   if (company === "the same input") runs.push({ ...runs[0]!, id: `${id}-too` });
   if (company === "another input") runs.push(otherRun(id));
   const since = performance.now();

@@ -28,10 +28,12 @@ test("a cancelled run has saved and leaves nothing else; the same input goes on 
   const calm = await (await machine.start("calm")).result();
   await assertNothingLeft();
 
+  await machine.slow(true);
   const run = await machine.start("cancelled");
   await training(3);
   await machine.temporal("workflow", "cancel", "--workflow-id", "cancelled");
   await assert.rejects(run.result(), WorkflowFailedError);
+  await machine.slow(false);
   const saved = await machine.commits();
   await assertNothingLeft();
   assert.equal(await machine.commits(), saved);
@@ -44,9 +46,11 @@ test("a cancelled run has saved and leaves nothing else; the same input goes on 
 });
 
 test("a terminated run leaves nothing", { timeout: 240_000 }, async () => {
+  await machine.slow(true);
   await machine.start("terminated");
   await training(2);
   await machine.temporal("workflow", "terminate", "--workflow-id", "terminated");
+  await machine.slow(false);
   await assertNothingLeft();
 });
 

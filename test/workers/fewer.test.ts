@@ -16,8 +16,10 @@ test(
   async () => {
     const config = {
       ...machine.config,
-      train: { ...machine.config.train, shards: 8, epochs: 20, checkpointEverySteps: 10, workers: { min: 1, waitSeconds: 5 } },
+      train: { ...machine.config.train, shards: 8, epochs: 5, checkpointEverySteps: 10, workers: { min: 1, waitSeconds: 5 } },
     };
+    // it must not be through before they are back
+    await machine.slow(true);
     const run = await machine.start("fewer", config);
     const row = async (text: string): Promise<void> => until(async () => (await rowOf(run, "train")).includes(text));
     await until(async () => (await machine.commits()) >= 3);
@@ -28,6 +30,7 @@ test(
     await until(async () => (await machine.lease()).workers.length === 3);
     await machine.bringBack(...five);
     await row(" on 8 workers: ");
+    await machine.slow(false);
     const result = await run.result();
     assert.equal(digestOf(result), await undisturbedDigest(config));
   },

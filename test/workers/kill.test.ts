@@ -42,11 +42,12 @@ test("a run whose workers are killed in every stage ends with the bytes of an un
     machine.kill(...names);
   };
   const short = ["download", "preprocess", "evaluate", "publish", "train-finish"];
-  const disturb = (activity: string, commits: number): void => {
+  const disturb = async (activity: string, commits: number): Promise<void> => {
     if (short.includes(activity)) once(activity, "pipeline");
     if (activity === "train-0-g1" && commits >= 3) once("one", "gpu-1");
     const generation = Number(/^train-0-g(\d+)$/.exec(activity)?.[1] ?? 0);
     if (generation > 1 && commits >= 6) once("all", "gpu-0", "gpu-1", "gpu-2", "pipeline");
+    if (killed.has("all")) await machine.slow(false);
   };
   // only the card tells what happened to a run, and the digest of the whole directory includes the card's
   const published = (result: FinetuneResult) =>
@@ -58,6 +59,7 @@ test("a run whose workers are killed in every stage ends with the bytes of an un
   for (let tries = 1; tries === 1 || (tries <= 3 && missed().length > 0); tries++) {
     // a second training that came to the same would leave the first one's card, which tells of that run
     await rm(join(machine.home, "published"), { recursive: true });
+    await machine.slow(!killed.has("all"));
     const disturbed = await run(`disturbed-${tries}`, disturb);
     if (tries === 1) assert.ok(disturbed.trainingAttempts >= 3, `${disturbed.trainingAttempts} attempts`);
     assert.equal(digestOf(disturbed), digestOf(calm));
@@ -75,6 +77,7 @@ test("a run whose workers are killed in every stage ends with the bytes of an un
 test("pausing one worker's activity holds training until it is unpaused", { timeout: 480_000 }, async () => {
   let paused = "";
   let before = -1;
+  await machine.slow(true);
   const result = await run("paused", async (activity, commits, note) => {
     if (paused === "" && /^train-1-g\d+$/.test(activity) && commits >= 3) {
       paused = activity;
@@ -84,6 +87,7 @@ test("pausing one worker's activity holds training until it is unpaused", { time
     before = commits;
     await sleep(3000);
     assert.equal(await machine.commits(), before);
+    await machine.slow(false);
     await machine.temporal("activity", "unpause", "--workflow-id", "paused", "--activity-id", activity);
   });
   assert.ok(before >= 3);

@@ -10,7 +10,7 @@ import { lookAt } from "../../cli/show/follow.js";
 import { planMachine } from "../../cli/machine/local-machine.js";
 import { Supervisor, type Supervised } from "../../cli/machine/supervisor.js";
 import { resultNamed, type SentResult, type StageName, type StageResult } from "../../core/stages/results.js";
-import { launch, stopAll, type Running, type Service } from "../../infra/servers/service.js";
+import { isAlive, launch, stopAll, type Running, type Service } from "../../infra/servers/service.js";
 import { ask } from "../workflows/place.js";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import {
@@ -50,6 +50,8 @@ export interface Machine {
   lose(...names: readonly string[]): void;
   /** Starts GPU workers that were killed for good. */
   bringBack(...names: readonly string[]): Promise<void>;
+  /** Makes training slow, or as fast as it can be again. */
+  slow(isSlow: boolean): Promise<void>;
   /** How many entries training's commit log has. */
   commits(): Promise<number>;
   lease(): Promise<LeaseState>;
@@ -62,7 +64,11 @@ export async function startMachine(
   variables: (home: string) => Record<string, string> = () => ({}),
 ): Promise<Machine> {
   const home = await mkdtemp(join(tmpdir(), "roslin-machine-"));
-  const usual = readEnvironment({ ...process.env, ...variables(home) }, CHECKOUT);
+  const slowness = join(home, "slow");
+  const given: Readonly<Record<string, string | undefined>> = { ...process.env, ...variables(home) };
+  const preload = pathToFileURL(join(import.meta.dirname, "slow-step.js")).href;
+  const slowing = { SLOW_STEPS: slowness, NODE_OPTIONS: `${given["NODE_OPTIONS"] ?? ""} --import=${preload}` };
+  const usual = readEnvironment({ ...given, ...slowing }, CHECKOUT);
   const environment = { ...usual, home, s3: "external" as const, externalTemporal: false };
   const plan = await planMachine(environment, gpuWorkers, () => undefined, new AbortController().signal);
   const isGpu = ({ name }: Service): boolean => name.startsWith("gpu-");
@@ -89,7 +95,9 @@ export async function startMachine(
   const kill = (name: string): void => {
     const gpu = gpus.get(name);
     if (gpu !== undefined) return gpu.kill();
-    process.kill(supervised.find((each) => each.name === name)!.pid, "SIGKILL");
+    const id = supervised.find((each) => each.name === name)!;
+    // one that was killed and is not started again yet is dead
+    if (isAlive(id)) process.kill(id.pid, "SIGKILL");
   };
 
   const goOn = (id: string, input: unknown = config): Promise<Run> =>
@@ -116,6 +124,7 @@ export async function startMachine(
     async bringBack(...names) {
       await Promise.all(names.map((name) => gpus.get(name)!.start()));
     },
+    slow: (isSlow) => (isSlow ? writeFile(slowness, "") : rm(slowness, { force: true })),
     async commits() {
       const names = await readdir(join(home, "stages"), { recursive: true }).catch(() => []);
       return names.filter((name) => /commits\/\d+\.json$/.test(name)).length;
@@ -173,7 +182,7 @@ class Gpu {
   }
 }
 
-/** Sequences that a model of two layers learns in a few seconds. */
+/** Sequences that a model of two layers learns in a few seconds, in 136 steps. */
 async function smallConfig(home: string): Promise<{ readonly train: object }> {
   const rows = Array.from({ length: 600 }, (_, row) => {
     const length = 8 + ((row * 7) % 33);
@@ -185,7 +194,7 @@ async function smallConfig(home: string): Promise<{ readonly train: object }> {
     model: { source: pathToFileURL(join(CHECKOUT, "test", "reference", "gptj-tiny")).href },
     dataset: { source: pathToFileURL(join(home, "rows.json")).href },
     preprocess: { maxLength: 64, testRows: 60 },
-    train: { shards: 4, microBatch: 2, learningRate: 1e-3, epochs: 3, checkpointEverySteps: 10, workers: { min: 1, waitSeconds: 20 } },
+    train: { shards: 4, microBatch: 2, learningRate: 1e-3, epochs: 2, checkpointEverySteps: 10, workers: { min: 1, waitSeconds: 60 } },
     evaluate: { generateSamples: 2 },
     publish: { target: pathToFileURL(join(home, "published")).href },
   } as { readonly train: object };
@@ -204,14 +213,14 @@ export async function watch(
   while (!ended) {
     const pending = (await run.describe()).raw.pendingActivities ?? [];
     for (const activity of pending) await see(activity.activityId ?? "", await machine.commits(), lookAt([activity]).progress?.note ?? "");
-    await sleep(5);
+    await sleep(30);
   }
   return result;
 }
 
-/** Waits until it holds. */
+/** Waits until it holds. A look may be a query, which costs the server and a worker some milliseconds of their time. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await sleep(20);
+  while (!(await holds())) await sleep(200);
 }
 
 /** How far a run says it is; what it says before it can be asked is nothing. */

@@ -15,8 +15,8 @@ after(() => machine?.stop());
 
 const long = { timeout: 480_000 };
 
-/** Steps enough to be paused three times in, or once. */
-const EPOCHS = { thrice: 12, once: 8 };
+/** Steps enough to be paused three times in, or once, while training is slow. */
+const EPOCHS = { thrice: 5, once: 3 };
 
 const configOf = (epochs: number): unknown => ({ ...machine.config, train: { ...machine.config.train, shards: 8, epochs } });
 
@@ -28,8 +28,9 @@ async function undisturbed(epochs: number = EPOCHS.once): Promise<string> {
   return digest;
 }
 
-/** Starts a run and waits until it has trained for two checkpoints. */
+/** Starts a run and waits until it has trained, slowly, for two checkpoints. */
 async function training(id: string, epochs: number = EPOCHS.once): Promise<Run> {
+  await machine.slow(true);
   const run = await machine.start(id, configOf(epochs));
   await checkpoints(2);
   return run;
@@ -73,6 +74,7 @@ test("a paused worker holds training until unpause, longer than every timeout an
     assert.deepEqual(await pending(), [{ activityId: id, paused: true }]);
     await activity("unpause", "held", id!);
   }
+  await machine.slow(false);
   const result = await run.result();
   assert.ok(result.trainingAttempts >= 4, `${result.trainingAttempts} attempts`);
   assert.equal(digestOf(result), await undisturbed(EPOCHS.thrice));
@@ -84,6 +86,7 @@ test("a paused run has saved and gives its workers back; it can be reset, and go
   const pausedNow = async (): Promise<boolean> =>
     (await progressOf(run)).pause.endsWith("temporal workflow signal --workflow-id whole --name resume");
   await until(pausedNow);
+  await machine.slow(false);
   assert.match(await rowOf(run, "train"), /^paused/);
   await until(async () => (await machine.lease()).holder === null);
   const commits = await machine.commits();
@@ -110,6 +113,7 @@ test("a cancelled run has saved, frees its workers and is gone on with by a new 
   const run = await training("cancelled");
   await machine.temporal("workflow", "cancel", "--workflow-id", "cancelled");
   await assert.rejects(run.result(), WorkflowFailedError);
+  await machine.slow(false);
   assert.equal((await run.describe()).status.name, "CANCELLED");
   await until(async () => (await machine.lease()).holder === null);
   const result = await (await machine.goOn("anew", configOf(EPOCHS.once))).result();
@@ -123,6 +127,7 @@ test("a cancelled run has saved, frees its workers and is gone on with by a new 
 test("a run that is reset in the middle of training goes on from its last checkpoint", long, async () => {
   await training("reset");
   await machine.temporal("workflow", "reset", "--workflow-id", "reset", "--type", "LastWorkflowTask", "--reason", "once more");
+  await machine.slow(false);
   const result = (await machine.client.workflow.getHandle("reset").result()) as FinetuneResult;
   assert.equal(digestOf(result), await undisturbed());
   assert.ok((trained(result).metrics["resumedAtStep"] as number) > 0);

@@ -40,9 +40,10 @@ test(
     timeout: 300_000,
   },
   async () => {
-    const config = { ...machine.config, train: { ...machine.config.train, shards: 1, workers: { min: 1, waitSeconds: 3 } } };
+    const config = { ...machine.config, train: { ...machine.config.train, epochs: 1, shards: 1, workers: { min: 1, waitSeconds: 3 } } };
     const calm = await (await machine.start("calm", config)).result();
 
+    await machine.slow(true);
     await machine.start("reset", config);
     await until(async () => training() !== "" && (await checkpointsOf(1)).length >= 2);
     const zombie = machine.pid("gpu-0");
@@ -72,6 +73,7 @@ test(
     await until(() => isGone() || readdirSync(join(training(), "shards")).some((file) => late.test(file)));
     if (itsMemory.length > 0) await until(isGone);
     assert.equal((await log()).length, before);
+    await machine.slow(false);
     process.kill(heir, "SIGCONT");
 
     const result = await machine.client.workflow.getHandle("reset").result();

@@ -11,6 +11,7 @@ import { lookAt } from "../../cli/show/follow.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
 import { inActivity } from "../../workers/context.js";
 import { QUERIES, type PipelineActivities, type RunProgress, type StageInput } from "../../workflows/contract.js";
+import { until } from "./pauses.js";
 import { ask, quickConfig, resultOf, startPlace, type Place } from "./place.js";
 
 let place: Place;
@@ -153,9 +154,11 @@ test("a stage goes on however often its worker goes away", async () => {
 });
 
 test("a cancelled run waits until its stage has stopped writing", async () => {
+  let begun = false;
   let stopped = false;
   await place.pipeline({
     preprocess: async () => {
+      begun = true;
       const { cancelled } = Context.current();
       const beat = setInterval(() => Context.current().heartbeat(), 100);
       await cancelled.catch(() => undefined).finally(() => clearInterval(beat));
@@ -165,7 +168,7 @@ test("a cancelled run waits until its stage has stopped writing", async () => {
     },
   });
   const run = await place.start("cancelled", quickConfig());
-  while ((await run.describe()).raw.pendingActivities?.[0]?.activityId !== "preprocess") await sleep(50);
+  while (!begun) await sleep(100);
   await run.cancel();
   await assert.rejects(run.result(), WorkflowFailedError);
   assert.equal((await run.describe()).status.name, "CANCELLED");
@@ -185,7 +188,7 @@ test("the pipeline worker may go in the middle of a stage: another goes on", asy
   const stopFirst = await place.pipeline(activities);
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const run = await place.start("moved", quickConfig());
-  while (attempts === 0) await sleep(50);
+  while (attempts === 0) await sleep(100);
   await stopFirst();
   await place.pipeline(activities);
   assert.equal((await run.result()).stages.length, 5);
@@ -200,7 +203,8 @@ test("progress goes out as heartbeats; work in which nothing moves is stopped an
     evaluate: () =>
       inActivity(
         async (context) => {
-          if (++attempts > 1) return resultOf("evaluate", ["report"]);
+          // the second one waits until it was looked at
+          if (++attempts > 1) return until(() => told !== undefined).then(() => resultOf("evaluate", ["report"]));
           context.progress({ stage: "evaluate", done: 3, total: 9, unit: "items", loss: Number.NaN });
           return new Promise<never>((_, reject) => context.signal.addEventListener("abort", () => reject(new Error("stopped"))));
         },
@@ -209,9 +213,9 @@ test("progress goes out as heartbeats; work in which nothing moves is stopped an
   });
   await place.gpu(0, 1, () => assert.fail("training is finished already"));
   const run = await place.start("stalled", quickConfig());
-  while (attempts < 2) {
+  while (told === undefined) {
     const { progress, failures } = lookAt((await run.describe()).raw.pendingActivities ?? []);
-    if (progress?.stage === "evaluate" && failures.length > 0) told ??= { progress, failures };
+    if (progress?.stage === "evaluate" && failures.length > 0) told = { progress, failures };
     await sleep(100);
   }
   assert.deepEqual(told, {

@@ -145,7 +145,7 @@ test("cancelling a run stops its ranks and frees the workers", async () => {
     }
   });
   const run = await place.start("stop", quickConfig());
-  while (running < 2) await sleep(50);
+  while (running < 2) await sleep(100);
   await run.cancel();
   await assert.rejects(run.result(), WorkflowFailedError);
   assert.equal((await run.describe()).status.name, "CANCELLED");
@@ -171,11 +171,11 @@ test("two runs train one after the other; a terminated one loses its workers", a
     return untilAborted();
   });
   const first = await place.start("first", quickConfig());
-  while (running < 2) await sleep(50);
+  while (running < 2) await sleep(100);
   const second = await place.start("second", quickConfig());
   const noteOf = async (): Promise<string> =>
     (await ask<RunProgress>(second, QUERIES.progress)).rows.find(({ stage }) => stage === "train")!.note;
-  while ((await noteOf()) !== "waiting for the GPU workers: first has them") await sleep(50);
+  while ((await noteOf()) !== "waiting for the GPU workers: first has them") await sleep(100);
   await first.terminate("somebody pulled the plug");
   assert.equal((await second.result()).stages.length, 5);
 });
@@ -235,11 +235,11 @@ test("a holder that is terminated, fails or is reset to before training gives it
   });
   const train = async (id: string): Promise<WorkflowHandle> => {
     const run = await place.start(id, quickConfig());
-    while (running < 2 || (await holder()) !== id) await sleep(50);
+    while (running < 2 || (await holder()) !== id) await sleep(100);
     return run;
   };
   const givenBack = async (): Promise<void> => {
-    while (running > 0 || (await holder()) !== null) await sleep(50);
+    while (running > 0 || (await holder()) !== null) await sleep(100);
   };
   await (await train("terminated")).terminate("somebody pulled the plug");
   await givenBack();
@@ -250,7 +250,7 @@ test("a holder that is terminated, fails or is reset to before training gives it
   const next = await place.start("next", quickConfig());
   const waiting = async (): Promise<boolean> =>
     (await ask<LeaseState>(place.client.workflow.getHandle(LEASE_ID), QUERIES.lease)).waiting.length > 0;
-  while (!(await waiting())) await sleep(50);
+  while (!(await waiting())) await sleep(100);
   held = true;
   await place.client.workflowService.resetWorkflowExecution({
     namespace: "default",
@@ -268,7 +268,7 @@ test("a run that ended while it waited does not keep the workers from who is beh
   await place.pipeline();
   const begun = await startTireless();
   const holds = await place.start("holds", quickConfig());
-  while (!begun() || (await holder()) !== "holds") await sleep(50);
+  while (!begun() || (await holder()) !== "holds") await sleep(100);
   // they wait in the row without asking again
   const paused = (id: string): Promise<WorkflowHandle> =>
     place.client.workflow.signalWithStart(FINETUNE, {
@@ -290,11 +290,11 @@ test("a run that ended while it waited does not keep the workers from who is beh
   }
   const waiting = async (): Promise<string[]> =>
     (await ask<LeaseState>(lease, QUERIES.lease)).waiting.map(({ holder: { workflowId } }) => workflowId);
-  while ((await waiting()).join() !== "ended,behind") await sleep(50);
+  while ((await waiting()).join() !== "ended,behind") await sleep(100);
   await ended.terminate();
   await holds.terminate();
   // it gets them, and, as it does not train, gives them back
-  while ((await waiting()).length > 0 || (await holder()) !== null) await sleep(50);
+  while ((await waiting()).length > 0 || (await holder()) !== null) await sleep(100);
   await behind.terminate();
 });
 
@@ -302,7 +302,7 @@ test("news that cross the grant do not say of a run that trains that it waits", 
   await place.pipeline();
   const begun = await startTireless();
   const run = await place.start("crossed", quickConfig());
-  while (!begun()) await sleep(50);
+  while (!begun()) await sleep(100);
   const { events } = await run.fetchHistory();
   const asked = events!.find(
     ({ signalExternalWorkflowExecutionInitiatedEventAttributes: sent }) => sent?.signalName === (SIGNALS.acquire as string),

@@ -8,7 +8,7 @@ import { ask } from "./place.js";
 
 /** Waits until it holds. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await sleep(50);
+  while (!(await holds())) await sleep(100);
 }
 
 /** How far a run says it is. */

@@ -387,7 +387,7 @@ test("the output's digest is pinned: who changes it on purpose raises the stage'
   );
 });
 
-test("a thread that ends without a word ends the stage at once", { timeout: 30_000 }, async () => {
+test("a thread that ends without a word ends the stage at once", { timeout: 120_000 }, async () => {
   const startThread = (): Worker => new Worker("process.exit(0)", { eval: true });
   const request = await requestFor(fresh("root"), writeModel(fresh("model")), write("rows.json", alpaca(10)), { testRows: 2 });
   await assert.rejects(preprocess({ ...dependencies, startThread }, request, quiet), { message: "a thread that makes tokens ended" });

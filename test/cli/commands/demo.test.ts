@@ -48,6 +48,16 @@ function dataset(): string {
   return file;
 }
 
+/** What the demo says of its processes; null when it has removed that, which it does at any moment. */
+function stateNow(): UpState | null {
+  try {
+    return JSON.parse(readFileSync(state, "utf8")) as UpState;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
 /** Starts the demo; `when` sees its output grow and may interrupt it. */
 async function runDemo(when?: (text: string, interrupt: () => void) => void): Promise<{ code: number; text: string; state: UpState }> {
   const script = ["--input-type=module", "-e", `process.exit(await (await import(${main})).main(process.argv.slice(1)))`, "--"];
@@ -59,7 +69,7 @@ async function runDemo(when?: (text: string, interrupt: () => void) => void): Pr
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (more: string) => {
       text += more;
-      if (existsSync(state)) last = JSON.parse(readFileSync(state, "utf8")) as UpState;
+      last = stateNow() ?? last;
       when?.(text, () => child.kill("SIGINT"));
     });
   const [code] = (await once(child, "close")) as [number];

@@ -93,6 +93,7 @@ test("beside a run and a schedule, what they and the last run need stays, the re
   );
   const [kept, gone, keptLast] = results.map(placesOf);
   const before = await machine.commits();
+  await machine.slow(true);
   const running = await machine.goOn("running", await configOf("running", 100_000));
   await until(async () => (await machine.commits()) > before);
 
@@ -112,6 +113,7 @@ test("beside a run and a schedule, what they and the last run need stays, the re
   await until(async () => (await machine.commits()) > saved);
   await machine.temporal("workflow", "cancel", "--workflow-id", "running");
   await assert.rejects(running.result());
+  await machine.slow(false);
   assert.match(await collect(t), /^nothing to remove; what 3 runs need is kept$/m, "a cancelled run may go on");
   const again = await (await machine.goOn("again", scheduled)).result();
   assert.deepEqual(
@@ -127,6 +129,7 @@ test(
     const others = new Set(directories());
     const config = await configOf("changing", 100_000);
     const commits = await machine.commits();
+    await machine.slow(true);
     const running = await machine.goOn("rows-of-old", config);
     await until(async () => (await machine.commits()) > commits);
     const own = directories().filter((directory) => !others.has(directory));

@@ -29,8 +29,7 @@ test("groups are started in order and stopped in the opposite one; what is kille
   await supervisor.start(new AbortController().signal);
   const before = processes.find(({ name }) => name === "worker-1")!;
   process.kill(before.pid, "SIGKILL");
-  const limit = Date.now() + 5000;
-  while (processes.find(({ name }) => name === "worker-1")!.pid === before.pid && Date.now() < limit) await sleep(10);
+  while (processes.find(({ name }) => name === "worker-1")!.pid === before.pid) await sleep(10);
   const again = processes.find(({ name }) => name === "worker-1")!;
   assert.notEqual(again.pid, before.pid);
   assert.equal(again.restarts, 1);

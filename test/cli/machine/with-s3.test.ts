@@ -26,7 +26,7 @@ for (const args of [
 ]) {
   const name = args[0]!;
   const what = `a Ctrl-C is heard while ${name}'s own S3 server starts, and a second one leaves no server behind`;
-  test(what, { timeout: 30_000 }, async (context) => {
+  test(what, { timeout: 120_000 }, async (context) => {
     const home = join(root, name);
     const env = { ...process.env, ROSLIN_HOME: home, ROSLIN_S3: "local", WEED_PATH: weed };
     const child = spawn(process.execPath, [join(import.meta.dirname, "../main-child.js"), ...args], { env, stdio: "ignore" });

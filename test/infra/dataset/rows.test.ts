@@ -195,7 +195,7 @@ test("a damaged Parquet file is read or refused, and nothing is left to end the 
   assert.ok(refused > 5, `${refused}`);
 });
 
-test("a thread that ends between two looks at a Parquet file is heard of at the next", { timeout: 30_000 }, async () => {
+test("a thread that ends between two looks at a Parquet file is heard of at the next", { timeout: 120_000 }, async () => {
   const started = once(process, "worker") as Promise<[Worker]>;
   const parquet = new URL("../../../../test/reference/rows.parquet", import.meta.url).pathname;
   const batches = readRows(parquet, new AbortController().signal, COLUMNS);

@@ -65,7 +65,7 @@ async function digestOf(store: ObjectStore, key: string): Promise<string> {
 
 test("an aborted upload goes on with the parts that had arrived", async () => {
   const store = newStore();
-  const { path, content } = bigFile(6);
+  const { path, content } = bigFile(4);
   const journal = join(scratch, "journal-abort");
   const upload = { digest: await digestFile(path), journal };
   const stop = new AbortController();
@@ -89,7 +89,7 @@ test("an aborted upload goes on with the parts that had arrived", async () => {
 
 test("an upload whose process was killed goes on with the parts that had arrived", async () => {
   const store = newStore();
-  const { path, content } = bigFile(6);
+  const { path, content } = bigFile(4);
   const journal = join(scratch, "journal-kill");
   const argument = JSON.stringify({ uri: store.uri, settings, key: "model", path, journal });
   const child = spawn(process.execPath, ["--no-warnings", fileURLToPath(new URL("upload-child.js", import.meta.url)), argument], {

@@ -171,7 +171,7 @@ const context = (signal = never) => ({ signal, progress: () => undefined });
 
 /** A run with a file that goes up in three parts. */
 const bigRun = (target: string) =>
-  finishedRun(join(root, `run-${count++}`), target, true, { "tokenizer.json": Buffer.alloc(20 << 20, randomBytes(1 << 16)) });
+  finishedRun(join(root, `run-${count++}`), target, true, { "vocab.json": Buffer.alloc(17 << 20, randomBytes(1 << 16)) });
 
 /** A run whose files go up whole; no two are the same. */
 const smallRun = (target: string) => finishedRun(join(root, `run-${count++}`), target, true, { "merges.txt": randomBytes(64) });
@@ -187,7 +187,7 @@ async function publishAndKill(request: StageRequest, kind: Kind): Promise<void> 
   const killing: Kind = {
     ...kind,
     ask: async (call) => {
-      if (call.key.endsWith("tokenizer.json") && ["2", "3"].includes(call.query.get("partNumber") ?? "")) {
+      if (call.key.endsWith("vocab.json") && ["2", "3"].includes(call.query.get("partNumber") ?? "")) {
         while (!hasPart()) await sleep(10);
         publishing.kill("SIGKILL");
       }
@@ -216,7 +216,7 @@ for (const [name, kind, note] of SUPPORTED)
       else assert.match(found.note!, note);
       const before = calls.length;
       const first = await publish(publishDependencies(settings), run, context());
-      const parts = calls.slice(before).filter(({ query, key }) => query.has("partNumber") && key.endsWith("tokenizer.json"));
+      const parts = calls.slice(before).filter(({ query, key }) => query.has("partNumber") && key.endsWith("vocab.json"));
       assert.ok(parts.length < 3, `${parts.length} parts were sent again`);
       assert.equal(first.metrics["readBack"], note === undefined ? undefined : true);
       const second = await publish(publishDependencies(settings), await smallRun(target), context());
@@ -254,7 +254,7 @@ for (const [name, kind, message] of REFUSED)
 test("what a server that checks nothing damages is found when it is read back, and is not published", async () => {
   const damages: Kind = {
     ask: (call) => {
-      if (call.query.has("partNumber") && call.key.endsWith("tokenizer.json")) call.body[5]! ^= 1;
+      if (call.query.has("partNumber") && call.key.endsWith("vocab.json")) call.body[5]! ^= 1;
       return ignoresChecksums(call);
     },
   };
@@ -262,7 +262,7 @@ test("what a server that checks nothing damages is found when it is read back, a
   await withKind(server.settings, damages, async (settings) =>
     assert.rejects(
       publish(publishDependencies(settings), await bigRun(target), context()),
-      (error) => error instanceof CorruptError && /other bytes when it is read back.*tokenizer\.json/.test(error.message),
+      (error) => error instanceof CorruptError && /other bytes when it is read back.*vocab\.json/.test(error.message),
     ),
   );
   const names = (await openStore(target, server.settings).list("")).map(({ key }) => key);

@@ -87,7 +87,7 @@ test("an aborted signal ends a model's work with its reason", async () => {
   await model.close();
 });
 
-test("a model whose thread ended between two calls fails the next one", { timeout: 30_000 }, async () => {
+test("a model whose thread ended between two calls fails the next one", { timeout: 120_000 }, async () => {
   const started = once(process, "worker") as Promise<[Worker]>;
   const model = await openInference(directory, new AbortController().signal);
   const [thread] = await started;

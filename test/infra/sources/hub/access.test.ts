@@ -113,7 +113,7 @@ test("to an https hub a tunnel is opened; the proxy's refusal is named", async (
   await assert.rejects(ask(wrong, "https://hub.test/api"), /UserError: a proxy's address must be http:\/\/host:port.*socks5:\/\/…@h:1/);
 });
 
-test("a proxy that does not answer CONNECT is left with the request", { timeout: 30_000 }, async (context) => {
+test("a proxy that does not answer CONNECT is left with the request", { timeout: 120_000 }, async (context) => {
   let left = Promise.resolve<unknown>(null);
   const prepare = (server: Server): void => {
     server.on("connect", (_incoming: IncomingMessage, socket: Socket) => {

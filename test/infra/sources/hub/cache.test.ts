@@ -90,7 +90,7 @@ test("with the hub out of reach a branch is what it was when all of it was cache
   const { server, hub, cache } = await setUp(context);
   await fetchEverything(hub);
   const remote = await hub.resolve(SOURCES[0]!, signal);
-  const away = createHub({ endpoint: "http://127.0.0.1:9", token: null, cacheDirectory: cache, timing: { stallMs: 100, retryMs: 1 } });
+  const away = createHub({ endpoint: "http://127.0.0.1:9", token: null, cacheDirectory: cache, timing: { stallMs: 5000, retryMs: 1 } });
   const notes: string[] = [];
   const cached = await away.resolve(SOURCES[0]!, signal, (note) => void notes.push(note));
   assert.deepEqual([cached.origin, cached.version, cached.files], [remote.origin, remote.version, remote.files]);

@@ -318,7 +318,12 @@ test("a server without ranges is read in one stream, which begins again after a 
 
 test("a hub that is not there is unreachable, not the user's mistake", async (context) => {
   const { server } = await setUp(context);
-  const hub = createHub({ endpoint: "http://127.0.0.1:9", token: null, cacheDirectory: server.work, timing: { stallMs: 100, retryMs: 1 } });
+  const hub = createHub({
+    endpoint: "http://127.0.0.1:9",
+    token: null,
+    cacheDirectory: server.work,
+    timing: { stallMs: 5000, retryMs: 1 },
+  });
   await assert.rejects(hub.resolve(reference, never), (error: Error) => error.name === "UnreachableError");
 });
 
