@@ -58,6 +58,8 @@ export type Order = BeginOrder | StepOrder | { readonly kind: "release"; readonl
 
 /** From the process. */
 export type Word =
+  /** every second once its libraries are loaded, whatever it does */
+  | { readonly kind: "alive" }
   | { readonly kind: "moved" }
   | { readonly kind: "arrive"; readonly barrier: number; readonly end?: WireEnd }
   /** the numbers of these tensors follow on a pipe of their own, in this order */
