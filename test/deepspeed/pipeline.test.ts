@@ -1,28 +1,17 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { WorkflowFailedError } from "@temporalio/client";
-import { openLog } from "../../activities/train/log/commit-log.js";
-import type { CheckpointEntry, LogEntry } from "../../activities/train/log/entries.js";
-import { fileStore } from "../../infra/store/file-store.js";
-import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { SIGNALS, type FinetuneResult } from "../../workflows/contract.js";
 import { leftInHome } from "../chaos/leftovers.js";
-import { childrenOf } from "../workers/children.js";
-import { digestOf, progressOf, rowOf, startMachine, trained, until, type Machine, type Run } from "../workers/machine.js";
+import { digestOf, progressOf, rowOf, trained, until, type Run } from "../workers/machine.js";
+import { startDeepSpeed, type DeepSpeedMachine } from "./machine.js";
 import { rankProcesses } from "./processes.js";
 
 /** The whole pipeline with DeepSpeed, on a real server and real worker processes that are killed, frozen, paused and stopped. */
 
-let machine: Machine;
+let machine: DeepSpeedMachine;
 before(async () => {
-  machine = await startMachine(2, (home) => {
-    // what was set up for this checkout
-    mkdirSync(join(home, "engines"));
-    symlinkSync(join(readEnvironment(process.env, CHECKOUT).home, "engines", "deepspeed"), join(home, "engines", "deepspeed"));
-    return {};
-  });
+  machine = await startDeepSpeed();
 });
 after(async () => {
   await machine?.stop();
@@ -34,42 +23,19 @@ const long = { timeout: 600_000 };
 /** Losses on another number of ranks differ by no more. */
 const ROUNDING = 1e-6;
 
-function config(train: object = {}): object {
-  return {
-    ...machine.config,
-    train: { ...machine.config.train, engine: "deepspeed", shards: 2, microBatch: 4, workers: { min: 1, waitSeconds: 20 }, ...train },
-  };
+interface Calm {
+  readonly digest: string;
+  readonly losses: readonly number[];
 }
 
-let first: Promise<FinetuneResult> | undefined;
-/** A run that nobody disturbs, on both workers. */
-const undisturbed = (): Promise<FinetuneResult> => (first ??= machine.start("calm", config()).then((run) => run.result()));
+let first: Promise<Calm> | undefined;
+/** What a run comes to that nobody disturbs, on both workers. */
+const undisturbed = (): Promise<Calm> => (first ??= calm());
 
-/** The training's log. */
-async function log(): Promise<readonly LogEntry[]> {
-  const root = join(machine.home, "stages", "train");
-  const [key] = existsSync(root) ? readdirSync(root) : [];
-  return key === undefined ? [] : (await openLog(fileStore(join(root, key)))).entries;
-}
-
-/** Waits for the next checkpoint of an attempt that began after so many entries of the log; returns how many there are then. */
-async function trainedBeyond(entries: number): Promise<number> {
-  let now: readonly LogEntry[] = [];
-  await until(async () => {
-    now = await log();
-    const attempt = now.findIndex(({ kind }, index) => index >= entries && kind === "attempt");
-    return attempt >= 0 && now.slice(attempt).some(({ kind }) => kind === "checkpoint");
-  });
-  return now.length;
-}
-
-const lastCheckpoint = async (): Promise<CheckpointEntry> =>
-  (await log()).findLast((entry): entry is CheckpointEntry => entry.kind === "checkpoint")!;
-
-/** The Python process of a GPU worker's rank. */
-function pythonOf(worker: string): number {
-  const [pid] = childrenOf(machine.pid(worker));
-  return pid!;
+async function calm(): Promise<Calm> {
+  const result = await (await machine.start("calm", machine.configOf())).result();
+  await assertNothingLeft();
+  return { digest: digestOf(result), losses: machine.losses() };
 }
 
 const lives = (pid: number): boolean => rankProcesses().includes(pid);
@@ -83,9 +49,9 @@ async function secondsUntil(holds: () => boolean | Promise<boolean>): Promise<nu
 
 /** The same bits and losses as a run that nobody disturbed, and nothing that is left of it. */
 async function assertUndisturbed(result: FinetuneResult): Promise<void> {
-  const [run, calm] = [trained(result), trained(await undisturbed())];
-  assert.deepEqual(run.metrics["losses"], calm.metrics["losses"]);
-  assert.equal(digestOf(result), digestOf(await undisturbed()));
+  const { digest, losses } = await undisturbed();
+  assert.deepEqual(machine.losses(), losses);
+  assert.equal(digestOf(result), digest);
   await assertNothingLeft();
 }
 
@@ -113,50 +79,49 @@ test(
   long,
   async (t) => {
     await undisturbed();
-    await assertNothingLeft();
-    const run = await machine.start("struck", config());
-    let seen = await trainedBeyond(0);
+    const run = await machine.start("struck", machine.configOf());
+    let seen = await machine.trainedBeyond(0);
 
     await t.test("SIGKILL of a Python process", async () => {
-      process.kill(pythonOf("gpu-1"), "SIGKILL");
-      seen = await trainedBeyond(seen);
+      process.kill(machine.pythonOf("gpu-1"), "SIGKILL");
+      seen = await machine.trainedBeyond(seen);
     });
     await t.test("SIGKILL of the first worker, which the others speak to", async (sub) => {
-      const python = pythonOf("gpu-0");
+      const python = machine.pythonOf("gpu-0");
       machine.kill("gpu-0");
       const seconds = await secondsUntil(() => !lives(python));
       sub.diagnostic(`its Python process was gone after ${seconds.toFixed(2)} s`);
       assert.ok(seconds < 5);
-      seen = await trainedBeyond(seen);
+      seen = await machine.trainedBeyond(seen);
     });
     await t.test("SIGKILL of another worker", async () => {
       machine.kill("gpu-1");
-      seen = await trainedBeyond(seen);
+      seen = await machine.trainedBeyond(seen);
     });
     await t.test("SIGTERM of a worker: all save, and no step is lost", async () => {
       process.kill(machine.pid("gpu-1"), "SIGTERM");
-      await until(async () => (await lastCheckpoint()).reason === "stop");
-      seen = await trainedBeyond(seen);
-      const { ledger } = trained(await undisturbed()).metrics as { ledger: unknown };
-      assert.ok(ledger);
+      await until(async () => (await machine.lastCheckpoint()).reason === "stop");
+      const saved = await machine.lastCheckpoint();
+      seen = await machine.trainedBeyond(seen);
+      assert.equal((await machine.log()).findLast((entry) => entry.kind === "attempt")!.resumeStep, saved.step);
     });
     await t.test("a pause by signal: all save, no Python process stays, and the workers are given back", async () => {
       await signal("struck", SIGNALS.pause);
       await until(async () => (await progressOf(run)).pause.includes("--name resume"));
-      assert.equal((await lastCheckpoint()).reason, "stop");
+      assert.equal((await machine.lastCheckpoint()).reason, "stop");
       await until(async () => (await machine.lease()).holder === null);
       assert.deepEqual(rankProcesses(), []);
       await signal("struck", SIGNALS.resume);
-      seen = await trainedBeyond(seen);
+      seen = await machine.trainedBeyond(seen);
     });
     await t.test("a pause of one worker's activity, as from the UI: all save and wait until it is unpaused", async () => {
       const id = await pendingActivity(run, /^train-1-g/);
       await activity("pause", "struck", id);
       await until(async () => (await rowOf(run, "train")).includes(`temporal activity unpause --workflow-id struck --activity-id ${id}`));
-      assert.equal((await lastCheckpoint()).reason, "stop");
+      assert.equal((await machine.lastCheckpoint()).reason, "stop");
       assert.deepEqual(rankProcesses(), []);
       await activity("unpause", "struck", id);
-      seen = await trainedBeyond(seen);
+      seen = await machine.trainedBeyond(seen);
     });
 
     const result = await run.result();
@@ -170,8 +135,8 @@ test(
   long,
   async (t: TestContext) => {
     await undisturbed();
-    const run = await machine.start("cancelled", config());
-    await trainedBeyond(0);
+    const run = await machine.start("cancelled", machine.configOf());
+    await machine.trainedBeyond(0);
     const from = performance.now();
     await machine.temporal("workflow", "cancel", "--workflow-id", "cancelled");
     await assert.rejects(run.result(), WorkflowFailedError);
@@ -179,17 +144,17 @@ test(
     t.diagnostic(`cancelled after ${seconds.toFixed(1)} s`);
     assert.ok(seconds < 30);
     assert.equal((await run.describe()).status.name, "CANCELLED");
-    const saved = await lastCheckpoint();
+    const saved = await machine.lastCheckpoint();
     assert.equal(saved.reason, "stop");
     await assertNothingLeft();
-    const result = await (await machine.goOn("anew", config())).result();
+    const result = await (await machine.goOn("anew", machine.configOf())).result();
     assert.equal(trained(result).metrics["resumedAtStep"], saved.step);
     await assertUndisturbed(result);
   },
 );
 
 test("a run that is cancelled while its Python processes start ends at once", long, async (t) => {
-  const run = await machine.start("early", config());
+  const run = await machine.start("early", machine.configOf());
   await until(() => rankProcesses().length === 2);
   const from = performance.now();
   await machine.temporal("workflow", "cancel", "--workflow-id", "early");
@@ -201,17 +166,17 @@ test("a run that is cancelled while its Python processes start ends at once", lo
 });
 
 test("with a worker lost for good it goes on with one rank, and again with two when it is back", long, async (t) => {
-  const calm = trained(await undisturbed());
-  const run = await machine.start("fewer", config());
-  let seen = await trainedBeyond(0);
+  const expected = (await undisturbed()).losses;
+  const run = await machine.start("fewer", machine.configOf());
+  let seen = await machine.trainedBeyond(0);
   machine.lose("gpu-1");
   await until(async () => (await rowOf(run, "train")).includes(" on 1 worker: "));
-  seen = await trainedBeyond(seen);
-  assert.equal((await lastCheckpoint()).fingerprint["ranks"], 1);
+  seen = await machine.trainedBeyond(seen);
+  assert.equal((await machine.lastCheckpoint()).fingerprint["ranks"], 1);
   await machine.bringBack("gpu-1");
   const result = await run.result();
   assert.ok(result.trainingAttempts >= 3, `${result.trainingAttempts} attempts`);
-  const [losses, expected] = [trained(result), calm].map(({ metrics }) => metrics["losses"] as number[]) as [number[], number[]];
+  const losses = machine.losses();
   assert.equal(losses.length, expected.length);
   const distance = Math.max(...losses.map((loss, step) => Math.abs(loss - expected[step]!)));
   t.diagnostic(`losses ${distance} apart`);
@@ -220,7 +185,7 @@ test("with a worker lost for good it goes on with one rank, and again with two w
 });
 
 test("a step that is not finite fails the run, which names step, shards and rows", long, async () => {
-  const run = await machine.start("failed", config({ learningRate: 1e30, maxGradNorm: 1e30 }));
+  const run = await machine.start("failed", machine.configOf({ learningRate: 1e30, maxGradNorm: 1e30 }));
   await assert.rejects(
     run.result(),
     (error) =>
