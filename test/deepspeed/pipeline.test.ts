@@ -94,10 +94,6 @@ test(
       assert.ok(seconds < 5);
       seen = await machine.trainedBeyond(seen);
     });
-    await t.test("SIGKILL of another worker", async () => {
-      machine.kill("gpu-1");
-      seen = await machine.trainedBeyond(seen);
-    });
     await t.test("SIGTERM of a worker: all save, and no step is lost", async () => {
       process.kill(machine.pid("gpu-1"), "SIGTERM");
       await until(async () => (await machine.lastCheckpoint()).reason === "stop");
@@ -125,7 +121,7 @@ test(
     });
 
     const result = await run.result();
-    assert.ok(result.trainingAttempts >= 7, `${result.trainingAttempts} attempts`);
+    assert.ok(result.trainingAttempts >= 6, `${result.trainingAttempts} attempts`);
     await assertUndisturbed(result);
   },
 );

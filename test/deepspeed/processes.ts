@@ -6,21 +6,29 @@ import { CHECKOUT } from "../../workers/environment.js";
 /** The rank's program, and the tests' own in which a step may be deadly. */
 const PROGRAMS = [join("engines", "deepspeed", "rank"), join("test", "engines", "deepspeed", "deadly")].map((path) => join(CHECKOUT, path));
 
-/** Pids of this checkout's Python processes that compute for a rank, whether or not their parents live. */
+/** In the environment of all that this file of tests starts: another file may run beside it. */
+const MARK = `ROSLIN_TEST_PROCESS=${process.pid}`;
+process.env["ROSLIN_TEST_PROCESS"] = `${process.pid}`;
+
+/** Pids of the Python processes that compute for the ranks of this file's tests, whether or not their parents live. */
 export function rankProcesses(): number[] {
-  const table =
-    process.platform === "linux" ? fromProc() : execFileSync("ps", ["-A", "-o", "pid=,args="], { encoding: "utf8" }).split("\n");
-  return table.filter((line) => PROGRAMS.some((program) => line.trimEnd().endsWith(program))).map((line) => Number.parseInt(line, 10));
+  const table = process.platform === "linux" ? fromProc() : execFileSync("ps", ["-A", "-E", "-o", "pid=,command="], { encoding: "utf8" });
+  return table
+    .split("\n")
+    .filter((line) => line.includes(MARK) && PROGRAMS.some((program) => line.includes(` ${program} `)))
+    .map((line) => Number.parseInt(line, 10));
 }
 
-function fromProc(): string[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((pid) => {
+function fromProc(): string {
+  const processes = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return processes
+    .map((pid) => {
       try {
-        return [`${pid} ${readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ")}`];
+        const [args, variables] = ["cmdline", "environ"].map((name) => readFileSync(`/proc/${pid}/${name}`, "utf8"));
+        return `${pid} ${args}\0${variables}`.replaceAll("\0", " ").replaceAll("\n", " ");
       } catch {
-        return [];
+        return "";
       }
-    });
+    })
+    .join("\n");
 }

@@ -20,5 +20,5 @@ fi
 node bin/roslin.js setup
 node bin/roslin.js setup --deepspeed
 export ORT_DISABLE_TELEMETRY=1
-# one file at a time: each starts processes that want every core
-exec node --test --test-concurrency=1 --enable-source-maps --test-reporter=spec --test-timeout=600000 $(find dist/test/deepspeed -maxdepth $depth -name '*.test.js' | sort)
+# two files at a time: one computes while the other waits for a process that is frozen, or for a worker that is gone
+exec node --test --test-concurrency=2 --enable-source-maps --test-reporter=spec --test-timeout=1800000 $(find dist/test/deepspeed -maxdepth $depth -name '*.test.js' | sort)

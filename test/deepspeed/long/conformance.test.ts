@@ -1,6 +1,6 @@
 import { conformance } from "../../engines/conformance.js";
 
-/** All of it on four ranks, and more kills. */
+/** All of it, on four ranks, with more kills. */
 conformance("deepspeed", {
   sameBits: "on the same number of ranks",
   numbers: [2, 3, 4],
