@@ -18,7 +18,7 @@ after(async () => {
   assert.deepEqual(rankProcesses(), []);
 });
 
-const long = { timeout: 600_000 };
+const long = { timeout: 1_200_000 };
 
 /** Losses on another number of ranks differ by no more. */
 const ROUNDING = 1e-6;

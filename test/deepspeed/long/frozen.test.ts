@@ -16,7 +16,7 @@ after(async () => {
   assert.deepEqual(rankProcesses(), []);
 });
 
-const long = { timeout: 900_000 };
+const long = { timeout: 1_200_000 };
 
 const seconds = (from: number): number => (performance.now() - from) / 1000;
 
