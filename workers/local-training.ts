@@ -20,6 +20,10 @@ import type { FromParent, ToParent } from "./serve-rank.js";
 /** How long the ranks of an attempt may take to see by themselves that one is gone. */
 const SETTLE_MS = 2000;
 
+const BEAT_MS = 1000;
+/** Beats after which a rank's process that said nothing is frozen: one that lives says so every second. A clock would count a Ctrl-Z of all of them. */
+const SILENT_BEATS = 45;
+
 /** The usual entry of a rank's process. */
 const RANK_PROCESS = join(import.meta.dirname, "rank-process.js");
 
@@ -131,8 +135,12 @@ function startRank(attempt: TrainAttempt, worker: number, context: StageContext,
   });
   child.send({ attempt, worker } satisfies FromParent);
   let said: RankResult | Error | null = null;
+  let silence = 0;
   child.on("message", (message: ToParent) => {
+    silence = 0;
     switch (message.kind) {
+      case "alive":
+        return;
       case "progress":
         if (worker === 0) context.progress(message.progress);
         return;
@@ -144,14 +152,19 @@ function startRank(attempt: TrainAttempt, worker: number, context: StageContext,
         return;
     }
   });
+  const who = `worker ${worker} of ${attempt.workers}`;
+  const beat = setInterval(() => {
+    if (++silence <= SILENT_BEATS) return;
+    said ??= new WorkerDiedError(`${who} was frozen: it said nothing for ${SILENT_BEATS} s`);
+    child.kill("SIGKILL");
+  }, BEAT_MS);
   const outcome = new Promise<RankResult | Error>((resolve) => {
     // a process that could not be started, or to which nothing can be said any more: its end says the rest, where it had begun
     child.on("error", (error) => {
-      if (child.pid === undefined) resolve(new WorkerDiedError(`worker ${worker} of ${attempt.workers} did not start: ${error.message}`));
+      if (child.pid === undefined) resolve(new WorkerDiedError(`${who} did not start: ${error.message}`));
     });
-    child.on("exit", (code, signal) =>
-      resolve(said ?? new WorkerDiedError(`worker ${worker} of ${attempt.workers} died (${signal ?? `exit code ${code}`})`)),
-    );
+    child.on("exit", (code, signal) => resolve(said ?? new WorkerDiedError(`${who} died (${signal ?? `exit code ${code}`})`)));
   });
+  void outcome.then(() => clearInterval(beat));
   return { child, outcome };
 }

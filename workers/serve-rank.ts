@@ -9,9 +9,13 @@ import type { RankResult } from "../workflows/contract.js";
 export type FromParent = RankWork | "stop";
 /** To the parent. */
 export type ToParent =
+  /** every second: the process is not frozen */
+  | { readonly kind: "alive" }
   | { readonly kind: "progress"; readonly progress: Progress }
   | { readonly kind: "result"; readonly result: RankResult }
   | { readonly kind: "failed"; readonly name: string; readonly message: string };
+
+const BEAT_MS = 1000;
 
 /** Waits for the work, does it, says how it ended, and lets the process end. */
 export function serveRank(deps: RankDeps): void {
@@ -19,6 +23,8 @@ export function serveRank(deps: RankDeps): void {
   const say = (message: ToParent): void => {
     if (process.connected) process.send!(message);
   };
+  // it keeps no process that has done its work
+  setInterval(() => say({ kind: "alive" }), BEAT_MS).unref();
   const work = async (input: RankWork): Promise<void> => {
     try {
       const progress = (each: Progress): void => say({ kind: "progress", progress: each });

@@ -25,6 +25,13 @@ import type { Order, Word } from "./wire.js";
 /** Which file the process finds its pipe for numbers at: 0 to 2 are the usual ones, 3 is the whereabouts. */
 const NUMBERS = 4;
 
+const BEAT_MS = 1000;
+/**
+ * Beats without a word after which a process is frozen: one that lives says so every second, whatever it computes, loads or
+ * saves. A clock would count the time for which this process was stopped itself.
+ */
+const SILENT_BEATS = 45;
+
 /** Starts a rank's process; `hear` is not called before this has returned. */
 export function startProcess(
   environment: () => Promise<EngineEnvironment>,
@@ -44,11 +51,16 @@ class RankProcess {
   /** the step that the process works on or will work on next, and its index */
   private plan: StepPlan | null = null;
   private step = 0;
-  private lines = 0;
+  /** words that work goes on */
+  private moves = 0;
+  /** beats since the process said something; null: it is still loading its libraries */
+  private silence: number | null = null;
   private aborted = false;
   private setBegun: () => void = () => undefined;
   /** resolves when the process has its first order */
   private readonly begun = new Promise<void>((resolve) => (this.setBegun = resolve));
+  /** it has said why it failed, and its traceback is worth printing */
+  private failed = false;
 
   constructor(program: string, rank: RankInput<DeepSpeedSetup>, hear: (event: ComputeEvent) => void) {
     this.program = program;
@@ -73,7 +85,7 @@ class RankProcess {
         this.aborted = true;
         this.child?.kill("SIGKILL");
       },
-      moved: () => this.lines,
+      moved: () => this.moves,
       ended,
     };
   }
@@ -95,33 +107,52 @@ class RankProcess {
     const closed = new Promise<string>((resolve) =>
       child
         .once("error", (error) => resolve(`its compute process did not start: ${error.message}`))
-        .once("close", (code, signal) => resolve(`its compute process ended (${signal ?? `exit code ${code}`})${stderr.lastLine()}`)),
+        .once("close", (code, signal) => {
+          if (this.failed) stderr.print();
+          resolve(this.frozen() ?? `its compute process ended (${signal ?? `exit code ${code}`})${stderr.lastLine()}`);
+        }),
     );
     // what is said to a process that has died is answered by its end
     child.stdin!.on("error", () => undefined);
-    this.say(beginOrder(this.rank, model));
-    this.setBegun();
-    await this.listen(child, stderr);
-    const how = await closed;
-    if (swaps(train)) rmSync(rankSwap(swap, worker), { recursive: true, force: true });
-    return how;
+    const beat = setInterval(() => this.beat(child), BEAT_MS);
+    try {
+      this.say(beginOrder(this.rank, model));
+      this.setBegun();
+      await this.listen(child);
+      return await closed;
+    } finally {
+      clearInterval(beat);
+      if (swaps(train)) rmSync(rankSwap(swap, worker), { recursive: true, force: true });
+    }
   }
 
-  private async listen(child: ChildProcess, stderr: StderrTail): Promise<void> {
+  /** Ends a process that is frozen: the others may be waiting for it, at a barrier or where no collective's timeout counts. */
+  private beat(child: ChildProcess): void {
+    if (this.silence !== null) this.silence++;
+    if (this.frozen() !== null) child.kill("SIGKILL");
+  }
+
+  private frozen(): string | null {
+    const beats = this.silence ?? 0;
+    return beats > SILENT_BEATS ? `its compute process was frozen: it said nothing for ${SILENT_BEATS} s` : null;
+  }
+
+  private async listen(child: ChildProcess): Promise<void> {
     const numbers = new NumberPipe(child.stdio[NUMBERS] as Readable);
     for await (const line of createInterface({ input: child.stdout! })) {
-      this.lines++;
-      // a process that is killed may leave half a line
-      if (this.aborted || !line.endsWith("}")) continue;
-      const word = JSON.parse(line) as Word;
-      const event = word.kind === "shard" ? await this.shard(word, numbers) : this.eventOf(word, stderr);
+      const word = this.aborted ? null : wordIn(line);
+      if (word === null) continue;
+      this.silence = 0;
+      if (word.kind !== "alive") this.moves++;
+      const event = word.kind === "shard" ? await this.shard(word, numbers) : this.eventOf(word);
       if (event !== null && !this.aborted) this.hear(event);
     }
   }
 
   /** What the others hear of a word; null: nothing. */
-  private eventOf(word: Exclude<Word, { kind: "shard" }>, stderr: StderrTail): ComputeEvent | null {
+  private eventOf(word: Exclude<Word, { kind: "shard" }>): ComputeEvent | null {
     switch (word.kind) {
+      case "alive":
       case "moved":
         return null;
       case "meet":
@@ -145,7 +176,7 @@ class RankProcess {
       }
       case "failed": {
         const error = this.failure(word);
-        if (error.name !== "PeerLostError") stderr.print();
+        this.failed = error.name !== "PeerLostError";
         return { kind: "failed", ...error };
       }
     }
@@ -175,7 +206,8 @@ class RankProcess {
     for (const { name, shape } of tensors) {
       const data = new Float32Array(elements(shape));
       if (!(await numbers.read(data))) return null;
-      this.lines++;
+      this.moves++;
+      this.silence = 0;
       copies.push({ name, shape, data });
     }
     return { ...word, tensors: copies };
@@ -195,5 +227,14 @@ class RankProcess {
 
   private say(order: Order): void {
     this.child?.stdin?.write(`${JSON.stringify(order)}\n`);
+  }
+}
+
+/** The word in a line; null: it is the half line of a process that was killed, whose end says more. */
+function wordIn(line: string): Word | null {
+  try {
+    return JSON.parse(line) as Word;
+  } catch {
+    return null;
   }
 }

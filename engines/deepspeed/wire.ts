@@ -68,6 +68,8 @@ export type Order =
 
 /** From the process. */
 export type Word =
+  /** every second once its libraries are loaded, whatever it does */
+  | { readonly kind: "alive" }
   | { readonly kind: "moved" }
   /** the first rank's alone: where the others find it */
   | { readonly kind: "meet"; readonly word: unknown }

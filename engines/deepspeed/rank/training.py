@@ -112,6 +112,8 @@ class Rank:
 
 def train(wire: Wire) -> None:
     """Trains, and says how it failed where it failed."""
+    # not before: while a library is loaded from a slow disk, Python runs no other thread
+    wire.live()
     rank = Rank(wire)
     try:
         rank.run()

@@ -28,8 +28,9 @@ SHARD_BYTES = 4
 PR_SET_PDEATHSIG = 1
 # bytes that are sent at once
 MOST_BYTES = 2**24
-# seconds between two words that work goes on
+# seconds between two words that work goes on, and that the process lives
 BEAT = 0.2
+ALIVE = 1.0
 
 
 class Wire:
@@ -37,11 +38,15 @@ class Wire:
 
     def __init__(self) -> None:
         _die_with_parent()
+        # Ctrl-C reaches the whole group of processes; the rank decides what it means
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
         # libraries print to standard output
         self._events = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
         self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._beat = 0.0
+        self._speaking = threading.Lock()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
@@ -58,8 +63,19 @@ class Wire:
 
     def say(self, kind: str, **event: Any) -> None:
         """Says an event."""
-        self._events.write(json.dumps({"kind": kind, **event}) + "\n")
-        self._events.flush()
+        line = json.dumps({"kind": kind, **event}) + "\n"
+        with self._speaking:
+            self._events.write(line)
+            self._events.flush()
+
+    def live(self) -> None:
+        """Says every second from now on that this process lives, whatever it computes, loads or waits for: a frozen one does not."""
+        threading.Thread(target=self._live, daemon=True).start()
+
+    def _live(self) -> None:
+        while True:
+            self.say("alive")
+            time.sleep(ALIVE)
 
     def moved(self) -> None:
         """Says now and then that work goes on."""
