@@ -147,8 +147,8 @@ test("a run that was begun by one engine is finished by another, and says so", a
     { steps: STEPS - step, by: by("toy2") },
   ]);
   assert.deepEqual(lastingNotes(made), [
-    `goes on from step ${step}, which the engine toy, fp32 saved in train/${basename(first)}; the steps after it are computed by the engine toy2, ` +
-      "fp32, so equal bytes with another run are not claimed. Remove that directory if training is to begin anew",
+    `goes on from step ${step}, which the engine toy in fp32 saved in train/${basename(first)}; the steps after it are computed by the engine toy2 ` +
+      "in fp32, so equal bytes with another run are not claimed. Remove that directory if training is to begin anew",
   ]);
   assertAddsUp(run);
   const { interruptions, steps, stepsRepeated, failures, proof } = metrics.ledger!;
@@ -308,7 +308,7 @@ async function whileLocked(made: Job, meanwhile: () => Promise<void>): Promise<S
   const unlock = await lock(join(directoryOf(made, { engine: "toy" }), LOCK), new AbortController().signal, () => undefined);
   const second = train(made, { engine: "toy2" });
   const waits = new RegExp(
-    `^waiting for process ${process.pid}, which trains the same with the engine toy, fp32 and has saved \\d+ steps$`,
+    `^waiting for process ${process.pid}, which trains the same with the engine toy in fp32 and has saved \\d+ steps$`,
   );
   while (!made.seen.some(({ note }) => waits.test(note ?? ""))) await Promise.race([sleep(2), second]);
   await meanwhile();
