@@ -77,7 +77,7 @@ export function metricWords(figures: Figures): string {
   return said.filter((words) => words !== undefined).join(", ");
 }
 
-/** "steps 1 to 3 by the engine onnx 1, fp32, 4 to 8 by …": which steps were computed how. */
+/** "steps 1 to 3 by the engine onnx (version 1) in fp32, 4 to 8 by …": which steps were computed how. */
 export function computedWords(computed: NonNullable<Figures["computed"]>): string {
   let first = 1;
   const parts = computed.map(({ steps, by }) => {
@@ -89,9 +89,10 @@ export function computedWords(computed: NonNullable<Figures["computed"]>): strin
   return `steps ${parts.join(", ")}`;
 }
 
-/** "the engine onnx 1, fp32": how steps are computed. */
+/** "the engine onnx (version 1) in fp32": how steps are computed. */
 export function computingWords({ engine = "", engineVersion = "", ...others }: Computing): string {
-  return [`the engine ${engine} ${engineVersion}`.trim(), ...Object.values(others)].join(", ");
+  const version = engineVersion === "" ? "" : ` (version ${engineVersion})`;
+  return [`the engine ${engine}${version}`, ...Object.values(others)].join(" in ");
 }
 
 /** A loud word if a run holds more rows out than it trains on; undefined if not. */

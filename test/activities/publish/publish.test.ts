@@ -131,7 +131,7 @@ test("a model that one engine began and another finished says so in card, report
     await stage.finish({ ...made, metrics: { ...metrics, oneKindOfMachine: false, computed } as StageMetrics["train"] });
     const directory = fileURLToPath((await publish(publishDependencies(), request, context())).outputs[0]!.uri);
     const text = (name: string): string => readFileSync(join(directory, name), "utf8");
-    const words = `steps 1 to ${steps} by the engine onnx 1, fp32, ${steps + 1} to 5 by the engine deepspeed 1, fp32`;
+    const words = `steps 1 to ${steps} by the engine onnx (version 1) in fp32, ${steps + 1} to 5 by the engine deepspeed (version 1) in fp32`;
     const [card, manifest] = [text("README.md"), parseManifest(text("manifest.json"), "test")];
     assert.ok(card.includes(`| computed by | ${words} |`), card);
     assert.ok(card.includes(`finished with another (${words}), so no claim is made`));

@@ -16,8 +16,8 @@ import { encode, type ToChild } from "./wire.js";
 /** Entry of the toy engine's compute process; the rank's whereabouts are its file 3. */
 
 const WHEREABOUTS = 3;
-/** Slower than it could be, so that tests meet it at work. */
-const STEP_MS = 10;
+/** Slower than it could be, so that tests meet it at work; TOY_STEP_MS says how much. */
+const STEP_MS = Number(process.env["TOY_STEP_MS"] ?? 10);
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const say = (event: ComputeEvent): void => void process.stdout.write(`${JSON.stringify(encode(event))}\n`);

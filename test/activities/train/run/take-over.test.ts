@@ -24,8 +24,10 @@ import { job, madeRows, type Job } from "../../../workers/tiny.js";
 const ENGINES = join(import.meta.dirname, "..", "..", "..", "engines");
 const RANK = join(ENGINES, "rank-child.js");
 const ZOMBIE = join(ENGINES, "zombie-child.js");
-const STEPS = 48;
-const TRAIN = { shards: 4, microBatch: 1, accumulation: 2, epochs: 16, learningRate: 1e-3, checkpointEverySteps: 4 };
+const STEPS = 24;
+/** Milliseconds of a step while a training is to be met at work, however busy the machine is. */
+const SLOW = "100";
+const TRAIN = { shards: 4, microBatch: 1, accumulation: 2, epochs: 8, learningRate: 1e-3, checkpointEverySteps: 4 };
 
 type Train = Omit<Partial<StageRequest["config"]["train"]>, "engine"> & { readonly engine?: string };
 
@@ -61,6 +63,7 @@ async function begun(made: Job, settings: Train, checkpoints = 1): Promise<numbe
   const directory = directoryOf(made, settings);
   const before = existsSync(join(directory, "commits")) ? (await savedIn(directory)).length : 0;
   const stop = new AbortController();
+  process.env["TOY_STEP_MS"] = SLOW;
   const running = train(made, settings, stop.signal).then(
     () => "finished",
     ({ message }: Error) => message,
@@ -68,7 +71,10 @@ async function begun(made: Job, settings: Train, checkpoints = 1): Promise<numbe
   await untilSaved(directory, before + checkpoints);
   stop.abort(new Error("enough with this engine"));
   assert.equal(await running, "enough with this engine");
-  return (await savedIn(directory)).at(-1)!.step;
+  delete process.env["TOY_STEP_MS"];
+  const { step } = (await savedIn(directory)).at(-1)!;
+  assert.ok(step < STEPS, "it was stopped at work");
+  return step;
 }
 
 /** Trains in a process of its own, which is killed when there are so many commits more. */
@@ -76,13 +82,17 @@ async function killed(made: Job, settings: Train, commits: number): Promise<void
   const directory = directoryOf(made, settings);
   const count = (): number => (existsSync(join(directory, "commits")) ? readdirSync(join(directory, "commits")).length : 0);
   const before = count();
-  const child = spawn(process.execPath, [ZOMBIE, JSON.stringify(requested(made, settings))], { stdio: ["ignore", "ignore", "inherit"] });
+  const env = { ...process.env, TOY_STEP_MS: SLOW };
+  const child = spawn(process.execPath, [ZOMBIE, JSON.stringify(requested(made, settings))], {
+    stdio: ["ignore", "ignore", "inherit"],
+    env,
+  });
   while (count() < before + commits) {
     assert.equal(child.exitCode, null);
     await sleep(2);
   }
   // a few steps beyond what it has saved
-  await sleep(40);
+  await sleep(3 * Number(SLOW));
   child.kill("SIGKILL");
   await once(child, "exit");
 }
@@ -137,8 +147,8 @@ test("a run that was begun by one engine is finished by another, and says so", a
     { steps: STEPS - step, by: by("toy2") },
   ]);
   assert.deepEqual(lastingNotes(made), [
-    `goes on from step ${step}, which the engine toy, fp32 saved in train/${basename(first)}; the steps after it are computed by the engine toy2, ` +
-      "fp32, so equal bytes with another run are not claimed. Remove that directory if training is to begin anew",
+    `goes on from step ${step}, which the engine toy in fp32 saved in train/${basename(first)}; the steps after it are computed by the engine toy2 ` +
+      "in fp32, so equal bytes with another run are not claimed. Remove that directory if training is to begin anew",
   ]);
   assertAddsUp(run);
   const { interruptions, steps, stepsRepeated, failures, proof } = metrics.ledger!;
@@ -235,7 +245,7 @@ test("only the same job is taken over: other settings begin anew, how often is s
 test("of two unfinished trainings the one that got further is taken over", async (t) => {
   const made = await make(t);
   const few = await begun(made, { engine: "toy" });
-  // it takes over the first one's, and goes further
+  // it takes over the first one's, and saves one of its own
   const more = await begun(made, { engine: "toy2" }, 2);
   assert.ok(more > few);
   const run = await train(made, { engine: "toy3" });
@@ -298,7 +308,7 @@ async function whileLocked(made: Job, meanwhile: () => Promise<void>): Promise<S
   const unlock = await lock(join(directoryOf(made, { engine: "toy" }), LOCK), new AbortController().signal, () => undefined);
   const second = train(made, { engine: "toy2" });
   const waits = new RegExp(
-    `^waiting for process ${process.pid}, which trains the same with the engine toy, fp32 and has saved \\d+ steps$`,
+    `^waiting for process ${process.pid}, which trains the same with the engine toy in fp32 and has saved \\d+ steps$`,
   );
   while (!made.seen.some(({ note }) => waits.test(note ?? ""))) await Promise.race([sleep(2), second]);
   await meanwhile();
