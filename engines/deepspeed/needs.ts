@@ -12,7 +12,7 @@ const PROCESS_BYTES = 1e9;
 const GPU_PROCESS_BYTES = 2.5e9;
 const DEVICE_BYTES = 1e9;
 /** Elements of a rank that AdamW updates at once, and buffers of so many that a rank has for NVMe: see rank/settings.py. */
-const SUB_GROUP = 1e8;
+const SUB_GROUP = 2e7;
 const OPTIMIZER_BUFFERS = 4;
 const PARAMETER_BUFFERS = 40;
 
@@ -31,9 +31,8 @@ export function stateBytes({ precision, offload }: Pick<TrainSettings, "precisio
   // the gradients of a step are summed in memory; those that AdamW on the CPU takes are a copy, on NVMe a file
   taken[offload.optimizer === "none" ? "computed" : "host"] += GRADIENT_BYTES;
   if (offload.optimizer !== "none") taken[places[offload.optimizer]] += GRADIENT_BYTES;
-  // in fp32 the model is computed with the weights that AdamW updates, if all are in one place
-  const shared = precision === "fp32" && offload.optimizer === "none" && offload.parameters === "none";
-  if (!shared) taken[places[offload.parameters]] += weightBytes({ precision });
+  // in fp32, too, DeepSpeed has the weights that it computes with apart from those that AdamW updates
+  taken[places[offload.parameters]] += weightBytes({ precision });
   return taken;
 }
 
@@ -50,7 +49,7 @@ export function trainingNeeds(model: Model, train: TrainSettings, capacity: Capa
   const { layers } = model.shape;
   const { computed, host, nvme } = stateBytes(train);
   // without room to keep more, a layer's inputs are kept and the rest is computed again; AdamW needs room for a sub-group
-  const subGroup = 4 * Math.min(SUB_GROUP, parameters);
+  const subGroup = 4 * Math.min(SUB_GROUP + largestParameter(model) / ranks, parameters);
   const pass = layer + kept / layers + largestLayer(model);
   const onDevice = pass + (offload.optimizer === "none" ? 2 * subGroup : 0);
   const onHost =

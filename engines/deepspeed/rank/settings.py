@@ -14,7 +14,7 @@ MIN_BUCKET, MAX_BUCKET = 2**20, 2**28
 BLOCK_SQUARES = 12
 MOST_LIVE = 10**9
 # elements of a rank that AdamW updates at once: what it allocates beside them, and each buffer between memory and NVMe, is as large
-SUB_GROUP = 10**8
+SUB_GROUP = 2 * 10**7
 # weights, both moments and gradients of a sub-group that is read from NVMe
 OPTIMIZER_BUFFERS = 4
 # parameters read from NVMe that are in memory at once: two blocks, at the most so many in each
