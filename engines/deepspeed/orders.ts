@@ -64,7 +64,11 @@ export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model): Begin
     interface: interfaceOf(rank.address),
     timeoutSeconds: setup.timeoutSeconds,
     precision,
-    offload: { optimizer: offload.optimizer, parameters: offload.parameters, directory: rankSwap(swapOf(train, rank.directory, setup.prefix), worker) },
+    offload: {
+      optimizer: offload.optimizer,
+      parameters: offload.parameters,
+      directory: rankSwap(swapOf(train, rank.directory, setup.prefix), worker),
+    },
     keepActivations: setup.keepActivations,
     betas,
     epsilon,

@@ -91,11 +91,7 @@ function nameOf({ sibling, checkpoint }: Candidate): string {
 }
 
 /** Of the siblings' checkpoints that have more steps than `beyond` the one that has most; none of a training that has all its steps. */
-async function furthest(
-  taking: Taking,
-  beyond: number,
-  useless: ReadonlySet<string>,
-): Promise<Candidate | null> {
+async function furthest(taking: Taking, beyond: number, useless: ReadonlySet<string>): Promise<Candidate | null> {
   const { request, stage, totalSteps } = taking;
   const candidates: Candidate[] = [];
   for (const sibling of await siblingsOf(request.root, stage.directory, stage.parts)) {

@@ -31,8 +31,9 @@ async function started(t: TestContext, program: string): Promise<Started> {
   const whereabouts = openSync(join(request.root, "whereabouts"), "w");
   t.after(() => closeSync(whereabouts));
   const [model, tokens] = ["model", "tokens"].map((name) => fileURLToPath(outputNamed(request.inputs, name).uri)) as [string, string];
-  const setup = { address: join(request.root, "address"), keepActivations: false, timeoutSeconds: 45 };
-  const about = { worker: 1, workers: 2, train: request.config.train, model, tokens, resumeStep: 0, totalSteps: 6, resume: null };
+  const setup = { prefix: "roslin-test-g1", keepActivations: false, timeoutSeconds: 45 };
+  const place = { address: "127.0.0.1", directory: request.root, model, tokens };
+  const about = { worker: 1, workers: 2, train: request.config.train, ...place, resumeStep: 0, totalSteps: 6, resume: null };
   const versions = { python: "", torch: "", deepspeed: "", transformers: "", cuda: null, nccl: null };
   const events: ComputeEvent[] = [];
   const environment = async () => ({ python: "python3", versions });

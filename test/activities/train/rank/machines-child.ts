@@ -13,7 +13,10 @@ interface Work {
 const { onnx } = places.engines;
 const version = process.env["ONNX_VERSION"];
 /** As on a machine that was set up at another time. */
-const other = { ...onnx, libraries: async (...about: Parameters<typeof onnx.libraries>) => ({ ...(await onnx.libraries(...about)), onnxruntime: version! }) };
+const other = {
+  ...onnx,
+  libraries: async (...about: Parameters<typeof onnx.libraries>) => ({ ...(await onnx.libraries(...about)), onnxruntime: version! }),
+};
 const deps = version === undefined ? places : { ...places, engines: { ...places.engines, onnx: other } };
 
 const stop = new AbortController();
