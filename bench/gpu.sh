@@ -129,8 +129,12 @@ train() {
     sampler=$!
   fi
   before=$SECONDS
-  node bin/roslin.js stage train --config "$work/$name.json" --dir "$directory" --json "$@" >"$work/$name.out" 2>"$work/$name.log" &
+  # in a process group of its own: Ctrl-C would reach it a second time, and a second time means at once
+  set -m
+  node bin/roslin.js stage train --config "$work/$name.json" --dir "$directory" --json "$@" \
+    </dev/null >"$work/$name.out" 2>"$work/$name.log" &
   running=$!
+  set +m
   [ "$name" != killed ] || kill_rank "$running" "$directory"
   wait "$running" || status=$?
   running=""
