@@ -11,6 +11,7 @@ import { isView } from "../download/source-plan.js";
 import { forecast } from "../forecast/forecast.js";
 import { lock } from "../../infra/disk/lock.js";
 import type { StageInput } from "../../workflows/contract.js";
+import { copyName, isCopy, SHARED } from "../common/shared-artifacts.js";
 import { finishedStage, LOCK, RESULT, Stage } from "../common/stage.js";
 
 /** A run whose work is kept; its configs name their targets. */
@@ -22,7 +23,8 @@ export interface KeptRun {
 
 /** A stage's directory that no run needs, or one within a download's. */
 export interface Garbage {
-  readonly stage: StageName;
+  /** SHARED: of a copy of another machine's output */
+  readonly stage: StageName | typeof SHARED;
   readonly directory: string;
   /** that removing it frees */
   readonly bytes: number;
@@ -52,7 +54,14 @@ async function unneededBy(root: string, runs: readonly KeptRun[]): Promise<Omit<
       else if (stage === "download" && !read.has(directory))
         found.push(...(await pastViews(directory)).map((view) => ({ stage, directory: view })));
     }
-  return found;
+  return [...found, ...(await spareCopies(root, running))];
+}
+
+/** Copies of other machines' outputs that no running run has been given. */
+async function spareCopies(root: string, running: readonly KeptRun[]): Promise<Omit<Garbage, "bytes">[]> {
+  const given = new Set(running.flatMap(({ begun }) => begun!.flatMap(({ inputs }) => inputs.map(copyName))));
+  const names = await readdir(join(root, SHARED)).catch(() => []);
+  return names.filter((name) => isCopy(name) && !given.has(name)).map((name) => ({ stage: SHARED, directory: join(root, SHARED, name) }));
 }
 
 /** A finished download's directories of links that its result does not name, but for newer ones: a run that may go on has begun them. */

@@ -14,6 +14,16 @@ import { finishedStage, RESULT, WANTED } from "./stage.js";
 /** Where outputs of other machines' stages lie, below the directory of all stages. */
 export const SHARED = "shared";
 
+/** The name of the directory with a copy of an output. */
+export function copyName({ sha256 }: Pick<Artifact, "sha256">): string {
+  return sha256.slice(0, 32);
+}
+
+/** Whether a directory below SHARED has a copy. */
+export function isCopy(name: string): boolean {
+  return /^[0-9a-f]{32}$/.test(name);
+}
+
 /** What the store says of an output, written after its files. */
 interface Listing {
   /** the output's own file name; its files are `<base>`, or `<base>/<name>` */
@@ -70,7 +80,7 @@ async function fetched(shared: SharedFiles, root: string, artifact: Artifact): P
       store: shared.store.uri,
     });
   const { base, files } = JSON.parse(bytes.toString("utf8")) as Listing;
-  const directory = join(root, SHARED, artifact.sha256.slice(0, 32));
+  const directory = join(root, SHARED, copyName(artifact));
   for (const { name } of files)
     if (/(^|\/)(\.\.?)?(\/|$)|\\|\0/.test(name)) throw new UserError("a shared file's name leaves its directory", { got: name });
   await mkdir(directory, { recursive: true });

@@ -47,6 +47,19 @@ test("what a run would reuse or go on in is kept, the rest is found with its siz
   assert.equal((await findGarbage(root, [])).length, 6);
 });
 
+test("a copy of another machine's output stays while a run that has been given it runs", async () => {
+  const root = newRoot();
+  const config = run({ seed: 1 });
+  const [used, spare] = ["a", "b"].map((digit) => ({ name: "model", uri: "file:///elsewhere/model", sha256: digit.repeat(64), bytes: 1 }));
+  for (const { sha256: digest } of [used!, spare!]) mkdirSync(join(root, "shared", digest.slice(0, 32), "model"), { recursive: true });
+  mkdirSync(join(root, "shared", "uploads"));
+  const running: KeptRun[] = [{ config, begun: [{ config, inputs: [used!] }] }];
+  const names = async (runs: readonly KeptRun[]): Promise<string[]> =>
+    (await findGarbage(root, runs)).map(({ directory }) => basename(directory));
+  assert.deepEqual(await names(running), ["b".repeat(32)]);
+  assert.deepEqual((await names(over(config))).sort(), ["a".repeat(32), "b".repeat(32)]);
+});
+
 test("an unfinished training that a run may take over stays until that run's own has finished", async () => {
   const root = newRoot();
   const [begun, other] = [run({ seed: 1 }), run({ seed: 2 })];
