@@ -121,28 +121,35 @@ async function follow(options: GroupOptions, events: GroupEvents): Promise<Group
   return { toCoordinator, toAll, seal: () => undefined, close };
 }
 
+/** Milliseconds for one try to connect: a firewall may answer nothing. */
+const CONNECT_MS = 5000;
+
 /** What says that a machine cannot be reached at all; a dead process on one that can refuses. */
 const NO_WAY = ["EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "EADDRNOTAVAIL"];
 
 /** Connects to the coordinator, as soon as it is there. Throws UserError where the way to its machine is closed. */
 async function reach({ place, worker, timeoutMs, signal }: GroupOptions): Promise<{ readonly socket: Socket; readonly secret: string }> {
   const deadline = Date.now() + timeoutMs;
+  /** when the coordinator's place was first known */
+  let known: number | null = null;
   for (;;) {
     signal.throwIfAborted();
     const found = await place.find();
+    if (found !== null) known ??= Date.now();
     let problem: NodeJS.ErrnoException = new Error(`it has not said where it is, at ${place.name}`);
     if (found !== null)
       try {
-        return { socket: await connect(found.to, Math.max(1, deadline - Date.now())), secret: found.secret };
+        return { socket: await connect(found.to, Math.max(1, Math.min(CONNECT_MS, deadline - Date.now()))), secret: found.secret };
       } catch (error) {
         problem = error as NodeJS.ErrnoException;
       }
+    // earlier than the coordinator misses this worker: it would only say that
+    if (found !== null && NO_WAY.includes(problem.code ?? "") && Date.now() >= known! + timeoutMs / 2)
+      throw new UserError(
+        "this machine cannot reach the one of worker 0: open TCP between them, or set ROSLIN_ADDRESS there to an address that others reach",
+        { worker, ...addressOf(found.to), said: problem.code },
+      );
     if (Date.now() >= deadline) {
-      if (found !== null && NO_WAY.includes(problem.code ?? ""))
-        throw new UserError(
-          "this machine cannot reach the one of worker 0: open TCP between them, or set ROSLIN_ADDRESS there to an address that others reach",
-          { worker, ...addressOf(found.to), said: problem.code },
-        );
       throw new PeerLostError(`worker 0 did not appear within ${duration(timeoutMs / 1000)} (${messageOf(problem)})`);
     }
     await sleep(place.pauseMs, undefined, { signal });

@@ -1,5 +1,5 @@
 import { rmSync } from "node:fs";
-import { errorNamed, FencedError, messageOf, PeerLostError, StoppedError } from "../../../core/errors.js";
+import { errorNamed, FencedError, messageOf, PeerLostError, StoppedError, UserError } from "../../../core/errors.js";
 import type { TrainingEngine } from "../../../engines/engine.js";
 import { processStart } from "../../../infra/process/process-start.js";
 import { joinGroup, type Group } from "../../../infra/process/group.js";
@@ -143,6 +143,9 @@ class Rank {
         toCoordinator: (from, message) => this.hear(from, message as ToCoordinator),
         toAll: (message) => this.hearAll(message as ToAll),
         lost: (lost) => this.lose(lost, "is gone"),
+      }).catch((error: unknown) => {
+        // machines that have trained together reached each other: the way may open again
+        throw error instanceof UserError && attempt.resumeStep > 0 ? new PeerLostError(error.message) : error;
       });
       context.signal.addEventListener("abort", stop);
       if (context.signal.aborted) stop();
