@@ -19,7 +19,6 @@ const ELSEWHERE = [
   "TEMPORAL_ADDRESS",
   "TEMPORAL_NAMESPACE",
   "HF_HOME",
-  "ROSLIN_ADDRESS",
 ];
 
 /** Whether a variable means something to Roslin. */
