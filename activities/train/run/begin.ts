@@ -10,7 +10,7 @@ import { openTokens } from "../../../infra/dataset/tokens.js";
 import { processStart } from "../../../infra/process/process-start.js";
 import { readModelConfig } from "../../../infra/weights/read-model-config.js";
 import type { RankPlace, TrainingBegun } from "../../../workflows/contract.js";
-import { Stage, type StageContext, type StageRequest } from "../../common/stage.js";
+import { Stage, WANTED, type StageContext, type StageRequest } from "../../common/stage.js";
 import { trainDefinition } from "../definition.js";
 import type { TrainDeps } from "../deps.js";
 import { noteEnd } from "../log/attempt-end.js";
@@ -68,6 +68,8 @@ export async function beginTraining(
   const dropout = dropoutNote(job.model.shape);
   if (dropout !== null) notes.say(dropout, true);
   const place = trainingPlace(deps, stage.directory, job.config.train, { signal: context.signal, onNote: notes.say });
+  // another machine, after an upgrade, knows by it what this directory's training is
+  await place.keep(WANTED);
   const log = await place.log();
   const own = await resumePoint(place, log, job, notes, context.signal);
   if (own !== null && own.entry.step >= job.totalSteps) {

@@ -5,6 +5,7 @@ import { messageOf, UserError } from "../../../core/errors.js";
 import { computingWords } from "../../../core/stages/words.js";
 import { sha256File, syncDirectory } from "../../../infra/disk/files.js";
 import { lock } from "../../../infra/disk/lock.js";
+import type { ObjectStore } from "../../../infra/store/store.js";
 import { processStart } from "../../../infra/process/process-start.js";
 import { LOCK, type Stage, type StageContext, type StageRequest } from "../../common/stage.js";
 import { computingOf } from "../definition.js";
@@ -16,7 +17,7 @@ import type { Past, ShardFile } from "../log/entries.js";
 import { makeLedger, spansOf } from "../log/make-ledger.js";
 import { computedSteps } from "../log/past.js";
 import { readSteps } from "../log/steps-file.js";
-import { trainingPlace, type TrainingPlace } from "../log/training-place.js";
+import { TrainingPlace, trainingPlace } from "../log/training-place.js";
 import { siblingsOf, type Sibling } from "./siblings.js";
 
 /**
@@ -77,8 +78,18 @@ export async function takeOver(taking: Taking, own: Checkpoint | null): Promise<
 }
 
 /** Where a sibling keeps its log and its files: in the same store, if the machines of the run share one. */
-function placeOf({ deps, request, context, say }: Taking, { directory }: Sibling): TrainingPlace {
-  return trainingPlace(deps, directory, request.config.train, { signal: context.signal, onNote: say });
+async function placeOf({ deps, request, context, say }: Taking, { directory }: Sibling): Promise<TrainingPlace> {
+  const place = trainingPlace(deps, directory, request.config.train, { signal: context.signal, onNote: say });
+  if (place.shared === null || (await place.log()).entries.length > 0) return place;
+  // one machine alone had begun it
+  return new TrainingPlace(directory, deps.openStore(directory), null);
+}
+
+/** What the machines of the run share, all its trainings; null: it is this machine's alone. */
+function sharedStore({ deps, request, stage, context, say }: Taking): ObjectStore | null {
+  const { store } = request.config.train.workers;
+  const sharing = { journals: join(stage.directory, "uploads"), signal: context.signal, onBytes: () => undefined, onNote: say };
+  return store === null ? null : deps.openShared(store, "", sharing).store;
 }
 
 /** For `catch`: what the store does not have any more is missed where it is read. */
@@ -94,8 +105,8 @@ function nameOf({ sibling, checkpoint }: Candidate): string {
 async function furthest(taking: Taking, beyond: number, useless: ReadonlySet<string>): Promise<Candidate | null> {
   const { request, stage, totalSteps } = taking;
   const candidates: Candidate[] = [];
-  for (const sibling of await siblingsOf(request.root, stage.directory, stage.parts)) {
-    const log = await placeOf(taking, sibling).log();
+  for (const sibling of await siblingsOf(request.root, stage.directory, stage.parts, sharedStore(taking))) {
+    const log = await (await placeOf(taking, sibling)).log();
     const all = checkpoints(log);
     if (all.some(({ entry }) => entry.step >= totalSteps)) continue;
     candidates.push(...all.map((checkpoint) => ({ sibling, log, checkpoint })));
@@ -112,7 +123,7 @@ async function take(taking: Taking, candidate: Candidate): Promise<Checkpoint | 
   const { step, updates, reason, fingerprint } = checkpoint.entry;
   const where = `train/${basename(sibling.directory)}`;
   const shards: ShardFile[] = checkpoint.entry.shards.map((shard) => ({ ...shard, file: takenFile(shard) }));
-  await placeOf(taking, sibling).bringShards(checkpoint.entry.shards).catch(isGone);
+  await (await placeOf(taking, sibling)).bringShards(checkpoint.entry.shards).catch(isGone);
   const problem = await placeFiles(candidate, directory, shards, context.signal, say);
   if (problem !== null) {
     for (const { file } of shards) await rm(join(directory, file), { force: true });
@@ -192,9 +203,11 @@ async function placeOne(from: string, to: string): Promise<void> {
 }
 
 /** What the sibling's records say of the steps up to a checkpoint. */
-async function pastOf({ request }: Taking, { sibling, log, checkpoint }: Candidate): Promise<Past> {
+async function pastOf(taking: Taking, { sibling, log, checkpoint }: Candidate): Promise<Past> {
+  const { request } = taking;
   const { commit } = checkpoint;
   const line = lineOf(log, commit);
+  await (await placeOf(taking, sibling)).bringSteps();
   const steps = await readSteps(sibling.directory);
   const spans = spansOf(log, line, steps, Infinity);
   const end = await findEnd(log, sibling.directory, request.config.train.shards, processStart, false);

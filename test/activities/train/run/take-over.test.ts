@@ -381,3 +381,29 @@ test("a checkpoint on another file system is copied", async (t) => {
   await assertSame(t, run);
   assert.equal(run.metrics.resumedAtStep, step);
 });
+
+for (const [what, isShared] of [
+  ["saved to the store that machines share", true],
+  ["saved before it shared a store", false],
+] as const)
+  test(`a machine takes over what was ${what}`, async (t) => {
+    const made = await make(t);
+    const workers = { ...made.request.config.train.workers, store: `file://${made.request.root}/store` };
+    const first = { engine: "toy", ...(isShared && { workers }) };
+    const place = isShared ? join(made.request.root, "store", basename(directoryOf(made, first))) : directoryOf(made, first);
+    const stop = new AbortController();
+    process.env["TOY_STEP_MS"] = SLOW;
+    const running = train(made, first, stop.signal).catch(({ message }: Error) => message);
+    await untilSaved(place, 1);
+    stop.abort(new Error("enough"));
+    assert.equal(await running, "enough");
+    delete process.env["TOY_STEP_MS"];
+    const { step } = (await savedIn(place)).at(-1)!;
+    // in the first case another machine, which has the store alone
+    const root = isShared ? `${made.request.root}-other` : made.request.root;
+    t.after(() => rmSync(root, { recursive: true, force: true }));
+    const run = await train({ ...made, request: { ...made.request, root } }, { engine: "toy2", workers });
+    await assertSame(t, run);
+    assert.deepEqual([run.metrics.resumedAtStep, run.metrics.attempts], [step, 2]);
+    assertAddsUp(run);
+  });
