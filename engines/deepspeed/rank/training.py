@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import time
@@ -29,6 +30,9 @@ GPU_TIMEOUT_SECONDS = 45
 # words of torch's allocators for CPUs, and of CUDA where torch's allocator was not asked
 NO_MEMORY = ("not enough memory", "can't allocate memory")
 NO_GPU_MEMORY = "out of memory"
+# glibc's names for options of malloc, and what it sets by itself in the long run: larger blocks are mapped, and unmapped when freed
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+MAPPED_BYTES = 2**25
 
 
 class Rank:
@@ -123,7 +127,16 @@ def train(wire: Wire) -> None:
         wire.say("failed", name=_name(error), message=_message(error), place=rank.place)
 
 
+def _give_memory_back() -> None:
+    """What started this process may have told malloc to keep what is freed: tensors of all sizes would leave gaps for good."""
+    if sys.platform == "linux":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
+        mallopt(M_TRIM_THRESHOLD, 2 * MAPPED_BYTES)
+
+
 def _prepare_device(rank: int, ranks: int) -> None:
+    _give_memory_back()
     # the sums of one thread are always the same
     torch.set_num_threads(1)
     # DeepSpeed and NCCL ask for these; a process sees one device
