@@ -26,7 +26,7 @@ after(async () => {
 });
 
 const [STOPS, PAUSES] = [21, 4];
-const long = { timeout: 120_000 };
+const long = { timeout: 480_000 };
 /** The state of an activity that the server holds. */
 const PAUSED = 4;
 /** Where the stages run: on one worker, which is stopped again and again. */
