@@ -4,6 +4,7 @@ import { deepSpeedEngine } from "../engines/deepspeed/deepspeed-engine.js";
 import { needEnvironment } from "../engines/deepspeed/environment.js";
 import { onnxEngine } from "../engines/onnx/onnx-engine.js";
 import { CHECKOUT, readEnvironment } from "./environment.js";
+import { ownDevice } from "../infra/gpu/choose-gpus.js";
 import { availableMemory, freeDisk, sharedDirectory, socketDirectory } from "../infra/process/machine.js";
 import { openSharedFiles } from "../infra/sources/shared-files.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
@@ -16,7 +17,9 @@ const machine: Machine = { availableMemory, freeDisk, sharedDirectory, socketDir
 export const trainDeps: TrainDeps = {
   engines: {
     onnx: onnxEngine,
-    deepspeed: deepSpeedEngine(() => needEnvironment(CHECKOUT, readEnvironment(process.env, CHECKOUT).home)),
+    deepspeed: deepSpeedEngine(() => needEnvironment(CHECKOUT, readEnvironment(process.env, CHECKOUT).home), {
+      device: ownDevice(process.env)?.name ?? null,
+    }),
   },
   machine,
   openStore: fileStore,

@@ -21,8 +21,14 @@ const KEEP_WITHIN = 0.6;
 /** How long a collective waits at least: a frozen rank is known within a minute. */
 const LEAST_TIMEOUT_SECONDS = 45;
 
-/** The engine `deepspeed`, with what finds its environment on this machine. `program`: the Python program of a rank. */
-export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, program: string = PROGRAM): TrainingEngine<DeepSpeedSetup> {
+/**
+ * The engine `deepspeed`, with what finds its environment on this machine. `program`: the Python program of a rank; `device`:
+ * the name of the GPU that this process was given, null for the CPU.
+ */
+export function deepSpeedEngine(
+  environment: () => Promise<EngineEnvironment>,
+  { program = PROGRAM, device = null }: { readonly program?: string; readonly device?: string | null } = {},
+): TrainingEngine<DeepSpeedSetup> {
   return {
     name: "deepspeed",
     version: ENGINE_VERSIONS.deepspeed,
@@ -31,7 +37,7 @@ export function deepSpeedEngine(environment: () => Promise<EngineEnvironment>, p
       const { python, torch, deepspeed, transformers } = (await environment()).versions;
       // a GPU rounds AdamW's steps in ways of its own; where weights wait until they are needed changes no bit
       const adamw = offload.optimizer === "none" ? {} : { adamw: "cpu" };
-      return { python, torch, deepspeed, transformers, threadsPerRank: 1, ranks, ...adamw };
+      return { python, torch, deepspeed, transformers, threadsPerRank: 1, ranks, ...adamw, ...(device !== null && { device }) };
     },
 
     async check() {

@@ -28,8 +28,8 @@ const REASONS: Readonly<Record<Exclude<Directive, "go">, CheckpointEntry["reason
   finish: "finish",
 };
 
-/** What may differ between the machines of an attempt. */
-const OF_MACHINES = new Set(["cpu"]);
+/** What may differ between the machines of an attempt: kinds of processors, and of GPUs. */
+const OF_MACHINES = ["cpu", "device"];
 
 /** What the coordinator is made of. */
 export interface CoordinatorOptions {
@@ -122,7 +122,7 @@ export class Coordinator {
     if (this.fetched.size < attempt.workers) return;
     for (const [worker, theirs] of [...this.fetched].sort(([a], [b]) => a - b)) {
       const own = this.options.fingerprint;
-      const other = Object.keys({ ...theirs, ...own }).find((name) => !OF_MACHINES.has(name) && theirs[name] !== own[name]);
+      const other = Object.keys({ ...theirs, ...own }).find((name) => !OF_MACHINES.includes(name) && theirs[name] !== own[name]);
       if (other !== undefined)
         return this.fail(
           new UserError("the machines of this run have different versions: set them up alike", {
@@ -134,9 +134,11 @@ export class Coordinator {
           }),
         );
     }
-    const cpus = new Set([...this.fetched.values()].map(({ cpu }) => cpu));
-    // bytes are promised on a machine of the same kind alone, so several kinds are one of their own
-    if (cpus.size > 1) this.fingerprint = { ...this.fingerprint, cpu: [...cpus].sort().join(" ") };
+    // bytes are promised on machines of the same kind alone, so several kinds are one of their own
+    for (const name of OF_MACHINES) {
+      const kinds = new Set([...this.fetched.values()].map((each) => each[name] ?? "none"));
+      if (kinds.size > 1) this.fingerprint = { ...this.fingerprint, [name]: [...kinds].sort().join(" ") };
+    }
     this.stepsFile = new StepsFile(attempt.directory, attempt.generation, this.fingerprint);
     this.preparing = this.prepare();
   }

@@ -23,4 +23,4 @@ export async function testEnvironment(): Promise<EngineEnvironment> {
 
 const PROGRAM = join(CHECKOUT, "test", "engines", "deepspeed", "deadly");
 
-export const testDeepSpeed: TrainingEngine<DeepSpeedSetup> = deepSpeedEngine(testEnvironment, PROGRAM);
+export const testDeepSpeed: TrainingEngine<DeepSpeedSetup> = deepSpeedEngine(testEnvironment, { program: PROGRAM });

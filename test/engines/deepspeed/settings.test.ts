@@ -117,7 +117,7 @@ test("with GPUs the host holds a process for each rank, a checkpoint's copy, and
   assert.equal(device(both, 1), device(both, 8));
 });
 
-test("where AdamW is computed is part of the fingerprint, because a GPU rounds in ways of its own", async () => {
+test("the GPU, and where AdamW is computed, are part of the fingerprint, because a GPU rounds in ways of its own", async () => {
   const versions = { python: "3", torch: "2", deepspeed: "0", transformers: "5", cuda: null, nccl: null };
   const engine = deepSpeedEngine(() => Promise.resolve({ python: "", versions }));
   const libraries = (offload: object): Promise<object> =>
@@ -125,6 +125,9 @@ test("where AdamW is computed is part of the fingerprint, because a GPU rounds i
   assert.ok(!("adamw" in (await libraries({}))));
   assert.deepEqual(await libraries({ parameters: "nvme" }), await libraries({}));
   assert.deepEqual(await libraries({ optimizer: "nvme" }), { ...(await libraries({})), adamw: "cpu" });
+  const onGpu = deepSpeedEngine(() => Promise.resolve({ python: "", versions }), { device: "NVIDIA A100" });
+  const { train } = parseRunConfig({ train: { engine: "deepspeed" } });
+  assert.deepEqual(await onGpu.libraries(2, train), { ...(await libraries({})), device: "NVIDIA A100" });
 });
 
 test("a rank's files for NVMe lie below a name that a later attempt finds, on the disk that is configured", async (t) => {
