@@ -17,7 +17,8 @@ export async function onAnyMachine<Result extends { readonly outputs: readonly A
   const shared = sharedBy(stage, request, context);
   if (shared === null) return await work(request);
   const result = await work(await hereWith(shared, request));
-  await shareArtifacts(shared, result?.outputs ?? [], context.signal);
+  // what is published is for everybody already
+  if (stage !== "publish") await shareArtifacts(shared, result?.outputs ?? [], context.signal);
   return result;
 }
 

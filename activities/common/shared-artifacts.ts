@@ -2,9 +2,9 @@ import { existsSync } from "node:fs";
 import { mkdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { UserError } from "../../core/errors.js";
+import { CorruptError, UserError } from "../../core/errors.js";
 import type { Artifact } from "../../core/stages/results.js";
-import { listFiles, sha256File } from "../../infra/disk/files.js";
+import { directoryDigest, listFiles, sha256File } from "../../infra/disk/files.js";
 import type { SharedFiles } from "../../infra/sources/shared-files.js";
 import { readAll } from "../../infra/store/store.js";
 import { finishedStage, RESULT, WANTED } from "./stage.js";
@@ -55,7 +55,7 @@ export async function shareArtifacts(shared: SharedFiles, artifacts: readonly Ar
 
 /**
  * Outputs of earlier stages as they lie on this machine: those that a stage here has made, and the others fetched below
- * `root`, where all stages of this machine work. Throws UserError for one that the store lacks.
+ * `root`, where all stages of this machine work. Throws UserError for one that the store lacks, CorruptError for a wrong list.
  */
 export async function localArtifacts(shared: SharedFiles, root: string, artifacts: readonly Artifact[]): Promise<Artifact[]> {
   const local: Artifact[] = [];
@@ -71,6 +71,14 @@ async function isMadeHere(root: string, { uri, sha256 }: Artifact): Promise<bool
   return (await finishedStage(dirname(path)))?.outputs.some((output) => output.uri === uri && output.sha256 === sha256) ?? false;
 }
 
+/** The digest of an output by the list of its files. */
+function digestIn(files: Listing["files"], base: string): string {
+  const single = files.find(({ name }) => name === base);
+  if (single !== undefined) return single.sha256;
+  const own = files.filter(({ name }) => name.startsWith(`${base}/`));
+  return directoryDigest(own.map(({ name, sha256 }) => ({ name: name.slice(base.length + 1), sha256 })));
+}
+
 async function fetched(shared: SharedFiles, root: string, artifact: Artifact): Promise<Artifact> {
   const bytes = await readAll(shared.store, listing(artifact));
   if (bytes === null)
@@ -80,6 +88,14 @@ async function fetched(shared: SharedFiles, root: string, artifact: Artifact): P
       store: shared.store.uri,
     });
   const { base, files } = JSON.parse(bytes.toString("utf8")) as Listing;
+  const got = digestIn(files, base);
+  if (got !== artifact.sha256)
+    throw new CorruptError("the shared store's list of an output's files is not that of the output", {
+      store: shared.store.uri,
+      key: listing(artifact),
+      expected: artifact.sha256,
+      got,
+    });
   const directory = join(root, SHARED, copyName(artifact));
   for (const { name } of files)
     if (/(^|\/)(\.\.?)?(\/|$)|\\|\0/.test(name)) throw new UserError("a shared file's name leaves its directory", { got: name });
