@@ -1,8 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import type { AddressInfo, NetConnectOpts, Server } from "node:net";
-import type { ObjectStore } from "../store/store.js";
-import { readAll } from "../store/store.js";
 
 /** Where the coordinator of an attempt is found. */
 export interface Meeting {
@@ -39,26 +37,36 @@ export function socketPlace(path: string): MeetingPlace {
   };
 }
 
+/** Where the coordinator leaves word, and all workers read it. */
+export interface Board {
+  /** for people */
+  readonly name: string;
+  /** null: nobody has left word */
+  read(): Promise<Uint8Array | null>;
+  write(bytes: Uint8Array): Promise<void>;
+  remove(): Promise<void>;
+}
+
 /**
- * A free TCP port at this machine's address, for workers on several machines: address, port and a secret lie under a key
- * of a store that all of them read. `address` counts for the coordinator alone.
+ * A free TCP port at this machine's address, for workers on several machines: address, port and a secret stand on a board
+ * that all of them read. `address` counts for the coordinator alone.
  */
-export function networkPlace(address: string, store: Pick<ObjectStore, "read" | "write" | "delete">, key: string): MeetingPlace {
+export function networkPlace(address: string, board: Board): MeetingPlace {
   return {
-    name: key,
+    name: board.name,
     pauseMs: 200,
     async open(server) {
       await listening(server, () => server.listen(0, address));
       const secret = randomBytes(16).toString("hex");
       const to = { host: address, port: (server.address() as AddressInfo).port };
-      await store.write(key, Buffer.from(JSON.stringify({ to, secret } satisfies Meeting)));
+      await board.write(Buffer.from(JSON.stringify({ to, secret } satisfies Meeting)));
       return secret;
     },
     async find() {
-      const bytes = await readAll(store, key);
-      return bytes === null ? null : (JSON.parse(bytes.toString("utf8")) as Meeting);
+      const bytes = await board.read();
+      return bytes === null ? null : (JSON.parse(Buffer.from(bytes).toString("utf8")) as Meeting);
     },
-    close: () => void store.delete(key).catch(() => undefined),
+    close: () => void board.remove().catch(() => undefined),
   };
 }
 

@@ -1,5 +1,6 @@
 import { basename, dirname } from "node:path";
 import { networkPlace, socketPlace, type MeetingPlace } from "../../../infra/process/meeting-place.js";
+import { readAll } from "../../../infra/store/store.js";
 import { localArtifacts } from "../../common/shared-artifacts.js";
 import type { TrainDeps } from "../deps.js";
 import type { CheckpointEntry, TrainAttempt } from "../log/entries.js";
@@ -54,7 +55,14 @@ export class RankPlacement {
   meeting(): MeetingPlace {
     const { generation, socketPath } = this.attempt;
     if (!this.spansMachines || this.place.shared === null) return socketPlace(socketPath);
-    return networkPlace(this.address, this.place.shared.store, `meetings/g${String(generation).padStart(6, "0")}.json`);
+    const { store } = this.place.shared;
+    const key = `meetings/g${String(generation).padStart(6, "0")}.json`;
+    return networkPlace(this.address, {
+      name: key,
+      read: () => readAll(store, key),
+      write: (bytes) => store.write(key, bytes),
+      remove: () => store.delete(key),
+    });
   }
 
   /** The attempt as this machine sees it: what an earlier machine's disk holds is brought here. `resume`: the checkpoint to go on from. */

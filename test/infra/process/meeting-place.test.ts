@@ -4,11 +4,18 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../../../core/errors.js";
 import { joinGroup, type GroupEvents } from "../../../infra/process/group.js";
-import { networkPlace, type Meeting, type MeetingPlace } from "../../../infra/process/meeting-place.js";
-import { memoryStore } from "../../../infra/store/memory-store.js";
-import { readAll } from "../../../infra/store/store.js";
+import { networkPlace, type Board, type Meeting, type MeetingPlace } from "../../../infra/process/meeting-place.js";
 
-const KEY = "meetings/g000001.json";
+function memoryBoard(): Board {
+  let word: Uint8Array | null = null;
+  return {
+    name: "a board",
+    read: async () => word,
+    write: async (bytes) => void (word = bytes),
+    remove: async () => void (word = null),
+  };
+}
+
 const silent: GroupEvents = { toCoordinator: () => undefined, toAll: () => undefined, lost: () => undefined };
 const joining = (place: MeetingPlace, worker: number, workers: number, timeoutMs = 5000) => ({
   place,
@@ -19,16 +26,16 @@ const joining = (place: MeetingPlace, worker: number, workers: number, timeoutMs
 });
 
 test("workers of several machines find their coordinator through a store, and a stranger in the network is not let in", async () => {
-  const store = memoryStore();
+  const board = memoryBoard();
   const heard: unknown[] = [];
   const events = { ...silent, toCoordinator: (from: number, message: unknown) => void heard.push([from, message]) };
-  const coordinator = joinGroup(joining(networkPlace("127.0.0.1", store, KEY), 0, 2), events);
-  let found: Buffer | null = null;
+  const coordinator = joinGroup(joining(networkPlace("127.0.0.1", board), 0, 2), events);
+  let found: Uint8Array | null = null;
   while (found === null) {
     await sleep(5);
-    found = await readAll(store, KEY);
+    found = await board.read();
   }
-  const { to } = JSON.parse(found.toString("utf8")) as Meeting;
+  const { to } = JSON.parse(Buffer.from(found).toString("utf8")) as Meeting;
   for (const word of [
     '{"join":1}',
     '{"join":1,"secret":"0000"}',
@@ -42,20 +49,20 @@ test("workers of several machines find their coordinator through a store, and a 
     await new Promise((resolve) => stranger.once("close", resolve));
   }
   // the address counts for the coordinator alone
-  const worker = await joinGroup(joining(networkPlace("192.0.2.1", store, KEY), 1, 2), silent);
+  const worker = await joinGroup(joining(networkPlace("192.0.2.1", board), 1, 2), silent);
   const group = await coordinator;
   worker.toCoordinator("hello");
   while (heard.length === 0) await sleep(5);
   assert.deepEqual(heard, [[1, "hello"]]);
   group.seal();
-  while ((await readAll(store, KEY)) !== null) await sleep(5);
+  while ((await board.read()) !== null) await sleep(5);
   worker.close();
   group.close();
 });
 
 test("a worker whose machine has no way to the coordinator's says what to do; a coordinator that has gone is a lost one", async () => {
   const at = (to: Meeting["to"]): MeetingPlace => ({
-    ...networkPlace("127.0.0.1", memoryStore(), KEY),
+    ...networkPlace("127.0.0.1", memoryBoard()),
     pauseMs: 5,
     find: () => Promise.resolve({ to, secret: "" }),
   });
