@@ -16,11 +16,11 @@ const FILE_MS = 900_000;
 /** The files that take longest, which begin first. Those that mostly wait stand between those that mostly compute. */
 const FIRST = [
   ...["workers/frozen", "workflows/attempts", "workers/pause", "engines/onnx/conformance"],
-  ...["workflows/gang", "workers/kill", "workflows/activity-pause", "workers/chaos"],
+  ...["workflows/hosts", "workflows/gang", "workers/kill", "workflows/activity-pause", "workers/chaos"],
   ...["workflows/finetune", "workers/fewer", "workflows/pause", "activities/publish/s3"],
   ...["workers/uploads", "engines/toy/conformance", "workers/zombie", "infra/store/hostile"],
   ...["workers/context", "workers/local", "infra/http/final-answers", "infra/store/server-kinds"],
-  ...["workers/endings", "cli/commands/demo", "workers/poison", "workers/secrets"],
+  ...["activities/train/rank/machines", "workers/endings", "cli/commands/demo", "workers/poison", "workers/secrets"],
 ].map((name) => `${name}.test.js`);
 
 const names = readdirSync(FOLDER, { recursive: true, encoding: "utf8" })
