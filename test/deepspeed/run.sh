@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # npm run test:deepspeed: sets DeepSpeed up, which takes minutes the first time, and runs the tests that need it.
-# With `-- all` it runs those in test/deepspeed/long, too, which take a quarter of an hour.
+# With `-- all` it runs those in test/deepspeed/long, too, which take twenty minutes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 case "${1:-}" in

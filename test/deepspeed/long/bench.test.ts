@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { inDirectory } from "../../bench/run.js";
-import { benchSideBySide, CONTENDERS } from "../../bench/side-by-side.js";
+import { inDirectory } from "../../../bench/run.js";
+import { benchSideBySide, CONTENDERS } from "../../../bench/side-by-side.js";
 
 const JOB = { width: 64, layers: 2, heads: 2, rotary: 4, vocabulary: 1024, length: 64, rows: 2, dataset: null };
 
