@@ -2,11 +2,18 @@ import type { Readable } from "node:stream";
 
 /** Reads raw fp32 numbers, little-endian as this machine's, from a pipe. */
 export class NumberPipe {
+  private readonly pipe: Readable;
   private readonly chunks: AsyncIterator<Buffer>;
   private rest: Uint8Array = new Uint8Array(0);
 
   constructor(pipe: Readable) {
+    this.pipe = pipe;
     this.chunks = pipe[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  }
+
+  /** Nothing more is read: a pipe with bytes that nobody takes would never be closed, nor count as the end of its process. */
+  close(): void {
+    this.pipe.destroy();
   }
 
   /** Fills an array; false: the pipe ended before. */

@@ -139,13 +139,17 @@ class RankProcess {
 
   private async listen(child: ChildProcess): Promise<void> {
     const numbers = new NumberPipe(child.stdio[NUMBERS] as Readable);
-    for await (const line of createInterface({ input: child.stdout! })) {
-      const word = this.aborted ? null : wordIn(line);
-      if (word === null) continue;
-      this.silence = 0;
-      if (word.kind !== "alive") this.moves++;
-      const event = word.kind === "shard" ? await this.shard(word, numbers) : this.eventOf(word);
-      if (event !== null && !this.aborted) this.hear(event);
+    try {
+      for await (const line of createInterface({ input: child.stdout! })) {
+        const word = this.aborted ? null : wordIn(line);
+        if (word === null) continue;
+        this.silence = 0;
+        if (word.kind !== "alive") this.moves++;
+        const event = word.kind === "shard" ? await this.shard(word, numbers) : this.eventOf(word);
+        if (event !== null && !this.aborted) this.hear(event);
+      }
+    } finally {
+      numbers.close();
     }
   }
 

@@ -98,3 +98,18 @@ test("half a line of a process that was killed is no word, wherever it ends", as
     assert.deepEqual(events, []);
   }
 });
+
+test(
+  "a process that is ended while numbers wait that nobody reads has ended, as when the disk was full at a shard before",
+  { timeout: 60_000 },
+  async (t) => {
+    const program = `
+say("shard", stepsDone=1, updates=1, shard=0, tensors=[{"name": "weight", "shape": [4]}])
+os.write(4, bytes(16))
+while True: os.write(4, bytes(1 << 20))`;
+    const { compute, events } = await started(t, program);
+    await until(() => events.length === 1);
+    compute.abort();
+    assert.equal(await compute.ended, "its compute process ended (SIGKILL)");
+  },
+);
