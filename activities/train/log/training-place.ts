@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -79,15 +80,27 @@ export class TrainingPlace {
     await this.shared?.fetch(shards.map(({ file, bytes, sha256 }) => ({ key: file, path: join(this.directory, file), bytes, sha256 })));
   }
 
-  /** Brings a shard's file here. Resolves to why it cannot be had; null: it is here. */
-  private async bring(shard: ShardFile): Promise<string | null> {
+  /**
+   * Brings a shard's file here. Resolves to why it cannot be had; null: it is here. Throws UserError where the store refuses
+   * to give it, as with expired credentials: that says nothing about the checkpoint.
+   */
+  async bring(shard: ShardFile): Promise<string | null> {
     try {
       await this.bringShards([shard]);
       return null;
     } catch (error) {
-      if (error instanceof UserError) return error.message;
+      if (error instanceof UserError && (await this.isLost(shard))) return error.message;
       throw error;
     }
+  }
+
+  /** Whether the store lacks a shard's file, or has other bytes. */
+  private async isLost({ file, bytes, sha256 }: ShardFile): Promise<boolean> {
+    const { store } = this.shared!;
+    if (!(await store.list(file)).some((object) => object.key === file && object.bytes === bytes)) return true;
+    const hash = createHash("sha256");
+    for await (const chunk of (await store.read(file)) ?? []) hash.update(chunk);
+    return hash.digest("hex") !== sha256;
   }
 }
 

@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { copyFile, link, open, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { messageOf, UserError } from "../../../core/errors.js";
+import { messageOf } from "../../../core/errors.js";
 import { computingWords } from "../../../core/stages/words.js";
 import { sha256File, syncDirectory } from "../../../infra/disk/files.js";
 import { lock } from "../../../infra/disk/lock.js";
@@ -92,11 +92,6 @@ function sharedStore({ deps, request, stage, context, say }: Taking): ObjectStor
   return store === null ? null : deps.openShared(store, "", sharing).store;
 }
 
-/** For `catch`: what the store does not have any more is missed where it is read. */
-function isGone(error: unknown): void {
-  if (!(error instanceof UserError)) throw error;
-}
-
 function nameOf({ sibling, checkpoint }: Candidate): string {
   return `${sibling.directory} ${checkpoint.commit}`;
 }
@@ -123,7 +118,9 @@ async function take(taking: Taking, candidate: Candidate): Promise<Checkpoint | 
   const { step, updates, reason, fingerprint } = checkpoint.entry;
   const where = `train/${basename(sibling.directory)}`;
   const shards: ShardFile[] = checkpoint.entry.shards.map((shard) => ({ ...shard, file: takenFile(shard) }));
-  await (await placeOf(taking, sibling)).bringShards(checkpoint.entry.shards).catch(isGone);
+  const there = await placeOf(taking, sibling);
+  // one that cannot be had is missed where it is read
+  for (const shard of checkpoint.entry.shards) await there.bring(shard);
   const problem = await placeFiles(candidate, directory, shards, context.signal, say);
   if (problem !== null) {
     for (const { file } of shards) await rm(join(directory, file), { force: true });
