@@ -41,8 +41,8 @@ function count(shape: readonly Dimension[], sizes: Sizes): number {
 }
 
 /** Operations of one step whose blocks keep their activations. */
-export function stepFlops({ family, shape }: Model, plan: StepPlan): number {
-  const { block, head } = family.training(shape);
+export function stepFlops({ family, shape, parameters }: Model, plan: StepPlan): number {
+  const { block, head } = family.training(shape, parameters);
   const segments = [...block.forward, ...block.backward];
   const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   const batches = plan.microBatches.map(({ shards, positions }) => {
@@ -53,7 +53,9 @@ export function stepFlops({ family, shape }: Model, plan: StepPlan): number {
     );
     // the slices of the vocabulary add up to the whole
     const whole = { N: positions, V: shape.vocabulary };
-    const products = [head.forward, head.backward, head.weightBackward].map((program) => programFlops(program, whole));
+    const products = [head.forward, head.backward, head.weightBackward].map((program) =>
+      program === null ? 0 : programFlops(program, whole),
+    );
     return shape.layers * sum(blocks.flat()) + sum(products);
   });
   return sum(batches);

@@ -17,7 +17,12 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
   Div: (g, { inputs: [, b], outputs: [y] }, dy) => [g.div(dy, b!), g.neg(g.div(g.mul(dy, y!), b!))],
   Neg: (g, _, dy) => [g.neg(dy)],
   Sigmoid: (g, { outputs: [y] }, dy) => [g.mul(dy, g.sub(y!, g.mul(y!, y!)))],
+  Exp: (g, { outputs: [y] }, dy) => [g.mul(dy, y!)],
+  Erf: (g, { inputs: [x] }, dy) => [g.mul(dy, g.mul(g.exp(g.neg(g.mul(x!, x!))), g.constant(2 / Math.sqrt(Math.PI))))],
+  // of weights that stay as they are
+  Cast: none,
   Gelu: (g, { inputs: [x] }, dy) => [g.mul(dy, geluSlope(g, x!))],
+  ErfGelu: (g, { inputs: [x] }, dy) => [g.mul(dy, erfGeluSlope(g, x!))],
   Softmax: (g, { outputs: [y] }, dy) => {
     const weighted = g.mul(dy, y!);
     return [g.sub(weighted, g.mul(y!, g.sum(weighted, [y!.shape.length - 1], true)))];
@@ -39,9 +44,16 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
     const correlation = g.mul(g.sum(g.mul(dnormal, normal), [last], true), share);
     return [g.mul(g.sub(g.sub(dnormal, average), g.mul(normal, correlation)), inverse!), weightSlope, dy];
   },
+  RmsNorm: (g, { inputs: [x, weight], outputs: [, inverse] }, dy) => {
+    const last = x!.shape.length - 1;
+    const normal = g.mul(x!, inverse!);
+    const dnormal = g.mul(dy, weight!);
+    const correlation = g.mul(g.sum(g.mul(dnormal, normal), [last], true), g.constant(1 / (x!.shape[last] as number)));
+    return [g.mul(g.sub(dnormal, g.mul(normal, correlation)), inverse!), g.mul(dy, normal)];
+  },
   // a rotation's gradient is the rotation back
-  Rotary: (g, { inputs: [, cos, sin], attributes: { heads, rotaryDim } }, dy) => [
-    g.rotary(dy, cos!, g.neg(sin!), heads, rotaryDim),
+  Rotary: (g, { inputs: [, cos, sin], attributes: { heads, rotaryDim, halves } }, dy) => [
+    g.rotary(dy, cos!, g.neg(sin!), heads, rotaryDim, halves),
     null,
     null,
   ],
@@ -64,6 +76,7 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
   Gather: none,
   // of decoding, which nobody trains through
   SplitHeads: none,
+  RepeatHeads: none,
   MaskScores: none,
   LastRows: none,
   GroupRows: none,
@@ -122,4 +135,11 @@ function geluSlope(g: GraphBuilder, x: Value): Value {
   const slope = g.add(linear, g.mul(cube, g.constant(3)));
   const one = g.constant(1);
   return g.mul(s, g.add(one, g.mul(g.sub(one, s), slope)));
+}
+
+/** d (x/2 · (1 + erf(x / √2))) / dx: the normal distribution's share below x, and x times its density. */
+function erfGeluSlope(g: GraphBuilder, x: Value): Value {
+  const below = g.add(g.mul(g.erf(g.mul(x, g.constant(Math.SQRT1_2))), g.constant(0.5)), g.constant(0.5));
+  const density = g.mul(g.exp(g.mul(g.mul(x, x), g.constant(-0.5))), g.constant(1 / Math.sqrt(2 * Math.PI)));
+  return g.add(below, g.mul(x, density));
 }

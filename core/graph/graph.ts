@@ -61,10 +61,10 @@ export class GraphBuilder {
     return made;
   }
 
-  /** Adds a node and gives its outputs, all of the first input's type. */
+  /** Adds a node and gives its outputs, all of the first input's type, or cast to float32. */
   apply<K extends OpName>(op: K, inputs: readonly Value[], attributes: Ops[K]): readonly Value[] {
     const outputs = inferShapes[op](attributes, ...inputs).map((shape): Value => ({
-      type: inputs[0]!.type,
+      type: op === "Cast" ? "float32" : inputs[0]!.type,
       shape,
       name: null,
       bytes: null,
@@ -79,7 +79,11 @@ export class GraphBuilder {
   div = (a: Value, b: Value): Value => this.apply("Div", [a, b], {})[0]!;
   neg = (x: Value): Value => this.apply("Neg", [x], {})[0]!;
   sigmoid = (x: Value): Value => this.apply("Sigmoid", [x], {})[0]!;
+  exp = (x: Value): Value => this.apply("Exp", [x], {})[0]!;
+  erf = (x: Value): Value => this.apply("Erf", [x], {})[0]!;
+  cast = (x: Value): Value => this.apply("Cast", [x], {})[0]!;
   gelu = (x: Value): Value => this.apply("Gelu", [x], {})[0]!;
+  erfGelu = (x: Value): Value => this.apply("ErfGelu", [x], {})[0]!;
   softmax = (x: Value): Value => this.apply("Softmax", [x], {})[0]!;
   sum = (x: Value, axes: readonly number[], keep: boolean): Value => this.apply("ReduceSum", [x], { axes, keep })[0]!;
   max = (x: Value, axes: readonly number[], keep: boolean): Value => this.apply("ReduceMax", [x], { axes, keep })[0]!;
@@ -87,8 +91,9 @@ export class GraphBuilder {
     this.apply("MatMul", [a, b], { transA, transB, alpha })[0]!;
   linear = (x: Value, weight: Value, bias: Value): Value => this.apply("Linear", [x, weight, bias], {})[0]!;
   layerNorm = (x: Value, weight: Value, bias: Value, epsilon: number): Value => this.apply("LayerNorm", [x, weight, bias], { epsilon })[0]!;
-  rotary = (x: Value, cos: Value, sin: Value, heads: number, rotaryDim: number): Value =>
-    this.apply("Rotary", [x, cos, sin], { heads, rotaryDim })[0]!;
+  rmsNorm = (x: Value, weight: Value, epsilon: number): Value => this.apply("RmsNorm", [x, weight], { epsilon })[0]!;
+  rotary = (x: Value, cos: Value, sin: Value, heads: number, rotaryDim: number, halves = false): Value =>
+    this.apply("Rotary", [x, cos, sin], { heads, rotaryDim, halves })[0]!;
   attend = (q: Value, k: Value, v: Value, mask: Value, alpha: number): Value => this.apply("Attend", [q, k, v, mask], { alpha })[0]!;
   reshape = (x: Value, ...shape: Dimension[]): Value => this.apply("Reshape", [x], { shape })[0]!;
   transpose = (x: Value, ...order: number[]): Value => this.apply("Transpose", [x], { order })[0]!;
@@ -97,6 +102,7 @@ export class GraphBuilder {
   gather = (table: Value, indices: Value): Value => this.apply("Gather", [table, indices], {})[0]!;
   splitHeads = (x: Value, ids: Value, heads: number): Value =>
     this.apply("SplitHeads", [x, ids], { heads, batch: ids.shape[0]!, sequence: ids.shape[1]! })[0]!;
+  repeatHeads = (x: Value, times: number): Value => this.apply("RepeatHeads", [x], { times })[0]!;
   maskScores = (scores: Value, mask: Value): Value => this.apply("MaskScores", [scores, mask], {})[0]!;
   lastRows = (x: Value, ids: Value, keep: Value, rows: Dimension): Value => this.apply("LastRows", [x, ids, keep], { rows })[0]!;
   groupRows = (x: Value, ids: Value, sequence: Dimension): Value =>

@@ -65,7 +65,11 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
   Div: plain("Div"),
   Neg: plain("Neg"),
   Sigmoid: plain("Sigmoid"),
+  Exp: plain("Exp"),
+  Erf: plain("Erf"),
+  Cast: plain("Cast", { to: { int: 1 } }),
   Gelu: plain("Gelu", { approximate: { string: "tanh" } }),
+  ErfGelu: plain("Gelu", { approximate: { string: "none" } }),
   Softmax: plain("Softmax", { axis: { int: -1 } }),
   ReduceSum: (to, { attributes: { axes, keep } }, [x], y) =>
     to.into(y, "ReduceSum", [x!, to.constant(int64s(axes, axes.length))], { keepdims: flag(keep) }),
@@ -77,11 +81,14 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
   Linear: plain("Gemm", { transB: { int: 1 } }),
   LayerNorm: (to, { attributes: { epsilon } }, x, y) =>
     to.into(y, "LayerNormalization", x, { axis: { int: -1 }, epsilon: { float: epsilon } }),
-  Rotary: (to, { inputs: [x], attributes: { heads, rotaryDim } }, [name, cos, sin], [y]) => {
+  // onnxruntime's own of ONNX's domain, where an RMSNormalization came with opset 23
+  RmsNorm: (to, { attributes: { epsilon } }, x, y) =>
+    to.into(y, "SimplifiedLayerNormalization", x, { axis: { int: -1 }, epsilon: { float: epsilon }, stash_type: { int: 1 } }),
+  Rotary: (to, { inputs: [x], attributes: { heads, rotaryDim, halves } }, [name, cos, sin], [y]) => {
     const width = x!.shape[1] as number;
     // the tables hold one line for each token, so the tokens are one sequence that starts at line 0
     const sequence = to.reshape(name!, [1, "T", width]);
-    const attributes = { interleaved: flag(true), num_heads: { int: heads }, rotary_embedding_dim: { int: rotaryDim } };
+    const attributes = { interleaved: flag(!halves), num_heads: { int: heads }, rotary_embedding_dim: { int: rotaryDim } };
     const turned = to.emit("RotaryEmbedding", [sequence, to.constant(int64s([0], 1)), cos!, sin!], attributes, MICROSOFT);
     to.into([y!], "Reshape", [turned, to.reshapeTarget(["T", width])]);
   },
@@ -100,6 +107,13 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
     const width = (x!.shape[1] as number) / heads;
     const shape = to.emit("Concat", [to.emit("Shape", [ids!]), to.constant(int64s([heads, width], 2))], { axis: { int: 0 } });
     to.into([y!], "Transpose", [to.emit("Reshape", [name!, shape])], { perm: { ints: [0, 2, 1, 3] } });
+  },
+  RepeatHeads: (to, { inputs: [x], attributes: { times } }, [name], [y]) => {
+    const [, heads, , width] = x!.shape as readonly [unknown, number, unknown, number];
+    const apart = to.emit("Unsqueeze", [name!, to.constant(int64s([2], 1))]);
+    const repeated = to.emit("Expand", [apart, to.constant(int64s([1, 1, times, 1, 1], 5))]);
+    // 0: as it is
+    to.into([y!], "Reshape", [repeated, to.constant(int64s([0, heads * times, -1, width], 4))]);
   },
   MaskScores: (to, _, [scores, mask], [y]) => {
     const one = to.constant(floats(Float32Array.of(1)));
@@ -146,7 +160,7 @@ export function encode(program: Program): Graph {
   }
   for (const node of program.nodes) {
     // ONNX's own norm must have its first output
-    const required = node.op === "LayerNorm" ? node.outputs[0] : undefined;
+    const required = node.op === "LayerNorm" || node.op === "RmsNorm" ? node.outputs[0] : undefined;
     for (const value of node.outputs) if (!names.has(value)) names.set(value, value === required || used.has(value) ? to.name() : "");
     lowerNode(to, node, names);
   }

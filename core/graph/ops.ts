@@ -14,8 +14,14 @@ export interface Ops {
   Div: None;
   Neg: None;
   Sigmoid: None;
+  Exp: None;
+  Erf: None;
+  /** to float32 */
+  Cast: None;
   /** gelu_new: x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))) */
   Gelu: None;
+  /** x/2 · (1 + erf(x / √2)) */
+  ErfGelu: None;
   /** over the last axis */
   Softmax: None;
   ReduceSum: { readonly axes: readonly number[]; readonly keep: boolean };
@@ -26,8 +32,13 @@ export interface Ops {
   Linear: None;
   /** x[…,D], weight[D], bias[D] → y[…,D], mean[…,1], inverse deviation[…,1]; the last two serve the gradient only */
   LayerNorm: { readonly epsilon: number };
-  /** x[T,D], cos[T,r/2], sin[T,r/2]: turns the interleaved pairs in the first r entries of each head */
-  Rotary: { readonly heads: number; readonly rotaryDim: number };
+  /** x[…,D], weight[D] → x / √(mean x² + epsilon) · weight […,D], and the inverse root […,1], which serves the gradient only */
+  RmsNorm: { readonly epsilon: number };
+  /**
+   * x[T,D], cos[T,r/2], sin[T,r/2]: turns pairs in the first r entries of each head; a pair is two neighbours, or with `halves` an
+   * entry of the first half and its counterpart in the second
+   */
+  Rotary: { readonly heads: number; readonly rotaryDim: number; readonly halves: boolean };
   /** q[…,S,W], k[…,K,W], v[…,K,W], mask[…,S,K] → softmax(alpha · q @ kᵀ + mask) @ v […,S,W], and that softmax, which serves the gradient */
   Attend: { readonly alpha: number };
   /** at most one dimension may be symbolic */
@@ -38,6 +49,8 @@ export interface Ops {
   Gather: None;
   /** x[T,H·W], ids[B,S] with B·S = T → [B,H,S,W]; ids only tell B and S */
   SplitHeads: { readonly heads: number; readonly batch: Dimension; readonly sequence: Dimension };
+  /** x[B,H,K,W] → each head `times` times in a row [B,H·times,K,W] */
+  RepeatHeads: { readonly times: number };
   /** scores[B,H,S,K], mask[B,K] (int64, 1: may be looked at) → scores, hugely negative for masked keys and for those after the query: query s is at key s + K - S */
   MaskScores: None;
   /** x[T,D], ids[B,S], keep (int64 scalar) → [M,D], of each sequence the last `keep` rows, 0 for all */
@@ -65,7 +78,11 @@ export const inferShapes: { readonly [K in OpName]: Infer<K> } = {
   Div: binary,
   Neg: same,
   Sigmoid: same,
+  Exp: same,
+  Erf: same,
+  Cast: same,
   Gelu: same,
+  ErfGelu: same,
   Softmax: same,
   ReduceSum: reduce,
   ReduceMax: reduce,
@@ -85,6 +102,10 @@ export const inferShapes: { readonly [K in OpName]: Infer<K> } = {
     const statistics = [...x.shape.slice(0, -1), 1];
     return [x.shape, statistics, statistics];
   },
+  RmsNorm: (_, x, weight) => {
+    mustEqual("RmsNorm", x.shape.at(-1), weight.shape[0]);
+    return [x.shape, [...x.shape.slice(0, -1), 1]];
+  },
   Rotary: same,
   Attend: (_, q, k) => [q.shape, [...q.shape.slice(0, -1), k.shape.at(-2)!]],
   Reshape: ({ shape }) => [shape],
@@ -92,6 +113,7 @@ export const inferShapes: { readonly [K in OpName]: Infer<K> } = {
   Concat: ({ axis, size }, first) => [first.shape.map((old, at) => (at === axis ? size : old))],
   Gather: (_, table, indices) => [[...indices.shape, ...table.shape.slice(1)]],
   SplitHeads: ({ heads, batch, sequence }, x) => [[batch, heads, sequence, (x.shape[1] as number) / heads]],
+  RepeatHeads: ({ times }, { shape: [B, H, ...rest] }) => [[B!, (H as number) * times, ...rest]],
   MaskScores: same,
   LastRows: ({ rows }, x) => [[rows, x.shape[1]!]],
   GroupRows: ({ batch, sequence }, x) => [[batch, sequence, x.shape[1]!]],

@@ -8,7 +8,7 @@ const OPSETS = [
   { domain: "", version: 20 },
   { domain: "com.microsoft", version: 1 },
 ];
-const ELEMENT: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+const ELEMENT: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10, bfloat16: 16 };
 
 /** An attribute of an ONNX node. */
 export type Attribute =

@@ -1,5 +1,7 @@
-/** Element types that our graphs use; a bool is one byte. */
-export type ElementType = "float32" | "int64" | "int32" | "bool";
+/** The types of frozen weights: as they lie in a file, and so in memory and in a graph, which casts the half ones to float32. */
+export type FloatType = "float32" | "float16" | "bfloat16";
+/** Element types that our graphs use; a bool is one byte, and halves are given by their bits. */
+export type ElementType = FloatType | "int64" | "int32" | "bool";
 
 /** A size, or the name of one that is known only when a graph runs. */
 export type Dimension = number | string;
@@ -8,6 +10,8 @@ export type Shape = readonly Dimension[];
 
 interface DataTypes {
   float32: Float32Array;
+  float16: Uint16Array;
+  bfloat16: Uint16Array;
   int64: BigInt64Array;
   int32: Int32Array;
   bool: Uint8Array;

@@ -51,6 +51,6 @@ export function planExport({ parameters }: Model, limits: ExportLimits): ExportP
 }
 
 /** The ONNX model of a plan; `read` gives the little-endian fp32 bytes of weights that lie in it. */
-export function exportGraph({ family, shape }: Model, plan: ExportPlan, read: (spec: WeightSpec) => Uint8Array): Graph {
-  return family.decoder(shape, (spec) => plan.places.get(spec.name) ?? read(spec));
+export function exportGraph({ family, shape, parameters }: Model, plan: ExportPlan, read: (spec: WeightSpec) => Uint8Array): Graph {
+  return family.decoder(shape, parameters, (spec) => plan.places.get(spec.name) ?? read(spec));
 }

@@ -1,5 +1,5 @@
 import type { Bytes, Program } from "../graph/graph.js";
-import { elements, type Graph, type Tensor } from "../graph/tensor.js";
+import { elements, type FloatType, type Graph, type Tensor } from "../graph/tensor.js";
 import type { ModelShape } from "./shape.js";
 
 /**
@@ -22,15 +22,15 @@ export interface ModelFamily<S extends ModelShape = ModelShape> {
   source(shape: S, parameter: ParameterSpec): TensorSource;
   /** Whether a tensor of the files is a buffer that old checkpoints carry beside the weights. */
   isBuffer(tensor: string): boolean;
-  /** The graphs that train a model of this shape. */
-  training(shape: S): TrainingProgram;
+  /** The graphs that train a model of this shape; `parameters` are those of `parameters(shape)`, perhaps frozen and with adapters. */
+  training(shape: S, parameters: ParameterSet): TrainingProgram;
   /**
    * The whole model with a key-value cache, as transformers.js runs it: input_ids[B,S], attention_mask[B,K],
    * position_ids[B,S], num_logits_to_keep (0: all), all int64, and one input `past_key_values.<rest>` for each cache, empty
    * at first, → logits[B,N,V] of the last N tokens, and for each cache `present.<rest>`. `bytes` says where a parameter lies;
    * null makes it an input of its own name.
    */
-  decoder(shape: S, bytes: (parameter: WeightSpec) => Bytes | null): Graph;
+  decoder(shape: S, parameters: ParameterSet, bytes: (parameter: WeightSpec) => Bytes | null): Graph;
   /** config.json of a made-up model of this size, which `parse` reads. */
   configJson(size: ModelSize): Record<string, unknown>;
 }
@@ -54,6 +54,17 @@ export interface ParameterSpec extends WeightSpec {
   readonly input: string;
   /** how a fresh model begins: "identity" passes on what it gets, with noise */
   readonly initial: "zero" | "one" | "noise" | "identity";
+  /** training leaves it as it is; it lies in memory, and enters graphs, as elements of this type. Absent: it is trained, in fp32 */
+  readonly frozen?: FloatType;
+  /** of a low-rank adapter's two matrices */
+  readonly adapter?: AdapterPart;
+}
+
+/** What a graph knows of an adapter: y + scale · (drop ∘ x) @ Aᵀ @ Bᵀ. */
+export interface AdapterPart {
+  readonly scale: number;
+  /** whether the graph takes `drop.<module>` [T,in], what x is multiplied with */
+  readonly dropout: boolean;
 }
 
 /** A model's parameters by what the engine does with them. */
@@ -64,7 +75,7 @@ export interface ParameterSet {
   readonly blocks: readonly (readonly ParameterSpec[])[];
   /** of the norm before the head */
   readonly norm: readonly ParameterSpec[];
-  /** of the head; the matrix first, and every one has a row for each word: [vocabulary, …] */
+  /** of the head; the matrix first, which may be the embedding under its name, and every one has a row for each word: [vocabulary, …] */
   readonly head: readonly ParameterSpec[];
 }
 
@@ -84,7 +95,7 @@ export interface TensorSource {
  * time, so that they stay in the cache. It takes and gives by name: parameters and `d.<input>` of them whole; `x` and `y`,
  * the block's input and output, `dy` and `dx`, their gradients, the program's tables, and everything else, which is a value
  * [tokens, width] that a segment before has given. A graph over a row may take `causal`[S,S]: 0 where a query may look, hugely
- * negative elsewhere. Parameters get their gradients from graphs over all tokens.
+ * negative elsewhere. Parameters that are trained get their gradients from graphs over all tokens.
  */
 export interface Segment {
   readonly over: "tokens" | "row" | "chunk";
@@ -108,8 +119,8 @@ export interface TrainingProgram {
     readonly forward: Program;
     /** slope[N,V], factor[N,1], parameters' rows [V,…] → dh[N,D], where factor · slope is the gradient at the logits */
     readonly backward: Program;
-    /** slope[N,V], factor[N,1], h[N,D] → d.<input>[V,…] */
-    readonly weightBackward: Program;
+    /** slope[N,V], factor[N,1], h[N,D] → d.<input>[V,…]; null: the head is frozen */
+    readonly weightBackward: Program | null;
   };
 }
 
@@ -122,9 +133,19 @@ export interface Model {
   readonly configJson: Readonly<Record<string, unknown>>;
 }
 
-/** Every parameter, from the embedding to the head: the order of tensors in sums, norms and layouts. */
+/** Every parameter once, from the embedding to the head: the order of tensors in sums, norms and layouts. */
 export function allParameters({ embedding, blocks, norm, head }: ParameterSet): ParameterSpec[] {
-  return [embedding, ...blocks.flat(), ...norm, ...head];
+  return [embedding, ...blocks.flat(), ...norm, ...head.filter(({ name }) => name !== embedding.name)];
+}
+
+/** Those that are trained, in the same order. */
+export function trainedParameters(parameters: ParameterSet): ParameterSpec[] {
+  return allParameters(parameters).filter(({ frozen }) => frozen === undefined);
+}
+
+/** Whether the head's matrix is the table of word vectors. */
+export function isTied({ embedding, head }: ParameterSet): boolean {
+  return head[0]!.name === embedding.name;
 }
 
 /** The number of a model's parameters, element by element. */

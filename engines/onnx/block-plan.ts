@@ -58,9 +58,10 @@ export function planBlock({ block, tables }: TrainingProgram, parameters: readon
   return { forward, again: again.reverse(), backward, kept, forwardOnly, backwardOnly };
 }
 
-/** Throws Error unless each parameter's gradient leaves exactly one of the graphs. */
+/** Throws Error unless the gradient of each parameter that is trained leaves exactly one of the graphs. */
 export function checkGradients(programs: readonly Program[], parameters: readonly ParameterSpec[]): void {
-  for (const { input } of parameters) {
+  for (const { input, frozen } of parameters) {
+    if (frozen !== undefined) continue;
     const count = programs.filter(({ outputs }) => outputs.has(`d.${input}`)).length;
     if (count !== 1) throw new Error(`a parameter's gradient must leave exactly one graph [output=d.${input}, graphs=${count}]`);
   }

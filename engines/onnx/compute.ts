@@ -42,7 +42,7 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
   const { model } = files;
   const split = (await openTokens(rank.tokens)).train;
   const layout = sharedLayout(model, train.shards, setup.capacity);
-  const training = model.family.training(model.shape);
+  const training = model.family.training(model.shape, model.parameters);
   const place = new Workplace({
     model,
     training,

@@ -35,7 +35,7 @@ export function activationBytes(
   { family, shape, parameters }: Model,
   { tokens, positions }: Capacity,
 ): { readonly kept: number; readonly head: number } {
-  const { kept } = planBlock(family.training(shape), parameters.blocks[0]!);
+  const { kept } = planBlock(family.training(shape, parameters), parameters.blocks[0]!);
   const width = [...kept.values()].reduce((sum, each) => sum + each, 0);
   return { kept: 4 * tokens * shape.layers * width, head: 4 * positions * shape.vocabulary };
 }

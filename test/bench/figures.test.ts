@@ -9,12 +9,12 @@ import { parseStatus } from "../../bench/memory.js";
 import { sharesOf } from "../../bench/train.js";
 import { parseRunConfig } from "../../core/config/schema.js";
 import type { GptjShape } from "../../core/model/gptj/config.js";
-import { modelPrograms } from "../../core/model/gptj/training.js";
+import { blockPrograms } from "../../core/model/gptj/training.js";
 
 describe("arithmetic counted from shapes", () => {
   const model = modelOf({ width: 8, layers: 3, heads: 2, rotary: 4, vocabulary: 50, length: 5, rows: 2, dataset: null });
   const [T, S, D, F] = [10, 5, 8, 32];
-  const programs = modelPrograms(model.shape as GptjShape);
+  const programs = blockPrograms(model.shape as GptjShape, model.parameters.blocks[0]!);
   const [projections, join, scores] = [2 * T * (3 * D * D + D * F), 2 * T * (D * D + D * F), 2 * S * S * D];
   const block = 3 * (projections + join) + 2 * (2 * scores + 5 * scores);
 

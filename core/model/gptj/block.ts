@@ -1,37 +1,25 @@
 import type { GraphBuilder, Value } from "../../graph/graph.js";
+import type { Attention } from "../common/decoder.js";
+import type { Weights } from "../common/weights.js";
 import type { GptjShape } from "./config.js";
-import { blockParameters } from "./parameters.js";
 
 /** T tokens of all rows end to end, S of one row, H heads, W a head's width, D = H·W the model's, F the MLP's. */
 
-/** From q, k and v [T,D] before rotation to what the heads have gathered [T,D]. */
-export type Attention = (q_TD: Value, k_TD: Value, v_TD: Value) => Value;
-
-/** The parameters of one block, as a graph takes them. */
-export function blockInputs(g: GraphBuilder, shape: GptjShape): Record<string, Value> {
-  return Object.fromEntries(blockParameters(shape).map(({ input, shape: sizes }) => [input, g.input(input, "float32", ...sizes)]));
-}
-
-type Weights = Readonly<Record<string, Value>>;
-
-const times = (g: GraphBuilder, x_TI: Value, weights: Weights, name: string): Value =>
-  g.matMul(x_TI, weights[`${name}.weight`]!, { transB: true });
-
 /** What one norm of x[T,D] feeds, attention and MLP side by side: q, k and v [T,D] before rotation, and the MLP's inside [T,F] before its activation. */
 export function project(g: GraphBuilder, shape: GptjShape, x_TD: Value, weights: Weights): Record<"q" | "k" | "v" | "inner", Value> {
-  const h_TD = g.layerNorm(x_TD, weights["ln_1.weight"]!, weights["ln_1.bias"]!, shape.normEpsilon);
+  const h_TD = g.layerNorm(x_TD, weights.get("ln_1.weight"), weights.get("ln_1.bias"), shape.normEpsilon);
   return {
-    q: times(g, h_TD, weights, "attn.q_proj"),
-    k: times(g, h_TD, weights, "attn.k_proj"),
-    v: times(g, h_TD, weights, "attn.v_proj"),
-    inner: g.linear(h_TD, weights["mlp.fc_in.weight"]!, weights["mlp.fc_in.bias"]!),
+    q: weights.linear(h_TD, "attn.q_proj"),
+    k: weights.linear(h_TD, "attn.k_proj"),
+    v: weights.linear(h_TD, "attn.v_proj"),
+    inner: weights.linear(h_TD, "mlp.fc_in"),
   };
 }
 
 /** What becomes of both, [T,D], without the x[T,D] that they are added to; the MLP's inside after its activation. */
 export function join(g: GraphBuilder, gathered_TD: Value, activated_TF: Value, weights: Weights): Value {
-  const mlp_TD = g.linear(activated_TF, weights["mlp.fc_out.weight"]!, weights["mlp.fc_out.bias"]!);
-  return g.add(times(g, gathered_TD, weights, "attn.out_proj"), mlp_TD);
+  const mlp_TD = weights.linear(activated_TF, "mlp.fc_out");
+  return g.add(weights.linear(gathered_TD, "attn.out_proj"), mlp_TD);
 }
 
 /** GPT-J's block in one piece, x[T,D] to y[T,D]. */

@@ -1,6 +1,6 @@
 import type { ModelFamily } from "../family.js";
 import { gptjConfigJson, parseGptjConfig, type GptjShape } from "./config.js";
-import { decoderGraph } from "./decoder.js";
+import { gptjDecoder } from "./decoder.js";
 import { gptjParameters } from "./parameters.js";
 import { gptjTraining } from "./training.js";
 
@@ -14,6 +14,6 @@ export const gptj: ModelFamily<GptjShape> = {
   source: (_, { name, shape }) => ({ tensor: name, shape }),
   isBuffer: (tensor) => /^transformer\.h\.\d+\.attn\.(bias|masked_bias)$/.test(tensor),
   training: gptjTraining,
-  decoder: decoderGraph,
+  decoder: gptjDecoder,
   configJson: gptjConfigJson,
 };

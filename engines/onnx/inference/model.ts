@@ -39,13 +39,13 @@ export async function loadModel(files: ModelFiles, threads: number, stopped: () 
   } finally {
     files.close();
   }
-  const training = model.family.training(model.shape);
+  const training = model.family.training(model.shape, model.parameters);
   const plan = planBlock(training, model.parameters.blocks[0]!);
   const { block, norm, head } = training;
   const programs = [...block.forward.map(({ program }) => program), norm.forward, head.forward];
   const sessions = await openPrograms(programs, threads, createSession);
   const decoder = await createSession(
-    model.family.decoder(model.shape, () => null),
+    model.family.decoder(model.shape, model.parameters, () => null),
     { threads },
   );
   const loaded: Loaded = { model, training, plan, sessions, decoder, weights, ends };

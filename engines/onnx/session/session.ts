@@ -85,7 +85,7 @@ function made(call: (out: BigUint64Array) => void): bigint {
 }
 
 /** ONNX's numbers for element types. */
-const TYPES: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+const TYPES: Record<ElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10, bfloat16: 16 };
 
 /** A tensor as onnxruntime takes it, over the same memory; to be released. */
 function wrap({ data, shape, type }: Tensor): bigint {

@@ -148,7 +148,7 @@ async function headWeightBackward(
   });
   const hidden_ND = place.view(place.layout.hidden).subarray(0, N * D);
   await place.run(
-    place.training.head.weightBackward.name,
+    place.training.head.weightBackward!.name,
     { slope: floats(shares_NV, N, V), factor: floats(factor_N, N, 1), h: floats(hidden_ND, N, D) },
     Object.fromEntries(specs.map((spec, at) => [`d.${spec.input}`, wordsOf(spec, gradients[at]!, V)])),
   );

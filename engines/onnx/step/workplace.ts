@@ -62,7 +62,7 @@ export class Workplace {
     this.training = options.training;
     this.block = planBlock(this.training, parameters.blocks[0]!);
     checkGradients([this.training.norm.backward], parameters.norm);
-    checkGradients([this.training.head.weightBackward], parameters.head);
+    checkGradients(this.training.head.weightBackward === null ? [] : [this.training.head.weightBackward], parameters.head);
     this.layout = layout;
     this.capacity = options.capacity;
     this.shards = shards;
@@ -187,5 +187,6 @@ function gradientsIn(buffer: Float32Array, specs: readonly ParameterSpec[], offs
 /** One session for each of the graphs that train a model. */
 export async function openSessions({ block, norm, head }: TrainingProgram, create: typeof createSession): Promise<Sessions> {
   const ofBlock = [...block.forward, ...block.backward].map(({ program }) => program);
-  return openPrograms([...ofBlock, norm.forward, norm.backward, head.forward, head.backward, head.weightBackward], 1, create);
+  const ofHead = [head.forward, head.backward, ...(head.weightBackward === null ? [] : [head.weightBackward])];
+  return openPrograms([...ofBlock, norm.forward, norm.backward, ...ofHead], 1, create);
 }

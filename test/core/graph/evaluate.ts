@@ -1,3 +1,4 @@
+import { bfloatToFloat, halfToFloat } from "../../../core/format/floats.js";
 import type { Program, Value } from "../../../core/graph/graph.js";
 import type { OpName, Ops } from "../../../core/graph/ops.js";
 import type { Tensor } from "../../../core/graph/tensor.js";
@@ -105,6 +106,13 @@ function softmax(x: Array64): Array64 {
   });
 }
 
+/** 2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (2n+1)!!, whose terms have one sign. */
+function erf(x: number): number {
+  let [term, total] = [x, x];
+  for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(total); n++) total += term *= (2 * x * x) / (2 * n + 1);
+  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * total;
+}
+
 export const definitions: { readonly [K in OpName]: Definition<K> } = {
   Add: zip((a, b) => a + b),
   Sub: zip((a, b) => a - b),
@@ -112,7 +120,11 @@ export const definitions: { readonly [K in OpName]: Definition<K> } = {
   Div: zip((a, b) => a / b),
   Neg: map((x) => -x),
   Sigmoid: map((x) => 1 / (1 + Math.exp(-x))),
+  Exp: map(Math.exp),
+  Erf: map(erf),
+  Cast: map((x) => x),
   Gelu: map((x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))),
+  ErfGelu: map((x) => (x / 2) * (1 + erf(x * Math.SQRT1_2))),
   Softmax: (_, x) => [softmax(x)],
   ReduceSum: reduce((a, b) => a + b),
   ReduceMax: reduce((a, b) => Math.max(a, b)),
@@ -129,15 +141,25 @@ export const definitions: { readonly [K in OpName]: Definition<K> } = {
     const y = tabulate(x.shape, (at) => (pick(x, at) - pick(mean, at)) * pick(inverse, at) * pick(weight, at) + pick(bias, at));
     return [y, mean, inverse];
   },
-  Rotary: ({ heads, rotaryDim }, x, cos, sin) => {
+  RmsNorm: ({ epsilon }, x, weight) => {
+    const width = x.shape.at(-1)!;
+    const inverse = tabulate(
+      [...x.shape.slice(0, -1), 1],
+      (at) => 1 / Math.sqrt(sum(width, (d) => pick(x, [...at.slice(0, -1), d]) ** 2) / width + epsilon),
+    );
+    return [tabulate(x.shape, (at) => pick(x, at) * pick(inverse, at) * pick(weight, at)), inverse];
+  },
+  Rotary: ({ heads, rotaryDim, halves }, x, cos, sin) => {
     const width = x.shape[1]! / heads;
     return [
       tabulate(x.shape, ([t, d]) => {
         const inside = d! % width;
         if (inside >= rotaryDim) return pick(x, [t!, d!]);
-        const [pair, odd] = [Math.floor(inside / 2), inside % 2 === 1];
-        const other = pick(x, [t!, odd ? d! - 1 : d! + 1]);
-        return pick(x, [t!, d!]) * pick(cos, [t!, pair]) + (odd ? other : -other) * pick(sin, [t!, pair]);
+        const apart = halves ? rotaryDim / 2 : 1;
+        const second = halves ? inside >= apart : inside % 2 === 1;
+        const pair = halves ? inside % apart : Math.floor(inside / 2);
+        const other = pick(x, [t!, second ? d! - apart : d! + apart]);
+        return pick(x, [t!, d!]) * pick(cos, [t!, pair]) + (second ? other : -other) * pick(sin, [t!, pair]);
       }),
     ];
   },
@@ -164,6 +186,9 @@ export const definitions: { readonly [K in OpName]: Definition<K> } = {
     }),
   ],
   SplitHeads: ({ heads }, x, ids) => [permuted(shaped(x, ...ids.shape, heads, x.shape[1]! / heads), [0, 2, 1, 3])],
+  RepeatHeads: ({ times }, x) => [
+    tabulate(x.shape.with(1, x.shape[1]! * times), ([b, h, ...rest]) => pick(x, [b!, Math.floor(h! / times), ...rest])),
+  ],
   MaskScores: (_, scores, mask) => {
     const past = scores.shape[3]! - scores.shape[2]!;
     const seen = ([b, , s, k]: readonly number[]): boolean => k! <= s! + past && pick(mask, [b!, k!]) === 1;
@@ -194,6 +219,11 @@ export function evaluate(program: Program, feeds: Readonly<Record<string, Array6
 }
 
 /** The same numbers in float64. */
-export function widened({ shape, data }: Tensor): Array64 {
+export function widened({ type, shape, data }: Tensor): Array64 {
+  if (type === "float16" || type === "bfloat16") {
+    const values = new Float32Array(data.length);
+    (type === "float16" ? halfToFloat : bfloatToFloat)(data, values);
+    return { shape, data: Float64Array.from(values) };
+  }
   return { shape, data: Float64Array.from(data as ArrayLike<number | bigint>, Number) };
 }

@@ -40,23 +40,49 @@ const cases: Readonly<Record<OpName, readonly [Case, ...Case[]]>> = {
   Div: [binary((g, a, b) => g.div(a, g.sigmoid(b)))],
   Neg: [unary((g, x) => g.neg(x))],
   Sigmoid: [unary((g, x) => g.sigmoid(x))],
+  Exp: [unary((g, x) => g.exp(x))],
+  Erf: [unary((g, x) => g.erf(g.mul(x, g.constant(3))))],
+  Cast: [
+    {
+      inputs: { x: [2, 2] },
+      fixed: { half: { type: "float16", shape: [2, 2], data: Uint16Array.of(0x3c00, 0xc500, 0x0001, 0x7bff) } },
+      build: (g, { x, half }) => g.add(g.cast(x!), g.cast(half!)),
+    },
+    {
+      inputs: { x: [3] },
+      fixed: { half: { type: "bfloat16", shape: [3], data: Uint16Array.of(0x3f80, 0xc0a0, 0x0001) } },
+      build: (g, { x, half }) => g.add(g.cast(x!), g.cast(half!)),
+    },
+  ],
   // near zero, and where it is nearly straight
   Gelu: [unary((g, x) => g.gelu(x)), unary((g, x) => g.gelu(g.mul(x, g.constant(20))))],
+  ErfGelu: [unary((g, x) => g.erfGelu(x)), unary((g, x) => g.erfGelu(g.mul(x, g.constant(20))))],
   Softmax: [unary((g, x) => g.softmax(x)), unary((g, x) => g.softmax(g.mul(x, g.constant(20))))],
   ReduceSum: [unary((g, x) => g.sum(x, [0, 2], true)), unary((g, x) => g.sum(x, [1], false))],
   ReduceMax: [unary((g, x) => g.max(x, [2], true)), unary((g, x) => g.max(x, [0, 1], false))],
   MatMul: [product(false, false), product(false, true), product(true, false), product(true, true)],
   Linear: [{ inputs: { x: [3, 4], weight: [5, 4], bias: [5] }, build: (g, { x, weight, bias }) => g.linear(x!, weight!, bias!) }],
   LayerNorm: [{ inputs: { x: [3, 5], weight: [5], bias: [5] }, build: (g, { x, weight, bias }) => g.layerNorm(x!, weight!, bias!, 1e-5) }],
+  RmsNorm: [{ inputs: { x: [2, 3, 5], weight: [5] }, build: (g, { x, weight }) => g.rmsNorm(x!, weight!, 1e-5) }],
   // pairs of a part of the head, of the whole head, and of a single odd-sized head
   Rotary: [
     { inputs: { x: [3, 16] }, fixed: rotation, build: (g, { x, cos, sin }) => g.rotary(x!, cos!, sin!, 2, 6) },
     { inputs: { x: [3, 12] }, fixed: rotation, build: (g, { x, cos, sin }) => g.rotary(x!, cos!, sin!, 2, 6) },
     { inputs: { x: [3, 7] }, fixed: rotation, build: (g, { x, cos, sin }) => g.rotary(x!, cos!, sin!, 1, 6) },
+    { inputs: { x: [3, 16] }, fixed: rotation, build: (g, { x, cos, sin }) => g.rotary(x!, cos!, sin!, 2, 6, true) },
+    { inputs: { x: [3, 12] }, fixed: rotation, build: (g, { x, cos, sin }) => g.rotary(x!, cos!, sin!, 2, 6, true) },
   ],
   Attend: [
     {
       inputs: { q: [2, 1, 3, 4], k: [2, 1, 3, 4], v: [2, 1, 3, 4] },
+      fixed: {
+        mask: floats(Float32Array.of(0, -1e30, -1e30, 0, 0, -1e30, 0, 0, 0), 3, 3),
+      },
+      build: (g, { q, k, v, mask }) => g.attend(q!, k!, v!, mask!, 0.8),
+    },
+    // three heads of queries share one of keys and values
+    {
+      inputs: { q: [2, 3, 3, 4], k: [2, 1, 3, 4], v: [2, 1, 3, 4] },
       fixed: {
         mask: floats(Float32Array.of(0, -1e30, -1e30, 0, 0, -1e30, 0, 0, 0), 3, 3),
       },
@@ -70,6 +96,7 @@ const cases: Readonly<Record<OpName, readonly [Case, ...Case[]]>> = {
   SplitHeads: [
     { inputs: { x: [6, 4] }, fixed: { ids: int64s(Array(6).fill(0), 2, 3) }, build: (g, { x, ids }) => g.splitHeads(x!, ids!, 2) },
   ],
+  RepeatHeads: [unary((g, x) => g.repeatHeads(g.reshape(x, 2, 2, 2, 3), 3))],
   // the last two of three keys are new; the first sequence's first key is padding
   MaskScores: [
     { inputs: { x: [2, 2, 2, 3] }, fixed: { mask: int64s([0, 1, 1, 1, 1, 1], 2, 3) }, build: (g, { x, mask }) => g.maskScores(x!, mask!) },
@@ -79,7 +106,18 @@ const cases: Readonly<Record<OpName, readonly [Case, ...Case[]]>> = {
 };
 
 /** Whose gradient is made outside of graphs, or which no loss goes through. */
-const WITHOUT_GRADIENT = ["ReduceSum", "ReduceMax", "Concat", "Gather", "SplitHeads", "MaskScores", "LastRows", "GroupRows"];
+const WITHOUT_GRADIENT = [
+  "ReduceSum",
+  "ReduceMax",
+  "Cast",
+  "Concat",
+  "Gather",
+  "SplitHeads",
+  "RepeatHeads",
+  "MaskScores",
+  "LastRows",
+  "GroupRows",
+];
 
 /** Numbers between -1 and 1 that depend on the index alone. */
 const spread = (shape: readonly number[], salt: number): Tensor =>

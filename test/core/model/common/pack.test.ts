@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { packRows as pack, type PackedRows } from "../../../../core/model/common/pack.js";
-import { rotaryTables } from "../../../../core/model/common/rotary.js";
+import { rotaryFrequencies, rotaryTables } from "../../../../core/model/common/rotary.js";
 import type { TokenRow } from "../../../../core/rows/token-rows.js";
 import { parseGptjConfig } from "../../../../core/model/gptj/config.js";
 
@@ -9,7 +9,7 @@ const config = parseGptjConfig(
   { model_type: "gptj", n_layer: 1, n_head: 2, n_embd: 8, vocab_size: 50, n_positions: 6, rotary_dim: 4 },
   "test",
 );
-const table = rotaryTables(config.positions, config.rotaryDim);
+const table = rotaryTables(config.positions, rotaryFrequencies(config.rotaryDim));
 const packRows = (rows: TokenRow[], shape: typeof config): PackedRows => pack(rows, shape, table);
 const row = (source: number, inputIds: number[], labels: number[]): TokenRow => ({
   source,

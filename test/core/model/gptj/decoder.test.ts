@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decoderGraph } from "../../../../core/model/gptj/decoder.js";
+import { gptjDecoder } from "../../../../core/model/gptj/decoder.js";
 import { allParameters } from "../../../../core/model/family.js";
 import { bytesOf } from "../../../../core/graph/graph.js";
 import { elements, floats, int64s, type Tensor } from "../../../../core/graph/tensor.js";
@@ -26,7 +26,7 @@ for (const name of REFERENCES)
     const V = config.vocabulary;
     const { weightInputs, empty } = inputsOf(known);
     const session = await createSession(
-      decoderGraph(config, () => null),
+      gptjDecoder(config, known.model.parameters, () => null),
       { threads: 1 },
     );
     const all = known.tensors("expected-logits.safetensors").get("logits")!;
@@ -70,7 +70,7 @@ test("the decoder's greedy continuation through its cache is PyTorch's, with the
     assert.equal(weights.get(name)!.length, elements(shape));
     return bytesOf(floats(weights.get(name)!, ...shape));
   };
-  const session = await createSession(decoderGraph(config, bytes), { threads: 1 });
+  const session = await createSession(gptjDecoder(config, known.model.parameters, bytes), { threads: 1 });
   let next: readonly number[] = expected.prompt;
   let past = empty(1);
   let length = 0;

@@ -12,7 +12,7 @@ for (const name of REFERENCES)
     const { model, config, rows, weights, expected, tensors, train } = reference(name);
     let sessions: Sessions;
     before(async () => {
-      sessions = await openSessions(model.family.training(model.shape), createSession);
+      sessions = await openSessions(model.family.training(model.shape, model.parameters), createSession);
     });
     after(() => Promise.all(Object.values(sessions).map((session) => session.close())));
 

@@ -15,7 +15,7 @@ export async function trainingLogits(
   rows: readonly TokenRow[],
 ): Promise<Float32Array> {
   const { width: D } = shape;
-  const training = family.training(shape);
+  const training = family.training(shape, parameters);
   const plan = planBlock(training, parameters.blocks[0]!);
   const packed = packRows(rows, shape, training.tables);
   const { tokens: T, ids } = packed;

@@ -20,7 +20,7 @@ export function generator(seed: number): () => number {
 /** A made model with the sessions that train it, which are closed after the file's tests. */
 export async function openModel(shape: object, seed: number): Promise<ReturnType<typeof madeModel> & { readonly sessions: Sessions }> {
   const made = madeModel(shape, generator(seed));
-  const sessions = await openSessions(made.model.family.training(made.model.shape), createSession);
+  const sessions = await openSessions(made.model.family.training(made.model.shape, made.model.parameters), createSession);
   after(() => Promise.all(Object.values(sessions).map((session) => session.close())));
   return { ...made, sessions };
 }

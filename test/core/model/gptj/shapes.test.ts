@@ -32,7 +32,7 @@ describe("every shape agrees with the plain float64 model", () => {
       const next = generator(index + 1);
       const { model, config, weights } = madeModel(json, next);
       const rows = testRows(next, config.vocabulary);
-      const sessions = await openSessions(model.family.training(model.shape), createSession);
+      const sessions = await openSessions(model.family.training(model.shape, model.parameters), createSession);
       const { loss, gradients } = await gradientsOf(model, sessions, weights, rows, { shards: 2, microBatch: 2, accumulation: 2 });
       for (const session of Object.values(sessions)) await session.close();
       const plain = plainLoss(config, weights, rows);

@@ -224,7 +224,7 @@ function headPrograms({ width: D }: ToyShape): TrainingProgram["head"] {
   };
 }
 
-function decoder(shape: ToyShape, bytes: (parameter: WeightSpec) => Bytes | null): Graph {
+function decoder(shape: ToyShape, set: ParameterSet, bytes: (parameter: WeightSpec) => Bytes | null): Graph {
   const { heads: H, width: D } = shape;
   const W = D / H;
   const g = new GraphBuilder();
@@ -238,7 +238,6 @@ function decoder(shape: ToyShape, bytes: (parameter: WeightSpec) => Bytes | null
   };
   const table = slant(shape);
   const slant_TD = g.gather(g.initializer("slant", "float32", table.shape, bytesOf(table)), positions_T);
-  const set = parameters(shape);
   const presents: Record<string, Value> = {};
   const cached = (name: string, x_TD: Value): Value => {
     const past_BHPW = g.input(`past_key_values.${name}`, "float32", "B", H, "P", W);

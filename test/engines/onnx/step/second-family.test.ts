@@ -20,11 +20,11 @@ import { gradientsOf, solo, type Weights } from "./solo.js";
 
 const { model, weights } = madeToy(3);
 const { shape, parameters } = model;
-const training = model.family.training(shape);
+const training = model.family.training(shape, model.parameters);
 const next = generator(11);
 /** One row is longer than the tokens that a segment takes at a time. */
 const rows = [2, 5, 1, 35].map((length, source) => madeRow(source, length, Math.floor(length / 3), shape.vocabulary, next));
-const sessions = await openSessions(model.family.training(model.shape), createSession);
+const sessions = await openSessions(model.family.training(model.shape, model.parameters), createSession);
 after(() => Promise.all(Object.values(sessions).map((session) => session.close())));
 
 type Wide = ReadonlyMap<string, Array64>;

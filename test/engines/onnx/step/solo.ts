@@ -41,7 +41,7 @@ export function solo(
   const layout = sharedLayout(model, train.shards, capacity);
   const control = new Control();
   const place = new Workplace({
-    training: model.family.training(model.shape),
+    training: model.family.training(model.shape, model.parameters),
     model,
     layout,
     capacity,

@@ -1,0 +1,80 @@
+import { bytesOf, GraphBuilder, type Bytes, type Value } from "../../graph/graph.js";
+import { encode } from "../../graph/lower.js";
+import type { Graph, Tensor } from "../../graph/tensor.js";
+import type { ParameterSet, ParameterSpec, WeightSpec } from "../family.js";
+import { Weights } from "./weights.js";
+
+/** The frame of a decoder, the same in all families that rotate queries and keys: inputs, caches, attention, and what follows the blocks. */
+
+/** B sequences of S new tokens each after P old ones, K = P + S, T = B·S; names that transformers.js expects. */
+const [B, S, P, K] = ["batch_size", "sequence_length", "past_sequence_length", "total_sequence_length"] as const;
+
+/** From q [T,H·W], k and v [T,G·W] before rotation to what the heads have gathered [T,H·W]. */
+export type Attention = (q_TD: Value, k_TG: Value, v_TG: Value) => Value;
+
+/** What a family adds to the frame. H heads of width W, which share G heads of keys and values; D the model's width. */
+export interface DecoderParts {
+  /** of the graph */
+  readonly name: string;
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headWidth: number;
+  /** [positions, pairs] */
+  readonly tables: { readonly cos: Tensor; readonly sin: Tensor };
+  /** Turns x[T,heads·W] by the tables' rows of each token. */
+  rotate(g: GraphBuilder, x: Value, cos: Value, sin: Value, heads: number): Value;
+  /** A block, x[T,D] → y[T,D]. */
+  block(g: GraphBuilder, x_TD: Value, weights: Weights, attention: Attention): Value;
+  /** The norm before the head. */
+  norm(g: GraphBuilder, x_MD: Value, weights: Weights): Value;
+}
+
+/** See `ModelFamily.decoder`; the caches are past_key_values.<layer>.key|value[B,G,P,W], and present.<layer>.key|value[B,G,K,W]. */
+export function decoderGraph(parts: DecoderParts, parameters: ParameterSet, bytes: (parameter: WeightSpec) => Bytes | null): Graph {
+  const { heads: H, keyValueHeads: G, headWidth: W } = parts;
+  const g = new GraphBuilder();
+  const ids_BS = g.input("input_ids", "int64", B, S);
+  const mask_BK = g.input("attention_mask", "int64", B, K);
+  const positions_T = g.reshape(g.input("position_ids", "int64", B, S), "T");
+  const keep = g.input("num_logits_to_keep", "int64");
+  const [cos_TR, sin_TR] = (["cos", "sin"] as const).map((name) =>
+    g.gather(g.initializer(`rotary.${name}`, "float32", parts.tables[name].shape, bytesOf(parts.tables[name])), positions_T),
+  ) as [Value, Value];
+  const declared = new Map<string, Value>();
+  const weight = ({ name, shape, frozen = "float32" }: ParameterSpec): Value => {
+    const known = declared.get(name);
+    if (known !== undefined) return known;
+    const where = bytes({ name, shape });
+    const value = where === null ? g.input(name, frozen, ...shape) : g.initializer(name, frozen, shape, where);
+    declared.set(name, value);
+    return value;
+  };
+
+  const presents: Record<string, Value> = {};
+  const cached = (layer: number, kind: "key" | "value", new_BGSW: Value): Value => {
+    const past_BGPW = g.input(`past_key_values.${layer}.${kind}`, "float32", B, G, P, W);
+    const all_BGKW = (presents[`present.${layer}.${kind}`] = g.concat([past_BGPW, new_BGSW], 2, K));
+    return G === H ? all_BGKW : g.repeatHeads(all_BGKW, H / G);
+  };
+  const attentionOf =
+    (layer: number): Attention =>
+    (q_TD, k_TG, v_TG) => {
+      const q_BHSW = g.splitHeads(parts.rotate(g, q_TD, cos_TR, sin_TR, H), ids_BS, H);
+      const k_BGSW = g.splitHeads(parts.rotate(g, k_TG, cos_TR, sin_TR, G), ids_BS, G);
+      const v_BGSW = g.splitHeads(v_TG, ids_BS, G);
+      const k_BHKW = cached(layer, "key", k_BGSW);
+      const v_BHKW = cached(layer, "value", v_BGSW);
+      const scores_BHSK = g.maskScores(g.matMul(q_BHSW, k_BHKW, { transB: true, alpha: 1 / Math.sqrt(W) }), mask_BK);
+      return g.reshape(g.transpose(g.matMul(g.softmax(scores_BHSK), v_BHKW), 0, 2, 1, 3), "T", H * W);
+    };
+
+  const words_TD = g.gather(weight(parameters.embedding), g.reshape(ids_BS, "T"));
+  let x_TD = words_TD.type === "float32" ? words_TD : g.cast(words_TD);
+  for (const [layer, specs] of parameters.blocks.entries()) x_TD = parts.block(g, x_TD, new Weights(g, specs, weight), attentionOf(layer));
+  const norm = new Weights(g, parameters.norm, weight);
+  const head = new Weights(g, parameters.head, weight);
+  const h_MD = parts.norm(g, g.lastRows(x_TD, ids_BS, keep, "M"), norm);
+  const [headWeight, headBias] = parameters.head.map(({ input }) => head.get(input));
+  const logits_MV = headBias === undefined ? g.matMul(h_MD, headWeight!, { transB: true }) : g.linear(h_MD, headWeight!, headBias);
+  return encode(g.program(parts.name, { logits: g.groupRows(logits_MV, ids_BS, "num_logits"), ...presents }));
+}
