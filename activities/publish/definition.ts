@@ -7,5 +7,11 @@ export const publishDefinition: StageDefinition<"publish"> = {
   inputs: ["model", "dataset", "tokens", "tuned", "report"],
   // the tuned model is checked file by file while it is read
   reads: ["report"],
-  settings: ({ publish, model, dataset }) => ({ ...publish, model: model.source, dataset: dataset.source }),
+  // what was published before there was a choice keeps its key
+  settings: ({ publish: { merge, ...publish }, model, dataset }) => ({
+    ...publish,
+    ...(merge && { merge }),
+    model: model.source,
+    dataset: dataset.source,
+  }),
 };

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { ENGINE_VERSIONS } from "../../core/config/engines.js";
+import { loraOf } from "../../core/config/schema.js";
 import type { Computing } from "../../core/stages/metrics.js";
 import type { KeyParts, StageDefinition } from "../common/definition.js";
 
@@ -16,10 +17,17 @@ export const trainDefinition: StageDefinition<"train"> = {
       workers: _workers,
       offload: _offload,
       precision,
+      lora: _lora,
       ...decisive
     } = train;
+    const lora = loraOf(train);
     // what was trained before there was a choice keeps its key
-    return { ...decisive, ...(precision !== "fp32" && { precision }), engineVersion: ENGINE_VERSIONS[train.engine] };
+    return {
+      ...decisive,
+      ...(lora !== null && { lora }),
+      ...(precision !== "fp32" && { precision }),
+      engineVersion: ENGINE_VERSIONS[train.engine],
+    };
   },
 };
 

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ConfigError } from "../errors.js";
 import { ENGINE_NAMES } from "./engines.js";
 import { nearest } from "./nearest.js";
+import { LORA_DEFAULTS, loraSection, type LoraSettings } from "./lora.js";
 import { contradiction, readSource, withoutSlashes } from "./source-ref.js";
 import { templateProblem } from "./template-problem.js";
 
@@ -119,7 +120,11 @@ const schema = z
         .describe(
           "What the model is computed in; `bf16` and `fp16` only with the engine `deepspeed`. Weights and moments stay in fp32, and `fp16` scales the loss.",
         ),
-      method: z.enum(["full"]).default("full").describe("What is trained: `full` trains every weight."),
+      method: z
+        .enum(["full", "lora"])
+        .default("full")
+        .describe("What is trained: `full` trains every weight; `lora` trains low-rank adapters beside a base that stays as it is."),
+      lora: loraSection,
       shards: count
         .max(MAX_SHARDS)
         .default(8)
@@ -242,6 +247,10 @@ const schema = z
         .transform((tags) => Object.fromEntries(Object.entries(tags).sort(([a], [b]) => (a < b ? -1 : 1))))
         .prefault({})
         .describe("S3 tags of each object, at most 10."),
+      merge: z
+        .boolean()
+        .default(false)
+        .describe("Whether adapters are published merged into their base, as a whole model; false: as PEFT's adapter, without the base."),
       lifecycle: section({
         abortUploadsAfterDays: count
           .nullable()
@@ -291,6 +300,11 @@ const schema = z
     message: 'the engine onnx trains on one machine: several need train.engine "deepspeed"',
     when: () => true,
   })
+  .refine(({ train }) => train?.lora == null || train.method === "lora", {
+    path: ["train", "lora"],
+    message: 'is about adapters, and needs train.method "lora"',
+    when: () => true,
+  })
   .refine(
     ({ train }) =>
       train?.engine === "deepspeed" ||
@@ -322,6 +336,11 @@ export function runConfigSchema(): z.core.JSONSchema.BaseSchema {
 
 /** What a run is asked for: everything that its result depends on, and how it is carried out. Defaults are Dolly's. */
 export type RunConfig = z.infer<typeof schema>;
+
+/** How a run's adapters are made; null: it trains every weight. */
+export function loraOf({ method, lora }: Pick<RunConfig["train"], "method" | "lora">): LoraSettings | null {
+  return method === "lora" ? (lora ?? LORA_DEFAULTS) : null;
+}
 
 /** Parses user input (undefined and null mean: all defaults). Throws ConfigError with every problem named. */
 export function parseRunConfig(input: unknown): RunConfig {

@@ -124,11 +124,23 @@ export interface TrainingProgram {
   };
 }
 
+/** The low-rank adapter of one linear layer [out, in]. */
+export interface AdapterModule {
+  /** transformers' name of the layer, such as `layers.0.attention.query` */
+  readonly module: string;
+  readonly rank: number;
+  readonly alpha: number;
+  /** what its product is multiplied by: alpha / rank, or alpha / √rank */
+  readonly scale: number;
+}
+
 /** A model as its config.json tells it: its family, shape and parameters. */
 export interface Model {
   readonly family: ModelFamily;
   readonly shape: ModelShape;
   readonly parameters: ParameterSet;
+  /** of a base that is frozen: what is trained beside it, in the order of the layers; absent: the parameters themselves are trained */
+  readonly adapters?: readonly AdapterModule[];
   /** config.json as it was read */
   readonly configJson: Readonly<Record<string, unknown>>;
 }

@@ -1,0 +1,121 @@
+import type { LoraSettings } from "../../config/lora.js";
+import { UserError } from "../../errors.js";
+import type { FloatType } from "../../graph/tensor.js";
+import type { AdapterModule, Model, ParameterSet, ParameterSpec } from "../family.js";
+import { ALL_LINEAR, isEnd, patternValue, takesModule, type ModuleRule } from "./targets.js";
+
+/** Low-rank adapters: y + scale · x @ Aᵀ @ Bᵀ beside a linear layer that stays as it is. */
+
+/** What the names of an adapter's tensors begin with in PEFT's files. */
+const PREFIX = "base_model.model.";
+
+/** The two tensors of a module's adapter, by PEFT's names: A [rank, in] and B [out, rank]. */
+export function adapterTensors(module: string): { readonly A: string; readonly B: string } {
+  return { A: `${PREFIX}${module}.lora_A.weight`, B: `${PREFIX}${module}.lora_B.weight` };
+}
+
+const WEIGHT = ".weight";
+const moduleOf = (name: string): string => name.slice(0, -WEIGHT.length);
+const isLinear = ({ name, shape }: ParameterSpec): boolean => shape.length === 2 && name.endsWith(WEIGHT);
+
+/**
+ * The adapters that the settings give a model, in the order of its layers. Throws UserError that names a target without a
+ * layer, one outside the blocks, a rank above a layer's width, and adapters that differ between layers.
+ */
+export function planAdapter({ parameters }: Pick<Model, "parameters">, lora: LoraSettings): AdapterModule[] {
+  const linear = parameters.blocks.flatMap((specs) => specs.filter(isLinear));
+  refuseOutside(parameters, lora.targets);
+  const isWanted = (module: string): boolean => lora.targets === ALL_LINEAR || takesModule(lora.targets, module, "train.lora.targets");
+  const excluded = (module: string): boolean => lora.exclude !== null && takesModule(lora.exclude, module, "train.lora.exclude");
+  const modules = linear.map(({ name }) => moduleOf(name));
+  if (typeof lora.targets !== "string")
+    for (const name of lora.targets) if (!modules.some((module) => isEnd(name, module))) throw noLayer(modules, name);
+  const taken = linear.filter(({ name }) => isWanted(moduleOf(name)) && !excluded(moduleOf(name)));
+  if (taken.length === 0) throw noLayer(modules, JSON.stringify(lora.targets));
+  const adapters = taken.map(({ name, shape }): AdapterModule => {
+    const module = moduleOf(name);
+    const rank = patternValue(lora.rankPattern, module, "train.lora.rankPattern") ?? lora.rank;
+    const alpha = patternValue(lora.alphaPattern, module, "train.lora.alphaPattern") ?? lora.alpha;
+    const most = Math.min(shape[0]!, shape[1]!);
+    if (rank > most)
+      throw new UserError("an adapter's rank is above its layer's width: lower train.lora.rank", {
+        layer: module,
+        expected: `at most ${most}`,
+        got: rank,
+      });
+    return { module, rank, alpha, scale: alpha / (lora.rsLora ? Math.sqrt(rank) : rank) };
+  });
+  refuseUneven(parameters, adapters);
+  return adapters;
+}
+
+/** The model with its base frozen and with adapters. `typeOf`: the type in which a base's parameter lies in its files. */
+export function withAdapter(
+  model: Model,
+  adapters: readonly AdapterModule[],
+  { typeOf, dropout }: { readonly typeOf: (name: string) => FloatType; readonly dropout: boolean },
+): Model {
+  const { embedding, blocks, norm, head } = model.parameters;
+  const byModule = new Map(adapters.map((adapter) => [adapter.module, adapter]));
+  const frozen = (spec: ParameterSpec): ParameterSpec => ({ ...spec, frozen: typeOf(spec.name) });
+  const frozenBlocks = blocks.map((specs) =>
+    specs.flatMap((spec, index): ParameterSpec[] => {
+      // one graph serves every layer
+      const types = new Set(blocks.map((layer) => typeOf(layer[index]!.name)));
+      const base = { ...spec, frozen: types.size === 1 ? [...types][0]! : "float32" } as const;
+      const adapter = isLinear(spec) ? byModule.get(moduleOf(spec.name)) : undefined;
+      if (adapter === undefined) return [base];
+      const { A, B } = adapterTensors(adapter.module);
+      const [out, width] = spec.shape as [number, number];
+      const part = { scale: adapter.scale, dropout };
+      const input = moduleOf(spec.input);
+      return [
+        base,
+        { name: A, input: `${input}.lora_A.weight`, shape: [adapter.rank, width], initial: "noise", adapter: part },
+        { name: B, input: `${input}.lora_B.weight`, shape: [out, adapter.rank], initial: "zero", adapter: part },
+      ];
+    }),
+  );
+  const parameters = { embedding: frozen(embedding), blocks: frozenBlocks, norm: norm.map(frozen), head: head.map(frozen) };
+  return { ...model, parameters, adapters };
+}
+
+function noLayer(modules: readonly string[], got: string): UserError {
+  const ends = [...new Set(modules.map((module) => module.split(".").at(-1)!))];
+  return new UserError("a target of train.lora matches no linear layer of the model's blocks", { expected: `of ${ends.join(", ")}`, got });
+}
+
+/** An adapter of the head or of the embedding would be saved with the whole matrix. */
+function refuseOutside({ embedding, head }: ParameterSet, targets: ModuleRule): void {
+  if (targets === ALL_LINEAR) return;
+  for (const { name } of [embedding, head[0]!])
+    if (takesModule(targets, moduleOf(name), "train.lora.targets"))
+      throw new UserError("train.lora.targets takes a layer outside the blocks, which Roslin gives no adapter: leave it out", {
+        layer: moduleOf(name),
+        targets: JSON.stringify(targets),
+      });
+}
+
+/** Throws UserError where a layer has an adapter that the same layer of another block lacks, or has otherwise. */
+function refuseUneven({ blocks }: ParameterSet, adapters: readonly AdapterModule[]): void {
+  const byModule = new Map(adapters.map((adapter) => [adapter.module, adapter]));
+  const [first, ...others] = blocks;
+  for (const [index, spec] of first!.entries()) {
+    if (!isLinear(spec)) continue;
+    const wanted = byModule.get(moduleOf(spec.name));
+    for (const specs of others) {
+      const module = moduleOf(specs[index]!.name);
+      const { rank, alpha } = byModule.get(module) ?? {};
+      if (rank !== wanted?.rank || alpha !== wanted?.alpha)
+        throw new UserError(
+          "train.lora gives the layers of the model different adapters, which Roslin doesn't train: take the same in each",
+          {
+            layer: module,
+            rank: rank ?? "none",
+            other: moduleOf(spec.name),
+            otherRank: wanted?.rank ?? "none",
+          },
+        );
+    }
+  }
+}
