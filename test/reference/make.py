@@ -299,7 +299,8 @@ def share(got: Tensors, expected: Tensors) -> float:
     """The largest difference as a share of a tensor's largest value."""
     shares = []
     for name, tensor in expected.items():
-        shares.append(((got[name] - tensor).abs().max() / tensor.abs().max()).item())
+        worst = (got[name] - tensor).abs().max().item()
+        shares.append(worst and worst / tensor.abs().max().item())
     return max(shares)
 
 
