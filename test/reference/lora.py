@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from make import HERE, Json, Row, Tensors, loss_of, save, share, trained
 
-# the base, its type, the adapter's settings, and whether B begins at other numbers than PEFT's zero
+# the base, its type, the adapter's settings, and whether B begins at other numbers than PEFT's zero; every block has the same adapters
 CASES: dict[str, tuple[str, str, Json, bool]] = {
     "gptj-list": ("gptj-odd", "float32", dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]), True),
     "gptj-zero": ("gptj-deep", "float32", dict(r=3, lora_alpha=3, target_modules="all-linear"), False),
@@ -33,7 +33,7 @@ CASES: dict[str, tuple[str, str, Json, bool]] = {
     "llama-expression": (
         "llama-scaled",
         "bfloat16",
-        dict(r=2, lora_alpha=5, target_modules=r"model\.layers\.1\..*\.(q_proj|v_proj)|.*\.(up|down)_proj"),
+        dict(r=2, lora_alpha=5, target_modules=r"model\.layers\.\d+\.self_attn\.(q|v)_proj|.*\.(up|down)_proj"),
         True,
     ),
     "gpt-neox-patterns": (
@@ -43,9 +43,9 @@ CASES: dict[str, tuple[str, str, Json, bool]] = {
             r=4,
             lora_alpha=8,
             target_modules="all-linear",
-            rank_pattern={"dense": 1, r"1\.mlp\.dense_.*": 7},
-            alpha_pattern={r"layers\.0\.attention\.query_key_value": 2, "dense_4h_to_h": 3},
-        ),  # fmt: skip # noqa: E501
+            rank_pattern={"dense": 1, r"mlp\.dense_.*": 7},
+            alpha_pattern={r"attention\.query_key_value": 2, "dense_4h_to_h": 3},
+        ),
         True,
     ),
     "gpt-neox-half": ("gpt-neox-tied", "float16", dict(r=6, lora_alpha=6, target_modules=["query_key_value", "dense"]), True),
