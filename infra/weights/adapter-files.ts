@@ -65,7 +65,13 @@ export class AdapterFiles {
     }
     const extra = names.filter((name) => !this.sources.has(name));
     if (extra.length > 0)
-      throw new UserError(other, { file, tensor: extra[0], expected: "none", got: `[${entries.get(extra[0]!)!.shape.join(",")}]`, extra: extra.length });
+      throw new UserError(other, {
+        file,
+        tensor: extra[0],
+        expected: "none",
+        got: `[${entries.get(extra[0]!)!.shape.join(",")}]`,
+        extra: extra.length,
+      });
   }
 
   /** Elements [first, first + out.length) of one of the adapter's parameters, in row-major order, as fp32. Throws UserError for a value that is not finite. */

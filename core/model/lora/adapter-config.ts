@@ -1,7 +1,8 @@
 import { z } from "zod";
+import { loraOf, type RunConfig } from "../../config/schema.js";
 import { UserError } from "../../errors.js";
 import type { AdapterModule, Model } from "../family.js";
-import { linearModules, resolveAdapter } from "./adapter.js";
+import { linearModules, planAdapter, resolveAdapter } from "./adapter.js";
 import { isEnd } from "./targets.js";
 
 /** adapter_config.json, by which PEFT knows an adapter. */
@@ -126,6 +127,37 @@ export function parseAdapterConfig(text: string, where: string): AdapterConfig {
 function isNothing(value: unknown): boolean {
   if (typeof value === "object" && value !== null) return Object.keys(value).length === 0;
   return value === null || value === false;
+}
+
+/**
+ * Checks that a run goes on with an adapter: that its settings give the model the same modules, ranks and scales. Throws
+ * UserError that names what differs, and the way out.
+ */
+export function checkGoesOn(
+  model: Pick<Model, "parameters">,
+  adapter: AdapterConfig,
+  train: Pick<RunConfig["train"], "method" | "lora">,
+): void {
+  const lora = loraOf(train);
+  if (lora === null)
+    throw new UserError(
+      'the model is an adapter, and train.method "full" trains whole models: publish the adapter with publish.merge first, or set train.method to "lora"',
+    );
+  const there = new Map(adapter.modulesIn(model).map((each) => [each.module, each]));
+  const wanted = new Map(planAdapter(model, lora).map((each) => [each.module, each]));
+  const words = (each: AdapterModule | undefined): string => (each === undefined ? "no adapter" : `rank ${each.rank}, scale ${each.scale}`);
+  for (const module of linearModules(model.parameters)) {
+    const [got, expected] = [words(wanted.get(module)), words(there.get(module))];
+    if (got !== expected)
+      throw new UserError(
+        "train.lora is not as the adapter was made that training goes on with: set it so, or begin with the adapter's base",
+        {
+          layer: module,
+          expected,
+          got,
+        },
+      );
+  }
 }
 
 /** The text of a config by which PEFT gives a model these adapters; `dropout`: the share that training dropped of their inputs. */

@@ -8,7 +8,7 @@ import type { Model } from "../../../../core/model/family.js";
 import { planAdapter } from "../../../../core/model/lora/adapter.js";
 import { adapterConfigText, parseAdapterConfig } from "../../../../core/model/lora/adapter-config.js";
 import { UserError } from "../../../../core/errors.js";
-import { REFERENCE } from "../gptj/reference.js";
+import { REFERENCE } from "../reference.js";
 
 interface Case {
   readonly name: string;
