@@ -1,4 +1,5 @@
 import { UserError } from "../../core/errors.js";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../../core/model/lora/adapter-config.js";
 import { indexedFiles } from "../../core/format/weight-index.js";
 
 /** Which files of a repository or directory a run needs; pure, over paths with slashes. */
@@ -41,8 +42,26 @@ export function selectIndexed(selected: readonly string[], index: string, text: 
   return [...selected.filter((path) => path.endsWith(".json") || MODEL_COMPANIONS.includes(path)), ...named];
 }
 
-/** Config, tokenizer and weights among a model's files; throws UserError when config or weights are missing. */
+/** The files of an adapter's tokenizer that decide ids: its base's are used, and have to be the same. */
+export const ADAPTER_TOKENIZER: readonly string[] = ["tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"];
+
+/** The files of an adapter among those of a place; null: it holds none. Throws UserError if weights are missing, or if a whole model lies there, too. */
+function selectAdapterFiles(paths: readonly string[], where: string): string[] | null {
+  if (!paths.includes(ADAPTER_CONFIG)) return null;
+  if (WEIGHTS.some(([single, index]) => paths.includes(single) || paths.includes(index)))
+    throw new UserError("a model's source holds a whole model and an adapter: name a place that holds one of them", { source: where });
+  if (!paths.includes(ADAPTER_WEIGHTS))
+    throw new UserError(`an adapter needs ${ADAPTER_WEIGHTS}: save it with safe_serialization=True`, {
+      source: where,
+      got: paths.find((path) => path.startsWith("adapter_model")) ?? "none",
+    });
+  return [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...paths.filter((path) => ADAPTER_TOKENIZER.includes(path))];
+}
+
+/** Config, tokenizer and weights among a model's files, or the files of an adapter; throws UserError when config or weights are missing. */
 export function selectModelFiles(paths: readonly string[], where: string): string[] {
+  const adapter = selectAdapterFiles(paths, where);
+  if (adapter !== null) return adapter;
   if (!paths.includes("config.json")) throw new UserError("a model needs config.json", { source: where });
   const others = paths.filter((path) => path === "config.json" || MODEL_COMPANIONS.includes(path));
   for (const [single, index, shard] of WEIGHTS) {

@@ -10,6 +10,8 @@ import { bytes as readable } from "../../core/units.js";
 import type { GpuWorker, Plan, SearchAttributeName } from "../../workflows/contract.js";
 import { checkDevices } from "./device-memory.js";
 import { checkReach, checkSharedStore, type SharedPlace } from "./shared-run.js";
+import { expectedModel } from "../../core/model/lora/adapter.js";
+import { checkAdapters, withBase } from "../download/adapter-source.js";
 import { checkTemplate, checkTokenizer } from "../download/check-prompt.js";
 import { modelConfig } from "../download/model-config.js";
 import {
@@ -81,8 +83,8 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   const look = async (name: SourceName): Promise<SourcePlan> => {
     const source = sourceOf(config, name);
     say(`looking at ${source}`);
-    const found =
-      (await planLocal(dependencies, name, source)) ?? (await planRemote(dependencies, name, source, downloaded, context.signal));
+    const own = (await planLocal(dependencies, name, source)) ?? (await planRemote(dependencies, name, source, downloaded, context.signal));
+    const found = await withBase(dependencies, own, downloaded, context.signal, say);
     if (found.kind === "kept") notes.push(describePlan(found));
     if ("choice" in found && found.choice !== null) notes.push(`the dataset's ${found.choice}`);
     return found;
@@ -114,7 +116,8 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     const source = await look("model");
     await check(async () => void (await checkTokenizer(config, source, context.signal)));
     const { model } = await modelConfig(source, context.signal);
-    needs = await dependencies.needs(model, config.train);
+    await checkAdapters(config, source, context.signal);
+    needs = await dependencies.needs(expectedModel(model, config.train), config.train);
     const dropout = dropoutNote(model.shape);
     if (dropout !== null) notes.push(dropout);
     const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES;

@@ -183,8 +183,20 @@ async function chainEntry(
 }
 
 /** With its fields in the order in which a manifest is read: the model's name is a digest of their text. */
-function plain({ uri, manifest }: Origin): Origin {
-  return { uri, ...(manifest === undefined ? {} : { manifest }) };
+function plain({ uri, manifest, base }: Origin): NonNullable<ChainEntry["outputs"][number]["origin"]> {
+  return {
+    uri,
+    ...(manifest === undefined ? {} : { manifest }),
+    ...(base === undefined
+      ? {}
+      : {
+          base: {
+            uri: base.uri,
+            ...(base.manifest === undefined ? {} : { manifest: base.manifest }),
+            files: base.files.map(({ name, sha256 }) => ({ name, sha256 })),
+          },
+        }),
+  };
 }
 
 /** What training's bytes depend on besides inputs and settings; null: it ran on several kinds of machine, or didn't say. */

@@ -47,6 +47,17 @@ export interface Origin {
   readonly uri: string;
   /** SHA-256 of the manifest of a model that Roslin published; that model's own chain of digests begins there */
   readonly manifest?: string;
+  /** of an adapter, which lies beside it */
+  readonly base?: BaseOrigin;
+}
+
+/** Where the base of an adapter came from, and its files, because the artifact's digest is that of base and adapter together. */
+export interface BaseOrigin {
+  /** a source, or just the name of a model that was published on this machine, or of its directory */
+  readonly uri: string;
+  /** as in Origin */
+  readonly manifest?: string;
+  readonly files: readonly { readonly name: string; readonly sha256: string }[];
 }
 
 interface ResultOf<Name extends StageName, Metrics> {
