@@ -136,6 +136,7 @@ test("in a tensor that lies transposed the index is the file's", () => {
     path: "made",
     entries: new Map(),
     readFloats: (_name, first, out) => out.set(values.subarray(first, first + out.length)),
+    offsetOf: () => null,
     close: () => undefined,
   };
   assert.throws(
