@@ -8,11 +8,18 @@ import type { LlamaShape } from "./config.js";
 /** Of x[T,D] the queries [T,H·W] before rotation, and what they look at: keys before rotation and values [T,G·W]. */
 export function project(g: GraphBuilder, shape: LlamaShape, x_TD: Value, weights: Weights): Record<"q" | "k" | "v", Value> {
   const h_TD = g.rmsNorm(x_TD, weights.get("input_layernorm.weight"), shape.normEpsilon);
+  const normed = (x: Value, norm: string): Value => (shape.headNorms ? headNorm(g, shape, x, weights.get(norm)) : x);
   return {
-    q: weights.linear(h_TD, "self_attn.q_proj"),
-    k: weights.linear(h_TD, "self_attn.k_proj"),
+    q: normed(weights.linear(h_TD, "self_attn.q_proj"), "self_attn.q_norm.weight"),
+    k: normed(weights.linear(h_TD, "self_attn.k_proj"), "self_attn.k_norm.weight"),
     v: weights.linear(h_TD, "self_attn.v_proj"),
   };
+}
+
+/** Norms each head of x[T,heads·W] by itself, all by one weight[W]. */
+function headNorm(g: GraphBuilder, { headWidth: W, normEpsilon }: LlamaShape, x: Value, weight_W: Value): Value {
+  const width = x.shape[1] as number;
+  return g.reshape(g.rmsNorm(g.reshape(x, "T", width / W, W), weight_W, normEpsilon), "T", width);
 }
 
 /** Of r[T,D], what the blocks before and attention leave, the MLP's two insides [T,F] before they meet. */

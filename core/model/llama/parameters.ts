@@ -18,8 +18,17 @@ export function llamaParameters(shape: LlamaShape): ParameterSet {
 /** The parameters of one block, the same in every layer; the graphs call them by their names below the layer's. */
 export function blockParameters(shape: LlamaShape): Omit<ParameterSpec, "name">[] {
   const { width: D, innerWidth: F, heads: H, keyValueHeads: G, headWidth: W } = shape;
-  const norm = (input: string, width: number): Omit<ParameterSpec, "name"> => ({ input: `${input}.weight`, shape: [width], initial: "one" });
-  const linear = (input: string, out: number, width: number, initial: ParameterSpec["initial"] = "noise"): Omit<ParameterSpec, "name">[] => [
+  const norm = (input: string, width: number): Omit<ParameterSpec, "name"> => ({
+    input: `${input}.weight`,
+    shape: [width],
+    initial: "one",
+  });
+  const linear = (
+    input: string,
+    out: number,
+    width: number,
+    initial: ParameterSpec["initial"] = "noise",
+  ): Omit<ParameterSpec, "name">[] => [
     { input: `${input}.weight`, shape: [out, width], initial },
     ...(shape.biases.includes(input.split(".")[1]!) ? [{ input: `${input}.bias`, shape: [out], initial: "zero" } as const] : []),
   ];
@@ -29,6 +38,7 @@ export function blockParameters(shape: LlamaShape): Omit<ParameterSpec, "name">[
     ...linear("self_attn.k_proj", G * W, D),
     ...linear("self_attn.v_proj", G * W, D, "identity"),
     ...linear("self_attn.o_proj", D, H * W, "identity"),
+    ...(shape.headNorms ? [norm("self_attn.q_norm", W), norm("self_attn.k_norm", W)] : []),
     norm("post_attention_layernorm", D),
     ...linear("mlp.gate_proj", F, D),
     ...linear("mlp.up_proj", F, D),

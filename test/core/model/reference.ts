@@ -17,6 +17,7 @@ export const REFERENCE: string = join(dirname(fileURLToPath(import.meta.url)), "
 export const REFERENCES = {
   gptj: ["gptj-tiny", "gptj-odd", "gptj-one-head", "gptj-deep"],
   llama: ["llama-one-head", "llama-grouped", "llama-scaled", "llama-deep"],
+  qwen: ["qwen2-small", "qwen3-small"],
 } as const;
 
 /** PyTorch's figures for a small model. */
