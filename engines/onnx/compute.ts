@@ -1,14 +1,16 @@
+import { loraOf } from "../../core/config/schema.js";
 import { learningRateAt } from "../../core/training/learning-rate.js";
 import { hostedShards } from "../../core/training/slices.js";
 import { planStep, type Capacity } from "../../core/training/step-plan.js";
 import { openTokens } from "../../infra/dataset/tokens.js";
 import { ModelFiles, SafetensorsFile } from "../../infra/weights/model-files.js";
+import { mappedWeights, openInitialWeights, trainedModel } from "../../infra/weights/trained-model.js";
 import { tellShard, type ComputeEvent, type RankInput } from "../engine.js";
 import { Control } from "./control.js";
 import { sharedLayout } from "./layout.js";
 import { createSession } from "./session/session.js";
-import { mapShared } from "./shared-memory.js";
-import { copyOf, fillFromBase, fillFromCheckpoint } from "./step/state.js";
+import { mapShared, mapWeights } from "./shared-memory.js";
+import { copyOf, fillFromBase, fillFromCheckpoint, readFrozen } from "./step/state.js";
 import { openSessions, Workplace } from "./step/workplace.js";
 import { trainStep } from "./step/step.js";
 
@@ -39,7 +41,7 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
   const { train, resume, setup } = rank;
   const control = new Control(rank.control, (shard) => tellShard(rank.whereabouts, shard));
   const files = new ModelFiles(rank.model);
-  const { model } = files;
+  const model = trainedModel(files, train);
   const split = (await openTokens(rank.tokens)).train;
   const layout = sharedLayout(model, train.shards, setup.capacity);
   const training = model.family.training(model.shape, model.parameters);
@@ -53,11 +55,22 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
     sessions: await openSessions(training, createSession),
     control,
     keepActivations: setup.keepActivations,
+    dropout: { share: loraOf(train)?.dropout ?? 0, seed: train.seed },
+    mapped: mapWeights(mappedWeights(files, model)),
     segments: mapShared(setup.sharedPath, layout.segments),
     arrive: (barrier, end) => say(end === undefined ? { kind: "arrive", barrier } : { kind: "arrive", barrier, end }),
   });
+  const initial = openInitialWeights(files, train.seed);
   for (const owner of place.owners) {
-    if (resume === null) fillFromBase(owner, files);
+    const part = { shards: train.shards, shard: owner.shard, isFirst: resume === null };
+    readFrozen(
+      model,
+      initial,
+      part,
+      (spec) => place.weight(spec).data as Float32Array,
+      () => control.step(),
+    );
+    if (resume === null) fillFromBase(owner, model, initial);
     else {
       const file = new SafetensorsFile(resume.files[owner.shard]!);
       fillFromCheckpoint(owner, file);
@@ -65,7 +78,7 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
     }
     control.step();
   }
-  files.close();
+  initial.close();
   place.barrier();
 
   let updates = resume?.updates ?? 0;

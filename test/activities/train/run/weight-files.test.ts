@@ -11,7 +11,7 @@ import { artifactOf } from "../../../../infra/disk/files.js";
 import { ModelFiles } from "../../../../infra/weights/model-files.js";
 import { trainLocally } from "../../../../workers/local-training.js";
 import { trainDeps } from "../../../../workers/train-deps.js";
-import { reference, REFERENCE } from "../../../core/model/gptj/reference.js";
+import { reference, REFERENCE } from "../../../core/model/reference.js";
 import { job, madeRows, type Job } from "../../../workers/tiny.js";
 import { trainDefinition } from "../../../../activities/train/definition.js";
 

@@ -4,7 +4,7 @@ import type { Sessions } from "../../../../engines/onnx/sessions.js";
 import { Workplace } from "../../../../engines/onnx/step/workplace.js";
 import type { OwnedSlice } from "../../../../engines/onnx/step/owner.js";
 import { trainStep, type StepOutcome } from "../../../../engines/onnx/step/step.js";
-import { parseRunConfig } from "../../../../core/config/schema.js";
+import { loraOf, parseRunConfig } from "../../../../core/config/schema.js";
 import { trainingPlan } from "../../../../core/training/order.js";
 import type { TokenRow, TokenSplit } from "../../../../core/rows/token-rows.js";
 import { elements } from "../../../../core/graph/tensor.js";
@@ -50,11 +50,13 @@ export function solo(
     sessions,
     control,
     keepActivations,
+    dropout: { share: loraOf(train)?.dropout ?? 0, seed: train.seed },
+    mapped: new Map(),
     segments: layout.segments.map((bytes) => new ArrayBuffer(bytes)),
     // nobody else is to be waited for
     arrive: (index) => control.release(index, "go"),
   });
-  for (const [name, values] of weights) place.weight(name).set(values);
+  for (const [name, values] of weights) place.view(layout.weights.get(name)!).set(values);
   const { totalSteps } = trainingPlan(rows.length, train);
   let step = 0;
   let updates = 0;
