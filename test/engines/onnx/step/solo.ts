@@ -8,7 +8,7 @@ import { loraOf, parseRunConfig } from "../../../../core/config/schema.js";
 import { trainingPlan } from "../../../../core/training/order.js";
 import type { TokenRow, TokenSplit } from "../../../../core/rows/token-rows.js";
 import { elements } from "../../../../core/graph/tensor.js";
-import { allParameters, type Model } from "../../../../core/model/family.js";
+import { trainedParameters, type Model } from "../../../../core/model/family.js";
 import { learningRateAt } from "../../../../core/training/learning-rate.js";
 import { sharedLayout } from "../../../../engines/onnx/layout.js";
 import { capacityOf, planStep } from "../../../../core/training/step-plan.js";
@@ -82,7 +82,8 @@ export function solo(
         }),
       );
     },
-    whole: (of) => new Map(allParameters(model.parameters).map(({ name, shape }) => [name, wholeTensor(place, name, elements(shape), of)])),
+    whole: (of) =>
+      new Map(trainedParameters(model.parameters).map(({ name, shape }) => [name, wholeTensor(place, name, elements(shape), of)])),
   };
 }
 
