@@ -45,7 +45,8 @@ export class GgufCursor {
   /** A count or an offset of 8 bytes, at most `limit`. */
   uint64(what: string, limit: number): number {
     const value = this.view.getBigUint64(this.take(8, what), true);
-    if (value > BigInt(limit)) throw this.damage("a GGUF has an impossible number", { what, expected: `at most ${limit}`, got: String(value) });
+    if (value > BigInt(limit))
+      throw this.damage("a GGUF has an impossible number", { what, expected: `at most ${limit}`, got: String(value) });
     return Number(value);
   }
 
@@ -57,7 +58,7 @@ export class GgufCursor {
   /** A copy of bytes, which begins at a fresh buffer. */
   copy(count: number, what: string): Uint8Array<ArrayBuffer> {
     const start = this.take(count, what);
-    return this.bytes.slice(start, start + count) as Uint8Array<ArrayBuffer>;
+    return new Uint8Array(this.bytes.subarray(start, start + count));
   }
 
   /** A text of at most `limit` bytes with its length before it. */

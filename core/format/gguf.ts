@@ -74,7 +74,9 @@ function checkVersion(cursor: GgufCursor, where: string): void {
   // swapped, a small version has its byte at the other end
   const isSwapped = version !== 0 && version % 0x1000000 === 0;
   throw new UserError(
-    isSwapped ? "a GGUF is big-endian, and is not read: convert the model again on this kind of machine" : "a GGUF of this version is not read",
+    isSwapped
+      ? "a GGUF is big-endian, and is not read: convert the model again on this kind of machine"
+      : "a GGUF of this version is not read",
     { file: where, expected: `version ${VERSIONS.join(" or ")}`, ...(isSwapped ? {} : { got: version }) },
   );
 }
@@ -135,7 +137,8 @@ function checkPlaces(tensors: readonly GgufTensor[], fileBytes: number, where: s
   let end = 0;
   let before = "";
   for (const { name, offset, bytes } of tensors.toSorted((a, b) => a.offset - b.offset)) {
-    if (offset < end) throw new CorruptError("two tensors of a GGUF overlap", { file: where, tensor: name, before, expected: end, got: offset });
+    if (offset < end)
+      throw new CorruptError("two tensors of a GGUF overlap", { file: where, tensor: name, before, expected: end, got: offset });
     [end, before] = [offset + bytes, name];
     if (end > fileBytes)
       throw new CorruptError("a tensor of a GGUF lies beyond the end of its file: the file is cut", {

@@ -22,11 +22,7 @@ export interface WeightPlan<W extends Weight = Weight> {
 }
 
 /** Plans the weight files of a model; a tensor larger than `maxBytes` gets a file of its own. `dtype`: that of all weights, or of each. */
-export function planWeights<W extends Weight>(
-  specs: readonly W[],
-  dtype: DType | ((weight: W) => DType),
-  maxBytes: number,
-): WeightPlan<W> {
+export function planWeights<W extends Weight>(specs: readonly W[], dtype: DType | ((weight: W) => DType), maxBytes: number): WeightPlan<W> {
   const sorted = specs.toSorted((a, b) => (a.name < b.name ? -1 : 1));
   const bytesOf = (weight: W): number =>
     weight.shape.reduce((product, size) => product * size, DTYPE_BYTES[typeof dtype === "string" ? dtype : dtype(weight)]);

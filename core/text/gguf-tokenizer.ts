@@ -61,7 +61,12 @@ export function convertGgufTokenizer(vocabulary: GgufVocabulary, positions: numb
       });
   for (const [name, id] of Object.entries(special))
     if (id !== null && tokens[id] === undefined)
-      throw new UserError("a GGUF names a special token that its vocabulary lacks", { file: where, token: name, tokens: tokens.length, got: id });
+      throw new UserError("a GGUF names a special token that its vocabulary lacks", {
+        file: where,
+        token: name,
+        tokens: tokens.length,
+        got: id,
+      });
   const { normalizer, preTokenizer, postProcessors, decoder, model, addBos } = kind(vocabulary, where);
   const processors = [...postProcessors, ...around(vocabulary, addBos, where)];
   return {
@@ -142,7 +147,12 @@ function sentencePiece(vocabulary: GgufVocabulary, where: string): Parts {
     postProcessors: [],
     decoder: { type: "Sequence", decoders: [...steps, ...(hasSpace ? [{ type: "Strip", content: " ", start: 1, stop: 0 }] : [])] },
     model: bpe(
-      { unk_token: special.unk_token === null ? null : tokens[special.unk_token]!, fuse_unk: true, byte_fallback: true, ignore_merges: false },
+      {
+        unk_token: special.unk_token === null ? null : tokens[special.unk_token]!,
+        fuse_unk: true,
+        byte_fallback: true,
+        ignore_merges: false,
+      },
       ids,
       merges === null ? mergesOfScores(ids, tokens, scores!, where) : pairs(merges, ids, where),
     ),
@@ -163,7 +173,11 @@ function idsOf(tokens: readonly string[], where: string): Map<string, number> {
   const ids = new Map<string, number>();
   for (const [id, token] of tokens.entries()) {
     if (ids.has(token))
-      throw new UserError("a GGUF's vocabulary has a token twice", { file: where, token: JSON.stringify(token), ids: `${ids.get(token)}, ${id}` });
+      throw new UserError("a GGUF's vocabulary has a token twice", {
+        file: where,
+        token: JSON.stringify(token),
+        ids: `${ids.get(token)}, ${id}`,
+      });
     ids.set(token, id);
   }
   return ids;
@@ -197,7 +211,8 @@ function addedTokens({ tokens, types, special }: GgufVocabulary, where: string):
 function around({ tokens, special, addBos, addEos }: GgufVocabulary, addsBos: GgufWords["addBos"], where: string): object[] {
   const id = (name: SpecialName, wanted: boolean): number[] => {
     if (!wanted) return [];
-    if (special[name] === null) throw new UserError("a GGUF wants a token around texts that it does not name", { file: where, token: name });
+    if (special[name] === null)
+      throw new UserError("a GGUF wants a token around texts that it does not name", { file: where, token: name });
     return [special[name]];
   };
   const before = id("bos_token", addBos ?? addsBos);

@@ -8,6 +8,7 @@ import { MAX_FILE_BYTES, planWeights } from "../../core/format/weight-files.js";
 import { elements, indexIn } from "../../core/graph/tensor.js";
 import { directoryOfGguf, type GgufDirectory } from "../../core/model/gguf.js";
 import type { ConvertedWeight } from "../../core/model/gguf-model.js";
+import { checkRoom } from "../sources/remote.js";
 import { directoryDigest, sha256, syncDirectory, writeFileAtomic } from "../disk/files.js";
 import { dtypeOf, GgufFile } from "./gguf-file.js";
 import { writeSafetensors } from "./safetensors-writer.js";
@@ -49,7 +50,7 @@ export function weightBytes({ weights }: GgufDirectory): number {
   return weights.reduce((sum, weight) => sum + bytesOf(weight), 0);
 }
 
-/** Makes a directory of a GGUF, whole or not at all; what a kill left of an earlier try is made again. Weights of more than `maxFileBytes` become several files. */
+/** Makes a directory of a GGUF, whole or not at all; what a kill left of an earlier try is made again. Throws NoRoomError if the disk is too small. Weights of more than `maxFileBytes` become several files. */
 export async function convertGguf(
   path: string,
   directory: string,
@@ -58,9 +59,11 @@ export async function convertGguf(
 ): Promise<Converted> {
   const file = new GgufFile(path);
   try {
-    const { texts, weights } = describe(file);
+    const described = describe(file);
+    const { texts, weights } = described;
     const temporary = `${directory}.tmp`;
     await rm(temporary, { recursive: true, force: true });
+    await checkRoom(dirname(directory), weightBytes(described), "ROSLIN_HOME");
     await mkdir(temporary, { recursive: true });
     const plan = planWeights(weights, ({ tensor }) => dtypeOf(tensor.type), maxFileBytes);
     const written: { name: string; sha256: string; bytes: number }[] = [];
