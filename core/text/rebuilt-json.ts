@@ -1,4 +1,5 @@
 import { UserError } from "../errors.js";
+import { aroundOf } from "./around.js";
 import { SYMBOL_OF_BYTE } from "./byte-symbols.js";
 import type { SentencePieceJson } from "./sentencepiece-json.js";
 import type { Fields } from "./special-tokens.js";
@@ -88,7 +89,8 @@ function byteLevelJson(parsed: TokenizerJson, rebuilt: ByteLevelClass, config: F
     post_processor: rebuilt.addsNothing ? null : post_processor,
     model: { ...model, unk_token: null },
   };
-  return { json, isChanged: joined.length < steps.length || rebuilt.addsNothing };
+  const { before, after } = aroundOf(post_processor, FILE);
+  return { json, isChanged: joined.length < steps.length || (rebuilt.addsNothing && before.length + after.length > 0) };
 }
 
 function joinsDigits(vocabulary: Readonly<Record<string, number>>): boolean {

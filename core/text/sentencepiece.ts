@@ -36,7 +36,8 @@ export function createSentencePiece(
   const added = new AddedVocabulary(vocabulary);
   added.add(parsed.added_tokens.map(addedToken));
   added.add(tokens);
-  added.check(parsed.added_tokens, normalizeBy(normalizers), where);
+  const normalized = normalizeBy(normalizers);
+  added.check(parsed.added_tokens, normalized, where);
   const blanks = blanksOf(parsed, where);
   const symbol = blanks?.symbol ?? BLANK;
   const each = parsed.pre_tokenizer != null && parsed.pre_tokenizer.split !== false;
@@ -52,9 +53,12 @@ export function createSentencePiece(
         ? { unit: symbol.charCodeAt(0), each }
         : null,
   };
+  const texts: string[] = [];
+  for (const [token, id] of vocabulary) texts[id] = token;
+  for (const token of added.list()) texts[token.id] = token.normalized && normalized !== null ? normalized(token.content) : token.content;
   return {
     ...createSentencePieceEncoder(tables, openModel(tables.model)),
-    ...decodeBy(() => decoderOf(parsed, vocabulary, added)),
+    ...decodeBy(() => decoderOf(parsed, texts)),
     tables,
     around: aroundOf(parsed.post_processor, where),
     idOf: (token) => added.idOf(token),
@@ -103,15 +107,8 @@ function checkModel(model: SentencePieceJson["model"], vocabulary: ReadonlyMap<s
 const BYTES: readonly string[] = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
 const BYTE_OF: ReadonlyMap<string, number> = new Map(BYTES.map((text, byte) => [text, byte]));
 
-/** The bytes of tokens in their order: an id without a token has none, and a blank at a text's start may be left out. */
-function decoderOf(
-  { decoder }: SentencePieceJson,
-  vocabulary: ReadonlyMap<string, number>,
-  added: AddedVocabulary,
-): (id: number) => Uint8Array {
-  const texts: string[] = [];
-  for (const [token, id] of vocabulary) texts[id] = token;
-  for (const { content, id } of added.list()) texts[id] = content;
+/** Gives the bytes of tokens in their order, by the texts that their ids have: an id without one has none, and a blank at a text's start may be left out. */
+function decoderOf({ decoder }: SentencePieceJson, texts: readonly (string | undefined)[]): (id: number) => Uint8Array {
   const utf8 = new TextEncoder();
   const steps = decoder.type === "Sequence" ? decoder.decoders : [];
   const hasBytes = steps.some(({ type }) => type === "ByteFallback");
