@@ -19,6 +19,8 @@ export type RuleChoice =
       readonly special: PromptTokens;
       readonly around: Around;
       readonly tables: EncoderTables;
+      /** how token ids differ from those of the model's tokenizer.json; null: they don't */
+      readonly note: string | null;
     };
 
 /** Makes the rule that was chosen. */

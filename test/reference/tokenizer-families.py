@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # 
 from transformers import AutoTokenizer  # noqa: E402
 
 # the cases that have ids of random texts too
-FUZZED = ["Llama 2 with more tokens", "LlamaTokenizerFast, legacy", "the file as it is", "Metaspace, first, split", "Unigram, whole texts", "SmolLM2"]
+FUZZED = ["Llama 2 with more tokens", "the file as it is", "Metaspace, first, split", "Unigram, whole texts", "SmolLM2"]
 ROOT = HERE.parents[1]
 PROSE = [path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]]
 TEXTS = [
@@ -50,8 +50,8 @@ def fuzz() -> list[str]:
     draw = random.Random(20)
     words = [word for prose in PROSE for word in prose.split()]
     special = ["<s>", "</s>", "<unk>", "<x>", "[INST]", END, "▁", "▁▁", "  ", "    ", "\n", "\n\n", "\t", " \n", "<0x0A>"]
-    plain = ["".join(draw.choice(words) + draw.choice([" ", " ", " ", ", ", *special]) for _ in range(draw.randint(1, 9))) for _ in range(120)]
-    return plain + strings(80, 20)
+    plain = ["".join(draw.choice(words) + draw.choice([" ", " ", " ", ", ", *special]) for _ in range(draw.randint(1, 9))) for _ in range(140)]
+    return plain + strings(60, 20)
 
 
 def numbers(tokens: list[str]) -> dict[str, int]:
@@ -284,11 +284,62 @@ def record(tokenizer: dict, cases: list[dict], texts: list[str]) -> dict:
     return {"texts": texts, "tokenizer": tokenizer, "cases": cases}
 
 
+CHAT = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|>\n{% generation %}{{ m.content }}{{ eos_token }}{% endgeneration %}\n"
+    "{% else %}<|{{ m.role }}|>\n{{ m.content }}{{ eos_token }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+HEAD = "Below is an instruction that describes a task{}. Write a response that appropriately completes the request.\n\n### Instruction:\n{}\n\n{}### Response:"
+
+
+def prompted(tokenizer: dict) -> dict:
+    """Rows in Alpaca's, Dolly's and a chat's prompt, their tokens by transformers, and which carry loss by the tokens' places in the text."""
+    draw = random.Random(3)
+    words = [word for prose in PROSE for word in prose.split() if word.isalnum()]
+
+    def some() -> str:
+        more = "".join(draw.choice([" ", " ", ", ", "  ", "\n", "\n\n", " 12 ", " <x> "]) + draw.choice([*words, "日本", "🙂", "é"]) for _ in range(draw.randint(0, 9)))
+        return draw.choice(words) + more
+
+    rows = [{"instruction": some(), "input": some() if index % 3 == 0 else "", "output": some()} for index in range(20)]
+    chats = [[{"role": role, "content": some()} for role in ["system", "user", "assistant", "user", "assistant"][index % 2 : 3 + 2 * (index % 2)]] for index in range(10)]
+    made = {}
+    with tempfile.TemporaryDirectory() as root:
+        config = {**named(legacy=False), "chat_template": CHAT.replace("{% generation %}", "").replace("{% endgeneration %}", "")}
+        read = AutoTokenizer.from_pretrained(write(pathlib.Path(root) / "m", {"config.json": LLAMA, "tokenizer_config.json": config, "tokenizer.json": tokenizer}))
+
+    def row(text: str, scored: list[tuple[int, int]], around: bool, ends: list[int]) -> dict[str, str]:
+        one = read(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids = one["input_ids"]
+        masks = [any(first < end and last > start for start, end in scored) for first, last in one["offset_mapping"]]
+        before = [1] if around else []
+        labels = [-100] * len(before) + [token if mask else -100 for token, mask in zip(ids, masks)] + ends
+        return {"input_ids": " ".join(map(str, [*before, *ids, *ends])), "labels": " ".join(map(str, labels))}
+
+    for prompt, between, end, ends in [("alpaca", "", "", [2]), ("dolly", "\n", "\n\n### End", [])]:
+        made[prompt] = []
+        for each in rows:
+            asked = HEAD.format(*((", paired with an input that provides further context", each["instruction"], f"### Input:\n{each['input']}\n\n") if each["input"] else ("", each["instruction"], ""))) + between
+            text = asked + each["output"] + end
+            made[prompt].append(row(text, [(len(asked), len(text))], True, ends))
+    made["chat"] = []
+    for messages in chats:
+        text = read.apply_chat_template(messages, tokenize=False)
+        scored, at = [], 0
+        for message in messages:
+            if message["role"] == "assistant":
+                start = text.index("<|assistant|>\n", at) + len("<|assistant|>\n")
+                at = start + len(message["content"] + "</s>")
+                scored.append((start, at))
+        made["chat"].append(row(text, scored, False, []))
+    return {"config": config, "rows": rows, "chats": chats, "made": made}
+
+
 def main() -> None:
     texts = [*TEXTS, *fuzz()]
     groups = []
     for made, cases in [(llama2(), sentencepiece_cases), (unigram(), unigram_cases), (pythia(), byte_level_cases)]:
         groups.append(record(made, cases(made), texts))
+    groups[0]["prompted"] = prompted(groups[0]["tokenizer"])
     (HERE / "tokenizer-families.json").write_text(json.dumps(groups, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
