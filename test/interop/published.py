@@ -81,7 +81,7 @@ def published(root: pathlib.Path, base: pathlib.Path, family: str, changes: Json
     rows.write_text(json.dumps(ROWS))
     train: Json = dict(shards=2, microBatch=2, maxSteps=6, learningRate=1e-2)
     if changes.get("method") == "lora":
-        train |= dict(method="lora", lora=dict(rank=4, alpha=8, targets=TARGETS[family]))
+        train |= dict(learningRate=3e-3, method="lora", lora=dict(rank=4, alpha=8, targets=TARGETS[family]))
     config = dict(
         model=dict(source=base.as_uri()),
         dataset=dict(source=rows.as_uri()),
