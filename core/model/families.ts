@@ -1,5 +1,6 @@
 import { UserError } from "../errors.js";
 import type { Model, ModelFamily } from "./family.js";
+import { gptNeox } from "./gpt-neox/gpt-neox.js";
 import { gptj } from "./gptj/gptj.js";
 import { llama, mistral, qwen2, qwen3 } from "./llama/llama.js";
 
@@ -7,7 +8,7 @@ import { llama, mistral, qwen2, qwen3 } from "./llama/llama.js";
 export const MADE_FAMILY: ModelFamily = gptj;
 
 /** The families that can be trained, each under its `type`. */
-export const FAMILIES: readonly ModelFamily[] = [gptj, llama, mistral, qwen2, qwen3];
+export const FAMILIES: readonly ModelFamily[] = [gptj, gptNeox, llama, mistral, qwen2, qwen3];
 
 /** The model that a config.json describes; throws UserError that names the field. `where` is the file's name. */
 export function modelOf(json: unknown, where: string, families: readonly ModelFamily[] = FAMILIES): Model {

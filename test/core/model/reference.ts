@@ -18,6 +18,7 @@ export const REFERENCES = {
   gptj: ["gptj-tiny", "gptj-odd", "gptj-one-head", "gptj-deep"],
   llama: ["llama-one-head", "llama-grouped", "llama-scaled", "llama-deep"],
   qwen: ["qwen2-small", "qwen3-small"],
+  gptNeox: ["gpt-neox-one-head", "gpt-neox-serial", "gpt-neox-tied", "gpt-neox-deep"],
 } as const;
 
 /** PyTorch's figures for a small model. */
