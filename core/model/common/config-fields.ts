@@ -16,6 +16,11 @@ export class ConfigFields {
     return this.fields[field];
   }
 
+  /** Whether a field is there, and be it null. */
+  has(field: string): boolean {
+    return this.fields[field] !== undefined;
+  }
+
   /** Throws the UserError that names a field, and what was expected of it. */
   fail(field: string, expected: string, got: unknown = this.fields[field]): never {
     throw new UserError(`this model is not one that Roslin can train: ${field}`, { file: this.where, expected, got: JSON.stringify(got) });

@@ -11,16 +11,34 @@ import { toy } from "./toy/toy.js";
 const ROOT = join(import.meta.dirname, "../../../..");
 const ROOMS = ["core", "engines", "workflows", "activities", "workers", "infra", "cli", "demo", "bench", "bin"];
 
+/** Words that tell of one family alone, by its folder, and the lines of the families' table that may have them. */
+const TOLD: Readonly<Record<string, { readonly words: RegExp; readonly lines: number }>> = {
+  gptj: { words: /gptj|transformer\.h\.|\bwte\b|lm_head|\bln_f\b/i, lines: 3 },
+  "gpt-neox": { words: /gpt[-_]neox|gptNeox|\bembed_(in|out)\b|query_key_value|\bdense_(h|4h)_to/, lines: 2 },
+};
+
 test("what is said of one family stands in its folder", () => {
-  const told = /gptj|transformer\.h\.|\bwte\b|lm_head|\bln_f\b/i;
+  const own = Object.keys(TOLD).map((folder) => `core/model/${folder}/`);
   const files = ROOMS.flatMap((room) =>
     readdirSync(join(ROOT, room), { recursive: true, encoding: "utf8" }).map((path) => `${room}/${path}`),
-  ).filter((path) => /\.(ts|js|py)$/.test(path) && !path.startsWith("core/model/gptj/"));
-  assert.ok(files.length > 150, `${files.length} files`);
-  const found = files.filter((path) => told.test(readFileSync(join(ROOT, path), "utf8")));
-  assert.deepEqual(found, ["core/model/families.ts"]);
-  const table = readFileSync(join(ROOT, "core/model/families.ts"), "utf8").split("\n");
-  assert.equal(table.filter((line) => told.test(line)).length, 3, "its import, and where it stands in the table");
+  ).filter((path) => /\.(ts|js|py)$/.test(path));
+  const shared = files.filter((path) => !own.some((folder) => path.startsWith(folder)));
+  assert.ok(shared.length > 150, `${shared.length} files`);
+  const text = (path: string): string => readFileSync(join(ROOT, path), "utf8");
+  const table = text("core/model/families.ts").split("\n");
+  for (const [folder, { words, lines }] of Object.entries(TOLD)) {
+    assert.deepEqual(
+      shared.filter((path) => words.test(text(path))),
+      ["core/model/families.ts"],
+      folder,
+    );
+    assert.equal(table.filter((line) => words.test(line)).length, lines, `${folder}: its import, and where it stands in the table`);
+  }
+  for (const folder of own) {
+    const others = own.filter((other) => other !== folder).map((other) => other.replace("core/model/", "../"));
+    const taken = files.filter((path) => path.startsWith(folder) && others.some((other) => text(path).includes(`"${other}`)));
+    assert.deepEqual(taken, [], "a family takes nothing from another one");
+  }
 });
 
 test("a config.json finds its family by model_type", () => {
@@ -34,8 +52,9 @@ test("a config.json finds its family by model_type", () => {
       () => parseModelConfig(JSON.stringify(json), "test", families),
       (error) => error instanceof UserError && message.test(error.message),
     );
-  refused({ model_type: "llama" }, /model_type \[file=test, expected=gptj or toy, got="llama"\]/);
-  refused({}, /model_type .*expected=gptj or toy/);
+  const types = families.map(({ type }) => type).join(" or ");
+  refused({ model_type: "mamba" }, new RegExp(`model_type \\[file=test, expected=${types}, got="mamba"\\]`));
+  refused({}, new RegExp(`model_type .*expected=${types}`));
   refused(null, /must be a JSON object/);
   refused({ ...CONFIG, layers: "2" }, /a toy needs layers/);
   assert.throws(() => parseModelConfig("{", "test"), /config\.json is not JSON \[file=test\]/);
