@@ -14,6 +14,7 @@ const ROOMS = ["core", "engines", "workflows", "activities", "workers", "infra",
 /** Words that tell of one family alone, by its folder, and the lines of the families' table that may have them. */
 const TOLD: Readonly<Record<string, { readonly words: RegExp; readonly lines: number }>> = {
   gptj: { words: /gptj|transformer\.h\.|\bwte\b|lm_head|\bln_f\b/i, lines: 3 },
+  llama: { words: /llama\/llama|mistral, |\b(gate|up|down)_proj\b|rms_norm_eps|post_attention_layernorm/, lines: 2 },
   "gpt-neox": { words: /gpt[-_]neox|gptNeox|\bembed_(in|out)\b|query_key_value|\bdense_(h|4h)_to/, lines: 2 },
 };
 
