@@ -26,8 +26,6 @@ export interface GptNeoxShape extends ModelShape {
   readonly tied: boolean;
 }
 
-const MAX_LAYERS = 10_000;
-
 /** By transformers' names; the last two compute the same. */
 const ACTIVATIONS = { gelu: "erfGelu", gelu_new: "gelu", gelu_fast: "gelu" } as const;
 
@@ -36,26 +34,20 @@ export function parseGptNeoxConfig(json: unknown, where: string): GptNeoxShape {
   const fields = new ConfigFields(json, where);
   fields.oneOf("model_type", "gpt_neox");
   fields.oneOf("hidden_act", ...Object.keys(ACTIVATIONS));
-  if (fields.get("quantization_config") != null) fields.fail("quantization_config", "absent: Roslin trains no quantized weights");
+  fields.refuseQuantized();
   for (const field of ["use_parallel_residual", "attention_bias"]) fields.oneOf(field, true, false);
-  const shares = ["hidden_dropout", "attention_dropout"].map((field) => [field, fields.number(field, 0, 0)] as const);
-  for (const [field, share] of shares) if (share > 1) fields.fail(field, "a share from 0 to 1, of dropout, which is not applied");
-  const dropout = Object.fromEntries(shares.filter(([, share]) => share > 0));
-  const width = fields.integer("hidden_size");
-  const heads = fields.integer("num_attention_heads");
+  const width = fields.integer("hidden_size", 6144);
+  const heads = fields.integer("num_attention_heads", 64);
   if (width % heads !== 0) fields.fail("num_attention_heads", `a divisor of hidden_size ${width}`);
-  const layers = fields.integer("num_hidden_layers");
-  // names of billions of weights would fill the memory before the first of them is missed
-  if (layers > MAX_LAYERS) fields.fail("num_hidden_layers", `at most ${MAX_LAYERS}`);
-  const vocabulary = fields.integer("vocab_size");
+  const vocabulary = fields.integer("vocab_size", 50_432);
   const [bos, eos] = [fields.get("bos_token_id") ?? 0, fields.get("eos_token_id")];
   return {
     type: "gpt_neox",
-    layers,
+    layers: fields.layers("num_hidden_layers", 44),
     heads,
     width,
     headWidth: width / heads,
-    innerWidth: fields.integer("intermediate_size"),
+    innerWidth: fields.integer("intermediate_size", 24_576),
     vocabulary,
     positions: fields.integer("max_position_embeddings", 2048),
     ...rotation(fields, width / heads),
@@ -67,7 +59,7 @@ export function parseGptNeoxConfig(json: unknown, where: string): GptNeoxShape {
     // transformers' own, which a small vocabulary may lack, stands where the file says nothing
     eosTokenIds: eos === undefined ? [2] : parseEosTokenIds(eos, vocabulary, (expected) => fields.fail("eos_token_id", expected)),
     bosTokenId: typeof bos === "number" ? bos : fields.fail("bos_token_id", "a token id"),
-    ...(Object.keys(dropout).length > 0 && { dropout }),
+    ...fields.dropout("hidden_dropout", "attention_dropout"),
   };
 }
 
