@@ -1,5 +1,7 @@
 import { UserError } from "../../errors.js";
 
+const MAX_LAYERS = 10_000;
+
 /** The fields of a config.json, each checked when it is read. */
 export class ConfigFields {
   readonly where: string;
@@ -30,6 +32,28 @@ export class ConfigFields {
   integer(field: string, fallback?: number): number {
     const value = this.fields[field] ?? fallback;
     return typeof value === "number" && Number.isInteger(value) && value > 0 ? value : this.fail(field, "a positive whole number");
+  }
+
+  /** How many layers there are; names of billions of weights would fill the memory before the first of them is missed. */
+  layers(field: string, fallback?: number): number {
+    const layers = this.integer(field, fallback);
+    return layers <= MAX_LAYERS ? layers : this.fail(field, `at most ${MAX_LAYERS}`);
+  }
+
+  /** Shares of dropout above 0 by their fields, as a shape has them. */
+  dropout(...fields: readonly string[]): { readonly dropout?: Readonly<Record<string, number>> } {
+    const shares = fields.flatMap((field): [string, number][] => {
+      const share = this.fields[field] ?? 0;
+      if (typeof share !== "number" || share < 0 || share > 1)
+        return this.fail(field, "a share from 0 to 1, of dropout, which is not applied");
+      return share === 0 ? [] : [[field, share]];
+    });
+    return shares.length === 0 ? {} : { dropout: Object.fromEntries(shares) };
+  }
+
+  /** Refuses weights that were quantized for another library. */
+  refuseQuantized(): void {
+    if (this.fields["quantization_config"] != null) this.fail("quantization_config", "absent: Roslin trains no quantized weights");
   }
 
   /** A number from `least` on. */

@@ -1,4 +1,4 @@
-import { UserError } from "../../errors.js";
+import { ConfigFields } from "../common/config-fields.js";
 import { rotaryFrequencies, rotaryTables } from "../common/rotary.js";
 import { parseEosTokenIds } from "../eos.js";
 import type { ModelSize } from "../family.js";
@@ -26,93 +26,65 @@ export interface GptNeoxShape extends ModelShape {
   readonly tied: boolean;
 }
 
-const MAX_LAYERS = 10_000;
-
-/** By transformers' names; two of them compute the same. */
-const ACTIVATIONS: Readonly<Record<string, GptNeoxShape["activation"]>> = { gelu: "erfGelu", gelu_new: "gelu", gelu_fast: "gelu" };
+/** By transformers' names; the last two compute the same. */
+const ACTIVATIONS = { gelu: "erfGelu", gelu_new: "gelu", gelu_fast: "gelu" } as const;
 
 /** Reads a config.json; throws UserError that names the field. `where` is the file's name. */
 export function parseGptNeoxConfig(json: unknown, where: string): GptNeoxShape {
-  if (typeof json !== "object" || json === null) throw new UserError("a model's config must be a JSON object", { file: where });
-  const fields = json as Readonly<Record<string, unknown>>;
-  const fail = (field: string, expected: string, got = fields[field]): never => {
-    throw new UserError(`this model is not one that Roslin can train: ${field}`, { file: where, expected, got: JSON.stringify(got) });
-  };
-  const integer = (field: string, fallback?: number): number => {
-    const value = fields[field] ?? fallback;
-    return Number.isInteger(value) && (value as number) > 0 ? (value as number) : fail(field, "a positive whole number");
-  };
-  const flag = (field: string, fallback: boolean): boolean => {
-    const value = fields[field] ?? fallback;
-    return typeof value === "boolean" ? value : fail(field, "true or false");
-  };
-  if (fields["model_type"] !== "gpt_neox") fail("model_type", "gpt_neox");
-  const activation = ACTIVATIONS[(fields["hidden_act"] ?? "gelu") as string];
-  if (activation === undefined) fail("hidden_act", Object.keys(ACTIVATIONS).join(" or "));
-  const dropout = Object.fromEntries(
-    ["hidden_dropout", "attention_dropout"].flatMap((field) => {
-      const share = fields[field] ?? 0;
-      if (typeof share !== "number" || share < 0 || share > 1) return fail(field, "a share from 0 to 1, of dropout, which is not applied");
-      return share === 0 ? [] : [[field, share]];
-    }),
-  );
-  const width = integer("hidden_size");
-  const heads = integer("num_attention_heads");
-  if (width % heads !== 0) fail("num_attention_heads", `a divisor of hidden_size ${width}`);
-  const layers = integer("num_hidden_layers");
-  // names of billions of weights would fill the memory before the first of them is missed
-  if (layers > MAX_LAYERS) fail("num_hidden_layers", `at most ${MAX_LAYERS}`);
-  const vocabulary = integer("vocab_size");
-  const normEpsilon = fields["layer_norm_eps"] ?? 1e-5;
-  const { bos_token_id: bosTokenId = 0, eos_token_id: eos } = fields;
+  const fields = new ConfigFields(json, where);
+  fields.oneOf("model_type", "gpt_neox");
+  fields.oneOf("hidden_act", ...Object.keys(ACTIVATIONS));
+  fields.refuseQuantized();
+  for (const field of ["use_parallel_residual", "attention_bias"]) fields.oneOf(field, true, false);
+  const width = fields.integer("hidden_size", 6144);
+  const heads = fields.integer("num_attention_heads", 64);
+  if (width % heads !== 0) fields.fail("num_attention_heads", `a divisor of hidden_size ${width}`);
+  const vocabulary = fields.integer("vocab_size", 50_432);
+  const [bos, eos] = [fields.get("bos_token_id") ?? 0, fields.get("eos_token_id")];
   return {
     type: "gpt_neox",
-    layers,
+    layers: fields.layers("num_hidden_layers", 44),
     heads,
     width,
     headWidth: width / heads,
-    innerWidth: integer("intermediate_size"),
+    innerWidth: fields.integer("intermediate_size", 24_576),
     vocabulary,
-    positions: integer("max_position_embeddings", 2048),
-    ...rotation(fields, width / heads, fail),
-    normEpsilon: typeof normEpsilon === "number" && normEpsilon >= 0 ? normEpsilon : fail("layer_norm_eps", "a number, not below 0"),
-    parallel: flag("use_parallel_residual", true),
-    activation: activation!,
-    attentionBias: flag("attention_bias", true),
-    tied: flag("tie_word_embeddings", false),
+    positions: fields.integer("max_position_embeddings", 2048),
+    ...rotation(fields, width / heads),
+    normEpsilon: fields.number("layer_norm_eps", 1e-5, 0),
+    parallel: fields.get("use_parallel_residual") !== false,
+    activation: ACTIVATIONS[(fields.get("hidden_act") ?? "gelu") as keyof typeof ACTIVATIONS],
+    attentionBias: fields.get("attention_bias") !== false,
+    tied: fields.flag("tie_word_embeddings"),
     // transformers' own, which a small vocabulary may lack, stands where the file says nothing
-    eosTokenIds: eos === undefined ? [2] : parseEosTokenIds(eos, vocabulary, (expected) => fail("eos_token_id", expected)),
-    bosTokenId: typeof bosTokenId === "number" ? bosTokenId : bosTokenId === null ? 0 : fail("bos_token_id", "a token id"),
-    ...(Object.keys(dropout).length > 0 && { dropout }),
+    eosTokenIds: eos === undefined ? [2] : parseEosTokenIds(eos, vocabulary, (expected) => fields.fail("eos_token_id", expected)),
+    bosTokenId: typeof bos === "number" ? bos : fields.fail("bos_token_id", "a token id"),
+    ...fields.dropout("hidden_dropout", "attention_dropout"),
   };
 }
 
-type Rotation = Pick<GptNeoxShape, "rotaryDim" | "rotaryBase" | "rotaryFactor">;
-
-/** What is said of rotation: by transformers 5 in `rope_parameters`, by older files beside it, which counts where the former is silent. */
-function rotation(
-  fields: Readonly<Record<string, unknown>>,
-  headWidth: number,
-  fail: (field: string, expected: string, got?: unknown) => never,
-): Rotation {
-  // an old file's scaling takes the place of rope_parameters, as in transformers
-  const said = fields["rope_scaling"] ?? fields["rope_parameters"] ?? {};
-  const place = fields["rope_scaling"] == null ? "rope_parameters" : "rope_scaling";
-  if (typeof said !== "object" || Array.isArray(said)) return fail(place, "an object");
-  const rope = said as Readonly<Record<string, unknown>>;
-  const { rope_type: kind = rope["type"] ?? "default", factor = 1 } = rope;
-  if (kind !== "default" && kind !== "linear") fail(`${place}.rope_type`, "default or linear", kind);
-  const number = (name: string, old: string, fallback: number): number => {
-    const value = name in rope ? rope[name] : (fields[old] ?? fallback);
-    return typeof value === "number" && value > 0 ? value : fail(name in rope ? `${place}.${name}` : old, "a number above 0", value);
+/** How heads are rotated: by transformers 5's `rope_parameters`, or where it is silent, by the names of older files. */
+function rotation(fields: ConfigFields, headWidth: number): Pick<GptNeoxShape, "rotaryDim" | "rotaryBase" | "rotaryFactor"> {
+  // as in transformers, an old file's scaling takes the place of the whole
+  const place = Object.keys(fields.get("rope_scaling") ?? {}).length > 0 ? "rope_scaling" : "rope_parameters";
+  const rope = (fields.get(place) ?? {}) as Readonly<Record<string, unknown>>;
+  if (typeof rope !== "object" || Array.isArray(rope)) return fields.fail(place, "a JSON object");
+  const { rope_type: type = rope["type"] ?? "default", factor } = rope;
+  if (type !== "default" && type !== "linear") fields.fail(`${place}.rope_type`, "default or linear", type);
+  if (type === "linear" && !(typeof factor === "number" && factor >= 1)) fields.fail(`${place}.factor`, "a number, not below 1", factor);
+  const either = (name: string, old: string, fallback: number): number => {
+    const [field, value] = name in rope ? [`${place}.${name}`, rope[name]] : [old, fields.get(old) ?? fallback];
+    return typeof value === "number" && value > 0 ? value : fields.fail(field, "a number above 0", value);
   };
-  const share = number("partial_rotary_factor", "rotary_pct", 0.25);
+  const share = either("partial_rotary_factor", "rotary_pct", 0.25);
   const rotaryDim = Math.floor(headWidth * share);
   if (rotaryDim < 2 || rotaryDim % 2 !== 0 || rotaryDim > headWidth)
-    fail("rotary_pct", `a share that rotates an even number of the head width ${headWidth}`, share);
-  const rotaryFactor =
-    kind === "default" ? 1 : typeof factor === "number" && factor >= 1 ? factor : fail(`${place}.factor`, "a number, not below 1", factor);
-  return { rotaryDim, rotaryBase: number("rope_theta", "rotary_emb_base", 10_000), rotaryFactor };
+    fields.fail("rotary_pct", `a share by which an even number of a head's ${headWidth} entries is rotated`, share);
+  return {
+    rotaryDim,
+    rotaryBase: either("rope_theta", "rotary_emb_base", 10_000),
+    rotaryFactor: type === "linear" ? (factor as number) : 1,
+  };
 }
 
 /** Cosines and sines of the angles by which heads are rotated. */
