@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { createHash } from "node:crypto";
+import { download } from "../../../activities/download/download.js";
 import { modelConfig } from "../../../activities/download/model-config.js";
 import { selectModelFiles } from "../../../activities/download/select.js";
 import { planLocal, planRemote } from "../../../activities/download/source-plan.js";
@@ -12,8 +13,10 @@ import { outputNamed } from "../../../core/stages/results.js";
 import { artifactOf } from "../../../infra/disk/files.js";
 import { readTokenizer } from "../../../infra/text/read-tokenizer.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
+import { openStore } from "../../../infra/store/open-store.js";
+import { startTestS3 } from "../../infra/store/weed.js";
 import { floats, gguf, value } from "../../core/format/gguf-writer.js";
-import { dependenciesFor, HUB } from "./dependencies.js";
+import { dependenciesFor, HUB, requestFor } from "./dependencies.js";
 import { pathOf, setUp } from "./fixture.js";
 
 const LLAMA = join(import.meta.dirname, "../../../../test/reference/gguf-files/llama.gguf");
@@ -30,7 +33,7 @@ const NAMES = [
 ];
 
 test("a GGUF on this machine is converted, once, and again when it has changed or its files have", async (context) => {
-  const { server, notes, run } = await setUp(context);
+  const { server, run } = await setUp(context);
   const path = join(server.work, "my model.gguf");
   copyFileSync(LLAMA, path);
   const config = { model: { source: pathToFileURL(path).href }, dataset: HUB.dataset };
@@ -41,11 +44,11 @@ test("a GGUF on this machine is converted, once, and again when it has changed o
   assert.equal(model.sha256, (await artifactOf("model", pathOf(result, "model"))).sha256);
   assert.equal(result.metrics.modelFrom, "my model.gguf");
   new ModelFiles(pathOf(result, "model")).close();
-  assert.deepEqual(Array.from(readTokenizer(pathOf(result, "model")).encode("hello")).length > 0, true);
-  assert.ok(notes.some((note) => note.startsWith("converting my model.gguf")));
-  notes.length = 0;
+  assert.equal(readTokenizer(pathOf(result, "model")).bosToken, "<s>");
+  const file = (): number => statSync(join(pathOf(result, "model"), "model.safetensors")).ino;
+  const before = file();
   assert.equal((await run(config)).reused, true);
-  assert.ok(!notes.some((note) => note.startsWith("converting")));
+  assert.equal(file(), before, "it was not converted again");
   writeFileSync(join(pathOf(result, "model"), "config.json"), "{}");
   assert.deepEqual(outputNamed((await run(config)).outputs, "model"), model);
   // other words in the template: another file, another model
@@ -99,6 +102,25 @@ test("a header on the hub is looked at before the file is fetched", async (conte
     ["llama", 2, NAMES.filter((name) => name !== "model.safetensors")],
   );
   assert.ok(bytes > BYTES.length, "the converted weights");
+});
+
+test("a GGUF in a bucket is a model, named or alone below its prefix", async (context) => {
+  const { server, run } = await setUp(context);
+  const s3 = await startTestS3();
+  context.after(() => s3.stop());
+  await openStore("s3://roslin/ggufs", s3.settings).write("m.gguf", BYTES);
+  const places = dependenciesFor(server.url, server.work, s3.settings);
+  const digests = [];
+  for (const source of ["s3://roslin/ggufs", "s3://roslin/ggufs/m.gguf"]) {
+    const request = requestFor({ ...HUB, model: { source } }, server.work);
+    const { outputs } = await download(places, request, { signal: never, progress: () => undefined });
+    const { sha256, origin } = outputNamed(outputs, "model");
+    assert.deepEqual(origin, { uri: source, gguf: { file: "m.gguf", sha256: SHA256 } });
+    digests.push(sha256);
+  }
+  assert.equal(digests[0], digests[1]);
+  const { outputs } = await run({ ...HUB, model: { source: pathToFileURL(LLAMA).href } });
+  assert.equal(outputNamed(outputs, "model").sha256, digests[0], "wherever it came from");
 });
 
 test("a download that is broken off is gone on with, and a conversion that was is made again", async (context) => {
