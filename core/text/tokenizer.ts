@@ -63,7 +63,7 @@ export function createTokenizer(
   };
   const { model } = parsed;
   const vocabulary = new Map(Object.entries(model.vocab));
-  const merges = mergeTable(parsed, vocabulary, where).slots;
+  const merges = mergeTable(model.merges, vocabulary, where).slots;
   const normalizers = normalizersOf(parsed);
   const added = new AddedVocabulary(vocabulary);
   added.add(parsed.added_tokens.map(addedToken));
@@ -116,15 +116,16 @@ function wordRule({ pre_tokenizer }: TokenizerJson, fail: (field: string, proble
   return { patterns, prefixSpace: last.add_prefix_space, gpt2Words: last.use_regex ?? true };
 }
 
-function mergeTable({ model }: TokenizerJson, vocabulary: ReadonlyMap<string, number>, where: string): MergeTable {
+/** The merges of a model's file by ids. Throws UserError if one names a token that the vocabulary lacks. */
+export function mergeTable(merges: TokenizerJson["model"]["merges"], vocabulary: ReadonlyMap<string, number>, where: string): MergeTable {
   const id = (token: string, merge: number): number => {
     const found = vocabulary.get(token);
     if (found === undefined)
       throw new UserError("a merge of the tokenizer names a token that the vocabulary lacks", { file: where, merge, token });
     return found;
   };
-  const table = MergeTable.empty(model.merges.length);
-  model.merges.forEach((merge, rank) => {
+  const table = MergeTable.empty(merges.length);
+  merges.forEach((merge, rank) => {
     const [left, right] = typeof merge === "string" ? (merge.split(" ") as [string, string]) : merge;
     table.add(id(left, rank), id(right, rank), id(left + right, rank));
   });
