@@ -46,6 +46,13 @@ export function isGguf(path: string): boolean {
   return /\.gguf$/i.test(path);
 }
 
+/** The GGUF that a source names, if it is among a repository's files. Throws UserError. */
+export function selectNamed(paths: readonly string[], file: string, where: string): string[] {
+  if (paths.includes(file)) return [file];
+  const there = paths.filter(isGguf);
+  throw new UserError("the GGUF that a model's source names is not there", { source: where, files: there.join(", ") || "no GGUF" });
+}
+
 /** Config, tokenizer and weights among a model's files, or the one GGUF that holds all of them; throws UserError when config or weights are missing. */
 export function selectModelFiles(paths: readonly string[], where: string): string[] {
   const hasWeights = WEIGHTS.some(([single, index]) => paths.includes(single) || paths.includes(index));

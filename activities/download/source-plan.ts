@@ -14,7 +14,7 @@ import type { Hub } from "../../infra/sources/hub/hub.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
 import { fetchText } from "./fetch-text.js";
-import { indexAmong, isGguf, selectIndexed, selectModelFiles } from "./select.js";
+import { indexAmong, isGguf, selectIndexed, selectModelFiles, selectNamed } from "./select.js";
 import { CARDS, checkSmall, selectDataset } from "./select-dataset.js";
 
 /** What a run gets from outside. */
@@ -146,7 +146,10 @@ export async function planRemote(
       ref.kind === "hub"
         ? await places.hub.resolve({ kind: name === "model" ? "models" : "datasets", id: ref.id, revision: ref.revision }, signal, onNote)
         : await places.buckets.open(name, source, signal);
-    return await (name === "model" ? planModel(remote, source, signal) : planDataset(remote, source, signal));
+    const file = ref.kind === "hub" ? ref.file : undefined;
+    if (name === "model") return await planModel(remote, source, file, signal);
+    if (file !== undefined) throw new UserError("a dataset's source names a GGUF, which holds a model", { source });
+    return await planDataset(remote, source, signal);
   } catch (error) {
     const kept = finished?.outputs.find((output) => output.name === name);
     if (!(error instanceof UnreachableError) || kept?.origin === undefined) throw error;
@@ -154,10 +157,10 @@ export async function planRemote(
   }
 }
 
-async function planModel(remote: Remote, source: string, signal: AbortSignal): Promise<SourcePlan> {
+async function planModel(remote: Remote, source: string, file: string | undefined, signal: AbortSignal): Promise<SourcePlan> {
   const paths = remote.files.map((file) => file.path);
   const plan = { kind: "remote", name: "model", remote, choice: null } as const;
-  const selected = selectModelFiles(paths, source);
+  const selected = file === undefined ? selectModelFiles(paths, source) : selectNamed(paths, file, source);
   const index = indexAmong(selected);
   if (index === undefined) return { ...plan, files: await statedFiles(remote, selected, signal), fetched: 0 };
   const { text, fetched } = await fetchText(remote, await statedFiles(remote, [index], signal), index, signal);

@@ -6,7 +6,6 @@ import { openEncoder, type EncoderTables } from "../../core/text/open-encoder.js
 import { openPrompt } from "../../core/text/open-prompt.js";
 import type { PromptSetting, PromptTokens } from "../../core/text/prompt-kind.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
-import { openWordModel } from "../../infra/text/word-model.js";
 
 /** How rows become tokens, in words that go to a thread. */
 export type RuleChoice =
@@ -28,7 +27,7 @@ export function openRule(choice: RuleChoice): RowRule {
   if (choice.kind === "tokens") return tokenRule(choice.bounds);
   const { prompt, special, bounds, around } = choice;
   const read = rowReader(choice.reading);
-  const encoder = openEncoder(choice.tables, openWordModel);
+  const encoder = openEncoder(choice.tables);
   if (prompt === "dolly") return dollyRule(read, encoder, bounds, around);
   return promptRule(read, openPrompt(prompt, special, compileTemplate), encoder, bounds, around);
 }

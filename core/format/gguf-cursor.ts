@@ -28,12 +28,10 @@ export class GgufCursor {
   take(count: number, what: string): number {
     const start = this.at;
     const end = start + count;
-    if (end > this.bytes.length) {
-      if (end > this.fileBytes) throw this.damage("a GGUF ends inside its header", { inside: what, expected: end, got: this.fileBytes });
-      if (end > MAX_HEADER_BYTES)
-        throw this.damage("a GGUF's header is too large", { inside: what, expected: `at most ${MAX_HEADER_BYTES} bytes`, got: end });
-      throw new MoreBytes();
-    }
+    if (end > this.fileBytes) throw this.damage("a GGUF ends inside its header", { inside: what, expected: end, got: this.fileBytes });
+    if (end > MAX_HEADER_BYTES)
+      throw this.damage("a GGUF's header is too large", { inside: what, expected: `at most ${MAX_HEADER_BYTES} bytes`, got: end });
+    if (end > this.bytes.length) throw new MoreBytes();
     this.at = end;
     return start;
   }

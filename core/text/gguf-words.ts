@@ -12,11 +12,6 @@ export interface GgufWords {
 
 const END = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 const START = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+";
-const UPPER = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]";
-const LOWER = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
-const TEKKEN =
-  `[^\\r\\n\\p{L}\\p{N}]?${UPPER}*${LOWER}+|[^\\r\\n\\p{L}\\p{N}]?${UPPER}+${LOWER}*|\\p{N}` +
-  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 const byteLevel = (use_regex: boolean): object => ({ type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex });
 const sequence = (first: object, last: object): object => ({ type: "Sequence", pretokenizers: [first, last] });
@@ -37,7 +32,6 @@ const KINDS: readonly (readonly [names: string, words: GgufWords])[] = [
   // Qwen's own tokenizer normalizes, and those that were made from it do not
   ["qwen2", { ...QWEN2, normalizer: { type: "NFC" } }],
   ["deepseek-r1-qwen,megrez", QWEN2],
-  ["tekken", { ...LLAMA3, preTokenizer: split(TEKKEN) }],
 ];
 
 /** The kinds that are read, by name. */

@@ -4,7 +4,7 @@ import { gatherTokens, isFields, textOf, type Fields, type GatheredTokens, type 
 import { CONFIG, FILE, flagOf, prefixSpaceOf, rebuiltJson, type AnyTokenizerJson } from "./rebuilt-json.js";
 import { createSentencePiece } from "./sentencepiece.js";
 import { isSentencePiece, parseSentencePieceJson } from "./sentencepiece-json.js";
-import type { OpenWordModel } from "./sentencepiece-encoder.js";
+import type { CompilePattern } from "./split-patterns.js";
 import { tokenizerClass, type RebuiltClass } from "./tokenizer-class.js";
 import { addedToken, parseTokenizerJson, type AddedToken } from "./tokenizer-json.js";
 import { createTokenizer, type Tokenizer } from "./tokenizer.js";
@@ -57,7 +57,7 @@ const REFUSED_FIELDS: readonly string[] = [
 ];
 
 /** Makes a model's tokenizer of its files. `family`: the class of transformers for its family, null for tokenizer.json as it is. Throws UserError that names the first field that Roslin doesn't carry out. */
-export function createModelTokenizer(files: TokenizerFiles, family: string | null, openModel: OpenWordModel): ModelTokenizer {
+export function createModelTokenizer(files: TokenizerFiles, family: string | null, compile: CompilePattern): ModelTokenizer {
   const config = fieldsOf(files.tokenizerConfig, CONFIG);
   for (const name of REFUSED_FIELDS)
     if (config[name] != null && !(Array.isArray(config[name]) && config[name].length === 0))
@@ -87,7 +87,7 @@ export function createModelTokenizer(files: TokenizerFiles, family: string | nul
     tokens.push(...[...special.values(), ...gathered.extra].flatMap((token) => (token === null ? [] : [specialOf(textOf(token))])));
   const additions = { tokens, splitSpecial: flagOf(config, "split_special_tokens") ?? false };
   const create = (json: unknown, where: string): Tokenizer =>
-    isSentencePiece(json) ? createSentencePiece(json, where, additions, openModel) : createTokenizer(json, where, additions);
+    isSentencePiece(json) ? createSentencePiece(json, where, additions) : createTokenizer(json, where, additions, compile);
   const { json, isChanged } =
     parsed === null
       ? { json: jsonOfVocabulary(files, rebuilt, config), isChanged: false }

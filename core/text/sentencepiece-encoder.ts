@@ -1,15 +1,28 @@
 import { createSeparator, type AddedPattern, type Normalize } from "./added-tokens.js";
+import { MergeTable, mergeWord } from "./bpe.js";
 import type { Encoder } from "./encoder.js";
 import { IdBuffer } from "./id-buffer.js";
 import type { NormalizerStep } from "./sentencepiece-json.js";
 import { normalize } from "./unicode.js";
+import { createUnigram, type UnigramTables } from "./unigram.js";
 import { createWordEncoder, type WordRule } from "./words.js";
 
-/** Ids of a word's tokens by the vocabulary of a model, be it BPE or Unigram. */
-export type WordModel = (word: string) => readonly number[];
-
-/** Makes a word model of the JSON text of tokenizer.json's `model`, which has been checked. */
-export type OpenWordModel = (json: string) => WordModel;
+/** What BPE of characters needs from a tokenizer's files, in plain data. */
+interface CharacterTables {
+  readonly kind: "bpe";
+  /** ids of the tokens that are one character */
+  readonly idOfCharacter: ReadonlyMap<string, number>;
+  /** [256] id of a byte's token, of which characters without one are made; -1: the vocabulary lacks it; null: characters are not made of bytes */
+  readonly idOfByte: Int32Array | null;
+  /** id of a character that has no other; null: there is none, and none is needed */
+  readonly unknown: number | null;
+  /** whether unknown characters side by side are one */
+  readonly fusesUnknown: boolean;
+  /** a MergeTable's slots */
+  readonly merges: Int32Array;
+  /** ids of words that are not merged; null: all are merged */
+  readonly wholeWords: ReadonlyMap<string, number> | null;
+}
 
 /** Puts a symbol in the place of blanks, and one before a text. */
 export interface Blanks {
@@ -22,8 +35,7 @@ export interface Blanks {
 /** What encoding by SentencePiece's kinds needs from a tokenizer's files, in plain data, so that a thread can receive it and need not read them. */
 export interface SentencePieceTables {
   readonly kind: "sentencepiece";
-  /** JSON text of the model */
-  readonly model: string;
+  readonly model: CharacterTables | UnigramTables;
   readonly added: readonly AddedPattern[];
   /** special tokens in a text are text */
   readonly splitSpecial: boolean;
@@ -47,16 +59,13 @@ function normalizeStep(text: string, step: NormalizerStep): string {
 }
 
 /** Makes an encoder, which caches the ids of words. */
-export function createSentencePieceEncoder(tables: SentencePieceTables, model: WordModel): Encoder {
+export function createSentencePieceEncoder(tables: SentencePieceTables): Encoder {
   const { added, splitSpecial, normalizers, blanks } = tables;
   const separate = createSeparator(added, normalizeBy(normalizers), splitSpecial);
+  const idsOf = tables.model.kind === "bpe" ? createCharacters(tables.model) : createUnigram(tables.model);
   const addWords = createWordEncoder({
     wordEnd: wordEndBy(tables.wordStart),
-    wordIds(text, _, start, end, ids) {
-      const found = model(text.slice(start, end));
-      ids.set(found);
-      return found.length;
-    },
+    wordIds: (text, _, start, end, ids) => idsOf(text.slice(start, end), ids),
   });
   const withBlanks = (piece: string, index: number): string => {
     if (blanks === null || piece === "") return piece;
@@ -78,6 +87,35 @@ export function createSentencePieceEncoder(tables: SentencePieceTables, model: W
       return [...out.view()];
     },
     splitsAtLines: false,
+  };
+}
+
+/** Makes a function that puts a word's ids into `ids` and returns their number. */
+function createCharacters(tables: CharacterTables): (word: string, ids: Int32Array) => number {
+  const { idOfCharacter, idOfByte, unknown, fusesUnknown, wholeWords } = tables;
+  const merges = new MergeTable(tables.merges);
+  const utf8 = new TextEncoder();
+  return (word, ids) => {
+    const whole = wholeWords?.get(word);
+    if (whole !== undefined) {
+      ids[0] = whole;
+      return 1;
+    }
+    let count = 0;
+    // an unknown character is put when the next known one comes, as in `tokenizers`, and bytes come before it
+    let waits = false;
+    for (const character of word) {
+      const id = idOfCharacter.get(character);
+      const bytes = id === undefined && idOfByte !== null ? Array.from(utf8.encode(character), (byte) => idOfByte[byte]!) : [];
+      if (id === undefined && bytes.length > 0 && !bytes.includes(-1)) for (const byte of bytes) ids[count++] = byte;
+      else {
+        if (waits && (id !== undefined || !fusesUnknown)) ids[count++] = unknown!;
+        waits = id === undefined;
+        if (id !== undefined) ids[count++] = id;
+      }
+    }
+    if (waits) ids[count++] = unknown!;
+    return mergeWord(ids, count, merges);
   };
 }
 

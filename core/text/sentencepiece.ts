@@ -1,16 +1,12 @@
 import { UserError } from "../errors.js";
 import { AddedVocabulary } from "./added-tokens.js";
 import { aroundOf } from "./around.js";
-import {
-  createSentencePieceEncoder,
-  normalizeBy,
-  type Blanks,
-  type OpenWordModel,
-  type SentencePieceTables,
-} from "./sentencepiece-encoder.js";
+import { createSentencePieceEncoder, normalizeBy, type Blanks, type SentencePieceTables } from "./sentencepiece-encoder.js";
 import { parseSentencePieceJson, type SentencePieceJson } from "./sentencepiece-json.js";
 import { addedToken } from "./tokenizer-json.js";
-import { decodeBy, type Tokenizer, type TokenizerAdditions } from "./tokenizer.js";
+import { decodeBy, mergeTable, type Tokenizer, type TokenizerAdditions } from "./tokenizer.js";
+
+type Model = SentencePieceJson["model"];
 
 /** What stands for a blank in most vocabularies. */
 const BLANK = "▁";
@@ -19,18 +15,12 @@ const BLANK = "▁";
  * Makes a tokenizer of SentencePiece's kind from a parsed tokenizer.json. Throws UserError that names the first field that
  * Roslin doesn't carry out. `where`: the file's name.
  */
-export function createSentencePiece(
-  json: unknown,
-  where: string,
-  { tokens, splitSpecial }: TokenizerAdditions,
-  openModel: OpenWordModel,
-): Tokenizer {
+export function createSentencePiece(json: unknown, where: string, { tokens, splitSpecial }: TokenizerAdditions): Tokenizer {
   const parsed = parseSentencePieceJson(json, where);
   const { model } = parsed;
   const vocabulary = new Map<string, number>(
     model.type === "Unigram" ? model.vocab.map(([piece], id) => [piece, id]) : Object.entries(model.vocab),
   );
-  checkModel(model, vocabulary, where);
   const normalizers =
     parsed.normalizer == null ? [] : parsed.normalizer.type === "Sequence" ? parsed.normalizer.normalizers : [parsed.normalizer];
   const added = new AddedVocabulary(vocabulary);
@@ -43,21 +33,18 @@ export function createSentencePiece(
   const each = parsed.pre_tokenizer != null && parsed.pre_tokenizer.split !== false;
   const tables: SentencePieceTables = {
     kind: "sentencepiece",
-    model: JSON.stringify(model),
+    model: modelTables(model, vocabulary, where),
     added: added.list(),
     splitSpecial,
     normalizers,
     blanks,
-    wordStart:
-      each || (canCut(vocabulary, symbol) && !("ignore_merges" in model && model.ignore_merges === true))
-        ? { unit: symbol.charCodeAt(0), each }
-        : null,
+    wordStart: each || canCut(model, vocabulary, symbol) ? { unit: symbol.charCodeAt(0), each } : null,
   };
   const texts: string[] = [];
   for (const [token, id] of vocabulary) texts[id] = token;
   for (const token of added.list()) texts[token.id] = token.normalized && normalized !== null ? normalized(token.content) : token.content;
   return {
-    ...createSentencePieceEncoder(tables, openModel(tables.model)),
+    ...createSentencePieceEncoder(tables),
     ...decodeBy(() => decoderOf(parsed, texts)),
     tables,
     around: aroundOf(parsed.post_processor, where),
@@ -66,9 +53,12 @@ export function createSentencePiece(
 }
 
 /** Whether words that begin with the first of several blanks have the ids that a whole text has: no token goes on over such a place. */
-function canCut(vocabulary: ReadonlyMap<string, number>, symbol: string): boolean {
-  const crosses = new RegExp(`[^${symbol}]${symbol}`, "u");
-  return vocabulary.has(symbol) && ![...vocabulary.keys()].some((token) => crosses.test(token));
+function canCut(model: Model, vocabulary: ReadonlyMap<string, number>, symbol: string): boolean {
+  // of Unigram's equal sums, the rounding of what stands before decides
+  if (model.type === "Unigram" || model.ignore_merges === true || !vocabulary.has(symbol)) return false;
+  const goesOn = (token: string): boolean =>
+    token.replace(new RegExp(`^[\\u{${symbol.charCodeAt(0).toString(16)}}]+`, "u"), "").includes(symbol);
+  return ![...vocabulary.keys()].some(goesOn);
 }
 
 function blanksOf({ pre_tokenizer }: SentencePieceJson, where: string): Blanks | null {
@@ -83,24 +73,29 @@ function blanksOf({ pre_tokenizer }: SentencePieceJson, where: string): Blanks |
   return { symbol: replacement, before: prefix === false ? "never" : (scheme ?? "always") };
 }
 
-/** Throws UserError if a model lacks what encoding falls back to, or has a merge without its token. */
-function checkModel(model: SentencePieceJson["model"], vocabulary: ReadonlyMap<string, number>, where: string): void {
+/** What encoding needs of a model. Throws UserError if the model lacks what it falls back to, or has a merge without its token. */
+function modelTables(model: Model, vocabulary: ReadonlyMap<string, number>, where: string): SentencePieceTables["model"] {
   const fail = (field: string, problem: string, token?: string): never => {
     throw new UserError("this tokenizer.json cannot be used", { file: where, field, problem, ...(token !== undefined && { token }) });
   };
   if (model.type === "Unigram") {
     if (model.unk_id >= vocabulary.size) fail("model.unk_id", `it is beyond the vocabulary of ${vocabulary.size}`);
-    return;
+    return { kind: "unigram", pieces: model.vocab, unknown: model.unk_id };
   }
-  if (model.unk_token != null && !vocabulary.has(model.unk_token)) fail("model.unk_token", "the vocabulary lacks it", model.unk_token);
+  const { unk_token, byte_fallback, fuse_unk, ignore_merges } = model;
+  if (unk_token != null && !vocabulary.has(unk_token)) fail("model.unk_token", "the vocabulary lacks it", unk_token);
   const missing = BYTES.find((byte) => !vocabulary.has(byte));
-  if (model.unk_token == null && (model.byte_fallback !== true || missing !== undefined))
+  if (unk_token == null && (byte_fallback !== true || missing !== undefined))
     fail("model.unk_token", "there is none, and no bytes for the characters that the vocabulary lacks, so they would be left out", missing);
-  for (const merge of model.merges) {
-    const [left, right] = typeof merge === "string" ? (merge.split(" ") as [string, string]) : merge;
-    const lacked = [left, right, left + right].find((token) => !vocabulary.has(token));
-    if (lacked !== undefined) fail("model.merges", "a merge names a token that the vocabulary lacks", lacked);
-  }
+  return {
+    kind: "bpe",
+    idOfCharacter: new Map([...vocabulary].filter(([token]) => [...token].length === 1)),
+    idOfByte: byte_fallback === true ? Int32Array.from(BYTES, (byte) => vocabulary.get(byte) ?? -1) : null,
+    unknown: unk_token == null ? null : vocabulary.get(unk_token)!,
+    fusesUnknown: fuse_unk === true,
+    merges: mergeTable(model.merges, vocabulary, where).slots,
+    wholeWords: ignore_merges === true ? vocabulary : null,
+  };
 }
 
 /** The texts of tokens that stand for bytes. */

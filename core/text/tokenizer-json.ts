@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { UserError } from "../errors.js";
-import { SPLIT_PATTERNS } from "./split-patterns.js";
 
 /**
  * What a Hugging Face tokenizer.json may hold: every field of every component that `tokenizers` 0.23 writes, and what becomes
@@ -70,9 +69,7 @@ const normalizers = {
   }),
 } satisfies Schemas;
 
-const patterns = z.strictObject({
-  Regex: z.enum(Object.keys(SPLIT_PATTERNS), "expected a regular expression of GPT-2, Llama 3 or Qwen 2"),
-});
+const patterns = z.strictObject({ Regex: z.string() });
 const split = z.strictObject({
   type: z.literal("Split"),
   pattern: followed(patterns),

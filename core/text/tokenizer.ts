@@ -5,7 +5,7 @@ import { MergeTable } from "./bpe.js";
 import { bytesOfSymbols, SYMBOL_OF_BYTE } from "./byte-symbols.js";
 import { createByteLevelEncoder, type ByteLevelTables, type Encoder } from "./encoder.js";
 import type { EncoderTables } from "./open-encoder.js";
-import { SPLIT_PATTERNS } from "./split-patterns.js";
+import { compilable, SPLIT_PATTERNS, type CompilePattern } from "./split-patterns.js";
 import { addedToken, parseTokenizerJson, type AddedToken, type TokenizerJson } from "./tokenizer-json.js";
 import { normalize, RUST_NUMBER, type Normalizer } from "./unicode.js";
 
@@ -51,11 +51,15 @@ export function decodeBy(start: () => (id: number) => Uint8Array): Decoder {
   };
 }
 
-/** Makes a byte-level BPE tokenizer from a parsed tokenizer.json. Throws UserError that names the first field that Roslin doesn't carry out. `where`: the file's name. */
+/**
+ * Makes a byte-level BPE tokenizer from a parsed tokenizer.json. Throws UserError that names the first field that Roslin
+ * doesn't carry out. `where`: the file's name; `compile`: for regular expressions other than those of GPT-2, Llama 3 and Qwen 2.
+ */
 export function createTokenizer(
   json: unknown,
   where: string,
   { tokens, splitSpecial }: TokenizerAdditions = { tokens: [], splitSpecial: false },
+  compile: CompilePattern = () => null,
 ): Tokenizer {
   const parsed = parseTokenizerJson(json, where);
   const fail = (field: string, problem: string): never => {
@@ -63,7 +67,7 @@ export function createTokenizer(
   };
   const { model } = parsed;
   const vocabulary = new Map(Object.entries(model.vocab));
-  const merges = mergeTable(parsed, vocabulary, where).slots;
+  const merges = mergeTable(model.merges, vocabulary, where).slots;
   const normalizers = normalizersOf(parsed);
   const added = new AddedVocabulary(vocabulary);
   added.add(parsed.added_tokens.map(addedToken));
@@ -82,7 +86,7 @@ export function createTokenizer(
     added: added.list(),
     splitSpecial,
     normalizers,
-    ...wordRule(parsed, fail),
+    ...wordRule(parsed, compile, fail),
     wholeWords: model.ignore_merges === true ? vocabulary : null,
   };
   const bytesOf = tokenBytes(vocabulary, added);
@@ -102,29 +106,36 @@ function normalizersOf({ normalizer }: TokenizerJson): readonly Normalizer[] {
 
 type WordRule = Pick<ByteLevelTables, "patterns" | "prefixSpace" | "gpt2Words">;
 
-function wordRule({ pre_tokenizer }: TokenizerJson, fail: (field: string, problem: string) => never): WordRule {
+function wordRule({ pre_tokenizer }: TokenizerJson, compile: CompilePattern, fail: (field: string, problem: string) => never): WordRule {
   const steps = pre_tokenizer.type === "Sequence" ? pre_tokenizer.pretokenizers : [pre_tokenizer];
   const last = steps.at(-1);
   if (last?.type !== "ByteLevel") return fail("pre_tokenizer", "its last step is not ByteLevel, so words are not bytes");
   const patterns = steps.slice(0, -1).map((step, index) => {
-    if (step.type === "ByteLevel") return fail(`pre_tokenizer.pretokenizers.${index}`, "a second ByteLevel");
-    if (step.type === "Split" && step.behavior === "Removed" && !step.invert)
-      return fail(`pre_tokenizer.pretokenizers.${index}.behavior`, "it removes all of a text");
-    if (step.type === "Split") return SPLIT_PATTERNS[step.pattern.Regex]!;
-    return new RegExp(`[${RUST_NUMBER}]${step.individual_digits ? "" : "+"}`, "gu");
+    const field = `pre_tokenizer.pretokenizers.${index}`;
+    if (step.type === "ByteLevel") return fail(field, "a second ByteLevel");
+    if (step.type === "Digits") return new RegExp(`[${RUST_NUMBER}]${step.individual_digits ? "" : "+"}`, "gu");
+    const { Regex } = step.pattern;
+    const known = SPLIT_PATTERNS[Regex];
+    if (step.behavior === "Removed" && (known === undefined || !step.invert)) return fail(`${field}.behavior`, "it removes part of a text");
+    if (known !== undefined) return known;
+    if (step.invert) return fail(`${field}.invert`, "a regular expression whose matches are left out of words");
+    return compilable(Regex) ? (compile(Regex) ?? fail(`${field}.pattern.Regex`, UNREADABLE)) : fail(`${field}.pattern.Regex`, UNREADABLE);
   });
   return { patterns, prefixSpace: last.add_prefix_space, gpt2Words: last.use_regex ?? true };
 }
 
-function mergeTable({ model }: TokenizerJson, vocabulary: ReadonlyMap<string, number>, where: string): MergeTable {
+const UNREADABLE = "a regular expression that Roslin doesn't carry out";
+
+/** The merges of a model's file by ids. Throws UserError if one names a token that the vocabulary lacks. */
+export function mergeTable(merges: TokenizerJson["model"]["merges"], vocabulary: ReadonlyMap<string, number>, where: string): MergeTable {
   const id = (token: string, merge: number): number => {
     const found = vocabulary.get(token);
     if (found === undefined)
       throw new UserError("a merge of the tokenizer names a token that the vocabulary lacks", { file: where, merge, token });
     return found;
   };
-  const table = MergeTable.empty(model.merges.length);
-  model.merges.forEach((merge, rank) => {
+  const table = MergeTable.empty(merges.length);
+  merges.forEach((merge, rank) => {
     const [left, right] = typeof merge === "string" ? (merge.split(" ") as [string, string]) : merge;
     table.add(id(left, rank), id(right, rank), id(left + right, rank));
   });

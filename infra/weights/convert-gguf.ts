@@ -79,7 +79,8 @@ export async function convertGguf(
         for (const slice of slicesOf(file, byName.get(weight)!)) {
           yield slice;
           onBytes((done += slice.length));
-          await breathe(undefined, { signal });
+          await breathe();
+          signal.throwIfAborted();
         }
       };
       written.push({ name, ...(await writeSafetensors(join(temporary, name), tensors, slices)) });

@@ -13,11 +13,10 @@ import sys
 import tempfile
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM
-
 import figures
+import torch
 from shapes import AS_IT_IS, END, write
+from transformers import AutoConfig, AutoModelForCausalLM
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -40,7 +39,7 @@ FAMILIES: dict[str, Json] = {
     "gpt-neox": dict(
         model_type="gpt_neox",
         num_hidden_layers=2,
-        num_attention_heads=4,
+        num_attention_heads=3,
         hidden_size=48,
         intermediate_size=96,
         max_position_embeddings=256,
@@ -68,10 +67,10 @@ def make_base(directory: pathlib.Path, config: Json, dtype: str) -> None:
     torch.manual_seed(7)
     settings = AutoConfig.for_model(vocab_size=size, bos_token_id=size - 1, eos_token_id=size - 1, **config)
     model = AutoModelForCausalLM.from_config(settings, dtype=torch.float32)
-    for name, weight in model.named_parameters():
+    for weight in model.parameters():
         if weight.dim() == 2:
-            # large enough that the likeliest tokens are not close to each other
-            torch.nn.init.normal_(weight, std=0.5 if "embed" in name or "wte" in name else 0.2)
+            # large enough that tokens are not close to each other, and that what came before matters
+            torch.nn.init.normal_(weight, std=0.3)
     model.to(getattr(torch, dtype)).save_pretrained(directory)
     write(directory, {"tokenizer.json": tokenizer, "tokenizer_config.json": {**AS_IT_IS, "eos_token": END}})
 
@@ -82,7 +81,7 @@ def published(root: pathlib.Path, base: pathlib.Path, family: str, changes: Json
     rows.write_text(json.dumps(ROWS))
     train: Json = dict(shards=2, microBatch=2, maxSteps=6, learningRate=1e-2)
     if changes.get("method") == "lora":
-        train |= dict(method="lora", lora=dict(rank=4, alpha=8, targets=TARGETS[family]))
+        train |= dict(learningRate=3e-3, method="lora", lora=dict(rank=4, alpha=8, targets=TARGETS[family]))
     config = dict(
         model=dict(source=base.as_uri()),
         dataset=dict(source=rows.as_uri()),

@@ -243,6 +243,23 @@ def byte_level_cases(base: dict) -> list[dict]:
     blanks = {"added_tokens": dolly[:2], "in_model": {"vocab": {**known, "ĠĠ": len(known)}, "merges": [*base["model"]["merges"], ["Ġ", "Ġ"]]}}
     llama3 = {"normalizer": None, "pre_tokenizer": sequence(split(LLAMA3), byte_level(use_regex=False)), "post_processor": {"type": "Sequence", "processors": [byte_level(), bos_template(END, 0)]}, "in_model": {"ignore_merges": True}}
     qwen2 = {"pre_tokenizer": sequence(split(QWEN2), byte_level(use_regex=False))}
+    upper, lower = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+    words = rf"[^\r\n\p{{L}}\p{{N}}]?{upper}*{lower}+END|[^\r\n\p{{L}}\p{{N}}]?{upper}+{lower}*END|NUMBER| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    tekken = words.replace("END", "").replace("NUMBER", r"\p{N}")
+    llama4 = words.replace("END", "(?i:'s|'t|'re|'ve|'m|'ll|'d)?").replace("NUMBER", r"\p{N}{1,3}")
+
+    def by(*patterns: str, **fields: object) -> dict:
+        return {"normalizer": None, "pre_tokenizer": sequence(*({**split(pattern), **fields} for pattern in patterns), byte_level(use_regex=False)), "in_model": {"ignore_merges": True}}
+
+    backend = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    case("Mistral's Tekken", LLAMA, backend, by(tekken))
+    case("Llama 4", LLAMA, backend, by(llama4))
+    case("several regular expressions", LLAMA, backend, by(r"\p{N}{1,3}", r"[一-龥ぁ-ゟ゠-ヿ]+", r"(?i:the|kind)s?|[^a-z]+"))
+    regex = "pre_tokenizer.pretokenizers.0.pattern.Regex"
+    for name, pattern in {"nested": r"(a+)+", "huge": "a" * 5000, "possessive": "a++", "with a class of Oniguruma's": r"[[:alpha:]]+", "with an end of lines": r"\s+$", "without its end": "[a-z"}.items():
+        case(f"a regular expression, {name}", LLAMA, backend, by(pattern), says=regex)
+    case("a regular expression that removes", LLAMA, backend, by("x", behavior="Removed"), says="pre_tokenizer.pretokenizers.0.behavior")
+    case("a regular expression, inverted", LLAMA, backend, by("x", invert=True), says="pre_tokenizer.pretokenizers.0.invert")
     case("Pythia", neox, pythia_config, {})
     case("Pythia with a template", neox, {**pythia_config, "add_bos_token": True}, {"post_processor": bos_template(END, 0)}, note="GPTNeoXTokenizer")
     case("Dolly 2", neox, pythia_config, {"added_tokens": dolly})

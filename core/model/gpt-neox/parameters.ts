@@ -14,7 +14,7 @@ export function gptNeoxParameters(shape: GptNeoxShape): ParameterSet {
       { name: "gpt_neox.final_layer_norm.weight", input: "weight", shape: [D], initial: "one" },
       { name: "gpt_neox.final_layer_norm.bias", input: "bias", shape: [D], initial: "zero" },
     ],
-    head: [{ ...words, ...(!tied && { name: "embed_out.weight" }), input: "weight" }],
+    head: [{ ...words, ...(!tied && { name: "embed_out.weight" }), input: "weight", layerNames: ["embed_out", "lm_head"] }],
   };
 }
 

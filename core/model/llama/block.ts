@@ -3,7 +3,7 @@ import type { Attention } from "../common/decoder.js";
 import type { Weights } from "../common/weights.js";
 import type { LlamaShape } from "./config.js";
 
-/** T tokens of all rows end to end, S of one row; H heads of width W, which share G heads of keys and values; D the model's width, F the MLP's. */
+/** T tokens of all rows end to end; H heads of width W, which share G heads of keys and values; D the model's width, F the MLP's. */
 
 /** Of x[T,D] the queries [T,H·W] before rotation, and what they look at: keys before rotation and values [T,G·W]. */
 export function project(g: GraphBuilder, shape: LlamaShape, x_TD: Value, weights: Weights): Record<"q" | "k" | "v", Value> {
@@ -50,13 +50,4 @@ export function join(
 export function block(g: GraphBuilder, shape: LlamaShape, x_TD: Value, weights: Weights, attention: Attention): Value {
   const { q, k, v } = project(g, shape, x_TD, weights);
   return join(g, shape, x_TD, attention(q, k, v), weights).y;
-}
-
-/** Causal attention of one row: q [S,H·W] and k [S,G·W] after rotation, v [S,G·W] → [S,H·W]; see `PackedRow` for the mask. */
-export function attendRow(g: GraphBuilder, shape: LlamaShape, q: Value, k: Value, v: Value, causal: Value): Value {
-  const { heads: H, keyValueHeads: G, headWidth: W } = shape;
-  // those that share a head lie side by side
-  const heads = (x: Value, each: number): Value => g.transpose(g.reshape(x, "S", G, each, W), 1, 2, 0, 3);
-  const y = g.attend(heads(q, H / G), heads(k, 1), heads(v, 1), causal, 1 / Math.sqrt(W));
-  return g.reshape(g.transpose(y, 2, 0, 1, 3), "S", H * W);
 }

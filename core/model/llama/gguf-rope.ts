@@ -42,7 +42,7 @@ function linearFactor(fields: GgufFields, prefix: string): number {
 
 function llama3(fields: GgufFields, prefix: string, { theta, width }: Rotation, factors: Float32Array): Readonly<Record<string, unknown>> {
   // the longest wave is slowed down by the whole factor
-  const factor = Math.max(...factors);
+  const factor = factors.at(-1)!;
   const original_max_position_embeddings = fields.count(
     `${prefix}rope.scaling.original_context_length`,
     LLAMA3.original_max_position_embeddings,

@@ -11,7 +11,9 @@ export function llamaParameters(shape: LlamaShape): ParameterSet {
       blockParameters(shape).map((spec) => ({ ...spec, name: `model.layers.${layer}.${spec.input}` })),
     ),
     norm: [{ name: "model.norm.weight", input: "weight", shape: [D], initial: "one" }],
-    head: [{ name: shape.tied ? embedding.name : "lm_head.weight", input: "weight", shape: [V, D], initial: "noise" }],
+    head: [
+      { name: shape.tied ? embedding.name : "lm_head.weight", input: "weight", layerNames: ["lm_head"], shape: [V, D], initial: "noise" },
+    ],
   };
 }
 

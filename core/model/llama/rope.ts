@@ -24,17 +24,17 @@ export function ropeFrequencies(fields: ConfigFields, headWidth: number): number
   if (typeof rope !== "object" || Array.isArray(rope)) fields.fail(field, "a JSON object");
   const unknown = Object.keys(rope).find((key) => !KNOWN.includes(key));
   if (unknown !== undefined) fields.fail(`${field}.${unknown}`, `of ${KNOWN.join(", ")}`, rope[unknown]);
-  /** The one value of a key that may stand at the top as well. */
-  const either = (key: string, top: string = key): unknown => {
-    const [value, other] = [rope[key], top in rope ? rope[top] : fields.get(top)];
-    if (value != null && other != null && value !== other) fields.fail(top, `as ${field}.${key}, ${JSON.stringify(value)}`, other);
+  /** The one value of a key that may stand at the top, or under another name, as well. */
+  const either = (key: string, name = key, other = fields.get(name)): unknown => {
+    const value = rope[key];
+    if (value != null && other != null && value !== other) fields.fail(name, `as ${field}.${key}, ${JSON.stringify(value)}`, other);
     return value ?? other;
   };
   const number = (key: string, above: number, value = rope[key]): number =>
     typeof value === "number" && value >= above ? value : fields.fail(`${field}.${key}`, `a number, not below ${above}`, value);
   if ((either("partial_rotary_factor") ?? 1) !== 1) fields.fail("partial_rotary_factor", "1", either("partial_rotary_factor"));
   const plain = rotaryFrequencies(headWidth, f32(number("rope_theta", 1, either("rope_theta") ?? DEFAULT_THETA)));
-  const type = either("rope_type", "type") ?? "default";
+  const type = either("rope_type", "type", rope["type"]) ?? "default";
   if (type === "default") return plain;
   if (type !== "linear" && type !== "llama3") return fields.fail(`${field}.rope_type`, "default, linear or llama3", type);
   const factor = f32(number("factor", 1));

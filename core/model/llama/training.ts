@@ -1,17 +1,18 @@
 import { GraphBuilder, type Program, type Value } from "../../graph/graph.js";
+import { attendPrograms } from "../common/attend.js";
 import { headPrograms, normPrograms } from "../common/ends.js";
 import { namedGradients, prefixed } from "../common/named-gradients.js";
 import { rotaryTables } from "../common/rotary.js";
 import { Weights } from "../common/weights.js";
 import type { ParameterSet, ParameterSpec, TrainingProgram } from "../family.js";
-import { activate, attendRow, join, project, widen } from "./block.js";
+import { activate, join, project, widen } from "./block.js";
 import type { LlamaShape } from "./config.js";
 
 /** How a Llama is trained. Sizes as in block.ts; gradients are named `d.<input>`. Norms, scores and the activation are computed again on the way back. */
 export function llamaTraining(shape: LlamaShape, parameters: ParameterSet): TrainingProgram {
   const specs = parameters.blocks[0]!;
   const [projectForward, projectBackward] = projectPrograms(shape, specs);
-  const [attendForward, attendBackward] = attendPrograms(shape);
+  const { attendForward, attendBackward } = attendPrograms(shape.heads, shape.headWidth, shape.keyValueHeads);
   const [downBackward, activateBackward, mlpBackward] = mlpPrograms(shape, specs);
   return {
     tables: rotaryTables(shape.positions, shape.frequencies),
@@ -48,18 +49,6 @@ function projectPrograms(shape: LlamaShape, specs: readonly ParameterSpec[]): [P
   const seeds = Object.entries(outputs).map(([name, value]) => [value, g.input(`d.${name}`, "float32", ...value.shape)] as const);
   const { dx, ...rest } = namedGradients(g, seeds, { dx: x_TD, ...weights.trained(forward) });
   return [forward, g.program("project.backward", { dx: g.add(g.input("d.r", "float32", "T", D), dx!), ...rest })];
-}
-
-/** q, k, v of a row, causal[S,S] → gathered[S,H·W]; and back: d.gathered → d.q, d.k, d.v. */
-function attendPrograms(shape: LlamaShape): [Program, Program] {
-  const { headWidth: W, heads: H, keyValueHeads: G } = shape;
-  const g = new GraphBuilder();
-  const q = g.input("q", "float32", "S", H * W);
-  const [k, v] = ["k", "v"].map((name) => g.input(name, "float32", "S", G * W)) as [Value, Value];
-  const gathered = attendRow(g, shape, q, k, v, g.input("causal", "float32", "S", "S"));
-  const forward = g.program("attend.forward", { gathered });
-  const slope = g.input("d.gathered", "float32", "S", H * W);
-  return [forward, g.program("attend.backward", namedGradients(g, [[gathered, slope]], prefixed({ q, k, v })))];
 }
 
 /** x[T,D], gathered[T,H·W], weights → r[T,D], gate, up [T,F], y[T,D]. */

@@ -6,7 +6,6 @@ import { after, test } from "node:test";
 import { UserError } from "../../../core/errors.js";
 import { openEncoder } from "../../../core/text/open-encoder.js";
 import { readableTokenizer, readTokenizer } from "../../../infra/text/read-tokenizer.js";
-import { openWordModel } from "../../../infra/text/word-model.js";
 import { applied, idLists, type Change } from "../../core/text/figures.js";
 
 interface Case {
@@ -65,7 +64,7 @@ for (const { texts, cases, tokenizer = base } of recorded)
       }
       const { encode, around, decode, difference, tables, bosToken, eosToken, chatTemplate } = readTokenizer(directory);
       const expected = idLists(ids!);
-      const again = openEncoder(structuredClone(tables), openWordModel);
+      const again = openEncoder(structuredClone(tables));
       for (const encoder of [encode, again.encode])
         assert.deepEqual(
           texts.slice(0, expected.length).map((text) => [...around.before, ...encoder(text), ...around.after]),
