@@ -4,6 +4,6 @@ import type { InferenceModel } from "../../engines/inference.js";
 /** What evaluation is handed. */
 export interface EvaluateDependencies {
   readonly openTokens: typeof openTokens;
-  /** A model that computes off the main thread: infra's `openInference`. */
-  openInference(directory: string, signal: AbortSignal): Promise<InferenceModel>;
+  /** A model that computes off the main thread, with the adapter in another directory, or with the one beside it: an engine's `openInference`. */
+  openInference(directory: string, signal: AbortSignal, adapter?: string): Promise<InferenceModel>;
 }

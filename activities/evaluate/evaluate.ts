@@ -1,9 +1,11 @@
 import { join } from "node:path";
 import type { StageResult } from "../../core/stages/results.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
+import type { InferenceModel } from "../../engines/inference.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
 import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
+import { hasAdapter } from "../../infra/weights/adapter-files.js";
 import { readEosTokenIds, readModelConfig } from "../../infra/weights/read-model-config.js";
 import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
@@ -36,9 +38,13 @@ export async function evaluate(
     const input = { split, settings, tokenizer, prompt };
     const plan = tasks.map((task) => ({ task, items: task.items(input) }));
     const journal = await openJournal(join(stage.directory, "journal.jsonl"));
+    const openOne = (name: ModelName): Promise<InferenceModel> =>
+      name === "tuned" && hasAdapter(paths.tuned)
+        ? dependencies.openInference(paths.base, context.signal, paths.tuned)
+        : dependencies.openInference(paths[name], context.signal);
     for (const name of ["base", "tuned"] as const) {
       const open = async (): Promise<OpenModel> => {
-        const model = await dependencies.openInference(paths[name], context.signal);
+        const model = await openOne(name);
         return { name, score: (rows) => model.score(rows), generate: (prompt) => model.generate(prompt), close: () => model.close() };
       };
       await evaluateModel(name, open, { plan, input, journal }, context);

@@ -16,14 +16,19 @@ export type Question =
 /** What the thread answers. */
 export type Answer = Score | { readonly token: number | null } | { readonly ready: true };
 
-const { directory, threads, stopping } = workerData as { directory: string; threads: number; stopping: Int32Array };
+const { directory, adapter, threads, stopping } = workerData as {
+  directory: string;
+  adapter: string | null;
+  threads: number;
+  stopping: Int32Array;
+};
 const opening = open();
 // the question that opens hears of a failure
 opening.catch(() => undefined);
 let tokens: AsyncGenerator<number> | null = null;
 
 async function open(): Promise<LoadedModel> {
-  return loadModel(new ModelFiles(directory), threads, () => Atomics.load(stopping, 0) === 1);
+  return loadModel(new ModelFiles(directory), threads, () => Atomics.load(stopping, 0) === 1, adapter);
 }
 
 async function answer(question: Question): Promise<Answer> {

@@ -1,7 +1,9 @@
 import { elements, floats, int64s, type Tensor } from "../../../core/graph/tensor.js";
 import { packRows } from "../../../core/model/common/pack.js";
 import { allParameters, type Model, type ParameterSpec, type TrainingProgram } from "../../../core/model/family.js";
+import { withAdapter } from "../../../core/model/lora/adapter.js";
 import type { TokenRow } from "../../../core/rows/token-rows.js";
+import { AdapterFiles } from "../../../infra/weights/adapter-files.js";
 import type { ModelFiles } from "../../../infra/weights/model-files.js";
 import { readEosTokenIds } from "../../../infra/weights/read-model-config.js";
 import type { Score } from "../../inference.js";
@@ -23,20 +25,34 @@ export interface LoadedModel {
 /** Positions whose logits are in memory at once: 64 of 50,400 words are 13 MB. */
 const HEAD_ROWS = 64;
 
-/** Reads a model into memory, unless `stopped` says so in between, and closes its files. Throws UserError or CorruptError for what is wrong with them. */
-export async function loadModel(files: ModelFiles, threads: number, stopped: () => boolean): Promise<LoadedModel> {
-  const { model } = files;
+/**
+ * Reads a model into memory, with an adapter if `adapter` names the directory of one, unless `stopped` says so in between, and
+ * closes its files. Throws UserError or CorruptError for what is wrong with them.
+ */
+export async function loadModel(
+  files: ModelFiles,
+  threads: number,
+  stopped: () => boolean,
+  adapter: string | null = null,
+): Promise<LoadedModel> {
   const weights = new Map<string, Tensor>();
+  let model: Model = files.model;
   let ends: readonly number[];
+  let adapterFiles: AdapterFiles | null = null;
   try {
     ends = readEosTokenIds(files.directory, model);
-    for (const { name, shape } of allParameters(model.parameters)) {
+    if (adapter !== null) {
+      adapterFiles = new AdapterFiles(adapter, files.model);
+      model = withAdapter(files.model, adapterFiles.modules, { typeOf: () => "float32", dropout: false });
+    }
+    for (const spec of allParameters(model.parameters)) {
       if (stopped()) throw new Error("reading a model was stopped");
-      const data = new Float32Array(elements(shape));
-      files.readFloats(name, 0, data);
-      weights.set(name, floats(data, ...shape));
+      const data = new Float32Array(elements(spec.shape));
+      (spec.adapter === undefined ? files : adapterFiles!).readFloats(spec.name, 0, data);
+      weights.set(spec.name, floats(data, ...spec.shape));
     }
   } finally {
+    adapterFiles?.close();
     files.close();
   }
   const training = model.family.training(model.shape, model.parameters);

@@ -1,15 +1,23 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { Thread } from "../../../infra/process/thread.js";
+import { hasAdapter } from "../../../infra/weights/adapter-files.js";
 import type { InferenceModel, Score } from "../../inference.js";
 import type { Answer, Question } from "./inference-thread.js";
 
-/** Reads a model directory into a new thread. Throws UserError or CorruptError for what is wrong with it; an aborted signal ends the thread. */
-export async function openInference(directory: string, signal: AbortSignal): Promise<InferenceModel> {
+/**
+ * Reads a model directory into a new thread, with the adapter in the directory `adapter`, by default the one that lies beside
+ * the model, if there is one. Throws UserError or CorruptError for what is wrong with them; an aborted signal ends the thread.
+ */
+export async function openInference(
+  directory: string,
+  signal: AbortSignal,
+  adapter: string | null = hasAdapter(directory) ? directory : null,
+): Promise<InferenceModel> {
   signal.throwIfAborted();
   const stopping = new Int32Array(new SharedArrayBuffer(4));
   const worker = new Worker(new URL("inference-thread.js", import.meta.url), {
-    workerData: { directory, threads: availableParallelism(), stopping },
+    workerData: { directory, adapter, threads: availableParallelism(), stopping },
   });
   const thread = new Thread<Question, Answer, never, "stop">(worker, { signal, end: "the thread of a model ended" });
   const closed = new AbortController();

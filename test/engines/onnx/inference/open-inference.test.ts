@@ -41,6 +41,32 @@ test("each row's own loss is what the row costs alone, and together they are the
   await model.close();
 });
 
+test("a base with an adapter scores rows with PEFT's loss, whether the adapter lies beside it or elsewhere, and generates", async () => {
+  const lora = join(REFERENCE, "lora/gptj-list");
+  const { base, loss, loss_after } = JSON.parse(readFileSync(join(lora, "expected.json"), "utf8")) as Record<string, number>;
+  const odd = join(REFERENCE, String(base));
+  const { rows: oddRows, expected: plain } = reference(String(base));
+  const both = mkdtempSync(join(tmpdir(), "roslin-both-"));
+  cpSync(odd, both, { recursive: true });
+  cpSync(join(lora, "final"), both, { recursive: true });
+  const ask = async (directory: string, adapter?: string): Promise<readonly [number, number[]]> => {
+    const model = await openInference(directory, new AbortController().signal, adapter);
+    const { nll, labels } = await model.score(oddRows);
+    const tokens: number[] = [];
+    for await (const token of model.generate([...oddRows[0]!.inputIds.subarray(0, 3)])) if (tokens.push(token) === 8) break;
+    await model.close();
+    return [nll / labels, tokens];
+  };
+  const [alone] = await ask(odd);
+  const [initial] = await ask(odd, join(lora, "initial"));
+  const [final, answer] = await ask(odd, join(lora, "final"));
+  assert.ok(Math.abs(alone - plain.loss) < 1e-5 * plain.loss, `${alone}`);
+  assert.ok(Math.abs(initial - loss!) < 1e-5 * loss!, `${initial}, not ${loss}`);
+  assert.ok(Math.abs(final - loss_after!) < 1e-5 * loss_after!, `${final}, not ${loss_after}`);
+  assert.deepEqual(await ask(both), [final, answer]);
+  rmSync(both, { recursive: true });
+});
+
 test("generation ends at the last position", async () => {
   const model = await openInference(directory, new AbortController().signal);
   let count = 0;
