@@ -125,6 +125,9 @@ async function score({ model, training, plan, sessions, weights }: Loaded, rows:
   }
   const [norm, head] = [inputsOf(parameters.norm, weights), inputsOf(parameters.head, weights)];
   let nll = 0;
+  const rowLosses = rows.map(() => 0);
+  // of the position that is looked at; both only grow
+  let row = 0;
   for (let first = 0; first < packed.lossAt.length; first += HEAD_ROWS) {
     const x_ND = rowsOf(x_TD, packed.lossAt.subarray(first, first + HEAD_ROWS));
     const N = x_ND.length / D;
@@ -135,10 +138,13 @@ async function score({ model, training, plan, sessions, weights }: Loaded, rows:
     );
     for (let n = 0; n < N; n++) {
       const logZ = Math.log(sumexp!.data[n] as number) + (max!.data[n] as number);
-      nll += logZ - (logits!.data[n * V + packed.targets[first + n]!] as number);
+      const loss = logZ - (logits!.data[n * V + packed.targets[first + n]!] as number);
+      nll += loss;
+      while (packed.lossAt[first + n]! >= packed.rows[row]!.first + packed.rows[row]!.length) row++;
+      rowLosses[row]! += loss;
     }
   }
-  return { nll, labels: packed.lossAt.length };
+  return { nll, labels: packed.lossAt.length, rows: rowLosses };
 }
 
 /** Rows of a table [V,D], one after the other. */
