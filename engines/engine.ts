@@ -17,6 +17,8 @@ export type TrainSettings = RunConfig["train"];
 /** What training needs of a machine, in bytes. */
 export interface Needs {
   readonly parameters: number;
+  /** of the parameters those that are trained: all, or adapters; absent: all */
+  readonly trained?: number;
   /** of the machine's memory, where all ranks compute on the CPU */
   readonly memoryBytes: number;
   /** of the machine's memory, where each rank computes on a GPU of its own; absent: the engine uses no GPU */

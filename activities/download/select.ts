@@ -41,8 +41,21 @@ export function selectIndexed(selected: readonly string[], index: string, text: 
   return [...selected.filter((path) => path.endsWith(".json") || MODEL_COMPANIONS.includes(path)), ...named];
 }
 
-/** Config, tokenizer and weights among a model's files; throws UserError when config or weights are missing. */
+/** Whether a file is a GGUF, which holds a whole model, by its name. */
+export function isGguf(path: string): boolean {
+  return /\.gguf$/i.test(path);
+}
+
+/** Config, tokenizer and weights among a model's files, or the one GGUF that holds all of them; throws UserError when config or weights are missing. */
 export function selectModelFiles(paths: readonly string[], where: string): string[] {
+  const hasWeights = WEIGHTS.some(([single, index]) => paths.includes(single) || paths.includes(index));
+  const ggufs = hasWeights ? [] : paths.filter((path) => isGguf(path) && !path.includes("/"));
+  if (ggufs.length === 1) return ggufs;
+  if (ggufs.length > 1)
+    throw new UserError("a model's source has several GGUF files: name one of them in the source", {
+      source: where,
+      files: ggufs.join(", "),
+    });
   if (!paths.includes("config.json")) throw new UserError("a model needs config.json", { source: where });
   const others = paths.filter((path) => path === "config.json" || MODEL_COMPANIONS.includes(path));
   for (const [single, index, shard] of WEIGHTS) {

@@ -1,5 +1,5 @@
 import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, join, relative, sep } from "node:path";
+import { basename, dirname, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { chosenSource, parseSource, placeOf, type SourceRef } from "../../core/config/source-ref.js";
 import type { RunConfig } from "../../core/config/schema.js";
@@ -14,7 +14,7 @@ import type { Hub } from "../../infra/sources/hub/hub.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
 import { fetchText } from "./fetch-text.js";
-import { indexAmong, selectIndexed, selectModelFiles } from "./select.js";
+import { indexAmong, isGguf, selectIndexed, selectModelFiles } from "./select.js";
 import { CARDS, checkSmall, selectDataset } from "./select-dataset.js";
 
 /** What a run gets from outside. */
@@ -68,7 +68,10 @@ export async function planLocal(places: Pick<Places, "findPublished">, name: Sou
   });
   if (name === "model") {
     if (info.isDirectory()) return await planLocalModel(places, path, source);
-    throw new UserError("a model's source must be a directory with config.json, weights and a tokenizer", { path });
+    if (!isGguf(path))
+      throw new UserError("a model's source must be a directory with config.json, weights and a tokenizer, or a GGUF file", { path });
+    refuseLfsPointer(path);
+    return { kind: "directory", name, directory: dirname(path), paths: [basename(path)], choice: null, published: null };
   }
   if (info.isDirectory()) {
     const { paths, words: choice } = await selectLocal(path, source, ref);

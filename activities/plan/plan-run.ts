@@ -12,16 +12,7 @@ import { checkDevices } from "./device-memory.js";
 import { checkReach, checkSharedStore, type SharedPlace } from "./shared-run.js";
 import { checkTemplate, checkTokenizer } from "../download/check-prompt.js";
 import { modelConfig } from "../download/model-config.js";
-import {
-  describePlan,
-  pathsOf,
-  planLocal,
-  planRemote,
-  sourceOf,
-  type Places,
-  type SourceName,
-  type SourcePlan,
-} from "../download/source-plan.js";
+import { describePlan, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "../download/source-plan.js";
 import type { Forecast } from "../forecast/forecast.js";
 import type { StageContext } from "../common/stage.js";
 
@@ -113,11 +104,11 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   await check(async () => {
     const source = await look("model");
     await check(async () => void (await checkTokenizer(config, source, context.signal)));
-    const { model } = await modelConfig(source, context.signal);
+    const { model, names, bytes } = await modelConfig(source, context.signal);
     needs = await dependencies.needs(model, config.train);
     const dropout = dropoutNote(model.shape);
     if (dropout !== null) notes.push(dropout);
-    const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES;
+    const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES + bytes;
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     const least =
       readable(needs.memoryBytes) + (needs.hostBytes === undefined ? "" : `, or ${readable(needs.hostBytes)} where ranks are on GPUs,`);
@@ -136,8 +127,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
           have: readable(disk.free),
         }).message,
       );
-    // the paths of a model whose source cannot be reached are not known
-    const missing = source.kind === "kept" ? null : missingTokenizer(pathsOf(source));
+    const missing = names === null ? null : missingTokenizer(names);
     if (missing !== null) notes.push(`the model has ${missing}: only rows that have input_ids and labels can be trained on`);
   });
   await check(async () => void (await look("dataset")));

@@ -183,8 +183,12 @@ async function chainEntry(
 }
 
 /** With its fields in the order in which a manifest is read: the model's name is a digest of their text. */
-function plain({ uri, manifest }: Origin): Origin {
-  return { uri, ...(manifest === undefined ? {} : { manifest }) };
+function plain({ uri, manifest, gguf }: Origin): Origin {
+  return {
+    uri,
+    ...(manifest === undefined ? {} : { manifest }),
+    ...(gguf === undefined ? {} : { gguf: { file: gguf.file, sha256: gguf.sha256 } }),
+  };
 }
 
 /** What training's bytes depend on besides inputs and settings; null: it ran on several kinds of machine, or didn't say. */

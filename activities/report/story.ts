@@ -130,7 +130,17 @@ export function facts({ config, model, parameters, losses, tokens, evaluation, p
 
 /** What became of the rows, and of their columns. */
 function rowFacts(prepared: Partial<PreprocessMetrics>): [string, string][] {
-  const { trainRows, testRows, dropped = 0, rejected = 0, withoutLoss = 0, truncated = 0, usedColumns, unusedColumns } = prepared;
+  const {
+    trainRows,
+    testRows,
+    dropped = 0,
+    rejected = 0,
+    withoutLoss = 0,
+    truncated = 0,
+    usedColumns,
+    unusedColumns,
+    tokenizerNote,
+  } = prepared;
   const warning = splitWarning(prepared);
   const left = [
     [dropped, "dropped for an empty response"],
@@ -146,6 +156,7 @@ function rowFacts(prepared: Partial<PreprocessMetrics>): [string, string][] {
     ...(warning === undefined ? [] : [["warning", warning] as [string, string]]),
     ...(usedColumns === undefined ? [] : [["columns", usedColumns] as [string, string]]),
     ...(unusedColumns === undefined ? [] : [["columns not used", unusedColumns] as [string, string]]),
+    ...(tokenizerNote === undefined ? [] : [["tokenizer", tokenizerNote] as [string, string]]),
   ];
 }
 

@@ -56,6 +56,8 @@ export interface ParameterSpec extends WeightSpec {
   readonly initial: "zero" | "one" | "noise" | "identity";
   /** training leaves it as it is; it lies in memory, and enters graphs, as elements of this type. Absent: it is trained, in fp32 */
   readonly frozen?: FloatType;
+  /** of a frozen one: it does not lie in its file as it enters graphs, and is read into memory */
+  readonly copied?: true;
   /** of a low-rank adapter's two matrices */
   readonly adapter?: AdapterPart;
 }
@@ -150,9 +152,19 @@ export function allParameters({ embedding, blocks, norm, head }: ParameterSet): 
   return [embedding, ...blocks.flat(), ...norm, ...head.filter(({ name }) => name !== embedding.name)];
 }
 
+/** Whether a parameter is trained. */
+export function isTrained({ frozen }: ParameterSpec): boolean {
+  return frozen === undefined;
+}
+
+/** Whether a parameter is used where it lies in its file. */
+export function isMapped({ frozen, copied }: ParameterSpec): boolean {
+  return frozen !== undefined && copied !== true;
+}
+
 /** Those that are trained, in the same order. */
 export function trainedParameters(parameters: ParameterSet): ParameterSpec[] {
-  return allParameters(parameters).filter(({ frozen }) => frozen === undefined);
+  return allParameters(parameters).filter(isTrained);
 }
 
 /** Whether the head's matrix is the table of word vectors. */
@@ -162,5 +174,10 @@ export function isTied({ embedding, head }: ParameterSet): boolean {
 
 /** The number of a model's parameters, element by element. */
 export function parameterCount({ parameters }: Pick<Model, "parameters">): number {
-  return allParameters(parameters).reduce((sum, { shape }) => sum + elements(shape), 0);
+  return countOf(allParameters(parameters));
+}
+
+/** The number of elements of some parameters. */
+export function countOf(specs: readonly WeightSpec[]): number {
+  return specs.reduce((sum, { shape }) => sum + elements(shape), 0);
 }

@@ -9,7 +9,7 @@ function mix(word: number): number {
 }
 
 /** 32 random bits at a place; `seed` is a whole number below 2^53, counters are whole numbers below 2^32. */
-function bitsAt(seed: number, ...counters: readonly number[]): number {
+export function bitsAt(seed: number, ...counters: readonly number[]): number {
   let h = mix((seed >>> 0) + 0x9e3779b9);
   h = mix(h ^ Math.floor(seed / 2 ** 32));
   for (const counter of counters) h = mix(Math.imul(h, 0x9e3779b1) + counter + 0x7f4a7c15);

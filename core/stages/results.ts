@@ -47,6 +47,8 @@ export interface Origin {
   readonly uri: string;
   /** SHA-256 of the manifest of a model that Roslin published; that model's own chain of digests begins there */
   readonly manifest?: string;
+  /** the GGUF that the artifact was converted from, by its name there */
+  readonly gguf?: { readonly file: string; readonly sha256: string };
 }
 
 interface ResultOf<Name extends StageName, Metrics> {

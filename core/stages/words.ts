@@ -60,6 +60,7 @@ export function metricWords(figures: Figures): string {
     phrase(figures.lengths, (lengths) => `rows by tokens: ${histogram(lengths)}`),
     phrase(figures.usedColumns, (names) => `columns ${names}`),
     phrase(figures.unusedColumns, (names) => `NOT USED: ${names}`),
+    figures.tokenizerNote,
     numbered(figures.tokensPerSecond, (perSecond) => rate(perSecond, "tokens")),
     // nothing was left to do
     numbered(figures.rowsPerSecond, (perSecond) => (perSecond === 0 ? undefined : rate(perSecond, "rows"))),
@@ -104,7 +105,7 @@ export function splitWarning({ trainRows, testRows }: Pick<Figures, "trainRows" 
 /** What a user should know before training begins: sentences about a stage's rows. */
 export function warningsOf(figures: Figures): string[] {
   const unused = phrase(figures.unusedColumns, (names) => `columns with content that are not used: ${names}`);
-  return [splitWarning(figures), unused].filter((warning) => warning !== undefined);
+  return [splitWarning(figures), unused, figures.tokenizerNote].filter((warning) => warning !== undefined);
 }
 
 /** Words for a number that is there, which may have come as text. */

@@ -1,5 +1,5 @@
 import type { Program, Value } from "../../core/graph/graph.js";
-import type { ParameterSpec, Segment, TrainingProgram } from "../../core/model/family.js";
+import { isTrained, type ParameterSpec, type Segment, type TrainingProgram } from "../../core/model/family.js";
 
 /** What the engine derives from the names in a block's graphs: which values there are, and which its backward pass needs. */
 
@@ -30,6 +30,8 @@ export interface BlockPlan {
   /** widths of those that the forward pass alone takes, and of those that the backward pass makes */
   readonly forwardOnly: ReadonlyMap<string, number>;
   readonly backwardOnly: ReadonlyMap<string, number>;
+  /** widths of the inputs `drop.<module>`, which say what adapters do not see, in the order of the modules */
+  readonly drops: ReadonlyMap<string, number>;
 }
 
 /** Derives how a block runs. Throws Error where its graphs don't fit the parameters of a block, which is a mistake in its family. */
@@ -55,13 +57,14 @@ export function planBlock({ block, tables }: TrainingProgram, parameters: readon
     for (const { name } of inputs) wanted.add(name);
     return true;
   });
-  return { forward, again: again.reverse(), backward, kept, forwardOnly, backwardOnly };
+  const inputs = block.forward.flatMap(({ program }) => program.inputs);
+  const drops = new Map(inputs.flatMap(({ name, shape }) => (name!.startsWith("drop.") ? [[name!, shape[1] as number]] : [])));
+  return { forward, again: again.reverse(), backward, kept, forwardOnly, backwardOnly, drops };
 }
 
 /** Throws Error unless the gradient of each parameter that is trained leaves exactly one of the graphs. */
 export function checkGradients(programs: readonly Program[], parameters: readonly ParameterSpec[]): void {
-  for (const { input, frozen } of parameters) {
-    if (frozen !== undefined) continue;
+  for (const { input } of parameters.filter(isTrained)) {
     const count = programs.filter(({ outputs }) => outputs.has(`d.${input}`)).length;
     if (count !== 1) throw new Error(`a parameter's gradient must leave exactly one graph [output=d.${input}, graphs=${count}]`);
   }

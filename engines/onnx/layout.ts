@@ -1,5 +1,5 @@
 import { elements } from "../../core/graph/tensor.js";
-import { allParameters, type Model, type WeightSpec } from "../../core/model/family.js";
+import { allParameters, isMapped, isTrained, trainedParameters, type Model, type WeightSpec } from "../../core/model/family.js";
 import type { Capacity } from "../../core/training/step-plan.js";
 
 /** Where everything lies in the memory that the ranks of one attempt share. D is the model's width. */
@@ -15,11 +15,11 @@ export interface Region {
 export interface SharedLayout {
   /** bytes of each segment; they follow each other in the file */
   readonly segments: readonly number[];
-  /** fp32, by name, whole tensors */
+  /** fp32, by name, whole tensors: all but the frozen ones that are used where they lie in their files */
   readonly weights: ReadonlyMap<string, Region>;
   /** fp32 [layer modulo 3][shard]: one block's gradients, tensors at `blockOffsets` */
   readonly blockGradients: readonly (readonly Region[])[];
-  /** element offset of each tensor in a block gradient buffer, in the order of a block's parameters */
+  /** element offset of each tensor in a block gradient buffer, in the order of a block's parameters that are trained */
   readonly blockOffsets: readonly number[];
   /** fp32 [shard]: gradients of the norm before the head, tensors at `normOffsets` */
   readonly normGradients: readonly Region[];
@@ -69,12 +69,11 @@ export function sharedLayout({ shape, parameters }: Model, shards: number, capac
   };
   const perShard = (count: number): Region[] => Array.from({ length: shards }, () => take(count));
   const D = shape.width;
-  const all = allParameters(parameters);
-  const block = pack(parameters.blocks[0]!);
-  const norm = pack(parameters.norm);
+  const block = pack(parameters.blocks[0]!.filter(isTrained));
+  const norm = pack(parameters.norm.filter(isTrained));
   const layout: SharedLayout = {
     segments,
-    weights: new Map(all.map((spec) => [spec.name, take(elements(spec.shape))])),
+    weights: new Map(allParameters(parameters).flatMap((spec) => (isMapped(spec) ? [] : [[spec.name, take(elements(spec.shape))]]))),
     blockGradients: Array.from({ length: Math.min(3, shape.layers) }, () => perShard(block.total)),
     blockOffsets: block.offsets,
     normGradients: perShard(norm.total),
@@ -84,7 +83,7 @@ export function sharedLayout({ shape, parameters }: Model, shards: number, capac
     headSums: perShard(2 * capacity.positions),
     targetLogits: take(capacity.positions),
     embeddingGradients: take(capacity.tokens * D),
-    squares: take(all.length * shards, 8),
+    squares: take(trainedParameters(parameters).length * shards, 8),
   };
   segments.forEach((bytes, index) => (segments[index] = Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES));
   return layout;

@@ -1,4 +1,4 @@
-import { parameterCount, type Model } from "../../core/model/family.js";
+import { allParameters, countOf, isMapped, parameterCount, trainedParameters, type Model } from "../../core/model/family.js";
 import type { Capacity } from "../../core/training/step-plan.js";
 import type { Needs, TrainSettings } from "../engine.js";
 import { planBlock } from "./block-plan.js";
@@ -21,13 +21,26 @@ export function sharedBytes(model: Model, shards: number, capacity: Pick<Capacit
  * a process for every shard.
  */
 export function trainingNeeds(model: Model, train: TrainSettings, capacity: Capacity | null): Needs {
-  const parameters = parameterCount(model);
+  const trained = countOf(trainedParameters(model.parameters));
   const shared = sharedBytes(model, train.shards, capacity ?? { tokens: 1, positions: 1 });
-  const states = parameters * (train.accumulation > 1 ? STATE_BYTES.several : STATE_BYTES.one);
+  const states = trained * (train.accumulation > 1 ? STATE_BYTES.several : STATE_BYTES.one);
   const processes = capacity === null ? train.shards * PROCESS_BYTES : 0;
   // a new checkpoint is written before the oldest goes; the trained model follows
-  const diskBytes = parameters * (CHECKPOINT_BYTES * (train.keepCheckpoints + 1) + 4);
-  return { parameters, memoryBytes: shared + states + processes, diskBytes };
+  const diskBytes = trained * (CHECKPOINT_BYTES * (train.keepCheckpoints + 1) + 4);
+  const { offload } = train;
+  const onDisk = (offload.optimizer === "nvme" ? states : 0) + (offload.parameters === "nvme" ? shared : 0);
+  return {
+    parameters: parameterCount(model),
+    trained,
+    memoryBytes: shared + states + processes - onDisk + mappedBytes(model),
+    diskBytes: diskBytes + (offload.directory === null ? onDisk : 0),
+  };
+}
+
+/** Bytes of the frozen weights that are used where they lie in their files: once in the machine's memory, whatever the number of ranks. */
+function mappedBytes({ parameters }: Model): number {
+  const mapped = allParameters(parameters).filter(isMapped);
+  return mapped.reduce((sum, spec) => sum + countOf([spec]) * (spec.frozen === "float32" ? 4 : 2), 0);
 }
 
 /** What the shards' blocks keep for their backward pass where there is memory, and the head's shares in any case. */

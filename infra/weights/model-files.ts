@@ -1,8 +1,9 @@
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CorruptError, UserError } from "../../core/errors.js";
-import { headerLength, parseHeader, type DType, type TensorEntry } from "../../core/format/safetensors.js";
+import { DTYPE_BYTES, headerLength, parseHeader, type DType, type TensorEntry } from "../../core/format/safetensors.js";
 import { indexedFiles } from "../../core/format/weight-index.js";
+import { elements, type FloatType } from "../../core/graph/tensor.js";
 import { FAMILIES } from "../../core/model/families.js";
 import { allParameters, type Model, type ModelFamily, type TensorSource } from "../../core/model/family.js";
 import { refuseLfsPointer } from "../disk/lfs-pointer.js";
@@ -53,10 +54,27 @@ export class SafetensorsFile implements WeightFile {
     readFloatsAt(this.descriptor, this.path, offset + first * size, dtype, out);
   }
 
+  offsetOf(name: string): number {
+    return this.entry(name).offset;
+  }
+
   close(): void {
     closeSync(this.descriptor);
   }
 }
+
+/** Elements of a type in row-major order from a file's byte `offset` on. */
+export interface WeightPlace {
+  readonly path: string;
+  readonly offset: number;
+  readonly type: FloatType;
+  readonly elements: number;
+}
+
+const FLOAT_TYPES: { readonly [D in DType]?: FloatType } = { F32: "float32", F16: "float16", BF16: "bfloat16" };
+
+/** Longer views of mapped memory are refused by the bridge to native code. */
+const MAX_MAPPED_BYTES = 2 ** 32 - 2 ** 20;
 
 /** A model directory (config.json and safetensors or torch files, single or sharded with an index), every parameter found and of the config's shape. */
 export class ModelFiles {
@@ -121,6 +139,20 @@ export class ModelFiles {
     const source = this.sources.get(name);
     if (source === undefined) throw new Error(`a model has no such parameter [directory=${this.directory}, parameter=${name}]`);
     readParameter(this.home.get(source.tensor)!, source, first, out);
+  }
+
+  /** Where a parameter lies in a file just as it is in memory, so that the file can be mapped; null: it has to be read. */
+  placeOf(name: string): WeightPlace | null {
+    const { tensor, row, transposed } = this.sources.get(name)!;
+    if (row !== undefined || transposed === true) return null;
+    const file = this.home.get(tensor)!;
+    const { dtype, shape } = file.entries.get(tensor)!;
+    const type = FLOAT_TYPES[dtype]!;
+    const offset = file.offsetOf(tensor);
+    const count = elements(shape);
+    const bytes = count * DTYPE_BYTES[dtype];
+    if (offset === null || offset % DTYPE_BYTES[dtype] !== 0 || bytes > MAX_MAPPED_BYTES) return null;
+    return { path: file.path, offset, type, elements: count };
   }
 
   close(): void {

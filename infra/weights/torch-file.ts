@@ -57,6 +57,11 @@ export class TorchFile implements WeightFile {
     toFloats(entry.dtype, new Uint8Array(narrow.buffer), out);
   }
 
+  offsetOf(name: string): number | null {
+    const entry = this.entries.get(name);
+    return entry !== undefined && isRowMajor(entry) ? entry.offset : null;
+  }
+
   close(): void {
     closeSync(this.descriptor);
   }

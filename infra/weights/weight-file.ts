@@ -9,6 +9,8 @@ export interface WeightFile {
   readonly entries: ReadonlyMap<string, { readonly dtype: DType; readonly shape: readonly number[] }>;
   /** Elements [first, first + out.length) of a tensor, in row-major order, as fp32, from F32, F16 or BF16. */
   readFloats(name: string, first: number, out: Float32Array): void;
+  /** The byte at which a tensor begins whose elements lie in row-major order; null: they lie otherwise. */
+  offsetOf(name: string): number | null;
   close(): void;
 }
 

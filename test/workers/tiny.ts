@@ -8,7 +8,7 @@ import { encodeChunk } from "../../core/format/token-chunk.js";
 import { TOKEN_INDEX } from "../../core/format/token-shards.js";
 import type { Progress } from "../../core/stages/results.js";
 import { artifactOf, sha256 } from "../../infra/disk/files.js";
-import { REFERENCE } from "../core/model/gptj/reference.js";
+import { REFERENCE } from "../core/model/reference.js";
 
 /** The reference model with rows made of its vocabulary, as training's inputs. */
 

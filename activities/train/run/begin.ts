@@ -8,7 +8,8 @@ import type { Model } from "../../../core/model/family.js";
 import { dropoutNote } from "../../../core/model/shape.js";
 import { openTokens } from "../../../infra/dataset/tokens.js";
 import { processStart } from "../../../infra/process/process-start.js";
-import { readModelConfig } from "../../../infra/weights/read-model-config.js";
+import { ModelFiles } from "../../../infra/weights/model-files.js";
+import { trainedModel } from "../../../infra/weights/trained-model.js";
 import type { RankPlace, TrainingBegun } from "../../../workflows/contract.js";
 import { Stage, WANTED, type StageContext, type StageRequest } from "../../common/stage.js";
 import { trainDefinition } from "../definition.js";
@@ -100,7 +101,10 @@ async function readJob({ config }: StageRequest, stage: Stage<"train">): Promise
   const inputs = trainDefinition.inputs.map((name) => stage.input(name));
   const split = (await openTokens(stage.path("tokens"))).train;
   const { totalSteps } = trainingPlan(split.count, train);
-  const model = readModelConfig(stage.path("model"));
+  const files = new ModelFiles(stage.path("model"));
+  // of the weights only where they lie counts here
+  files.close();
+  const model = trainedModel(files, train);
   return { config, directory, inputs, model, capacity: capacityOf(split, train), totalSteps };
 }
 

@@ -49,20 +49,24 @@ export function planAdapter({ parameters }: Pick<Model, "parameters">, lora: Lor
   return adapters;
 }
 
-/** The model with its base frozen and with adapters. `typeOf`: the type in which a base's parameter lies in its files. */
+/** The model with its base frozen and with adapters. `typeOf`: the type in which a base's parameter can be mapped from its files; null: it has to be read. */
 export function withAdapter(
   model: Model,
   adapters: readonly AdapterModule[],
-  { typeOf, dropout }: { readonly typeOf: (name: string) => FloatType; readonly dropout: boolean },
+  { typeOf, dropout }: { readonly typeOf: (name: string) => FloatType | null; readonly dropout: boolean },
 ): Model {
   const { embedding, blocks, norm, head } = model.parameters;
   const byModule = new Map(adapters.map((adapter) => [adapter.module, adapter]));
-  const frozen = (spec: ParameterSpec): ParameterSpec => ({ ...spec, frozen: typeOf(spec.name) });
+  // one graph serves every layer
+  const common = (specs: readonly ParameterSpec[]): FloatType => {
+    const types = new Set(specs.map(({ name }) => typeOf(name) ?? "float32"));
+    return types.size === 1 ? [...types][0]! : "float32";
+  };
+  const frozen = (spec: ParameterSpec, type = common([spec])): ParameterSpec =>
+    typeOf(spec.name) === type ? { ...spec, frozen: type } : { ...spec, frozen: type, copied: true };
   const frozenBlocks = blocks.map((specs) =>
     specs.flatMap((spec, index): ParameterSpec[] => {
-      // one graph serves every layer
-      const types = new Set(blocks.map((layer) => typeOf(layer[index]!.name)));
-      const base = { ...spec, frozen: types.size === 1 ? [...types][0]! : "float32" } as const;
+      const base = frozen(spec, common(blocks.map((layer) => layer[index]!)));
       const adapter = isLinear(spec) ? byModule.get(moduleOf(spec.name)) : undefined;
       if (adapter === undefined) return [base];
       const { A, B } = adapterTensors(adapter.module);
@@ -76,7 +80,12 @@ export function withAdapter(
       ];
     }),
   );
-  const parameters = { embedding: frozen(embedding), blocks: frozenBlocks, norm: norm.map(frozen), head: head.map(frozen) };
+  const parameters = {
+    embedding: frozen(embedding),
+    blocks: frozenBlocks,
+    norm: norm.map((spec) => frozen(spec)),
+    head: head.map((spec) => frozen(spec)),
+  };
   return { ...model, parameters, adapters };
 }
 

@@ -1,24 +1,28 @@
 import { floats, type Tensor } from "../../../core/graph/tensor.js";
-import type { ParameterSpec } from "../../../core/model/family.js";
+import { isTrained, type ParameterSpec } from "../../../core/model/family.js";
 import type { MicroBatchPlan } from "../../../core/training/step-plan.js";
 import { runSegments, type BlockTensors } from "../run-segments.js";
 import type { StepPart } from "./head.js";
-import type { HostedRows } from "./hosted-rows.js";
+import { drawDropout, type HostedRows } from "./hosted-rows.js";
 import type { Workplace } from "./workplace.js";
 
 /** The blocks; T tokens of a shard, D the model's width. A rank takes its shards through a layer together, so that a layer's weights are read while they are in the cache. */
 
 /** Runs every block forward. Keeps each block's input and, where there is memory, the values that its backward pass needs. */
 export async function blocksForward(place: Workplace, rows: readonly HostedRows[]): Promise<void> {
-  for (let layer = 0; layer < place.model.shape.layers; layer++)
-    for (const { plan, packed, inputs, values } of rows) {
+  for (let layer = 0; layer < place.model.shape.layers; layer++) {
+    place.prefetch(layer + 1);
+    for (const row of rows) {
+      const { plan, packed, inputs, values } = row;
       place.control.at(plan.shard);
+      drawDropout(place, row, layer);
       await runSegments(place.run, place.block.forward, packed, {
         parameters: place.blockParameters(layer),
         values: values[layer]!,
         ends: { x: inputs[layer]!, y: inputs[layer + 1]! },
       });
     }
+  }
 }
 
 /**
@@ -31,6 +35,7 @@ export async function blocksBackward(place: Workplace, rows: readonly HostedRows
   const { layers } = place.model.shape;
   let above: { readonly layer: number; readonly arrival: number } | null = null;
   for (let layer = layers - 1; layer >= 0; layer--) {
+    place.prefetch(layer - 1);
     for (const row of rows) {
       place.control.at(row.plan.shard);
       await blockBackward(place, row, layer);
@@ -40,9 +45,10 @@ export async function blocksBackward(place: Workplace, rows: readonly HostedRows
     above = { layer, arrival: place.arrive() };
   }
   reduceBlock(place, above!.layer, above!.arrival, batch, part);
+  const { embedding } = place.model.parameters;
+  if (!isTrained(embedding)) return;
   const started = performance.now();
-  const owned = place.owners.map((owner) => owner.slice(place.model.parameters.embedding.name));
-  place.embedding.add(place.view(place.layout.embeddingGradients), owned, batch);
+  place.embedding.add(place.view(place.layout.embeddingGradients), place.owned(embedding), batch);
   place.spend("reduction", started);
 }
 
@@ -59,6 +65,7 @@ async function blockBackward(place: Workplace, row: HostedRows, layer: number): 
     values: values[layer]!,
     ends: { x: inputs[layer]!, y: inputs[layer + 1]!, dy: floats(row.gradient, T, D), dx: dx_TD },
   };
+  drawDropout(place, row, layer);
   // the same graphs on the same numbers: values that are computed again have the same bits
   if (!place.keepActivations) await runSegments(place.run, block.again, packed, tensors);
   await runSegments(place.run, block.backward, packed, tensors);
@@ -87,7 +94,7 @@ function reduce(
   part: StepPart,
 ): void {
   for (const owner of place.owners)
-    parameters.forEach(({ name }, index) => {
+    parameters.filter(isTrained).forEach(({ name }, index) => {
       const slice = owner.slice(name);
       const first = offsets[index]! + slice.first;
       owner.accumulate(

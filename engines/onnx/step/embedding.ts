@@ -49,13 +49,18 @@ export class EmbeddingSums {
     for (let i = 0; i < D; i++) sum_D[i]! += gradients_TD[offset + i]!;
   }
 
-  /** Rounds the step's sums into the owners' gradients; words that no row has get zero. */
-  finish(owned: readonly OwnedSlice[]): void {
+  /** Rounds the step's sums into the owners' gradients; words that no row has get zero. `tied`: they are added to what the head has left there. */
+  finish(owned: readonly OwnedSlice[], tied: boolean): void {
     const D = this.width;
     for (const { gradient, firstRow, rows } of owned) {
       const owns = (id: number): boolean => id >= firstRow && id < firstRow + rows;
-      for (const id of this.touched) if (owns(id)) gradient.fill(0, (id - firstRow) * D, (id - firstRow + 1) * D);
-      for (const [id, sum] of this.sums) if (owns(id)) gradient.set(sum, (id - firstRow) * D);
+      if (!tied) for (const id of this.touched) if (owns(id)) gradient.fill(0, (id - firstRow) * D, (id - firstRow + 1) * D);
+      for (const [id, sum] of this.sums) {
+        if (!owns(id)) continue;
+        const at = (id - firstRow) * D;
+        if (tied) for (let i = 0; i < D; i++) sum[i]! += gradient[at + i]!;
+        gradient.set(sum, at);
+      }
     }
     this.touched = [...this.sums.keys()];
     this.clear();

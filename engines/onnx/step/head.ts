@@ -1,7 +1,6 @@
-import { floats, type Tensor } from "../../../core/graph/tensor.js";
-import type { ParameterSpec } from "../../../core/model/family.js";
+import { elements, floats, type Tensor } from "../../../core/graph/tensor.js";
+import { sliceOf } from "../../../core/training/slices.js";
 import type { MicroBatchPlan } from "../../../core/training/step-plan.js";
-import type { Owner } from "./owner.js";
 import type { HostedRows } from "./hosted-rows.js";
 import { sumRounded } from "./sums.js";
 import type { Workplace } from "./workplace.js";
@@ -38,7 +37,7 @@ const CHUNK = 256;
 
 /** What the second half of the head needs of the first, for one slice of the vocabulary. */
 interface HeadSlice {
-  readonly owner: Owner;
+  readonly shard: number;
   /** its first word, and V */
   readonly firstWord: number;
   readonly words: number;
@@ -53,52 +52,56 @@ export async function head(place: Workplace, batch: MicroBatchPlan, targets_N: I
   const N = batch.positions;
   const targetLogits_N = place.view(place.layout.targetLogits);
   const slices: HeadSlice[] = [];
-  for (const owner of place.owners) if (place.headShards.includes(owner.shard)) slices.push(await headForward(place, owner, N, targets_N));
+  for (const shard of place.hosted) if (place.headShards.includes(shard)) slices.push(await headForward(place, shard, N, targets_N));
   place.barrier();
   const logZ_N = logPartition(place, N);
   const factors: Float32Array[] = [];
   for (const slice of slices) factors.push(await headBackward(place, slice, logZ_N, targets_N, part));
   const arrival = place.arrive();
   // no other rank waits for these gradients: they are made while the others finish theirs
-  for (const [index, slice] of slices.entries()) await headWeightBackward(place, slice, factors[index]!, part);
+  const { weightBackward } = place.training.head;
+  if (weightBackward !== null)
+    for (const [index, slice] of slices.entries()) await headWeightBackward(place, weightBackward.name, slice, factors[index]!, part);
   place.wait(arrival);
   return logZ_N.map((value, n) => value - targetLogits_N[n]!);
 }
 
-async function headForward(place: Workplace, owner: Owner, N: number, targets_N: Int32Array): Promise<HeadSlice> {
+async function headForward(place: Workplace, shard: number, N: number, targets_N: Int32Array): Promise<HeadSlice> {
   const { width: D, vocabulary } = place.model.shape;
   const specs = place.model.parameters.head;
-  const { firstRow: firstWord, rows: V } = owner.slice(specs[0]!.name);
-  const parameters = Object.fromEntries(specs.map((spec) => [spec.input, wordsOf(spec, owner.slice(spec.name).weight, V)]));
-  const shares_NV = place.buffer(`shares.${owner.shard}`, N * V, place.capacity.positions * V);
-  const sums_2N = place.view(place.layout.headSums[owner.shard]!);
+  const { start: firstWord, end } = sliceOf(vocabulary, place.shards, shard);
+  const V = end - firstWord;
+  const parameters = Object.fromEntries(specs.map((spec) => [spec.input, wordsOf(place.weight(spec), firstWord, V)]));
+  const shares_NV = place.buffer(`shares.${shard}`, N * V, place.capacity.positions * V);
+  const sums_2N = place.view(place.layout.headSums[shard]!);
   const hidden_ND = place.view(place.layout.hidden);
   const targetLogits_N = place.view(place.layout.targetLogits);
   for (let first = 0; first < N; first += CHUNK) {
-    const end = Math.min(N, first + CHUNK);
-    const C = end - first;
+    const last = Math.min(N, first + CHUNK);
+    const C = last - first;
     const logits_CV = place.buffer("logits", C * V, CHUNK * Math.ceil(vocabulary / place.shards));
     await place.run(
       place.training.head.forward.name,
-      { h: floats(hidden_ND.subarray(first * D, end * D), C, D), ...parameters },
+      { h: floats(hidden_ND.subarray(first * D, last * D), C, D), ...parameters },
       {
         logits: floats(logits_CV, C, V),
-        shares: floats(shares_NV.subarray(first * V, end * V), C, V),
-        max: floats(sums_2N.subarray(first, end), C),
-        sumexp: floats(sums_2N.subarray(N + first, N + end), C),
+        shares: floats(shares_NV.subarray(first * V, last * V), C, V),
+        max: floats(sums_2N.subarray(first, last), C),
+        sumexp: floats(sums_2N.subarray(N + first, N + last), C),
       },
     );
-    for (let n = first; n < end; n++) {
+    for (let n = first; n < last; n++) {
       const word = targets_N[n]! - firstWord;
       if (word >= 0 && word < V) targetLogits_N[n] = logits_CV[(n - first) * V + word]!;
     }
   }
-  return { owner, firstWord, words: V, parameters, shares_NV };
+  return { shard, firstWord, words: V, parameters, shares_NV };
 }
 
 /** The rows of a parameter of the head for V words. */
-function wordsOf({ shape }: ParameterSpec, values: Float32Array, V: number): Tensor {
-  return floats(values, V, ...shape.slice(1));
+function wordsOf({ type, shape, data }: Tensor, firstWord: number, V: number): Tensor {
+  const size = elements(shape.slice(1));
+  return { type, shape: [V, ...shape.slice(1)], data: data.subarray(firstWord * size, (firstWord + V) * size) } as Tensor;
 }
 
 /** A slice without weight: its shares then count next to nothing, and one over it is a number still. */
@@ -107,14 +110,14 @@ const SMALLEST = 1e-20;
 /** A slice's part of the hidden rows' gradient. Turns the shares into the slope at the logits, and returns the factor [N] that it lacks. */
 async function headBackward(
   place: Workplace,
-  { owner, firstWord, words: V, parameters, shares_NV }: HeadSlice,
+  { shard, firstWord, words: V, parameters, shares_NV }: HeadSlice,
   logZ_N: Float64Array,
   targets_N: Int32Array,
   { labels }: StepPart,
 ): Promise<Float32Array> {
   const D = place.model.shape.width;
   const N = logZ_N.length;
-  const sums_2N = place.view(place.layout.headSums[owner.shard]!);
+  const sums_2N = place.view(place.layout.headSums[shard]!);
   const factor_N = new Float32Array(N);
   for (let n = 0; n < N; n++) {
     // the part of all probability that lies in this slice
@@ -123,7 +126,7 @@ async function headBackward(
     const word = targets_N[n]! - firstWord;
     if (word >= 0 && word < V) shares_NV[n * V + word]! -= 1 / part;
   }
-  const dh_ND = place.view(place.layout.hiddenGradients[owner.shard]!).subarray(0, N * D);
+  const dh_ND = place.view(place.layout.hiddenGradients[shard]!).subarray(0, N * D);
   await place.run(
     place.training.head.backward.name,
     { slope: floats(shares_NV, N, V), factor: floats(factor_N, N, 1), ...parameters },
@@ -135,22 +138,24 @@ async function headBackward(
 /** The gradients of a slice's parameters. */
 async function headWeightBackward(
   place: Workplace,
-  { owner, words: V, shares_NV }: HeadSlice,
+  graph: string,
+  { shard, words: V, shares_NV }: HeadSlice,
   factor_N: Float32Array,
   { index, count }: StepPart,
 ): Promise<void> {
   const D = place.model.shape.width;
   const N = factor_N.length;
   const specs = place.model.parameters.head;
+  const owner = place.owners.find((each) => each.shard === shard)!;
   const gradients = specs.map((spec) => {
     const { gradient } = owner.slice(spec.name);
-    return count === 1 ? gradient : place.buffer(`d.head.${spec.input}.${owner.shard}`, gradient.length, gradient.length);
+    return count === 1 ? gradient : place.buffer(`d.head.${spec.input}.${shard}`, gradient.length, gradient.length);
   });
   const hidden_ND = place.view(place.layout.hidden).subarray(0, N * D);
   await place.run(
-    place.training.head.weightBackward!.name,
+    graph,
     { slope: floats(shares_NV, N, V), factor: floats(factor_N, N, 1), h: floats(hidden_ND, N, D) },
-    Object.fromEntries(specs.map((spec, at) => [`d.${spec.input}`, wordsOf(spec, gradients[at]!, V)])),
+    Object.fromEntries(specs.map((spec, at) => [`d.${spec.input}`, floats(gradients[at]!, V, ...spec.shape.slice(1))])),
   );
   if (count > 1) specs.forEach(({ name }, at) => owner.accumulate(name, [gradients[at]!], index, count));
 }

@@ -1,3 +1,5 @@
+import { fillDropout } from "../../../core/model/lora/dropout.js";
+import { lookUp } from "../look-up.js";
 import { floats, type Tensor } from "../../../core/graph/tensor.js";
 import { packRows, type PackedRows } from "../../../core/model/common/pack.js";
 import type { ShardRows } from "../../../core/training/step-plan.js";
@@ -22,13 +24,11 @@ export function hostRows(place: Workplace, plan: ShardRows): HostedRows {
   const T = plan.tokens;
   const packed = packRows(plan.rows, model.shape, training.tables);
   const inputs = Array.from({ length: layers + 1 }, (_, layer) => floats(place.rows(`x.${plan.shard}.${layer}`, T, D), T, D));
-  const table_VD = place.weight(model.parameters.embedding.name);
-  const x_TD = inputs[0]!.data as Float32Array;
-  packed.ids.forEach((id, token) => x_TD.set(table_VD.subarray(id * D, (id + 1) * D), token * D));
+  lookUp(place.weight(model.parameters.embedding), packed.ids, inputs[0]!.data as Float32Array);
 
   const values = (widths: ReadonlyMap<string, number>, where: string): Record<string, Tensor> =>
     Object.fromEntries([...widths].map(([name, width]) => [name, floats(place.rows(`block.${name}${where}`, T, width), T, width)]));
-  const common = { ...packed.tables, ...values(block.forwardOnly, ""), ...values(block.backwardOnly, "") };
+  const common = { ...packed.tables, ...values(block.drops, ""), ...values(block.forwardOnly, ""), ...values(block.backwardOnly, "") };
   const valuesOf = (where: string): Record<string, Tensor> => ({ ...common, ...values(block.kept, where) });
   const onePlace = place.keepActivations ? null : valuesOf("");
   return {
@@ -38,4 +38,13 @@ export function hostRows(place: Workplace, plan: ShardRows): HostedRows {
     values: Array.from({ length: layers }, (_, layer) => onePlace ?? valuesOf(`.${plan.shard}.${layer}`)),
     gradient: place.rows(`dx.${plan.shard}`, T, D),
   };
+}
+
+/** Draws what a layer's adapters do not see of these rows; the same each time, so that nothing of it is kept. */
+export function drawDropout(place: Workplace, { plan, values }: HostedRows, layer: number): void {
+  const { seed, share } = place.dropout;
+  [...place.block.drops].forEach(([name, width], module) => {
+    const drop_TI = values[layer]![name]!.data as Float32Array;
+    fillDropout(drop_TI, width, share, plan.rows, { seed, step: place.stepIndex, layer, module });
+  });
 }

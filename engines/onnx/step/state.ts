@@ -1,13 +1,45 @@
-import type { ModelFiles, SafetensorsFile } from "../../../infra/weights/model-files.js";
-import { MOMENTS } from "../../../core/training/slices.js";
+import { elements } from "../../../core/graph/tensor.js";
+import { allParameters, isMapped, isTrained, type Model, type ParameterSpec } from "../../../core/model/family.js";
+import { MOMENTS, sliceOf } from "../../../core/training/slices.js";
+import type { SafetensorsFile } from "../../../infra/weights/model-files.js";
+import type { InitialWeights } from "../../../infra/weights/trained-model.js";
 import type { TensorCopy } from "../../engine.js";
 import type { Owner } from "./owner.js";
 
 /** Filling and copying what a shard owns. Nothing is ever read from another attempt's memory. */
 
-/** Fills the owner's slices from the base model; moments start at zero. */
-export function fillFromBase(owner: Owner, model: ModelFiles): void {
-  for (const { name, first, weight } of owner.slices) if (weight.length > 0) model.readFloats(name, first, weight);
+/** Fills the owner's slices with what training begins with; moments start at zero. */
+export function fillFromBase(owner: Owner, { parameters }: Model, initial: InitialWeights): void {
+  const specs = new Map(allParameters(parameters).map((spec) => [spec.name, spec]));
+  for (const { name, first, weight } of owner.slices) if (weight.length > 0) initial.read(specs.get(name)!, first, weight);
+}
+
+/** Elements that are looked at in one go. */
+const LOOK = 1 << 20;
+
+/**
+ * A shard's part of a frozen base: what cannot be used where it lies is read into memory, and at a first start the rest
+ * is looked at, element by element, because training would blame its rows for what was wrong before. `looked` is called now and then.
+ */
+export function readFrozen(
+  { parameters }: Model,
+  initial: InitialWeights,
+  { shards, shard, isFirst }: { readonly shards: number; readonly shard: number; readonly isFirst: boolean },
+  memoryOf: (spec: ParameterSpec) => Float32Array,
+  looked: () => void,
+): void {
+  const scratch = new Float32Array(LOOK);
+  for (const spec of allParameters(parameters)) {
+    if (isTrained(spec) || (isMapped(spec) && !isFirst)) continue;
+    const { start, end } = sliceOf(elements(spec.shape), shards, shard);
+    const target = isMapped(spec) ? null : memoryOf(spec);
+    for (let first = start; first < end; first += LOOK) {
+      const count = Math.min(LOOK, end - first);
+      // reading throws for what is not finite
+      initial.read(spec, first, target?.subarray(first, first + count) ?? scratch.subarray(0, count));
+      looked();
+    }
+  }
 }
 
 /** Fills the owner's slices from its file of a checkpoint. */

@@ -1,5 +1,6 @@
 import type { RunConfig } from "../../../core/config/schema.js";
 import { nextScored } from "../../../core/rows/labels.js";
+import { isTied, isTrained } from "../../../core/model/family.js";
 import { nonFiniteError } from "../../non-finite.js";
 import { adamwStep } from "../adamw.js";
 import type { MicroBatchPlan, StepPlan } from "../../../core/training/step-plan.js";
@@ -29,6 +30,7 @@ export async function trainStep(
   step: number,
   updates: number,
 ): Promise<StepOutcome> {
+  place.stepIndex = step;
   if (plan.positions === 0) return { loss: null, norm: null, updated: false };
   const bad = new Set<number>();
   let result = await gradients(place, plan, null);
@@ -72,7 +74,8 @@ async function gradients(place: Workplace, plan: StepPlan, bad: Set<number> | nu
     for (const value of await microBatch(place, batch, part, bad)) loss += value;
   }
   const started = performance.now();
-  place.embedding.finish(place.owners.map((owner) => owner.slice(place.model.parameters.embedding.name)));
+  const { parameters } = place.model;
+  if (isTrained(parameters.embedding)) place.embedding.finish(place.owned(parameters.embedding), isTied(parameters));
   place.spend("reduction", started);
   return { loss: loss / plan.positions, norm: norm(place) };
 }

@@ -1,5 +1,5 @@
 import { elements, floats, type Tensor } from "../../../core/graph/tensor.js";
-import { allParameters, type Model, type ParameterSpec, type TrainingProgram } from "../../../core/model/family.js";
+import { isTrained, trainedParameters, type Model, type ParameterSpec, type TrainingProgram } from "../../../core/model/family.js";
 import { sizeOf, sliceOf } from "../../../core/training/slices.js";
 import type { Capacity } from "../../../core/training/step-plan.js";
 import type { Directive, StepEnd } from "../../engine.js";
@@ -9,9 +9,10 @@ import type { Region, SharedLayout } from "../layout.js";
 import type { RunGraph } from "../run-segments.js";
 import type { createSession } from "../session/session.js";
 import { openPrograms, type Sessions } from "../sessions.js";
+import { willNeed } from "../shared-memory.js";
 import type { TimeSpent } from "../times.js";
 import { EmbeddingSums } from "./embedding.js";
-import { Owner } from "./owner.js";
+import { Owner, type OwnedSlice } from "./owner.js";
 
 /** What the parts of a step work on: the shared memory, the sessions, and the shards that this rank hosts. */
 
@@ -29,12 +30,17 @@ export class Workplace {
   /** shards that own a slice of the vocabulary: all, unless it has fewer words */
   readonly headShards: readonly number[];
   readonly control: Control;
+  /** the share of their inputs that adapters do not see, and the seed that draws it */
+  readonly dropout: { readonly share: number; readonly seed: number };
+  /** index of the step that is under way */
+  stepIndex = 0;
   /** whether blocks keep the values that their backward pass needs, instead of computing them again */
   readonly keepActivations: boolean;
   /** those of the norm before the head, as its graphs take them */
   readonly normParameters: Readonly<Record<string, Tensor>>;
   private readonly sessions: Sessions;
   private readonly segments: readonly ArrayBuffer[];
+  private readonly mapped: ReadonlyMap<string, Tensor["data"]>;
   private readonly tell: (arrival: number, end?: StepEnd) => void;
   private readonly buffers = new Map<string, Float32Array>();
   private readonly parametersOfBlocks: readonly Readonly<Record<string, Tensor>>[];
@@ -53,7 +59,12 @@ export class Workplace {
     readonly sessions: Sessions;
     readonly control: Control;
     readonly keepActivations: boolean;
+    readonly dropout: Workplace["dropout"];
     readonly segments: readonly ArrayBuffer[];
+    /** the weights that are used where they lie in their files, by name */
+    readonly mapped: ReadonlyMap<string, Tensor["data"]>;
+    /** zeroed memory for moments and gradients, asked for as `ownedLengths` says */
+    readonly fresh: (count: number) => Float32Array;
     readonly arrive: (index: number, end?: StepEnd) => void;
   }) {
     const { model, layout, shards } = options;
@@ -70,18 +81,22 @@ export class Workplace {
     this.sessions = options.sessions;
     this.control = options.control;
     this.keepActivations = options.keepActivations;
+    this.dropout = options.dropout;
     this.segments = options.segments;
+    this.mapped = options.mapped;
     this.tell = options.arrive;
     this.embedding = new EmbeddingSums(shape.width);
-    const all = allParameters(parameters);
-    this.owners = options.hosted.map((shard) => new Owner(all, shards, shard, (name) => this.weight(name)));
+    const trained = trainedParameters(parameters);
+    this.owners = options.hosted.map(
+      (shard) => new Owner(trained, shards, shard, (name) => this.view(layout.weights.get(name)!), options.fresh),
+    );
     this.headShards = Array.from({ length: shards }, (_, shard) => shard).filter(
       (shard) => sizeOf(sliceOf(shape.vocabulary, shards, shard)) > 0,
     );
     // what is bound again and again is made once
     this.parametersOfBlocks = parameters.blocks.map((specs) => this.bind(specs));
     this.gradientsOfBlocks = layout.blockGradients.map((slot) =>
-      slot.map((region) => gradientsIn(this.view(region), parameters.blocks[0]!, layout.blockOffsets)),
+      slot.map((region) => gradientsIn(this.view(region), parameters.blocks[0]!.filter(isTrained), layout.blockOffsets)),
     );
     this.normParameters = this.bind(parameters.norm);
   }
@@ -95,8 +110,23 @@ export class Workplace {
     return new Float64Array(this.segments[region.segment]!, region.offset, region.elements);
   }
 
-  weight(name: string): Float32Array {
-    return this.view(this.layout.weights.get(name)!);
+  /** A parameter's values: fp32, or a frozen one's as they lie in its file. */
+  weight({ name, shape, frozen = "float32" }: ParameterSpec): Tensor {
+    const region = this.layout.weights.get(name);
+    return { type: frozen, shape, data: region === undefined ? this.mapped.get(name)! : this.view(region) } as Tensor;
+  }
+
+  /** Has the system read a layer's frozen weights from the disk while another one is computed. */
+  prefetch(layer: number): void {
+    for (const { name } of this.model.parameters.blocks[layer] ?? []) {
+      const data = this.mapped.get(name);
+      if (data !== undefined) willNeed(data);
+    }
+  }
+
+  /** The hosted owners' slices of a parameter that is trained. */
+  owned({ name }: ParameterSpec): OwnedSlice[] {
+    return this.owners.map((owner) => owner.slice(name));
   }
 
   /** A layer's parameters as its graphs take them. */
@@ -111,7 +141,7 @@ export class Workplace {
 
   /** Where a shard's gradients of the norm before the head go, by `d.<input>`. */
   normGradients(shard: number): Readonly<Record<string, Tensor>> {
-    return gradientsIn(this.view(this.layout.normGradients[shard]!), this.model.parameters.norm, this.layout.normOffsets);
+    return gradientsIn(this.view(this.layout.normGradients[shard]!), this.model.parameters.norm.filter(isTrained), this.layout.normOffsets);
   }
 
   /** A private buffer that is kept under a name, made once for the `most` elements that the run needs. */
@@ -170,7 +200,7 @@ export class Workplace {
 
   /** Parameters as graphs take them. */
   private bind(specs: readonly ParameterSpec[]): Record<string, Tensor> {
-    return Object.fromEntries(specs.map(({ name, input, shape }) => [input, floats(this.weight(name), ...shape)]));
+    return Object.fromEntries(specs.map((spec) => [spec.input, this.weight(spec)]));
   }
 }
 

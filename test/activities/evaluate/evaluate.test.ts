@@ -13,7 +13,7 @@ import { outputNamed, type Progress } from "../../../core/stages/results.js";
 import { artifactOf } from "../../../infra/disk/files.js";
 import { openInference } from "../../../engines/onnx/inference/open-inference.js";
 import type { Tokens } from "../../../infra/dataset/tokens.js";
-import { REFERENCE, reference } from "../../core/model/gptj/reference.js";
+import { REFERENCE, reference } from "../../core/model/reference.js";
 import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
 import type { EvaluateDependencies } from "../../../activities/evaluate/deps.js";
 

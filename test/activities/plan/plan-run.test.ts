@@ -15,7 +15,7 @@ import { createHub } from "../../../infra/sources/hub/hub.js";
 import { findPublished } from "../../../infra/sources/published.js";
 import { gpt2Tokenizer, TOKENIZER_CONFIG } from "../../../demo/tokenizer.js";
 import { startTestHub } from "../../infra/sources/hub/harness.js";
-import { REFERENCE } from "../../core/model/gptj/reference.js";
+import { REFERENCE } from "../../core/model/reference.js";
 import { finish } from "../common/made-stages.js";
 import { dependenciesFor, HUB, requestFor } from "../download/dependencies.js";
 import { finishedDownload } from "../../../activities/download/definition.js";

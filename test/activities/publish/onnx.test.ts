@@ -5,11 +5,13 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { exportOnnx, externalDataConfig } from "../../../activities/publish/onnx.js";
+import type { GptjShape } from "../../../core/model/gptj/config.js";
 import { planExport } from "../../../core/model/export.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
-import { REFERENCE, reference, worstShare } from "../../core/model/gptj/reference.js";
+import { REFERENCE, reference, worstShare } from "../../core/model/reference.js";
 
-const { model: described, config, expected, tensors } = reference("gptj-tiny");
+const { model: described, expected, tensors } = reference("gptj-tiny");
+const config = described.shape as GptjShape;
 const root = mkdtempSync(join(tmpdir(), "roslin-onnx-"));
 after(() => rmSync(root, { recursive: true }));
 

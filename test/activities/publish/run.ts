@@ -8,7 +8,7 @@ import { artifactOf, sha256 } from "../../../infra/disk/files.js";
 import type { S3Settings } from "../../../infra/store/s3-store.js";
 import { publishDeps } from "../../../workers/artifact-deps.js";
 import { leave } from "../common/made-stages.js";
-import { REFERENCE } from "../../core/model/gptj/reference.js";
+import { REFERENCE } from "../../core/model/reference.js";
 import { downloadDefinition } from "../../../activities/download/definition.js";
 import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
 import { preprocessDefinition } from "../../../activities/preprocess/definition.js";

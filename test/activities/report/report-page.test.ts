@@ -5,7 +5,7 @@ import { modelCard } from "../../../activities/report/card.js";
 import { figureText, reportPage } from "../../../activities/report/report-page.js";
 import { facts, gateWords, type Story } from "../../../activities/report/story.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
-import { reference } from "../../core/model/gptj/reference.js";
+import { reference } from "../../core/model/reference.js";
 
 type Sample = Evaluation["samples"][number];
 
@@ -21,7 +21,7 @@ function story(evaluation: Partial<Evaluation> = {}, losses: readonly (number | 
     title: "model-0123456789ab",
     config: parseRunConfig({}),
     family: { type: "gptj", name: "GPT-J" },
-    model: reference("gptj-tiny").config,
+    model: reference("gptj-tiny").model.shape,
     parameters: 1234,
     losses,
     tokens: null,

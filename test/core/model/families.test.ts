@@ -15,7 +15,7 @@ test("what is said of one family stands in its folder", () => {
   const told = /gptj|transformer\.h\.|\bwte\b|lm_head|\bln_f\b/i;
   const files = ROOMS.flatMap((room) =>
     readdirSync(join(ROOT, room), { recursive: true, encoding: "utf8" }).map((path) => `${room}/${path}`),
-  ).filter((path) => /\.(ts|js|py)$/.test(path) && !path.startsWith("core/model/gptj/"));
+  ).filter((path) => /\.(ts|js|py)$/.test(path) && !/^core\/model\/(gptj|llama)\//.test(path));
   assert.ok(files.length > 150, `${files.length} files`);
   const found = files.filter((path) => told.test(readFileSync(join(ROOT, path), "utf8")));
   assert.deepEqual(found, ["core/model/families.ts"]);

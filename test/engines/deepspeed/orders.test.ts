@@ -7,7 +7,7 @@ import { planStep } from "../../../core/training/step-plan.js";
 import { stepOrder, wireParameters } from "../../../engines/deepspeed/orders.js";
 import { readModelConfig } from "../../../infra/weights/read-model-config.js";
 import { join } from "node:path";
-import { REFERENCE } from "../../core/model/gptj/reference.js";
+import { REFERENCE } from "../../core/model/reference.js";
 import { madeRows } from "../../workers/tiny.js";
 
 const ROWS = madeRows(21);

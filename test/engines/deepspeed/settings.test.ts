@@ -16,7 +16,7 @@ import type { Needs, TrainSettings } from "../../../engines/engine.js";
 import { readModelConfig } from "../../../infra/weights/read-model-config.js";
 import { CHECKOUT } from "../../../workers/environment.js";
 import { trainDeps } from "../../../workers/train-deps.js";
-import { REFERENCE } from "../../core/model/gptj/reference.js";
+import { REFERENCE } from "../../core/model/reference.js";
 import { job, madeRows } from "../../workers/tiny.js";
 
 test("the engine's version names the locked versions of what decides its bits", () => {

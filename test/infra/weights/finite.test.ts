@@ -12,7 +12,7 @@ import { readParameter } from "../../../infra/weights/read-parameter.js";
 import { writeSafetensors } from "../../../infra/weights/safetensors-writer.js";
 import type { WeightFile } from "../../../infra/weights/weight-file.js";
 import { archive, pickle, pickledTensor } from "../../core/format/archive.js";
-import { REFERENCE } from "../../core/model/gptj/reference.js";
+import { REFERENCE } from "../../core/model/reference.js";
 
 /** A weight that is not finite is found when it is read, whatever the file, and named by file, tensor and index. */
 
@@ -136,6 +136,7 @@ test("in a tensor that lies transposed the index is the file's", () => {
     path: "made",
     entries: new Map(),
     readFloats: (_name, first, out) => out.set(values.subarray(first, first + out.length)),
+    offsetOf: () => null,
     close: () => undefined,
   };
   assert.throws(

@@ -37,6 +37,7 @@ test("rows that follow each other in the file are read at once", () => {
       calls.push([first, out.length]);
       out.set(tensors[name]!.values.subarray(first, first + out.length));
     },
+    offsetOf: () => null,
     close: () => undefined,
   };
   const callsOf = (name: string): typeof calls => {

@@ -4,14 +4,14 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Stage } from "../../../../activities/common/stage.js";
 import { finishTraining } from "../../../../activities/train/run/finish.js";
-import { planWeights } from "../../../../activities/train/run/weight-files.js";
+import { planWeights } from "../../../../core/format/weight-files.js";
 import { elements } from "../../../../core/graph/tensor.js";
 import { allParameters } from "../../../../core/model/family.js";
 import { artifactOf } from "../../../../infra/disk/files.js";
 import { ModelFiles } from "../../../../infra/weights/model-files.js";
 import { trainLocally } from "../../../../workers/local-training.js";
 import { trainDeps } from "../../../../workers/train-deps.js";
-import { reference, REFERENCE } from "../../../core/model/gptj/reference.js";
+import { reference, REFERENCE } from "../../../core/model/reference.js";
 import { job, madeRows, type Job } from "../../../workers/tiny.js";
 import { trainDefinition } from "../../../../activities/train/definition.js";
 

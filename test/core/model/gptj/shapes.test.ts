@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { openSessions } from "../../../../engines/onnx/step/workplace.js";
 import type { TokenRow } from "../../../../core/rows/token-rows.js";
+import type { GptjShape } from "../../../../core/model/gptj/config.js";
 import { createSession } from "../../../../engines/onnx/session/session.js";
 import { gradientsOf } from "../../../engines/onnx/step/solo.js";
 import { generator, madeModel, madeRow } from "./made.js";
 import { plainLoss } from "./plain.js";
-import { reference } from "./reference.js";
+import { reference } from "../reference.js";
 
 const shapes = [
   { name: "one head, wholly rotated", json: { n_layer: 1, n_head: 1, n_embd: 8, rotary_dim: 8 } },
@@ -23,8 +24,8 @@ function testRows(next: () => number, vocabulary: number): TokenRow[] {
 
 describe("every shape agrees with the plain float64 model", () => {
   it("which itself agrees with PyTorch", () => {
-    const { config, weights, rows, expected } = reference("gptj-tiny");
-    assert.ok(Math.abs(plainLoss(config, weights, rows) - expected.loss) < 1e-6 * expected.loss);
+    const { model, weights, rows, expected } = reference("gptj-tiny");
+    assert.ok(Math.abs(plainLoss(model.shape as GptjShape, weights, rows) - expected.loss) < 1e-6 * expected.loss);
   });
 
   for (const [index, { name, json }] of shapes.entries()) {

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import type { Worker } from "node:worker_threads";
 import { UserError } from "../../../../core/errors.js";
 import { openInference } from "../../../../engines/onnx/inference/open-inference.js";
-import { REFERENCE, reference } from "../../../core/model/gptj/reference.js";
+import { REFERENCE, reference } from "../../../core/model/reference.js";
 
 const { rows, expected } = reference("gptj-tiny");
 const directory = join(REFERENCE, "gptj-tiny");

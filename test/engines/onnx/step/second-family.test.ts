@@ -11,7 +11,7 @@ import { openSessions } from "../../../../engines/onnx/step/workplace.js";
 import { ModelFiles } from "../../../../infra/weights/model-files.js";
 import { evaluate, widened, type Array64 } from "../../../core/graph/evaluate.js";
 import { generator, madeRow } from "../../../core/model/gptj/made.js";
-import { assertClose } from "../../../core/model/gptj/reference.js";
+import { assertClose } from "../../../core/model/reference.js";
 import { madeToy, toyDirectory, toyTensors } from "../../../core/model/toy/made.js";
 import { toy } from "../../../core/model/toy/toy.js";
 import { gradientsOf, solo, type Weights } from "./solo.js";

@@ -4,11 +4,11 @@ import type { Sessions } from "../../../../engines/onnx/sessions.js";
 import { Workplace } from "../../../../engines/onnx/step/workplace.js";
 import type { OwnedSlice } from "../../../../engines/onnx/step/owner.js";
 import { trainStep, type StepOutcome } from "../../../../engines/onnx/step/step.js";
-import { parseRunConfig } from "../../../../core/config/schema.js";
+import { loraOf, parseRunConfig } from "../../../../core/config/schema.js";
 import { trainingPlan } from "../../../../core/training/order.js";
 import type { TokenRow, TokenSplit } from "../../../../core/rows/token-rows.js";
 import { elements } from "../../../../core/graph/tensor.js";
-import { allParameters, type Model } from "../../../../core/model/family.js";
+import { trainedParameters, type Model } from "../../../../core/model/family.js";
 import { learningRateAt } from "../../../../core/training/learning-rate.js";
 import { sharedLayout } from "../../../../engines/onnx/layout.js";
 import { capacityOf, planStep } from "../../../../core/training/step-plan.js";
@@ -50,11 +50,14 @@ export function solo(
     sessions,
     control,
     keepActivations,
+    dropout: { share: loraOf(train)?.dropout ?? 0, seed: train.seed },
+    mapped: new Map(),
+    fresh: (count) => new Float32Array(count),
     segments: layout.segments.map((bytes) => new ArrayBuffer(bytes)),
     // nobody else is to be waited for
     arrive: (index) => control.release(index, "go"),
   });
-  for (const [name, values] of weights) place.weight(name).set(values);
+  for (const [name, values] of weights) place.view(layout.weights.get(name)!).set(values);
   const { totalSteps } = trainingPlan(rows.length, train);
   let step = 0;
   let updates = 0;
@@ -80,7 +83,8 @@ export function solo(
         }),
       );
     },
-    whole: (of) => new Map(allParameters(model.parameters).map(({ name, shape }) => [name, wholeTensor(place, name, elements(shape), of)])),
+    whole: (of) =>
+      new Map(trainedParameters(model.parameters).map(({ name, shape }) => [name, wholeTensor(place, name, elements(shape), of)])),
   };
 }
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { TokenRow } from "../../../../core/rows/token-rows.js";
 import type { GptjShape } from "../../../../core/model/gptj/config.js";
 import { generator, madeRow, openModel } from "../../../core/model/gptj/made.js";
-import { assertClose, assertSameTensors, worstShare } from "../../../core/model/gptj/reference.js";
+import { assertClose, assertSameTensors, worstShare } from "../../../core/model/reference.js";
 import { gradientsOf, solo } from "./solo.js";
 
 /** Any split of a step's rows into shards, micro-batches and accumulation is the same step. */

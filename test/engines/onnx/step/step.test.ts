@@ -6,7 +6,7 @@ import { parseRunConfig } from "../../../../core/config/schema.js";
 import { UserError } from "../../../../core/errors.js";
 import { planStep } from "../../../../core/training/step-plan.js";
 import { generator, madeRow, openModel } from "../../../core/model/gptj/made.js";
-import { trainingLogits } from "../../../core/model/gptj/logits.js";
+import { trainingLogits } from "../../../core/model/logits.js";
 import { gradientsOf, solo, type Weights } from "./solo.js";
 
 const { model, config, weights, sessions } = await openModel({ n_layer: 2, n_head: 2, n_embd: 12, rotary_dim: 4, vocab_size: 23 }, 1);

@@ -2,25 +2,30 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { TokenRow } from "../../../../core/rows/token-rows.js";
-import { elements } from "../../../../core/graph/tensor.js";
-import { modelOf } from "../../../../core/model/families.js";
-import type { Model } from "../../../../core/model/family.js";
-import type { GptjShape } from "../../../../core/model/gptj/config.js";
-import { SafetensorsFile } from "../../../../infra/weights/model-files.js";
-import type { Weights } from "../../../engines/onnx/step/solo.js";
+import type { TokenRow } from "../../../core/rows/token-rows.js";
+import { elements } from "../../../core/graph/tensor.js";
+import { modelOf } from "../../../core/model/families.js";
+import { allParameters, type Model } from "../../../core/model/family.js";
+import { SafetensorsFile } from "../../../infra/weights/model-files.js";
+import { readParameter } from "../../../infra/weights/read-parameter.js";
+import type { Weights } from "../../engines/onnx/step/solo.js";
 
 /** test/reference, seen from the compiled test. */
-export const REFERENCE: string = join(dirname(fileURLToPath(import.meta.url)), "../../../../../test/reference");
+export const REFERENCE: string = join(dirname(fileURLToPath(import.meta.url)), "../../../../test/reference");
 
-/** Four heads of 16, half of each rotated; and the shapes that test/reference/make.py tells of. */
-export const REFERENCES = ["gptj-tiny", "gptj-odd", "gptj-one-head", "gptj-deep"] as const;
+/** By family: gptj-tiny, four heads of 16, half of each rotated; and the shapes that test/reference/make.py tells of. */
+export const REFERENCES = {
+  gptj: ["gptj-tiny", "gptj-odd", "gptj-one-head", "gptj-deep"],
+  llama: ["llama-one-head", "llama-grouped", "llama-scaled", "llama-deep"],
+  qwen: ["qwen2-small", "qwen3-small"],
+  gptNeox: ["gpt-neox-one-head", "gpt-neox-serial", "gpt-neox-tied", "gpt-neox-deep"],
+} as const;
 
 /** PyTorch's figures for a small model. */
 export interface Reference {
   readonly model: Model;
-  readonly config: GptjShape;
   readonly rows: readonly TokenRow[];
+  /** by the parameters' canonical names */
   readonly weights: Weights;
   readonly expected: {
     readonly input_ids: readonly (readonly number[])[];
@@ -35,7 +40,10 @@ export interface Reference {
     readonly prompt: readonly number[];
     readonly greedy_continuation: readonly number[];
   };
+  /** A file's tensors, by the names that they have there. */
   tensors(file: string): Weights;
+  /** A file's tensors, by the parameters' canonical names. Every element must belong to a parameter. */
+  parameters(file: string): Weights;
   /** the train section of the 20 steps */
   readonly train: object;
 }
@@ -64,8 +72,24 @@ export function reference(name: string): Reference {
   });
   const tensors = (file: string): Weights => readTensors(join(directory, file));
   const model = modelOf(json("config.json"), name);
-  const config = model.shape as GptjShape;
-  return { model, config, rows, weights: tensors("model.safetensors"), expected, tensors, train: expected.train ?? TINY_TRAIN };
+  const parameters = (file: string): Weights => readParameters(join(directory, file), model);
+  const train = expected.train ?? TINY_TRAIN;
+  return { model, rows, weights: parameters("model.safetensors"), expected, tensors, parameters, train };
+}
+
+function readParameters(path: string, { family, shape: modelShape, parameters }: Model): Weights {
+  const file = new SafetensorsFile(path);
+  const weights: Weights = new Map();
+  for (const spec of allParameters(parameters)) {
+    const values = new Float32Array(elements(spec.shape));
+    readParameter(file, family.source(modelShape, spec), 0, values);
+    weights.set(spec.name, values);
+  }
+  const inFile = [...file.entries.values()].reduce((sum, { shape }) => sum + elements(shape), 0);
+  const inParameters = [...weights.values()].reduce((sum, { length }) => sum + length, 0);
+  assert.equal(inParameters, inFile, `${path} has elements of no parameter`);
+  file.close();
+  return weights;
 }
 
 export function readTensors(path: string): Weights {

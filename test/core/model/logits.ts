@@ -1,11 +1,11 @@
-import { packRows } from "../../../../core/model/common/pack.js";
-import type { Model, ParameterSpec } from "../../../../core/model/family.js";
-import type { TokenRow } from "../../../../core/rows/token-rows.js";
-import { floats, type Tensor } from "../../../../core/graph/tensor.js";
-import { planBlock } from "../../../../engines/onnx/block-plan.js";
-import { runSegments } from "../../../../engines/onnx/run-segments.js";
-import type { Sessions } from "../../../../engines/onnx/sessions.js";
-import type { Weights } from "../../../engines/onnx/step/solo.js";
+import { packRows } from "../../../core/model/common/pack.js";
+import type { Model, ParameterSpec } from "../../../core/model/family.js";
+import type { TokenRow } from "../../../core/rows/token-rows.js";
+import { floats, type Tensor } from "../../../core/graph/tensor.js";
+import { planBlock } from "../../../engines/onnx/block-plan.js";
+import { runSegments } from "../../../engines/onnx/run-segments.js";
+import type { Sessions } from "../../../engines/onnx/sessions.js";
+import type { Weights } from "../../engines/onnx/step/solo.js";
 
 /** Logits [T,vocabulary] of every token of rows laid end to end, by the graphs that train. */
 export async function trainingLogits(
