@@ -7,6 +7,6 @@ import type { OpenWordModel } from "../../core/text/sentencepiece-encoder.js";
  */
 export const openWordModel: OpenWordModel = (json) => {
   const nothing = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
-  const library = new Tokenizer({ ...nothing, model: { type: "BPE", ...(JSON.parse(json) as object) } } as never, {});
+  const library = new Tokenizer({ ...nothing, model: { type: "BPE", ...(JSON.parse(json) as object) } }, {});
   return (word) => library.encode(word, { add_special_tokens: false }).ids;
 };

@@ -70,6 +70,11 @@ export class GgufFile implements WeightFile {
     }
   }
 
+  /** It is converted, and never mapped. */
+  offsetOf(): null {
+    return null;
+  }
+
   close(): void {
     closeSync(this.descriptor);
   }

@@ -1,10 +1,13 @@
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
+import { loraOf } from "../../../core/config/schema.js";
 import { allParameters } from "../../../core/model/family.js";
+import { ADAPTER_CONFIG } from "../../../core/model/lora/adapter-config.js";
 import type { StageResult } from "../../../core/stages/results.js";
 import { artifactOf, writeFileAtomic } from "../../../infra/disk/files.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
+import { trainedModel } from "../../../infra/weights/trained-model.js";
 import { Stage, type StageContext, type StageRequest } from "../../common/stage.js";
 import { MODEL_COMPANIONS } from "../../download/select.js";
 import { computingOf, trainDefinition } from "../definition.js";
@@ -16,12 +19,13 @@ import { computedSteps } from "../log/past.js";
 import { readSteps } from "../log/steps-file.js";
 import { trainingPlace } from "../log/training-place.js";
 import { WHEREABOUTS } from "../log/whereabouts.js";
+import { finishAdapter, planAdapterFile } from "./adapter-result.js";
 import { clearAttempts } from "./leftovers.js";
 import { figures } from "./figures.js";
 import { ModelWriter } from "./model-writer.js";
 import { MAX_FILE_BYTES, planWeights } from "../../../core/format/weight-files.js";
 
-/** From the last checkpoint to a model directory, the digest of the whole state, and the run's figures. */
+/** From the last checkpoint to a model directory, or an adapter's, the digest of the whole state, and the run's figures. */
 
 const GENERATION = "generation_config.json";
 
@@ -60,10 +64,16 @@ async function finish(
   // config and tokenizer are read from its directory; of the weights only their dtype counts
   base.close();
   const target = join(directory, "model");
-  const plan = planWeights(allParameters(base.model.parameters), base.dtype, maxFileBytes);
+  const { train } = request.config;
+  const model = trainedModel(base, train);
+  const lora = loraOf(train);
+  const dtype = lora === null ? base.dtype : "F32";
+  const plan = lora === null ? planWeights(allParameters(model.parameters), dtype, maxFileBytes) : planAdapterFile(model);
   const turn = (): Promise<void> => breathe(undefined, { signal });
-  const stateDigest = await new ModelWriter({ directory, target, plan, dtype: base.dtype, say, turn }).write(good.entry);
-  const weights = [...plan.files, ...(plan.index === null ? [] : [plan.index])].map(({ name }) => name);
+  const stateDigest = await new ModelWriter({ directory, target, plan, dtype, say, turn }).write(good.entry);
+  if (lora !== null) await finishAdapter(base, model, target, lora.dropout);
+  const written = [...plan.files, ...(plan.index === null ? [] : [plan.index])].map(({ name }) => name);
+  const weights = lora === null ? written : [...written, ADAPTER_CONFIG];
   // what a worker wrote that was taken for dead
   await place.prune(log, request.config.train.keepCheckpoints, Infinity);
   const companions = await writeCompanions(base, target);

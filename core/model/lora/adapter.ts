@@ -18,35 +18,61 @@ const WEIGHT = ".weight";
 const moduleOf = (name: string): string => name.slice(0, -WEIGHT.length);
 const isLinear = ({ name, shape }: ParameterSpec): boolean => shape.length === 2 && name.endsWith(WEIGHT);
 
+/** What settings of adapters are called where they stand, for errors. */
+export type SettingNames = Readonly<Record<"targets" | "exclude" | "rank" | "rankPattern" | "alphaPattern", string>>;
+
+/** In a run's settings. */
+const OWN_NAMES: SettingNames = {
+  targets: "train.lora.targets",
+  exclude: "train.lora.exclude",
+  rank: "train.lora.rank",
+  rankPattern: "train.lora.rankPattern",
+  alphaPattern: "train.lora.alphaPattern",
+};
+
 /**
- * The adapters that the settings give a model, in the order of its layers. Throws UserError that names a target without a
+ * The adapters that a run's settings give a model, in the order of its layers. Throws UserError that names a target without a
  * layer, one outside the blocks, a rank above a layer's width, and adapters that differ between layers.
  */
 export function planAdapter({ parameters }: Pick<Model, "parameters">, lora: LoraSettings): AdapterModule[] {
-  const linear = parameters.blocks.flatMap((specs) => specs.filter(isLinear));
-  refuseOutside(parameters, lora.targets);
-  const isWanted = (module: string): boolean => lora.targets === ALL_LINEAR || takesModule(lora.targets, module, "train.lora.targets");
-  const excluded = (module: string): boolean => lora.exclude !== null && takesModule(lora.exclude, module, "train.lora.exclude");
-  const modules = linear.map(({ name }) => moduleOf(name));
+  const modules = linearModules(parameters);
   if (typeof lora.targets !== "string")
-    for (const name of lora.targets) if (!modules.some((module) => isEnd(name, module))) throw noLayer(modules, name);
+    for (const name of lora.targets) if (!modules.some((module) => isEnd(name, module))) throw noLayer(modules, name, OWN_NAMES);
+  return resolveAdapter({ parameters }, lora, OWN_NAMES);
+}
+
+/** As `planAdapter`, for settings that stand elsewhere, but one of several targets may match no layer, as PEFT lets it. */
+export function resolveAdapter(
+  { parameters }: Pick<Model, "parameters">,
+  lora: Omit<LoraSettings, "dropout">,
+  names: SettingNames,
+): AdapterModule[] {
+  const linear = parameters.blocks.flatMap((specs) => specs.filter(isLinear));
+  refuseOutside(parameters, lora.targets, names);
+  const isWanted = (module: string): boolean => lora.targets === ALL_LINEAR || takesModule(lora.targets, module, names.targets);
+  const excluded = (module: string): boolean => lora.exclude !== null && takesModule(lora.exclude, module, names.exclude);
   const taken = linear.filter(({ name }) => isWanted(moduleOf(name)) && !excluded(moduleOf(name)));
-  if (taken.length === 0) throw noLayer(modules, JSON.stringify(lora.targets));
+  if (taken.length === 0) throw noLayer(linearModules(parameters), JSON.stringify(lora.targets), names);
   const adapters = taken.map(({ name, shape }): AdapterModule => {
     const module = moduleOf(name);
-    const rank = patternValue(lora.rankPattern, module, "train.lora.rankPattern") ?? lora.rank;
-    const alpha = patternValue(lora.alphaPattern, module, "train.lora.alphaPattern") ?? lora.alpha;
+    const rank = patternValue(lora.rankPattern, module, names.rankPattern) ?? lora.rank;
+    const alpha = patternValue(lora.alphaPattern, module, names.alphaPattern) ?? lora.alpha;
     const most = Math.min(shape[0]!, shape[1]!);
     if (rank > most)
-      throw new UserError("an adapter's rank is above its layer's width: lower train.lora.rank", {
+      throw new UserError(`an adapter's rank is above its layer's width: lower ${names.rank}`, {
         layer: module,
         expected: `at most ${most}`,
         got: rank,
       });
     return { module, rank, alpha, scale: alpha / (lora.rsLora ? Math.sqrt(rank) : rank) };
   });
-  refuseUneven(parameters, adapters);
+  refuseUneven(parameters, adapters, names);
   return adapters;
+}
+
+/** The names of the linear layers of a model's blocks, in their order. */
+export function linearModules({ blocks }: Pick<ParameterSet, "blocks">): string[] {
+  return blocks.flatMap((specs) => specs.filter(isLinear).map(({ name }) => moduleOf(name)));
 }
 
 /** The model with its base frozen and with adapters. `typeOf`: the type in which a base's parameter can be mapped from its files; null: it has to be read. */
@@ -89,24 +115,24 @@ export function withAdapter(
   return { ...model, parameters, adapters };
 }
 
-function noLayer(modules: readonly string[], got: string): UserError {
+function noLayer(modules: readonly string[], got: string, { targets }: SettingNames): UserError {
   const ends = [...new Set(modules.map((module) => module.split(".").at(-1)!))];
-  return new UserError("a target of train.lora matches no linear layer of the model's blocks", { expected: `of ${ends.join(", ")}`, got });
+  return new UserError(`a target in ${targets} matches no linear layer of the model's blocks`, { expected: `of ${ends.join(", ")}`, got });
 }
 
 /** An adapter of the head or of the embedding would be saved with the whole matrix. */
-function refuseOutside({ embedding, head }: ParameterSet, targets: ModuleRule): void {
+function refuseOutside({ embedding, head }: ParameterSet, targets: ModuleRule, names: SettingNames): void {
   if (targets === ALL_LINEAR) return;
   for (const { name } of [embedding, head[0]!])
-    if (takesModule(targets, moduleOf(name), "train.lora.targets"))
-      throw new UserError("train.lora.targets takes a layer outside the blocks, which Roslin gives no adapter: leave it out", {
+    if (takesModule(targets, moduleOf(name), names.targets))
+      throw new UserError(`${names.targets} takes a layer outside the blocks, which Roslin gives no adapter: leave it out`, {
         layer: moduleOf(name),
         targets: JSON.stringify(targets),
       });
 }
 
 /** Throws UserError where a layer has an adapter that the same layer of another block lacks, or has otherwise. */
-function refuseUneven({ blocks }: ParameterSet, adapters: readonly AdapterModule[]): void {
+function refuseUneven({ blocks }: ParameterSet, adapters: readonly AdapterModule[], { targets }: SettingNames): void {
   const byModule = new Map(adapters.map((adapter) => [adapter.module, adapter]));
   const [first, ...others] = blocks;
   for (const [index, spec] of first!.entries()) {
@@ -117,7 +143,7 @@ function refuseUneven({ blocks }: ParameterSet, adapters: readonly AdapterModule
       const { rank, alpha } = byModule.get(module) ?? {};
       if (rank !== wanted?.rank || alpha !== wanted?.alpha)
         throw new UserError(
-          "train.lora gives the layers of the model different adapters, which Roslin doesn't train: take the same in each",
+          `the layers of the model get different adapters by ${targets} and the settings beside it, which Roslin doesn't train: take the same in each`,
           {
             layer: module,
             rank: rank ?? "none",

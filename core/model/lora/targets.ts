@@ -11,12 +11,12 @@ export const ALL_LINEAR = "all-linear";
 /** Whether a rule takes a module. `where`: the setting, for errors. Throws UserError for an expression that is not one. */
 export function takesModule(rule: ModuleRule, module: string, where: string): boolean {
   if (typeof rule !== "string") return rule.some((name) => isEnd(name, module));
-  return expression(`^(?:${rule})$`, where, rule).test(module);
+  return expression("", rule, where).test(module);
 }
 
 /** What a pattern says of a module: the value of the first key, an expression anchored at a dot and at the end, that matches. */
 export function patternValue(pattern: Readonly<Record<string, number>>, module: string, where: string): number | undefined {
-  return Object.entries(pattern).find(([key]) => expression(`^(?:.*\\.)?(?:${key})$`, where, key).test(module))?.[1];
+  return Object.entries(pattern).find(([key]) => expression("(?:.*\\.)?", key, where).test(module))?.[1];
 }
 
 /** Whether a name is a module's own, or ends it behind a dot. */
@@ -24,9 +24,21 @@ export function isEnd(name: string, module: string): boolean {
   return module === name || module.endsWith(`.${name}`);
 }
 
-function expression(source: string, where: string, got: string): RegExp {
+/** What Python spells otherwise than JavaScript, to which \Z would be the letter. */
+const SPELLINGS: readonly (readonly [RegExp, string])[] = [
+  [/\(\?P</g, "(?<"],
+  [/\(\?P=(\w+)\)/g, "\\k<$1>"],
+  [/(?<!\\)((?:\\\\)*)\\A/g, "$1^"],
+  [/(?<!\\)((?:\\\\)*)\\Z/g, "$1$$"],
+];
+
+/** An expression in Python's or JavaScript's spelling that matches a whole name, behind what matches `start`. */
+function expression(start: string, got: string, where: string): RegExp {
+  // Python has the flags of a whole expression at its beginning
+  const [flags, letters = ""] = /^\(\?([is]+)\)/.exec(got) ?? [""];
+  const spelled = SPELLINGS.reduce((text, [python, own]) => text.replace(python, own), got.slice(flags.length));
   try {
-    return new RegExp(source, "s");
+    return new RegExp(`^${start}(?:${spelled})$`, letters.includes("i") ? "is" : "s");
   } catch (error) {
     throw new UserError(`${where} is not a regular expression`, { got }, { cause: error });
   }
