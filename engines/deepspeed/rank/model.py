@@ -37,20 +37,19 @@ class LossModel(nn.Module):
 class Built:
     """The model with its parameters by canonical name; those that are not trained are frozen."""
 
-    def __init__(self, model: Any, named: Mapping[str, Any], trained: Sequence[Parameter], frozen: Sequence[Parameter]) -> None:
+    def __init__(self, model: Any, named: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]]) -> None:
         self.loss = LossModel(model)
         self.named = named
-        self.trained = trained
-        self.frozen = frozen
+        self.trained, self.frozen = (
+            [Parameter(each["name"], tuple(each["shape"])) for each in parameters if each["frozen"] is frozen] for frozen in (False, True)
+        )
         self.embedding: nn.Module = model.get_input_embeddings()
         self.blocks: nn.ModuleList = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
 
 
 def build(order: Mapping[str, Any], settings: Mapping[str, Any], keep_activations: bool) -> Built:
     """Builds the model that a directory's config.json describes; every rank holds its own part of each parameter, still without values."""
-    directory = order["model"]
-    trained, frozen = ([Parameter(each["name"], tuple(each["shape"])) for each in order[kind]] for kind in ("parameters", "frozen"))
-    config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(order["model"], local_files_only=True, trust_remote_code=False)
     dtype = next((dtype for name, dtype in DTYPES.items() if settings[name]["enabled"]), torch.float32)
     # training goes without dropout, whatever a base's config says: see docs/decisions/0044-dropout.md
     for name, value in list(vars(config).items()):
@@ -76,12 +75,12 @@ def build(order: Mapping[str, Any], settings: Mapping[str, Any], keep_activation
     named = dict(model.named_parameters())
     # files may name a tensor otherwise than transformers' modules do: GPT-NeoX's head
     named = revert_weight_conversion(model, canonical(named) if order["adapters"] else named)
-    _check(named, trained, frozen)
-    return Built(model, named, trained, frozen)
+    _check(named, order["parameters"])
+    return Built(model, named, order["parameters"])
 
 
-def _check(named: Mapping[str, Any], trained: Sequence[Parameter], frozen: Sequence[Parameter]) -> None:
-    expected = {parameter.name: (parameter.shape, kind) for kind, each in (("trained", trained), ("frozen", frozen)) for parameter in each}
+def _check(named: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]]) -> None:
+    expected = {each["name"]: (tuple(each["shape"]), "frozen" if each["frozen"] else "trained") for each in parameters}
     got = {name: (tuple(each.ds_shape), "trained" if each.requires_grad else "frozen") for name, each in named.items()}
     for name in sorted({*expected, *got}):
         if expected.get(name) != got.get(name):

@@ -86,7 +86,7 @@ class Rank:
         on_gpu = torch.cuda.is_available()
         seconds = GPU_TIMEOUT_SECONDS if on_gpu else work["timeoutSeconds"]
         ranks_met = group.join(self._wire, work["address"], work["interface"], rank, ranks, seconds)
-        largest = max(math.prod(each["shape"]) for each in [*work["parameters"], *work["frozen"]])
+        largest = max(math.prod(each["shape"]) for each in work["parameters"])
         settings = settings_of(work["precision"], work["width"], largest, ranks, work["offload"])
         built = build(work, settings, work["keepActivations"] and not on_gpu)
         beat(built, self._wire.moved)
