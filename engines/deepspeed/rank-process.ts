@@ -99,7 +99,8 @@ class RankProcess {
     const files = new ModelFiles(this.rank.model);
     const model = trainedModel(files, train);
     // with adapters of a checkpoint, or none, nothing is begun with but files that are there
-    const adapter = model.adapters === undefined || resume !== null ? null : join(directory, `${setup.prefix}.adapter${worker}.safetensors`);
+    const adapter =
+      model.adapters === undefined || resume !== null ? null : join(directory, `${setup.prefix}.adapter${worker}.safetensors`);
     if (adapter === null) files.close();
     else await writeInitialAdapter(adapter, model, files, train.seed);
     this.split = (await openTokens(this.rank.tokens)).train;
