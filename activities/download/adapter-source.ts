@@ -179,12 +179,10 @@ export async function adaptedSource(
   await linkDirectory(view, [...baseLinks, ...links], "symbolic");
   let { bytes } = got.artifact;
   for (const { path } of own) bytes += (await stat(path)).size;
+  const { origin: known = null } = got.artifact;
   const base: BaseOrigin = {
-    uri:
-      basePlan.kind === "remote"
-        ? pinnedSource(source!, basePlan.remote.origin.uri)
-        : (basePlan.published?.manifest.name ?? basename(basePlan.directory)),
-    ...(got.artifact.origin?.manifest !== undefined && { manifest: got.artifact.origin.manifest }),
+    ...known,
+    uri: source != null && basePlan.kind === "remote" ? pinnedSource(source, basePlan.remote.origin.uri) : (known?.uri ?? basename(at)),
     files: baseFiles,
   };
   const origin = { ...originOf(adapter), base };

@@ -6,6 +6,7 @@ import { compileTemplate } from "../../infra/text/jinja.js";
 import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import { readTokenizer, tokenizerOfFiles } from "../../infra/text/read-tokenizer.js";
 import { fetchText } from "./fetch-text.js";
+import { ggufOf, lookAtGguf } from "./gguf.js";
 import { MODEL_COMPANIONS } from "./select.js";
 import type { SourcePlan } from "./source-plan.js";
 
@@ -41,6 +42,11 @@ async function modelTokenizer(
   signal: AbortSignal,
 ): Promise<{ readonly tokenizer: ModelTokenizer; readonly fetched: number }> {
   if (source.kind === "file") throw new Error("a model's source is a directory or a repository");
+  const gguf = ggufOf(source);
+  if (gguf !== null) {
+    const { directory, fetched } = await lookAtGguf(source, signal);
+    return { tokenizer: tokenizerOfFiles(gguf, [...directory.texts.keys()], (name) => directory.texts.get(name) ?? null), fetched };
+  }
   if (source.kind !== "remote") {
     const directory = source.kind === "kept" ? fileURLToPath(source.artifact.uri) : source.directory;
     return { tokenizer: readTokenizer(directory), fetched: 0 };

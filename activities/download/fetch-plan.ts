@@ -10,6 +10,7 @@ import { ModelFiles } from "../../infra/weights/model-files.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { FetchEvents } from "../../infra/transfer/fetch.js";
 import { adaptedSource } from "./adapter-source.js";
+import { convertedModel, ggufOf } from "./gguf.js";
 import { linkDirectory, namesInOrder } from "./links.js";
 import { modelConfig } from "./model-config.js";
 import { viewName, type SourceName, type SourcePlan } from "./source-plan.js";
@@ -34,6 +35,12 @@ export async function getSource(directory: string, plan: SourcePlan, events: Fet
       const isNew = name === "model" && (await plan.remote.missing(plan.files)) > 0;
       if (isNew) first += (await modelConfig(plan, events.signal)).fetched;
       const cached = await plan.remote.fetch(plan.files, events);
+      if (ggufOf(plan) !== null) {
+        const { path: name, blob: path, sha256, fetched } = cached[0]!;
+        const artifact = await convertedModel(directory, view, { path, sha256, origin: plan.remote.origin, name }, events);
+        checkIfModel("model", view);
+        return { artifact, fetched: plan.fetched + first + fetched };
+      }
       const names = linkNames(
         name,
         cached.map(({ path }) => path),
@@ -56,6 +63,14 @@ export async function getSource(directory: string, plan: SourcePlan, events: Fet
       throw new Error(`the source cannot be reached, and what was downloaded before has changed ${detail}`);
     }
     case "directory": {
+      const gguf = ggufOf(plan);
+      if (gguf !== null) {
+        await modelConfig(plan, events.signal);
+        const original = { path: join(plan.directory, gguf), sha256: null, origin: { uri: gguf }, name: gguf };
+        const artifact = await convertedModel(directory, view, original, events);
+        checkIfModel("model", view);
+        return { artifact, fetched: 0 };
+      }
       await linkDirectory(
         view,
         linkNames(name, plan.paths).map((path, index) => ({ path, target: join(plan.directory, plan.paths[index]!) })),

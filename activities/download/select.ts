@@ -58,10 +58,30 @@ function selectAdapterFiles(paths: readonly string[], where: string): string[] |
   return [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...paths.filter((path) => ADAPTER_TOKENIZER.includes(path))];
 }
 
-/** Config, tokenizer and weights among a model's files, or the files of an adapter; throws UserError when config or weights are missing. */
+/** Whether a file is a GGUF, which holds a whole model, by its name. */
+export function isGguf(path: string): boolean {
+  return /\.gguf$/i.test(path);
+}
+
+/** The GGUF that a source names, if it is among a repository's files. Throws UserError. */
+export function selectNamed(paths: readonly string[], file: string, where: string): string[] {
+  if (paths.includes(file)) return [file];
+  const there = paths.filter(isGguf);
+  throw new UserError("the GGUF that a model's source names is not there", { source: where, files: there.join(", ") || "no GGUF" });
+}
+
+/** Config, tokenizer and weights among a model's files, the one GGUF that holds all of them, or the files of an adapter; throws UserError when config or weights are missing. */
 export function selectModelFiles(paths: readonly string[], where: string): string[] {
   const adapter = selectAdapterFiles(paths, where);
   if (adapter !== null) return adapter;
+  const hasWeights = WEIGHTS.some(([single, index]) => paths.includes(single) || paths.includes(index));
+  const ggufs = hasWeights ? [] : paths.filter((path) => isGguf(path) && !path.includes("/"));
+  if (ggufs.length === 1) return ggufs;
+  if (ggufs.length > 1)
+    throw new UserError("a model's source has several GGUF files: name one of them in the source", {
+      source: where,
+      files: ggufs.join(", "),
+    });
   if (!paths.includes("config.json")) throw new UserError("a model needs config.json", { source: where });
   const others = paths.filter((path) => path === "config.json" || MODEL_COMPANIONS.includes(path));
   for (const [single, index, shard] of WEIGHTS) {

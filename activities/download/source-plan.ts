@@ -1,5 +1,5 @@
 import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, join, relative, sep } from "node:path";
+import { basename, dirname, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { chosenSource, parseSource, placeOf, type SourceRef } from "../../core/config/source-ref.js";
 import type { RunConfig } from "../../core/config/schema.js";
@@ -14,7 +14,7 @@ import type { Hub } from "../../infra/sources/hub/hub.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
 import { fetchText } from "./fetch-text.js";
-import { indexAmong, selectIndexed, selectModelFiles } from "./select.js";
+import { indexAmong, isGguf, selectIndexed, selectModelFiles, selectNamed } from "./select.js";
 import { CARDS, checkSmall, selectDataset } from "./select-dataset.js";
 
 /** What a run gets from outside. */
@@ -83,7 +83,10 @@ export async function planLocal(places: Pick<Places, "findPublished">, name: Sou
   });
   if (name === "model") {
     if (info.isDirectory()) return await planLocalModel(places, path, source);
-    throw new UserError("a model's source must be a directory with config.json, weights and a tokenizer", { path });
+    if (!isGguf(path))
+      throw new UserError("a model's source must be a directory with config.json, weights and a tokenizer, or a GGUF file", { path });
+    refuseLfsPointer(path);
+    return { kind: "directory", name, directory: dirname(path), paths: [basename(path)], choice: null, published: null };
   }
   if (info.isDirectory()) {
     const { paths, words: choice } = await selectLocal(path, source, ref);
@@ -158,7 +161,10 @@ export async function planRemote(
       ref.kind === "hub"
         ? await places.hub.resolve({ kind: name === "model" ? "models" : "datasets", id: ref.id, revision: ref.revision }, signal, onNote)
         : await places.buckets.open(name, source, signal);
-    return await (name === "model" ? planModel(remote, source, signal) : planDataset(remote, source, signal));
+    const file = ref.kind === "hub" ? ref.file : undefined;
+    if (name === "model") return await planModel(remote, source, file, signal);
+    if (file !== undefined) throw new UserError("a dataset's source names a GGUF, which holds a model", { source });
+    return await planDataset(remote, source, signal);
   } catch (error) {
     const kept = finished?.outputs.find((output) => output.name === name);
     if (!(error instanceof UnreachableError) || kept?.origin === undefined) throw error;
@@ -166,10 +172,10 @@ export async function planRemote(
   }
 }
 
-async function planModel(remote: Remote, source: string, signal: AbortSignal): Promise<SourcePlan> {
+async function planModel(remote: Remote, source: string, file: string | undefined, signal: AbortSignal): Promise<SourcePlan> {
   const paths = remote.files.map((file) => file.path);
   const plan = { kind: "remote", name: "model", remote, choice: null } as const;
-  const selected = selectModelFiles(paths, source);
+  const selected = file === undefined ? selectModelFiles(paths, source) : selectNamed(paths, file, source);
   const index = indexAmong(selected);
   if (index === undefined) return { ...plan, files: await statedFiles(remote, selected, signal), fetched: 0 };
   const { text, fetched } = await fetchText(remote, await statedFiles(remote, [index], signal), index, signal);

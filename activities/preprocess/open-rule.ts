@@ -2,7 +2,7 @@ import { rowReader } from "../../core/rows/read-row.js";
 import type { RowReading } from "../../core/rows/row-reading.js";
 import { dollyRule, promptRule, tokenRule, type RowBounds, type RowRule } from "../../core/rows/row-rules.js";
 import type { Around } from "../../core/text/around.js";
-import { createEncoder, type EncoderTables } from "../../core/text/encoder.js";
+import { openEncoder, type EncoderTables } from "../../core/text/open-encoder.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
 import type { PromptSetting, PromptTokens } from "../../core/text/prompt-kind.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
@@ -18,6 +18,8 @@ export type RuleChoice =
       readonly special: PromptTokens;
       readonly around: Around;
       readonly tables: EncoderTables;
+      /** how token ids differ from those of the model's tokenizer.json; null: they don't */
+      readonly note: string | null;
     };
 
 /** Makes the rule that was chosen. */
@@ -25,7 +27,7 @@ export function openRule(choice: RuleChoice): RowRule {
   if (choice.kind === "tokens") return tokenRule(choice.bounds);
   const { prompt, special, bounds, around } = choice;
   const read = rowReader(choice.reading);
-  const encoder = createEncoder(choice.tables);
+  const encoder = openEncoder(choice.tables);
   if (prompt === "dolly") return dollyRule(read, encoder, bounds, around);
   return promptRule(read, openPrompt(prompt, special, compileTemplate), encoder, bounds, around);
 }

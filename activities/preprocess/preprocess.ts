@@ -30,14 +30,16 @@ export async function preprocess(
     const notes = new SourceNotes();
     const columns = [...COLUMNS, ...namedColumns(config.dataset)];
     const batches = notes.note(dependencies.readRows(dataset, context.signal, columns));
+    let tokenizerNote: string | null = null;
     const choose = (first: RowBatch): RuleChoice => {
       const choice = chooseRule(first, { dataset, config, shape, model });
       notes.choose(choice.reading);
+      if (choice.kind === "text") tokenizerNote = choice.note;
       return choice;
     };
     const chunks = await tokenizeChunks(batches, context, dependencies.threads, choose, () => dependencies.startThread(directory));
     const tokenized = chunks.reduce((sum, chunk) => sum + chunk.tokenized, 0);
-    const used = notes.check(config.dataset);
+    const used = { ...notes.check(config.dataset), ...(tokenizerNote !== null && { tokenizerNote }) };
     const { tokens, stats } = await finish(stage, chunks, notes.files, config.preprocess);
     for (const note of warningsOf({ ...stats, ...used }))
       context.progress({ stage: "preprocess", done: stats.rows, total: stats.rows, unit: "rows", note, lasting: true });

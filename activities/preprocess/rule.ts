@@ -57,8 +57,8 @@ export function chooseRule(first: RowBatch, settings: RuleSettings): RuleChoice 
       eosId: endIdOf(tokenizer, eosIds),
       padId,
     };
-    const { around, tables } = tokenizer;
-    choice = { kind: "text", reading, bounds, prompt, special, around, tables };
+    const { around, tables, difference } = tokenizer;
+    choice = { kind: "text", reading, bounds, prompt, special, around, tables, note: difference() };
   }
   tryRule(openRule(choice), first, dataset);
   return choice;

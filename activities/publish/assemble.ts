@@ -183,19 +183,12 @@ async function chainEntry(
 }
 
 /** With its fields in the order in which a manifest is read: the model's name is a digest of their text. */
-function plain({ uri, manifest, base }: Origin): NonNullable<ChainEntry["outputs"][number]["origin"]> {
+function plain({ uri, manifest, gguf, base }: Origin): NonNullable<ChainEntry["outputs"][number]["origin"]> {
   return {
     uri,
     ...(manifest === undefined ? {} : { manifest }),
-    ...(base === undefined
-      ? {}
-      : {
-          base: {
-            uri: base.uri,
-            ...(base.manifest === undefined ? {} : { manifest: base.manifest }),
-            files: base.files.map(({ name, sha256 }) => ({ name, sha256 })),
-          },
-        }),
+    ...(gguf === undefined ? {} : { gguf: { file: gguf.file, sha256: gguf.sha256 } }),
+    ...(base === undefined ? {} : { base: { ...plain(base), files: base.files.map(({ name, sha256 }) => ({ name, sha256 })) } }),
   };
 }
 

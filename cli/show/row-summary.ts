@@ -28,7 +28,8 @@ const EXAMPLE = 1000;
 
 /** What the tokenized rows are, in lines for a reader, before they are trained on. */
 export function summaryLines({ rows, files, metrics, prompt, stop, tokenizer, special, reasons }: Summarized): string[] {
-  const { trainRows, testRows, dropped, rejected, withoutLoss, truncated, cutAt, usedColumns, unusedColumns, lossShare } = metrics;
+  const { trainRows, testRows, dropped, rejected, withoutLoss, truncated, cutAt, usedColumns, unusedColumns, tokenizerNote, lossShare } =
+    metrics;
   const fate = [
     [trainRows, "to train on"],
     [testRows, "held out"],
@@ -47,6 +48,7 @@ export function summaryLines({ rows, files, metrics, prompt, stop, tokenizer, sp
     ),
     ...(usedColumns === undefined ? [] : [`columns: ${usedColumns}`]),
     ...(unusedColumns === undefined ? [] : [`COLUMNS WITH CONTENT THAT ARE NOT USED: ${unusedColumns}`]),
+    ...(tokenizerNote === undefined ? [] : [tokenizerNote]),
     ...(prompt === null
       ? []
       : [`prompt: ${prompt}${stop === null ? "" : `; an answer ends with ${stop === "" ? "EOS" : JSON.stringify(stop)}`}`]),

@@ -59,7 +59,7 @@ const schema = z
           "is a model's, and has no ?config= and no ?split=: these choose rows of a dataset",
         )
         .default("hf://EleutherAI/gpt-j-6b@float16")
-        .describe("The base model: `hf://owner/name@revision`, `file:///directory` or `s3://bucket/prefix`."),
+        .describe("The base model: `hf://owner/name@revision`, `file:///directory` or `s3://bucket/prefix`, or a GGUF file there."),
     }),
     dataset: section({
       source: source
@@ -165,11 +165,13 @@ const schema = z
         optimizer: z
           .enum(OFFLOAD_DEVICES)
           .default("none")
-          .describe("Where the engine `deepspeed` keeps the fp32 weights and both moments; `none`: where it computes."),
+          .describe(
+            "Where both moments, and with the engine `deepspeed` the fp32 weights, are kept; `none`: where they are computed with; the engine `onnx` has `none` and `nvme`.",
+          ),
         parameters: z
           .enum(OFFLOAD_DEVICES)
           .default("none")
-          .describe("Where the engine `deepspeed` keeps the weights that it computes with, until it needs them."),
+          .describe("Where the weights that are computed with are kept until they are needed; the engine `onnx` has `none` and `nvme`."),
         directory: name
           .nullable()
           .default(null)
@@ -305,16 +307,11 @@ const schema = z
     message: 'is about adapters, and needs train.method "lora"',
     when: () => true,
   })
-  .refine(
-    ({ train }) =>
-      train?.engine === "deepspeed" ||
-      ((train?.offload?.optimizer ?? "none") === "none" && (train?.offload?.parameters ?? "none") === "none"),
-    {
-      path: ["train", "offload"],
-      message: 'the engine onnx offloads nothing; that needs train.engine "deepspeed"',
-      when: () => true,
-    },
-  )
+  .refine(({ train }) => train?.engine === "deepspeed" || (train?.offload?.optimizer !== "cpu" && train?.offload?.parameters !== "cpu"), {
+    path: ["train", "offload"],
+    message: 'the engine onnx keeps all in the memory of the CPU anyway: take "nvme", or train.engine "deepspeed"',
+    when: () => true,
+  })
   .prefault({});
 
 const INSTRUCTION = ["instruction", "input", "output", "system", "history"];

@@ -14,13 +14,15 @@ export interface DatasetChoice {
   readonly split: string | null;
 }
 
-/** `hf://owner/name@revision`: a repository on the hub. */
+/** `hf://owner/name@revision`: a repository on the hub; of several GGUF files one is named by `/file.gguf` at the end. */
 export interface HubRef {
   readonly kind: "hub";
   /** owner/name, or a bare name as a few old repositories have */
   readonly id: string;
   /** a branch, tag or commit; "main" if the source names none */
   readonly revision: string;
+  /** a GGUF in the repository; absent if the source names none */
+  readonly file?: string;
 }
 
 /** `s3://bucket/key`: an object, or what lies below a prefix. */
@@ -54,6 +56,8 @@ export interface SourceProblem {
 }
 
 const HUB = /^hf:\/\/((?:[\w][\w.-]*\/)?[\w][\w.-]*)(?:@([\w][\w./-]*))?$/;
+/** A GGUF after an owner, a name and perhaps a revision. */
+const HUB_FILE = /^(hf:\/\/[^/@]+\/[^/@]+(?:@.+)?)\/([^/]+\.gguf)$/i;
 /** `latest` as the last part of a place, whole or with `.json`: the model that was published last there. */
 const LATEST_END = /(?:(?<=[^/])\/|^)latest(?:\.json)?$/;
 
@@ -140,10 +144,14 @@ export function parseSource(source: string): SourceRef {
 }
 
 function readHub(source: string): HubRef | SourceProblem {
-  const [, id, revision = "main"] = HUB.exec(source) ?? [];
+  const [, repository = source, file] = HUB_FILE.exec(source) ?? [];
+  const [, id, revision = "main"] = HUB.exec(repository) ?? [];
   if (id === undefined || source.includes(".."))
-    return { problem: "a hub source is malformed", expected: "hf://owner/name or hf://owner/name@revision" };
-  return { kind: "hub", id, revision };
+    return {
+      problem: "a hub source is malformed",
+      expected: "hf://owner/name or hf://owner/name@revision, for a GGUF with /file.gguf after it",
+    };
+  return { kind: "hub", id, revision, ...(file === undefined ? {} : { file }) };
 }
 
 function readS3(source: string): S3Ref | SourceProblem {

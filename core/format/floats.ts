@@ -26,6 +26,11 @@ const HALF_TO_FLOAT: Float32Array = Float32Array.from({ length: 65536 }, (_, hal
   return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 });
 
+/** The value of an IEEE half's bits. */
+export function halfToNumber(half: number): number {
+  return HALF_TO_FLOAT[half]!;
+}
+
 /** IEEE half to fp32, exactly. */
 export function halfToFloat(source: Uint16Array, target: Float32Array): void {
   for (let i = 0; i < source.length; i++) target[i] = HALF_TO_FLOAT[source[i]!]!;

@@ -1,5 +1,5 @@
 import { inferShapes, type OpName, type Ops } from "./ops.js";
-import type { Dimension, ElementType, Shape, Tensor } from "./tensor.js";
+import { int64s, type Dimension, type ElementType, type Shape, type Tensor } from "./tensor.js";
 
 /** Where the bytes of an initializer lie: in the graph, or in a file beside the model. */
 export type Bytes = Uint8Array | { readonly location: string; readonly offset: number; readonly length: number };
@@ -36,7 +36,7 @@ export class GraphBuilder {
   /** in the order in which they were made, so producers come before consumers */
   readonly nodes: Node[] = [];
   private readonly named: Value[] = [];
-  private readonly scalars = new Map<number, Value>();
+  private readonly scalars = new Map<string, Value>();
 
   input(name: string, type: ElementType, ...shape: Dimension[]): Value {
     return this.declare({ type, shape, name, bytes: null });
@@ -48,18 +48,9 @@ export class GraphBuilder {
   }
 
   /** A float32 scalar. */
-  constant(value: number): Value {
-    const known = this.scalars.get(value);
-    if (known !== undefined) return known;
-    const made = this.initializer(
-      `constant.${this.scalars.size}`,
-      "float32",
-      [],
-      bytesOf({ type: "float32", shape: [], data: Float32Array.of(value) }),
-    );
-    this.scalars.set(value, made);
-    return made;
-  }
+  constant = (value: number): Value => this.scalar({ type: "float32", shape: [], data: Float32Array.of(value) });
+  /** An int64 scalar, which picks one row of a table. */
+  index = (value: number): Value => this.scalar(int64s([value]));
 
   /** Adds a node and gives its outputs, all of the first input's type, or cast to float32. */
   apply<K extends OpName>(op: K, inputs: readonly Value[], attributes: Ops[K]): readonly Value[] {
@@ -124,6 +115,16 @@ export class GraphBuilder {
       nodes: nodes.reverse(),
       outputs: new Map(Object.entries(outputs)),
     };
+  }
+
+  /** A scalar that is part of the graph, made once. */
+  private scalar(tensor: Tensor): Value {
+    const key = `${tensor.type} ${tensor.data[0]}`;
+    const known = this.scalars.get(key);
+    if (known !== undefined) return known;
+    const made = this.initializer(`constant.${this.scalars.size}`, tensor.type, tensor.shape, bytesOf(tensor));
+    this.scalars.set(key, made);
+    return made;
   }
 
   private declare(value: Value): Value {

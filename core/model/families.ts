@@ -1,12 +1,14 @@
 import { UserError } from "../errors.js";
 import type { Model, ModelFamily } from "./family.js";
+import { gptNeox } from "./gpt-neox/gpt-neox.js";
 import { gptj } from "./gptj/gptj.js";
+import { llama, mistral, qwen2, qwen3 } from "./llama/llama.js";
 
 /** The family of which demo and bench make their models. */
 export const MADE_FAMILY: ModelFamily = gptj;
 
 /** The families that can be trained, each under its `type`. */
-export const FAMILIES: readonly ModelFamily[] = [gptj];
+export const FAMILIES: readonly ModelFamily[] = [gptj, gptNeox, llama, mistral, qwen2, qwen3];
 
 /** The model that a config.json describes; throws UserError that names the field. `where` is the file's name. */
 export function modelOf(json: unknown, where: string, families: readonly ModelFamily[] = FAMILIES): Model {

@@ -52,6 +52,8 @@ export interface WeightSpec {
 export interface ParameterSpec extends WeightSpec {
   /** its name in the graphs, where its gradient is `d.<input>` */
   readonly input: string;
+  /** what else its layer is called, such as a head whose matrix is the embedding */
+  readonly layerNames?: readonly string[];
   /** how a fresh model begins: "identity" passes on what it gets, with noise */
   readonly initial: "zero" | "one" | "noise" | "identity";
   /** training leaves it as it is; it lies in memory, and enters graphs, as elements of this type. Absent: it is trained, in fp32 */

@@ -10,7 +10,8 @@ export interface ModelShape {
   readonly vocabulary: number;
   /** tokens of the longest row */
   readonly positions: number;
-  readonly bosTokenId: number;
+  /** null: there is none */
+  readonly bosTokenId: number | null;
   /** each ends an answer; the first one pads rows; empty: there is none */
   readonly eosTokenIds: readonly number[];
   /** shares above 0 that are dropped while training elsewhere, by their names in config.json; absent when there are none */

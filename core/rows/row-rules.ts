@@ -50,7 +50,8 @@ export interface RowBounds {
   readonly vocabulary: number;
   /** the longest row, in tokens: longer texts are cut, longer rows of tokens are rejected */
   readonly longest: number;
-  readonly bosId: number;
+  /** what a row begins with; null: there is none */
+  readonly bosId: number | null;
   /** what ends an answer; null: there is none */
   readonly eosId: number | null;
   /** what Dolly pads with; null: nothing */

@@ -51,6 +51,8 @@ export interface PreprocessMetrics extends TokenStats, ColumnStats {
   readonly rowsPerSecond: number;
   /** tokens at which rows were cut */
   readonly cutAt: number;
+  /** how token ids differ from those of the model's tokenizer.json; absent if they don't */
+  readonly tokenizerNote?: string;
 }
 
 /** How steps were computed: the settings engine, engineVersion and precision, and others that change bits but not the job. */

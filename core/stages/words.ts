@@ -1,4 +1,5 @@
 import { bytes, count, percent, rate } from "../units.js";
+import { LEVEL, type Ends } from "./bootstrap.js";
 import type { Computing, Figure, ListEnds, StageMetrics, Trimmed } from "./metrics.js";
 
 /** First and last of a run's losses, whole or already shortened, of those steps that have one; null when none has. */
@@ -60,6 +61,7 @@ export function metricWords(figures: Figures): string {
     phrase(figures.lengths, (lengths) => `rows by tokens: ${histogram(lengths)}`),
     phrase(figures.usedColumns, (names) => `columns ${names}`),
     phrase(figures.unusedColumns, (names) => `NOT USED: ${names}`),
+    figures.tokenizerNote,
     numbered(figures.tokensPerSecond, (perSecond) => rate(perSecond, "tokens")),
     // nothing was left to do
     numbered(figures.rowsPerSecond, (perSecond) => (perSecond === 0 ? undefined : rate(perSecond, "rows"))),
@@ -104,7 +106,7 @@ export function splitWarning({ trainRows, testRows }: Pick<Figures, "trainRows" 
 /** What a user should know before training begins: sentences about a stage's rows. */
 export function warningsOf(figures: Figures): string[] {
   const unused = phrase(figures.unusedColumns, (names) => `columns with content that are not used: ${names}`);
-  return [splitWarning(figures), unused].filter((warning) => warning !== undefined);
+  return [splitWarning(figures), unused, figures.tokenizerNote].filter((warning) => warning !== undefined);
 }
 
 /** Words for a number that is there, which may have come as text. */
@@ -133,6 +135,16 @@ function perplexityLine({ base, tuned }: NonNullable<Figures["perplexity"]>, hel
   if (base === null || tuned === null) return "perplexity not measured";
   const rows = heldOut === undefined ? "" : ` on ${count(Number(heldOut.rows), "held-out row")}`;
   return `perplexity ${perplexity(base)} before, ${perplexity(tuned)} after${rows}`;
+}
+
+/** What an interval of perplexities, or of their ratio, says: "95 % interval 4.871 to 5.493". */
+export function intervalWords([low, high]: Ends): string {
+  return `${LEVEL * 100} % interval ${perplexity(low)} to ${perplexity(high)}`;
+}
+
+/** What an interval of the tuned perplexity divided by the base's means. */
+export function verdictWords([low, high]: Ends): string {
+  return high < 1 ? "better beyond chance" : low > 1 ? "worse beyond chance" : "may be chance";
 }
 
 /** Four digits, or whole thousands with their commas. */

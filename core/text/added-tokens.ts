@@ -1,4 +1,5 @@
-import { normalize, undisputed, type Normalizer } from "./unicode.js";
+import { UserError } from "../errors.js";
+import { undisputed } from "./unicode.js";
 import type { AddedToken } from "./tokenizer-json.js";
 
 /** Tokens that are cut out of a text before it becomes words: their ids, and where they are. */
@@ -40,6 +41,26 @@ export class AddedVocabulary {
     return this.idOfContent.get(content) ?? this.vocabulary.get(content);
   }
 
+  /**
+   * Throws UserError if `tokenizers` would give tokens of a file other ids than the file, or if two tokens are one once they are
+   * normalized. `where`: the file's name.
+   */
+  check(own: readonly { readonly id: number; readonly content: string }[], normalized: Normalize | null, where: string): void {
+    const fail = (field: string, problem: string): never => {
+      throw new UserError("this tokenizer.json has what Roslin doesn't carry out", { file: where, field, problem });
+    };
+    own.forEach(({ content, id }, index) => {
+      // `tokenizers` counts on from the vocabulary and warns where the file says otherwise
+      if (this.idOf(content) !== id) fail(`added_tokens.${index}.id`, `${content} is ${id} here, and ${this.idOf(content)} by its place`);
+    });
+    const texts = new Set<string>();
+    for (const { content } of this.list().filter((token) => token.normalized)) {
+      const text = normalized?.(content) ?? content;
+      if (texts.has(text)) fail("added_tokens", `${content} is another token once it is normalized`);
+      texts.add(text);
+    }
+  }
+
   /** The added tokens in order of id. */
   list(): AddedPattern[] {
     return [...this.tokens].sort(([a], [b]) => a - b).map(([id, token]) => ({ ...token, id, special: this.special.has(token.content) }));
@@ -55,28 +76,30 @@ const endsWithWord = (text: string): boolean => text !== "" && WORD.test(undispu
 const SPACES_AT_END = /\p{White_Space}*$/u;
 const SPACES_AT_START = /^\p{White_Space}*/u;
 
+/** What a tokenizer makes of a text before words are looked for. */
+export type Normalize = (text: string) => string;
+
 /** What a text is to a tokenizer: pieces that become words, with nothing before, between or after them, and added tokens. */
 export type Separator = (text: string) => readonly Part[];
 
 /**
  * Cuts added tokens out of a text and normalizes the rest: first the tokens that are looked for in the text as it is, then,
  * in each piece, once it is normalized, the others. Of two that match, the leftmost counts, then the longest. `splitSpecial`:
- * special tokens are text like any other.
+ * special tokens are text like any other; `normalized` null: nothing is normalized.
  */
-export function createSeparator(tokens: readonly AddedPattern[], normalizers: readonly Normalizer[], splitSpecial: boolean): Separator {
-  const normalized = (text: string): string => normalizers.reduce(normalize, text);
+export function createSeparator(tokens: readonly AddedPattern[], normalized: Normalize | null, splitSpecial: boolean): Separator {
   const plain = finder(
     tokens.filter((token) => !token.normalized).map((token) => [token.content, token] as const),
     splitSpecial,
   );
   const late = finder(
-    tokens.filter((token) => token.normalized).map((token) => [normalized(token.content), token] as const),
+    tokens.filter((token) => token.normalized).map((token) => [normalized?.(token.content) ?? token.content, token] as const),
     splitSpecial,
   );
-  if (plain === null && late === null && normalizers.length === 0) return (text) => [text];
+  if (plain === null && late === null && normalized === null) return (text) => [text];
   const inPiece = (piece: Part): readonly Part[] => {
     if (typeof piece === "number") return [piece];
-    const text = normalizers.length === 0 ? piece : normalized(piece);
+    const text = normalized === null ? piece : normalized(piece);
     return late === null ? [text] : late(text);
   };
   return (text) => {

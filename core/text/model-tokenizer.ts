@@ -1,9 +1,12 @@
 import { UserError } from "../errors.js";
 import type { Around } from "./around.js";
-import { SYMBOL_OF_BYTE } from "./byte-symbols.js";
 import { gatherTokens, isFields, textOf, type Fields, type GatheredTokens, type SpecialToken } from "./special-tokens.js";
-import { ADVICE, tokenizerClass, type RebuiltClass } from "./tokenizer-class.js";
-import { addedToken, parseTokenizerJson, type AddedToken, type TokenizerJson } from "./tokenizer-json.js";
+import { CONFIG, FILE, flagOf, prefixSpaceOf, rebuiltJson, type AnyTokenizerJson } from "./rebuilt-json.js";
+import { createSentencePiece } from "./sentencepiece.js";
+import { isSentencePiece, parseSentencePieceJson } from "./sentencepiece-json.js";
+import type { CompilePattern } from "./split-patterns.js";
+import { tokenizerClass, type RebuiltClass } from "./tokenizer-class.js";
+import { addedToken, parseTokenizerJson, type AddedToken } from "./tokenizer-json.js";
 import { createTokenizer, type Tokenizer } from "./tokenizer.js";
 
 /**
@@ -20,6 +23,8 @@ export interface ModelTokenizer extends Tokenizer {
   readonly named: Readonly<Record<string, string>>;
   /** the Jinja template of conversations; null: the model has none */
   readonly chatTemplate: string | null;
+  /** How its ids differ from those of tokenizer.json, because transformers builds the tokenizer by itself; null: they don't on any text of a probe. */
+  difference(this: void): string | null;
 }
 
 /** The contents of a model's files; null: there is none. */
@@ -35,9 +40,6 @@ export interface TokenizerFiles {
   /** text of chat_template.jinja */
   readonly chatTemplate: string | null;
 }
-
-const CONFIG = "tokenizer_config.json";
-const FILE = "tokenizer.json";
 
 /** Fields of tokenizer_config.json that would change the ids: transformers takes them for its own, or other files or code for the tokenizer. */
 const REFUSED_FIELDS: readonly string[] = [
@@ -55,13 +57,16 @@ const REFUSED_FIELDS: readonly string[] = [
 ];
 
 /** Makes a model's tokenizer of its files. `family`: the class of transformers for its family, null for tokenizer.json as it is. Throws UserError that names the first field that Roslin doesn't carry out. */
-export function createModelTokenizer(files: TokenizerFiles, family: string | null): ModelTokenizer {
+export function createModelTokenizer(files: TokenizerFiles, family: string | null, compile: CompilePattern): ModelTokenizer {
   const config = fieldsOf(files.tokenizerConfig, CONFIG);
   for (const name of REFUSED_FIELDS)
     if (config[name] != null && !(Array.isArray(config[name]) && config[name].length === 0))
       throw new UserError("this tokenizer_config.json has what Roslin doesn't carry out", { file: CONFIG, field: name });
   const model = fieldsOf(files.config, "config.json");
-  const parsed = files.tokenizerJson === null ? null : parseTokenizerJson(files.tokenizerJson, FILE);
+  const parsed =
+    files.tokenizerJson === null
+      ? null
+      : (isSentencePiece(files.tokenizerJson) ? parseSentencePieceJson : parseTokenizerJson)(files.tokenizerJson, FILE);
   const own = parsed?.added_tokens.map((token) => [token.id, addedToken(token)] as const) ?? [];
   const gathered = gatherTokens({
     tokenizerConfig: config,
@@ -70,20 +75,26 @@ export function createModelTokenizer(files: TokenizerFiles, family: string | nul
     ofTokenizerJson: new Map(own),
   });
   const rebuilt = tokenizerClass({
+    modelType: model["model_type"],
     family,
     named: config["tokenizer_class"] ?? model["tokenizer_class"] ?? undefined,
-    // Roslin reads no other tokenizer.json
-    hasByteLevel: parsed !== null,
+    hasByteLevel: () => JSON.stringify(files.tokenizerJson).includes('"ByteLevel"'),
     where: config["tokenizer_class"] == null ? "config.json" : CONFIG,
   });
   const special = specialTokens(gathered, rebuilt, parsed);
   const tokens = tokensToAdd(gathered, special, rebuilt === null ? own.map(([, token]) => token) : []);
   if (rebuilt?.addsSpecialAgain === true)
     tokens.push(...[...special.values(), ...gathered.extra].flatMap((token) => (token === null ? [] : [specialOf(textOf(token))])));
-  const tokenizer = createTokenizer(jsonOf(files, parsed, rebuilt, config), parsed === null ? "vocab.json" : FILE, {
-    tokens,
-    splitSpecial: flagOf(config, "split_special_tokens") ?? false,
-  });
+  const additions = { tokens, splitSpecial: flagOf(config, "split_special_tokens") ?? false };
+  const create = (json: unknown, where: string): Tokenizer =>
+    isSentencePiece(json) ? createSentencePiece(json, where, additions) : createTokenizer(json, where, additions, compile);
+  const { json, isChanged } =
+    parsed === null
+      ? { json: jsonOfVocabulary(files, rebuilt, config), isChanged: false }
+      : rebuilt === null
+        ? { json: files.tokenizerJson, isChanged: false }
+        : rebuiltJson(parsed, rebuilt, config);
+  const tokenizer = create(json, parsed === null ? "vocab.json" : FILE);
   for (const [id, { content }] of gathered.added)
     if (tokenizer.idOf(content) !== id)
       throw new UserError("an added token gets another id in transformers than the files say", {
@@ -100,7 +111,9 @@ export function createModelTokenizer(files: TokenizerFiles, family: string | nul
   );
   // beside a tokenizer.json, whose post-processor counts, transformers leaves these two out
   const around = parsed === null ? aroundBy(config, bosToken, eosToken, tokenizer) : tokenizer.around;
-  return { ...tokenizer, around, bosToken, eosToken, named, chatTemplate: files.chatTemplate ?? templateOf(config["chat_template"]) };
+  const chatTemplate = files.chatTemplate ?? templateOf(config["chat_template"]);
+  const difference = (): string | null => (isChanged ? differenceOf(create(files.tokenizerJson, FILE), tokenizer, rebuilt!.name) : null);
+  return { ...tokenizer, around, bosToken, eosToken, named, chatTemplate, difference };
 }
 
 function fieldsOf(json: unknown, file: string): Fields {
@@ -108,19 +121,11 @@ function fieldsOf(json: unknown, file: string): Fields {
   return json ?? {};
 }
 
-/** A flag; undefined: it is not there. */
-function flagOf(config: Fields, field: string): boolean | undefined {
-  const value = config[field];
-  if (value !== undefined && typeof value !== "boolean")
-    throw new UserError("a field must be true or false", { file: CONFIG, field, got: JSON.stringify(value) });
-  return value;
-}
-
 /** Special tokens by name, with what the class itself names. */
 function specialTokens(
   gathered: GatheredTokens,
   rebuilt: RebuiltClass | null,
-  parsed: TokenizerJson | null,
+  parsed: AnyTokenizerJson | null,
 ): ReadonlyMap<string, SpecialToken | null> {
   const padding = rebuilt === null && parsed?.padding != null ? { pad_token: parsed.padding.pad_token } : {};
   const defaults = Object.entries<SpecialToken>(rebuilt?.defaults ?? padding);
@@ -160,35 +165,9 @@ function tokensToAdd(
   });
 }
 
-/** The tokenizer.json that stands for what transformers makes of the files. */
-function jsonOf(files: TokenizerFiles, parsed: TokenizerJson | null, rebuilt: RebuiltClass | null, config: Fields): unknown {
-  if (parsed === null) return jsonOfVocabulary(files, rebuilt, config);
-  if (rebuilt === null) return files.tokenizerJson;
-  const asked = prefixSpaceOf(config, rebuilt);
-  const { normalizer, pre_tokenizer, model } = parsed;
-  const differs = (field: string, file: unknown, built: unknown): void => {
-    if (JSON.stringify(file) !== JSON.stringify(built))
-      throw new UserError("transformers builds this model's tokenizer otherwise than tokenizer.json says, so their ids differ", {
-        file: FILE,
-        field,
-        got: JSON.stringify(file),
-        [rebuilt.name]: JSON.stringify(built),
-        advice: ADVICE,
-      });
-  };
-  const prefixSpace = stepsOf(pre_tokenizer).at(-1)?.add_prefix_space;
-  // tokenizer_config.json has the last word; without it the class says no
-  if (asked === undefined) differs("pre_tokenizer.add_prefix_space", prefixSpace === true, false);
-  differs("normalizer", typesOf(normalizer), typesOf(rebuilt.normalizer));
-  differs("pre_tokenizer", stepsOf(pre_tokenizer, false), stepsOf(rebuilt.preTokenizer(false), false));
-  differs("model.ignore_merges", model.ignore_merges ?? false, false);
-  if (SYMBOL_OF_BYTE.some((symbol) => !(symbol in model.vocab))) differs("model.unk_token", model.unk_token ?? null, null);
-  return { ...parsed, added_tokens: [], pre_tokenizer: rebuilt.preTokenizer(asked ?? false), model: { ...model, unk_token: null } };
-}
-
 function jsonOfVocabulary({ vocabulary, merges }: TokenizerFiles, rebuilt: RebuiltClass | null, config: Fields): unknown {
   if (vocabulary === null || merges === null) throw new Error("a model without a tokenizer");
-  if (rebuilt === null)
+  if (rebuilt?.kind !== "byte-level")
     throw new UserError("this tokenizer class of transformers reads no vocab.json and merges.txt: it needs tokenizer.json", {
       file: CONFIG,
       field: "tokenizer_class",
@@ -200,25 +179,6 @@ function jsonOfVocabulary({ vocabulary, merges }: TokenizerFiles, rebuilt: Rebui
     pre_tokenizer: rebuilt.preTokenizer(prefixSpaceOf(config, rebuilt) ?? false),
     model: { type: "BPE", vocab: vocabulary, merges: lines.filter((line) => !line.startsWith("#version")) },
   };
-}
-
-function prefixSpaceOf(config: Fields, { name }: RebuiltClass): boolean | undefined {
-  return name === "Qwen2Tokenizer" && config["add_prefix_space"] === null ? undefined : flagOf(config, "add_prefix_space");
-}
-
-function typesOf(normalizer: TokenizerJson["normalizer"]): readonly string[] {
-  if (normalizer == null) return [];
-  return normalizer.type === "Sequence" ? normalizer.normalizers.map(({ type }) => type) : [normalizer.type];
-}
-
-/** The steps of a pre-tokenizer, with what changes no ids left out; `prefixSpace` stands in for what each says of it. */
-function stepsOf(preTokenizer: TokenizerJson["pre_tokenizer"], prefixSpace?: boolean): { readonly add_prefix_space?: boolean }[] {
-  const steps = preTokenizer.type === "Sequence" ? preTokenizer.pretokenizers : [preTokenizer];
-  return steps.map((step) =>
-    step.type === "ByteLevel"
-      ? { type: step.type, add_prefix_space: prefixSpace ?? step.add_prefix_space, use_regex: step.use_regex ?? true }
-      : { ...step },
-  );
 }
 
 function aroundBy(config: Fields, bosToken: string | null, eosToken: string | null, tokenizer: Tokenizer): Around {
@@ -234,4 +194,26 @@ function templateOf(template: unknown): string | null {
   if (!Array.isArray(named)) return null;
   const found = (named as readonly unknown[]).find((each) => isFields(each) && each["name"] === "default") as Fields | undefined;
   return typeof found?.["template"] === "string" ? found["template"] : null;
+}
+
+/** Texts on which two readings of one tokenizer would differ. */
+const PROBE: readonly string[] = [
+  "the first",
+  " one blank",
+  "  two  blanks   and three",
+  "a line\nanother\n\n\tand a third  \n",
+  "12 345  6.7",
+  "café Cafe\u0301 ﬁne",
+  "日本語 🙂",
+];
+
+/** The first difference between what tokenizer.json says and what a class of transformers makes of it; null: the probe shows none. */
+function differenceOf(file: Tokenizer, built: Tokenizer, name: string): string | null {
+  const special = file.tables.added.slice(0, 8).flatMap(({ content }) => [`${content}a`, `a ${content} b`]);
+  for (const text of [...PROBE, ...special]) {
+    const [ofFile, ofBuilt] = [file, built].map(({ encode, around }) => [...around.before, ...encode(text), ...around.after].join(" "));
+    if (ofFile !== ofBuilt)
+      return `token ids are those of transformers' ${name}, which are not everywhere those of tokenizer.json: ${JSON.stringify(text)} is ${ofBuilt} and not ${ofFile}`;
+  }
+  return null;
 }

@@ -33,10 +33,11 @@ export function requestIn(text: string, prompt: Prompt): Request {
 /** What stands between pieces of text that begin, divide and end another; null: they don't. */
 function match(text: string, [head, ...rest]: readonly string[]): string[] | null {
   const tail = rest.pop()!;
-  // a tokenizer may have put BOS before it
+  // a tokenizer may have put BOS before it, and a blank after that
   const start = text.indexOf(head!);
   const end = text.length - tail.length;
-  if (start < 0 || /\s/.test(text.slice(0, start)) || !text.endsWith(tail) || start + head!.length > end) return null;
+  if (start < 0 || /\s/.test(text.slice(0, start).replace(/(?<=\S) $/, "")) || !text.endsWith(tail) || start + head!.length > end)
+    return null;
   const found: string[] = [];
   let from = start + head!.length;
   for (const middle of rest) {

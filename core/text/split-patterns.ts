@@ -27,6 +27,24 @@ export const SPLIT_PATTERNS: Readonly<Record<string, RegExp>> = {
   [QWEN2]: translated(`${CONTRACTIONS}${LETTERS}|\\p{N}${REST}`),
 };
 
+const CHARACTER = "\\\\[rntsS]|\\\\[pP]\\{(?:L[ultmo]?|N|M)\\}|\\\\[^A-Za-z0-9]";
+const CLASS = `\\[\\^?(?:${CHARACTER}|&(?!&)|[^\\]\\\\[&])+\\]`;
+const REPEATED = "(?:[?*+]|\\{\\d+(?:,\\d*)?\\})(?!\\+)";
+/** Classes, groups and repetitions that `tokenizers` and JavaScript take alike. */
+const ALIKE = new RegExp(`^(?:${CHARACTER}|${CLASS}|\\((?:\\?(?:i?:|[!=])|(?!\\?))|[)|]|${REPEATED}|[^\\\\[\\]()|?*+{}^$&.])*$`, "u");
+/** A group that repeats and ends with something that repeats: it could take for ever. */
+const NESTED = /[*+}]\??\)+[*+{]/;
+/** Characters of a regular expression; those of published models have some hundreds. */
+const LONGEST = 2000;
+
+/** Whether a regular expression that is none of these has only what means the same in JavaScript. */
+export function compilable(pattern: string): boolean {
+  return pattern.length <= LONGEST && ALIKE.test(pattern) && !NESTED.test(pattern);
+}
+
+/** Makes JavaScript's form of a regular expression that is none of these; null: it cannot. */
+export type CompilePattern = (pattern: string) => RegExp | null;
+
 /** The pattern by which Qwen2Tokenizer splits. */
 export const QWEN2_PATTERN: string = QWEN2;
 

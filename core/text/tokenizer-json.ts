@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { UserError } from "../errors.js";
-import { SPLIT_PATTERNS } from "./split-patterns.js";
 
 /**
  * What a Hugging Face tokenizer.json may hold: every field of every component that `tokenizers` 0.23 writes, and what becomes
@@ -17,10 +16,12 @@ function treated<T extends z.ZodType>(schema: T, treatment: Treatment): T {
   TREATMENTS.add(schema, { treatment });
   return schema;
 }
-const followed = <T extends z.ZodType>(schema: T): T => treated(schema, "followed");
-const withoutEffect = <T extends z.ZodType>(schema: T): T => treated(schema, "without effect");
-/** `neutral` takes the values that change no ids. */
-const refused = <T extends z.ZodType>(neutral: T): T => treated(neutral, "refused");
+/** A field that the ids follow. */
+export const followed = <T extends z.ZodType>(schema: T): T => treated(schema, "followed");
+/** A field that the ids don't depend on. */
+export const withoutEffect = <T extends z.ZodType>(schema: T): T => treated(schema, "without effect");
+/** A field of which every value but a neutral one is refused; `neutral` takes the values that change no ids. */
+export const refused = <T extends z.ZodType>(neutral: T): T => treated(neutral, "refused");
 
 const id = z.int().min(0);
 
@@ -68,9 +69,7 @@ const normalizers = {
   }),
 } satisfies Schemas;
 
-const patterns = z.strictObject({
-  Regex: z.enum(Object.keys(SPLIT_PATTERNS), "expected a regular expression of GPT-2, Llama 3 or Qwen 2"),
-});
+const patterns = z.strictObject({ Regex: z.string() });
 const split = z.strictObject({
   type: z.literal("Split"),
   pattern: followed(patterns),
@@ -241,16 +240,21 @@ export function addedToken(token: TokenizerJson["added_tokens"][number]): AddedT
 
 /** Checks that Roslin gives the ids of a tokenizer.json. Throws UserError that names the first field of which it can't. `where`: the file's name. */
 export function parseTokenizerJson(json: unknown, where: string): TokenizerJson {
-  const result = TOKENIZER_JSON.safeParse(json);
+  return checked(TOKENIZER_JSON, json, where, "byte-level BPE, as GPT-2 has it");
+}
+
+/** What a schema makes of a tokenizer.json. Throws UserError that names the first field that is not as the schema has it. `reads`: what Roslin reads, for the message. */
+export function checked<T>(schema: z.ZodType<T>, json: unknown, where: string, reads: string): T {
+  const result = schema.safeParse(json);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
   const path = issue.code === "unrecognized_keys" ? [...issue.path, issue.keys[0]!] : issue.path;
   const message = issue.code === "unrecognized_keys" ? "a field that Roslin doesn't know" : issue.message;
   const got = path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key], json);
-  throw new UserError("this tokenizer.json has what Roslin doesn't carry out: it reads byte-level BPE, as GPT-2 has it", {
+  throw new UserError(`this tokenizer.json has what Roslin doesn't carry out: it reads ${reads}`, {
     file: where,
     field: path.join("."),
     problem: message,
-    ...(["string", "number", "boolean"].includes(typeof got) && { got: JSON.stringify(got) }),
+    ...(["string", "number", "boolean"].includes(typeof got) && { got: JSON.stringify(got).slice(0, 200) }),
   });
 }

@@ -14,8 +14,10 @@ const LATER = characters(
   "88f c5c cdc 1acf-1add 1ae0-1aeb a7ce-a7cf a7d2 a7d4 a7f1 10940-10959 10ec5-10ec7 10efa-10efb 11b60-11b67 11db0-11ddb 11de0-11de9 16ea0-16eb8 16ebb-16ed3 16ff2-16ff6 187f8-187ff 18d09-18d1e 18d80-18df2 1e6c0-1e6de 1e6e0-1e6f5 1e6fe-1e6ff 2b73a-2b73f 2cea2-2cead 323b0-33479",
 );
 /** Those of Unicode 15 and 16, which it knows and an older JavaScript doesn't. */
+const UPPER = characters("1c89 a7cb-a7cc a7da a7dc 10d50-10d65");
+const LOWER = characters("1c8a a7cd a7db 10d70-10d85 1df25-1df2a");
 const LETTERS = characters(
-  "1c89-1c8a a7cb-a7cd a7da-a7dc 105c0-105f3 10d4a-10d65 10d6f-10d85 10ec2-10ec4 1123f-11240 11380-11389 1138b 1138e 11390-113b5 113b7 113d1 113d3 11bc0-11be0 11f02 11f04-11f10 11f12-11f33 1342f 13441-13446 13460-143fa 16100-1611d 16d40-16d6c 18cff 1b132 1b155 1df25-1df2a 1e030-1e06d 1e4d0-1e4eb 1e5d0-1e5ed 1e5f0 2b739 2ebf0-2ee5d 31350-323af",
+  "105c0-105f3 10d4a-10d4f 10d6f 10ec2-10ec4 1123f-11240 11380-11389 1138b 1138e 11390-113b5 113b7 113d1 113d3 11bc0-11be0 11f02 11f04-11f10 11f12-11f33 1342f 13441-13446 13460-143fa 16100-1611d 16d40-16d6c 18cff 1b132 1b155 1e030-1e06d 1e4d0-1e4eb 1e5d0-1e5ed 1e5f0 2b739 2ebf0-2ee5d 31350-323af",
 );
 const NUMBERS = characters(
   "10d40-10d49 116d0-116e3 11bf0-11bf9 11f50-11f59 16130-16139 16d70-16d79 1ccf0-1ccf9 1d2c0-1d2d3 1e4f0-1e4f9 1e5f1-1e5fa",
@@ -24,10 +26,12 @@ const MARKS = characters(
   "897 cf3 ece 10d69-10d6d 10efc-10eff 11241 113b8-113c0 113c2 113c5 113c7-113ca 113cc-113d0 113d2 113e1-113e2 11f00-11f01 11f03 11f34-11f3a 11f3e-11f42 11f5a 13440 13447-13455 1611e-1612f 1e08f 1e4ec-1e4ef 1e5ee-1e5ef",
 );
 
-const DISPUTED = new RegExp(`[${LATER}${LETTERS}${NUMBERS}${MARKS}]`, "u");
+const DISPUTED = new RegExp(`[${LATER}${UPPER}${LOWER}${LETTERS}${NUMBERS}${MARKS}]`, "u");
 /** Undisputed characters of one and of two units for each class, as long as what they stand for. */
 const STAND_INS: readonly (readonly [RegExp, one: string, two: string])[] = [
   [new RegExp(`[${LATER}]`, "gu"), "\u{e000}", "\u{f0000}"],
+  [new RegExp(`[${UPPER}]`, "gu"), "À", "\u{10400}"],
+  [new RegExp(`[${LOWER}]`, "gu"), "à", "\u{10428}"],
   [new RegExp(`[${LETTERS}]`, "gu"), "ª", "\u{10330}"],
   [new RegExp(`[${NUMBERS}]`, "gu"), "²", "\u{10107}"],
   [new RegExp(`[${MARKS}]`, "gu"), "\u{300}", "\u{1d165}"],

@@ -1,4 +1,5 @@
 import { loraOf } from "../../core/config/schema.js";
+import { trainedParameters } from "../../core/model/family.js";
 import { learningRateAt } from "../../core/training/learning-rate.js";
 import { hostedShards } from "../../core/training/slices.js";
 import { planStep, type Capacity } from "../../core/training/step-plan.js";
@@ -9,7 +10,8 @@ import { tellShard, type ComputeEvent, type RankInput } from "../engine.js";
 import { Control } from "./control.js";
 import { sharedLayout } from "./layout.js";
 import { createSession } from "./session/session.js";
-import { mapShared, mapWeights } from "./shared-memory.js";
+import { mapScratch, mapShared, mapWeights } from "./shared-memory.js";
+import { ownedLengths } from "./step/owner.js";
 import { copyOf, fillFromBase, fillFromCheckpoint, readFrozen } from "./step/state.js";
 import { openSessions, Workplace } from "./step/workplace.js";
 import { trainStep } from "./step/step.js";
@@ -25,6 +27,8 @@ export interface OnnxSetup {
   /** the file that the ranks map */
   readonly sharedPath: string;
   readonly sharedBytes: number;
+  /** what the name of a rank's file of moments begins with; null: they are in memory */
+  readonly statesPath: string | null;
 }
 
 /** What its main thread hands it. */
@@ -45,19 +49,23 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
   const split = (await openTokens(rank.tokens)).train;
   const layout = sharedLayout(model, train.shards, setup.capacity);
   const training = model.family.training(model.shape, model.parameters);
+  const hosted = hostedShards(train.shards, rank.workers, rank.worker);
+  const lengths = ownedLengths(trainedParameters(model.parameters), train.shards, hosted);
+  const onDisk = setup.statesPath === null ? null : await mapScratch(`${setup.statesPath}-${rank.worker}`, lengths);
   const place = new Workplace({
     model,
     training,
     layout,
     capacity: setup.capacity,
     shards: train.shards,
-    hosted: hostedShards(train.shards, rank.workers, rank.worker),
+    hosted,
     sessions: await openSessions(training, createSession),
     control,
     keepActivations: setup.keepActivations,
     dropout: { share: loraOf(train)?.dropout ?? 0, seed: train.seed },
     mapped: mapWeights(mappedWeights(files, model)),
     segments: mapShared(setup.sharedPath, layout.segments),
+    fresh: (count) => onDisk?.shift() ?? new Float32Array(count),
     arrive: (barrier, end) => say(end === undefined ? { kind: "arrive", barrier } : { kind: "arrive", barrier, end }),
   });
   const initial = openInitialWeights(files, train.seed);

@@ -27,7 +27,14 @@ export function trainingNeeds(model: Model, train: TrainSettings, capacity: Capa
   const processes = capacity === null ? train.shards * PROCESS_BYTES : 0;
   // a new checkpoint is written before the oldest goes; the trained model follows
   const diskBytes = trained * (CHECKPOINT_BYTES * (train.keepCheckpoints + 1) + 4);
-  return { parameters: parameterCount(model), trained, memoryBytes: shared + mappedBytes(model) + states + processes, diskBytes };
+  const { offload } = train;
+  const onDisk = (offload.optimizer === "nvme" ? states : 0) + (offload.parameters === "nvme" ? shared : 0);
+  return {
+    parameters: parameterCount(model),
+    trained,
+    memoryBytes: shared + states + processes - onDisk + mappedBytes(model),
+    diskBytes: diskBytes + (offload.directory === null ? onDisk : 0),
+  };
 }
 
 /** Bytes of the frozen weights that are used where they lie in their files: once in the machine's memory, whatever the number of ranks. */

@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -33,9 +33,17 @@ export const onnxEngine: TrainingEngine<OnnxSetup> = {
 
   begin({ model, train, capacity, machine, directory, prefix, say }) {
     const bytes = sharedBytes(model, train.shards, capacity);
-    const sharedIn = machine.sharedDirectory(bytes, directory);
+    const { offload } = train;
+    const disk = offload.directory ?? directory;
+    if (offload.directory !== null) {
+      mkdirSync(offload.directory, { recursive: true });
+      // of attempts that were killed before all ranks had their files open
+      const [, run, generation] = /^(.*)g(\d+)$/.exec(prefix)!;
+      clearAttemptFiles(offload.directory, run!, Number(generation));
+    }
+    const sharedIn = offload.parameters === "nvme" ? disk : machine.sharedDirectory(bytes, directory);
     // where there is no /dev/shm, as on macOS, a file is nothing to tell of
-    if (sharedIn !== machine.sharedDirectory(0, directory))
+    if (offload.parameters !== "nvme" && sharedIn !== machine.sharedDirectory(0, directory))
       say("/dev/shm has too little room for the weights that workers share: they lie in a file, which may be slower");
     const { kept, head } = activationBytes(model, capacity);
     const most = trainingNeeds(model, train, capacity).memoryBytes + head + kept;
@@ -44,6 +52,7 @@ export const onnxEngine: TrainingEngine<OnnxSetup> = {
       keepActivations: most < KEEP_WITHIN * machine.availableMemory(),
       sharedPath: join(sharedIn, `${prefix}.weights`),
       sharedBytes: bytes,
+      statesPath: offload.optimizer === "nvme" ? join(disk, `${prefix}.states`) : null,
     };
   },
 

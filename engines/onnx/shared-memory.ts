@@ -29,13 +29,50 @@ export async function createShared(path: string, bytes: number): Promise<void> {
   } catch (error) {
     await rm(path, { force: true });
     throw new NoRoomError(
-      "there is no room for the weights that workers share; free some, or set ROSLIN_HOME to a larger disk",
+      "there is no room for what workers share or keep on disk; free some, or set ROSLIN_HOME or train.offload.directory to a larger disk",
       { file: path, need: readable(bytes) },
       { cause: error },
     );
   } finally {
     await file.close();
   }
+}
+
+/**
+ * Memory for float arrays of these lengths, zeroed, in a file on disk that has lost its name when this returns: nothing is left of
+ * it, however the process ends. The system writes out what it has no memory for. Throws NoRoomError.
+ */
+export async function mapScratch(path: string, lengths: readonly number[]): Promise<Float32Array[]> {
+  const segments: number[] = [0];
+  const places = lengths.map((length) => {
+    const bytes = Math.ceil((length * 4) / 64) * 64;
+    if (segments.at(-1)! > 0 && segments.at(-1)! + bytes > WINDOW_BYTES) segments.push(0);
+    const place = { segment: segments.length - 1, offset: segments.at(-1)! };
+    segments[place.segment] = place.offset + bytes;
+    return place;
+  });
+  const whole = segments.map((bytes) => Math.max(1, Math.ceil(bytes / PAGE_BYTES)) * PAGE_BYTES);
+  await createShared(
+    path,
+    whole.reduce((sum, bytes) => sum + bytes, 0),
+  );
+  try {
+    const views = mapShared(path, whole);
+    return places.map(({ segment, offset }, index) => new Float32Array(views[segment]!, offset, lengths[index]));
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+const WILL_NEED = 3;
+const madvise = libc.func("int madvise(void *address, size_t length, int advice)");
+
+/** Has the system read mapped values from the disk meanwhile, where they are not in memory: a hint, which does not wait. */
+export function willNeed({ buffer, byteOffset, byteLength }: Tensor["data"]): void {
+  if (byteLength < PAGE_BYTES) return;
+  const address = koffi.address(buffer) + BigInt(byteOffset);
+  const start = address - (address % BigInt(PAGE_BYTES));
+  madvise(start, byteLength + Number(address - start), WILL_NEED);
 }
 
 /** What this thread has mapped. */

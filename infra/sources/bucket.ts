@@ -5,6 +5,7 @@ import { sha256 } from "../disk/files.js";
 import { findPublished, type Published } from "./published.js";
 import { bytesPresent, type WantedBlob } from "../transfer/blob.js";
 import { fetchAll } from "../transfer/fetch.js";
+import { readStart } from "../transfer/start.js";
 import { digestOfObject, listObjects, objectSource, type ListedObject, type ObjectAccess } from "./objects.js";
 import { checkRoom, type Remote, type RemoteFile } from "./remote.js";
 import type { S3Settings } from "../store/s3-store.js";
@@ -128,6 +129,7 @@ function remoteOf(
     ...place,
     title: place.origin.uri,
     stated: (files) => Promise.resolve(files),
+    start: async (file, length, signal) => readStart(await wanted(file, signal), length, signal),
     async missing(files) {
       let bytes = 0;
       for (const file of files) bytes += file.bytes - (await bytesPresent(blobOf(file), file.bytes));

@@ -31,6 +31,8 @@ export interface Remote {
   readonly published?: { readonly uri: string; readonly manifest: Manifest };
   /** These files with the size and digest of each, asked for one by one if `files` lacks them. Throws UserError if the place doesn't state them. */
   stated(files: readonly RemoteFile[], signal: AbortSignal): Promise<readonly RemoteFile[]>;
+  /** The first `length` bytes of a file, and how many came over the wire; null: the place sends whole files only. */
+  start(file: RemoteFile, length: number, signal: AbortSignal): Promise<{ readonly bytes: Uint8Array; readonly fetched: number } | null>;
   /** Bytes that `fetch` would bring over the wire. */
   missing(files: readonly RemoteFile[]): Promise<number>;
   /** Throws NoRoomError if the cache's disk has less room than `bytes`. */

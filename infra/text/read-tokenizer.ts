@@ -4,6 +4,7 @@ import { UserError } from "../../core/errors.js";
 import { FAMILIES } from "../../core/model/families.js";
 import { createModelTokenizer, type ModelTokenizer } from "../../core/text/model-tokenizer.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
+import { compilePattern } from "./split-pattern.js";
 
 /**
  * Reads a model's tokenizer: tokenizer.json, or vocab.json and merges.txt, and the files beside it that change its ids.
@@ -42,7 +43,7 @@ export function tokenizerOfFiles(where: string, names: readonly string[], text: 
     chatTemplate: text("chat_template.jinja"),
   };
   try {
-    return createModelTokenizer(files, FAMILIES.find(({ type }) => type === modelType)?.tokenizerClass ?? null);
+    return createModelTokenizer(files, FAMILIES.find(({ type }) => type === modelType)?.tokenizerClass ?? null, compilePattern);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     throw new UserError(`the tokenizer in ${where} cannot be used: ${error.message}`, {}, { cause: error });

@@ -5,7 +5,7 @@ import { DTYPE_BYTES, headerLength, parseHeader, type DType, type TensorEntry } 
 import { indexedFiles } from "../../core/format/weight-index.js";
 import { elements, type FloatType } from "../../core/graph/tensor.js";
 import { FAMILIES } from "../../core/model/families.js";
-import { allParameters, type Model, type ModelFamily, type TensorSource } from "../../core/model/family.js";
+import { allParameters, isTied, type Model, type ModelFamily, type TensorSource } from "../../core/model/family.js";
 import { refuseLfsPointer } from "../disk/lfs-pointer.js";
 import { readModelConfig } from "./read-model-config.js";
 import { readParameter } from "./read-parameter.js";
@@ -109,6 +109,7 @@ export class ModelFiles {
     const { directory } = this;
     const { family } = this.model;
     for (const file of this.files) for (const name of file.entries.keys()) if (!family.isBuffer(name)) this.home.set(name, file);
+    this.forgetTiedHead();
     const sources = [...this.sources.values()];
     for (const { tensor, shape } of sources) {
       const entry = this.home.get(tensor)?.entries.get(tensor);
@@ -132,6 +133,26 @@ export class ModelFiles {
         extra: extra.length,
       });
     return this.home.get(sources[0]!.tensor)!.entries.get(sources[0]!.tensor)!.dtype;
+  }
+
+  /** A tied head that the files hold as well, as torch's files do, must be the embedding once more: transformers does not tie two that differ. */
+  private forgetTiedHead(): void {
+    const { parameters } = this.model;
+    const { embedding, head } = parameters;
+    if (!isTied(parameters)) return;
+    const { tensor: table } = this.sources.get(embedding.name)!;
+    const file = this.home.get(table);
+    for (const tensor of (head[0]!.layerNames ?? []).map((layer) => `${layer}.weight`)) {
+      const other = this.home.get(tensor);
+      if (file === undefined || other === undefined) continue;
+      if (!isSame([file, table], [other, tensor]))
+        throw new UserError("config.json ties the head to the embedding, but the model's files hold two that differ: tie_word_embeddings", {
+          directory: this.directory,
+          tensor,
+          expected: `false, or what ${table} has`,
+        });
+      this.home.delete(tensor);
+    }
   }
 
   /** Elements [first, first + out.length) of a parameter, in row-major order, as fp32. */
@@ -158,6 +179,26 @@ export class ModelFiles {
   close(): void {
     for (const file of this.files) file.close();
   }
+}
+
+/** Elements compared at a time. */
+const COMPARED = 1 << 20;
+
+/** Whether two tensors of files have the same shape and elements. */
+function isSame([file, name]: readonly [WeightFile, string], [other, otherName]: readonly [WeightFile, string]): boolean {
+  const { shape } = file.entries.get(name)!;
+  if (shape.join() !== other.entries.get(otherName)!.shape.join()) return false;
+  const offset = file.offsetOf(name);
+  // a torch file has one storage for both
+  if (file === other && offset !== null && offset === other.offsetOf(otherName)) return true;
+  const count = elements(shape);
+  for (let first = 0; first < count; first += COMPARED) {
+    const [a, b] = [new Float32Array(Math.min(COMPARED, count - first)), new Float32Array(Math.min(COMPARED, count - first))];
+    file.readFloats(name, first, a);
+    other.readFloats(otherName, first, b);
+    if (Buffer.compare(new Uint8Array(a.buffer), new Uint8Array(b.buffer)) !== 0) return false;
+  }
+  return true;
 }
 
 /** What weights are called, the single file and the index of several; the first that is there wins. */

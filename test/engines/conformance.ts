@@ -85,11 +85,11 @@ const THOROUGH: Trial = {
 /** How far losses may lie apart where the bits may differ. */
 const ROUNDING = 1e-6;
 
-/** Runs the suite for the engine of a name. */
-export function conformance(engine: string, trial: Trial = THOROUGH): void {
+/** Runs the suite for the engine of a name, with other settings of training where they are given. */
+export function conformance(engine: string, trial: Trial = THOROUGH, settings: object = {}): void {
   const at = (ranks: number): number => Math.min(ranks, trial.ranks);
   const make = async (t: TestContext): Promise<Made> => {
-    const made = await job(t, madeRows(ROWS), TRAIN);
+    const made = await job(t, madeRows(ROWS), { ...TRAIN, ...settings });
     const { config } = made.request;
     // the schema knows no engine of the tests
     const request = { ...made.request, config: { ...config, train: { ...config.train, engine } } as unknown as RunConfig };

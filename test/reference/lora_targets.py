@@ -17,10 +17,10 @@ from make import HERE, Json
 
 MODELS: dict[str, Json] = {
     # twelve layers: 1 is not 11
-    "gptj": dict(model_type="gptj", n_layer=12, n_head=1, n_embd=4, rotary_dim=4, n_inner=6, vocab_size=5, n_positions=8),
-    "llama": dict(model_type="llama", num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=1, hidden_size=8, intermediate_size=6, vocab_size=5, max_position_embeddings=8),  # fmt: skip # noqa: E501
-    "llama-tied": dict(model_type="llama", num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, hidden_size=8, intermediate_size=6, vocab_size=5, max_position_embeddings=8, tie_word_embeddings=True),  # fmt: skip # noqa: E501
-    "gpt_neox": dict(model_type="gpt_neox", num_hidden_layers=3, num_attention_heads=2, hidden_size=8, intermediate_size=6, vocab_size=5, max_position_embeddings=8),  # fmt: skip # noqa: E501
+    "gptj": dict(model_type="gptj", n_layer=12, n_head=1, n_embd=16, rotary_dim=4, n_inner=24, vocab_size=5, n_positions=8),
+    "llama": dict(model_type="llama", num_hidden_layers=3, num_attention_heads=2, num_key_value_heads=1, hidden_size=16, intermediate_size=24, vocab_size=5, max_position_embeddings=8),  # fmt: skip # noqa: E501
+    "llama-tied": dict(model_type="llama", num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, hidden_size=16, intermediate_size=24, vocab_size=5, max_position_embeddings=8, tie_word_embeddings=True),  # fmt: skip # noqa: E501
+    "gpt_neox": dict(model_type="gpt_neox", num_hidden_layers=3, num_attention_heads=2, hidden_size=16, intermediate_size=24, vocab_size=5, max_position_embeddings=8),  # fmt: skip # noqa: E501
 }  # fmt: skip
 
 QV = ["q_proj", "v_proj"]
@@ -110,6 +110,16 @@ CASES: list[tuple[str, str, Json]] = [
         "two patterns match: the first counts, turned round",
         "llama",
         dict(target_modules=QV, r=2, rank_pattern={r".*\.0\..*": 6, "q_proj": 4}),
+    ),  # noqa: E501
+    (
+        "two patterns match in every layer",
+        "gptj",
+        dict(target_modules=QV, rank_pattern={"q_proj": 4, ".*_proj": 2}, alpha_pattern={"[qv]_proj": 3, "v_proj": 5}),
+    ),  # noqa: E501
+    (
+        "two patterns match in every layer, turned round",
+        "gptj",
+        dict(target_modules=QV, rank_pattern={".*_proj": 2, "q_proj": 4}, alpha_pattern={"v_proj": 5, "[qv]_proj": 3}),
     ),  # noqa: E501
     (
         "a pattern anchored at the beginning",

@@ -317,14 +317,20 @@ def old_spelling(config: Json) -> Json:
     )
 
 
+def named_as_in_files(model: torch.nn.Module) -> Iterable[tuple[str, torch.nn.Parameter]]:
+    """The parameters; transformers 5 calls GPT-NeoX's head otherwise in memory than in files."""
+    is_neox = any(name.startswith("gpt_neox.") for name, _ in model.named_parameters())
+    return ((name.replace("lm_head.", "embed_out.") if is_neox else name, weight) for name, weight in model.named_parameters())
+
+
 def computed(model: torch.nn.Module, rows: list[Row], steps: list[list[int]], train: Json) -> tuple[torch.Tensor, dict[str, Tensors], Json]:
     """The loss of all rows, tensors by the name of their file, and what the steps gave. `model` is trained."""
     loss, logits = loss_of(model, rows)
     loss.backward()  # type: ignore[no-untyped-call]
-    tensors = {"logits": {"logits": logits.detach()}, "gradients": {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}}  # fmt: skip # noqa: E501
+    tensors = {"logits": {"logits": logits.detach()}, "gradients": {name: weight.grad.clone() for name, weight in named_as_in_files(model) if weight.grad is not None}}  # fmt: skip # noqa: E501
     model.zero_grad()
     losses, norms = trained(model, rows, steps, train)
-    tensors["after-20-steps"] = {name: weight.detach() for name, weight in model.named_parameters()}
+    tensors["after-20-steps"] = {name: weight.detach() for name, weight in named_as_in_files(model)}
     return loss, tensors, dict(training_losses=losses, gradient_norms_before_clipping=norms)
 
 

@@ -7,7 +7,7 @@ import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapterConfigText } from "../../../cor
 import { writeFileAtomic } from "../../../infra/disk/files.js";
 import { AdapterFiles, hasAdapter } from "../../../infra/weights/adapter-files.js";
 import type { ModelFiles } from "../../../infra/weights/model-files.js";
-import type { WeightPlan } from "./weight-files.js";
+import type { WeightPlan } from "../../../core/format/weight-files.js";
 
 /** What training leaves of a model with adapters: PEFT's two files, of which the config names no base, because publishing knows it. */
 

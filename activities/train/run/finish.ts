@@ -23,7 +23,7 @@ import { finishAdapter, planAdapterFile } from "./adapter-result.js";
 import { clearAttempts } from "./leftovers.js";
 import { figures } from "./figures.js";
 import { ModelWriter } from "./model-writer.js";
-import { MAX_FILE_BYTES, planWeights } from "./weight-files.js";
+import { MAX_FILE_BYTES, planWeights } from "../../../core/format/weight-files.js";
 
 /** From the last checkpoint to a model directory, or an adapter's, the digest of the whole state, and the run's figures. */
 

@@ -9,7 +9,7 @@ import { writeFileAtomic } from "../../../infra/disk/files.js";
 import { SafetensorsFile } from "../../../infra/weights/model-files.js";
 import { writeSafetensors } from "../../../infra/weights/safetensors-writer.js";
 import type { CheckpointEntry } from "../log/entries.js";
-import type { WeightPlan } from "./weight-files.js";
+import type { WeightPlan } from "../../../core/format/weight-files.js";
 
 /** Elements read and converted at a time. */
 const CHUNK = 1 << 20;

@@ -3,7 +3,7 @@ import type { Attention } from "../common/decoder.js";
 import type { Weights } from "../common/weights.js";
 import type { GptjShape } from "./config.js";
 
-/** T tokens of all rows end to end, S of one row, H heads, W a head's width, D = H·W the model's, F the MLP's. */
+/** T tokens of all rows end to end, D the model's width, F the MLP's. */
 
 /** What one norm of x[T,D] feeds, attention and MLP side by side: q, k and v [T,D] before rotation, and the MLP's inside [T,F] before its activation. */
 export function project(g: GraphBuilder, shape: GptjShape, x_TD: Value, weights: Weights): Record<"q" | "k" | "v" | "inner", Value> {
@@ -26,12 +26,4 @@ export function join(g: GraphBuilder, gathered_TD: Value, activated_TF: Value, w
 export function block(g: GraphBuilder, shape: GptjShape, x_TD: Value, weights: Weights, attention: Attention): Value {
   const { q, k, v, inner } = project(g, shape, x_TD, weights);
   return g.add(join(g, attention(q, k, v), g.gelu(inner), weights), x_TD);
-}
-
-/** Causal attention of one row: q and k [S,D] after rotation, v [S,D]; see `PackedRow` for the mask. */
-export function attendRow(g: GraphBuilder, shape: GptjShape, q_SD: Value, k_SD: Value, v_SD: Value, causal: Value): Value {
-  const { heads: H, headWidth: W, width: D } = shape;
-  const heads = (x_SD: Value): Value => g.transpose(g.reshape(x_SD, "S", H, W), 1, 0, 2);
-  const y_HSW = g.attend(heads(q_SD), heads(k_SD), heads(v_SD), causal, 1 / Math.sqrt(W));
-  return g.reshape(g.transpose(y_HSW, 1, 0, 2), "S", D);
 }

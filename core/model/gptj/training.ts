@@ -1,10 +1,11 @@
 import { GraphBuilder, type Program, type Value } from "../../graph/graph.js";
+import { attendPrograms, type AttendPrograms } from "../common/attend.js";
 import { namedGradients, prefixed } from "../common/named-gradients.js";
 import { rotaryFrequencies, rotaryTables } from "../common/rotary.js";
 import { headPrograms, normPrograms } from "../common/ends.js";
 import { Weights } from "../common/weights.js";
 import type { ParameterSet, ParameterSpec, TrainingProgram } from "../family.js";
-import { attendRow, join, project } from "./block.js";
+import { join, project } from "./block.js";
 import type { GptjShape } from "./config.js";
 
 /**
@@ -12,19 +13,15 @@ import type { GptjShape } from "./config.js";
  * row and everything else on the T tokens of all rows. D is the model's width, F the MLP's, R half of what is rotated of a head; N counts the positions that
  * carry loss, V the words of a slice of the vocabulary. Gradients are named `d.<input>`.
  */
-export interface GptjPrograms {
+export interface GptjPrograms extends AttendPrograms {
   /** x[T,D], cos, sin [T,rotaryDim/2], weights → q, k [T,D] rotated, v[T,D], inner[T,F] */
   readonly projectForward: Program;
-  /** q, k, v [S,D], causal[S,S] → gathered[S,D] */
-  readonly attendForward: Program;
   /** x[T,D], gathered[T,D], inner[T,F], weights → y[T,D] */
   readonly joinForward: Program;
   /** dy[T,D], gathered[T,D], weights → d.gathered[T,D], d.activated[T,F], d.<weight> but that of the MLP's last layer */
   readonly joinBackward: Program;
   /** inner[T,F], d.activated[T,F] → activated[T,F], d.inner[T,F] */
   readonly activateBackward: Program;
-  /** q, k, v [S,D], causal[S,S], d.gathered[S,D] → d.q, d.k, d.v [S,D]; computes the scores again */
-  readonly attendBackward: Program;
   /** x[T,D], cos, sin, d.q, d.k, d.v [T,D], d.inner, activated [T,F], dy[T,D], weights → dx[T,D], d.<weight>, with those of the MLP's last layer; computes the norm again */
   readonly projectBackward: Program;
 }
@@ -58,7 +55,7 @@ export function gptjTraining(shape: GptjShape, parameters: ParameterSet): Traini
 
 /** The block's graphs by what they are; `specs` are the parameters of a block. */
 export function blockPrograms(shape: GptjShape, specs: readonly ParameterSpec[]): GptjPrograms {
-  return { ...projectPrograms(shape, specs), ...attendPrograms(shape), ...joinPrograms(shape, specs) };
+  return { ...projectPrograms(shape, specs), ...attendPrograms(shape.heads, shape.headWidth), ...joinPrograms(shape, specs) };
 }
 
 /** Those of the MLP's last layer that are multiplied with what goes into it. */
@@ -87,17 +84,6 @@ function projectPrograms(shape: GptjShape, specs: readonly ParameterSpec[]): Pro
   const last = namedGradients(g, [[mlp_TD, dy_TD]], weights.trained(g.program("", { mlp_TD }), isLast));
   const projectBackward = g.program("project.backward", { dx: g.add(dy_TD, dx!), ...rest, ...last });
   return { projectForward, projectBackward };
-}
-
-function attendPrograms(shape: GptjShape): Programs<"attendForward" | "attendBackward"> {
-  const D = shape.width;
-  const g = new GraphBuilder();
-  const [q, k, v] = ["q", "k", "v"].map((name) => g.input(name, "float32", "S", D)) as [Value, Value, Value];
-  const gathered_SD = attendRow(g, shape, q, k, v, g.input("causal", "float32", "S", "S"));
-  const attendForward = g.program("attend.forward", { gathered: gathered_SD });
-  const slope_SD = g.input("d.gathered", "float32", "S", D);
-  const slopes = namedGradients(g, [[gathered_SD, slope_SD]], prefixed({ q, k, v }));
-  return { attendForward, attendBackward: g.program("attend.backward", slopes) };
 }
 
 function joinPrograms(shape: GptjShape, specs: readonly ParameterSpec[]): Programs<"joinForward" | "joinBackward" | "activateBackward"> {

@@ -3,7 +3,7 @@ import { loraOf, type RunConfig } from "../../config/schema.js";
 import { UserError } from "../../errors.js";
 import type { FloatType } from "../../graph/tensor.js";
 import type { AdapterModule, Model, ParameterSet, ParameterSpec } from "../family.js";
-import { ALL_LINEAR, isEnd, patternValue, takesModule, type ModuleRule } from "./targets.js";
+import { isAllLinear, isEnd, patternValue, takesModule, type ModuleRule } from "./targets.js";
 
 /** Low-rank adapters: y + scale · x @ Aᵀ @ Bᵀ beside a linear layer that stays as it is. */
 
@@ -50,7 +50,7 @@ export function resolveAdapter(
 ): AdapterModule[] {
   const linear = parameters.blocks.flatMap((specs) => specs.filter(isLinear));
   refuseOutside(parameters, lora.targets, names);
-  const isWanted = (module: string): boolean => lora.targets === ALL_LINEAR || takesModule(lora.targets, module, names.targets);
+  const isWanted = (module: string): boolean => isAllLinear(lora.targets) || takesModule(lora.targets, module, names.targets);
   const excluded = (module: string): boolean => lora.exclude !== null && takesModule(lora.exclude, module, names.exclude);
   const taken = linear.filter(({ name }) => isWanted(moduleOf(name)) && !excluded(moduleOf(name)));
   if (taken.length === 0) throw noLayer(linearModules(parameters), JSON.stringify(lora.targets), names);
@@ -123,13 +123,14 @@ function noLayer(modules: readonly string[], got: string, { targets }: SettingNa
 
 /** An adapter of the head or of the embedding would be saved with the whole matrix. */
 function refuseOutside({ embedding, head }: ParameterSet, targets: ModuleRule, names: SettingNames): void {
-  if (targets === ALL_LINEAR) return;
-  for (const { name } of [embedding, head[0]!])
-    if (takesModule(targets, moduleOf(name), names.targets))
-      throw new UserError(`${names.targets} takes a layer outside the blocks, which Roslin gives no adapter: leave it out`, {
-        layer: moduleOf(name),
-        targets: JSON.stringify(targets),
-      });
+  if (isAllLinear(targets)) return;
+  const layers = [embedding, head[0]!].flatMap(({ name, layerNames = [] }) => [moduleOf(name), ...layerNames]);
+  const layer = layers.find((each) => takesModule(targets, each, names.targets));
+  if (layer !== undefined)
+    throw new UserError(`${names.targets} takes a layer outside the blocks, which Roslin gives no adapter: leave it out`, {
+      layer,
+      targets: JSON.stringify(targets),
+    });
 }
 
 /** Throws UserError where a layer has an adapter that the same layer of another block lacks, or has otherwise. */

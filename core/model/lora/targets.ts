@@ -6,7 +6,12 @@ import { UserError } from "../../errors.js";
 export type ModuleRule = string | readonly string[];
 
 /** The target that stands for every linear layer but the head. */
-export const ALL_LINEAR = "all-linear";
+const ALL_LINEAR = "all-linear";
+
+/** Whether a rule takes every linear layer but the head; PEFT reads it in capitals as well. */
+export function isAllLinear(rule: ModuleRule): boolean {
+  return typeof rule === "string" && rule.toLowerCase() === ALL_LINEAR;
+}
 
 /** Whether a rule takes a module. `where`: the setting, for errors. Throws UserError for an expression that is not one. */
 export function takesModule(rule: ModuleRule, module: string, where: string): boolean {

@@ -10,7 +10,8 @@ import type { Workplace } from "./workplace.js";
 
 /** Runs every block forward. Keeps each block's input and, where there is memory, the values that its backward pass needs. */
 export async function blocksForward(place: Workplace, rows: readonly HostedRows[]): Promise<void> {
-  for (let layer = 0; layer < place.model.shape.layers; layer++)
+  for (let layer = 0; layer < place.model.shape.layers; layer++) {
+    place.prefetch(layer + 1);
     for (const row of rows) {
       const { plan, packed, inputs, values } = row;
       place.control.at(plan.shard);
@@ -21,6 +22,7 @@ export async function blocksForward(place: Workplace, rows: readonly HostedRows[
         ends: { x: inputs[layer]!, y: inputs[layer + 1]! },
       });
     }
+  }
 }
 
 /**
@@ -33,6 +35,7 @@ export async function blocksBackward(place: Workplace, rows: readonly HostedRows
   const { layers } = place.model.shape;
   let above: { readonly layer: number; readonly arrival: number } | null = null;
   for (let layer = layers - 1; layer >= 0; layer--) {
+    place.prefetch(layer - 1);
     for (const row of rows) {
       place.control.at(row.plan.shard);
       await blockBackward(place, row, layer);

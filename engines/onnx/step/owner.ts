@@ -3,6 +3,17 @@ import type { WeightSpec } from "../../../core/model/family.js";
 import { sliceOf } from "../../../core/training/slices.js";
 import { addTo, sumRounded } from "./sums.js";
 
+/** Lengths of what owners take from `fresh`, in this order: two moments and a gradient for each slice. */
+export function ownedLengths(parameters: readonly WeightSpec[], shards: number, hosted: readonly number[]): number[] {
+  return hosted.flatMap((shard) =>
+    parameters.flatMap(({ shape }) => {
+      const { start, end } = sliceOf(shape[0]!, shards, shard);
+      const count = (end - start) * elements(shape.slice(1));
+      return [count, count, count];
+    }),
+  );
+}
+
 /** One tensor's slice that a shard owns: whole rows of its first axis. */
 export interface OwnedSlice {
   readonly name: string;
@@ -28,7 +39,13 @@ export class Owner {
   private readonly byName: ReadonlyMap<string, OwnedSlice>;
   private readonly totals = new Map<string, Float64Array>();
 
-  constructor(parameters: readonly WeightSpec[], shards: number, shard: number, weightOf: (name: string) => Float32Array) {
+  constructor(
+    parameters: readonly WeightSpec[],
+    shards: number,
+    shard: number,
+    weightOf: (name: string) => Float32Array,
+    fresh: (count: number) => Float32Array,
+  ) {
     this.shard = shard;
     this.slices = parameters.map(({ name, shape }, tensor) => {
       const range = sliceOf(shape[0]!, shards, shard);
@@ -36,7 +53,6 @@ export class Owner {
       const first = range.start * rowSize;
       const count = (range.end - range.start) * rowSize;
       const weight = weightOf(name).subarray(first, first + count);
-      const fresh = (): Float32Array => new Float32Array(count);
       return {
         name,
         tensor,
@@ -45,9 +61,9 @@ export class Owner {
         firstRow: range.start,
         rows: range.end - range.start,
         weight,
-        expAvg: fresh(),
-        expAvgSq: fresh(),
-        gradient: fresh(),
+        expAvg: fresh(count),
+        expAvgSq: fresh(count),
+        gradient: fresh(count),
       };
     });
     this.byName = new Map(this.slices.map((slice) => [slice.name, slice]));

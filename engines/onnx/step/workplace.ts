@@ -9,6 +9,7 @@ import type { Region, SharedLayout } from "../layout.js";
 import type { RunGraph } from "../run-segments.js";
 import type { createSession } from "../session/session.js";
 import { openPrograms, type Sessions } from "../sessions.js";
+import { willNeed } from "../shared-memory.js";
 import type { TimeSpent } from "../times.js";
 import { EmbeddingSums } from "./embedding.js";
 import { Owner, type OwnedSlice } from "./owner.js";
@@ -62,6 +63,8 @@ export class Workplace {
     readonly segments: readonly ArrayBuffer[];
     /** the weights that are used where they lie in their files, by name */
     readonly mapped: ReadonlyMap<string, Tensor["data"]>;
+    /** zeroed memory for moments and gradients, asked for as `ownedLengths` says */
+    readonly fresh: (count: number) => Float32Array;
     readonly arrive: (index: number, end?: StepEnd) => void;
   }) {
     const { model, layout, shards } = options;
@@ -84,7 +87,9 @@ export class Workplace {
     this.tell = options.arrive;
     this.embedding = new EmbeddingSums(shape.width);
     const trained = trainedParameters(parameters);
-    this.owners = options.hosted.map((shard) => new Owner(trained, shards, shard, (name) => this.view(layout.weights.get(name)!)));
+    this.owners = options.hosted.map(
+      (shard) => new Owner(trained, shards, shard, (name) => this.view(layout.weights.get(name)!), options.fresh),
+    );
     this.headShards = Array.from({ length: shards }, (_, shard) => shard).filter(
       (shard) => sizeOf(sliceOf(shape.vocabulary, shards, shard)) > 0,
     );
@@ -109,6 +114,14 @@ export class Workplace {
   weight({ name, shape, frozen = "float32" }: ParameterSpec): Tensor {
     const region = this.layout.weights.get(name);
     return { type: frozen, shape, data: region === undefined ? this.mapped.get(name)! : this.view(region) } as Tensor;
+  }
+
+  /** Has the system read a layer's frozen weights from the disk while another one is computed. */
+  prefetch(layer: number): void {
+    for (const { name } of this.model.parameters.blocks[layer] ?? []) {
+      const data = this.mapped.get(name);
+      if (data !== undefined) willNeed(data);
+    }
   }
 
   /** The hosted owners' slices of a parameter that is trained. */

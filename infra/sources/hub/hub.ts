@@ -4,7 +4,9 @@ import { dirname, join, relative } from "node:path";
 import { messageOf, UnreachableError, UserError } from "../../../core/errors.js";
 import type { HubReference } from "../../../core/config/source-ref.js";
 import { bytesPresent } from "../../transfer/blob.js";
+import type { Source } from "../../transfer/source.js";
 import { fetchAll } from "../../transfer/fetch.js";
+import { readStart } from "../../transfer/start.js";
 import { loginIn } from "../../http/proxy.js";
 import { checkRoom, type Remote, type RemoteFile } from "../remote.js";
 import type { Watch } from "../../http/retries.js";
@@ -61,6 +63,7 @@ function remoteOf(access: HubAccess, cache: string, repository: Repository, isCa
   const { id, commit } = repository;
   const folder = folderOf(cache, repository);
   const blobOf = (file: RemoteFile): string => join(folder, "blobs", file.digest.hex);
+  const sourceOf = ({ path }: RemoteFile): Source => hubSource({ access, url: fileUrl(access, repository, path) });
   const said = isCached ? " from the cache, for its source cannot be reached" : "";
   return {
     origin: { uri: `hf://${id}@${commit}` },
@@ -72,6 +75,7 @@ function remoteOf(access: HubAccess, cache: string, repository: Repository, isCa
       for (const file of files) stated.push(await statedFile(access, repository, file, signal));
       return stated;
     },
+    start: (file, length, signal) => readStart({ blob: blobOf(file), source: sourceOf(file) }, length, signal),
     async missing(files) {
       let bytes = 0;
       for (const file of files) bytes += file.bytes - (await bytesPresent(blobOf(file), file.bytes));
@@ -83,7 +87,7 @@ function remoteOf(access: HubAccess, cache: string, repository: Repository, isCa
         name: file.path,
         blob: blobOf(file),
         bytes: file.bytes,
-        source: hubSource({ access, url: fileUrl(access, repository, file.path) }),
+        source: sourceOf(file),
         digest: file.digest as { readonly kind: "sha256" | "git"; readonly hex: string },
       }));
       if (!isCached) await noteFiles(folder, repository);

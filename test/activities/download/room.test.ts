@@ -19,6 +19,7 @@ test("room is needed where the bytes will lie: on the hub's disk for both source
       version: "v",
       files: ["config.json", "model.safetensors", "rows.json"].map((path) => ({ path, bytes: 1, digest: { kind: "etag", hex: "e" } })),
       stated: async (files) => files,
+      start: async () => null,
       missing: async () => missing,
       checkSpace: async (bytes) => void checks.push(`${uri} ${bytes}`),
       fetch: () => Promise.reject(new Error("enough")),

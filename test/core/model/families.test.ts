@@ -11,16 +11,31 @@ import { toy } from "./toy/toy.js";
 const ROOT = join(import.meta.dirname, "../../../..");
 const ROOMS = ["core", "engines", "workflows", "activities", "workers", "infra", "cli", "demo", "bench", "bin"];
 
+/** What is said of each family, by its folder; where else it may stand: in tables; and its lines in the table of families. */
+const TABLE = "core/model/families.ts";
+const TOLD = [
+  { folder: "gptj", told: /gptj|transformer\.h\.|\bwte\b|\bln_f\b/i, tables: [TABLE], lines: 3 },
+  { folder: "gpt-neox", told: /gpt[-_]?neox\b|query_key_value|embed_(in|out)\b/i, tables: [TABLE], lines: 2 },
+  // GGUF's formats and classes of tokenizers have its name too
+  { folder: "llama", told: /\bmodel\.layers\.|embed_tokens|self_attn|\/llama\//, tables: [TABLE, "core/model/gguf.ts"], lines: 1 },
+];
+
 test("what is said of one family stands in its folder", () => {
-  const told = /gptj|transformer\.h\.|\bwte\b|lm_head|\bln_f\b/i;
   const files = ROOMS.flatMap((room) =>
     readdirSync(join(ROOT, room), { recursive: true, encoding: "utf8" }).map((path) => `${room}/${path}`),
-  ).filter((path) => /\.(ts|js|py)$/.test(path) && !path.startsWith("core/model/gptj/"));
+  ).filter((path) => /\.(ts|js|py)$/.test(path));
+  const texts = new Map(files.map((path) => [path, readFileSync(join(ROOT, path), "utf8")]));
   assert.ok(files.length > 150, `${files.length} files`);
-  const found = files.filter((path) => told.test(readFileSync(join(ROOT, path), "utf8")));
-  assert.deepEqual(found, ["core/model/families.ts"]);
-  const table = readFileSync(join(ROOT, "core/model/families.ts"), "utf8").split("\n");
-  assert.equal(table.filter((line) => told.test(line)).length, 3, "its import, and where it stands in the table");
+  const telling = (told: RegExp, folders: readonly string[]): string[] =>
+    files.filter((path) => told.test(texts.get(path)!) && !folders.some((folder) => path.startsWith(`core/model/${folder}/`)));
+  const table = texts.get(TABLE)!.split("\n");
+  for (const { folder, told, tables, lines } of TOLD) {
+    assert.deepEqual(telling(told, [folder]), tables);
+    assert.equal(table.filter((line) => told.test(line)).length, lines, folder);
+  }
+  // several families call their heads so
+  const folders = TOLD.map(({ folder }) => folder);
+  assert.deepEqual(telling(/lm_head/i, folders), []);
 });
 
 test("a config.json finds its family by model_type", () => {
@@ -34,8 +49,9 @@ test("a config.json finds its family by model_type", () => {
       () => parseModelConfig(JSON.stringify(json), "test", families),
       (error) => error instanceof UserError && message.test(error.message),
     );
-  refused({ model_type: "llama" }, /model_type \[file=test, expected=gptj or toy, got="llama"\]/);
-  refused({}, /model_type .*expected=gptj or toy/);
+  const known = families.map(({ type }) => type).join(" or ");
+  refused({ model_type: "mixtral" }, new RegExp(`model_type \\[file=test, expected=${known}, got="mixtral"\\]`));
+  refused({}, new RegExp(`model_type .*expected=${known}`));
   refused(null, /must be a JSON object/);
   refused({ ...CONFIG, layers: "2" }, /a toy needs layers/);
   assert.throws(() => parseModelConfig("{", "test"), /config\.json is not JSON \[file=test\]/);

@@ -16,6 +16,9 @@ export const REFERENCE: string = join(dirname(fileURLToPath(import.meta.url)), "
 /** By family: gptj-tiny, four heads of 16, half of each rotated; and the shapes that test/reference/make.py tells of. */
 export const REFERENCES = {
   gptj: ["gptj-tiny", "gptj-odd", "gptj-one-head", "gptj-deep"],
+  llama: ["llama-one-head", "llama-grouped", "llama-scaled", "llama-deep"],
+  qwen: ["qwen2-small", "qwen3-small"],
+  gptNeox: ["gpt-neox-one-head", "gpt-neox-serial", "gpt-neox-tied", "gpt-neox-deep"],
 } as const;
 
 /** PyTorch's figures for a small model. */

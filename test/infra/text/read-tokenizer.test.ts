@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { UserError } from "../../../core/errors.js";
+import { openEncoder } from "../../../core/text/open-encoder.js";
 import { readableTokenizer, readTokenizer } from "../../../infra/text/read-tokenizer.js";
 import { applied, idLists, type Change } from "../../core/text/figures.js";
 
@@ -11,8 +12,12 @@ interface Case {
   readonly name: string;
   /** by name; of tokenizer.json what it changes of the base */
   readonly files: Readonly<Record<string, unknown>>;
-  /** by transformers' AutoTokenizer, special tokens included; null: it reads no such directory */
+  /** of the first texts, by transformers' AutoTokenizer, special tokens included; null: it reads no such directory */
   readonly ids: string | null;
+  /** what transformers decodes the first of them to, if that is recorded */
+  readonly decoded?: readonly string[];
+  /** a word of what Roslin says of ids that are not those of tokenizer.json */
+  readonly note?: string;
   readonly bosToken?: string | null;
   readonly eosToken?: string | null;
   readonly chatTemplate?: string | null;
@@ -26,15 +31,18 @@ interface Recorded {
   readonly cases: readonly Case[];
 }
 
-const recorded = ["directories", "fuzz"].map(
-  (name) => JSON.parse(readFileSync(new URL(`../../../../test/reference/tokenizer-${name}.json`, import.meta.url), "utf8")) as Recorded,
+const recorded = ["directories", "fuzz", "families"].flatMap(
+  (name) =>
+    JSON.parse(readFileSync(new URL(`../../../../test/reference/tokenizer-${name}.json`, import.meta.url), "utf8")) as
+      | Recorded
+      | readonly Recorded[],
 );
-const { tokenizer } = recorded[0]!;
+const base = recorded[0]!.tokenizer;
 
 const root = mkdtempSync(join(tmpdir(), "roslin-tokenizers-"));
 after(() => rmSync(root, { recursive: true }));
 
-function write(name: string, files: Case["files"]): string {
+function write(name: string, files: Case["files"], tokenizer: Change = base): string {
   const directory = join(root, name.replace(/\W/g, "-"));
   mkdirSync(directory, { recursive: true });
   for (const [file, content] of Object.entries(files)) {
@@ -44,20 +52,29 @@ function write(name: string, files: Case["files"]): string {
   return directory;
 }
 
-for (const { texts, cases } of recorded)
-  for (const { name, files, says, ids, ...tokens } of cases)
+for (const { texts, cases, tokenizer = base } of recorded)
+  for (const { name, files, says, ids, decoded, note, ...tokens } of cases)
     test(says === undefined ? `transformers' ids: ${name}` : `refused by name: ${name}`, () => {
-      const directory = write(name, files);
+      const directory = write(name, files, tokenizer);
       if (says !== undefined) {
         const isNamed = (error: Error): boolean =>
           error instanceof UserError && error.message.includes(says) && error.message.includes(directory);
         assert.throws(() => readTokenizer(directory), isNamed, says);
         return;
       }
-      const { encode, around, bosToken, eosToken, chatTemplate } = readTokenizer(directory);
-      const got = texts.map((text) => [...around.before, ...encode(text), ...around.after]);
-      assert.deepEqual(got, idLists(ids!));
+      const { encode, around, decode, difference, tables, bosToken, eosToken, chatTemplate } = readTokenizer(directory);
+      const expected = idLists(ids!);
+      const again = openEncoder(structuredClone(tables));
+      for (const encoder of [encode, again.encode])
+        assert.deepEqual(
+          texts.slice(0, expected.length).map((text) => [...around.before, ...encoder(text), ...around.after]),
+          expected,
+        );
       assert.deepEqual({ bosToken, eosToken, chatTemplate }, tokens);
+      for (const [index, text] of (decoded ?? []).entries()) assert.equal(decode(expected[index]!), text);
+      const said = difference();
+      if (note === undefined) assert.equal(said, null);
+      else assert.match(said!, new RegExp(note));
     });
 
 test("a directory without a tokenizer that Roslin reads is refused, and what it has instead is named", () => {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Stage } from "../../../../activities/common/stage.js";
 import { finishTraining } from "../../../../activities/train/run/finish.js";
-import { planWeights } from "../../../../activities/train/run/weight-files.js";
+import { planWeights } from "../../../../core/format/weight-files.js";
 import { elements } from "../../../../core/graph/tensor.js";
 import { allParameters } from "../../../../core/model/family.js";
 import { artifactOf } from "../../../../infra/disk/files.js";

@@ -52,6 +52,7 @@ export function solo(
     keepActivations,
     dropout: { share: loraOf(train)?.dropout ?? 0, seed: train.seed },
     mapped: new Map(),
+    fresh: (count) => new Float32Array(count),
     segments: layout.segments.map((bytes) => new ArrayBuffer(bytes)),
     // nobody else is to be waited for
     arrive: (index) => control.release(index, "go"),

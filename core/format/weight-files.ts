@@ -1,8 +1,6 @@
-import { DTYPE_BYTES, type DType } from "../../../core/format/safetensors.js";
-import { elements } from "../../../core/graph/tensor.js";
-import type { WeightSpec } from "../../../core/model/family.js";
+import { DTYPE_BYTES, type DType } from "./safetensors.js";
 
-/** Where the trained weights go: one file, or several with an index, as transformers writes and reads them. */
+/** Where a model's weights go: one file, or several with an index, as transformers writes and reads them. */
 
 /** The single file's name, and where readers look for it first. */
 const SINGLE = "model.safetensors";
@@ -11,17 +9,24 @@ const INDEX = "model.safetensors.index.json";
 /** Bytes of tensors in one file: transformers' own bound, and above it a single upload or download fails as a whole. */
 export const MAX_FILE_BYTES = 5e9;
 
+/** A weight by its name, with its sizes. */
+interface Weight {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
 /** Which tensors each file gets, in the byte order of their names, and the index; null where one file holds all. */
-export interface WeightPlan {
-  readonly files: readonly { readonly name: string; readonly weights: readonly WeightSpec[] }[];
+export interface WeightPlan<W extends Weight = Weight> {
+  readonly files: readonly { readonly name: string; readonly weights: readonly W[] }[];
   readonly index: { readonly name: string; readonly text: string } | null;
 }
 
-/** Plans the weight files of a model; a tensor larger than `maxBytes` gets a file of its own. */
-export function planWeights(specs: readonly WeightSpec[], dtype: DType, maxBytes: number): WeightPlan {
+/** Plans the weight files of a model; a tensor larger than `maxBytes` gets a file of its own. `dtype`: that of all weights, or of each. */
+export function planWeights<W extends Weight>(specs: readonly W[], dtype: DType | ((weight: W) => DType), maxBytes: number): WeightPlan<W> {
   const sorted = specs.toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  const bytesOf = ({ shape }: WeightSpec): number => elements(shape) * DTYPE_BYTES[dtype];
-  const groups: { bytes: number; weights: WeightSpec[] }[] = [];
+  const bytesOf = (weight: W): number =>
+    weight.shape.reduce((product, size) => product * size, DTYPE_BYTES[typeof dtype === "string" ? dtype : dtype(weight)]);
+  const groups: { bytes: number; weights: W[] }[] = [];
   for (const spec of sorted) {
     const bytes = bytesOf(spec);
     if (groups.length === 0 || groups.at(-1)!.bytes + bytes > maxBytes) groups.push({ bytes: 0, weights: [] });

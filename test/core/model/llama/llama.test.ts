@@ -1,0 +1,10 @@
+import { test } from "node:test";
+import { testDecoder, testGreedy, testTraining } from "../against-pytorch.js";
+import { reference, REFERENCES } from "../reference.js";
+
+for (const name of [...REFERENCES.llama, ...REFERENCES.qwen]) {
+  testTraining(reference(name).model.family.name, name);
+  test(`the decoder gives PyTorch's logits for a padded batch, on either side: ${name}`, () => testDecoder(reference(name)));
+  test(`the decoder's greedy continuation through its cache is PyTorch's, with the weights inside: ${name}`, () =>
+    testGreedy(reference(name)));
+}
