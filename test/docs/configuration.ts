@@ -47,7 +47,7 @@ function page(schema: Section): string {
 /** Every field that takes a value, with its path; a section that may be null is one itself. */
 function fieldsBelow(path: string, field: Field): [string, Field][] {
   const isNullable = field.anyOf?.some(({ type }) => type === "null") === true;
-  const inner = field.properties ?? (isNullable ? field.anyOf!.find(({ properties }) => properties !== undefined)?.properties : undefined);
+  const inner = field.properties ?? (isNullable ? field.anyOf?.find(({ properties }) => properties !== undefined)?.properties : undefined);
   const below = Object.entries(inner ?? {}).flatMap(([name, each]) => fieldsBelow(`${path}.${name}`, each));
   return field.properties === undefined ? [[path, field], ...below] : below;
 }

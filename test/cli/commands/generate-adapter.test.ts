@@ -51,7 +51,7 @@ async function said(model: string): Promise<string> {
   const write = process.stdout.write.bind(process.stdout);
   let text = "";
   // what is not text is the test runner's
-  process.stdout.write = ((part: string | Uint8Array) => (typeof part === "string" ? ((text += part), true) : write(part))) as typeof write;
+  process.stdout.write = (part: string | Uint8Array) => (typeof part === "string" ? ((text += part), true) : write(part));
   try {
     await generate.run([model, "--prompt", "AB", "--template", "chat", "--max-tokens", "6"], environment);
   } finally {
