@@ -4,6 +4,8 @@ import type { TokenRow } from "../core/rows/token-rows.js";
 export interface Score {
   readonly nll: number;
   readonly labels: number;
+  /** the sum of each row */
+  readonly rows: readonly number[];
 }
 
 /** A model that scores and generates off the caller's thread, one call at a time; what computes is an engine's business. */

@@ -7,7 +7,7 @@ export function defineEvaluation(tasks: readonly EvaluationTask[]): StageDefinit
   const versions = Object.fromEntries(tasks.map(({ name, version }) => [name, version]));
   return {
     name: "evaluate",
-    version: 3,
+    version: 4,
     inputs: ["model", "tokens", "tuned"],
     // what ends an answer; left out for the prompt that every run had before there were others, so that its key stays
     settings: ({ evaluate, preprocess: { prompt } }) => ({ ...evaluate, tasks: versions, ...(prompt === "dolly" ? {} : { prompt }) }),

@@ -1,4 +1,5 @@
 import type { Gate, Perplexity, PerplexityVerdict, Verdict } from "../../core/stages/metrics.js";
+import type { Ends, PerplexityInterval } from "../../core/stages/bootstrap.js";
 import type { PerplexityReport } from "./perplexity.js";
 import type { Sample } from "./samples.js";
 
@@ -14,6 +15,13 @@ export interface Evaluation extends PerplexityReport {
 export function perplexityIn({ perplexity: { base, tuned }, heldOut }: Pick<Evaluation, "perplexity" | "heldOut">): Perplexity {
   const missing = heldOut.labels > 0 ? Infinity : null;
   return { base: base ?? missing, tuned: tuned ?? missing };
+}
+
+/** The intervals of an evaluation that was read from its file, with the infinity that JSON lacks; null: it has none. */
+export function intervalIn({ interval }: Pick<Evaluation, "interval">): PerplexityInterval | null {
+  if (interval === undefined) return null;
+  const finite = ([low, high]: readonly [number | null, number | null]): Ends => [low ?? Infinity, high ?? Infinity];
+  return { ...interval, base: finite(interval.base), tuned: finite(interval.tuned), ratio: finite(interval.ratio) };
 }
 
 /** The tasks whose reports stand at the top of the file: every list of tasks has them. */
@@ -32,6 +40,7 @@ export function evaluationOf(reports: Readonly<Record<string, unknown>>, verdict
     perplexity: perplexity.perplexity,
     gate: { ...gate, ...(Object.keys(others).length === 0 ? {} : { tasks: others }) },
     heldOut: perplexity.heldOut,
+    ...(perplexity.interval === undefined ? {} : { interval: perplexity.interval }),
     samples,
     ...(Object.keys(tasks).length === 0 ? {} : { tasks }),
   };

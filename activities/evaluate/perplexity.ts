@@ -1,6 +1,9 @@
 import { UserError } from "../../core/errors.js";
+import { lossTokens } from "../../core/rows/labels.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
+import { pairedBootstrap, type PerplexityInterval } from "../../core/stages/bootstrap.js";
 import type { Perplexity, PerplexityVerdict } from "../../core/stages/metrics.js";
+import type { Score } from "../../engines/inference.js";
 import type { EvaluationTask } from "./task.js";
 
 /** Rows and tokens that go through a model at once, at most (a longer row goes alone). */
@@ -13,22 +16,21 @@ interface Batch {
   readonly end: number;
 }
 
-/** What a model loses on a batch: the sum of -log p over its labels, in nats, and how many labels there are. */
-interface BatchLoss {
-  readonly nll: number;
-  readonly labels: number;
-}
+/** What a model loses on a batch: sums of -log p over labels, in nats, of the batch and of each row, and how many labels there are. */
+type BatchLoss = Score;
 
 /** How well the models predict the held-out rows. */
 export interface PerplexityReport {
   readonly perplexity: Perplexity;
   readonly heldOut: { readonly rows: number; readonly labels: number };
+  /** absent with fewer than two rows that have labels */
+  readonly interval?: PerplexityInterval;
 }
 
 /** How well the models predict the responses of the held-out rows, batch by batch. */
 export const perplexity: EvaluationTask<Batch, BatchLoss, PerplexityReport> = {
   name: "perplexity",
-  version: 1,
+  version: 2,
   measure: "perplexity",
   items: ({ split }) => planBatches(split),
 
@@ -45,7 +47,15 @@ export const perplexity: EvaluationTask<Batch, BatchLoss, PerplexityReport> = {
     const labels = base.reduce((sum, batch) => sum + batch.labels, 0);
     const perplexityOf = (losses: readonly BatchLoss[]): number | null =>
       labels === 0 ? null : Math.exp(losses.reduce((sum, { nll }) => sum + nll, 0) / labels);
-    return { perplexity: { base: perplexityOf(base), tuned: perplexityOf(tuned) }, heldOut: { rows: split.count, labels } };
+    const [baseRows, tunedRows] = [base, tuned].map((losses) => losses.flatMap(({ rows }) => rows)) as [number[], number[]];
+    const interval = pairedBootstrap(
+      baseRows.map((loss, row) => ({ labels: lossTokens(split.row(row).labels), base: loss, tuned: tunedRows[row]! })),
+    );
+    return {
+      perplexity: { base: perplexityOf(base), tuned: perplexityOf(tuned) },
+      heldOut: { rows: split.count, labels },
+      ...(interval === null ? {} : { interval }),
+    };
   },
 
   verdict: (report, { gate }) => judge(report.perplexity, gate.maxPerplexityRatio),

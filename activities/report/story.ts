@@ -5,9 +5,10 @@ import type { ModelFamily } from "../../core/model/family.js";
 import { dropoutNote, type ModelShape } from "../../core/model/shape.js";
 import { count } from "../../core/units.js";
 import type { ComputedSteps, PreprocessMetrics } from "../../core/stages/metrics.js";
-import { computedWords, gateWord, lossEnds, splitWarning } from "../../core/stages/words.js";
+import type { Ends, PerplexityInterval } from "../../core/stages/bootstrap.js";
+import { computedWords, gateWord, intervalWords, lossEnds, splitWarning, verdictWords } from "../../core/stages/words.js";
 import type { Ledger } from "../../core/stages/ledger.js";
-import { perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
+import { intervalIn, perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
 
 /** What the model card and the report page say about a run. Nothing in it depends on time or on faults, except the ledger, which only the card shows. */
 export interface Story {
@@ -90,6 +91,7 @@ export function longestRow({ config, model }: Pick<Story, "config" | "model">): 
 export function facts({ config, model, parameters, losses, tokens, evaluation, prepared, computed }: Story): [string, string][] {
   const { heldOut, tasks = {} } = evaluation;
   const { base, tuned } = perplexityIn(evaluation);
+  const interval = intervalIn(evaluation);
   const { train, preprocess } = config;
   const rows = train.shards * train.microBatch * train.accumulation;
   const ends = lossEnds(losses);
@@ -121,8 +123,9 @@ export function facts({ config, model, parameters, losses, tokens, evaluation, p
         : `${Number(ends.first).toFixed(4)}, ${Number(ends.last).toFixed(4)}`,
     ],
     ["held-out rows", `${count(heldOut.rows)} (${count(heldOut.labels, "token")} scored)`],
-    ["perplexity of the base", perplexityText(base)],
-    ["perplexity of this model", perplexityText(tuned)],
+    ["perplexity of the base", perplexityText(base, interval?.base)],
+    ["perplexity of this model", perplexityText(tuned, interval?.tuned)],
+    ...(interval === null ? [] : [ratioFact(evaluation.gate.ratio, interval)]),
     ...Object.entries(tasks).map(([name, report]): [string, string] => [name, JSON.stringify(report)]),
     ["gate", gateWords(evaluation)],
   ];
@@ -160,8 +163,18 @@ function rowFacts(prepared: Partial<PreprocessMetrics>): [string, string][] {
   ];
 }
 
-function perplexityText(value: number | null): string {
-  return value === null ? "not measured" : value === Infinity ? "infinite" : value.toFixed(3);
+function perplexityText(value: number | null, ends?: Ends): string {
+  const figure = value === null ? "not measured" : value === Infinity ? "infinite" : value.toFixed(3);
+  return ends === undefined ? figure : `${figure} (${intervalWords(ends)})`;
+}
+
+/** The one figure that says what training did, and how sure it is. */
+function ratioFact(ratio: number | null, { resamples, ratio: ends }: PerplexityInterval): [string, string] {
+  const figure = ratio === null ? "not finite" : ratio.toFixed(4);
+  return [
+    "perplexity of this model / of the base",
+    `${figure} (${intervalWords(ends)}: ${verdictWords(ends)}), by a paired bootstrap of the held-out rows, ${count(resamples, "resample")}`,
+  ];
 }
 
 /** The gate in a few words: whether it passed, and why. */

@@ -1,21 +1,29 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { perplexityIn, type Evaluation } from "../../activities/evaluate/evaluation.js";
+import { intervalIn, perplexityIn, type Evaluation } from "../../activities/evaluate/evaluation.js";
 import { outputNamed, resultNamed, type SentResult } from "../../core/stages/results.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
 import { goodputLines } from "./goodput.js";
-import { lossEnds, perplexity as figure } from "../../core/stages/words.js";
+import { intervalWords, lossEnds, perplexity as figure, verdictWords } from "../../core/stages/words.js";
 import { bytes, count, duration, rate } from "../../core/units.js";
 
-/** How many answers are shown, and how many objects are listed. */
-const SHOWN = { answers: 2, objects: 20, text: 120 };
+/** How many objects are listed, and how many characters of a text are shown. */
+const SHOWN = { objects: 20, text: 240 };
 
-/** A finished run's results, for a reader at a terminal. */
+/** What a run published, and where its report can be read. */
+export interface ShownPublication {
+  readonly target: string;
+  readonly objects: readonly { readonly key: string; readonly bytes: number }[];
+  /** the address of the report; null: there is none */
+  readonly report: string | null;
+}
+
+/** A finished run's results, for a reader at a terminal, with so many answers at most. */
 export function demoSummary(
   result: FinetuneResult,
   seconds: number,
-  objects: readonly { readonly key: string; readonly bytes: number }[],
-  target: string,
+  { target, objects, report: address }: ShownPublication,
+  answers: number,
 ): string {
   const report = JSON.parse(
     readFileSync(fileURLToPath(outputNamed(resultNamed(result.stages, "evaluate")!.outputs, "report").uri), "utf8"),
@@ -25,16 +33,19 @@ export function demoSummary(
     `Done in ${duration(seconds)}.`,
     "",
     "Time by stage",
-    ...result.rows.map((row) => `  ${row.stage.padEnd(10)} ${duration(row.seconds ?? 0).padStart(12)}`),
+    ...result.rows.map(
+      (row) => `  ${row.stage.padEnd(10)} ${duration(row.seconds ?? 0).padStart(12)}${row.state === "reused" ? "  (found done)" : ""}`,
+    ),
     "",
     ...lossLines(trained),
     ...goodputLines(trained),
     ...perplexityLines(report),
     "",
-    ...report.samples.slice(0, SHOWN.answers).flatMap(answerLines),
+    ...report.samples.slice(0, answers).flatMap(answerLines),
     `Published to ${target}${resultNamed(result.stages, "publish")!.metrics.latest === true ? ", and latest.json names it" : "; latest.json still names the one before, because the gate did not pass"}`,
     ...objects.slice(0, SHOWN.objects).map((object) => `  ${bytes(object.bytes).padStart(9)}  ${object.key}`),
     ...(objects.length > SHOWN.objects ? [`  and ${objects.length - SHOWN.objects} more`] : []),
+    ...(address === null ? [] : ["", `Report      ${address}`]),
   ].join("\n");
 }
 
@@ -50,8 +61,12 @@ function lossLines({ metrics }: SentResult<"train">): string[] {
 function perplexityLines(evaluation: Evaluation): string[] {
   const { base, tuned } = perplexityIn(evaluation);
   if (base === null || tuned === null) return ["Perplexity  not judged: no rows were held out"];
+  const interval = intervalIn(evaluation);
   return [
     `Perplexity  ${figure(base)} before, ${figure(tuned)} after, on ${count(evaluation.heldOut.rows, "row")} that it was not trained on`,
+    ...(interval === null
+      ? []
+      : [`            after / before ${figure(tuned / base)}, ${intervalWords(interval.ratio)}: ${verdictWords(interval.ratio)}`]),
   ];
 }
 

@@ -1,4 +1,5 @@
 import { bytes, count, percent, rate } from "../units.js";
+import { LEVEL, type Ends } from "./bootstrap.js";
 import type { Computing, Figure, ListEnds, StageMetrics, Trimmed } from "./metrics.js";
 
 /** First and last of a run's losses, whole or already shortened, of those steps that have one; null when none has. */
@@ -134,6 +135,16 @@ function perplexityLine({ base, tuned }: NonNullable<Figures["perplexity"]>, hel
   if (base === null || tuned === null) return "perplexity not measured";
   const rows = heldOut === undefined ? "" : ` on ${count(Number(heldOut.rows), "held-out row")}`;
   return `perplexity ${perplexity(base)} before, ${perplexity(tuned)} after${rows}`;
+}
+
+/** What an interval of perplexities, or of their ratio, says: "95 % interval 4.871 to 5.493". */
+export function intervalWords([low, high]: Ends): string {
+  return `${LEVEL * 100} % interval ${perplexity(low)} to ${perplexity(high)}`;
+}
+
+/** What an interval of the tuned perplexity divided by the base's means. */
+export function verdictWords([low, high]: Ends): string {
+  return high < 1 ? "better beyond chance" : low > 1 ? "worse beyond chance" : "may be chance";
 }
 
 /** Four digits, or whole thousands with their commas. */

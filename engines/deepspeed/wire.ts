@@ -1,3 +1,4 @@
+import type { AdapterModule } from "../../core/model/family.js";
 import type { Directive, Resume, TrainSettings } from "../engine.js";
 
 /** The lines between a rank and the Python process that computes for it, one JSON object each: see rank/wire.py. */
@@ -17,10 +18,14 @@ export interface BeginOrder {
   readonly rank: number;
   readonly ranks: number;
   readonly shards: number;
-  /** directory of the base model, and its files of weights, of which a fresh run reads */
+  /** directory of the base model, and its files of weights, from which frozen parameters are read */
   readonly model: string;
   readonly files: readonly string[];
-  readonly parameters: readonly WireParameter[];
+  readonly parameters: readonly (WireParameter & { readonly frozen: boolean })[];
+  /** files from which a fresh run reads the parameters that are trained */
+  readonly initial: readonly string[];
+  /** of a base that is frozen; none: the base itself is trained */
+  readonly adapters: readonly AdapterModule[];
   /** the model's width, which decides how much is reduced at once */
   readonly width: number;
   readonly resume: Resume | null;

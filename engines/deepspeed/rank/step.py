@@ -129,8 +129,14 @@ class Trainer:
             if not gradient.isfinite().all():
                 bad.add(shard)
 
+        def attach(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+            # a frozen embedding gives what needs no gradient
+            if not output.requires_grad:
+                output.requires_grad_()
+            output.register_hook(look)
+
         # a value that is not finite shows in a shard's loss, or at the latest in its gradient at the embedding
-        hook = self._embedding.register_forward_hook(lambda _module, _inputs, output: output.register_hook(look) and None)
+        hook = self._embedding.register_forward_hook(attach)
         try:
             loss = self._zero.passes(batch, factor, last)
         finally:

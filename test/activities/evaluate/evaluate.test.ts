@@ -115,7 +115,7 @@ test("reports the very bytes that this version of the stage stands for", async (
     ...dependencies(rows),
     openInference: () =>
       Promise.resolve({
-        score: (batch) => Promise.resolve({ nll: 0, labels: 32 * batch.length }),
+        score: (batch) => Promise.resolve({ nll: 0, labels: 32 * batch.length, rows: batch.map(() => 0) }),
         generate: async function* () {
           yield* await Promise.resolve([1, 2, 3]);
         },
@@ -126,6 +126,6 @@ test("reports the very bytes that this version of the stage stands for", async (
   // another digest? the report has changed: raise the definition's version, so that finished runs are evaluated anew
   assert.deepEqual(
     [evaluateDefinition.version, result.outputs[0]!.sha256],
-    [3, "82f87338433306aad0006b269ab253822c2bdfd2e1d4f0937ee3dccd46563030"],
+    [4, "87eb3c11d2508a7ea0f2685e5c95791ef71592b47dac00044bc505fd88834a1a"],
   );
 });

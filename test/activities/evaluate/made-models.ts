@@ -53,8 +53,10 @@ export function madeDependencies(rows: readonly TokenRow[], calls: (call: string
         score(batch) {
           signal.throwIfAborted();
           calls(`score ${name} ${batch.map(({ source }) => source).join(" ")}`);
-          const labels = batch.reduce((sum, row) => sum + row.labels.filter((label) => label !== IGNORED).length, 0);
-          return Promise.resolve({ nll: labels * (base ? 0.75 : 0.3) + batch[0]!.source / 7, labels });
+          const labels = batch.map((row) => row.labels.filter((label) => label !== IGNORED).length);
+          const all = labels.reduce((sum, count) => sum + count, 0);
+          const rows = labels.map((count, row) => count * (base ? 0.75 : 0.3) + (row === 0 ? batch[0]!.source / 7 : 0));
+          return Promise.resolve({ nll: all * (base ? 0.75 : 0.3) + batch[0]!.source / 7, labels: all, rows });
         },
         async *generate(prompt) {
           signal.throwIfAborted();

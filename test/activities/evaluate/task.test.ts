@@ -149,7 +149,7 @@ test("a loss that is not a finite number ends the stage, with model and rows nam
     ...made,
     openInference: async (...place: Parameters<typeof made.openInference>) => ({
       ...(await made.openInference(...place)),
-      score: () => Promise.resolve({ nll: Number.NaN, labels: 1 }),
+      score: () => Promise.resolve({ nll: Number.NaN, labels: 1, rows: [Number.NaN] }),
     }),
   };
   await assert.rejects(evaluate(broken, await newRequest(), context()), /the base model's loss is not a finite number \[rows=1 to 13\]/);
@@ -158,9 +158,9 @@ test("a loss that is not a finite number ends the stage, with model and rows nam
 test("tasks have names of their own, which are part of the stage's settings with their versions", async () => {
   const { config } = await newRequest();
   assert.equal(new Set(TASKS.map(({ name }) => name)).size, TASKS.length);
-  assert.deepEqual(evaluateDefinition.settings(config), { ...config.evaluate, tasks: { perplexity: 1, samples: 1 } });
+  assert.deepEqual(evaluateDefinition.settings(config), { ...config.evaluate, tasks: { perplexity: 2, samples: 1 } });
   assert.deepEqual(defineEvaluation(WITH_COUNT).settings(config), {
     ...config.evaluate,
-    tasks: { perplexity: 1, samples: 1, "token-count": 1 },
+    tasks: { perplexity: 2, samples: 1, "token-count": 1 },
   });
 });

@@ -126,6 +126,20 @@ test("a perplexity above the largest number, which the file has as null, is said
   assert.equal(new Map(facts(unmeasured)).get("perplexity of this model"), "not measured");
 });
 
+test("an interval stands beside each perplexity and the ratio, with what it means", () => {
+  const interval = { level: 0.95, resamples: 10_000, seed: 42, base: [24000, 27000], tuned: [300, 330], ratio: [0.011, 0.014] } as const;
+  const rows = new Map(facts(story({ interval })));
+  assert.equal(rows.get("perplexity of the base"), "25430.540 (95 % interval 24,000 to 27,000)");
+  assert.equal(
+    rows.get("perplexity of this model / of the base"),
+    "0.0123 (95 % interval 0.01100 to 0.01400: better beyond chance), by a paired bootstrap of the held-out rows, 10,000 resamples",
+  );
+  assert.match(modelCard(story({ interval })), /perplexity of this model \| 312\.400 \(95 % interval 300\.0 to 330\.0\)/);
+  // JSON has no infinity
+  const infinite = JSON.parse(JSON.stringify({ ...interval, base: [24000, Infinity] })) as typeof interval;
+  assert.equal(new Map(facts(story({ interval: infinite }))).get("perplexity of the base"), "25430.540 (95 % interval 24,000 to ∞)");
+});
+
 test("a step without labels is a gap in the curve, and first and last loss are of steps that have one", () => {
   const gap = " A gap is a step whose rows have no label: it has no loss and updated nothing.";
   const page = reportPage(story({}, [null, 4, 3, null, 2, 1, null]));

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
-import { demoRunConfig } from "../../../cli/shell/demo-config.js";
+import { demoRunConfig, realRunConfig } from "../../../cli/shell/demo-config.js";
 
 const work = mkdtempSync(join(tmpdir(), "roslin-demo-config-"));
 after(() => rmSync(work, { recursive: true, force: true }));
@@ -37,4 +37,22 @@ test("a Git LFS pointer is named before the demo starts", async () => {
   }
   put("pointer.jsonl", POINTER);
   await assert.rejects(demoRunConfig(join(work, "pointer.jsonl"), undefined), { name: "UserError", message: /Git LFS pointer/ });
+});
+
+test("the real base is tuned by adapters in eight shards, with one row in five held out and never more than sixty", async () => {
+  const rows = (count: number): string => '{"instruction": "a", "input": "", "output": "b"}\n'.repeat(count);
+  for (const [count, held] of [
+    [20, 4],
+    [300, 60],
+    [1000, 60],
+  ] as const) {
+    put("given.jsonl", rows(count));
+    const { model, dataset, preprocess, train, evaluate } = await realRunConfig(join(work, "base.gguf"), join(work, "given.jsonl"));
+    assert.equal(model.source, `file://${join(work, "base.gguf")}`);
+    assert.ok(dataset.source.endsWith("/given.jsonl"));
+    assert.equal(preprocess.testRows, held);
+    assert.deepEqual([train.method, train.shards, evaluate.generateSamples], ["lora", 8, 5]);
+  }
+  const hub = await realRunConfig(join(work, "base.gguf"), undefined);
+  assert.deepEqual([hub.dataset.source, hub.preprocess.testRows], ["hf://tatsu-lab/alpaca@main", 60]);
 });

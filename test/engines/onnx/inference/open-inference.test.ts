@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { Worker } from "node:worker_threads";
 import { UserError } from "../../../../core/errors.js";
+import { IGNORED } from "../../../../core/rows/token-rows.js";
 import { openInference } from "../../../../engines/onnx/inference/open-inference.js";
 import { REFERENCE, reference } from "../../../core/model/reference.js";
 
@@ -22,6 +23,21 @@ test("a model in a thread scores rows with PyTorch's loss and goes on greedily w
     if (tokens.length === expected.greedy_continuation.length) break;
   }
   assert.deepEqual(tokens, expected.greedy_continuation);
+  await model.close();
+});
+
+test("each row's own loss is what the row costs alone, and together they are the batch's", async () => {
+  const model = await openInference(directory, new AbortController().signal);
+  const unlabelled = { ...rows[0]!, labels: rows[0]!.labels.map(() => IGNORED) };
+  const batch = [rows[0]!, unlabelled, ...rows.slice(1)];
+  const together = await model.score(batch);
+  assert.equal(together.rows.length, batch.length);
+  assert.equal(together.rows[1], 0);
+  assert.ok(Math.abs(together.rows.reduce((sum, row) => sum + row, 0) - together.nll) < 1e-9 * together.nll);
+  for (const [index, row] of batch.entries()) {
+    const { nll } = await model.score([row]);
+    assert.ok(Math.abs(together.rows[index]! - nll) <= 1e-5 * nll, `row ${index}: ${together.rows[index]} and ${nll}`);
+  }
   await model.close();
 });
 
