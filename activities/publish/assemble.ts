@@ -209,6 +209,7 @@ function modelName(request: StageRequest): string {
   const source = request.config.model.source.replace(/@[^@/]*$/, "");
   return (
     basename(source)
+      .replace(/(?<=.)\.gguf$/i, "")
       .replace(/[^\w.-]+/g, "-")
       .replace(/^\.+/, "") || "model"
   );

@@ -99,11 +99,9 @@ export function layerSeconds({ parameters }: Model, tokens: number): number {
 
 /** Bytes of the largest thing that a rank gathers to compute with it: the embedding, or a block. */
 function largestLayer({ parameters }: Model): number {
-  const sizes = [[parameters.embedding], ...parameters.blocks.slice(0, 1), parameters.head].map(
-    // with its gradient, unless it is frozen
-    (specs) => countOf(specs) + countOf(specs.filter(isTrained)),
-  );
-  return 4 * Math.max(...sizes);
+  const sizes = [[parameters.embedding], ...parameters.blocks.slice(0, 1), parameters.head].map((specs) => countOf(specs));
+  // with its gradient, or with the next one
+  return 2 * 4 * Math.max(...sizes);
 }
 
 /** Elements of the largest of some parameters. */

@@ -1,13 +1,16 @@
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { loraOf } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { allParameters, isTrained, type Model, type TensorSource } from "../../core/model/family.js";
+import { adapterTensors } from "../../core/model/lora/adapter.js";
+import { dropInputs } from "../../core/model/lora/dropout.js";
 import { hostedShards } from "../../core/training/slices.js";
 import type { StepPlan } from "../../core/training/step-plan.js";
 import { weightFiles } from "../../infra/weights/model-files.js";
 import type { RankInput } from "../engine.js";
 import { rankSwap, swapOf } from "./swap.js";
-import type { BeginOrder, StepOrder, WirePass } from "./wire.js";
+import type { BeginOrder, StepOrder, WireAdapter, WirePass } from "./wire.js";
 
 /** What a rank orders from its Python process. */
 
@@ -35,6 +38,19 @@ export function wireParameters({ family, shape, parameters }: Model): BeginOrder
   });
 }
 
+/** A model's adapters. */
+function wireAdapters({ family, shape, parameters, adapters = [] }: Model): WireAdapter[] {
+  if (adapters.length === 0) return [];
+  const drops = [...dropInputs(family.training(shape, parameters).block.forward).keys()];
+  const byModule = new Map(adapters.map((adapter) => [adapterTensors(adapter.module).A, adapter]));
+  return parameters.blocks.flatMap((specs, layer) =>
+    specs.flatMap(({ name, input }) => {
+      const adapter = byModule.get(name);
+      return adapter === undefined ? [] : [{ ...adapter, layer, index: drops.indexOf(input.replace(/^(.*)\.lora_A\.weight$/, "drop.$1")) }];
+    }),
+  );
+}
+
 /** The network interface of this machine that has an address. Throws UserError where none has. */
 function interfaceOf(address: string): string {
   const found = Object.entries(networkInterfaces()).find(([, entries]) => entries?.some((entry) => entry.address === address));
@@ -59,7 +75,8 @@ export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model, adapte
     files,
     parameters: wireParameters(model),
     initial: adapter === null ? files : [adapter],
-    adapters: model.adapters ?? [],
+    adapters: wireAdapters(model),
+    dropout: { share: loraOf(train)?.dropout ?? 0, seed: train.seed },
     width: model.shape.width,
     resume,
     resumeStep,
@@ -99,7 +116,7 @@ export function stepOrder(
       .map((ranks): WirePass => {
         const part = ranks[worker];
         if (part === undefined) return null;
-        const rows = part.rows.map(({ inputIds, labels }) => ({ ids: [...inputIds], labels: [...labels] }));
+        const rows = part.rows.map(({ source, inputIds, labels }) => ({ source, ids: [...inputIds], labels: [...labels] }));
         return { shard: part.shard, rows };
       }),
   );

@@ -9,6 +9,9 @@ export interface WireParameter {
   readonly shape: readonly number[];
 }
 
+/** An adapter, and what draws its dropout: its layer, and the index of its module in a block. */
+export type WireAdapter = AdapterModule & { readonly layer: number; readonly index: number };
+
 /** What is kept elsewhere than where it is computed with; `directory`: where this rank's files on NVMe go. */
 export type WireOffload = Pick<TrainSettings["offload"], "optimizer" | "parameters"> & { readonly directory: string };
 
@@ -25,7 +28,8 @@ export interface BeginOrder {
   /** files from which a fresh run reads the parameters that are trained */
   readonly initial: readonly string[];
   /** of a base that is frozen; none: the base itself is trained */
-  readonly adapters: readonly AdapterModule[];
+  readonly adapters: readonly WireAdapter[];
+  readonly dropout: { readonly share: number; readonly seed: number };
   /** the model's width, which decides how much is reduced at once */
   readonly width: number;
   readonly resume: Resume | null;
@@ -48,7 +52,7 @@ export interface BeginOrder {
 /** The rows of one shard in one pass; null: this rank has none in it. */
 export type WirePass = {
   readonly shard: number;
-  readonly rows: readonly { readonly ids: readonly number[]; readonly labels: readonly number[] }[];
+  readonly rows: readonly { readonly source: number; readonly ids: readonly number[]; readonly labels: readonly number[] }[];
 } | null;
 
 /** A step, as this rank computes it. */

@@ -68,11 +68,15 @@ async function caseOf(t: TestContext, name: string, more: object = {}): Promise<
   };
 }
 
+/** The tensors of a run's adapter. */
+function adapterIn({ outputs }: StageResult<"train">): ReturnType<typeof readTensors> {
+  return readTensors(join(fileURLToPath(outputNamed(outputs, "tuned").uri), "adapter_model.safetensors"));
+}
+
 /** Compares losses and adapters with PEFT's. */
-function assertAsPeft(name: string, { expected }: Case, { metrics, outputs }: StageResult<"train">): void {
-  assertClose(metrics.losses!, expected.training_losses, 1e-5);
-  const adapters = readTensors(join(fileURLToPath(outputNamed(outputs, "tuned").uri), "adapter_model.safetensors"));
-  assertSameTensors(adapters, readTensors(join(REFERENCE, "lora", name, "final", "adapter_model.safetensors")), 1e-4);
+function assertAsPeft(name: string, { expected }: Case, run: StageResult<"train">): void {
+  assertClose(run.metrics.losses!, expected.training_losses, 1e-5);
+  assertSameTensors(adapterIn(run), readTensors(join(REFERENCE, "lora", name, "final", "adapter_model.safetensors")), 1e-4);
 }
 
 // GPT-NeoX's head has another name in its files than in transformers; another one's is the embedding, and that base is in float16
@@ -84,6 +88,16 @@ for (const name of ["llama-stabilized", "gpt-neox-patterns", "gpt-neox-half"])
 
 const HANDED = "gptj-list";
 const EVERY = { checkpointEverySteps: 6 };
+
+test("dropout takes the same elements in both engines", async (t) => {
+  const lora = { rank: 4, alpha: 8, targets: ["q_proj", "v_proj"], dropout: 0.2 };
+  const [onnx, deepspeed] = [await caseOf(t, HANDED, { lora }), await caseOf(t, HANDED, { lora })];
+  const expected = await onnx.train("onnx");
+  const run = await deepspeed.train("deepspeed");
+  assertClose(run.metrics.losses!, expected.metrics.losses!, 1e-5);
+  assertSameTensors(adapterIn(run), adapterIn(expected), 1e-4);
+  assert.throws(() => assertClose(run.metrics.losses!, deepspeed.expected.training_losses, 1e-2), "some were taken");
+});
 
 /** Waits until a run with an engine has a checkpoint. */
 async function firstCheckpoint(made: Case, engine: EngineName): Promise<void> {

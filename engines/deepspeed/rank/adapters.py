@@ -9,6 +9,8 @@ from typing import Any
 
 from peft import LoraConfig, inject_adapter_in_model
 
+from dropout import Draw, Dropout
+
 # PEFT's name for a model's only adapter, in the names of its parameters
 ADAPTER = "default"
 # what the names of an adapter's tensors begin with in PEFT's files
@@ -23,9 +25,12 @@ class Adapter:
     rank: int
     # what its product is multiplied by
     scale: float
+    # the layer, and the index of the module in its block
+    layer: int
+    index: int
 
 
-def adapt(model: Any, adapters: Sequence[Adapter]) -> None:
+def adapt(model: Any, adapters: Sequence[Adapter], draw: Draw) -> None:
     """Freezes a model and gives it adapters; their values come later."""
     config = LoraConfig(
         target_modules=[adapter.module for adapter in adapters],
@@ -35,7 +40,11 @@ def adapt(model: Any, adapters: Sequence[Adapter]) -> None:
     )
     inject_adapter_in_model(config, model, ADAPTER)
     for adapter in adapters:
-        model.get_submodule(adapter.module).scaling[ADAPTER] = adapter.scale
+        layer = model.get_submodule(adapter.module)
+        layer.scaling[ADAPTER] = adapter.scale
+        if draw.share > 0:
+            # PEFT's own dropout would depend on what was drawn before
+            layer.lora_dropout[ADAPTER] = Dropout(draw, adapter.layer, adapter.index)
 
 
 def canonical(named: Mapping[str, Any]) -> dict[str, Any]:

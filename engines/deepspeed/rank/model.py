@@ -12,6 +12,7 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.core_model_loading import revert_weight_conversion
 
+from dropout import Draw
 from packing import Batch
 from slices import Parameter
 
@@ -37,9 +38,10 @@ class LossModel(nn.Module):
 class Built:
     """The model with its parameters by canonical name; those that are not trained are frozen."""
 
-    def __init__(self, model: Any, named: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, model: Any, named: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]], draw: Draw) -> None:
         self.loss = LossModel(model)
         self.named = named
+        self.draw = draw
         self.trained, self.frozen = (
             [Parameter(each["name"], tuple(each["shape"])) for each in parameters if each["frozen"] is frozen] for frozen in (False, True)
         )
@@ -58,6 +60,7 @@ def build(order: Mapping[str, Any], settings: Mapping[str, Any], keep_activation
     # loads the model's code; inside zero.Init, which replaces torch's constructors, that fails
     kind = AutoModelForCausalLM._model_mapping[type(config)]
     # no dtype: on a CPU DeepSpeed 0.19.8 turns any that it is given into bfloat16, and takes it from the settings otherwise
+    draw = Draw(**order["dropout"])
     if order["adapters"]:
         # PEFT, too, is loaded before, and only where it is used
         from adapters import Adapter, adapt, canonical
@@ -65,7 +68,8 @@ def build(order: Mapping[str, Any], settings: Mapping[str, Any], keep_activation
         # eager: attention scores and their softmax in float32, as the model's authors have them
         model = kind._from_config(config, attn_implementation="eager", dtype=dtype)
         if order["adapters"]:
-            adapt(model, [Adapter(each["module"], each["rank"], each["scale"]) for each in order["adapters"]])
+            fields = ("module", "rank", "scale", "layer", "index")
+            adapt(model, [Adapter(*(each[name] for name in fields)) for each in order["adapters"]], draw)
     if not keep_activations:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     model.train()
@@ -73,10 +77,10 @@ def build(order: Mapping[str, Any], settings: Mapping[str, Any], keep_activation
     if wrong:
         raise TypeError(f"ZeRO made parameters of another dtype [expected={dtype}, got={' '.join(sorted(wrong))}]")
     named = dict(model.named_parameters())
-    # files may name a tensor otherwise than transformers' modules do: GPT-NeoX's head
+    # a model's files may name a tensor otherwise than transformers' modules do
     named = revert_weight_conversion(model, canonical(named) if order["adapters"] else named)
     _check(named, order["parameters"])
-    return Built(model, named, order["parameters"])
+    return Built(model, named, order["parameters"], draw)
 
 
 def _check(named: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]]) -> None:

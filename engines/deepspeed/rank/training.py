@@ -102,7 +102,7 @@ class Rank:
         zero = Zero(built, settings, optimizer, base, source, self._wire.moved, ranks_met)
         updates = 0 if resume is None else resume["updates"]
         scale = LossScale(work["precision"], None if resume is None else resume["lossScale"])
-        trainer = Trainer(zero, built.embedding, work["maxGradNorm"], scale, updates, self._wire)
+        trainer = Trainer(zero, built, work["maxGradNorm"], scale, updates, self._wire)
         return zero, trainer, CheckpointSender(zero, built.trained, work["shards"], self._wire)
 
     def _barrier(self, **end: Any) -> str:
