@@ -78,8 +78,9 @@ function byteLevelJson(parsed: TokenizerJson, rebuilt: ByteLevelClass, config: F
   differs("normalizer", typesOf(normalizer), typesOf(rebuilt.normalizer));
   const steps = stepsOf(pre_tokenizer, false);
   // where no token joins digits, numbers have the same ids without that step, and only white space before them may have others
-  const joined = joinsDigits(model.vocab) ? steps : steps.filter(({ type }) => type !== "Digits");
-  differs("pre_tokenizer", joined, stepsOf(rebuilt.preTokenizer(false), false));
+  const withoutDigits = steps.filter(({ type }) => type !== "Digits");
+  const isDropped = withoutDigits.length < steps.length && !joinsDigits(model.vocab);
+  differs("pre_tokenizer", isDropped ? withoutDigits : steps, stepsOf(rebuilt.preTokenizer(false), false));
   differs("model.ignore_merges", model.ignore_merges ?? false, false);
   if (SYMBOL_OF_BYTE.some((symbol) => !(symbol in model.vocab))) differs("model.unk_token", model.unk_token ?? null, null);
   const json = {
@@ -90,7 +91,7 @@ function byteLevelJson(parsed: TokenizerJson, rebuilt: ByteLevelClass, config: F
     model: { ...model, unk_token: null },
   };
   const { before, after } = aroundOf(post_processor, FILE);
-  return { json, isChanged: joined.length < steps.length || (rebuilt.addsNothing && before.length + after.length > 0) };
+  return { json, isChanged: isDropped || (rebuilt.addsNothing && before.length + after.length > 0) };
 }
 
 function joinsDigits(vocabulary: Readonly<Record<string, number>>): boolean {

@@ -161,6 +161,7 @@ def sentencepiece_cases(base: dict) -> list[dict]:
     tiny = {"added_tokens_decoder": {str(index): SPECIAL[index] for index in range(3)}, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>", "padding_side": "right", "legacy": False, "tokenizer_class": "LlamaTokenizer", "use_default_system_prompt": False, "chat_template": "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{{ eos_token }}\n{% endfor %}"}
     case("TinyLlama", tiny, {}, note=rebuilt)
     case("TinyLlama with more tokens", {**tiny, "added_tokens_decoder": decoder}, {}, note=rebuilt)
+    case("TinyLlama, a token of its file at another place", tiny, {"added_tokens": [*base["added_tokens"], {"id": 900, **token("<y>")}]}, note="could not be read")
     case("LlamaTokenizerFast, legacy", named(legacy=True, tokenizer_class="LlamaTokenizerFast"), {"added_tokens": more}, note=rebuilt)
     case("LlamaTokenizer without a word on legacy", named(), {}, note=rebuilt)
     case("LlamaTokenizer, legacy null, prefix space null", named(legacy=None, add_prefix_space=None), {}, note=rebuilt)
@@ -256,9 +257,9 @@ def byte_level_cases(base: dict) -> list[dict]:
     backend = {"tokenizer_class": "PreTrainedTokenizerFast"}
     case("Mistral's Tekken", LLAMA, backend, by(tekken))
     case("Llama 4", LLAMA, backend, by(llama4))
-    case("several regular expressions", LLAMA, backend, by(r"\p{N}{1,3}", r"[一-龥ぁ-ゟ゠-ヿ]+", r"(?i:the|kind)s?|[^a-z]+"))
+    case("several regular expressions", LLAMA, backend, by(r"\p{N}{1,3}", r"[一-龥ぁ-ゟ゠-ヿ]+", r"(?i:'s|'k|'ll)e?|(?:the|of)s?|[^a-z]+"))
     regex = "pre_tokenizer.pretokenizers.0.pattern.Regex"
-    for name, pattern in {"nested": r"(a+)+", "huge": "a" * 5000, "possessive": "a++", "with a class of Oniguruma's": r"[[:alpha:]]+", "with an end of lines": r"\s+$", "without its end": "[a-z"}.items():
+    for name, pattern in {"nested": r"(a+)+", "of texts in either case": r"(?i:straße)", "huge": "a" * 5000, "possessive": "a++", "with a class of Oniguruma's": r"[[:alpha:]]+", "with an end of lines": r"\s+$", "without its end": "[a-z"}.items():
         case(f"a regular expression, {name}", LLAMA, backend, by(pattern), says=regex)
     case("a regular expression that removes", LLAMA, backend, by("x", behavior="Removed"), says="pre_tokenizer.pretokenizers.0.behavior")
     case("a regular expression, inverted", LLAMA, backend, by("x", invert=True), says="pre_tokenizer.pretokenizers.0.invert")
