@@ -5,7 +5,7 @@ import { CONFIG, FILE, flagOf, prefixSpaceOf, rebuiltJson, type AnyTokenizerJson
 import { createSentencePiece } from "./sentencepiece.js";
 import { isSentencePiece, parseSentencePieceJson } from "./sentencepiece-json.js";
 import type { CompilePattern } from "./split-patterns.js";
-import { ADVICE, tokenizerClass, type RebuiltClass } from "./tokenizer-class.js";
+import { tokenizerClass, type RebuiltClass } from "./tokenizer-class.js";
 import { addedToken, parseTokenizerJson, type AddedToken } from "./tokenizer-json.js";
 import { createTokenizer, type Tokenizer } from "./tokenizer.js";
 
@@ -113,8 +113,7 @@ export function createModelTokenizer(files: TokenizerFiles, family: string | nul
   // beside a tokenizer.json, whose post-processor counts, transformers leaves these two out
   const around = parsed === null ? aroundBy(config, bosToken, eosToken, tokenizer) : tokenizer.around;
   const chatTemplate = files.chatTemplate ?? templateOf(config["chat_template"]);
-  const difference = (): string | null =>
-    isChanged ? differenceOf(() => create(files.tokenizerJson, FILE), tokenizer, rebuilt!.name) : null;
+  const difference = (): string | null => (isChanged ? differenceOf(() => create(files.tokenizerJson, FILE), tokenizer, rebuilt!) : null);
   return { ...tokenizer, around, bosToken, eosToken, named, chatTemplate, difference };
 }
 
@@ -211,7 +210,7 @@ const PROBE: readonly string[] = [
 ];
 
 /** The first difference between what tokenizer.json says and what a class of transformers makes of it; null: the probe shows none. */
-function differenceOf(open: () => Tokenizer, built: Tokenizer, name: string): string | null {
+function differenceOf(open: () => Tokenizer, built: Tokenizer, { name, advice }: RebuiltClass): string | null {
   let file: Tokenizer;
   try {
     file = open();
@@ -223,7 +222,7 @@ function differenceOf(open: () => Tokenizer, built: Tokenizer, name: string): st
   for (const text of [...PROBE, ...special]) {
     const [ofFile, ofBuilt] = [file, built].map(({ encode, around }) => [...around.before, ...encode(text), ...around.after].join(" "));
     if (ofFile !== ofBuilt)
-      return `token ids are those of transformers' ${name}, which are not everywhere those of tokenizer.json: ${JSON.stringify(text)} is ${ofBuilt} and not ${ofFile}; ${ADVICE}`;
+      return `token ids are those of transformers' ${name}, which are not everywhere those of tokenizer.json: ${JSON.stringify(text)} is ${ofBuilt} and not ${ofFile}; ${advice}`;
   }
   return null;
 }

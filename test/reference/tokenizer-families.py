@@ -171,6 +171,7 @@ def sentencepiece_cases(base: dict) -> list[dict]:
     case("LlamaTokenizer, no post-processor", named(), {"post_processor": None}, note=rebuilt)
     padding = {"strategy": "BatchLongest", "direction": "Left", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "<x>"}
     case("LlamaTokenizer, padding", named(legacy=False), {"padding": padding}, note=rebuilt)
+    case("GPT2Tokenizer over characters", {"tokenizer_class": "GPT2Tokenizer"}, {}, says="class=GPT2Tokenizer")
     case("LlamaTokenizer over Unigram", named(), {"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], ["▁", -1]], "byte_fallback": False}}, says="model.type")
     case("no class", None, {})
     case("the file as it is", as_it_is, {"added_tokens": more})
@@ -278,6 +279,7 @@ def byte_level_cases(base: dict) -> list[dict]:
     case("Mistral with bytes, by GPT2Tokenizer", {"model_type": "mistral"}, {"tokenizer_class": "GPT2Tokenizer"}, llama3)
     case("Qwen 2", {"model_type": "qwen2"}, {"tokenizer_class": "Qwen2Tokenizer", "add_prefix_space": False}, qwen2)
     case("Qwen 2 by another class", {"model_type": "qwen2"}, {"tokenizer_class": "PreTrainedTokenizerFast"}, qwen2)
+    case("Qwen 2 over Llama 3's split", {"model_type": "qwen2"}, {"tokenizer_class": "PreTrainedTokenizerFast"}, llama3, says="whatever its files name")
     case("Qwen 3", {"model_type": "qwen3"}, {"tokenizer_class": "Qwen2Tokenizer"}, qwen2)
     return cases
 
