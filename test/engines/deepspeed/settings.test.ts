@@ -133,7 +133,7 @@ test("of a frozen base there are the weights that it is computed with, and of ad
   assert.equal(plain.trained, countOf(trainedParameters(model.parameters)));
   // what ranks share out: 2 bytes of a weight of the base, 18 of an adapter's
   const shared = (each: Needs): number => ((each.deviceBytes!(1) - each.deviceBytes!(8)) * 8) / 7;
-  assert.ok(Math.abs(shared(plain) - 2 * base - 18 * plain.trained!) < 1e3);
+  assert.ok(Math.abs(shared(plain) - 2 * base - 18 * plain.trained) < 1e3);
   assert.ok(plain.diskBytes < 2e9, "checkpoints hold adapters alone");
   assert.ok(dolly({}).hostBytes! - plain.hostBytes! > 12 * base * 0.99, "and so does the copy of one");
   assert.ok(Math.abs(needs({ offload: { parameters: "cpu" } }).hostBytes! - plain.hostBytes! - 2 * plain.parameters) < 1e3);
