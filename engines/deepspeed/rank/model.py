@@ -77,7 +77,7 @@ def build(order: Mapping[str, Any], settings: Mapping[str, Any], keep_activation
     if wrong:
         raise TypeError(f"ZeRO made parameters of another dtype [expected={dtype}, got={' '.join(sorted(wrong))}]")
     named = dict(model.named_parameters())
-    # files may name a tensor otherwise than transformers' modules do: GPT-NeoX's head
+    # a model's files may name a tensor otherwise than transformers' modules do
     named = revert_weight_conversion(model, canonical(named) if order["adapters"] else named)
     _check(named, order["parameters"])
     return Built(model, named, order["parameters"], draw)
