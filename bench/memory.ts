@@ -132,6 +132,56 @@ export function parseStatus(status: string): ProcessMemory {
   return { own: bytes("RssAnon"), shared: bytes("RssShmem"), peak: bytes("VmHWM") };
 }
 
+/** What processes hold together, in bytes: what several map counts once. */
+export interface HeldMemory {
+  readonly anonymous: number;
+  /** memory that they share without a file on disk */
+  readonly shared: number;
+  /** pages of files that they map, which the system takes back where memory is short */
+  readonly mapped: number;
+}
+
+/** The memory of processes and of all that they started, now. */
+export function heldMemory(processes: readonly string[]): HeldMemory {
+  const rollups = withDescendants(processes).map((process) => {
+    try {
+      return readFileSync(`/proc/${process}/smaps_rollup`, "utf8");
+    } catch {
+      // it has just ended
+      return "";
+    }
+  });
+  const sum = (field: string): number =>
+    rollups.reduce((total, text) => total + Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? 0) * 1024, 0);
+  return { anonymous: sum("Pss_Anon"), shared: sum("Pss_Shmem"), mapped: sum("Pss_File") };
+}
+
+/** Processes and all that they started. */
+export function withDescendants(processes: readonly string[]): string[] {
+  return processes.flatMap((process) => [process, ...withDescendants(children(process))]);
+}
+
+/** Peaks of what processes held together, looked at until `over` settles: each kind's own, and that of their sum. */
+export async function peakHeld(
+  processes: () => readonly string[],
+  over: Promise<unknown>,
+  everyMs: number,
+): Promise<HeldMemory & { readonly all: number }> {
+  const peak = { anonymous: 0, shared: 0, mapped: 0, all: 0 };
+  let running = true;
+  const done = over.then(
+    () => (running = false),
+    () => (running = false),
+  );
+  while (running) {
+    const now = heldMemory(processes());
+    for (const kind of ["anonymous", "shared", "mapped"] as const) peak[kind] = Math.max(peak[kind], now[kind]);
+    peak.all = Math.max(peak.all, now.anonymous + now.shared + now.mapped);
+    await Promise.race([done, sleep(everyMs)]);
+  }
+  return peak;
+}
+
 /** The figures as a table, in megabytes. */
 export function showMemory(figures: readonly MemoryFigures[]): string {
   const head = ["parameters", "workers", "a worker's states", "its own memory", "shared by all", "all together"];

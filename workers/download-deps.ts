@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { downloadedModel } from "../activities/download/adapter-base.js";
 import type { Places } from "../activities/download/source-plan.js";
 import { createHub } from "../infra/sources/hub/hub.js";
 import { findPublished } from "../infra/sources/published.js";
@@ -15,6 +16,7 @@ export function placesOf(environment: Environment): Places {
         return createBuckets({ settings: await s3(), cacheDirectory: join(environment.home, "objects") }).open(name, source, signal);
       },
     },
+    downloadedModel: (digest) => downloadedModel(join(environment.home, "stages"), digest),
     findPublished: async (uri) => findPublished(uri, uri.startsWith("file:") ? {} : await s3()),
   };
 }

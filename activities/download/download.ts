@@ -2,6 +2,8 @@ import { someOf } from "../../core/dataset/layout.js";
 import type { DownloadMetrics } from "../../core/stages/metrics.js";
 import type { Progress, StageResult } from "../../core/stages/results.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
+import { downloadedModel } from "./adapter-base.js";
+import { checkAdapters, withBase } from "./adapter-source.js";
 import { checkTemplate, checkTokenizer } from "./check-prompt.js";
 import { getSource, type Got } from "./fetch-plan.js";
 import { describePlan, pathsOf, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "./source-plan.js";
@@ -41,11 +43,9 @@ async function work(
   const finished = await stage.finished();
   checkTemplate(request.config);
   const plans = await planSources(places, request, finished, signal, report);
-  const looked = await checkTokenizer(
-    request.config,
-    plans.find(({ name }) => name === "model")!,
-    signal,
-  );
+  const model = plans.find(({ name }) => name === "model")!;
+  const looked = await checkTokenizer(request.config, model, signal);
+  await checkAdapters(request.config, model, signal);
   const got = await getSources(stage.directory, plans, signal, report);
   const outputs = got.map(({ artifact }) => artifact);
   if (finished !== null && JSON.stringify(finished.outputs) === JSON.stringify(outputs)) return finished;
@@ -72,12 +72,16 @@ function datasetFiles(plans: readonly SourcePlan[]): Pick<DownloadMetrics, "data
 
 /** Plans both sources, local ones first: what can be wrong without a network is said without it. */
 async function planSources(
-  places: Places,
-  { config }: StageRequest,
+  anywhere: Places,
+  { config, root }: StageRequest,
   finished: StageResult | null,
   signal: AbortSignal,
   report: Report,
 ): Promise<SourcePlan[]> {
+  // this run's stages may lie elsewhere than others
+  const downloaded = async (digest: string): Promise<string | null> =>
+    (await downloadedModel(root, digest)) ?? (await anywhere.downloadedModel(digest));
+  const places: Places = { ...anywhere, downloadedModel: downloaded };
   const local = {
     model: await planLocal(places, "model", sourceOf(config, "model")),
     dataset: await planLocal(places, "dataset", sourceOf(config, "dataset")),
@@ -85,7 +89,9 @@ async function planSources(
   const plan = async (name: SourceName): Promise<SourcePlan> => {
     const source = sourceOf(config, name);
     report({ note: `looking at ${source}` });
-    return local[name] ?? planRemote(places, name, source, finished, signal, (note) => report({ note }));
+    const onNote = (note: string): void => report({ note });
+    const found = local[name] ?? (await planRemote(places, name, source, finished, signal, onNote));
+    return await withBase(places, found, finished, signal, onNote);
   };
   return [await plan("model"), await plan("dataset")];
 }

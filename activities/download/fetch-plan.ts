@@ -9,6 +9,7 @@ import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
 import { ModelFiles } from "../../infra/weights/model-files.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { FetchEvents } from "../../infra/transfer/fetch.js";
+import { adaptedSource } from "./adapter-source.js";
 import { convertedModel, ggufOf } from "./gguf.js";
 import { linkDirectory, namesInOrder } from "./links.js";
 import { modelConfig } from "./model-config.js";
@@ -23,6 +24,8 @@ export interface Got {
 
 /** Carries out a plan: what is missing is fetched, a directory of links is made, models are looked through, everything is digested. */
 export async function getSource(directory: string, plan: SourcePlan, events: FetchEvents): Promise<Got> {
+  if ("adapter" in plan && plan.adapter !== undefined)
+    return await adaptedSource(directory, { ...plan, adapter: plan.adapter }, events, (base) => getSource(directory, base, events));
   const { name } = plan;
   const view = join(directory, viewName(plan));
   switch (plan.kind) {

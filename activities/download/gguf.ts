@@ -59,7 +59,7 @@ async function fetchToLook(remote: Remote, file: RemoteFile, signal: AbortSignal
 /** A GGUF on this machine, and where it came from. */
 interface Original {
   readonly path: string;
-  /** null: not known yet */
+  /** null: not known yet, because it is the user's own file */
   readonly sha256: string | null;
   readonly origin: Omit<Origin, "gguf">;
   /** its name at its place */
@@ -93,6 +93,9 @@ export async function convertedModel(
   const total = await usable(async () => weightBytes(readGguf(path)));
   const onBytes = (done: number): void => onNote(`converting ${name}: ${Math.floor((100 * done) / total)} %`);
   const made = await usable(() => convertGguf(path, view, { signal, onBytes }));
+  // a file of the user's may change at any time
+  if (sha256 === null && (await sha256File(path, signal)) !== gguf)
+    throw new UserError("a GGUF changed while it was converted: start again", { file: path });
   await writeFileAtomic(join(directory, RECORD), JSON.stringify({ ...now, sha256: made.sha256 } satisfies Conversion));
   return { name: "model", uri: pathToFileURL(view).href, ...made, ...from };
 }

@@ -7,6 +7,8 @@ export interface Link {
   readonly path: string;
   /** the file it leads to, absolute */
   readonly target: string;
+  /** absent: as the others */
+  readonly kind?: "hard" | "symbolic";
 }
 
 /** Names under which files lie in a directory of links, which is read in byte order of its names: numbers come before paths in another order. */
@@ -23,10 +25,10 @@ export async function linkDirectory(directory: string, links: readonly Link[], k
   if (await isDone(directory, links)) return;
   const temporary = `${directory}.tmp`;
   await rm(temporary, { recursive: true, force: true });
-  for (const { path, target } of links) {
+  for (const { path, target, kind: own = kind } of links) {
     const at = join(temporary, path);
     await mkdir(dirname(at), { recursive: true });
-    if (kind === "hard" && (await tryHardLink(target, at))) continue;
+    if (own === "hard" && (await tryHardLink(target, at))) continue;
     await symlink(target, at);
   }
   await rm(directory, { recursive: true, force: true });

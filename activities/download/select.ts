@@ -1,4 +1,5 @@
 import { UserError } from "../../core/errors.js";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../../core/model/lora/adapter-config.js";
 import { indexedFiles } from "../../core/format/weight-index.js";
 
 /** Which files of a repository or directory a run needs; pure, over paths with slashes. */
@@ -41,6 +42,22 @@ export function selectIndexed(selected: readonly string[], index: string, text: 
   return [...selected.filter((path) => path.endsWith(".json") || MODEL_COMPANIONS.includes(path)), ...named];
 }
 
+/** The files of an adapter's tokenizer that decide ids: its base's are used, and have to be the same. */
+export const ADAPTER_TOKENIZER: readonly string[] = ["tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"];
+
+/** The files of an adapter among those of a place; null: it holds none. Throws UserError if weights are missing, or if a whole model lies there, too. */
+function selectAdapterFiles(paths: readonly string[], where: string): string[] | null {
+  if (!paths.includes(ADAPTER_CONFIG)) return null;
+  if (WEIGHTS.some(([single, index]) => paths.includes(single) || paths.includes(index)))
+    throw new UserError("a model's source holds a whole model and an adapter: name a place that holds one of them", { source: where });
+  if (!paths.includes(ADAPTER_WEIGHTS))
+    throw new UserError(`an adapter needs ${ADAPTER_WEIGHTS}: save it with safe_serialization=True`, {
+      source: where,
+      got: paths.find((path) => path.startsWith("adapter_model")) ?? "none",
+    });
+  return [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...paths.filter((path) => ADAPTER_TOKENIZER.includes(path))];
+}
+
 /** Whether a file is a GGUF, which holds a whole model, by its name. */
 export function isGguf(path: string): boolean {
   return /\.gguf$/i.test(path);
@@ -53,8 +70,10 @@ export function selectNamed(paths: readonly string[], file: string, where: strin
   throw new UserError("the GGUF that a model's source names is not there", { source: where, files: there.join(", ") || "no GGUF" });
 }
 
-/** Config, tokenizer and weights among a model's files, or the one GGUF that holds all of them; throws UserError when config or weights are missing. */
+/** Config, tokenizer and weights among a model's files, the one GGUF that holds all of them, or the files of an adapter; throws UserError when config or weights are missing. */
 export function selectModelFiles(paths: readonly string[], where: string): string[] {
+  const adapter = selectAdapterFiles(paths, where);
+  if (adapter !== null) return adapter;
   const hasWeights = WEIGHTS.some(([single, index]) => paths.includes(single) || paths.includes(index));
   const ggufs = hasWeights ? [] : paths.filter((path) => isGguf(path) && !path.includes("/"));
   if (ggufs.length === 1) return ggufs;

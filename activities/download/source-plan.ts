@@ -20,28 +20,41 @@ import { CARDS, checkSmall, selectDataset } from "./select-dataset.js";
 /** What a run gets from outside. */
 export type SourceName = "model" | "dataset";
 
+/** Files of a directory, by paths below it; `published`: they are those of a model that Roslin published there. */
+interface DirectoryPlan {
+  readonly kind: "directory";
+  readonly name: SourceName;
+  readonly directory: string;
+  readonly paths: readonly string[];
+  readonly choice: string | null;
+  readonly published: Published | null;
+}
+
+/** `fetched`: bytes of these files that came over the wire to know this. */
+interface RemotePlan {
+  readonly kind: "remote";
+  readonly name: SourceName;
+  readonly remote: Remote;
+  readonly files: readonly RemoteFile[];
+  readonly choice: string | null;
+  readonly fetched: number;
+}
+
+/** An adapter's own files. */
+export type AdapterPlan = DirectoryPlan | RemotePlan;
+
+/** Of a base: the adapter that lies beside it, and the source under which the base was found; null: it was found by its digest. */
+interface Adapted {
+  readonly adapter?: AdapterPlan;
+  readonly base?: string | null;
+}
+
 /** What has to be done for a source, known before a byte is downloaded but small files that describe it: an index of weights, a dataset's card. */
 export type SourcePlan =
   /** a single file, used where it lies */
   | { readonly kind: "file"; readonly name: SourceName; readonly path: string }
-  /** files of a directory, by paths below it; `published`: they are those of a model that Roslin published there */
-  | {
-      readonly kind: "directory";
-      readonly name: SourceName;
-      readonly directory: string;
-      readonly paths: readonly string[];
-      readonly choice: string | null;
-      readonly published: Published | null;
-    }
-  /** `fetched`: bytes of these files that came over the wire to know this */
-  | {
-      readonly kind: "remote";
-      readonly name: SourceName;
-      readonly remote: Remote;
-      readonly files: readonly RemoteFile[];
-      readonly choice: string | null;
-      readonly fetched: number;
-    }
+  | (DirectoryPlan & Adapted)
+  | (RemotePlan & Adapted)
   /** the hub or bucket cannot be asked: what was downloaded from it before */
   | { readonly kind: "kept"; readonly name: SourceName; readonly artifact: Artifact };
 
@@ -51,6 +64,8 @@ export interface Places {
   readonly buckets: Buckets;
   /** infra's `findPublished`, for file: URLs */
   findPublished(uri: string): Promise<Published | null>;
+  /** The directory of a model that an earlier download on this machine left, by its digest; null: there is none. */
+  downloadedModel(digest: string): Promise<string | null>;
 }
 
 /** A source of a config, a dataset's with what is chosen of it. */
@@ -220,7 +235,7 @@ export function viewName(plan: SourcePlan): string {
 
 /** Whether a name is that of a remote source's directory of links at one version, whole or half made. */
 export function isView(name: string): boolean {
-  return /^(model|dataset)-[0-9a-f]{12}(\.tmp)?$/.test(name);
+  return /^(model|dataset|adapted)-[0-9a-f]{12}(\.tmp)?$/.test(name);
 }
 
 /** The files that a plan takes of a directory or a remote place. */
@@ -231,6 +246,10 @@ export function pathsOf(plan: SourcePlan): readonly string[] {
 
 /** A few words for people. */
 export function describePlan(plan: SourcePlan): string {
+  if ("adapter" in plan && plan.adapter !== undefined) {
+    const { adapter, ...base } = plan;
+    return `${describePlan(adapter)}, an adapter of ${describePlan(base)}`;
+  }
   switch (plan.kind) {
     case "file":
       return basename(plan.path);

@@ -2,14 +2,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isShared, withStore, withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
-import type { Model } from "../../core/model/family.js";
+import { countOf, trainedParameters, type Model } from "../../core/model/family.js";
 import { dropoutNote } from "../../core/model/shape.js";
 import { memoryNeeded, type Needs, type TrainSettings } from "../../engines/engine.js";
 import type { StageResult } from "../../core/stages/results.js";
-import { bytes as readable } from "../../core/units.js";
+import { bytes as readable, count } from "../../core/units.js";
 import type { GpuWorker, Plan, SearchAttributeName } from "../../workflows/contract.js";
 import { checkDevices } from "./device-memory.js";
 import { checkReach, checkSharedStore, type SharedPlace } from "./shared-run.js";
+import { expectedModel } from "../../core/model/lora/adapter.js";
+import { checkAdapters, withBase } from "../download/adapter-source.js";
 import { checkTemplate, checkTokenizer } from "../download/check-prompt.js";
 import { modelConfig } from "../download/model-config.js";
 import { describePlan, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "../download/source-plan.js";
@@ -49,6 +51,19 @@ export interface PlanDependencies extends Places {
 /** A parameter in the ONNX export and in what is published, in fp32. */
 const PUBLISHED_BYTES = 2 * 4;
 
+/** Bytes that publishing needs beside training's: of adapters alone there is no export, and training has written them already. */
+function publishedBytes({ parameters }: Needs, { train, publish }: RunConfig): number {
+  return train.method === "lora" && !publish.merge ? 0 : parameters * PUBLISHED_BYTES;
+}
+
+/** What is trained, in a few words. */
+function methodWords(model: Model): string {
+  const { adapters, parameters } = model;
+  if (adapters === undefined) return "";
+  const trained = countOf(trainedParameters(parameters));
+  return `, of which ${count(trained)} in ${count(adapters.length, "adapter")} are trained (LoRA) and the others are frozen`;
+}
+
 /** Milliseconds between looks at which workers have registered. */
 const LOOK_MS = 500;
 
@@ -72,8 +87,8 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   const look = async (name: SourceName): Promise<SourcePlan> => {
     const source = sourceOf(config, name);
     say(`looking at ${source}`);
-    const found =
-      (await planLocal(dependencies, name, source)) ?? (await planRemote(dependencies, name, source, downloaded, context.signal));
+    const own = (await planLocal(dependencies, name, source)) ?? (await planRemote(dependencies, name, source, downloaded, context.signal));
+    const found = await withBase(dependencies, own, downloaded, context.signal, say);
     if (found.kind === "kept") notes.push(describePlan(found));
     if ("choice" in found && found.choice !== null) notes.push(`the dataset's ${found.choice}`);
     return found;
@@ -105,15 +120,17 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     const source = await look("model");
     await check(async () => void (await checkTokenizer(config, source, context.signal)));
     const { model, names, bytes } = await modelConfig(source, context.signal);
-    needs = await dependencies.needs(model, config.train);
+    await checkAdapters(config, source, context.signal);
+    const trained = expectedModel(model, config.train);
+    needs = await dependencies.needs(trained, config.train);
     const dropout = dropoutNote(model.shape);
     if (dropout !== null) notes.push(dropout);
-    const diskBytes = needs.diskBytes + needs.parameters * PUBLISHED_BYTES + bytes;
+    const diskBytes = needs.diskBytes + publishedBytes(needs, config) + bytes;
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     const least =
       readable(needs.memoryBytes) + (needs.hostBytes === undefined ? "" : `, or ${readable(needs.hostBytes)} where ranks are on GPUs,`);
     notes.push(
-      `${(needs.parameters / 1e6).toFixed(1)} million parameters; training takes at least ${least} of memory, the run ${readable(diskBytes)} of disk`,
+      `${(needs.parameters / 1e6).toFixed(1)} million parameters${methodWords(trained)}; training takes at least ${least} of memory, the run ${readable(diskBytes)} of disk`,
     );
     // how much of the state is on GPUs is known when the workers are there
     if (needs.hostBytes === undefined) checkMemory(needs.memoryBytes, Math.max(1, (await there()).machines));

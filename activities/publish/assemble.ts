@@ -4,7 +4,6 @@ import { isDeepStrictEqual } from "node:util";
 import { ChangedInputError } from "../../core/errors.js";
 import type { RunConfig } from "../../core/config/schema.js";
 import { CARD, keyOf, MANIFEST, manifestText, nameDigits, REPORT, type ChainEntry, type Manifest } from "../../core/format/manifest.js";
-import { planExport } from "../../core/model/export.js";
 import { parameterCount, type Model } from "../../core/model/family.js";
 import { outputNamed, OUTPUTS, type Origin, type OutputName, type StageResult } from "../../core/stages/results.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
@@ -14,14 +13,14 @@ import { directoryDigest, listFiles, sha256, writeFileAtomic } from "../../infra
 import { compileTemplate } from "../../infra/text/jinja.js";
 import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
-import { ModelFiles } from "../../infra/weights/model-files.js";
+import { hasAdapter } from "../../infra/weights/adapter-files.js";
 import { readEosTokenIds } from "../../infra/weights/read-model-config.js";
 import type { Evaluation } from "../evaluate/evaluation.js";
 import { keyParts, type StageDefinition } from "../common/definition.js";
-import { finishedStage, recordedParts, Stage, type StageContext, type StageRequest } from "../common/stage.js";
+import { checkInputs, finishedStage, recordedParts, Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { modelCard } from "../report/card.js";
 import { descentOf } from "./descent.js";
-import { exportOnnx, externalDataConfig } from "./onnx.js";
+import { modelParts, publicBase, type ModelParts } from "./model-parts.js";
 import { reportPage } from "../report/report-page.js";
 import type { Asking, Descent, Story } from "../report/story.js";
 import { downloadDefinition } from "../download/definition.js";
@@ -38,9 +37,6 @@ export interface Assembly {
   readonly digests: ReadonlyMap<string, FileDigest>;
   readonly evaluation: Evaluation;
 }
-
-/** Directory of the ONNX export, in the stage's own and among the published files. */
-export const ONNX = "onnx";
 
 const EARLIER: readonly StageDefinition[] = [downloadDefinition, preprocessDefinition, trainDefinition, evaluateDefinition];
 
@@ -62,18 +58,21 @@ export async function assemble(
   const descent = await descentOf(dependencies, request, context.signal);
   say("checking the tuned model");
   const tuned = await tunedFiles(stage, context.signal);
-  for (const { name, path } of tuned) paths.set(name, path);
+  const merge = request.config.publish.merge && hasAdapter(stage.path("tuned"));
+  if (merge) {
+    say("checking the base");
+    await checkInputs({ ...publishDefinition, reads: ["model"] }, request.inputs, context.signal);
+  }
   const evaluation = JSON.parse(await readFile(stage.path("report"), "utf8")) as Evaluation;
   paths.set(REPORT, stage.path("report"));
 
-  say("writing the ONNX export");
-  const weights = new ModelFiles(stage.path("tuned"));
-  const { model } = weights;
-  const plan = planExport(model, dependencies.exportLimits);
-  const names = await exportOnnx(weights, plan, join(directory, ONNX), context.signal).finally(() => weights.close());
-  for (const name of names) paths.set(`${ONNX}/${name}`, join(directory, ONNX, name));
-  const extra = externalDataConfig(plan);
-  if (extra !== null) await write("config.json", `${JSON.stringify({ ...model.configJson, ...extra }, null, 2)}\n`);
+  const places = { base: stage.path("model"), tuned: stage.path("tuned"), directory };
+  const making = { ...places, limits: dependencies.exportLimits, signal: context.signal, say };
+  const parts = await modelParts(making, stage.input("model"), merge);
+  const { model } = parts;
+  for (const { name, path } of tuned) if (!parts.left.includes(name)) paths.set(name, path);
+  for (const [name, path] of parts.made) paths.set(name, path);
+  for (const [name, text] of parts.texts) await write(name, text);
 
   const trained = (await new Stage(trainDefinition, request).finished()) ?? (await recordBeside(stage, "tuned", "train"));
   const prepared = await recordBeside(stage, "tokens", "preprocess");
@@ -86,7 +85,7 @@ export async function assemble(
   const story = tellStory(
     name,
     request,
-    model,
+    parts,
     { trained, prepared },
     evaluation,
     descent,
@@ -111,7 +110,7 @@ export async function assemble(
     files,
     ...made,
     tuned: tuned.map(({ name, sha256 }) => ({ name, sha256 })),
-    amended: extra === null ? [] : ["config.json"],
+    amended: [...parts.texts.keys(), ...parts.left].sort(),
   };
   await writeFileAtomic(join(directory, MANIFEST), manifestText(manifest));
   return { manifest, paths, digests, evaluation };
@@ -183,11 +182,12 @@ async function chainEntry(
 }
 
 /** With its fields in the order in which a manifest is read: the model's name is a digest of their text. */
-function plain({ uri, manifest, gguf }: Origin): Origin {
+function plain({ uri, manifest, gguf, base }: Origin): NonNullable<ChainEntry["outputs"][number]["origin"]> {
   return {
     uri,
     ...(manifest === undefined ? {} : { manifest }),
     ...(gguf === undefined ? {} : { gguf: { file: gguf.file, sha256: gguf.sha256 } }),
+    ...(base === undefined ? {} : { base: { ...plain(base), files: base.files.map(({ name, sha256 }) => ({ name, sha256 })) } }),
   };
 }
 
@@ -203,6 +203,7 @@ function modelName(request: StageRequest): string {
   const source = request.config.model.source.replace(/@[^@/]*$/, "");
   return (
     basename(source)
+      .replace(/(?<=.)\.gguf$/i, "")
       .replace(/[^\w.-]+/g, "-")
       .replace(/^\.+/, "") || "model"
   );
@@ -225,7 +226,7 @@ function askingOf({ preprocess }: RunConfig, directory: string, model: Model): A
 function tellStory(
   title: string,
   request: StageRequest,
-  model: Model,
+  { model, adapter }: ModelParts,
   { trained, prepared }: { readonly trained: StageResult<"train"> | null; readonly prepared: StageResult<"preprocess"> | null },
   evaluation: Evaluation,
   descent: Descent,
@@ -237,6 +238,7 @@ function tellStory(
     family: model.family,
     model: model.shape,
     parameters: parameterCount(model),
+    ...(adapter !== undefined && { adapter: adapterStory(model, adapter, publicBase(outputNamed(request.inputs, "model")).name) }),
     losses: trained?.metrics.losses ?? [],
     tokens: trained?.metrics.tokens ?? null,
     evaluation,
@@ -254,4 +256,10 @@ function tellStory(
       ]),
     ),
   };
+}
+
+function adapterStory(model: Model, { modules, merged }: NonNullable<ModelParts["adapter"]>, base: string | null): Story["adapter"] {
+  const shapes = new Map(model.parameters.blocks.flat().map(({ name, shape }) => [name, shape]));
+  const trained = modules.reduce((sum, { module, rank }) => sum + rank * shapes.get(`${module}.weight`)!.reduce((a, b) => a + b), 0);
+  return { modules: modules.length, trained, merged, base };
 }

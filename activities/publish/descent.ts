@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { publishedAddress } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
@@ -12,7 +13,9 @@ import type { PublishDependencies } from "./deps.js";
 export async function descentOf(dependencies: PublishDependencies, request: StageRequest, signal: AbortSignal): Promise<Descent> {
   const { model, dataset } = request.config;
   const base = await readBase(dependencies, request, signal);
-  return fromSources(model.source, dataset.source, base === null ? null : handedOn(base));
+  // an adapter's base is not what the source names
+  const { origin } = outputNamed(request.inputs, "model");
+  return fromSources(origin?.base?.uri ?? model.source, dataset.source, base === null ? null : handedOn(base));
 }
 
 function fromSources(model: string, dataset: string, inherited: Descent | null): Descent {
@@ -36,11 +39,14 @@ async function readBase(
   { config, inputs }: StageRequest,
   signal: AbortSignal,
 ): Promise<Manifest | null> {
-  const { origin } = outputNamed(inputs, "model");
+  const { origin: whole } = outputNamed(inputs, "model");
+  const origin = whole?.manifest === undefined ? whole?.base : whole;
   if (origin?.manifest === undefined) return null;
-  // of a model on this machine the origin is just the name: it lies where the source says, or below
+  // of a model on this machine the origin is just the name: it lies where the source says, below, or beside an adapter
   const source = publishedAddress(config.model.source);
-  const places = origin.uri.includes("://") ? [origin.uri] : [source, `${source}/${origin.uri}`];
+  const places = origin.uri.includes("://")
+    ? [origin.uri]
+    : [source, ...[source, dirname(source)].map((place) => `${place}/${origin.uri}`)];
   for (const place of places) {
     const bytes = await readAll(openStore(place, config.publish, signal), MANIFEST);
     if (bytes !== null && sha256(bytes) === origin.manifest) return parseManifest(Buffer.from(bytes).toString(), `${place}/${MANIFEST}`);

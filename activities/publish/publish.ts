@@ -7,7 +7,8 @@ import type { ObjectStore } from "../../infra/store/store.js";
 import { directoryDigest, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { adopt } from "./adopt.js";
-import { assemble, ONNX } from "./assemble.js";
+import { assemble } from "./assemble.js";
+import { MERGED, ONNX } from "./model-parts.js";
 import { moveLatest, readLatest } from "./move-latest.js";
 import { upload } from "./upload.js";
 import { publishDefinition } from "./definition.js";
@@ -49,7 +50,7 @@ export async function publish(
     const latest = evaluation.gate.passed && (await moveLatest(store, target, manifest.name, wanted, say));
     if (!evaluation.gate.passed) say("the gate was not passed: latest.json stays");
     // published now, and as large as the model
-    await rm(join(directory, ONNX), { recursive: true });
+    for (const made of [ONNX, MERGED]) await rm(join(directory, made), { recursive: true, force: true });
     const metrics = {
       seconds: (performance.now() - started) / 1000,
       target,

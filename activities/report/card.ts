@@ -7,12 +7,12 @@ import type { Sample } from "../evaluate/samples.js";
 
 /** README.md of a published model: where it comes from, how to use it, how it was trained, and what it may be used for. */
 export function modelCard(story: Story): string {
-  const { title, config, family, evaluation, descent } = story;
+  const { title, config, evaluation, descent } = story;
   const samples = evaluation.samples.length === 0 ? "No answers were generated." : evaluation.samples.map(sampleText).join("\n");
   return `${frontMatter(story)}
 # ${title}
 
-A ${family.name} model, fine-tuned on instructions by Roslin in one run that resumes from checkpoints.
+${whatItIs(story)}, fine-tuned on instructions by Roslin in one run that resumes from checkpoints.
 Base: \`${sourceName(config.model.source)}\`. Data: \`${sourceName(chosenSource(config.dataset))}\`.
 
 ## Licence
@@ -21,8 +21,7 @@ ${consequenceOf(descent.licence)}
 
 ## Use
 
-${use(story)} \`onnx/model.onnx\` is the same model in fp32 with a key-value cache, under the names
-that transformers.js expects; it needs ONNX Runtime.
+${use(story)}${isAlone(story) ? "" : EXPORT_NOTE}
 
 ## Training
 
@@ -53,9 +52,40 @@ ${proof(story)}
 `;
 }
 
+const EXPORT_NOTE = ` \`onnx/model.onnx\` is the same model in fp32 with a key-value cache, under the names
+that transformers.js expects; it needs ONNX Runtime.`;
+
+/** Whether an adapter is published without its base. */
+function isAlone({ adapter }: Story): boolean {
+  return adapter?.merged === false;
+}
+
+function whatItIs({ family, adapter }: Story): string {
+  if (adapter === undefined) return `A ${family.name} model`;
+  return adapter.merged
+    ? `A ${family.name} model with low-rank adapters (LoRA) merged into it`
+    : `A low-rank adapter (LoRA) of a ${family.name} model`;
+}
+
+/** Python that loads the model. */
+function loading({ adapter, prompt }: Story): readonly [imports: string, model: string] {
+  if (adapter?.merged !== false)
+    return ["from transformers import AutoModelForCausalLM, AutoTokenizer", 'model = AutoModelForCausalLM.from_pretrained("DIRECTORY")'];
+  const base = adapter.base ?? "BASE";
+  return [
+    `from peft import PeftModel\nfrom transformers import AutoModelForCausalLM${prompt === null ? "" : ", AutoTokenizer"}`,
+    `base = AutoModelForCausalLM.from_pretrained(${JSON.stringify(base)})\nmodel = PeftModel.from_pretrained(base, "DIRECTORY")`,
+  ];
+}
+
 /** How to ask the model: the text that it was tuned on, and where an answer ends. */
-function use({ config, prompt }: Story): string {
-  if (prompt === null) return "The model was tuned on rows of tokens, and has no tokenizer.";
+function use(story: Story): string {
+  const { config, prompt } = story;
+  const [imports, model] = loading(story);
+  if (prompt === null) {
+    const tokens = "The model was tuned on rows of tokens, and has no tokenizer.";
+    return isAlone(story) ? `${tokens}\n\n\`\`\`python\n${imports}\n\n${model}\n\`\`\`` : tokens;
+  }
   const isChat = config.preprocess.prompt === "chat";
   const ask = isChat
     ? `messages = [{"role": "user", "content": "INSTRUCTION"}]
@@ -64,10 +94,10 @@ ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return
 ids = tokenizer(prompt, return_tensors="pt")`;
   const ends = prompt.stop === "" ? "The answer ends with the EOS token." : `The answer ends before \`${prompt.stop}\`.`;
   return `\`\`\`python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+${imports}
 
 tokenizer = AutoTokenizer.from_pretrained("DIRECTORY")
-model = AutoModelForCausalLM.from_pretrained("DIRECTORY")
+${model}
 ${ask}
 print(tokenizer.decode(model.generate(**ids, max_new_tokens=128)[0]))
 \`\`\`
@@ -83,16 +113,19 @@ function inputNote(prompt: Story["config"]["preprocess"]["prompt"]): string {
 \`### Input:\` precedes the response.`;
 }
 
-function frontMatter({ config, family, descent: { licence, baseModel } }: Story): string {
+function frontMatter(story: Story): string {
+  const { config, family, adapter, descent } = story;
+  const { licence, baseModel } = descent;
   const data = hubId(config.dataset.source);
   const lines = [
     `license: ${licence}`,
     ...(baseModel === null ? [] : [`base_model: ${baseModel}`]),
+    ...(isAlone(story) ? ["base_model_relation: adapter"] : []),
     ...(data === null ? [] : ["datasets:", `- ${data}`]),
-    "library_name: transformers",
+    `library_name: ${isAlone(story) ? "peft" : "transformers"}`,
     "pipeline_tag: text-generation",
     "tags:",
-    ...[family.type, "instruction-tuning", "roslin"].map((tag) => `- ${tag}`),
+    ...[family.type, ...(adapter === undefined ? [] : ["lora"]), "instruction-tuning", "roslin"].map((tag) => `- ${tag}`),
   ];
   return `---\n${lines.join("\n")}\n---\n`;
 }

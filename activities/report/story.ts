@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import type { RunConfig } from "../../core/config/schema.js";
+import { loraOf, type RunConfig } from "../../core/config/schema.js";
 import { chosenSource, placeOf, readSource } from "../../core/config/source-ref.js";
 import type { ModelFamily } from "../../core/model/family.js";
 import { dropoutNote, type ModelShape } from "../../core/model/shape.js";
@@ -17,6 +17,8 @@ export interface Story {
   readonly family: Pick<ModelFamily, "type" | "name">;
   readonly model: ModelShape;
   readonly parameters: number;
+  /** absent: all of them were trained */
+  readonly adapter?: AdapterStory | undefined;
   /** one a step; null for a step without labels */
   readonly losses: readonly (number | null)[];
   /** tokens trained on; null where training didn't say */
@@ -35,6 +37,17 @@ export interface Story {
   readonly ledger: Ledger | null;
   /** digests of the inputs, by name */
   readonly digests: Readonly<Record<string, string>>;
+}
+
+/** Adapters that were trained beside a frozen base. */
+export interface AdapterStory {
+  readonly modules: number;
+  /** parameters of theirs */
+  readonly trained: number;
+  /** whether they are published merged into the base */
+  readonly merged: boolean;
+  /** the base, as others find it: the hub's name of a repository, or an address; null: it lay on a machine */
+  readonly base: string | null;
 }
 
 /** How the model is asked for an answer. */
@@ -88,7 +101,7 @@ export function longestRow({ config, model }: Pick<Story, "config" | "model">): 
 }
 
 /** A run's settings and figures, as rows of name and value. */
-export function facts({ config, model, parameters, losses, tokens, evaluation, prepared, computed }: Story): [string, string][] {
+export function facts({ config, model, parameters, adapter, losses, tokens, evaluation, prepared, computed }: Story): [string, string][] {
   const { heldOut, tasks = {} } = evaluation;
   const { base, tuned } = perplexityIn(evaluation);
   const interval = intervalIn(evaluation);
@@ -100,6 +113,7 @@ export function facts({ config, model, parameters, losses, tokens, evaluation, p
     ["base model", sourceName(config.model.source)],
     ["data", sourceName(chosenSource(config.dataset))],
     ["parameters", `${count(parameters)} (${model.layers} layers, ${model.heads} heads, width ${model.width})`],
+    ...adapterFacts(config, adapter),
     ...rowFacts(prepared ?? {}),
     ["prompt", typeof preprocess.prompt === "string" ? preprocess.prompt : JSON.stringify(preprocess.prompt.template)],
     ["longest row", count(longestRow({ config, model }), "token")],
@@ -128,6 +142,24 @@ export function facts({ config, model, parameters, losses, tokens, evaluation, p
     ...(interval === null ? [] : [ratioFact(evaluation.gate.ratio, interval)]),
     ...Object.entries(tasks).map(([name, report]): [string, string] => [name, JSON.stringify(report)]),
     ["gate", gateWords(evaluation)],
+  ];
+}
+
+/** How adapters were made, if there are any. */
+function adapterFacts({ train }: RunConfig, adapter: AdapterStory | undefined): [string, string][] {
+  const lora = loraOf(train);
+  if (lora === null || adapter === undefined) return [];
+  const { rank, alpha, dropout, targets, exclude, rankPattern, alphaPattern, rsLora } = lora;
+  const others = [
+    ...(exclude === null ? [] : [`none of ${JSON.stringify(exclude)}`]),
+    ...(Object.keys(rankPattern).length === 0 ? [] : [`ranks ${JSON.stringify(rankPattern)}`]),
+    ...(Object.keys(alphaPattern).length === 0 ? [] : [`alphas ${JSON.stringify(alphaPattern)}`]),
+    ...(rsLora ? ["rank-stabilized"] : []),
+  ];
+  const settings = [`rank ${rank}`, `alpha ${alpha}`, `dropout ${dropout}`, `targets ${JSON.stringify(targets)}`, ...others];
+  return [
+    ["method", `LoRA: ${settings.join(", ")}; the base is frozen${adapter.merged ? ", and published with the adapters merged" : ""}`],
+    ["trained parameters", `${count(adapter.trained)} in ${count(adapter.modules, "adapter")}`],
   ];
 }
 

@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { selectModelFiles } from "../../activities/download/select.js";
 import { finishedStage } from "../../activities/common/stage.js";
 import { CorruptError, ForbiddenError, messageOf, UserError } from "../../core/errors.js";
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../../core/model/lora/adapter-config.js";
 import { checkChain, MANIFEST, parseManifest, type Link, type Manifest } from "../../core/format/manifest.js";
 import { currentOutputs, outputNamed, STAGES, type StageResult } from "../../core/stages/results.js";
 import { artifactOf, directoryDigest, sha256 } from "../../infra/disk/files.js";
@@ -75,7 +76,9 @@ async function checkBase(
   signal: AbortSignal,
 ): Promise<{ readonly link: Link; readonly published: Published | null } | null> {
   const model = manifest.chain.flatMap(({ stage, outputs }) => (stage === "download" ? outputs : [])).find(({ name }) => name === "model");
-  const origin = model?.origin;
+  const whole = model?.origin;
+  // of an adapter that Roslin did not publish, its base may be one that Roslin did
+  const origin = whole?.manifest === undefined ? whole?.base : whole;
   if (origin?.manifest === undefined) return null;
   // a manifest names no local path: a model that was published on a machine is looked for beside its descendant
   const place = origin.uri.includes("://") ? origin.uri : `${uri.replace(/\/[^/]*$/, "")}/${origin.uri}`;
@@ -85,17 +88,24 @@ async function checkBase(
     const { manifest: base, sha256: got } = published;
     if (got !== origin.manifest)
       return { link: { link, problem: `expected a manifest of ${origin.manifest}, got ${got}` }, published: null };
-    const read = selectModelFiles(
-      base.files.map(({ name }) => name),
-      place,
-    );
-    const weights = directoryDigest(base.files.filter(({ name }) => read.includes(name)));
-    const problem = weights === model!.sha256 ? null : `its files' digest is ${weights}, the model began with ${model!.sha256}`;
+    const began = origin === whole?.base ? directoryDigest(whole.base.files) : model!.sha256;
+    const weights = directoryDigest([...filesRead(base, place), ...(origin === whole ? (whole?.base?.files ?? []) : [])]);
+    const problem = weights === began ? null : `its files' digest is ${weights}, the model began with ${began}`;
     return { link: { link, problem }, published };
   } catch (error) {
     if (!(error instanceof UserError || error instanceof CorruptError)) throw error;
     return { link: { link, problem: messageOf(error) }, published: null };
   }
+}
+
+/** Those of a published model's files that training begins with; of an adapter its own two, because its base has the others. */
+function filesRead({ files }: Manifest, place: string): Manifest["files"] {
+  const read = selectModelFiles(
+    files.map(({ name }) => name),
+    place,
+  );
+  const own = [ADAPTER_CONFIG, ADAPTER_WEIGHTS];
+  return files.filter(({ name }) => (read.includes(ADAPTER_CONFIG) ? own : read).includes(name));
 }
 
 /** The files of a published model against its manifest, and the manifest's own chain. */

@@ -59,7 +59,7 @@ const schema = z
           "is a model's, and has no ?config= and no ?split=: these choose rows of a dataset",
         )
         .default("hf://EleutherAI/gpt-j-6b@float16")
-        .describe("The base model: `hf://owner/name@revision`, `file:///directory` or `s3://bucket/prefix`."),
+        .describe("The base model: `hf://owner/name@revision`, `file:///directory` or `s3://bucket/prefix`, or a GGUF file there."),
     }),
     dataset: section({
       source: source

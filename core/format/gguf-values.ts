@@ -2,7 +2,7 @@ import type { GgufCursor } from "./gguf-cursor.js";
 
 /** The named values of a GGUF's header. */
 
-/** A list of numbers in the type that the file has. */
+/** A list of numbers in the type that the file has; truths are bytes, 0 or 1. */
 export type GgufNumbers =
   | Uint8Array
   | Int8Array
@@ -16,7 +16,7 @@ export type GgufNumbers =
   | BigInt64Array;
 
 /** A value: a number, whole and above 2^53 as a bigint; a list of lists is not kept, and is null. */
-export type GgufValue = number | bigint | boolean | string | GgufNumbers | readonly boolean[] | readonly string[] | null;
+export type GgufValue = number | bigint | boolean | string | GgufNumbers | readonly string[] | null;
 
 /** More elements than any vocabulary or list of merges has. */
 const MAX_ELEMENTS = 1 << 22;
@@ -28,7 +28,7 @@ interface Scalar {
   readonly bytes: number;
   read(this: void, view: DataView, at: number): number | bigint | boolean | null;
   /** a list of them, from bytes that nobody else has */
-  list(this: void, bytes: Uint8Array<ArrayBuffer>): GgufNumbers | readonly boolean[] | null;
+  list(this: void, bytes: Uint8Array<ArrayBuffer>): GgufNumbers | null;
 }
 
 const whole = (value: bigint): number | bigint => (BigInt.asIntN(54, value) === value ? Number(value) : value);
@@ -46,7 +46,7 @@ const SCALARS: Readonly<Record<number, Scalar>> = {
   7: {
     bytes: 1,
     read: (view, at) => (isTruth(view.getUint8(at)) ? view.getUint8(at) === 1 : null),
-    list: (bytes) => (bytes.every(isTruth) ? Array.from(bytes, (byte) => byte === 1) : null),
+    list: (bytes) => (bytes.every(isTruth) ? bytes : null),
   },
   10: { bytes: 8, read: (view, at) => whole(view.getBigUint64(at, true)), list: ({ buffer }) => new BigUint64Array(buffer) },
   11: { bytes: 8, read: (view, at) => whole(view.getBigInt64(at, true)), list: ({ buffer }) => new BigInt64Array(buffer) },

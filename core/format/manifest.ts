@@ -18,11 +18,13 @@ const digest = z.string().regex(/^[0-9a-f]{64}$/);
 const named = z.object({ name: z.string(), sha256: digest });
 const file = named.extend({ bytes: z.int().min(0) });
 
+/** of what was downloaded, see Origin */
 const origin = z.object({
   uri: z.string(),
   manifest: digest.optional(),
   gguf: z.object({ file: z.string(), sha256: digest }).optional(),
 });
+const adaptedOrigin = origin.extend({ base: origin.extend({ files: z.array(named) }).optional() });
 
 const schema = z.object({
   format: z.literal("roslin-manifest"),
@@ -40,7 +42,7 @@ const schema = z.object({
       settings: z.unknown(),
       inputs: z.array(named),
       key: digest,
-      outputs: z.array(file.extend({ origin: origin.optional() })),
+      outputs: z.array(file.extend({ origin: adaptedOrigin.optional() })),
       stateDigest: digest.optional(),
       /** of training that was begun with one engine and finished with another: which steps were computed how, first to last */
       computed: z.array(z.object({ steps: z.int().min(1), by: z.record(z.string(), z.string()) })).optional(),

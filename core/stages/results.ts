@@ -49,6 +49,14 @@ export interface Origin {
   readonly manifest?: string;
   /** the GGUF that the artifact was converted from, by its name there */
   readonly gguf?: { readonly file: string; readonly sha256: string };
+  /** of an adapter, which lies beside it */
+  readonly base?: BaseOrigin;
+}
+
+/** Where the base of an adapter came from, under a source that can be asked again where it is one; a base that lay on a machine has just a name. */
+export interface BaseOrigin extends Omit<Origin, "base"> {
+  /** of the base alone, because the artifact's digest is that of base and adapter together */
+  readonly files: readonly { readonly name: string; readonly sha256: string }[];
 }
 
 interface ResultOf<Name extends StageName, Metrics> {

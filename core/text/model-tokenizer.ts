@@ -5,7 +5,7 @@ import { CONFIG, FILE, flagOf, prefixSpaceOf, rebuiltJson, type AnyTokenizerJson
 import { createSentencePiece } from "./sentencepiece.js";
 import { isSentencePiece, parseSentencePieceJson } from "./sentencepiece-json.js";
 import type { CompilePattern } from "./split-patterns.js";
-import { tokenizerClass, type RebuiltClass } from "./tokenizer-class.js";
+import { ADVICE, tokenizerClass, type RebuiltClass } from "./tokenizer-class.js";
 import { addedToken, parseTokenizerJson, type AddedToken } from "./tokenizer-json.js";
 import { createTokenizer, type Tokenizer } from "./tokenizer.js";
 
@@ -127,8 +127,9 @@ function specialTokens(
   rebuilt: RebuiltClass | null,
   parsed: AnyTokenizerJson | null,
 ): ReadonlyMap<string, SpecialToken | null> {
-  const padding = rebuilt === null && parsed?.padding != null ? { pad_token: parsed.padding.pad_token } : {};
-  const defaults = Object.entries<SpecialToken>(rebuilt?.defaults ?? padding);
+  // a class of byte-level BPE names its padding token itself, or says that it has none
+  const padding = rebuilt?.kind !== "byte-level" && parsed?.padding != null ? { pad_token: parsed.padding.pad_token } : {};
+  const defaults = Object.entries<SpecialToken>({ ...padding, ...rebuilt?.defaults });
   return new Map([...gathered.special, ...defaults.filter(([name]) => !gathered.special.has(name))]);
 }
 
@@ -213,7 +214,7 @@ function differenceOf(file: Tokenizer, built: Tokenizer, name: string): string |
   for (const text of [...PROBE, ...special]) {
     const [ofFile, ofBuilt] = [file, built].map(({ encode, around }) => [...around.before, ...encode(text), ...around.after].join(" "));
     if (ofFile !== ofBuilt)
-      return `token ids are those of transformers' ${name}, which are not everywhere those of tokenizer.json: ${JSON.stringify(text)} is ${ofBuilt} and not ${ofFile}`;
+      return `token ids are those of transformers' ${name}, which are not everywhere those of tokenizer.json: ${JSON.stringify(text)} is ${ofBuilt} and not ${ofFile}; ${ADVICE}`;
   }
   return null;
 }

@@ -1,5 +1,5 @@
 import { elements } from "../../core/graph/tensor.js";
-import { allParameters, parameterCount, type Model } from "../../core/model/family.js";
+import { allParameters, countOf, isTrained, type Model, type WeightSpec } from "../../core/model/family.js";
 import type { Capacity } from "../../core/training/step-plan.js";
 import type { Needs, TrainSettings } from "../engine.js";
 
@@ -16,23 +16,25 @@ const SUB_GROUP = 2e7;
 const OPTIMIZER_BUFFERS = 4;
 const PARAMETER_BUFFERS = 40;
 
-/** Where a parameter's bytes are, over all ranks: where it is computed, in the host's memory, and on NVMe. */
+/** Where the bytes of all parameters are, over all ranks: where they are computed, in the host's memory, and on NVMe. */
 interface StateBytes {
   readonly computed: number;
   readonly host: number;
   readonly nvme: number;
 }
 
-/** What a parameter takes, by what is offloaded. */
-export function stateBytes({ precision, offload }: Pick<TrainSettings, "precision" | "offload">): StateBytes {
+/** What the parameters take, by what is offloaded. */
+export function stateBytes({ parameters }: Model, { precision, offload }: Pick<TrainSettings, "precision" | "offload">): StateBytes {
+  const all = allParameters(parameters);
+  const trained = countOf(all.filter(isTrained));
   const taken = { computed: 0, host: 0, nvme: 0 };
   const places = { none: "computed", cpu: "host", nvme: "nvme" } as const;
-  taken[places[offload.optimizer]] += CHECKPOINT_BYTES;
+  taken[places[offload.optimizer]] += CHECKPOINT_BYTES * trained;
   // the gradients of a step are summed in memory; those that AdamW on the CPU takes are a copy, on NVMe a file
-  taken[offload.optimizer === "none" ? "computed" : "host"] += GRADIENT_BYTES;
-  if (offload.optimizer !== "none") taken[places[offload.optimizer]] += GRADIENT_BYTES;
-  // in fp32, too, DeepSpeed has the weights that it computes with apart from those that AdamW updates
-  taken[places[offload.parameters]] += weightBytes({ precision });
+  taken[offload.optimizer === "none" ? "computed" : "host"] += GRADIENT_BYTES * trained;
+  if (offload.optimizer !== "none") taken[places[offload.optimizer]] += GRADIENT_BYTES * trained;
+  // in fp32, too, DeepSpeed has the weights that it computes with apart from those that AdamW updates; frozen ones are these alone
+  taken[places[offload.parameters]] += weightBytes({ precision }) * countOf(all);
   return taken;
 }
 
@@ -43,29 +45,32 @@ function weightBytes({ precision }: Pick<TrainSettings, "precision">): number {
 
 /** What training needs. `ranks`: how many processes there are, each with a part of the model. */
 export function trainingNeeds(model: Model, train: TrainSettings, capacity: Capacity | null, ranks: number = train.shards): Needs {
-  const parameters = parameterCount(model);
+  const all = allParameters(model.parameters);
+  const trained = all.filter(isTrained);
+  const states = countOf(trained);
   const { offload, keepCheckpoints } = train;
   const { layer, kept } = activationBytes(model, train, capacity?.shardTokens ?? 1);
   const { layers } = model.shape;
-  const { computed, host, nvme } = stateBytes(train);
+  const { computed, host, nvme } = stateBytes(model, train);
   // without room to keep more, a layer's inputs are kept and the rest is computed again; AdamW needs room for a sub-group
-  const subGroup = 4 * Math.min(SUB_GROUP + largestParameter(model) / ranks, parameters);
+  const subGroup = 4 * Math.min(SUB_GROUP + largest(trained) / ranks, states);
   const pass = layer + kept / layers + largestLayer(model);
   const onDevice = pass + (offload.optimizer === "none" ? 2 * subGroup : 0);
   const onHost =
     (offload.optimizer === "none" ? 0 : subGroup) +
     (offload.optimizer === "nvme" ? OPTIMIZER_BUFFERS * subGroup : 0) +
-    (offload.parameters === "nvme" ? (PARAMETER_BUFFERS * weightBytes(train) * largestParameter(model)) / ranks : 0);
+    (offload.parameters === "nvme" ? (PARAMETER_BUFFERS * weightBytes(train) * largest(all)) / ranks : 0);
   // a checkpoint is written from a copy, beside training
-  const inMemory = parameters * (host + CHECKPOINT_BYTES) + ranks * onHost;
+  const inMemory = host + states * CHECKPOINT_BYTES + ranks * onHost;
   const swapped = offload.directory === null ? nvme : 0;
   return {
-    parameters,
-    memoryBytes: inMemory + parameters * computed + ranks * (PROCESS_BYTES + onDevice),
+    parameters: countOf(all),
+    trained: states,
+    memoryBytes: inMemory + computed + ranks * (PROCESS_BYTES + onDevice),
     hostBytes: inMemory + ranks * GPU_PROCESS_BYTES,
     // a new checkpoint is written before the oldest goes; the trained model follows
-    diskBytes: parameters * (CHECKPOINT_BYTES * (keepCheckpoints + 1) + 4 + swapped),
-    deviceBytes: (count) => (parameters * computed) / count + DEVICE_BYTES + onDevice,
+    diskBytes: states * (CHECKPOINT_BYTES * (keepCheckpoints + 1) + 4) + swapped,
+    deviceBytes: (count) => computed / count + DEVICE_BYTES + onDevice,
   };
 }
 
@@ -89,20 +94,17 @@ const SLOW_CPU = 5e9;
 
 /** How long a rank may take for one layer of a pass, while ranks without rows in it wait: seconds, forward, again and backward. */
 export function layerSeconds({ parameters }: Model, tokens: number): number {
-  const block = parameters.blocks[0]!.reduce((sum, { shape }) => sum + shape.reduce((count, size) => count * size, 1), 0);
-  return (8 * block * tokens) / SLOW_CPU;
+  return (8 * countOf(parameters.blocks[0]!) * tokens) / SLOW_CPU;
 }
 
 /** Bytes of the largest thing that a rank gathers to compute with it: the embedding, or a block. */
 function largestLayer({ parameters }: Model): number {
-  const sizes = [[parameters.embedding], ...parameters.blocks.slice(0, 1), parameters.head].map((specs) =>
-    specs.reduce((sum, { shape }) => sum + shape.reduce((count, size) => count * size, 1), 0),
-  );
-  // with its gradient
+  const sizes = [[parameters.embedding], ...parameters.blocks.slice(0, 1), parameters.head].map((specs) => countOf(specs));
+  // with its gradient, or with the next one
   return 2 * 4 * Math.max(...sizes);
 }
 
-/** Elements of the largest parameter. */
-function largestParameter({ parameters }: Model): number {
-  return Math.max(...allParameters(parameters).map(({ shape }) => elements(shape)));
+/** Elements of the largest of some parameters. */
+function largest(specs: readonly WeightSpec[]): number {
+  return Math.max(...specs.map(({ shape }) => elements(shape)));
 }

@@ -1,13 +1,16 @@
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { loraOf } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
-import { allParameters, type Model } from "../../core/model/family.js";
+import { allParameters, isTrained, type Model, type TensorSource } from "../../core/model/family.js";
+import { adapterTensors } from "../../core/model/lora/adapter.js";
+import { dropInputs } from "../../core/model/lora/dropout.js";
 import { hostedShards } from "../../core/training/slices.js";
 import type { StepPlan } from "../../core/training/step-plan.js";
 import { weightFiles } from "../../infra/weights/model-files.js";
 import type { RankInput } from "../engine.js";
 import { rankSwap, swapOf } from "./swap.js";
-import type { BeginOrder, StepOrder, WireParameter, WirePass } from "./wire.js";
+import type { BeginOrder, StepOrder, WireAdapter, WirePass } from "./wire.js";
 
 /** What a rank orders from its Python process. */
 
@@ -21,17 +24,31 @@ export interface DeepSpeedSetup {
   readonly prefix: string;
 }
 
-/** The model's parameters as transformers names them. Throws UserError for a model whose files hold them otherwise. */
-export function wireParameters({ family, shape, parameters }: Model): WireParameter[] {
+/** The model's parameters as transformers names them, or PEFT. Throws UserError for a model whose files hold them otherwise. */
+export function wireParameters({ family, shape, parameters }: Model): BeginOrder["parameters"] {
   return allParameters(parameters).map((parameter) => {
-    const source = family.source(shape, parameter);
-    if (source.tensor !== parameter.name || source.transposed === true || source.row !== undefined)
+    const { name, adapter } = parameter;
+    const source: TensorSource = adapter === undefined ? family.source(shape, parameter) : { tensor: name, shape: parameter.shape };
+    if (source.tensor !== name || source.transposed === true || source.row !== undefined)
       throw new UserError(`the engine deepspeed does not train ${family.name} models yet: take the engine onnx`, {
-        parameter: parameter.name,
+        parameter: name,
         tensor: source.tensor,
       });
-    return { name: parameter.name, shape: parameter.shape };
+    return { name, shape: parameter.shape, frozen: !isTrained(parameter) };
   });
+}
+
+/** A model's adapters. */
+function wireAdapters({ family, shape, parameters, adapters = [] }: Model): WireAdapter[] {
+  if (adapters.length === 0) return [];
+  const drops = [...dropInputs(family.training(shape, parameters).block.forward).keys()];
+  const byModule = new Map(adapters.map((adapter) => [adapterTensors(adapter.module).A, adapter]));
+  return parameters.blocks.flatMap((specs, layer) =>
+    specs.flatMap(({ name, input }) => {
+      const adapter = byModule.get(name);
+      return adapter === undefined ? [] : [{ ...adapter, layer, index: drops.indexOf(input.replace(/^(.*)\.lora_A\.weight$/, "drop.$1")) }];
+    }),
+  );
 }
 
 /** The network interface of this machine that has an address. Throws UserError where none has. */
@@ -44,18 +61,22 @@ function interfaceOf(address: string): string {
   return found[0];
 }
 
-/** The order with which a process begins. */
-export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model): BeginOrder {
+/** The order with which a process begins. `adapter`: the file with the values with which adapters begin; null: there are none, or a checkpoint has them. */
+export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model, adapter: string | null): BeginOrder {
   const { worker, workers, train, resume, resumeStep, totalSteps, setup } = rank;
   const { shards, precision, betas, epsilon, weightDecay, maxGradNorm, offload } = train;
+  const files = weightFiles(rank.model).map((name) => join(rank.model, name));
   return {
     kind: "begin",
     rank: worker,
     ranks: workers,
     shards,
     model: rank.model,
-    files: weightFiles(rank.model).map((name) => join(rank.model, name)),
+    files,
     parameters: wireParameters(model),
+    initial: adapter === null ? files : [adapter],
+    adapters: wireAdapters(model),
+    dropout: { share: loraOf(train)?.dropout ?? 0, seed: train.seed },
     width: model.shape.width,
     resume,
     resumeStep,
@@ -95,7 +116,7 @@ export function stepOrder(
       .map((ranks): WirePass => {
         const part = ranks[worker];
         if (part === undefined) return null;
-        const rows = part.rows.map(({ inputIds, labels }) => ({ ids: [...inputIds], labels: [...labels] }));
+        const rows = part.rows.map(({ source, inputIds, labels }) => ({ source, ids: [...inputIds], labels: [...labels] }));
         return { shard: part.shard, rows };
       }),
   );

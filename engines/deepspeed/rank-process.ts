@@ -1,18 +1,20 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { elements } from "../../core/graph/tensor.js";
 import { messageOf, UserError } from "../../core/errors.js";
-import { parameterCount } from "../../core/model/family.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
 import { learningRateAt } from "../../core/training/learning-rate.js";
 import { planStep, type StepPlan } from "../../core/training/step-plan.js";
 import { openTokens } from "../../infra/dataset/tokens.js";
-import { readModelConfig } from "../../infra/weights/read-model-config.js";
+import { ModelFiles } from "../../infra/weights/model-files.js";
+import { trainedModel } from "../../infra/weights/trained-model.js";
 import type { Compute, ComputeEvent, Directive, RankInput, TensorCopy } from "../engine.js";
 import { nonFiniteError } from "../non-finite.js";
 import type { EngineEnvironment } from "./environment.js";
+import { writeInitialAdapter } from "./initial-adapter.js";
 import { stateBytes } from "./needs.js";
 import { NumberPipe } from "./number-pipe.js";
 import { beginOrder, stepOrder, type DeepSpeedSetup } from "./orders.js";
@@ -93,13 +95,19 @@ class RankProcess {
   /** Resolves when the process has ended and all that it said has been heard, to how it ended. */
   private async run(environment: () => Promise<EngineEnvironment>): Promise<string> {
     const { python } = await environment();
-    const model = readModelConfig(this.rank.model);
+    const { setup, train, worker, workers, directory, resume } = this.rank;
+    const files = new ModelFiles(this.rank.model);
+    const model = trainedModel(files, train);
+    // with adapters of a checkpoint, or none, nothing is begun with but files that are there
+    const adapter =
+      model.adapters === undefined || resume !== null ? null : join(directory, `${setup.prefix}.adapter${worker}.safetensors`);
+    if (adapter === null) files.close();
+    else await writeInitialAdapter(adapter, model, files, train.seed);
     this.split = (await openTokens(this.rank.tokens)).train;
     this.plan = this.planOf(this.rank.resumeStep);
     if (this.aborted) return "it was not started";
-    const { setup, train, worker, workers, directory } = this.rank;
     const swap = swapOf(train, directory, setup.prefix);
-    if (swaps(train)) makeSwap(swap, worker, (parameterCount(model) * stateBytes(train).nvme) / workers);
+    if (swaps(train)) makeSwap(swap, worker, stateBytes(model, train).nvme / workers);
     // isolated: no other environment's packages; no files beside the program
     const child = spawn(python, ["-I", "-B", this.program], { stdio: ["pipe", "pipe", "pipe", this.rank.whereabouts, "pipe"] });
     this.child = child;
@@ -116,13 +124,14 @@ class RankProcess {
     child.stdin!.on("error", () => undefined);
     const beat = setInterval(() => this.beat(child), BEAT_MS);
     try {
-      this.say(beginOrder(this.rank, model));
+      this.say(beginOrder(this.rank, model, adapter));
       this.setBegun();
       await this.listen(child);
       return await closed;
     } finally {
       clearInterval(beat);
       if (swaps(train)) rmSync(rankSwap(swap, worker), { recursive: true, force: true });
+      if (adapter !== null) rmSync(adapter, { force: true });
     }
   }
 

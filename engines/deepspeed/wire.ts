@@ -1,3 +1,4 @@
+import type { AdapterModule } from "../../core/model/family.js";
 import type { Directive, Resume, TrainSettings } from "../engine.js";
 
 /** The lines between a rank and the Python process that computes for it, one JSON object each: see rank/wire.py. */
@@ -8,6 +9,9 @@ export interface WireParameter {
   readonly shape: readonly number[];
 }
 
+/** An adapter, and what draws its dropout: its layer, and the index of its module in a block. */
+export type WireAdapter = AdapterModule & { readonly layer: number; readonly index: number };
+
 /** What is kept elsewhere than where it is computed with; `directory`: where this rank's files on NVMe go. */
 export type WireOffload = Pick<TrainSettings["offload"], "optimizer" | "parameters"> & { readonly directory: string };
 
@@ -17,10 +21,15 @@ export interface BeginOrder {
   readonly rank: number;
   readonly ranks: number;
   readonly shards: number;
-  /** directory of the base model, and its files of weights, of which a fresh run reads */
+  /** directory of the base model, and its files of weights, from which frozen parameters are read */
   readonly model: string;
   readonly files: readonly string[];
-  readonly parameters: readonly WireParameter[];
+  readonly parameters: readonly (WireParameter & { readonly frozen: boolean })[];
+  /** files from which a fresh run reads the parameters that are trained */
+  readonly initial: readonly string[];
+  /** of a base that is frozen; none: the base itself is trained */
+  readonly adapters: readonly WireAdapter[];
+  readonly dropout: { readonly share: number; readonly seed: number };
   /** the model's width, which decides how much is reduced at once */
   readonly width: number;
   readonly resume: Resume | null;
@@ -43,7 +52,7 @@ export interface BeginOrder {
 /** The rows of one shard in one pass; null: this rank has none in it. */
 export type WirePass = {
   readonly shard: number;
-  readonly rows: readonly { readonly ids: readonly number[]; readonly labels: readonly number[] }[];
+  readonly rows: readonly { readonly source: number; readonly ids: readonly number[]; readonly labels: readonly number[] }[];
 } | null;
 
 /** A step, as this rank computes it. */

@@ -1,5 +1,6 @@
 import type { Program, Value } from "../../core/graph/graph.js";
 import { isTrained, type ParameterSpec, type Segment, type TrainingProgram } from "../../core/model/family.js";
+import { dropInputs } from "../../core/model/lora/dropout.js";
 
 /** What the engine derives from the names in a block's graphs: which values there are, and which its backward pass needs. */
 
@@ -57,8 +58,7 @@ export function planBlock({ block, tables }: TrainingProgram, parameters: readon
     for (const { name } of inputs) wanted.add(name);
     return true;
   });
-  const inputs = block.forward.flatMap(({ program }) => program.inputs);
-  const drops = new Map(inputs.flatMap(({ name, shape }) => (name!.startsWith("drop.") ? [[name!, shape[1] as number]] : [])));
+  const drops = dropInputs(block.forward);
   return { forward, again: again.reverse(), backward, kept, forwardOnly, backwardOnly, drops };
 }
 

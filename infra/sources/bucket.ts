@@ -91,7 +91,12 @@ function publishedRemote(cache: string, access: ObjectAccess, { uri, manifest, s
     return Promise.resolve({ name: path, blob: join(cache, hex), bytes, source, digest: { kind: "sha256", hex } });
   };
   const blobOf = ({ digest }: RemoteFile): string => join(cache, digest.hex);
-  return remoteOf(cache, { origin: { uri, manifest: sha256 }, version: sha256.slice(0, 12), files }, blobOf, wanted);
+  return remoteOf(
+    cache,
+    { origin: { uri, manifest: sha256 }, version: sha256.slice(0, 12), files, published: { uri, manifest } },
+    blobOf,
+    wanted,
+  );
 }
 
 /** Objects that Roslin did not publish: their ETags fix the version, and each object's digest is used if it has one. */
@@ -116,7 +121,7 @@ function plainRemote(cache: string, access: ObjectAccess, prefix: string, object
 
 function remoteOf(
   cache: string,
-  place: Pick<Remote, "origin" | "version" | "files">,
+  place: Pick<Remote, "origin" | "version" | "files" | "published">,
   blobOf: (file: RemoteFile) => string,
   wanted: (file: RemoteFile, signal: AbortSignal) => Promise<WantedBlob>,
 ): Remote {

@@ -1,4 +1,5 @@
 import { mkdir, statfs } from "node:fs/promises";
+import type { Manifest } from "../../core/format/manifest.js";
 import { NoRoomError, UserError } from "../../core/errors.js";
 import { bytes as readable } from "../../core/units.js";
 import type { Origin } from "../../core/stages/results.js";
@@ -26,6 +27,8 @@ export interface Remote {
   /** tells one version from another, short enough for a directory's name */
   readonly version: string;
   readonly files: readonly RemoteFile[];
+  /** of a model that Roslin published */
+  readonly published?: { readonly uri: string; readonly manifest: Manifest };
   /** These files with the size and digest of each, asked for one by one if `files` lacks them. Throws UserError if the place doesn't state them. */
   stated(files: readonly RemoteFile[], signal: AbortSignal): Promise<readonly RemoteFile[]>;
   /** The first `length` bytes of a file, and how many came over the wire; null: the place sends whole files only. */

@@ -162,6 +162,12 @@ export class ModelFiles {
     readParameter(this.home.get(source.tensor)!, source, first, out);
   }
 
+  /** The dtype of a parameter in its file. */
+  dtypeOf(name: string): DType {
+    const { tensor } = this.sources.get(name)!;
+    return this.home.get(tensor)!.entries.get(tensor)!.dtype;
+  }
+
   /** Where a parameter lies in a file just as it is in memory, so that the file can be mapped; null: it has to be read. */
   placeOf(name: string): WeightPlace | null {
     const { tensor, row, transposed } = this.sources.get(name)!;

@@ -116,7 +116,7 @@ def main() -> int:
         directories = [write(pathlib.Path(root) / str(index), each) for index, each in enumerate(made)]
         listed = pathlib.Path(root) / "list.json"
         listed.write_text(json.dumps({"directories": [str(each) for each in directories], "texts": TEXTS}))
-        command = ["node", str(HERE / "tokenizers.mjs"), "encode", str(listed)]
+        command = ["node", str(HERE / "token-ids.mjs"), "encode", str(listed)]
         answers = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         for each, directory, answer in zip(made, directories, answers):
             try:

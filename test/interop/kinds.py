@@ -1,5 +1,7 @@
 """Model directories of each kind of tokenizer, and random texts for them: see token-ids.py."""
 
+import json
+import pathlib
 import random
 
 from shapes import AS_IT_IS, CONFIG, END, GPT2, LLAMA3, QWEN2, byte_level, numbered, sequence, split, token
@@ -107,6 +109,24 @@ def kinds(gpt2: dict) -> dict[str, dict]:
         "no split": as_it_is(pre_tokenizer=byte_level(use_regex=False)),
         "GPT-NeoX": rebuilt({"tokenizer_class": "GPTNeoXTokenizer"}, normalizer={"type": "NFC"}),
     }
+
+
+# kinds of tokenizer-families.json that random strings are compared for
+FAMILIES = ["Llama 2 with more tokens", "LlamaTokenizerFast, legacy", "the file as it is", "Mistral 0.3", "Metaspace, first, split", "Unigram", "SmolLM2", "Mistral's Tekken", "Llama 4"]
+
+
+def families() -> dict[str, dict]:
+    """The files of each kind that test/reference/tokenizer-families.py made."""
+    reference = pathlib.Path(__file__).resolve().parents[1] / "reference" / "tokenizer-families.json"
+    found = {}
+    for group in json.loads(reference.read_text(encoding="utf-8")):
+        for case in group["cases"]:
+            if case["name"] in FAMILIES:
+                change = case["files"]["tokenizer.json"]
+                whole = {**group["tokenizer"], **{key: value for key, value in change.items() if key != "in_model"}}
+                whole["model"] = {**whole["model"], **change.get("in_model", {})}
+                found[case["name"]] = {**case["files"], "tokenizer.json": whole}
+    return found
 
 
 def strings(count: int, seed: int) -> list[str]:

@@ -23,7 +23,7 @@ from transformers import AutoTokenizer  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE))
 
-from kinds import kinds, strings  # noqa: E402
+from kinds import families, kinds, strings  # noqa: E402
 from shapes import write  # noqa: E402
 
 
@@ -44,7 +44,7 @@ def main() -> int:
     texts = strings(args.strings, args.seed)
     failed = False
     with tempfile.TemporaryDirectory() as root:
-        made = kinds(roslin("make"))
+        made = {**kinds(roslin("make")), **families()}
         directories = [write(pathlib.Path(root) / str(index), files) for index, files in enumerate(made.values())]
         listed = pathlib.Path(root) / "list.json"
         listed.write_text(json.dumps({"directories": [str(each) for each in directories], "texts": texts}))

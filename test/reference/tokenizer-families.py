@@ -168,6 +168,8 @@ def sentencepiece_cases(base: dict) -> list[dict]:
     case("LlamaTokenizer over its own file", named(legacy=False), {"normalizer": None, "pre_tokenizer": metaspace("first", False), "in_model": {"unk_token": None}})
     case("LlamaTokenizer by config.json", None, {}, {**LLAMA, "tokenizer_class": "LlamaTokenizer"}, note=rebuilt)
     case("LlamaTokenizer, no post-processor", named(), {"post_processor": None}, note=rebuilt)
+    padding = {"strategy": "BatchLongest", "direction": "Left", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "<x>"}
+    case("LlamaTokenizer, padding", named(legacy=False), {"padding": padding}, note=rebuilt)
     case("LlamaTokenizer over Unigram", named(), {"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], ["▁", -1]], "byte_fallback": False}}, says="model.type")
     case("no class", None, {})
     case("the file as it is", as_it_is, {"added_tokens": more})

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { UserError } from "../../../core/errors.js";
-import { firstNonFinite, floatToBfloat, floatToHalf } from "../../../core/format/floats.js";
 import type { DType } from "../../../core/format/safetensors.js";
 import { elements, indexIn } from "../../../core/graph/tensor.js";
 import { MOMENTS, sliceOf } from "../../../core/training/slices.js";
 import { writeFileAtomic } from "../../../infra/disk/files.js";
 import { SafetensorsFile } from "../../../infra/weights/model-files.js";
+import { bytesOf, narrowed } from "../../../infra/weights/narrow.js";
 import { writeSafetensors } from "../../../infra/weights/safetensors-writer.js";
 import type { CheckpointEntry } from "../log/entries.js";
 import type { WeightPlan } from "../../../core/format/weight-files.js";
@@ -47,7 +47,7 @@ export class ModelWriter {
       // one dtype, so tensors are asked for in the order of their names: that of the digest
       for (const { name: file, weights } of plan.files) {
         const tensors = weights.map(({ name, shape }) => ({ name, dtype, shape }));
-        await writeSafetensors(join(target, file), tensors, (name) => this.bytesOf(name, shards, (part) => digest.update(part)));
+        await writeSafetensors(join(target, file), tensors, (name) => this.tensorBytes(name, shards, (part) => digest.update(part)));
       }
       if (plan.index !== null) await writeFileAtomic(join(target, plan.index.name), plan.index.text);
     } finally {
@@ -59,16 +59,20 @@ export class ModelWriter {
   }
 
   /** A weight's bytes in the model's dtype; `read` is handed those of the weight and of its moments, as the checkpoint holds them. */
-  private async *bytesOf(name: string, shards: readonly SafetensorsFile[], read: (bytes: Uint8Array) => void): AsyncIterable<Uint8Array> {
+  private async *tensorBytes(
+    name: string,
+    shards: readonly SafetensorsFile[],
+    read: (bytes: Uint8Array) => void,
+  ): AsyncIterable<Uint8Array> {
     const { dtype, say, turn } = this.options;
     const shape = this.shapes.get(name)!;
     say(`writing ${name}`);
     let first = 0;
     for (const suffix of MOMENTS)
       for (const part of slices(shards, name + suffix, shape)) {
-        read(bytes(part));
+        read(bytesOf(part));
         if (suffix === "") {
-          yield convert(part, dtype, (at) => overflow(dtype, name, indexIn(shape, first + at), part[at]!));
+          yield narrowed(part, dtype, (at) => overflow(dtype, name, indexIn(shape, first + at), part[at]!));
           first += part.length;
         }
         // nothing waits for moments, which are only read: gigabytes of them would cost a heartbeat
@@ -90,27 +94,6 @@ function* slices(shards: readonly SafetensorsFile[], name: string, shape: readon
     }
   }
 }
-
-function bytes(values: Float32Array | Uint16Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-}
-
-/** Values in a dtype; `overflow` makes the error for the first one that is not finite there. */
-function convert(values: Float32Array, dtype: DType, overflow: (at: number) => Error): Uint8Array {
-  if (dtype === "F32") {
-    const at = firstNonFinite(values);
-    if (at !== -1) throw overflow(at);
-    return bytes(values);
-  }
-  const narrow = new Uint16Array(values.length);
-  (dtype === "F16" ? floatToHalf : floatToBfloat)(values, narrow);
-  const exponent = EXPONENTS[dtype === "F16" ? "F16" : "BF16"];
-  for (let at = 0; at < narrow.length; at++) if ((narrow[at]! & exponent) === exponent) throw overflow(at);
-  return bytes(narrow);
-}
-
-/** The bits of the exponent, which are all set in a value that is not finite. */
-const EXPONENTS = { F16: 0x7c00, BF16: 0x7f80 } as const;
 
 /** The trained weights stay in the checkpoint; a model with an infinite weight would answer nonsense to everything. */
 function overflow(dtype: DType, tensor: string, index: string, got: number): UserError {

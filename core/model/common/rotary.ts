@@ -8,12 +8,13 @@ export function rotaryFrequencies(rotaryDim: number, base = 10000): number[] {
 /** Cosines and sines [positions, pairs] of each position's angles, rounded where torch rounds them. */
 export function rotaryTables(positions: number, frequencies: readonly number[]): { readonly cos: Tensor; readonly sin: Tensor } {
   const half = frequencies.length;
-  const angle = (at: number): number => Math.fround(Math.floor(at / half) * frequencies[at % half]!);
-  const table = (f: (angle: number) => number): Tensor =>
-    floats(
-      Float32Array.from({ length: positions * half }, (_, at) => f(angle(at))),
-      positions,
-      half,
-    );
-  return { cos: table(Math.cos), sin: table(Math.sin) };
+  const [cos, sin] = [new Float32Array(positions * half), new Float32Array(positions * half)];
+  // millions of them, where a model has many positions
+  for (let position = 0, at = 0; position < positions; position++)
+    for (let pair = 0; pair < half; pair++, at++) {
+      const angle = Math.fround(position * frequencies[pair]!);
+      cos[at] = Math.cos(angle);
+      sin[at] = Math.sin(angle);
+    }
+  return { cos: floats(cos, positions, half), sin: floats(sin, positions, half) };
 }

@@ -1,4 +1,5 @@
 import type { LoraSettings } from "../../config/lora.js";
+import { loraOf, type RunConfig } from "../../config/schema.js";
 import { UserError } from "../../errors.js";
 import type { FloatType } from "../../graph/tensor.js";
 import type { AdapterModule, Model, ParameterSet, ParameterSpec } from "../family.js";
@@ -154,4 +155,15 @@ function refuseUneven({ blocks }: ParameterSet, adapters: readonly AdapterModule
         );
     }
   }
+}
+
+const TYPES: readonly FloatType[] = ["float32", "float16", "bfloat16"];
+
+/** A model as training will see it, as far as its config tells: the base's weights are taken to lie in the type that it names. Throws UserError as `planAdapter`. */
+export function expectedModel(model: Model, train: Pick<RunConfig["train"], "method" | "lora">): Model {
+  const lora = loraOf(train);
+  if (lora === null) return model;
+  const { dtype, torch_dtype: older } = model.configJson;
+  const type = TYPES.find((each) => each === (dtype ?? older)) ?? "float32";
+  return withAdapter(model, planAdapter(model, lora), { typeOf: () => type, dropout: lora.dropout > 0 });
 }

@@ -1,10 +1,17 @@
 import { bitsAt } from "../../rows/random.js";
 import type { TokenRow } from "../../rows/token-rows.js";
+import type { Segment } from "../family.js";
 
 /**
  * What an adapter does not see of its layer's inputs. An element's fate is a function of the seed, the step, the row, the layer,
  * the module and the place in the row: of nothing that depends on workers, micro-batches or kills.
  */
+
+/** The inputs `drop.<module>` of a block's forward graphs, with their widths, in the order of the modules. */
+export function dropInputs(forward: readonly Pick<Segment, "program">[]): Map<string, number> {
+  const inputs = forward.flatMap(({ program }) => program.inputs);
+  return new Map(inputs.flatMap(({ name, shape }) => (name!.startsWith("drop.") ? [[name!, shape[1] as number]] : [])));
+}
 
 /** What decides a layer's masks, besides rows and places. */
 export interface DropoutPlace {

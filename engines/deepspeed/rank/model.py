@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.core_model_loading import revert_weight_conversion
 
+from dropout import Draw
 from packing import Batch
 from slices import Parameter
 
@@ -34,18 +36,22 @@ class LossModel(nn.Module):
 
 
 class Built:
-    """The model with its parameters by canonical name."""
+    """The model with its parameters by canonical name; those that are not trained are frozen."""
 
-    def __init__(self, model: Any, loss: LossModel, named: Mapping[str, Any]) -> None:
-        self.loss = loss
+    def __init__(self, model: Any, named: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]], draw: Draw) -> None:
+        self.loss = LossModel(model)
         self.named = named
+        self.draw = draw
+        self.trained, self.frozen = (
+            [Parameter(each["name"], tuple(each["shape"])) for each in parameters if each["frozen"] is frozen] for frozen in (False, True)
+        )
         self.embedding: nn.Module = model.get_input_embeddings()
         self.blocks: nn.ModuleList = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
 
 
-def build(directory: str, parameters: Sequence[Parameter], settings: Mapping[str, Any], keep_activations: bool) -> Built:
+def build(order: Mapping[str, Any], settings: Mapping[str, Any], keep_activations: bool) -> Built:
     """Builds the model that a directory's config.json describes; every rank holds its own part of each parameter, still without values."""
-    config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(order["model"], local_files_only=True, trust_remote_code=False)
     dtype = next((dtype for name, dtype in DTYPES.items() if settings[name]["enabled"]), torch.float32)
     # training goes without dropout, whatever a base's config says: see docs/decisions/0044-dropout.md
     for name, value in list(vars(config).items()):
@@ -54,9 +60,16 @@ def build(directory: str, parameters: Sequence[Parameter], settings: Mapping[str
     # loads the model's code; inside zero.Init, which replaces torch's constructors, that fails
     kind = AutoModelForCausalLM._model_mapping[type(config)]
     # no dtype: on a CPU DeepSpeed 0.19.8 turns any that it is given into bfloat16, and takes it from the settings otherwise
+    draw = Draw(**order["dropout"])
+    if order["adapters"]:
+        # PEFT, too, is loaded before, and only where it is used
+        from adapters import Adapter, adapt, canonical
     with deepspeed.zero.Init(config_dict_or_path=dict(settings)):
         # eager: attention scores and their softmax in float32, as the model's authors have them
         model = kind._from_config(config, attn_implementation="eager", dtype=dtype)
+        if order["adapters"]:
+            fields = ("module", "rank", "scale", "layer", "index")
+            adapt(model, [Adapter(*(each[name] for name in fields)) for each in order["adapters"]], draw)
     if not keep_activations:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     model.train()
@@ -64,13 +77,15 @@ def build(directory: str, parameters: Sequence[Parameter], settings: Mapping[str
     if wrong:
         raise TypeError(f"ZeRO made parameters of another dtype [expected={dtype}, got={' '.join(sorted(wrong))}]")
     named = dict(model.named_parameters())
-    _check(named, parameters)
-    return Built(model, LossModel(model), named)
+    # a model's files may name a tensor otherwise than transformers' modules do
+    named = revert_weight_conversion(model, canonical(named) if order["adapters"] else named)
+    _check(named, order["parameters"])
+    return Built(model, named, order["parameters"], draw)
 
 
-def _check(named: Mapping[str, Any], parameters: Sequence[Parameter]) -> None:
-    expected = {parameter.name: parameter.shape for parameter in parameters}
-    got = {name: tuple(parameter.ds_shape) for name, parameter in named.items()}
+def _check(named: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]]) -> None:
+    expected = {each["name"]: (tuple(each["shape"]), "frozen" if each["frozen"] else "trained") for each in parameters}
+    got = {name: (tuple(each.ds_shape), "trained" if each.requires_grad else "frozen") for name, each in named.items()}
     for name in sorted({*expected, *got}):
         if expected.get(name) != got.get(name):
             raise ValueError(

@@ -6,7 +6,8 @@ So there is next to no padding, and attention, which costs the square of a line'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -16,10 +17,21 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Row:
-    """A row's token ids and its labels, not shifted."""
+    """A row's token ids and its labels, not shifted; `source`: its number among all rows."""
 
     ids: Sequence[int]
     labels: Sequence[int]
+    source: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row's tokens lie."""
+
+    source: int
+    line: int
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,11 @@ class Batch:
     # int64 [N]: the flat position whose output is scored, and the token that follows there
     scored: torch.Tensor
     targets: torch.Tensor
+    places: Sequence[Place]
+
+    def to(self, device: torch.device) -> Batch:
+        tensors: dict[str, Any] = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        return replace(self, **tensors)
 
 
 def lines_of(lengths: Sequence[int]) -> list[list[int]]:
@@ -63,10 +80,12 @@ def pack(rows: Sequence[Row]) -> Batch:
     mask.diagonal(dim1=2, dim2=3).zero_()
     scored: list[int] = []
     targets: list[int] = []
+    places: list[Place] = []
     for line, members in enumerate(lines):
         at = 0
         for row in members:
             size = lengths[row]
+            places.append(Place(rows[row].source, line, at, at + size))
             ids[line, at : at + size] = torch.tensor(rows[row].ids)
             positions[line, at : at + size] = torch.arange(size)
             mask[line, 0, at : at + size, at : at + size].masked_fill_(torch.ones(size, size).tril().bool(), 0)
@@ -75,4 +94,4 @@ def pack(rows: Sequence[Row]) -> Batch:
                     scored.append(line * length + at + offset - 1)
                     targets.append(label)
             at += size
-    return Batch(ids, positions, mask, torch.tensor(scored, dtype=torch.int64), torch.tensor(targets, dtype=torch.int64))
+    return Batch(ids, positions, mask, torch.tensor(scored, dtype=torch.int64), torch.tensor(targets, dtype=torch.int64), places)

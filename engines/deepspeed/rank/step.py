@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 
 from loss_scale import LossScale
+from model import Built
 from packing import Batch, Row, pack
 from wire import Wire, tell_shard
 from zero import Zero, gathered
@@ -43,7 +44,7 @@ class Plan:
     @staticmethod
     def read(order: Mapping[str, Any]) -> Plan:
         passes = [
-            Pass(each["shard"], [Row(row["ids"], row["labels"]) for row in each["rows"]]) if each else Pass(None, [])
+            Pass(each["shard"], [Row(row["ids"], row["labels"], row["source"]) for row in each["rows"]]) if each else Pass(None, [])
             for each in order["passes"]
         ]
         return Plan(order["step"], order["rate"], order["labels"], passes)
@@ -73,9 +74,10 @@ class NotFinite(Exception):
 class Trainer:
     """Takes steps."""
 
-    def __init__(self, zero: Zero, embedding: nn.Module, max_norm: float, scale: LossScale, updates: int, wire: Wire) -> None:
+    def __init__(self, zero: Zero, built: Built, max_norm: float, scale: LossScale, updates: int, wire: Wire) -> None:
         self._zero = zero
-        self._embedding = embedding
+        self._embedding = built.embedding
+        self._draw = built.draw
         self._max_norm = max_norm
         self._scale = scale
         self._wire = wire
@@ -112,7 +114,8 @@ class Trainer:
         total = 0.0
         for number, each in enumerate(plan.passes):
             tell_shard(each.shard)
-            batch = _moved_to(pack(each.rows if each.rows else NOTHING), self._zero.device)
+            batch = pack(each.rows if each.rows else NOTHING).to(self._zero.device)
+            self._draw.step, self._draw.batch = plan.index, batch
             factor = self._scale.value / plan.labels if each.rows else 0.0
             loss = self._pass(batch, factor, number == len(plan.passes) - 1, each.shard, bad)
             total += loss if each.rows else 0.0
@@ -129,8 +132,14 @@ class Trainer:
             if not gradient.isfinite().all():
                 bad.add(shard)
 
+        def attach(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            # a frozen embedding gives what needs no gradient
+            if not output.requires_grad:
+                output.requires_grad_()
+            output.register_hook(look)
+
         # a value that is not finite shows in a shard's loss, or at the latest in its gradient at the embedding
-        hook = self._embedding.register_forward_hook(lambda _module, _inputs, output: output.register_hook(look) and None)
+        hook = self._embedding.register_forward_hook(attach)
         try:
             loss = self._zero.passes(batch, factor, last)
         finally:
@@ -143,7 +152,3 @@ class Trainer:
         found: list[Any] = [None] * self._zero.ranks
         dist.all_gather_object(found, sorted(bad))
         return sorted({shard for shards in found for shard in shards})
-
-
-def _moved_to(batch: Batch, device: torch.device) -> Batch:
-    return Batch(*(each.to(device) for each in (batch.ids, batch.positions, batch.mask, batch.scored, batch.targets)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 import time
@@ -19,7 +20,6 @@ from checkpoint import CheckpointSender
 from loss_scale import LossScale
 from model import beat, build
 from settings import quiet, settings_of
-from slices import Parameter
 from step import NotFinite, Plan, Trainer
 from tensors import Base, Checkpoint
 from wire import Wire
@@ -86,24 +86,24 @@ class Rank:
         on_gpu = torch.cuda.is_available()
         seconds = GPU_TIMEOUT_SECONDS if on_gpu else work["timeoutSeconds"]
         ranks_met = group.join(self._wire, work["address"], work["interface"], rank, ranks, seconds)
-        parameters = [Parameter(each["name"], tuple(each["shape"])) for each in work["parameters"]]
-        largest = max(parameter.count for parameter in parameters)
+        largest = max(math.prod(each["shape"]) for each in work["parameters"])
         settings = settings_of(work["precision"], work["width"], largest, ranks, work["offload"])
-        built = build(work["model"], parameters, settings, work["keepActivations"] and not on_gpu)
+        built = build(work, settings, work["keepActivations"] and not on_gpu)
         beat(built, self._wire.moved)
         resume = work["resume"]
-        source = Base(work["files"]) if resume is None else Checkpoint(resume["files"])
+        base = Base(work["files"])
+        source = Base(work["initial"]) if resume is None else Checkpoint(resume["files"])
         optimizer = {
             "lr": 0.0,
             "betas": tuple(work["betas"]),
             "eps": work["epsilon"],
             "weight_decay": work["weightDecay"],
         }
-        zero = Zero(built, parameters, settings, optimizer, source, self._wire.moved, ranks_met)
+        zero = Zero(built, settings, optimizer, base, source, self._wire.moved, ranks_met)
         updates = 0 if resume is None else resume["updates"]
         scale = LossScale(work["precision"], None if resume is None else resume["lossScale"])
-        trainer = Trainer(zero, built.embedding, work["maxGradNorm"], scale, updates, self._wire)
-        return zero, trainer, CheckpointSender(zero, parameters, work["shards"], self._wire)
+        trainer = Trainer(zero, built, work["maxGradNorm"], scale, updates, self._wire)
+        return zero, trainer, CheckpointSender(zero, built.trained, work["shards"], self._wire)
 
     def _barrier(self, **end: Any) -> str:
         self._barriers += 1

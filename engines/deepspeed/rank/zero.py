@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import deepspeed
@@ -23,17 +23,20 @@ class Zero:
     def __init__(
         self,
         built: Built,
-        parameters: Sequence[Parameter],
         settings: dict[str, Any],
         optimizer: dict[str, Any],
+        base: Base,
         source: Base | Checkpoint,
         moved: Callable[[], None],
         meet: Callable[[], None],
     ) -> None:
         self.ranks, self.rank = dist.get_world_size(), dist.get_rank()
-        self._parameters = parameters
+        self._parameters = built.trained
         self._named = built.named
-        for parameter in parameters:
+        for parameter in built.frozen:
+            self._fill_frozen(parameter, base)
+            moved()
+        for parameter in self._parameters:
             weight = self._named[parameter.name].ds_tensor
             # one on NVMe is written when its float32 weight is known
             if weight.status == PartitionedParamStatus.AVAILABLE:
@@ -43,7 +46,7 @@ class Zero:
         meet()
         self._engine, _, _, _ = deepspeed.initialize(
             model=built.loss,
-            model_parameters=[self._named[parameter.name] for parameter in parameters],
+            model_parameters=[self._named[parameter.name] for parameter in self._parameters],
             optimizer=lambda groups: torch.optim.AdamW(groups, **optimizer),
             config=settings,
         )
@@ -96,6 +99,18 @@ class Zero:
         if self._near is not None:
             self._zero._release_swap_buffers(self._near)
             self._near = None
+
+    def _fill_frozen(self, parameter: Parameter, base: Base) -> None:
+        """Gives a frozen parameter its values, on NVMe as DeepSpeed itself writes it there when it is made."""
+        frozen = self._named[parameter.name]
+        if frozen.ds_tensor.status == PartitionedParamStatus.AVAILABLE:
+            self._fill(frozen.ds_tensor, parameter, base, "")
+            return
+        swapper = frozen.nvme_swapper
+        frozen.ds_tensor.data = swapper.get_buffer(frozen, frozen.ds_tensor.ds_numel).data
+        frozen.ds_tensor.status = PartitionedParamStatus.AVAILABLE
+        self._fill(frozen.ds_tensor, parameter, base, "")
+        swapper.swap_out_and_release([frozen])
 
     def _fill(self, target: torch.Tensor, parameter: Parameter, source: Base | Checkpoint, moment: str) -> None:
         owned = self.owned(parameter)

@@ -1,20 +1,24 @@
-import { elements, floats, int64s, type Tensor } from "../../../core/graph/tensor.js";
+import { elements, floats, int64s, type FloatType, type Tensor } from "../../../core/graph/tensor.js";
 import { packRows } from "../../../core/model/common/pack.js";
-import { allParameters, type Model, type ParameterSpec, type TrainingProgram } from "../../../core/model/family.js";
+import { allParameters, parameterCount, type Model, type ParameterSpec, type TrainingProgram } from "../../../core/model/family.js";
 import { withAdapter } from "../../../core/model/lora/adapter.js";
 import type { TokenRow } from "../../../core/rows/token-rows.js";
+import { availableMemory } from "../../../infra/process/machine.js";
 import { AdapterFiles } from "../../../infra/weights/adapter-files.js";
 import type { ModelFiles } from "../../../infra/weights/model-files.js";
 import { readEosTokenIds } from "../../../infra/weights/read-model-config.js";
+import { mappedWeights } from "../../../infra/weights/trained-model.js";
 import type { Score } from "../../inference.js";
 import { planBlock, type BlockPlan } from "../block-plan.js";
 import { runSegments, type RunGraph } from "../run-segments.js";
+import { lookUp } from "../look-up.js";
+import { mapWeights, unmapShared } from "../shared-memory.js";
 import { createSession, type Session } from "../session/session.js";
 import { openPrograms, type Sessions } from "../sessions.js";
 
 /** A model that scores rows and generates. T tokens of all rows, N of those that carry loss, D the model's width, V its words. */
 
-/** A model in memory, in fp32, ready to score and to generate; its calls block the thread while a graph runs. */
+/** A model in memory, ready to score and to generate; its calls block the thread while a graph runs. */
 export interface LoadedModel {
   score(rows: readonly TokenRow[]): Promise<Score>;
   /** The likeliest next token, again and again, until a token that ends an answer or the last position. The prompt has one token or more. */
@@ -22,18 +26,22 @@ export interface LoadedModel {
   close(): Promise<void>;
 }
 
+/** A model whose weights would take more than this share of the free memory in fp32 is used where it lies in its files, in its own type. */
+const KEEP_WITHIN = 0.5;
+
 /** Positions whose logits are in memory at once: 64 of 50,400 words are 13 MB. */
 const HEAD_ROWS = 64;
 
 /**
- * Reads a model into memory, with an adapter if `adapter` names the directory of one, unless `stopped` says so in between, and
- * closes its files. Throws UserError or CorruptError for what is wrong with them.
+ * Reads a model into memory, or maps it where it is large, with an adapter if `adapter` names the directory of one, unless `stopped` says so in between, and
+ * closes its files; `memory`: bytes that are free. Throws UserError or CorruptError for what is wrong with them.
  */
 export async function loadModel(
   files: ModelFiles,
   threads: number,
   stopped: () => boolean,
   adapter: string | null = null,
+  memory: number = availableMemory(),
 ): Promise<LoadedModel> {
   const weights = new Map<string, Tensor>();
   let model: Model = files.model;
@@ -41,12 +49,18 @@ export async function loadModel(
   let adapterFiles: AdapterFiles | null = null;
   try {
     ends = readEosTokenIds(files.directory, model);
-    if (adapter !== null) {
-      adapterFiles = new AdapterFiles(adapter, files.model);
-      model = withAdapter(files.model, adapterFiles.modules, { typeOf: () => "float32", dropout: false });
-    }
+    if (adapter !== null) adapterFiles = new AdapterFiles(adapter, files.model);
+    const isLarge = 4 * parameterCount(files.model) > KEEP_WITHIN * memory;
+    const typeOf = (name: string): FloatType | null => (isLarge ? (files.placeOf(name)?.type ?? null) : null);
+    model = withAdapter(files.model, adapterFiles?.modules ?? [], { typeOf, dropout: false });
+    const mapped = mapWeights(mappedWeights(files, model));
     for (const spec of allParameters(model.parameters)) {
       if (stopped()) throw new Error("reading a model was stopped");
+      const there = mapped.get(spec.name);
+      if (there !== undefined) {
+        weights.set(spec.name, { type: spec.frozen, shape: spec.shape, data: there } as Tensor);
+        continue;
+      }
       const data = new Float32Array(elements(spec.shape));
       (spec.adapter === undefined ? files : adapterFiles!).readFloats(spec.name, 0, data);
       weights.set(spec.name, floats(data, ...spec.shape));
@@ -71,6 +85,7 @@ export async function loadModel(
     async close() {
       weights.clear();
       await Promise.all([...Object.values(sessions), decoder].map((session) => session.close()));
+      unmapShared();
     },
   };
 }
@@ -133,10 +148,9 @@ async function score({ model, training, plan, sessions, weights }: Loaded, rows:
 }
 
 /** Rows of a table [V,D], one after the other. */
-function rowsOf({ data, shape }: Tensor, at: Int32Array): Float32Array {
-  const width = shape[1]!;
-  const rows = new Float32Array(at.length * width);
-  at.forEach((row, index) => rows.set((data as Float32Array).subarray(row * width, (row + 1) * width), index * width));
+function rowsOf(table: Tensor, at: Int32Array): Float32Array {
+  const rows = new Float32Array(at.length * table.shape[1]!);
+  lookUp(table, at, rows);
   return rows;
 }
 

@@ -18,6 +18,7 @@ export function dependenciesFor(url: string, work: string, settings: S3Settings 
     hub: createHub({ endpoint: url, token: null, cacheDirectory: join(work, "hub"), timing: TIMING }),
     buckets: createBuckets({ settings, cacheDirectory: join(work, "objects"), timing: TIMING }),
     findPublished: (uri) => findPublished(uri, settings),
+    downloadedModel: async () => null,
   };
 }
 

@@ -52,6 +52,7 @@ const roomy = (): PlanDependencies => ({
   hub: createHub({ endpoint: "http://127.0.0.1:1", token: null, cacheDirectory: join(directory, "cache") }),
   buckets: createBuckets({ settings: {}, cacheDirectory: join(directory, "objects") }),
   findPublished: (uri) => findPublished(uri, {}),
+  downloadedModel: async () => null,
   host: "here",
   defaultTarget: () => "s3://bucket/models",
   memory: () => ({ total: 128 * GB, available: 120 * GB }),

@@ -36,6 +36,7 @@ const place = (workers: readonly GpuWorker[], changes: Partial<PlanDependencies[
   hub: createHub({ endpoint: "http://127.0.0.1:1", token: null, cacheDirectory: join(directory, "cache") }),
   buckets: createBuckets({ settings: {}, cacheDirectory: join(directory, "objects") }),
   findPublished: (uri) => findPublished(uri, {}),
+  downloadedModel: async () => null,
   host: "1",
   defaultTarget: () => "s3://bucket/models",
   memory: () => ({ total: 16 * GB, available: 12 * GB }),

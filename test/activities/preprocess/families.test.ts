@@ -10,7 +10,7 @@ import { openPrompt } from "../../../core/text/open-prompt.js";
 import type { Progress } from "../../../core/stages/results.js";
 import { openTokens } from "../../../infra/dataset/tokens.js";
 import { compileTemplate } from "../../../infra/text/jinja.js";
-import { promptTokens } from "../../../infra/text/prompt-tokens.js";
+import { endIdOf, promptTokens } from "../../../infra/text/prompt-tokens.js";
 import { readTokenizer } from "../../../infra/text/read-tokenizer.js";
 import { dependencies, requestFor, writeModel } from "./helpers.js";
 
@@ -56,7 +56,10 @@ for (const prompt of ["alpaca", "dolly", "chat"] as const)
     assert.match(notes[0]!, /LlamaTokenizer, which are not everywhere those of tokenizer\.json: /);
     assert.equal(result.metrics.tokenizerNote, notes[0]);
 
-    const opened = openPrompt(prompt, promptTokens(llama, [2]), compileTemplate);
+    // as Llama 3 lists them
+    const opened = openPrompt(prompt, promptTokens(llama, [600, 2]), compileTemplate);
+    assert.equal(endIdOf(llama, [600, 2]), 2);
+    assert.equal(opened.stop, prompt === "dolly" ? "### End" : "</s>");
     for (const question of planQuestions(train, 5)) {
       const sample = describeSample(question, question.expected, question.expected, llama, opened);
       const turns = prompt === "chat" ? chats[question.row]! : [];

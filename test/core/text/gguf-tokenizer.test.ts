@@ -135,10 +135,7 @@ test("what is not read, or does not fit together, is refused by its name", () =>
   refused(/merge is not one of two tokens into a third.*index=0, got="a  b"/, { merges: ["a  b"] });
   refused(/merge is not one of two tokens/, { merges: ["a zz"] });
   refused(/special token without a text.*id=1/, { tokens: sentencePiece.tokens.with(1, "") }, sentencePiece);
-  assert.throws(
-    () => mergesOfScores(new Map(), ["x".repeat(129)], [0], "m.gguf"),
-    /token that is too long for merges.*limit=128 characters/,
-  );
+  assert.throws(() => mergesOfScores(new Map(), ["x".repeat(65)], [0], "m.gguf"), /token that is too long for merges.*limit=64 characters/);
 });
 
 test("tokens whose texts mean something to JavaScript are tokens as others", () => {

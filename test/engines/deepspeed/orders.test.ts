@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { allParameters } from "../../../core/model/family.js";
+import { allParameters, trainedParameters } from "../../../core/model/family.js";
+import { planAdapter, withAdapter } from "../../../core/model/lora/adapter.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
 import { planStep } from "../../../core/training/step-plan.js";
-import { stepOrder, wireParameters } from "../../../engines/deepspeed/orders.js";
+import { beginOrder, stepOrder, wireParameters } from "../../../engines/deepspeed/orders.js";
+import { planBlock } from "../../../engines/onnx/block-plan.js";
 import { readModelConfig } from "../../../infra/weights/read-model-config.js";
 import { join } from "node:path";
 import { REFERENCE } from "../../core/model/reference.js";
@@ -38,6 +40,29 @@ test("a step without labels has no passes", () => {
   const silent = { ...split, row: (source: number) => ({ ...split.row(source), labels: ROWS[source]!.labels.map(() => -100) }) };
   const { passes, labels } = stepOrder(planStep(silent, train, 0), { worker: 0, workers: 2, train }, 0, 1);
   assert.deepEqual([passes, labels], [[], 0]);
+});
+
+test("adapters are ordered with the place of their module in the block's graphs", () => {
+  const base = readModelConfig(join(REFERENCE, "gptj-tiny"));
+  const { train: settings } = parseRunConfig({
+    train: { engine: "deepspeed", shards: 4, method: "lora", lora: { rank: 2, targets: ["v_proj", "q_proj", "fc_out"], dropout: 0.25 } },
+  });
+  const model = withAdapter(base, planAdapter(base, settings.lora!), { typeOf: () => "float32", dropout: true });
+  const setup = { keepActivations: false, timeoutSeconds: 45, prefix: "p" };
+  const place = { worker: 0, workers: 1, address: "127.0.0.1", directory: "/d", model: join(REFERENCE, "gptj-tiny"), tokens: "" };
+  const rank = { ...place, train: settings, setup, resume: null, resumeStep: 0, totalSteps: 1, whereabouts: 0 };
+  const order = beginOrder(rank, model, "/d/p.adapter0.safetensors");
+  const names = [...planBlock(model.family.training(model.shape, model.parameters), model.parameters.blocks[0]!).drops.keys()];
+  assert.deepEqual(order.dropout, { share: 0.25, seed: 42 });
+  assert.equal(order.adapters.length, 3 * model.shape.layers);
+  for (const { module, layer, index } of order.adapters)
+    assert.equal(module, `transformer.h.${layer}.${names[index]!.slice("drop.".length)}`);
+  assert.deepEqual(order.initial, ["/d/p.adapter0.safetensors"]);
+  assert.deepEqual(
+    order.parameters.filter(({ frozen }) => !frozen).map(({ name }) => name),
+    trainedParameters(model.parameters).map(({ name }) => name),
+  );
+  assert.deepEqual(beginOrder(rank, base, null).initial, order.files);
 });
 
 test("a model whose files hold a parameter under another name is refused, by name", () => {

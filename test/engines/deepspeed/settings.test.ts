@@ -7,7 +7,10 @@ import { test } from "node:test";
 import { beginTraining } from "../../../activities/train/run/begin.js";
 import { ENGINE_VERSIONS } from "../../../core/config/engines.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
+import { LORA_DEFAULTS } from "../../../core/config/lora.js";
 import { modelOf } from "../../../core/model/families.js";
+import { countOf, trainedParameters } from "../../../core/model/family.js";
+import { planAdapter, withAdapter } from "../../../core/model/lora/adapter.js";
 import { UserError } from "../../../core/errors.js";
 import { deepSpeedEngine } from "../../../engines/deepspeed/deepspeed-engine.js";
 import { needEnvironment } from "../../../engines/deepspeed/environment.js";
@@ -115,6 +118,25 @@ test("with GPUs the host holds a process for each rank, a checkpoint's copy, and
   assert.ok(device(plain, 8) < 40 && device(plain, 4) > 24);
   assert.ok(device(cpu, 4) < 24 && device(both, 4) < device(cpu, 4));
   assert.equal(device(both, 1), device(both, 8));
+});
+
+test("of a frozen base there are the weights that it is computed with, and of adapters the state", () => {
+  const adapters = planAdapter(gptj6b, LORA_DEFAULTS);
+  const model = withAdapter(gptj6b, adapters, { typeOf: () => "float16", dropout: false });
+  const needs = (settings: object): Needs => {
+    const { train } = parseRunConfig({ train: { engine: "deepspeed", method: "lora", precision: "bf16", ...settings } });
+    return trainDeps.engines.deepspeed.needs(model, train, null);
+  };
+  const plain = needs({});
+  const base = plain.parameters - plain.trained!;
+  assert.equal(base, dolly({}).parameters);
+  assert.equal(plain.trained, countOf(trainedParameters(model.parameters)));
+  // what ranks share out: 2 bytes of a weight of the base, 18 of an adapter's
+  const shared = (each: Needs): number => ((each.deviceBytes!(1) - each.deviceBytes!(8)) * 8) / 7;
+  assert.ok(Math.abs(shared(plain) - 2 * base - 18 * plain.trained!) < 1e3);
+  assert.ok(plain.diskBytes < 2e9, "checkpoints hold adapters alone");
+  assert.ok(dolly({}).hostBytes! - plain.hostBytes! > 12 * base * 0.99, "and so does the copy of one");
+  assert.ok(Math.abs(needs({ offload: { parameters: "cpu" } }).hostBytes! - plain.hostBytes! - 2 * plain.parameters) < 1e3);
 });
 
 test("the GPU, and where AdamW is computed, are part of the fingerprint, because a GPU rounds in ways of its own", async () => {

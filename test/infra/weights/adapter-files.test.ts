@@ -35,7 +35,11 @@ function readTensors(path: string): Tensor[] {
 }
 
 /** A copy of PEFT's adapter with other tensors, or other fields of its config. */
-function adapterWith(context: TestContext, others: readonly Tensor[] | null, { dtype = "F32" as DType, config = {} } = {}): string {
+function adapterWith(
+  context: TestContext,
+  others: readonly Tensor[] | null,
+  { dtype = "F32", config = {} }: { dtype?: DType; config?: object } = {},
+): string {
   const directory = mkdtempSync(join(tmpdir(), "roslin-adapter-"));
   context.after(() => rmSync(directory, { recursive: true }));
   cpSync(LIST, directory, { recursive: true });

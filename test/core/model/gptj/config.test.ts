@@ -12,6 +12,26 @@ test("what transformers fills in is filled in the same way", () => {
   assert.equal(parseGptjConfig({ ...TINY, n_head: 1, rotary_dim: null }, "test").rotaryDim, 8);
 });
 
+/** The fields of EleutherAI/gpt-j-6b and its derivatives that say a size, as the hub has them. */
+const SIX_BILLION = { n_embd: 4096, n_head: 16, n_layer: 28, n_positions: 2048, rotary_dim: 64, vocab_size: 50_400 };
+
+test("a config.json of GPT-J or of a derivative is the same shape, whatever its time left out or added", () => {
+  const whole = parseGptjConfig({ model_type: "gptj", ...SIX_BILLION }, "test");
+  assert.deepEqual([whole.headWidth, whole.innerWidth, whole.normEpsilon, whole.eosTokenIds], [256, 16_384, 1e-5, [50_256]]);
+  const more = { rotary: true, scale_attn_weights: true, summary_type: "cls_index", gradient_checkpointing: true, model_dtype: "fp16" };
+  const same: object[] = [
+    {},
+    { ...SIX_BILLION, ...more, n_inner: null, torch_dtype: "bfloat16", use_cache: false, tie_word_embeddings: false },
+    { ...SIX_BILLION, dtype: "float16", bos_token_id: 50_256, eos_token_id: 50_256, pad_token_id: null, resid_pdrop: 0.0 },
+    // a second name counts where both are there
+    { ...SIX_BILLION, n_embd: 8, n_head: 2, n_layer: 3, hidden_size: 4096, num_attention_heads: 16, num_hidden_layers: 28 },
+    { ...SIX_BILLION, n_positions: 7, max_position_embeddings: 2048 },
+  ];
+  for (const fields of same) assert.deepEqual(parseGptjConfig({ model_type: "gptj", ...fields }, "test"), whole);
+  for (const vocabulary of [50_257, 50_264, 50_403])
+    assert.equal(parseGptjConfig({ model_type: "gptj", ...SIX_BILLION, vocab_size: vocabulary }, "test").vocabulary, vocabulary);
+});
+
 test("the tokens that end an answer are a number, a list or none", () => {
   const ends = (fields: object): readonly number[] => parseGptjConfig({ ...TINY, ...fields }, "test").eosTokenIds;
   assert.deepEqual(ends({}), [50256]);
@@ -39,6 +59,8 @@ test("a config that cannot be trained is refused by the field's name, however la
     [{ eos_token_id: 1.5 }, /eos_token_id .*got=1.5/],
     [{ resid_pdrop: 1.1 }, /resid_pdrop .*dropout/],
     [{ attn_pdrop: "0.1" }, /attn_pdrop .*dropout/],
+    [{ num_attention_heads: 3 }, /num_attention_heads .*a divisor of n_embd 8/],
+    [{ quantization_config: { load_in_8bit: true } }, /quantization_config .*expected=absent: Roslin trains no quantized weights/],
   ];
   for (const [fields, message] of wrong) {
     const refused = (error: Error): boolean => error instanceof UserError && message.test(error.message);

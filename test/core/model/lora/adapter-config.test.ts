@@ -28,7 +28,7 @@ const known = cases.filter(({ model }) => FAMILIES.some(({ type }) => type === m
 const PEFT_DEFAULTS = { peft_type: "LORA", r: 8, lora_alpha: 8 };
 
 /** Wide enough that no rank of the table is above a width: PEFT gives such adapters, and Roslin refuses them. */
-const WIDER = { n_embd: 64, n_inner: 64, hidden_size: 128, intermediate_size: 128, head_dim: 64 };
+const WIDER = { n_embd: 64, n_inner: 128, hidden_size: 128, intermediate_size: 128, head_dim: 64 };
 
 const modelNamed = (name: string): Model => modelOf({ ...models[name], ...WIDER }, name);
 
@@ -138,7 +138,10 @@ test("a run's own targets are checked one by one", () => {
   const model = modelNamed("gptj");
   const plan = (lora: object): unknown => planAdapter(model, { ...LORA_DEFAULTS, ...lora });
   assert.throws(() => plan({ targets: ["q_proj", "query"] }), /a target in train\.lora\.targets matches no linear layer.*got=query/);
-  assert.throws(() => plan({ rank: 65 }), /lower train\.lora\.rank \[layer=transformer\.h\.0\.attn\.q_proj, expected=at most 64, got=65\]/);
+  assert.throws(
+    () => plan({ rank: 65, targets: ["q_proj"] }),
+    /lower train\.lora\.rank \[layer=transformer\.h\.0\.attn\.q_proj, expected=at most 64, got=65\]/,
+  );
   assert.throws(() => plan({ rank: 1, targets: ["1.attn.q_proj"] }), /different adapters by train\.lora\.targets/);
   assert.throws(() => plan({ rank: 1, targets: "(q" }), /train\.lora\.targets is not a regular expression \[got=\(q\]/);
 });

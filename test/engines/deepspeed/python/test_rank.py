@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[4] / "engines" / "deepspeed" / "ra
 
 import torch  # noqa: E402
 
+from dropout import bits_at, drawn  # noqa: E402
 from loss_scale import INITIAL, LEAST, WINDOW, LossScale  # noqa: E402
 from packing import Row, lines_of, pack  # noqa: E402
 from settings import settings_of  # noqa: E402
@@ -69,6 +70,7 @@ class Packing(unittest.TestCase):
         )
         self.assertEqual(batch.scored.tolist(), [0, 2, 6, 8])
         self.assertEqual(batch.targets.tolist(), [2, 4, 9, 5])
+        self.assertEqual([(place.line, place.start, place.end) for place in batch.places], [(0, 0, 5), (1, 0, 3), (1, 3, 5)])
 
     def test_padding_sees_something(self) -> None:
         batch = pack([Row([7, 8, 9], [0, 0, 0]), Row([4, 5], [0, 0])])
@@ -142,6 +144,21 @@ class Scaling(unittest.TestCase):
         lowest = LossScale("fp16", LEAST)
         self.assertFalse(lowest.halve())
         self.assertEqual(lowest.value, LEAST)
+
+
+class Dropout(unittest.TestCase):
+    def test_an_element_has_the_fate_that_typescript_draws(self) -> None:
+        # as test/core/model/lora/dropout.test.ts has them
+        for (share, seed, *counters), first in [
+            ((0.1, 42, 3, 17, 1, 5), [5, 16, 22, 38, 66]),
+            ((0.37, 2**40 + 5, 1_000_000, 2**32 - 1, 31, 6), [0, 5, 6, 8, 9]),
+            ((0.5, 0, 0, 0, 0, 0), [0, 2, 5, 11, 12]),
+        ]:
+            factors = drawn(bits_at(seed, *counters), 150_000, share, torch.device("cpu"))
+            dropped = factors.eq(0).nonzero().flatten().tolist()
+            self.assertEqual(dropped[:5], first)
+            self.assertAlmostEqual(len(dropped) / 150_000, share, delta=0.005)
+            self.assertEqual(factors.max().item(), torch.tensor(1 / (1 - share)).item())
 
 
 class Settings(unittest.TestCase):

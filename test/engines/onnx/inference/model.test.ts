@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { loadModel } from "../../../../engines/onnx/inference/model.js";
+import { ModelFiles } from "../../../../infra/weights/model-files.js";
+import { reference, REFERENCE } from "../../../core/model/reference.js";
+
+const LORA = join(REFERENCE, "lora");
+const PLENTY = 2 ** 40;
+
+for (const name of ["gpt-neox-half", "llama-expression"])
+  test(`a half-precision base that is used where it lies scores and generates as one in memory: ${name}`, async () => {
+    const { base, loss_after } = JSON.parse(readFileSync(join(LORA, name, "expected.json"), "utf8")) as {
+      base: string;
+      loss_after: number;
+    };
+    const { rows } = reference(base);
+    const ask = async (memory: number): Promise<readonly [number, number[]]> => {
+      const files = new ModelFiles(join(LORA, name, "base"));
+      const model = await loadModel(files, 1, () => false, join(LORA, name, "final"), memory);
+      const { nll, labels } = await model.score(rows);
+      const tokens: number[] = [];
+      for await (const token of model.generate([...rows[0]!.inputIds.subarray(0, 3)])) if (tokens.push(token) === 8) break;
+      await model.close();
+      return [nll / labels, tokens];
+    };
+    const mapped = await ask(0);
+    assert.deepEqual(mapped, await ask(PLENTY));
+    assert.ok(Math.abs(mapped[0] - loss_after) < 1e-5 * loss_after, `${mapped[0]}, not ${loss_after}`);
+  });
