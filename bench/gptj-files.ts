@@ -44,7 +44,12 @@ export function writeGptj(directory: string, layers: number): Model {
     if (dtype === "U8") return [triangle(positions)];
     const spec = specs.get(name);
     if (spec === undefined) return [new Uint8Array(Uint16Array.of(0xfc00).buffer)];
-    if (shape.length === 2) return piecesOf(noise, elements(shape), tensors.findIndex((tensor) => tensor.name === name));
+    if (shape.length === 2)
+      return piecesOf(
+        noise,
+        elements(shape),
+        tensors.findIndex((tensor) => tensor.name === name),
+      );
     return [new Uint8Array(new Uint16Array(elements(shape)).fill(spec.initial === "one" ? 0x3c00 : 0).buffer)];
   });
   return model;
@@ -52,13 +57,18 @@ export function writeGptj(directory: string, layers: number): Model {
 
 /** Writes `count` rows in Alpaca's format, each with an answer of more than `words` made words. */
 export function writeRows(path: string, count: number, words: number): void {
-  const made = (row: number): string =>
-    Array.from({ length: words }, (_, at) => WORDS[bitsAt(SEED, row, at) % WORDS.length]).join(" ");
-  const rows = Array.from({ length: count }, (_, row) => ({ instruction: `Say something of ${made(row).split(" ")[0]}.`, input: "", output: made(row) }));
+  const made = (row: number): string => Array.from({ length: words }, (_, at) => WORDS[bitsAt(SEED, row, at) % WORDS.length]).join(" ");
+  const rows = Array.from({ length: count }, (_, row) => ({
+    instruction: `Say something of ${made(row).split(" ")[0]}.`,
+    input: "",
+    output: made(row),
+  }));
   writeFileSync(path, JSON.stringify(rows));
 }
 
-const WORDS = "time year people way day man thing woman life child world school state family student group country problem hand part".split(" ");
+const WORDS = "time year people way day man thing woman life child world school state family student group country problem hand part".split(
+  " ",
+);
 
 function drawNoise(): Uint16Array {
   const values = new Float32Array(DRAWN);

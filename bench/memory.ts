@@ -162,7 +162,11 @@ export function withDescendants(processes: readonly string[]): string[] {
 }
 
 /** Peaks of what processes held together, looked at until `over` settles: each kind's own, and that of their sum. */
-export async function peakHeld(processes: () => readonly string[], over: Promise<unknown>, everyMs: number): Promise<HeldMemory & { readonly all: number }> {
+export async function peakHeld(
+  processes: () => readonly string[],
+  over: Promise<unknown>,
+  everyMs: number,
+): Promise<HeldMemory & { readonly all: number }> {
   const peak = { anonymous: 0, shared: 0, mapped: 0, all: 0 };
   let running = true;
   const done = over.then(

@@ -74,7 +74,12 @@ async function measure(root: string): Promise<void> {
       publish: { target: pathToFileURL(join(root, "published")).href },
     }),
   );
-  const stage = async (name: StageName, directory: string, told: (result: StageOutput) => string, title: string = name): Promise<StageOutput> => {
+  const stage = async (
+    name: StageName,
+    directory: string,
+    told: (result: StageOutput) => string,
+    title: string = name,
+  ): Promise<StageOutput> => {
     const options = name === "train" ? ["--workers", `${workers}`] : [];
     const { part, out } = await run(title, ["stage", name, "--config", config, "--dir", join(root, directory), "--json", ...options]);
     const result = JSON.parse(out.trim().split("\n").at(-1)!) as StageOutput;
@@ -84,10 +89,19 @@ async function measure(root: string): Promise<void> {
   const bytes = ({ outputs }: StageOutput, name: string): string => `${short(outputs.find((each) => each.name === name)!.bytes / 1e6)} MB`;
   for (const directory of ["run", "killed"]) {
     await stage("download", directory, (result) => bytes(result, "model"), `download${directory === "run" ? "" : " once more"}`);
-    await stage("preprocess", directory, ({ metrics }) => `${metrics["rows"] ?? ""} rows`, `preprocess${directory === "run" ? "" : " once more"}`);
+    await stage(
+      "preprocess",
+      directory,
+      ({ metrics }) => `${metrics["rows"] ?? ""} rows`,
+      `preprocess${directory === "run" ? "" : " once more"}`,
+    );
   }
   const losses = ({ metrics }: StageOutput): string => (metrics["losses"] as number[]).map((loss) => loss.toFixed(4)).join(", ");
-  const whole = await stage("train", "run", (result) => `losses ${losses(result)}; ${short(Number(result.metrics["tokensPerSecond"]))} tokens/s`);
+  const whole = await stage(
+    "train",
+    "run",
+    (result) => `losses ${losses(result)}; ${short(Number(result.metrics["tokensPerSecond"]))} tokens/s`,
+  );
   const killed = await run(
     "train, killed",
     ["stage", "train", "--config", config, "--dir", join(root, "killed"), "--json", "--workers", `${workers}`],
