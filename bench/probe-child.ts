@@ -95,7 +95,12 @@ process.once("message", () => {
     const until = performance.now() + SECONDS * 1000;
     while (steps.length < STEPS && (steps.length === 0 || performance.now() < until)) steps.push(await step());
     const middle = (name: keyof ProbeTimes): number => median(steps.map((each) => each[name]));
-    process.send!({ blocks: middle("blocks"), head: middle("head"), updates: middle("updates"), rest: middle("rest") } satisfies ProbeTimes);
+    process.send!({
+      blocks: middle("blocks"),
+      head: middle("head"),
+      updates: middle("updates"),
+      rest: middle("rest"),
+    } satisfies ProbeTimes);
     process.disconnect();
   })();
 });

@@ -2,11 +2,12 @@ import { fork, type ChildProcess } from "node:child_process";
 import { rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { allParameters, isMapped, isTrained, type Model, type ParameterSpec } from "../core/model/family.js";
+import { allParameters, countOf, isMapped, isTrained, trainedParameters, type Model, type ParameterSpec } from "../core/model/family.js";
 import { elements, type FloatType } from "../core/graph/tensor.js";
 import type { Capacity } from "../core/training/step-plan.js";
 import type { TrainSettings } from "../engines/engine.js";
 import { sharedLayout } from "../engines/onnx/layout.js";
+import { activationBytes } from "../engines/onnx/needs.js";
 import { createShared, mapShared, unmapShared } from "../engines/onnx/shared-memory.js";
 import { MALLOC_SETTINGS } from "../workers/local-training.js";
 import { watched } from "./memory.js";
@@ -60,7 +61,11 @@ const LAYERS = 2;
 
 /** The first layers of a model. */
 export function firstLayers(model: Model, layers: number): Model {
-  return { ...model, shape: { ...model.shape, layers }, parameters: { ...model.parameters, blocks: model.parameters.blocks.slice(0, layers) } };
+  return {
+    ...model,
+    shape: { ...model.shape, layers },
+    parameters: { ...model.parameters, blocks: model.parameters.blocks.slice(0, layers) },
+  };
 }
 
 /** Trains a few steps of a model's first layers; `directory`: where the memory that the ranks share gets its file. */
@@ -98,11 +103,29 @@ export async function probe({ model, workers, ...settings }: Probe, directory: s
       },
     );
     const mean = (name: keyof ProbeTimes): number => result.reduce((sum, each) => sum + each[name], 0) / result.length;
-    return { layers, ranks, own: largest, times: { blocks: mean("blocks"), head: mean("head"), updates: mean("updates"), rest: mean("rest") } };
+    return {
+      layers,
+      ranks,
+      own: largest,
+      times: { blocks: mean("blocks"), head: mean("head"), updates: mean("updates"), rest: mean("rest") },
+    };
   } finally {
     for (const child of children) child.kill("SIGKILL");
     rmSync(path, { force: true });
   }
+}
+
+/** Bytes that a probe takes at the most, and those of them that its ranks share. */
+export function probeBytes({ model, train, workers, capacity, keepActivations }: Probe): { readonly all: number; readonly shared: number } {
+  const part = firstLayers(model, Math.min(LAYERS, model.shape.layers));
+  const ranks = Math.min(workers, availableParallelism());
+  const shared = probeSegments(part, train.shards, capacity).reduce((sum, bytes) => sum + bytes, 0);
+  const { kept, head } = activationBytes(part, capacity);
+  const states = (train.accumulation > 1 ? 20 : 12) * countOf(trainedParameters(part.parameters));
+  // graphs hold a layer's weights once more where they cast them
+  const graphs = 4 * Math.max(countOf(part.parameters.blocks[0]!), countOf(part.parameters.head) / train.shards);
+  const own = ((states + head + (keepActivations ? kept : kept / part.shape.layers)) * ranks) / workers + ranks * (150e6 + graphs);
+  return { shared, all: shared + own };
 }
 
 /** Lengths of the probe's mappings: what ranks share, then each frozen weight of its own. */
