@@ -97,6 +97,22 @@ test("a laptop hears all that it lacks, need against have", async () => {
   });
 });
 
+test("a run that trains adapters says how many parameters it trains, and what cannot be trained is said with all else", async () => {
+  const trainingWith = (lora: object | null): RunConfig => parseRunConfig({ ...config, train: { ...config.train, method: "lora", lora } });
+  const planned = await plan(roomy(), trainingWith({ rank: 8, targets: ["q_proj", "v_proj"] }), context);
+  assert.match(
+    planned.notes[0]!,
+    /^6054\.6 million parameters, of which 3,670,016 in 56 adapters are trained \(LoRA\) and the others are frozen; training takes at least/,
+  );
+  const refused = async (lora: object, message: RegExp): Promise<void> =>
+    assert.rejects(plan(roomy(), trainingWith(lora), context), { message });
+  await refused({ targets: ["query"] }, /a target in train\.lora\.targets matches no linear layer.*got=query/);
+  await refused({ rank: 4097 }, /rank is above its layer's width: lower train\.lora\.rank.*expected=at most 4096, got=4097/);
+  await writeFile(join(directory, "adapter_config.json"), "{}");
+  await refused({}, /holds a whole model and an adapter/);
+  await rm(join(directory, "adapter_config.json"));
+});
+
 test("GPUs that are too small for the run's ranks are refused before anything is downloaded", async () => {
   const onGpus: PlanDependencies = {
     ...roomy(),

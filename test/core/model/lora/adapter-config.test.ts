@@ -28,9 +28,9 @@ const known = cases.filter(({ model }) => FAMILIES.some(({ type }) => type === m
 const PEFT_DEFAULTS = { peft_type: "LORA", r: 8, lora_alpha: 8 };
 
 /** Wide enough that no rank of the table is above a width: PEFT gives such adapters, and Roslin refuses them. */
-const WIDER = { n_embd: 64, n_inner: 128, hidden_size: 128, intermediate_size: 128, head_dim: 64 };
+const WIDER = { gptj: { n_embd: 64, n_inner: 128 }, others: { hidden_size: 128, intermediate_size: 128, head_dim: 64 } };
 
-const modelNamed = (name: string): Model => modelOf({ ...models[name], ...WIDER }, name);
+const modelNamed = (name: string): Model => modelOf({ ...models[name], ...WIDER[name === "gptj" ? name : "others"] }, name);
 
 /** Whether every layer of the model has the same adapters, and nothing else has one: what Roslin trains. */
 function isEven({ parameters }: Model, modules: NonNullable<Case["modules"]>): boolean {
