@@ -17,8 +17,7 @@ import { linkDirectory } from "./links.js";
 import { modelConfig } from "./model-config.js";
 import { checkSameIds } from "./same-tokenizer.js";
 import { ADAPTER_TOKENIZER } from "./select.js";
-import { pathsOf, planLocal, planRemote, type AdapterPlan, type Places, type SourcePlan } from "./source-plan.js";
-import type { Got } from "./fetch-plan.js";
+import { pathsOf, planLocal, planRemote, type AdapterPlan, type Got, type Places, type SourcePlan } from "./source-plan.js";
 
 /** A model whose source is an adapter: its base is fetched as well, and the artifact is one directory with the base's files and the adapter's two. */
 

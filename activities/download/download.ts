@@ -5,8 +5,18 @@ import { Stage, type StageContext, type StageRequest } from "../common/stage.js"
 import { downloadedModel } from "./adapter-base.js";
 import { checkAdapters, withBase } from "./adapter-source.js";
 import { checkTemplate, checkTokenizer } from "./check-prompt.js";
-import { getSource, type Got } from "./fetch-plan.js";
-import { describePlan, pathsOf, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "./source-plan.js";
+import { getSource } from "./fetch-plan.js";
+import {
+  describePlan,
+  pathsOf,
+  planLocal,
+  planRemote,
+  sourceOf,
+  type Got,
+  type Places,
+  type SourceName,
+  type SourcePlan,
+} from "./source-plan.js";
 import { downloadDefinition } from "./definition.js";
 
 /** Milliseconds between reports: every wait in here is bounded, so that a report also says that it lives. */

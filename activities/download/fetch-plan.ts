@@ -13,14 +13,7 @@ import { adaptedSource } from "./adapter-source.js";
 import { convertedModel, ggufOf } from "./gguf.js";
 import { linkDirectory, namesInOrder } from "./links.js";
 import { modelConfig } from "./model-config.js";
-import { viewName, type SourceName, type SourcePlan } from "./source-plan.js";
-
-/** A source that is there. */
-export interface Got {
-  readonly artifact: Artifact;
-  /** bytes over the wire */
-  readonly fetched: number;
-}
+import { viewName, type Got, type SourceName, type SourcePlan } from "./source-plan.js";
 
 /** Carries out a plan: what is missing is fetched, a directory of links is made, models are looked through, everything is digested. */
 export async function getSource(directory: string, plan: SourcePlan, events: FetchEvents): Promise<Got> {

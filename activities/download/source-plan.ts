@@ -58,6 +58,13 @@ export type SourcePlan =
   /** the hub or bucket cannot be asked: what was downloaded from it before */
   | { readonly kind: "kept"; readonly name: SourceName; readonly artifact: Artifact };
 
+/** A source that is there. */
+export interface Got {
+  readonly artifact: Artifact;
+  /** bytes over the wire */
+  readonly fetched: number;
+}
+
 /** Where sources are looked for. */
 export interface Places {
   readonly hub: Hub;

@@ -79,7 +79,13 @@ export async function assemble(
   const chain: ChainEntry[] = [];
   for (const definition of EARLIER)
     chain.push(await chainEntry(definition, request, stage, definition === trainDefinition ? trained : null));
-  const made = { publishVersion: publishDefinition.version, chain, fingerprint: fingerprintOf(trained), ...descent };
+  const made = {
+    publishVersion: publishDefinition.version,
+    chain,
+    fingerprint: fingerprintOf(trained),
+    ...descent,
+    ...(merge && { merged: true as const }),
+  };
   // of the same inputs, settings and code comes the same name
   const name = `${modelName(request)}-${nameDigits(made, { sha256 })}`;
   const story = tellStory(

@@ -1,9 +1,11 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { parseRunConfig } from "../../core/config/schema.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
+import { ADAPTER_CONFIG } from "../../core/model/lora/adapter-config.js";
 import { idsBefore } from "../../core/text/request.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
 import type { PromptSetting } from "../../core/text/prompt-kind.js";
@@ -11,15 +13,22 @@ import type { Turn } from "../../core/text/conversation.js";
 import type { Decoder } from "../../core/text/tokenizer.js";
 import { UserError } from "../../core/errors.js";
 import { openInference } from "../../engines/onnx/inference/open-inference.js";
+import { downloadedModel } from "../../activities/download/adapter-base.js";
+import { withBase } from "../../activities/download/adapter-source.js";
+import { getSource } from "../../activities/download/fetch-plan.js";
 import { MODEL_COMPANIONS } from "../../activities/download/select.js";
+import { planLocal, planRemote, type Places } from "../../activities/download/source-plan.js";
+import { sha256 } from "../../infra/disk/files.js";
 import { refuseLfsPointer } from "../../infra/disk/lfs-pointer.js";
 import { fetchPublished, openPublished } from "../../infra/sources/published.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
 import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import { readTokenizer } from "../../infra/text/read-tokenizer.js";
+import { hasAdapter } from "../../infra/weights/adapter-files.js";
 import { readEosTokenIds, readModelConfig } from "../../infra/weights/read-model-config.js";
 import { wholeNumber, type Command } from "../shell/command.js";
+import { placesOf } from "../../workers/download-deps.js";
 import type { Environment } from "../../workers/environment.js";
 import { untilInterrupted } from "../shell/interrupt.js";
 import { withS3 } from "../machine/with-s3.js";
@@ -29,7 +38,7 @@ export const generate: Command = {
   name: "generate",
   summary: "ask a model, with the prompt that it was tuned on",
   usage:
-    "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--template dolly|alpaca|chat] [--max-tokens N]\nMODEL: a directory, or the s3:// or file:// address of a published model, which knows its template",
+    "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--template dolly|alpaca|chat] [--max-tokens N]\nMODEL: a directory of a model or of an adapter, or the s3:// or file:// address of what Roslin published, which knows its template",
   async run(args, environment) {
     const { values, positionals } = parseArgs({
       args: [...args],
@@ -74,6 +83,7 @@ async function locate(named: string, environment: Environment, signal: AbortSign
   // a directory that runs publish to contains models, and names the latest
   if (!isAddress && !existsSync(join(named, "latest.json"))) {
     const directory = resolve(named);
+    if (isAdapterAlone(directory)) return await locateAdapter(pathToFileURL(directory).href, directory, environment, signal);
     const path = join(directory, MANIFEST);
     const text = existsSync(path) ? readFileSync(path, "utf8") : "";
     return { directory, prompt: text.includes("roslin-manifest") ? promptIn(parseManifest(text, path)) : "dolly" };
@@ -82,9 +92,50 @@ async function locate(named: string, environment: Environment, signal: AbortSign
   return await withS3(environment, model, signal, async ({ variables }) => {
     const published = await openPublished(model, s3SettingsOf(variables), signal);
     const directory = join(environment.home, "published", published.manifest.name);
+    if (published.manifest.files.some(({ name }) => name === ADAPTER_CONFIG))
+      return {
+        directory: await withBaseBeside(published.uri, { ...environment, variables }, signal),
+        prompt: promptIn(published.manifest),
+      };
     await fetchPublished(published, directory, (name) => NEEDED.test(name), signal);
     return { directory, prompt: promptIn(published.manifest) };
   });
+}
+
+/** Whether a directory holds an adapter without its base. */
+function isAdapterAlone(directory: string): boolean {
+  return hasAdapter(directory) && !readdirSync(directory).some((name) => /^(model|pytorch_model)[^/]*\.(safetensors|bin)$/.test(name));
+}
+
+/** An adapter of a directory with its base; the prompt is known if Roslin published it. */
+async function locateAdapter(source: string, directory: string, environment: Environment, signal: AbortSignal): Promise<Located> {
+  const path = join(directory, MANIFEST);
+  const text = existsSync(path) ? readFileSync(path, "utf8") : "";
+  const prompt = text.includes("roslin-manifest") ? promptIn(parseManifest(text, path)) : "dolly";
+  return { directory: await withBaseBeside(source, environment, signal), prompt };
+}
+
+/** Brings an adapter and its base into one directory, as a run's download does, and resolves to it. Throws UserError if the base cannot be found. */
+async function withBaseBeside(source: string, environment: Environment, signal: AbortSignal): Promise<string> {
+  const places = placesNear(source, environment);
+  const onNote = (note: string): void => console.error(note);
+  const plan = (await planLocal(places, "model", source)) ?? (await planRemote(places, "model", source, null, signal));
+  const whole = await withBase(places, plan, null, signal, onNote);
+  const directory = join(environment.home, "published", `adapter-${sha256(source).slice(0, 12)}`);
+  await mkdir(directory, { recursive: true });
+  const { artifact } = await getSource(directory, whole, { signal, onBytes: () => undefined, onNote });
+  return fileURLToPath(artifact.uri);
+}
+
+/** The places of sources; the base of an adapter that training left may be among the downloads beside it. */
+function placesNear(source: string, environment: Environment): Places {
+  const places = placesOf(environment);
+  if (!source.startsWith("file:")) return places;
+  // <root>/train/<key>/model
+  const root = join(fileURLToPath(source), "../../..");
+  const near = async (digest: string): Promise<string | null> =>
+    (await downloadedModel(root, digest)) ?? (await places.downloadedModel(digest));
+  return { ...places, downloadedModel: near };
 }
 
 /** Files of a published model that an answer needs. */

@@ -50,8 +50,10 @@ const schema = z.object({
   ),
   /** files of the tuned model's directory; the directory's digest is the training stage's output */
   tuned: z.array(named),
-  /** those of the tuned files that are published with something added */
+  /** those of the tuned files that are published with something added, or not as files of their own */
   amended: z.array(z.string()),
+  /** true: adapters are published merged into their base, so that of the tuned files the adapter's are not there */
+  merged: z.literal(true).optional(),
   /** what the weights' bytes depend on besides inputs and settings; null: training ran on several kinds of machine, or didn't say */
   fingerprint: z.record(z.string(), z.unknown()).nullable(),
   /** licence of all that the model and its bases were tuned on, as the hub calls it; absent in older manifests */
@@ -111,10 +113,13 @@ export function nameDigits(
     fingerprint,
     licence,
     baseModel,
-  }: Pick<Manifest, "publishVersion" | "chain" | "fingerprint" | "licence" | "baseModel">,
+    merged,
+  }: Pick<Manifest, "publishVersion" | "chain" | "fingerprint" | "licence" | "baseModel" | "merged">,
   digests: Pick<Digests, "sha256">,
 ): string {
-  return digests.sha256(JSON.stringify([publishVersion, chain, fingerprint, licence, baseModel])).slice(0, 12);
+  return digests
+    .sha256(JSON.stringify([publishVersion, chain, fingerprint, licence, baseModel, ...(merged === true ? [{ merged }] : [])]))
+    .slice(0, 12);
 }
 
 /**

@@ -38,7 +38,17 @@ export function deepSpeedEngine(
       // a GPU rounds AdamW's steps in ways of its own; where weights wait until they are needed changes no bit
       const adamw = offload.optimizer === "none" ? {} : { adamw: "cpu" };
       const adapters = method === "lora" ? { peft } : {};
-      return { python, torch, deepspeed, transformers, ...adapters, threadsPerRank: 1, ranks, ...adamw, ...(device !== null && { device }) };
+      return {
+        python,
+        torch,
+        deepspeed,
+        transformers,
+        ...adapters,
+        threadsPerRank: 1,
+        ranks,
+        ...adamw,
+        ...(device !== null && { device }),
+      };
     },
 
     async check() {

@@ -17,7 +17,7 @@ export function trainedModel(
   const lora = loraOf(train);
   if (hasAdapter(files.directory)) checkGoesOn(files.model, readAdapterConfig(files.directory), train);
   if (lora === null) return files.model;
-  const typeOf = (name: string) => files.placeOf(name)?.type ?? "float32";
+  const typeOf = (name: string) => files.placeOf(name)?.type ?? null;
   return withAdapter(files.model, planAdapter(files.model, lora), { typeOf, dropout: lora.dropout > 0 });
 }
 

@@ -13,6 +13,8 @@ interface Field {
   readonly anyOf?: readonly Field[];
   readonly prefixItems?: readonly Field[];
   readonly properties?: Readonly<Record<string, Field>>;
+  readonly items?: Field;
+  readonly additionalProperties?: Field;
   readonly minimum?: number;
   readonly exclusiveMinimum?: number;
   readonly maximum?: number;
@@ -42,17 +44,21 @@ function page(schema: Section): string {
   return [HEAD, ...sections].join("\n");
 }
 
-/** Every field that takes a value, with its path. */
+/** Every field that takes a value, with its path; a section that may be null is one itself. */
 function fieldsBelow(path: string, field: Field): [string, Field][] {
-  if (field.properties === undefined) return [[path, field]];
-  return Object.entries(field.properties).flatMap(([name, inner]) => fieldsBelow(`${path}.${name}`, inner));
+  const isNullable = field.anyOf?.some(({ type }) => type === "null") === true;
+  const inner = field.properties ?? (isNullable ? field.anyOf?.find(({ properties }) => properties !== undefined)?.properties : undefined);
+  const below = Object.entries(inner ?? {}).flatMap(([name, each]) => fieldsBelow(`${path}.${name}`, each));
+  return field.properties === undefined ? [[path, field], ...below] : below;
 }
 
 function typeOf(field: Field): string {
   if (field.anyOf !== undefined) return field.anyOf.map(typeOf).join(" or ");
   if (field.enum !== undefined) return field.enum.map((value) => `\`"${value}"\``).join(", ");
   if (field.prefixItems !== undefined) return `[${field.prefixItems.map(typeOf).join(", ")}]`;
-  if (field.type === "object") return "an object of strings";
+  if (field.type === "array") return `a list of ${field.items === undefined ? "values" : `${typeOf(field.items)}s`}`;
+  if (field.properties !== undefined && Object.values(field.properties).every((each) => each.description !== undefined)) return "a section";
+  if (field.type === "object") return `an object of ${field.additionalProperties?.type ?? "string"}s`;
   return [field.type ?? "any", ...boundsOf(field)].join(" ");
 }
 

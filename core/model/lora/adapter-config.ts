@@ -166,7 +166,7 @@ export function adapterConfigText(
   adapters: readonly AdapterModule[],
   { dropout, base }: { readonly dropout: number; readonly base: NamedBase },
 ): string {
-  const { rank, alpha } = adapters[0]!;
+  const [rank, alpha] = [mostCommon(adapters.map((each) => each.rank)), mostCommon(adapters.map((each) => each.alpha))];
   const ends = shortNames(linearModules(model.parameters), adapters);
   const differing = (value: (adapter: AdapterModule) => number, usual: number): Record<string, number> =>
     Object.fromEntries(
@@ -198,6 +198,12 @@ export function adapterConfigText(
     use_rslora: isStabilized,
   };
   return `${JSON.stringify(config, null, 2)}\n`;
+}
+
+/** The number that is there most often; the first of equally frequent ones. */
+function mostCommon(numbers: readonly number[]): number {
+  const countOf = (number: number): number => numbers.filter((each) => each === number).length;
+  return numbers.reduce((best, number) => (countOf(number) > countOf(best) ? number : best));
 }
 
 /**

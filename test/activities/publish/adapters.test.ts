@@ -116,6 +116,11 @@ test("an adapter is published, is the source of another one, and that one goes o
   new ModelFiles(merged.directory).close();
   assert.ok((await verified(merged.uri)).every((line) => line.startsWith("ok") || line.startsWith("all")));
 
+  // the same adapter alone is another publication
+  const alone = await run(first.uri, 2, false);
+  assert.notEqual(alone.uri, merged.uri);
+  assert.deepEqual(readdirSync(alone.directory).sort(), [...PAPERS, ...ADAPTER].sort());
+
   const third = await run(merged.uri, 3, false);
   // merged weights answer as base and adapter did
   const [before, after] = [perplexities(merged).tuned!, perplexities(third).base!];
