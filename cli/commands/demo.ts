@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url";
 import type { Client } from "@temporalio/client";
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
-import { REPORT } from "../../core/format/manifest.js";
+import { PAGE } from "../../core/format/manifest.js";
 import { resultNamed } from "../../core/stages/results.js";
 import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import { openStore } from "../../infra/store/open-store.js";
@@ -140,9 +140,9 @@ async function runDemo({ config, environment, servers, answers, keeps, ...made }
 
 /** Copies the published report to where a browser finds it when the servers have stopped; its address. */
 async function keepReport(store: ObjectStore, name: string, home: string): Promise<string | null> {
-  const page = await readAll(store, `${name}/${REPORT}`);
+  const page = await readAll(store, `${name}/${PAGE}`);
   if (page === null) return null;
-  const path = join(home, REPORT);
+  const path = join(home, PAGE);
   await writeFileAtomic(path, page);
   return pathToFileURL(path).href;
 }
