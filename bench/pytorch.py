@@ -1,6 +1,7 @@
 """The peer of `roslin bench train --against PYTHON`: one training step of transformers' GPT-J for each line of standard input.
 
-    pytorch.py MODE MODEL      MODE: fp32 or bf16 (one process, a thread for each core), fsdp (FSDP2 in fp32, eight ranks over gloo)
+    pytorch.py MODE MODEL [LORA]    MODE: fp32 or bf16 (one process, a thread for each core), fsdp (FSDP2 in fp32, eight ranks over gloo),
+                                    peft or peft-checkpointing (adapters by PEFT in fp32, one process; LORA: its LoraConfig as JSON)
 
 A line is [[[input_ids, labels], ...], ...]: batches of rows; a row's labels are not shifted. One process takes the batches one
 after the other and adds up their gradients; each of eight ranks takes its own batch. The answer is the step's seconds and its
@@ -72,12 +73,32 @@ def one_process(dtype, path):
     model = load(path, dtype)
     adamw = optimizer(model)
     answer(torch=torch.__version__, transformers=transformers.__version__)
+    steps(model, adamw)
+
+
+def steps(model, adamw):
     for line in sys.stdin:
         batches = json.loads(line)
         count = labels_of(batches)
         started = time.perf_counter()
         total = step(model, adamw, batches, 1 / count)
         answer(seconds=time.perf_counter() - started, loss=total / count)
+
+
+def adapters(path, lora, checkpointing):
+    import peft
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_cache=False)
+    model = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **json.loads(lora)))
+    if checkpointing:
+        # without inputs that need a gradient, nothing in a block would get one
+        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable()
+    model.train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    adamw = torch.optim.AdamW(trained, lr=1e-5, betas=(0.9, 0.999), eps=1e-8, weight_decay=0)
+    answer(torch=torch.__version__, transformers=transformers.__version__, peft=peft.__version__)
+    steps(model, adamw)
 
 
 def rank_main(rank, port, path, lines, results):
@@ -136,8 +157,10 @@ def eight_ranks(path):
 
 
 if __name__ == "__main__":
-    mode, path = sys.argv[1:]
+    mode, path, *lora = sys.argv[1:]
     if mode == "fsdp":
         eight_ranks(path)
+    elif mode.startswith("peft"):
+        adapters(path, lora[0], mode == "peft-checkpointing")
     else:
         one_process({"fp32": torch.float32, "bf16": torch.bfloat16}[mode], path)

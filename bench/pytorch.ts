@@ -15,8 +15,10 @@ const WATCH_MS = 250;
 
 /** Ways in which PyTorch trains the same job: one process in fp32 or bf16, and FSDP2 over gloo, eight ranks in fp32. */
 export const PEERS = ["fp32", "bf16", "fsdp"] as const;
+/** Ways in which PEFT trains adapters in fp32, one process: all that blocks compute is kept, or it is computed again. */
+export const ADAPTER_PEERS = ["peft", "peft-checkpointing"] as const;
 /** One of them. */
-export type PeerName = (typeof PEERS)[number];
+export type PeerName = (typeof PEERS)[number] | (typeof ADAPTER_PEERS)[number];
 
 /** What one step took and gave. */
 export interface PeerStep {
@@ -59,16 +61,16 @@ export class Peer {
     this.versions = versions;
   }
 
-  /** Starts Python on a model directory. Throws UserError if it cannot train. */
-  static async start(python: string, name: PeerName, model: string, signal: AbortSignal): Promise<Peer> {
+  /** Starts Python on a model directory, with what else its script is told. Throws UserError if it cannot train. */
+  static async start(python: string, name: PeerName, model: string, signal: AbortSignal, more: readonly string[] = []): Promise<Peer> {
     const script = join(import.meta.dirname, "../../bench/pytorch.py");
-    const child = spawn(python, [script, name, model], { stdio: ["pipe", "pipe", "inherit"], signal, killSignal: "SIGKILL" });
+    const child = spawn(python, [script, name, model, ...more], { stdio: ["pipe", "pipe", "inherit"], signal, killSignal: "SIGKILL" });
     // if it ends early, a missing answer shows it
     child.on("error", () => undefined);
     child.stdin.on("error", () => undefined);
     const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    const { torch, transformers } = await answer<{ torch: string; transformers: string }>(answers, name);
-    return new Peer(name, child, answers, `PyTorch ${torch}, transformers ${transformers}`);
+    const { torch, transformers, peft } = await answer<{ torch: string; transformers: string; peft?: string }>(answers, name);
+    return new Peer(name, child, answers, `PyTorch ${torch}, transformers ${transformers}${peft === undefined ? "" : `, PEFT ${peft}`}`);
   }
 
   /** Trains one step on these batches of rows. Throws UserError if Python has ended. */

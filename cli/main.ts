@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   generate: async () => (await import("./commands/generate.js")).generate,
   verify: async () => (await import("./commands/verify.js")).verify,
   start: async () => (await import("./commands/start.js")).start,
+  estimate: async () => (await import("./commands/estimate.js")).estimate,
   watch: async () => (await import("./commands/watch.js")).watch,
   list: async () => (await import("./commands/list.js")).list,
   cancel: async () => (await import("./commands/cancel.js")).cancel,

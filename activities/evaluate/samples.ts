@@ -33,7 +33,7 @@ export interface Sample {
 /** Answers of the models to a few held-out rows, for people to read. */
 export const samples: EvaluationTask<Question, readonly number[], readonly Sample[]> = {
   name: "samples",
-  version: 1,
+  version: 2,
   measure: "answers",
   items: ({ split, settings }) => planQuestions(split, settings.generateSamples),
   run: (model, { prompt: ids }, { tokenizer, prompt }) => takeResponse(model.generate(ids), tokenizer, prompt),
@@ -75,6 +75,23 @@ export function describeSample(
 ): Sample {
   if (tokenizer === null || prompt === null) return { row, prompt: ids, expected, base, tuned };
   const text = tokenizer.decode(ids);
-  const response = (said: readonly number[]): string => responseIn(tokenizer.decode(said), prompt);
-  return { row, prompt: text, ...requestIn(text, prompt), expected: response(expected), base: response(base), tuned: response(tuned) };
+  const shared = sharedText(text, tokenizer.decode(expected.slice(0, 1)), prompt);
+  const response = (said: readonly number[]): string => {
+    const answer = tokenizer.decode(said);
+    return responseIn(answer.startsWith(shared) ? answer.slice(shared.length) : answer, prompt);
+  };
+  return {
+    row,
+    prompt: text,
+    ...requestIn(text + shared, prompt),
+    expected: response(expected),
+    base: response(base),
+    tuned: response(tuned),
+  };
+}
+
+/** What an answer's first token has of the prompt: after a prompt that ends with a colon, a quotation may begin with the token `:"`. */
+function sharedText(text: string, first: string, prompt: Prompt): string {
+  const beginnings = Array.from(first, (_, length) => first.slice(0, length));
+  return beginnings.find((beginning) => requestIn(text + beginning, prompt).instruction !== undefined) ?? "";
 }

@@ -52,7 +52,7 @@ export interface PlanDependencies extends Places {
 const PUBLISHED_BYTES = 2 * 4;
 
 /** Bytes that publishing needs beside training's: of adapters alone there is no export, and training has written them already. */
-function publishedBytes({ parameters }: Needs, { train, publish }: RunConfig): number {
+export function publishedBytes({ parameters }: Needs, { train, publish }: RunConfig): number {
   return train.method === "lora" && !publish.merge ? 0 : parameters * PUBLISHED_BYTES;
 }
 

@@ -3,7 +3,17 @@ import { basename, dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { ChangedInputError } from "../../core/errors.js";
 import type { RunConfig } from "../../core/config/schema.js";
-import { CARD, keyOf, MANIFEST, manifestText, nameDigits, REPORT, type ChainEntry, type Manifest } from "../../core/format/manifest.js";
+import {
+  CARD,
+  keyOf,
+  MANIFEST,
+  manifestText,
+  nameDigits,
+  PAGE,
+  REPORT,
+  type ChainEntry,
+  type Manifest,
+} from "../../core/format/manifest.js";
 import { parameterCount, type Model } from "../../core/model/family.js";
 import { outputNamed, OUTPUTS, type Origin, type OutputName, type StageResult } from "../../core/stages/results.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
@@ -98,7 +108,7 @@ export async function assemble(
     askingOf(request.config, stage.path("tuned"), model),
   );
   await write(CARD, modelCard(story));
-  await write("report.html", reportPage(story));
+  await write(PAGE, reportPage(story));
 
   say("digesting");
   const known = new Map(tuned.map(({ path, digest }) => [path, digest]));

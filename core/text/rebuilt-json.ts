@@ -3,7 +3,7 @@ import { aroundOf } from "./around.js";
 import { SYMBOL_OF_BYTE } from "./byte-symbols.js";
 import type { SentencePieceJson } from "./sentencepiece-json.js";
 import type { Fields } from "./special-tokens.js";
-import { ADVICE, llamaBlanks, type ByteLevelClass, type RebuiltClass } from "./tokenizer-class.js";
+import { llamaBlanks, type ByteLevelClass, type RebuiltClass } from "./tokenizer-class.js";
 import type { TokenizerJson } from "./tokenizer-json.js";
 
 /** The tokenizer.json that stands for what a class of transformers makes of a model's own one. */
@@ -23,12 +23,12 @@ interface Rebuilt {
 
 /** What a class makes of a tokenizer.json. Throws UserError that names the field where ids would be others than the file's, and the class's own are not carried out. */
 export function rebuiltJson(parsed: AnyTokenizerJson, rebuilt: RebuiltClass, config: Fields): Rebuilt {
-  if (rebuilt.kind === "sentencepiece") return llamaJson(parsed, config);
+  if (rebuilt.kind === "sentencepiece") return llamaJson(parsed, rebuilt, config);
   if (!isByteLevel(parsed))
     throw new UserError("transformers builds byte-level BPE of this model's tokenizer, and tokenizer.json is of another kind", {
       file: FILE,
       class: rebuilt.name,
-      advice: ADVICE,
+      advice: rebuilt.advice,
     });
   return byteLevelJson(parsed, rebuilt, config);
 }
@@ -38,13 +38,13 @@ function isByteLevel(parsed: AnyTokenizerJson): parsed is TokenizerJson {
   return type === "ByteLevel" || type === "Sequence";
 }
 
-function llamaJson(parsed: AnyTokenizerJson, config: Fields): Rebuilt {
+function llamaJson(parsed: AnyTokenizerJson, rebuilt: RebuiltClass, config: Fields): Rebuilt {
   const { model } = parsed;
   if (model.type === "Unigram")
     throw new UserError("LlamaTokenizer of transformers builds BPE, and tokenizer.json is of another kind", {
       file: FILE,
       field: "model.type",
-      advice: ADVICE,
+      advice: rebuilt.advice,
     });
   const prefix = config["add_prefix_space"] === null ? true : (flagOf(config, "add_prefix_space") ?? true);
   const legacy = config["legacy"] === null ? false : (flagOf(config, "legacy") ?? false);
@@ -69,7 +69,7 @@ function byteLevelJson(parsed: TokenizerJson, rebuilt: ByteLevelClass, config: F
         field,
         got: JSON.stringify(file),
         [rebuilt.name]: JSON.stringify(built),
-        advice: ADVICE,
+        advice: rebuilt.advice,
       });
   };
   const prefixSpace = stepsOf(pre_tokenizer).at(-1)?.add_prefix_space;
@@ -78,8 +78,9 @@ function byteLevelJson(parsed: TokenizerJson, rebuilt: ByteLevelClass, config: F
   differs("normalizer", typesOf(normalizer), typesOf(rebuilt.normalizer));
   const steps = stepsOf(pre_tokenizer, false);
   // where no token joins digits, numbers have the same ids without that step, and only white space before them may have others
-  const joined = joinsDigits(model.vocab) ? steps : steps.filter(({ type }) => type !== "Digits");
-  differs("pre_tokenizer", joined, stepsOf(rebuilt.preTokenizer(false), false));
+  const withoutDigits = steps.filter(({ type }) => type !== "Digits");
+  const isDropped = withoutDigits.length < steps.length && !joinsDigits(model.vocab);
+  differs("pre_tokenizer", isDropped ? withoutDigits : steps, stepsOf(rebuilt.preTokenizer(false), false));
   differs("model.ignore_merges", model.ignore_merges ?? false, false);
   if (SYMBOL_OF_BYTE.some((symbol) => !(symbol in model.vocab))) differs("model.unk_token", model.unk_token ?? null, null);
   const json = {
@@ -90,7 +91,7 @@ function byteLevelJson(parsed: TokenizerJson, rebuilt: ByteLevelClass, config: F
     model: { ...model, unk_token: null },
   };
   const { before, after } = aroundOf(post_processor, FILE);
-  return { json, isChanged: joined.length < steps.length || (rebuilt.addsNothing && before.length + after.length > 0) };
+  return { json, isChanged: isDropped || (rebuilt.addsNothing && before.length + after.length > 0) };
 }
 
 function joinsDigits(vocabulary: Readonly<Record<string, number>>): boolean {

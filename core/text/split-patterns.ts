@@ -30,16 +30,18 @@ export const SPLIT_PATTERNS: Readonly<Record<string, RegExp>> = {
 const CHARACTER = "\\\\[rntsS]|\\\\[pP]\\{(?:L[ultmo]?|N|M)\\}|\\\\[^A-Za-z0-9]";
 const CLASS = `\\[\\^?(?:${CHARACTER}|&(?!&)|[^\\]\\\\[&])+\\]`;
 const REPEATED = "(?:[?*+]|\\{\\d+(?:,\\d*)?\\})(?!\\+)";
+/** In either case; of other texts, `tokenizers` knows more forms than two. */
+const ANY_CASE = "\\(\\?i:(?:'(?:[a-z]|re|ve|ll)\\|?)+\\)";
 /** Classes, groups and repetitions that `tokenizers` and JavaScript take alike. */
-const ALIKE = new RegExp(`^(?:${CHARACTER}|${CLASS}|\\((?:\\?(?:i?:|[!=])|(?!\\?))|[)|]|${REPEATED}|[^\\\\[\\]()|?*+{}^$&.])*$`, "u");
-/** A group that repeats and ends with something that repeats: it could take for ever. */
-const NESTED = /[*+}]\??\)+[*+{]/;
+const ALIKE = new RegExp(`^(?:${CHARACTER}|${CLASS}|${ANY_CASE}|\\((?:\\?[:!=]|(?!\\?))|[)|]|${REPEATED}|[^\\\\[\\]()|?*+{}^$&.])*$`, "u");
+/** A group that repeats: it could take for ever. */
+const REPEATED_GROUP = /(?<!\\)\)[*+{]/;
 /** Characters of a regular expression; those of published models have some hundreds. */
 const LONGEST = 2000;
 
 /** Whether a regular expression that is none of these has only what means the same in JavaScript. */
 export function compilable(pattern: string): boolean {
-  return pattern.length <= LONGEST && ALIKE.test(pattern) && !NESTED.test(pattern);
+  return pattern.length <= LONGEST && ALIKE.test(pattern) && !REPEATED_GROUP.test(pattern);
 }
 
 /** Makes JavaScript's form of a regular expression that is none of these; null: it cannot. */

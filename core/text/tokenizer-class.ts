@@ -14,6 +14,8 @@ interface AnyClass {
   readonly defaults: Readonly<Record<string, string>>;
   /** whether it adds its special tokens once more, so that none of them is looked for in normalized text */
   readonly addsSpecialAgain: boolean;
+  /** what to do about ids that are not those of tokenizer.json */
+  readonly advice: string;
 }
 
 /** A class of byte-level BPE. */
@@ -44,6 +46,9 @@ export function llamaBlanks(before: "always" | "first" | "never"): Pick<Sentence
 }
 
 const END = "<|endoftext|>";
+/** How to have the ids of tokenizer.json, whatever transformers would build. */
+const ADVICE = 'to have the ids of tokenizer.json, write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json';
+
 const GPT2: Omit<ByteLevelClass, "name"> = {
   kind: "byte-level",
   defaults: { unk_token: END, bos_token: END, eos_token: END },
@@ -51,6 +56,7 @@ const GPT2: Omit<ByteLevelClass, "name"> = {
   preTokenizer: (prefixSpace) => ({ type: "ByteLevel", add_prefix_space: prefixSpace, use_regex: true }),
   addsSpecialAgain: false,
   addsNothing: false,
+  advice: ADVICE,
 };
 const REBUILT: readonly RebuiltClass[] = [
   { ...GPT2, name: "GPT2Tokenizer" },
@@ -81,6 +87,7 @@ const REBUILT: readonly RebuiltClass[] = [
     name: "LlamaTokenizer",
     defaults: { unk_token: "<unk>", bos_token: "<s>", eos_token: "</s>" },
     addsSpecialAgain: false,
+    advice: ADVICE,
   },
 ];
 
@@ -89,9 +96,6 @@ const AS_IT_IS: readonly string[] = ["TokenizersBackend", "PreTrainedTokenizer",
 
 /** Model types whose class counts whatever their files name. */
 const FIXED: Readonly<Record<string, string>> = { mistral: "TokenizersBackend", qwen2: "Qwen2Tokenizer" };
-
-/** How to have the ids of tokenizer.json, whatever transformers would build. */
-export const ADVICE = 'to have the ids of tokenizer.json, write "tokenizer_class": "PreTrainedTokenizerFast" into tokenizer_config.json';
 
 /** What decides the class. */
 export interface ClassChoice {
@@ -115,7 +119,10 @@ export function tokenizerClass({ modelType, family, named, hasByteLevel, where }
   const name = (fixed ?? named ?? family ?? undefined)?.replace(/Fast$/, "");
   if (name === undefined || AS_IT_IS.includes(name) || (name === "LlamaTokenizer" && hasByteLevel())) return null;
   const found = REBUILT.find((each) => each.name === name);
-  if (found !== undefined) return found;
+  if (found !== undefined)
+    return fixed === undefined
+      ? found
+      : { ...found, advice: `a model of type ${modelType as string} is read by this class, whatever its files name` };
   throw new UserError("transformers reads this model's tokenizer by a class that may change its ids, and Roslin doesn't know how", {
     file: where,
     field: "tokenizer_class",

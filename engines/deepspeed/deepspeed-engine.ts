@@ -33,11 +33,22 @@ export function deepSpeedEngine(
     name: "deepspeed",
     version: ENGINE_VERSIONS.deepspeed,
 
-    async libraries(ranks, { offload }) {
-      const { python, torch, deepspeed, transformers } = (await environment()).versions;
+    async libraries(ranks, { offload, method }) {
+      const { python, torch, deepspeed, transformers, peft } = (await environment()).versions;
       // a GPU rounds AdamW's steps in ways of its own; where weights wait until they are needed changes no bit
       const adamw = offload.optimizer === "none" ? {} : { adamw: "cpu" };
-      return { python, torch, deepspeed, transformers, threadsPerRank: 1, ranks, ...adamw, ...(device !== null && { device }) };
+      const adapters = method === "lora" ? { peft } : {};
+      return {
+        python,
+        torch,
+        deepspeed,
+        transformers,
+        ...adapters,
+        threadsPerRank: 1,
+        ranks,
+        ...adamw,
+        ...(device !== null && { device }),
+      };
     },
 
     async check() {

@@ -14,6 +14,7 @@ export interface EngineVersions {
   readonly torch: string;
   readonly deepspeed: string;
   readonly transformers: string;
+  readonly peft: string;
   /** of CUDA, which torch was built for, and of NCCL; null: a build without */
   readonly cuda: string | null;
   readonly nccl: string | null;
@@ -54,11 +55,11 @@ const MAC_BYTES = 2e9;
 
 const CHECK = `
 import json, platform
-import torch, deepspeed, transformers
+import torch, deepspeed, transformers, peft
 assert torch.ones(2).sum().item() == 2
 nccl = torch.cuda.nccl.version() if torch.version.cuda else None
 print(json.dumps({"python": platform.python_version(), "torch": torch.__version__, "deepspeed": deepspeed.__version__,
-    "transformers": transformers.__version__, "cuda": torch.version.cuda, "nccl": ".".join(map(str, nccl)) if nccl else None}))
+    "transformers": transformers.__version__, "peft": peft.__version__, "cuda": torch.version.cuda, "nccl": ".".join(map(str, nccl)) if nccl else None}))
 `;
 
 /** The environment that this checkout's list of packages names, that with CUDA's packages first; null: it has not been set up. */

@@ -15,7 +15,7 @@ const run = { variables, signal: new AbortController().signal };
 test("the environment has the locked versions", async () => {
   const { versions } = (await findEnvironment(CHECKOUT, home))!;
   const list = readFileSync(join(CHECKOUT, "engines", "deepspeed", "requirements.txt"), "utf8");
-  for (const name of ["torch", "deepspeed", "transformers"] as const)
+  for (const name of ["torch", "deepspeed", "transformers", "peft"] as const)
     assert.equal(versions[name].split("+")[0], new RegExp(`^${name}==(.*)$`, "m").exec(list)![1], name);
 });
 

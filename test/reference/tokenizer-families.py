@@ -161,6 +161,7 @@ def sentencepiece_cases(base: dict) -> list[dict]:
     tiny = {"added_tokens_decoder": {str(index): SPECIAL[index] for index in range(3)}, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>", "padding_side": "right", "legacy": False, "tokenizer_class": "LlamaTokenizer", "use_default_system_prompt": False, "chat_template": "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{{ eos_token }}\n{% endfor %}"}
     case("TinyLlama", tiny, {}, note=rebuilt)
     case("TinyLlama with more tokens", {**tiny, "added_tokens_decoder": decoder}, {}, note=rebuilt)
+    case("TinyLlama, a token of its file at another place", tiny, {"added_tokens": [*base["added_tokens"], {"id": 900, **token("<y>")}]}, note="could not be read")
     case("LlamaTokenizerFast, legacy", named(legacy=True, tokenizer_class="LlamaTokenizerFast"), {"added_tokens": more}, note=rebuilt)
     case("LlamaTokenizer without a word on legacy", named(), {}, note=rebuilt)
     case("LlamaTokenizer, legacy null, prefix space null", named(legacy=None, add_prefix_space=None), {}, note=rebuilt)
@@ -170,6 +171,7 @@ def sentencepiece_cases(base: dict) -> list[dict]:
     case("LlamaTokenizer, no post-processor", named(), {"post_processor": None}, note=rebuilt)
     padding = {"strategy": "BatchLongest", "direction": "Left", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "<x>"}
     case("LlamaTokenizer, padding", named(legacy=False), {"padding": padding}, note=rebuilt)
+    case("GPT2Tokenizer over characters", {"tokenizer_class": "GPT2Tokenizer"}, {}, says="class=GPT2Tokenizer")
     case("LlamaTokenizer over Unigram", named(), {"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], ["▁", -1]], "byte_fallback": False}}, says="model.type")
     case("no class", None, {})
     case("the file as it is", as_it_is, {"added_tokens": more})
@@ -256,9 +258,9 @@ def byte_level_cases(base: dict) -> list[dict]:
     backend = {"tokenizer_class": "PreTrainedTokenizerFast"}
     case("Mistral's Tekken", LLAMA, backend, by(tekken))
     case("Llama 4", LLAMA, backend, by(llama4))
-    case("several regular expressions", LLAMA, backend, by(r"\p{N}{1,3}", r"[一-龥ぁ-ゟ゠-ヿ]+", r"(?i:the|kind)s?|[^a-z]+"))
+    case("several regular expressions", LLAMA, backend, by(r"\p{N}{1,3}", r"[一-龥ぁ-ゟ゠-ヿ]+", r"(?i:'s|'k|'ll)e?|(?:the|of)s?|[^a-z]+"))
     regex = "pre_tokenizer.pretokenizers.0.pattern.Regex"
-    for name, pattern in {"nested": r"(a+)+", "huge": "a" * 5000, "possessive": "a++", "with a class of Oniguruma's": r"[[:alpha:]]+", "with an end of lines": r"\s+$", "without its end": "[a-z"}.items():
+    for name, pattern in {"nested": r"(a+)+", "of texts in either case": r"(?i:straße)", "huge": "a" * 5000, "possessive": "a++", "with a class of Oniguruma's": r"[[:alpha:]]+", "with an end of lines": r"\s+$", "without its end": "[a-z"}.items():
         case(f"a regular expression, {name}", LLAMA, backend, by(pattern), says=regex)
     case("a regular expression that removes", LLAMA, backend, by("x", behavior="Removed"), says="pre_tokenizer.pretokenizers.0.behavior")
     case("a regular expression, inverted", LLAMA, backend, by("x", invert=True), says="pre_tokenizer.pretokenizers.0.invert")
@@ -277,6 +279,7 @@ def byte_level_cases(base: dict) -> list[dict]:
     case("Mistral with bytes, by GPT2Tokenizer", {"model_type": "mistral"}, {"tokenizer_class": "GPT2Tokenizer"}, llama3)
     case("Qwen 2", {"model_type": "qwen2"}, {"tokenizer_class": "Qwen2Tokenizer", "add_prefix_space": False}, qwen2)
     case("Qwen 2 by another class", {"model_type": "qwen2"}, {"tokenizer_class": "PreTrainedTokenizerFast"}, qwen2)
+    case("Qwen 2 over Llama 3's split", {"model_type": "qwen2"}, {"tokenizer_class": "PreTrainedTokenizerFast"}, llama3, says="whatever its files name")
     case("Qwen 3", {"model_type": "qwen3"}, {"tokenizer_class": "Qwen2Tokenizer"}, qwen2)
     return cases
 

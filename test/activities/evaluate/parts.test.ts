@@ -84,6 +84,18 @@ test("a sample shows the request without its template, and answers without the e
   assert.deepEqual({ instruction, input }, { instruction: "Name a colour.", input: "of the sky" });
 });
 
+test("a token that prompt and answer share is cut where the answer begins", () => {
+  const alpaca = openPrompt("alpaca", { bosToken: "", eosToken: "", endToken: "", chatTemplate: null, added: [] }, compileTemplate);
+  const whole = alpaca.ask({ system: "", turns: [{ instruction: "Quote.", input: "", output: "", scored: true }] });
+  assert.ok(whole.endsWith("### Response:"));
+  // the tokenizer joins the colon with a quotation mark, so the row's label begins with it; an answer need not
+  const pieces = [whole.slice(0, -1), ':"', 'to be"', ":", " or not", "nothing"];
+  const words: Decoder = { decode: (ids) => Array.from(ids, (id) => pieces[id]).join(""), stream: () => () => "" };
+  const { prompt, ...sample } = describeSample({ row: 1, prompt: [0], expected: [1, 2] }, [3, 4], [5], words, alpaca);
+  assert.equal(prompt, pieces[0]);
+  assert.deepEqual(sample, { row: 1, instruction: "Quote.", expected: '"to be"', base: "or not", tuned: "nothing" });
+});
+
 test("a journal's line that a kill cut short doesn't count, and harms no later one", async () => {
   const directory = mkdtempSync(join(tmpdir(), "roslin-journal-"));
   const path = join(directory, "journal.jsonl");

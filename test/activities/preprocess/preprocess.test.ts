@@ -383,7 +383,7 @@ test("the output's digest is pinned: who changes it on purpose raises the stage'
   );
   assert.deepEqual(
     [preprocessDefinition.version, result.outputs[0]!.sha256],
-    [4, "29e6f3d89bb620ef37eb1125ec8146a2095a7818c045ae9068d721a3719377f9"],
+    [5, "29e6f3d89bb620ef37eb1125ec8146a2095a7818c045ae9068d721a3719377f9"],
   );
 });
 

@@ -19,7 +19,15 @@ function homeWith(words: string): string {
   mkdirSync(join(directory, "bin"), { recursive: true });
   writeFileSync(join(directory, "bin", "python"), `#!${process.execPath}\nconsole.log(${JSON.stringify(words)});\n`);
   chmodSync(join(directory, "bin", "python"), 0o755);
-  const versions = { python: "3.12.4", torch: "2.15.0+cu132", deepspeed: "0.19.8", transformers: "5.24.0", cuda: "13.2", nccl: "2.30.7" };
+  const versions = {
+    python: "3.12.4",
+    torch: "2.15.0+cu132",
+    deepspeed: "0.19.8",
+    transformers: "5.24.0",
+    peft: "0.21.2",
+    cuda: "13.2",
+    nccl: "2.30.7",
+  };
   writeFileSync(join(directory, "versions.json"), JSON.stringify(versions));
   return home;
 }

@@ -11,7 +11,7 @@ import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 const VERSIONS = `
 import json, platform
 from importlib.metadata import version
-print(json.dumps({"python": platform.python_version(), **{name: version(name) for name in ("torch", "deepspeed", "transformers")}}))
+print(json.dumps({"python": platform.python_version(), **{name: version(name) for name in ("torch", "deepspeed", "transformers", "peft")}}))
 `;
 
 /** The environment that tests take. Throws UserError where none is set up. */

@@ -34,7 +34,7 @@ async function started(t: TestContext, program: string): Promise<Started> {
   const setup = { prefix: "roslin-test-g1", keepActivations: false, timeoutSeconds: 45 };
   const place = { address: "127.0.0.1", directory: request.root, model, tokens };
   const about = { worker: 1, workers: 2, train: request.config.train, ...place, resumeStep: 0, totalSteps: 6, resume: null };
-  const versions = { python: "", torch: "", deepspeed: "", transformers: "", cuda: null, nccl: null };
+  const versions = { python: "", torch: "", deepspeed: "", transformers: "", peft: "", cuda: null, nccl: null };
   const events: ComputeEvent[] = [];
   const environment = async () => ({ python: "python3", versions });
   const compute = startProcess(environment, file, { ...about, whereabouts, setup }, (event) => void events.push(event));

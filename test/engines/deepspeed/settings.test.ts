@@ -57,11 +57,11 @@ test("memory is stated by rank: a process, its part of the state, and a pass", (
   assert.ok(bf16.memoryBytes > 8e9 && bf16.parameters === needs(model, train, null).parameters);
 });
 
-test("the ONNX engine refuses fp16 and offload by name; a directory is for NVMe, and absolute", () => {
+test("the ONNX engine refuses fp16 and offload to the CPU by name; a directory is for NVMe, and absolute", () => {
   const refused = (train: object, message: RegExp): void => assert.throws(() => parseRunConfig({ train }), message);
   refused({ precision: "fp16" }, /train\.precision: the engine onnx computes in fp32/);
-  refused({ offload: { optimizer: "cpu" } }, /train\.offload: the engine onnx offloads nothing/);
-  refused({ offload: { parameters: "nvme" } }, /train\.offload: the engine onnx offloads nothing/);
+  refused({ offload: { optimizer: "cpu" } }, /train\.offload: the engine onnx keeps all in the memory of the CPU anyway/);
+  assert.equal(parseRunConfig({ train: { offload: { parameters: "nvme" } } }).train.offload.parameters, "nvme");
   refused(
     { engine: "deepspeed", offload: { optimizer: "cpu", directory: "/fast" } },
     /train\.offload\.directory: is used with "nvme" only/,
@@ -133,20 +133,21 @@ test("of a frozen base there are the weights that it is computed with, and of ad
   assert.equal(plain.trained, countOf(trainedParameters(model.parameters)));
   // what ranks share out: 2 bytes of a weight of the base, 18 of an adapter's
   const shared = (each: Needs): number => ((each.deviceBytes!(1) - each.deviceBytes!(8)) * 8) / 7;
-  assert.ok(Math.abs(shared(plain) - 2 * base - 18 * plain.trained!) < 1e3);
+  assert.ok(Math.abs(shared(plain) - 2 * base - 18 * plain.trained) < 1e3);
   assert.ok(plain.diskBytes < 2e9, "checkpoints hold adapters alone");
   assert.ok(dolly({}).hostBytes! - plain.hostBytes! > 12 * base * 0.99, "and so does the copy of one");
   assert.ok(Math.abs(needs({ offload: { parameters: "cpu" } }).hostBytes! - plain.hostBytes! - 2 * plain.parameters) < 1e3);
 });
 
-test("the GPU, and where AdamW is computed, are part of the fingerprint, because a GPU rounds in ways of its own", async () => {
-  const versions = { python: "3", torch: "2", deepspeed: "0", transformers: "5", cuda: null, nccl: null };
+test("the GPU, and where AdamW is computed, are part of the fingerprint, because a GPU rounds in ways of its own; of adapters PEFT, too", async () => {
+  const versions = { python: "3", torch: "2", deepspeed: "0", transformers: "5", peft: "0", cuda: null, nccl: null };
   const engine = deepSpeedEngine(() => Promise.resolve({ python: "", versions }));
-  const libraries = (offload: object): Promise<object> =>
-    engine.libraries(2, parseRunConfig({ train: { engine: "deepspeed", offload } }).train);
+  const libraries = (offload: object, method = "full"): Promise<object> =>
+    engine.libraries(2, parseRunConfig({ train: { engine: "deepspeed", offload, method } }).train);
   assert.ok(!("adamw" in (await libraries({}))));
   assert.deepEqual(await libraries({ parameters: "nvme" }), await libraries({}));
   assert.deepEqual(await libraries({ optimizer: "nvme" }), { ...(await libraries({})), adamw: "cpu" });
+  assert.deepEqual(await libraries({}, "lora"), { ...(await libraries({})), peft: "0" });
   const onGpu = deepSpeedEngine(() => Promise.resolve({ python: "", versions }), { device: "NVIDIA A100" });
   const { train } = parseRunConfig({ train: { engine: "deepspeed" } });
   assert.deepEqual(await onGpu.libraries(2, train), { ...(await libraries({})), device: "NVIDIA A100" });
