@@ -55,6 +55,8 @@ const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName
   "train.seed": [1, "train"],
   "train.engine": ["deepspeed", "train"],
   "train.precision": ["bf16", "train"],
+  "train.method": ["lora", "train"],
+  "train.lora": [{ rank: 4 }, "train"],
   "train.checkpointEverySteps": [7, null],
   "train.checkpointEveryMinutes": [7, null],
   "train.keepCheckpoints": [7, null],
@@ -68,11 +70,12 @@ const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName
   "publish.kmsKeyId": ["key", "publish"],
   "publish.storageClass": ["STANDARD_IA", "publish"],
   "publish.tags": [{ a: "b" }, "publish"],
+  "publish.merge": [true, "publish"],
   "publish.lifecycle.abortUploadsAfterDays": [7, "publish"],
   "publish.lifecycle.expireAfterDays": [7, "publish"],
 };
-/** Fields that have one value so far, or one with the engine of `base`. */
-const SINGLE = ["train.method", "train.workers.hosts"];
+/** Fields that have one value with the engine of `base`. */
+const SINGLE = ["train.workers.hosts"];
 /** Fields of the engine deepspeed alone: where state is kept changes no bit. */
 const OFFLOAD = ["train.offload.optimizer", "train.offload.parameters", "train.offload.directory"];
 
@@ -92,6 +95,7 @@ function withField(path: string, value: unknown): RunConfig {
   section[last] = value;
   if (path === "publish.kmsKeyId") section["encryption"] = "aws:kms";
   if (path === "train.precision") section["engine"] = "deepspeed";
+  if (path === "train.lora") section["method"] = "lora";
   return parseRunConfig(copy);
 }
 
