@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 import type { RunConfig } from "../../core/config/schema.js";
 import { loraOf } from "../../core/config/schema.js";
 import { UnreachableError, UserError } from "../../core/errors.js";
@@ -16,7 +17,8 @@ import { fetchText } from "./fetch-text.js";
 import { linkDirectory } from "./links.js";
 import { modelConfig } from "./model-config.js";
 import { checkSameIds } from "./same-tokenizer.js";
-import { ADAPTER_TOKENIZER } from "./select.js";
+import { ggufOf } from "./gguf.js";
+import { ADAPTER_TOKENIZER, TEMPLATE_FILES } from "./select.js";
 import { pathsOf, planLocal, planRemote, type AdapterPlan, type Got, type Places, type SourcePlan } from "./source-plan.js";
 
 /** A model whose source is an adapter: its base is fetched as well, and the artifact is one directory with the base's files and the adapter's two. */
@@ -33,14 +35,23 @@ function adapterOf(plan: SourcePlan): AdapterPlan | null {
   return hasFiles && plan.name === "model" && pathsOf(plan).includes(ADAPTER_CONFIG) ? plan : null;
 }
 
+/** The text of one of a plan's files. */
+async function textOf(plan: AdapterPlan, name: string, signal: AbortSignal): Promise<string> {
+  if (plan.kind === "directory") return await readFile(join(plan.directory, name), "utf8");
+  return (await fetchText(plan.remote, plan.files, name, signal)).text;
+}
+
 /** The text of an adapter's config, and where it lies. */
 async function configText(adapter: AdapterPlan, signal: AbortSignal): Promise<readonly [text: string, where: string]> {
-  if (adapter.kind === "directory") {
-    const path = join(adapter.directory, ADAPTER_CONFIG);
-    return [await readFile(path, "utf8"), path];
-  }
-  const { text } = await fetchText(adapter.remote, adapter.files, ADAPTER_CONFIG, signal);
-  return [text, `${ADAPTER_CONFIG} of ${adapter.remote.title}`];
+  const where = adapter.kind === "directory" ? join(adapter.directory, ADAPTER_CONFIG) : `${ADAPTER_CONFIG} of ${adapter.remote.title}`;
+  return [await textOf(adapter, ADAPTER_CONFIG, signal), where];
+}
+
+/** A plan's chat template; undefined: it has none. */
+async function templateOf(plan: AdapterPlan, signal: AbortSignal): Promise<unknown> {
+  const [jinja, config] = TEMPLATE_FILES.map((name) => (pathsOf(plan).includes(name) ? name : null));
+  if (jinja != null) return await textOf(plan, jinja, signal);
+  return config == null ? undefined : (JSON.parse(await textOf(plan, config, signal)) as { chat_template?: unknown }).chat_template;
 }
 
 /** An adapter's plan becomes that of its base, with the adapter beside it; any other plan stays. Throws UserError if the base cannot be found, or is an adapter itself. */
@@ -126,7 +137,11 @@ async function adapterFiles(
  * Throws UserError if a run cannot train the model of a plan by its settings: targets that match nothing, ranks that are too
  * high, or an adapter that it does not go on with.
  */
-export async function checkAdapters({ train }: Pick<RunConfig, "train">, plan: SourcePlan, signal: AbortSignal): Promise<void> {
+export async function checkAdapters(
+  { train, preprocess }: Pick<RunConfig, "train" | "preprocess">,
+  plan: SourcePlan,
+  signal: AbortSignal,
+): Promise<void> {
   const lora = loraOf(train);
   const adapter = "adapter" in plan ? plan.adapter : undefined;
   const beside = plan.kind === "kept" && hasAdapter(fileURLToPath(plan.artifact.uri));
@@ -136,6 +151,14 @@ export async function checkAdapters({ train }: Pick<RunConfig, "train">, plan: S
   if (beside) checkGoesOn(model, readAdapterConfig(fileURLToPath(plan.artifact.uri)), train);
   if (adapter === undefined) return;
   checkGoesOn(model, parseAdapterConfig(...(await configText(adapter, signal))), train);
+  const { kind } = plan;
+  if (preprocess.prompt === "chat" && (kind === "directory" || kind === "remote") && ggufOf(plan) === null) {
+    const template = await templateOf(adapter, signal);
+    if (template !== undefined && !isDeepStrictEqual(template, await templateOf(plan, signal)))
+      throw new UserError(
+        "the adapter's chat template is another one than its base's, which Roslin would take: write the adapter's into preprocess.prompt as {template}, or remove it from a copy of the adapter",
+      );
+  }
   // of one on this machine the shapes can be looked at as well
   if (adapter.kind === "directory") new AdapterFiles(adapter.directory, model).close();
 }

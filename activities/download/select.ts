@@ -45,6 +45,9 @@ export function selectIndexed(selected: readonly string[], index: string, text: 
 /** The files of an adapter's tokenizer that decide ids: its base's are used, and have to be the same. */
 export const ADAPTER_TOKENIZER: readonly string[] = ["tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"];
 
+/** Where a chat template may lie, the first one that is there. */
+export const TEMPLATE_FILES: readonly string[] = ["chat_template.jinja", "tokenizer_config.json"];
+
 /** The files of an adapter among those of a place; null: it holds none. Throws UserError if weights are missing, or if a whole model lies there, too. */
 function selectAdapterFiles(paths: readonly string[], where: string): string[] | null {
   if (!paths.includes(ADAPTER_CONFIG)) return null;
@@ -55,7 +58,7 @@ function selectAdapterFiles(paths: readonly string[], where: string): string[] |
       source: where,
       got: paths.find((path) => path.startsWith("adapter_model")) ?? "none",
     });
-  return [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...paths.filter((path) => ADAPTER_TOKENIZER.includes(path))];
+  return [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ...paths.filter((path) => [...ADAPTER_TOKENIZER, ...TEMPLATE_FILES].includes(path))];
 }
 
 /** Whether a file is a GGUF, which holds a whole model, by its name. */

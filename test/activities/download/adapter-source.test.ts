@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { rename } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { outputNamed } from "../../../core/stages/results.js";
 import { artifactOf } from "../../../infra/disk/files.js";
 import { REFERENCE } from "../../core/model/reference.js";
+import { openStore } from "../../../infra/store/open-store.js";
+import { byteTokenizer } from "../preprocess/helpers.js";
+import { startTestS3 } from "../../infra/store/weed.js";
 import { startTestHub } from "../../infra/sources/hub/harness.js";
 import { HUB, requestFor, dependenciesFor } from "./dependencies.js";
 import { pathOf, ROWS } from "./fixture.js";
@@ -29,7 +33,7 @@ interface Place {
   readonly work: string;
   /** The hub cannot be reached any more, and its cache is gone. */
   lose(): Promise<void>;
-  run(source: string, train?: object): Promise<StageResult<"download">>;
+  run(source: string, train?: object, prompt?: string): Promise<StageResult<"download">>;
 }
 
 async function place(t: TestContext, files: Readonly<Record<string, string | Buffer>> = {}): Promise<Place> {
@@ -48,8 +52,8 @@ async function place(t: TestContext, files: Readonly<Record<string, string | Buf
       url = "http://127.0.0.1:9";
       await rename(join(server.work, "hub"), join(server.work, "lost"));
     },
-    run: (source, train = LORA) =>
-      download(dependenciesFor(url, server.work), requestFor({ ...HUB, model: { source }, train }, server.work), {
+    run: (source, train = LORA, prompt = "dolly") =>
+      download(dependenciesFor(url, server.work), requestFor({ ...HUB, model: { source }, train, preprocess: { prompt } }, server.work), {
         signal: new AbortController().signal,
         progress: () => undefined,
       }),
@@ -159,4 +163,40 @@ test("an adapter whose tokenizer gives other ids than its base's is refused; one
   assert.deepEqual(readdirSync(pathOf(got, "model")).sort(), [...BOTH, "tokenizer.json"].sort());
   writeFileSync(own, tokenizer({ a: 0, b: 1, ab: 3 }, ["a b"]));
   await assert.rejects(run(source), /the adapter's tokenizer gives other ids than its base's.*file=tokenizer\.json/);
+});
+
+test("an adapter whose chat template is not its base's is refused where that template would be used", async (t) => {
+  const { run, work } = await place(t, {
+    "models/org/m/tokenizer.json": JSON.stringify(byteTokenizer),
+    "models/org/m/tokenizer_config.json": JSON.stringify({
+      chat_template: "{% for message in messages %}{{ message.content }}{{ eos_token }}{% endfor %}",
+      eos_token: "<|endoftext|>",
+    }),
+  });
+  const source = localAdapter(work, { base_model_name_or_path: "org/m" });
+  await run(source, LORA, "chat");
+  writeFileSync(join(work, "my adapter", "chat_template.jinja"), "{{ 2 }}");
+  await run(source);
+  await assert.rejects(run(source, LORA, "chat"), {
+    message: /the adapter's chat template is another one than its base's/,
+  });
+});
+
+test("an adapter in a bucket comes with its base in the bucket", async (t) => {
+  const server = await startTestS3();
+  t.after(() => server.stop());
+  const store = openStore("s3://roslin/things", server.settings);
+  for (const name of BASE_FILES) await store.write(`base/${name}`, read(BASE, name));
+  await store.write("mine/adapter_config.json", Buffer.from(configWith({ base_model_name_or_path: "s3://roslin/things/base" })));
+  await store.write("mine/adapter_model.safetensors", read(ADAPTER, "adapter_model.safetensors"));
+  const work = mkdtempSync(join(tmpdir(), "roslin-bucket-"));
+  t.after(() => rmSync(work, { recursive: true }));
+  writeFileSync(join(work, "rows.json"), ROWS);
+  const dataset = { source: pathToFileURL(join(work, "rows.json")).href };
+  const config = { model: { source: "s3://roslin/things/mine" }, dataset, train: LORA };
+  const context = { signal: new AbortController().signal, progress: () => undefined };
+  const result = await download(dependenciesFor("http://127.0.0.1:9", work, server.settings), requestFor(config, work), context);
+  const { origin } = outputNamed(result.outputs, "model");
+  assert.deepEqual([origin!.uri, origin!.base!.uri], ["s3://roslin/things/mine", "s3://roslin/things/base"]);
+  assert.deepEqual(readdirSync(pathOf(result, "model")).sort(), BOTH);
 });
