@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { parseSource } from "../../core/config/source-ref.js";
+import { parseSource, readSource } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import type { Manifest } from "../../core/format/manifest.js";
 import type { NamedBase } from "../../core/model/lora/adapter-config.js";
@@ -45,8 +45,9 @@ function sourceOrDigest(
 
 /** A source at the version that it meant: `uri` is that of what was downloaded. */
 export function pinnedSource(source: string, uri: string): string {
-  const commit = /^hf:\/\/.*@([^@]+)$/.exec(uri)?.[1];
-  return commit === undefined || !source.startsWith("hf://") ? uri : `${source.replace(/@[^@]*$/, "")}@${commit}`;
+  const [named, got] = [readSource(source), readSource(uri)];
+  if (!("id" in named) || !("id" in got)) return uri;
+  return `hf://${named.id}@${got.revision}${named.file === undefined ? "" : `/${named.file}`}`;
 }
 
 /** The base that an adapter's config names; null: it names none. `isHere`: the adapter lies on this machine. Throws UserError. */
