@@ -139,8 +139,8 @@ test("a run's own targets are checked one by one", () => {
   const plan = (lora: object): unknown => planAdapter(model, { ...LORA_DEFAULTS, ...lora });
   assert.throws(() => plan({ targets: ["q_proj", "query"] }), /a target in train\.lora\.targets matches no linear layer.*got=query/);
   assert.throws(
-    () => plan({ rank: 129, targets: ["q_proj"] }),
-    /lower train\.lora\.rank \[layer=transformer\.h\.0\.attn\.q_proj, expected=at most 128, got=129\]/,
+    () => plan({ rank: 65, targets: ["q_proj"] }),
+    /lower train\.lora\.rank \[layer=transformer\.h\.0\.attn\.q_proj, expected=at most 64, got=65\]/,
   );
   assert.throws(() => plan({ rank: 1, targets: ["1.attn.q_proj"] }), /different adapters by train\.lora\.targets/);
   assert.throws(() => plan({ rank: 1, targets: "(q" }), /train\.lora\.targets is not a regular expression \[got=\(q\]/);
