@@ -68,8 +68,12 @@ export function firstLayers(model: Model, layers: number): Model {
   };
 }
 
-/** Trains a few steps of a model's first layers; `directory`: where the memory that the ranks share gets its file. */
-export async function probe({ model, workers, ...settings }: Probe, directory: string): Promise<ProbeFigures> {
+/** Trains a few steps of a model's first layers; `directory`: where the memory that the ranks share gets its file; `variables`: the environment. */
+export async function probe(
+  { model, workers, ...settings }: Probe,
+  directory: string,
+  variables: NodeJS.ProcessEnv,
+): Promise<ProbeFigures> {
   const layers = Math.min(LAYERS, model.shape.layers);
   const part = firstLayers(model, layers);
   const ranks = Math.min(workers, availableParallelism());
@@ -89,7 +93,7 @@ export async function probe({ model, workers, ...settings }: Probe, directory: s
       const input: ProbeInput = { ...settings, workers, configJson: model.configJson, type, worker, layers, path };
       const child = fork(join(import.meta.dirname, "probe-child.js"), [JSON.stringify(input)], {
         execArgv: ["--enable-source-maps"],
-        env: { ...process.env, ...MALLOC_SETTINGS },
+        env: { ...variables, ...MALLOC_SETTINGS },
       });
       children.push(child);
     }

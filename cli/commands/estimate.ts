@@ -101,7 +101,7 @@ async function estimated(config: RunConfig, wanted: number, environment: Environ
   const isTried = need.all < memory;
   if (isTried) say("trying a few steps of the first layers");
   const shared = sharedDirectory(need.shared, directory);
-  const figures = isTried && freeDisk(shared) > need.shared ? await probe(tried, shared) : null;
+  const figures = isTried && freeDisk(shared) > need.shared ? await probe(tried, shared, environment.variables) : null;
   return estimateRun(model, config, workload, place, steps, figures);
 }
 
