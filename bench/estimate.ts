@@ -160,11 +160,14 @@ export function estimate(
 
 /** The largest worker's own memory: what the probe's had with fewer layers, and what the others add. */
 function ownMemory(model: Model, { train }: RunConfig, steps: Steps, workers: number, figures: ProbeFigures | null): number {
-  const hosted = hostedShards(train.shards, workers, workers - 1).length / train.shards;
+  const shards = hostedShards(train.shards, workers, workers - 1).length;
+  const hosted = shards / train.shards;
   const perParameter = train.offload.optimizer === "nvme" ? 0 : train.accumulation > 1 ? STATE_BYTES.several : STATE_BYTES.one;
   const trained = countOf(trainedParameters(model.parameters));
-  const { kept, head } = activationBytes(model, steps.capacity);
-  const inputs = 4 * steps.capacity.tokens * model.shape.width * model.shape.layers;
+  // each shard has buffers for the most tokens that any shard has
+  const tokens = steps.capacity.shardTokens * train.shards;
+  const { kept, head } = activationBytes(model, { ...steps.capacity, tokens });
+  const inputs = 4 * tokens * model.shape.width * model.shape.layers;
   const layers = (steps.keepActivations ? kept : kept / model.shape.layers) + inputs;
   // a checkpoint is written from a copy, shard by shard
   const copy = (CHECKPOINT_BYTES * trained) / train.shards;
