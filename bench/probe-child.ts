@@ -72,7 +72,7 @@ const rows = input.rows.map(([tokens, labels], source) => {
   const inputIds = Int32Array.from({ length: tokens }, (_, at) => (at * 7919 + source * 104_729) % model.shape.vocabulary);
   return { source, inputIds, labels: inputIds.map((id, at) => (at >= tokens - labels ? id : -100)) };
 });
-const plan = planStep({ count: rows.length, row: (index) => rows[index]! } as Parameters<typeof planStep>[0], train, 0);
+const plan = planStep({ count: rows.length, row: (index) => rows[index] } as Parameters<typeof planStep>[0], train, 0);
 const blockGraphs = new Set([...training.block.forward, ...training.block.backward].map(({ program }) => program.name));
 
 async function step(): Promise<ProbeTimes> {
@@ -84,7 +84,7 @@ async function step(): Promise<ProbeTimes> {
   const spent = place.takeTimes();
   const blocks = [...seconds].reduce((sum, [name, each]) => sum + (blockGraphs.has(name) ? each : 0), 0);
   const graphs = [...seconds.values()].reduce((sum, each) => sum + each, 0);
-  const updates = spent["reduction"]! + spent["optimizer"]!;
+  const updates = spent["reduction"] + spent["optimizer"];
   return { blocks, head: graphs - blocks, updates, rest: total - graphs - updates };
 }
 

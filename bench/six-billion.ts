@@ -92,7 +92,7 @@ async function measure(root: string): Promise<void> {
     await stage(
       "preprocess",
       directory,
-      ({ metrics }) => `${metrics["rows"] ?? ""} rows`,
+      ({ metrics }) => `${Number(metrics["rows"])} rows`,
       `preprocess${directory === "run" ? "" : " once more"}`,
     );
   }
