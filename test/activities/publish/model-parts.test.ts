@@ -42,6 +42,8 @@ test("a manifest says where a base is: at an address, beside the adapter, or by 
     );
   assert.deepEqual(inManifest("hf://org/m", { uri: "hf://org/m@abc" }), { source: "hf://org/m@abc", digest: null });
   assert.deepEqual(inManifest("file:sha256-1", { uri: "m-1", manifest: sha256 }), { source: "file:///models/m-1", digest: sha256 });
+  // what a prefix of a bucket holds may change
+  assert.deepEqual(inManifest("s3://b/m", { uri: "s3://b/m" }), { source: "s3://b/m", digest: sha256 });
   assert.deepEqual(inManifest("file:sha256-1"), { source: null, digest: sha256 });
   assert.deepEqual(inManifest("s3://b/adapter", { uri: "s3://b/adapter", base: { uri: "hf://org/m@abc", files: [] } }), {
     source: "hf://org/m@abc",
