@@ -14,6 +14,7 @@ import type { FetchEvents } from "../../infra/transfer/fetch.js";
 import { AdapterFiles, hasAdapter, readAdapterConfig } from "../../infra/weights/adapter-files.js";
 import { baseBeside, baseInManifest, baseWords, namedBase, pinnedSource, type BaseSource } from "./adapter-base.js";
 import { fetchText } from "./fetch-text.js";
+import { checkAsPublished } from "./as-published.js";
 import { linkDirectory } from "./links.js";
 import { modelConfig } from "./model-config.js";
 import { checkSameIds } from "./same-tokenizer.js";
@@ -179,6 +180,10 @@ export async function adaptedSource(
   const { adapter, base: source, baseDigest = null, ...basePlan } = plan;
   const files = await adapterFiles(adapter, events);
   const own = files.filter(({ name }) => isOwn(name));
+  const ownFiles = [];
+  for (const { name, path } of own) ownFiles.push({ name, sha256: await sha256File(path, events.signal) });
+  if (adapter.kind === "directory" && adapter.published !== null)
+    for (const { name, sha256: got } of ownFiles) checkAsPublished(adapter.published, name, got);
   const kind = adapter.kind === "directory" ? "symbolic" : "hard";
   const links = own.map(({ name, path }) => ({ path: name, target: path, kind }) as const);
   const alone = join(directory, "adapter");
@@ -203,8 +208,6 @@ export async function adaptedSource(
     const target = await realpath(join(at, name));
     baseLinks.push({ path: name, target, kind: target.startsWith(root) ? "hard" : "symbolic" } as const);
   }
-  const ownFiles = [];
-  for (const { name, path } of own) ownFiles.push({ name, sha256: await sha256File(path, events.signal) });
   const digest = directoryDigest([...baseFiles, ...ownFiles]);
   const view = join(directory, `adapted-${sha256(digest).slice(0, 12)}`);
   await linkDirectory(view, [...baseLinks, ...links], "symbolic");
