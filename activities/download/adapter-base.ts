@@ -6,16 +6,16 @@ import { parseSource, readSource } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import type { Manifest } from "../../core/format/manifest.js";
 import type { NamedBase } from "../../core/model/lora/adapter-config.js";
-import type { Artifact } from "../../core/stages/results.js";
 import { directoryDigest } from "../../infra/disk/files.js";
 import { finishedStage, recordedParts } from "../common/stage.js";
 
 /** Where the base of an adapter is looked for. */
 
-/** A base, of which one of both is known. */
+/** A base, of which one or both are known. */
 export interface BaseSource {
+  /** null: it lay on a machine, and its path is nobody's business */
   readonly source: string | null;
-  /** of its directory: it lay on a machine, and its path is nobody's business */
+  /** of its directory: what lies at the source may be another base by now; null: it is not known, or the source is a commit */
   readonly digest: string | null;
 }
 
@@ -38,7 +38,8 @@ function sourceOrDigest(
   digest: string,
   uri: string,
 ): BaseSource {
-  if (origin?.uri.includes("://") === true) return { source: origin.uri, digest: null };
+  // of a commit no digest is needed, and another version may read other files of it
+  if (origin?.uri.includes("://") === true) return { source: origin.uri, digest: origin.uri.startsWith("hf:") ? null : digest };
   // a model that was published on a machine is looked for beside its descendant
   return { source: origin?.manifest === undefined ? null : `${uri.replace(/\/[^/]*$/, "")}/${origin.uri}`, digest };
 }
@@ -79,18 +80,24 @@ export async function baseBeside(directory: string): Promise<BaseSource | null> 
   return model === undefined ? null : { source: null, digest: model.sha256 };
 }
 
-/** The directory of a model that a download below `root` left, by its digest or by that of the base within it; null: there is none. */
-export async function downloadedModel(root: string, digest: string): Promise<string | null> {
+/** A model that a download left. */
+export interface DownloadedModel {
+  readonly directory: string;
+  /** that its files had, without those of an adapter beside them */
+  readonly digest: string;
+}
+
+/** The model that a download below `root` left, by its digest or by that of the base within it; null: there is none. */
+export async function downloadedModel(root: string, digest: string): Promise<DownloadedModel | null> {
   for (const key of await readdir(join(root, "download")).catch(() => [])) {
     const finished = await finishedStage(join(root, "download", key));
     const model = finished?.outputs.find(({ name }) => name === "model");
-    if (model !== undefined && hasDigest(model, digest) && existsSync(fileURLToPath(model.uri))) return fileURLToPath(model.uri);
+    if (model === undefined || !existsSync(fileURLToPath(model.uri))) continue;
+    const base = model.origin?.base;
+    const alone = base === undefined ? model.sha256 : directoryDigest(base.files);
+    if ([model.sha256, alone].includes(digest)) return { directory: fileURLToPath(model.uri), digest: alone };
   }
   return null;
-}
-
-function hasDigest({ sha256, origin }: Artifact, digest: string): boolean {
-  return sha256 === digest || (origin?.base !== undefined && directoryDigest(origin.base.files) === digest);
 }
 
 /** Words for a base, for people. */

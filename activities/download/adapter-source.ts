@@ -14,12 +14,13 @@ import type { FetchEvents } from "../../infra/transfer/fetch.js";
 import { AdapterFiles, hasAdapter, readAdapterConfig } from "../../infra/weights/adapter-files.js";
 import { baseBeside, baseInManifest, baseWords, namedBase, pinnedSource, type BaseSource } from "./adapter-base.js";
 import { fetchText } from "./fetch-text.js";
+import { checkAsPublished } from "./as-published.js";
 import { linkDirectory } from "./links.js";
 import { modelConfig } from "./model-config.js";
 import { checkSameIds } from "./same-tokenizer.js";
 import { ggufOf } from "./gguf.js";
 import { ADAPTER_TOKENIZER, TEMPLATE_FILES } from "./select.js";
-import { pathsOf, planLocal, planRemote, type AdapterPlan, type Got, type Places, type SourcePlan } from "./source-plan.js";
+import { describePlan, pathsOf, planLocal, planRemote, type AdapterPlan, type Got, type Places, type SourcePlan } from "./source-plan.js";
 
 /** A model whose source is an adapter: its base is fetched as well, and the artifact is one directory with the base's files and the adapter's two. */
 
@@ -66,14 +67,14 @@ export async function withBase(
   if (adapter === null) return plan;
   const wanted = await baseOf(adapter, signal);
   onNote?.(`looking at the adapter's base, ${baseWords(wanted)}`);
-  const base = await planBase(places, adapter, wanted, finished, signal, onNote);
+  const { plan: base, digest } = await planBase(places, adapter, wanted, finished, signal, onNote);
   if (adapterOf(base) !== null)
     throw new UserError("the base of the adapter is an adapter itself: publish that one with publish.merge, and train on what this gives", {
       base: baseWords(wanted),
     });
   if (base.kind === "kept") return await keptWith(base, adapter, signal);
   if (base.kind === "file") throw new Error("a model's source is a directory or a repository");
-  return { ...base, adapter, base: wanted.source };
+  return { ...base, adapter, base: wanted.source, baseDigest: digest };
 }
 
 async function baseOf(adapter: AdapterPlan, signal: AbortSignal): Promise<BaseSource> {
@@ -95,18 +96,21 @@ async function planBase(
   finished: StageResult | null,
   signal: AbortSignal,
   onNote?: (note: string) => void,
-): Promise<SourcePlan> {
+): Promise<{ readonly plan: SourcePlan; readonly digest: string | null }> {
   const isGone = source?.startsWith("file:") === true && !existsSync(fileURLToPath(source));
-  if (source !== null && !(isGone && digest !== null))
-    return (await planLocal(places, "model", source)) ?? (await planRemote(places, "model", source, finished, signal, onNote));
-  const directory = await places.downloadedModel(digest!);
-  if (directory === null)
+  if (source !== null && !(isGone && digest !== null)) {
+    const plan = (await planLocal(places, "model", source)) ?? (await planRemote(places, "model", source, finished, signal, onNote));
+    return { plan, digest };
+  }
+  const found = await places.downloadedModel(digest!);
+  if (found === null)
     throw new UserError(
       "the adapter was made on a base that lay on a machine, and no download here has it: run the stage download of that base here, or set base_model_name_or_path in a copy of the adapter without its manifest.json",
       { adapter: adapter.kind === "directory" ? adapter.directory : adapter.remote.title, base: digest },
     );
+  const { directory } = found;
   const paths = (await listFiles(directory)).filter((name) => !isOwn(name));
-  return { kind: "directory", name: "model", directory, paths, choice: null, published: null };
+  return { plan: { kind: "directory", name: "model", directory, paths, choice: null, published: null }, digest: found.digest };
 }
 
 /** What a finished download left stands in if its adapter is the one that is wanted now. */
@@ -173,9 +177,13 @@ export async function adaptedSource(
   events: FetchEvents,
   getBase: (plan: SourcePlan) => Promise<Got>,
 ): Promise<Got> {
-  const { adapter, base: source, ...basePlan } = plan;
+  const { adapter, base: source, baseDigest = null, ...basePlan } = plan;
   const files = await adapterFiles(adapter, events);
   const own = files.filter(({ name }) => isOwn(name));
+  const ownFiles = [];
+  for (const { name, path } of own) ownFiles.push({ name, sha256: await sha256File(path, events.signal) });
+  if (adapter.kind === "directory" && adapter.published !== null)
+    for (const { name, sha256: got } of ownFiles) checkAsPublished(adapter.published, name, got);
   const kind = adapter.kind === "directory" ? "symbolic" : "hard";
   const links = own.map(({ name, path }) => ({ path: name, target: path, kind }) as const);
   const alone = join(directory, "adapter");
@@ -184,6 +192,12 @@ export async function adaptedSource(
   new AdapterFiles(alone, model).close();
 
   const got = await getBase(basePlan);
+  // a directory of the user's, or a prefix of a bucket, may hold other weights by now
+  if (baseDigest !== null && got.artifact.sha256 !== baseDigest)
+    throw new UserError(
+      "the adapter's base is not the model that the adapter was made on: bring that one back, or set base_model_name_or_path in a copy of the adapter without its manifest.json to take another",
+      { base: describePlan(basePlan), expected: baseDigest, got: got.artifact.sha256 },
+    );
   const at = fileURLToPath(got.artifact.uri);
   for (const { name, path } of files) if (ADAPTER_TOKENIZER.includes(name)) await checkSameIds(name, join(at, name), path);
   const baseFiles = await digestsOf(join(directory, RECORD), at, got.artifact.sha256, events.signal);
@@ -194,8 +208,6 @@ export async function adaptedSource(
     const target = await realpath(join(at, name));
     baseLinks.push({ path: name, target, kind: target.startsWith(root) ? "hard" : "symbolic" } as const);
   }
-  const ownFiles = [];
-  for (const { name, path } of own) ownFiles.push({ name, sha256: await sha256File(path, events.signal) });
   const digest = directoryDigest([...baseFiles, ...ownFiles]);
   const view = join(directory, `adapted-${sha256(digest).slice(0, 12)}`);
   await linkDirectory(view, [...baseLinks, ...links], "symbolic");

@@ -89,7 +89,7 @@ async function planSources(
   report: Report,
 ): Promise<SourcePlan[]> {
   // this run's stages may lie elsewhere than others
-  const downloaded = async (digest: string): Promise<string | null> =>
+  const downloaded: Places["downloadedModel"] = async (digest) =>
     (await downloadedModel(root, digest)) ?? (await anywhere.downloadedModel(digest));
   const places: Places = { ...anywhere, downloadedModel: downloaded };
   const local = {

@@ -10,6 +10,7 @@ import { ModelFiles } from "../../infra/weights/model-files.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { FetchEvents } from "../../infra/transfer/fetch.js";
 import { adaptedSource } from "./adapter-source.js";
+import { checkAsPublished } from "./as-published.js";
 import { convertedModel, ggufOf } from "./gguf.js";
 import { linkDirectory, namesInOrder } from "./links.js";
 import { modelConfig } from "./model-config.js";
@@ -93,21 +94,11 @@ async function fetchSmallest(remote: Remote, files: readonly RemoteFile[], signa
 }
 
 /** Files of a model that was published on this machine, each checked against its manifest; throws UserError that names a file with another digest. */
-async function publishedArtifact(
-  { manifest, sha256: manifestDigest }: Published,
-  view: string,
-  paths: readonly string[],
-  signal: AbortSignal,
-): Promise<Artifact> {
+async function publishedArtifact(published: Published, view: string, paths: readonly string[], signal: AbortSignal): Promise<Artifact> {
+  const { manifest, sha256: manifestDigest } = published;
   const files = [];
   for (const file of manifest.files.filter(({ name }) => paths.includes(name))) {
-    const got = await sha256File(join(view, file.name), signal);
-    if (got !== file.sha256)
-      throw new UserError("a file of the published model is not what its manifest says: publish the model again, or take another", {
-        file: file.name,
-        expected: file.sha256,
-        got,
-      });
+    checkAsPublished(published, file.name, await sha256File(join(view, file.name), signal));
     files.push(file);
   }
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);

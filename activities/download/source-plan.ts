@@ -13,6 +13,7 @@ import type { Buckets } from "../../infra/sources/bucket.js";
 import type { Hub } from "../../infra/sources/hub/hub.js";
 import type { Published } from "../../infra/sources/published.js";
 import type { Remote, RemoteFile } from "../../infra/sources/remote.js";
+import type { DownloadedModel } from "./adapter-base.js";
 import { fetchText } from "./fetch-text.js";
 import { indexAmong, isGguf, selectIndexed, selectModelFiles, selectNamed } from "./select.js";
 import { CARDS, checkSmall, selectDataset } from "./select-dataset.js";
@@ -43,10 +44,13 @@ interface RemotePlan {
 /** An adapter's own files. */
 export type AdapterPlan = DirectoryPlan | RemotePlan;
 
-/** Of a base: the adapter that lies beside it, and the source under which the base was found; null: it was found by its digest. */
+/** Of a base: the adapter that lies beside it. */
 interface Adapted {
   readonly adapter?: AdapterPlan;
+  /** the source under which the base was found; null: it was found by its digest */
   readonly base?: string | null;
+  /** that the base had when the adapter was made; null: it is not known, or the source is a commit */
+  readonly baseDigest?: string | null;
 }
 
 /** What has to be done for a source, known before a byte is downloaded but small files that describe it: an index of weights, a dataset's card. */
@@ -71,8 +75,8 @@ export interface Places {
   readonly buckets: Buckets;
   /** infra's `findPublished`, for file: URLs */
   findPublished(uri: string): Promise<Published | null>;
-  /** The directory of a model that an earlier download on this machine left, by its digest; null: there is none. */
-  downloadedModel(digest: string): Promise<string | null>;
+  /** The model that an earlier download on this machine left, by its digest; null: there is none. */
+  downloadedModel(digest: string): Promise<DownloadedModel | null>;
 }
 
 /** A source of a config, a dataset's with what is chosen of it. */

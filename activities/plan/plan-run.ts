@@ -48,12 +48,14 @@ export interface PlanDependencies extends Places {
   needs(model: Model, train: TrainSettings): Needs | Promise<Needs>;
 }
 
-/** A parameter in the ONNX export and in what is published, in fp32. */
+/** A parameter in the ONNX export and in what is published, in fp32; and merged, as training writes it of a whole model. */
 const PUBLISHED_BYTES = 2 * 4;
+const MERGED_BYTES = 4;
 
 /** Bytes that publishing needs beside training's: of adapters alone there is no export, and training has written them already. */
 export function publishedBytes({ parameters }: Needs, { train, publish }: RunConfig): number {
-  return train.method === "lora" && !publish.merge ? 0 : parameters * PUBLISHED_BYTES;
+  if (train.method !== "lora") return parameters * PUBLISHED_BYTES;
+  return publish.merge ? parameters * (PUBLISHED_BYTES + MERGED_BYTES) : 0;
 }
 
 /** What is trained, in a few words. */

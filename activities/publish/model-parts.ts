@@ -96,5 +96,8 @@ export function publicBase({ origin }: Pick<Artifact, "origin">): NamedBase {
   const uri = origin?.base?.uri ?? origin?.uri;
   if (uri?.includes("://") !== true || uri.startsWith("file:")) return { name: null, revision: null };
   const ref = parseSource(uri);
+  // under the repository's own name others would get its safetensors, which have other weights
+  const gguf = (origin?.base ?? origin)?.gguf;
+  if (ref.kind === "hub" && gguf !== undefined) return { name: `hf://${ref.id}@${ref.revision}/${gguf.file}`, revision: null };
   return ref.kind === "hub" ? { name: ref.id, revision: ref.revision } : { name: uri, revision: null };
 }

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { checkAdapters } from "../../activities/download/adapter-source.js";
+import { checkAdapters, withBase } from "../../activities/download/adapter-source.js";
 import { checkTemplate, checkTokenizer } from "../../activities/download/check-prompt.js";
 import { modelConfig } from "../../activities/download/model-config.js";
 import { MODEL_COMPANIONS } from "../../activities/download/select.js";
@@ -69,7 +69,7 @@ async function estimated(config: RunConfig, wanted: number, environment: Environ
     say(`looking at ${source}`);
     return (await planLocal(places, name, source)) ?? (await planRemote(places, name, source, null, signal));
   };
-  const source = await look("model");
+  const source = await withBase(places, await look("model"), null, signal, say);
   await checkTokenizer(config, source, signal);
   const { model: base, bytes } = await modelConfig(source, signal);
   await checkAdapters(config, source, signal);

@@ -133,8 +133,7 @@ function placesNear(source: string, environment: Environment): Places {
   if (!source.startsWith("file:")) return places;
   // <root>/train/<key>/model
   const root = join(fileURLToPath(source), "../../..");
-  const near = async (digest: string): Promise<string | null> =>
-    (await downloadedModel(root, digest)) ?? (await places.downloadedModel(digest));
+  const near: Places["downloadedModel"] = async (digest) => (await downloadedModel(root, digest)) ?? (await places.downloadedModel(digest));
   return { ...places, downloadedModel: near };
 }
 

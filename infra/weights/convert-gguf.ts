@@ -58,10 +58,10 @@ export async function convertGguf(
   maxFileBytes: number = MAX_FILE_BYTES,
 ): Promise<Converted> {
   const file = new GgufFile(path);
+  const temporary = `${directory}.tmp`;
   try {
     const described = describe(file);
     const { texts, weights } = described;
-    const temporary = `${directory}.tmp`;
     await rm(temporary, { recursive: true, force: true });
     await checkRoom(dirname(directory), weightBytes(described), "ROSLIN_HOME");
     await mkdir(temporary, { recursive: true });
@@ -89,6 +89,10 @@ export async function convertGguf(
     await rename(temporary, directory);
     await syncDirectory(dirname(directory));
     return { sha256: directoryDigest(written), bytes: written.reduce((sum, { bytes }) => sum + bytes, 0) };
+  } catch (error) {
+    // gigabytes that nobody would go on with
+    await rm(temporary, { recursive: true, force: true });
+    throw error;
   } finally {
     file.close();
   }

@@ -43,6 +43,22 @@ export async function loadModel(
   adapter: string | null = null,
   memory: number = availableMemory(),
 ): Promise<LoadedModel> {
+  try {
+    return await load(files, threads, stopped, adapter, memory);
+  } catch (error) {
+    // the process lives on, and what is mapped keeps files that were removed
+    unmapShared();
+    throw error;
+  }
+}
+
+async function load(
+  files: ModelFiles,
+  threads: number,
+  stopped: () => boolean,
+  adapter: string | null,
+  memory: number,
+): Promise<LoadedModel> {
   const weights = new Map<string, Tensor>();
   let model: Model = files.model;
   let ends: readonly number[];

@@ -200,3 +200,34 @@ test("an adapter in a bucket comes with its base in the bucket", async (t) => {
   assert.deepEqual([origin!.uri, origin!.base!.uri], ["s3://roslin/things/mine", "s3://roslin/things/base"]);
   assert.deepEqual(readdirSync(pathOf(result, "model")).sort(), BOTH);
 });
+
+test("a base on this machine that is another one by now is not taken for that of an adapter", async (t) => {
+  const server = await startTestHub({});
+  t.after(() => server.close());
+  const { work } = server;
+  const base = join(work, "base");
+  mkdirSync(base);
+  for (const name of BASE_FILES) writeFileSync(join(base, name), read(BASE, name));
+  writeFileSync(join(work, "rows.json"), ROWS);
+  const places = dependenciesFor("http://127.0.0.1:9", work);
+  const dataset = { source: pathToFileURL(join(work, "rows.json")).href };
+  const context = { signal: new AbortController().signal, progress: () => undefined };
+  const run = (source: string): Promise<StageResult<"download">> =>
+    download(places, requestFor({ model: { source }, dataset, train: LORA }, work), context);
+  const { sha256 } = outputNamed((await run(pathToFileURL(base).href)).outputs, "model");
+  // as training leaves it
+  const left = join(work, "stages", "train", "0");
+  mkdirSync(left, { recursive: true });
+  writeFileSync(join(left, "wanted.json"), JSON.stringify({ stage: "train", inputs: [{ name: "model", sha256 }] }));
+  const adapter = localAdapter(left, { base_model_name_or_path: null }, "model");
+  const view = pathOf(await run(adapter), "model");
+  assert.deepEqual(readdirSync(view).sort(), BOTH);
+  // one trained on this adapter has the digest of both
+  const { sha256: both } = await artifactOf("model", view);
+  writeFileSync(join(left, "wanted.json"), JSON.stringify({ stage: "train", inputs: [{ name: "model", sha256: both }] }));
+  assert.equal(outputNamed((await run(adapter)).outputs, "model").sha256, both);
+  const weights = read(BASE, "model.safetensors");
+  weights[weights.length - 1]! ^= 1;
+  writeFileSync(join(base, "model.safetensors"), weights);
+  await assert.rejects(run(adapter), { name: "UserError", message: /the adapter's base is not the model that the adapter was made on/ });
+});

@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { download } from "../../../activities/download/download.js";
 import { forecast } from "../../../activities/forecast/forecast.js";
-import { plan, type PlanDependencies } from "../../../activities/plan/plan-run.js";
+import { plan, publishedBytes, type PlanDependencies } from "../../../activities/plan/plan-run.js";
 import { parseRunConfig, withTarget, type RunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
 import { onnxEngine } from "../../../engines/onnx/onnx-engine.js";
@@ -201,6 +201,13 @@ test("a chat template that the model lacks, or a tokenizer that words need and R
   const columns = { instruction: "question", output: "answer" };
   for (const dataset of [{ format: "sharegpt" }, { columns }])
     await refused({ dataset: { ...HUB.dataset, ...dataset } }, /the tokenizer in org\/m at \w+ cannot be used.*field=init_inputs/);
+});
+
+test("a merged model takes the disk that training takes of a whole one; an adapter alone takes none to speak of", () => {
+  const bytes = (train: object, merge: boolean): number =>
+    publishedBytes({ parameters: 10, trained: 1, memoryBytes: 0, diskBytes: 0 }, parseRunConfig({ train, publish: { merge } }));
+  // training's own model directory is among what the engine needs
+  assert.deepEqual([bytes({}, false), bytes({ method: "lora" }, true), bytes({ method: "lora" }, false)], [80, 120, 0]);
 });
 
 test("a run that was published to a target with a slash at its end is forecast as reused", async () => {

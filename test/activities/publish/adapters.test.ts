@@ -129,4 +129,5 @@ test("an adapter is published, is the source of another one, and that one goes o
 
   writeFileSync(join(first.directory, "adapter_config.json"), `${readFileSync(join(first.directory, "adapter_config.json"), "utf8")} `);
   await assert.rejects(verified(second.uri), /the first: .*\/adapter_config\.json$/);
+  await assert.rejects(run(first.uri, 4, false), /a file of the published model is not what its manifest says.*file=adapter_config\.json/);
 });

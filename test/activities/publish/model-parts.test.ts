@@ -10,6 +10,12 @@ test("a published adapter names its base as others find it, and no path", () => 
   assert.deepEqual(base("s3://bucket/models/m-1"), { name: "s3://bucket/models/m-1", revision: null });
   assert.deepEqual(base("a-published-name"), { name: null, revision: null });
   assert.deepEqual(publicBase({}), { name: null, revision: null });
+  // of a repository with several files the one that was read
+  const gguf = { file: "m-q8_0.gguf", sha256: "0".repeat(64) };
+  const named = { name: "hf://org/m@abc123/m-q8_0.gguf", revision: null };
+  assert.deepEqual(publicBase({ origin: { uri: "hf://org/m@abc123", gguf } }), named);
+  assert.deepEqual(publicBase({ origin: { uri: "my-adapter", base: { uri: "hf://org/m@abc123/m-q8_0.gguf", gguf, files: [] } } }), named);
+  assert.deepEqual(namedBase(named, "an adapter", true), { source: named.name, digest: null });
   // of a run that went on with an adapter
   assert.deepEqual(base("s3://bucket/adapter", "hf://org/m@abc123"), { name: "org/m", revision: "abc123" });
 });
@@ -42,6 +48,8 @@ test("a manifest says where a base is: at an address, beside the adapter, or by 
     );
   assert.deepEqual(inManifest("hf://org/m", { uri: "hf://org/m@abc" }), { source: "hf://org/m@abc", digest: null });
   assert.deepEqual(inManifest("file:sha256-1", { uri: "m-1", manifest: sha256 }), { source: "file:///models/m-1", digest: sha256 });
+  // what a prefix of a bucket holds may change
+  assert.deepEqual(inManifest("s3://b/m", { uri: "s3://b/m" }), { source: "s3://b/m", digest: sha256 });
   assert.deepEqual(inManifest("file:sha256-1"), { source: null, digest: sha256 });
   assert.deepEqual(inManifest("s3://b/adapter", { uri: "s3://b/adapter", base: { uri: "hf://org/m@abc", files: [] } }), {
     source: "hf://org/m@abc",

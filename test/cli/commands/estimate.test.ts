@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -14,9 +14,11 @@ const rows = join(root, "rows.jsonl");
 const lines = Array.from({ length: 40 }, (_, row) => JSON.stringify({ input_ids: [1, 2, 3, 4 + (row % 20)], labels: [-100, 2, 3, 4] }));
 writeFileSync(rows, lines.join("\n"));
 
+let source = `file://${REFERENCE}/gptj-tiny`;
+
 function estimate(train: object, ...args: string[]): { readonly status: number | null; readonly stdout: string; readonly stderr: string } {
   const config = join(root, "run.json");
-  const model = { source: `file://${REFERENCE}/gptj-tiny` };
+  const model = { source };
   writeFileSync(config, JSON.stringify({ model, dataset: { source: `file://${rows}` }, preprocess: { testRows: 4 }, train }));
   const child = join(import.meta.dirname, "../main-child.js");
   return spawnSync(process.execPath, [child, "estimate", "--config", config, ...args], {
@@ -54,4 +56,19 @@ test("of a run with adapters only they are trained and saved; what cannot work i
   assert.equal(wrong.status, 2);
   assert.match(wrong.stderr, /a target in train\.lora\.targets matches no linear layer.*got=query/);
   assert.match(estimate({ engine: "deepspeed" }).stderr, /for the engine onnx only/);
+});
+
+test("of an adapter that a run goes on with, its base is estimated", () => {
+  const adapter = join(root, "adapter");
+  cpSync(join(REFERENCE, "lora/gptj-list/final"), adapter, { recursive: true });
+  const config = JSON.parse(readFileSync(join(adapter, "adapter_config.json"), "utf8")) as object;
+  writeFileSync(join(adapter, "adapter_config.json"), JSON.stringify({ ...config, base_model_name_or_path: join(REFERENCE, "gptj-odd") }));
+  source = `file://${adapter}`;
+  const lora = { rank: 4, alpha: 8, targets: ["q_proj", "v_proj"] };
+  const { status, stdout, stderr } = estimate({ shards: 2, method: "lora", lora }, "--json");
+  assert.equal(status, 0, stderr);
+  const { trained, rows: count } = JSON.parse(stdout) as { trained: number; rows: number };
+  assert.ok(trained > 0 && trained < 2000, `${trained}`);
+  assert.equal(count, 36);
+  assert.match(estimate({ shards: 2 }).stderr, /the model is an adapter, and train\.method "full" trains whole models/);
 });

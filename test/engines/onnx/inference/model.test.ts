@@ -9,6 +9,18 @@ import { reference, REFERENCE } from "../../../core/model/reference.js";
 const LORA = join(REFERENCE, "lora");
 const PLENTY = 2 ** 40;
 
+test("nothing stays mapped of a model whose reading was stopped", { skip: process.platform !== "linux" }, async () => {
+  const base = join(LORA, "gpt-neox-half", "base");
+  const mapped = (): boolean => readFileSync("/proc/self/maps", "utf8").includes(join(base, "model.safetensors"));
+  let asked = 0;
+  const stopped = (): boolean => {
+    if (asked++ === 0) assert.ok(mapped());
+    return asked > 1;
+  };
+  await assert.rejects(loadModel(new ModelFiles(base), 1, stopped, null, 0), /reading a model was stopped/);
+  assert.ok(!mapped());
+});
+
 for (const name of ["gpt-neox-half", "llama-expression"])
   test(`a half-precision base that is used where it lies scores and generates as one in memory: ${name}`, async () => {
     const { base, loss_after } = JSON.parse(readFileSync(join(LORA, name, "expected.json"), "utf8")) as {
