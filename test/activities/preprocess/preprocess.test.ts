@@ -353,7 +353,7 @@ test("all user errors are said in one message", async () => {
     await request(rows, { testRows: 1 }, writeModel(fresh("other"), {}, { ...byteTokenizer, model: { type: "Unigram" } })),
     "byte-level BPE",
   );
-  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("llama"), { model_type: "llama" })), "model_type", "llama");
+  await fails(await request(rows, { testRows: 1 }, writeModel(fresh("bert"), { model_type: "bert" })), "model_type", "bert");
   await fails(
     await request(rows, { testRows: 1, maxRejectShare: 0 }, writeModel(fresh("small"), { vocab_size: 64, eos_token_id: 63 })),
     "beyond the model's vocabulary of 64",
