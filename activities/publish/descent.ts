@@ -1,11 +1,14 @@
 import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
 import { publishedAddress } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { outputNamed } from "../../core/stages/results.js";
 import { sha256 } from "../../infra/disk/files.js";
 import { readAll } from "../../infra/store/store.js";
+import { hasAdapter, readAdapterConfig } from "../../infra/weights/adapter-files.js";
 import type { StageRequest } from "../common/stage.js";
+import { namedBase } from "../download/adapter-base.js";
 import { hubId, licenceOf, UNKNOWN, type Descent } from "../report/story.js";
 import type { PublishDependencies } from "./deps.js";
 
@@ -39,14 +42,14 @@ async function readBase(
   { config, inputs }: StageRequest,
   signal: AbortSignal,
 ): Promise<Manifest | null> {
-  const { origin: whole } = outputNamed(inputs, "model");
+  const { origin: whole, uri } = outputNamed(inputs, "model");
   const origin = whole?.manifest === undefined ? whole?.base : whole;
   if (origin?.manifest === undefined) return null;
-  // of a model on this machine the origin is just the name: it lies where the source says, below, or beside an adapter
+  // of a model on this machine the origin is just the name: it lies where the source says, below, beside an adapter, or where that says
   const source = publishedAddress(config.model.source);
   const places = origin.uri.includes("://")
     ? [origin.uri]
-    : [source, ...[source, dirname(source)].map((place) => `${place}/${origin.uri}`)];
+    : [source, ...[source, dirname(source)].map((place) => `${place}/${origin.uri}`), ...namedPlaces(fileURLToPath(uri), origin.uri)];
   for (const place of places) {
     const bytes = await readAll(openStore(place, config.publish, signal), MANIFEST);
     if (bytes !== null && sha256(bytes) === origin.manifest) return parseManifest(Buffer.from(bytes).toString(), `${place}/${MANIFEST}`);
@@ -55,4 +58,12 @@ async function readBase(
     "the manifest of the published model that this one was tuned from is gone or has changed, so its licence is not known: publish that model again, then start this run again",
     { uri: places.at(-1), expected: origin.manifest },
   );
+}
+
+/** Where the config of the adapter in a directory says that its base lies on this machine, and the model `published` below. */
+function namedPlaces(directory: string, published: string): string[] {
+  const source = hasAdapter(directory) ? namedBase(readAdapterConfig(directory).base, directory, true)?.source : undefined;
+  if (source?.startsWith("file:") !== true) return [];
+  const place = publishedAddress(source);
+  return [place, `${place}/${published}`];
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -126,6 +126,15 @@ test("an adapter is published, is the source of another one, and that one goes o
   const [before, after] = [perplexities(merged).tuned!, perplexities(third).base!];
   assert.ok(Math.abs(before - after) < 1e-4 * before, `${before} ${after}`);
   assert.ok((await verified(third.uri)).includes(`ok      base model ${merged.uri}`));
+
+  // an adapter of another tool, which lies elsewhere than the published base that it names
+  const foreign = join(root, "elsewhere", "foreign");
+  mkdirSync(foreign, { recursive: true });
+  for (const name of ADAPTER) cpSync(join(third.directory, name), join(foreign, name));
+  const config = JSON.parse(readFileSync(join(foreign, "adapter_config.json"), "utf8")) as object;
+  writeFileSync(join(foreign, "adapter_config.json"), JSON.stringify({ ...config, base_model_name_or_path: merged.directory }));
+  const fourth = await run(pathToFileURL(foreign).href, 5, false);
+  assert.equal(fourth.manifest.chain[0]!.outputs.find(({ name }) => name === "model")!.origin!.base!.uri, merged.manifest.name);
 
   writeFileSync(join(first.directory, "adapter_config.json"), `${readFileSync(join(first.directory, "adapter_config.json"), "utf8")} `);
   await assert.rejects(verified(second.uri), /the first: .*\/adapter_config\.json$/);
