@@ -37,11 +37,31 @@ const SPELLINGS: readonly (readonly [RegExp, string])[] = [
   [/(?<!\\)((?:\\\\)*)\\Z/g, "$1$$"],
 ];
 
+/** Repetitions without a near end, and things that may be left out, that an expression may have: a name has some 60 characters. */
+const [MAX_REPEATS, MAX_OPTIONAL] = [4, 10];
+
+/**
+ * Throws UserError for an expression that may try for hours: an adapter's config comes from anywhere, and nothing interrupts a
+ * match. Names of layers need no repeated groups.
+ */
+function refuseSlow(spelled: string, got: string, where: string): void {
+  // escapes and sets match one character
+  const bare = spelled.replace(/\\./gs, "_").replace(/\[\^?\]?[^\]]*\]/g, "_");
+  const repeats = bare.match(/[*+]|\{\d+,\d*\}|\{\d{2,}\}/g)?.length ?? 0;
+  const optional = bare.match(/(?<!\()\?/g)?.length ?? 0;
+  if (/\)[*+{]/.test(bare) || repeats > MAX_REPEATS || optional > MAX_OPTIONAL)
+    throw new UserError(`${where} has an expression that may take too long to match: write it without repeated groups`, {
+      expected: `at most ${MAX_REPEATS} repetitions`,
+      got,
+    });
+}
+
 /** An expression in Python's or JavaScript's spelling that matches a whole name, behind what matches `start`. */
 function expression(start: string, got: string, where: string): RegExp {
   // Python has the flags of a whole expression at its beginning
   const [flags, letters = ""] = /^\(\?([is]+)\)/.exec(got) ?? [""];
   const spelled = SPELLINGS.reduce((text, [python, own]) => text.replace(python, own), got.slice(flags.length));
+  refuseSlow(spelled, got, where);
   try {
     return new RegExp(`^${start}(?:${spelled})$`, letters.includes("i") ? "is" : "s");
   } catch (error) {

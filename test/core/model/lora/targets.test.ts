@@ -7,6 +7,7 @@ import { loraOf, parseRunConfig } from "../../../../core/config/schema.js";
 import { UserError } from "../../../../core/errors.js";
 import { modelOf } from "../../../../core/model/families.js";
 import type { AdapterModule } from "../../../../core/model/family.js";
+import { takesModule } from "../../../../core/model/lora/targets.js";
 import { planAdapter } from "../../../../core/model/lora/adapter.js";
 import { REFERENCE } from "../reference.js";
 
@@ -64,4 +65,12 @@ describe("adapters lie where PEFT puts them", () => {
       return assert.deepEqual(got, modules);
     });
   it("and most of the settings are not refused", () => assert.ok(same >= 20, `${same} of ${known.length}`));
+});
+
+it("an expression that repeats groups, or repeats often, is refused before it is tried", () => {
+  for (const expression of ["(layers\\.)+q_proj", "(q|k){2,}_proj", ".*a.*b.*c.*d.*e", `${"x?".repeat(11)}q_proj`])
+    assert.throws(() => takesModule(expression, "q_proj", "target_modules"), /target_modules has an expression that may take too long/);
+  for (const expression of [".*\\.layers\\.\\d+\\.(mlp\\.)?(up|down)_proj", "(?!.*head).*_proj", "[+*)]*q_proj", ".*\\)+q_proj"])
+    takesModule(expression, "model.layers.0.mlp.up_proj", "target_modules");
+  assert.equal(takesModule(".*\\.layers\\.\\d+\\.(mlp\\.)?(up|down)_proj", "model.layers.0.mlp.up_proj", ""), true);
 });
