@@ -30,5 +30,6 @@ function idsIn(name: string, text: string): unknown {
   };
   // transformers 5 writes merges as pairs
   const merges = model?.merges?.map((merge) => (typeof merge === "string" ? merge : merge.join(" ")));
-  return [model?.vocab, merges, added?.map(({ id, content }) => [id, content])];
+  // a GGUF's vocabulary has the added tokens in it
+  return [{ ...(model?.vocab as object | undefined), ...Object.fromEntries(added?.map(({ id, content }) => [content, id]) ?? []) }, merges];
 }

@@ -161,6 +161,9 @@ test("an adapter whose tokenizer gives other ids than its base's is refused; one
   writeFileSync(own, tokenizer({ a: 0, b: 1, ab: 2 }, [["a", "b"]]));
   const got = await run(source);
   assert.deepEqual(readdirSync(pathOf(got, "model")).sort(), [...BOTH, "tokenizer.json"].sort());
+  // as a GGUF's vocabulary has added tokens in it
+  writeFileSync(own, JSON.stringify({ model: { vocab: { a: 0, b: 1 }, merges: ["a b"] }, added_tokens: [{ id: 2, content: "ab" }] }));
+  await run(source);
   writeFileSync(own, tokenizer({ a: 0, b: 1, ab: 3 }, ["a b"]));
   await assert.rejects(run(source), /the adapter's tokenizer gives other ids than its base's.*file=tokenizer\.json/);
 });
