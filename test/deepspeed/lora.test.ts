@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cpSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,6 +12,7 @@ import { outputNamed, type StageResult } from "../../core/stages/results.js";
 import { artifactOf } from "../../infra/disk/files.js";
 import { trainLocally } from "../../workers/local-training.js";
 import { assertClose, assertSameTensors, readTensors, reference, REFERENCE } from "../core/model/reference.js";
+import { loraReference, type LoraReference } from "../core/model/lora/reference.js";
 import { places } from "../engines/places.js";
 import { job, type Job } from "../workers/tiny.js";
 import { pythons } from "./local.js";
@@ -21,24 +22,8 @@ import { rankProcesses } from "./processes.js";
 
 const RANK = join(import.meta.dirname, "..", "engines", "rank-child.js");
 
-/** What test/reference/lora.py says of a case. */
-interface Expected {
-  readonly base: string;
-  readonly dtype: string;
-  readonly lora: {
-    readonly r: number;
-    readonly lora_alpha: number;
-    readonly target_modules: string | string[];
-    readonly use_rslora?: boolean;
-    readonly rank_pattern?: Record<string, number>;
-    readonly alpha_pattern?: Record<string, number>;
-  };
-  readonly train: object;
-  readonly training_losses: readonly (number | null)[];
-}
-
 interface Case extends Job {
-  readonly expected: Expected;
+  readonly expected: LoraReference;
   train(engine: EngineName, signal?: AbortSignal): Promise<StageResult<"train">>;
   /** the stage's directory with an engine */
   directory(engine: EngineName): string;
@@ -46,10 +31,7 @@ interface Case extends Job {
 
 /** A case of test/reference/lora: its base with the adapter beside it with which PEFT began. */
 async function caseOf(t: TestContext, name: string, more: object = {}): Promise<Case> {
-  const directory = join(REFERENCE, "lora", name);
-  const expected = JSON.parse(readFileSync(join(directory, "expected.json"), "utf8")) as Expected;
-  const { r: rank, lora_alpha: alpha, target_modules: targets, use_rslora, rank_pattern, alpha_pattern } = expected.lora;
-  const lora = { rank, alpha, targets, rsLora: use_rslora ?? false, rankPattern: rank_pattern ?? {}, alphaPattern: alpha_pattern ?? {} };
+  const { directory, expected, settings: lora } = loraReference(name);
   const { rows } = reference(expected.base);
   const made = await job(t, rows, { ...expected.train, method: "lora", lora, ...more });
   const model = join(made.request.root, "base");

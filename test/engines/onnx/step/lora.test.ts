@@ -1,50 +1,18 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { LORA_DEFAULTS, type LoraSettings } from "../../../../core/config/lora.js";
 import { planAdapter, withAdapter } from "../../../../core/model/lora/adapter.js";
 import { createSession } from "../../../../engines/onnx/session/session.js";
 import type { Sessions } from "../../../../engines/onnx/sessions.js";
 import { openSessions } from "../../../../engines/onnx/step/workplace.js";
-import { assertClose, assertSameTensors, readTensors, reference, REFERENCE } from "../../../core/model/reference.js";
+import { assertClose, assertSameTensors, readTensors, reference } from "../../../core/model/reference.js";
+import { CASES, loraReference } from "../../../core/model/lora/reference.js";
 import { gradientsOf, solo } from "./solo.js";
-
-const CASES = join(REFERENCE, "lora");
-
-/** PEFT's figures for adapters on a small base, and its settings. */
-interface Expected {
-  readonly base: string;
-  readonly dtype: string;
-  readonly lora: {
-    readonly r: number;
-    readonly lora_alpha: number;
-    readonly target_modules: string | string[];
-    readonly use_rslora?: boolean;
-    readonly rank_pattern?: Record<string, number>;
-    readonly alpha_pattern?: Record<string, number>;
-  };
-  readonly train: object;
-  readonly loss: number;
-  readonly training_losses: readonly number[];
-  readonly gradient_norms_before_clipping: readonly number[];
-  readonly modules: Readonly<Record<string, { readonly r: number; readonly alpha: number; readonly scaling: number }>>;
-}
 
 for (const name of readdirSync(CASES))
   describe(`adapters against PEFT: ${name}`, () => {
-    const directory = join(CASES, name);
-    const expected = JSON.parse(readFileSync(join(directory, "expected.json"), "utf8")) as Expected;
-    const { r, lora_alpha, target_modules, use_rslora, rank_pattern, alpha_pattern } = expected.lora;
-    const settings: LoraSettings = {
-      ...LORA_DEFAULTS,
-      rank: r,
-      alpha: lora_alpha,
-      targets: target_modules,
-      rsLora: use_rslora ?? false,
-      rankPattern: rank_pattern ?? {},
-      alphaPattern: alpha_pattern ?? {},
-    };
+    const { directory, expected, settings } = loraReference(name);
     const { model: base, rows, weights } = reference(expected.base);
     const model = withAdapter(base, planAdapter(base, settings), { typeOf: () => null, dropout: false });
     const halved = expected.dtype === "float32" ? weights : readTensors(join(directory, "base", "model.safetensors"));
