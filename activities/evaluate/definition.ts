@@ -1,3 +1,4 @@
+import { comparesWithLive } from "../../core/stages/gate.js";
 import type { StageDefinition } from "../common/definition.js";
 import type { EvaluationTask } from "./task.js";
 import { TASKS } from "./tasks.js";
@@ -9,8 +10,12 @@ export function defineEvaluation(tasks: readonly EvaluationTask[]): StageDefinit
     name: "evaluate",
     version: 5,
     inputs: ["model", "tokens", "tuned"],
-    // what ends an answer; left out for the prompt that every run had before there were others, so that its key stays
-    settings: ({ evaluate, preprocess: { prompt } }) => ({ ...evaluate, versions, ...(prompt === "dolly" ? {} : { prompt }) }),
+    settings({ evaluate, preprocess: { prompt } }) {
+      const { overrideWithinHours: _, ...gate } = evaluate.gate;
+      // what ends an answer; left out for the prompt that every run had before there were others, so that its key stays
+      const live = comparesWithLive(evaluate) ? evaluate.live : null;
+      return { ...evaluate, live, gate, versions, ...(prompt === "dolly" ? {} : { prompt }) };
+    },
   };
 }
 
