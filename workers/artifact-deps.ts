@@ -5,7 +5,7 @@ import { openInference } from "../engines/onnx/inference/open-inference.js";
 import { checkTarget } from "../infra/store/check.js";
 import { openStore } from "../infra/store/open-store.js";
 import { ALL_ABILITIES } from "../infra/store/s3-requests.js";
-import { findPublished } from "../infra/sources/published.js";
+import { fetchPublished, findPublished } from "../infra/sources/published.js";
 import { s3SettingsOf, type S3Settings } from "../infra/store/s3-store.js";
 import { openTokens } from "../infra/dataset/tokens.js";
 import type { EvaluateDependencies } from "../activities/evaluate/deps.js";
@@ -17,6 +17,7 @@ export function evaluateDeps(environment: Environment): EvaluateDependencies {
   const live = {
     defaultTarget: () => defaultTarget(environment),
     find: (uri: string, signal: AbortSignal) => findPublished(uri, s3SettingsOf(environment.variables), signal),
+    fetch: fetchPublished,
     places: () => placesOf(environment),
   };
   return { openTokens, openInference, live };

@@ -1,13 +1,12 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
 import type { RunConfig } from "../../core/config/schema.js";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
-import type { Manifest } from "../../core/format/manifest.js";
+import { isModelFile, type Manifest } from "../../core/format/manifest.js";
 import { ADAPTER_CONFIG } from "../../core/model/lora/adapter-config.js";
 import { comparesWithLive } from "../../core/stages/gate.js";
 import { currentOutputs, outputNamed } from "../../core/stages/results.js";
-import { fetchPublished, isModelFile, type Published } from "../../infra/sources/published.js";
+import type { fetchPublished, Published } from "../../infra/sources/published.js";
 import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { FetchEvents } from "../../infra/transfer/fetch.js";
@@ -24,6 +23,7 @@ export interface LiveModels {
   defaultTarget(): string;
   /** The published model at an address, or the one that the target there names as its latest; null: there is neither. infra's `findPublished`. */
   find(uri: string, signal: AbortSignal): Promise<Published | null>;
+  readonly fetch: typeof fetchPublished;
   /** where the base of an adapter comes from */
   places(): Places;
 }
@@ -79,8 +79,11 @@ function comparedThen({ chain }: Manifest, tuned: string): LiveReference | null 
     !currentOutputs("train", trained.outputs).some((output) => output.name === "tuned" && output.sha256 === tuned)
   )
     return null;
-  const settings = z.object({ live: z.object({ uri: z.string(), manifest: z.string() }) });
-  return settings.safeParse(chain.find(({ stage }) => stage === "evaluate")?.settings).data?.live ?? null;
+  const settings = chain.find(({ stage }) => stage === "evaluate")?.settings as
+    | { readonly live?: Partial<LiveReference> | null }
+    | undefined;
+  const { uri, manifest } = settings?.live ?? {};
+  return typeof uri === "string" && typeof manifest === "string" ? { uri, manifest } : null;
 }
 
 /** The live model of an evaluation, found by its reference. Throws UserError if another one lies there now. */
@@ -111,7 +114,7 @@ export async function checkLive(
 ): Promise<void> {
   const published = await openLive(models, config, live, signal);
   await mkdir(directory, { recursive: true });
-  await fetchPublished(published, directory, isCompanion, signal);
+  await models.fetch(published, directory, isCompanion, signal);
   const refuse = (what: string): never => {
     throw new UserError(
       `the live model has ${what} than this run's, so that the same rows would mean something else to it: ${WITHOUT}, or publish to another target`,
@@ -144,6 +147,6 @@ export async function bringLive(
   const published = await openLive(models, config, live, events.signal);
   if (isAdapter(published)) return await bringWithBase(models.places(), published.uri, join(directory, "adapter"), events);
   await mkdir(directory, { recursive: true });
-  await fetchPublished(published, directory, isModelFile, events.signal);
+  await models.fetch(published, directory, isModelFile, events.signal);
   return directory;
 }

@@ -94,6 +94,15 @@ export function parseManifest(text: string, where: string): Manifest {
   return manifest;
 }
 
+/** Files of a published model that an answer, or a score, needs. */
+const NEEDED =
+  /^(config\.json|generation_config\.json|tokenizer[^/]*\.json|special_tokens_map\.json|added_tokens\.json|chat_template\.\w+|vocab\.json|merges\.txt|[^/]*\.safetensors(\.index\.json)?)$/;
+
+/** Whether a published file is one that computing with the model needs: its config, its tokenizer's files and its weights. */
+export function isModelFile(name: string): boolean {
+  return NEEDED.test(name);
+}
+
 /** A manifest as it is published: equal ones are the same bytes. */
 export function manifestText(manifest: Manifest): string {
   return `${JSON.stringify(manifest, null, 1)}\n`;

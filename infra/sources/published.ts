@@ -94,15 +94,6 @@ export async function digestPublished(
   return { sha256: hash.digest("hex"), bytes };
 }
 
-/** Files of a published model that an answer, or a score, needs. */
-const NEEDED =
-  /^(config\.json|generation_config\.json|tokenizer[^/]*\.json|special_tokens_map\.json|added_tokens\.json|chat_template\.\w+|vocab\.json|merges\.txt|[^/]*\.safetensors(\.index\.json)?)$/;
-
-/** Whether a published file is one that computing with the model needs: its config, its tokenizer's files and its weights. */
-export function isModelFile(name: string): boolean {
-  return NEEDED.test(name);
-}
-
 /** Brings the files of a published model that `wanted` names into a directory; those that are there with their digest stay. */
 export async function fetchPublished(
   { uri, store, manifest }: Published,

@@ -46,6 +46,7 @@ export async function madeRequest(root: string, evaluate: object = {}): Promise<
 export const NO_LIVE: EvaluateDependencies["live"] = {
   defaultTarget: () => assert.fail("no rule compares with the live model"),
   find: () => assert.fail("no rule compares with the live model"),
+  fetch: () => assert.fail("no rule compares with the live model"),
   places: () => assert.fail("no rule compares with the live model"),
 };
 
