@@ -209,7 +209,7 @@ export interface StageRow {
 /** Answer to the query `progress`, and part of a finished run's result. */
 export interface RunProgress {
   readonly rows: readonly StageRow[];
-  /** that the whole run is paused or about to, and what ends that; empty while it runs */
+  /** that the whole run is paused or about to, or waits for a person, and what ends that; empty while it runs */
   readonly pause: string;
 }
 

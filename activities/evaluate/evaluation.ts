@@ -1,5 +1,5 @@
 import type { RunConfig } from "../../core/config/schema.js";
-import { comparesWithLive, judgeRule } from "../../core/stages/gate.js";
+import { comparesWithLive, failureWords, judgeRule } from "../../core/stages/gate.js";
 import type { Gate, Perplexity, PerplexityVerdict, Verdict } from "../../core/stages/metrics.js";
 import type { Ends } from "../../core/stages/bootstrap.js";
 import type { Figure, JsonEnds } from "../../core/stages/figures.js";
@@ -64,13 +64,15 @@ export function evaluationOf(
   const { perplexity: compared, ...others } = verdicts as { readonly perplexity: PerplexityVerdict } & typeof verdicts;
   const rules = settings.rules.map((rule) => judgeRule(rule, figures));
   const all = [...Object.values(verdicts), ...rules];
-  const gate: Gate = {
+  const judged: Gate = {
     ...compared,
     judged: all.some(({ judged }) => judged),
     passed: all.every(({ passed }) => passed),
     ...(rules.length > 0 && { rules }),
     ...(Object.keys(others).length > 0 && { tasks: others }),
   };
+  const reason = failureWords(judged, perplexity.heldOut.labels);
+  const gate: Gate = { ...judged, ...(reason !== null && { reason }) };
   return {
     perplexity: perplexity.perplexity,
     gate,

@@ -15,7 +15,6 @@ import {
   type Manifest,
 } from "../../core/format/manifest.js";
 import { parameterCount, type Model } from "../../core/model/family.js";
-import { failureWords } from "../../core/stages/gate.js";
 import type { Override } from "../../core/stages/override.js";
 import { outputNamed, OUTPUTS, type Origin, type OutputName, type StageResult } from "../../core/stages/results.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
@@ -132,13 +131,12 @@ export async function assemble(
 }
 
 /** What the manifest says of the gate, with its fields in the order in which a manifest is read. */
-function gateOf({ gate, heldOut }: Evaluation, override: Override | null): NonNullable<Manifest["gate"]> {
-  const { judged, passed } = gate;
-  const reason = failureWords(gate, heldOut.labels);
+function gateOf({ gate }: Evaluation, override: Override | null): NonNullable<Manifest["gate"]> {
+  const { judged, passed, reason } = gate;
   return {
     judged,
     passed,
-    ...(reason !== null && { reason }),
+    ...(reason !== undefined && { reason }),
     ...(override !== null && {
       override: { by: override.by, reason: override.reason, ...(override.at !== undefined && { at: override.at }) },
     }),

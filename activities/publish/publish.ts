@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { withTarget } from "../../core/config/schema.js";
 import { CorruptError, ForbiddenError } from "../../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
+import type { Gate } from "../../core/stages/metrics.js";
 import { isSameOverride, overrideWords, type Override } from "../../core/stages/override.js";
 import type { Artifact, StageResult } from "../../core/stages/results.js";
 import { readAll, type ObjectStore } from "../../infra/store/store.js";
@@ -55,8 +56,8 @@ export async function publish(
     await writeFileAtomic(join(directory, SEALS), JSON.stringify(await sealsOf(store, names)));
     const say = sayAt(bytes);
     const latest = open && (await moveLatest(store, target, manifest.name, { wanted, live }, say));
-    if (!open) say("the gate was not passed: latest.json stays");
-    const reason = latest ? null : open ? "it named this model before, and has moved on" : `the gate was not passed: ${made.gate!.reason}`;
+    if (!open) say(`${notPassed(evaluation.gate)}: latest.json stays`);
+    const reason = latest ? null : open ? "it named this model before, and has moved on" : notPassed(evaluation.gate);
     // published now, and as large as the model
     for (const made of [ONNX, MERGED]) await rm(join(directory, made), { recursive: true, force: true });
     const metrics = {
@@ -74,6 +75,10 @@ export async function publish(
     };
     return { outputs: outputsOf(target, manifest), metrics };
   });
+}
+
+function notPassed({ reason }: Gate): string {
+  return `the gate was not passed${reason === undefined ? "" : ` (${reason})`}`;
 }
 
 /** The override of a model that it has: one that was published stays. Null: there is none. */

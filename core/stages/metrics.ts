@@ -133,6 +133,8 @@ export interface RuleVerdict extends Rule, Verdict {
 export interface Gate extends PerplexityVerdict {
   /** verdicts of the further tasks, by name; absent when there are none */
   readonly tasks?: Readonly<Record<string, Verdict>>;
+  /** why it was not passed, in a few words; absent if it was */
+  readonly reason?: string;
   /** of the configuration's rules, in order; absent when there are none */
   readonly rules?: readonly RuleVerdict[];
 }

@@ -19,8 +19,16 @@ function endsOf<Value>(values: readonly (Value | null)[]): { readonly first: Val
 }
 
 /** The gate in one or two words. */
-export function gateWord({ judged, passed }: { readonly judged?: boolean; readonly passed?: boolean }): string {
-  return judged === false ? "not judged" : passed === true ? "passed" : "failed";
+export function gateWord({
+  judged,
+  passed,
+  override,
+}: {
+  readonly judged?: boolean;
+  readonly passed?: boolean;
+  readonly override?: object;
+}): string {
+  return judged === false ? "not judged" : passed === true ? "passed" : override === undefined ? "failed" : "overridden";
 }
 
 /** That latest.json names another model, and why if that is known. */
