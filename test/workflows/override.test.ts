@@ -104,7 +104,10 @@ test("a run waits for an override as long as it is told, says how, and publishes
   const run = await place.start("waits", configOf(1));
   let shown = "";
   await until(async () => (shown = (await ask<RunProgress>(run, QUERIES.progress)).pause) !== "");
-  assert.match(shown, /not passed \(loss 1\.2000 .*temporal workflow update execute --workflow-id waits --name overrideGate --input '\{"by"/);
+  assert.match(
+    shown,
+    /not passed \(loss 1\.2000 .*temporal workflow update execute --workflow-id waits --name overrideGate --input '\{"by"/,
+  );
   await run.signal("pause");
   await run.signal("resume");
   await override(run, ADA);
