@@ -8,7 +8,7 @@ import { download } from "../../../activities/download/download.js";
 import { forecast } from "../../../activities/forecast/forecast.js";
 import { plan, publishedBytes, type PlanDependencies } from "../../../activities/plan/plan-run.js";
 import { parseRunConfig, withTarget, type RunConfig } from "../../../core/config/schema.js";
-import { UserError } from "../../../core/errors.js";
+import { CorruptError, UserError } from "../../../core/errors.js";
 import { onnxEngine } from "../../../engines/onnx/onnx-engine.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { createHub } from "../../../infra/sources/hub/hub.js";
@@ -259,4 +259,27 @@ test("a base that asks for dropout is planned, with a note that training goes wi
   assert.ok(!(await plan(roomy(), config, context)).notes.some((note) => note.includes("dropout")));
   await writeFile(path, JSON.stringify({ ...(JSON.parse(text) as object), resid_pdrop: 0.1 }));
   assert.equal((await plan(roomy(), config, context)).notes.filter((note) => note.includes("dropout (resid_pdrop 0.1)")).length, 1);
+});
+
+test("a rule with a metric that the run does not measure, and one against a live model that is not there, are named with all else", async () => {
+  const rules = [
+    { metric: "perplexity.withinput", against: "base", atMost: 1 },
+    { metric: "loss", against: "live", atMost: 1 },
+  ];
+  const ruled = parseRunConfig({ ...config, evaluate: { gate: { rules } } });
+  const asked: string[] = [];
+  const nothing: PlanDependencies = { ...roomy(), findLive: async (uri) => (asked.push(uri), null), gpuWorkers: async () => 0 };
+  await assert.rejects(plan(nothing, ruled, context), (error: unknown) => {
+    assert.ok(error instanceof UserError);
+    assert.match(error.message, /^3 things are in the way/);
+    assert.match(
+      error.message,
+      /evaluate\.gate\.rules\.0 names a metric that this run does not measure; did you mean perplexity\.withInput\?/,
+    );
+    assert.match(error.message, /no latest\.json names one at the target: publish once without the rules.*target=s3:\/\/bucket\/models/);
+    return true;
+  });
+  assert.deepEqual(asked, ["s3://bucket/models"]);
+  const damaged: PlanDependencies = { ...roomy(), findLive: () => Promise.reject(new CorruptError("latest.json is not JSON")) };
+  await assert.rejects(plan(damaged, ruled, context), /cannot be used: latest\.json is not JSON\. Correct it, or remove latest\.json/);
 });
