@@ -14,6 +14,7 @@ import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { defineEvaluation } from "./definition.js";
 import type { EvaluateDependencies } from "./deps.js";
+import { JOURNAL, takeEarlierItems } from "./earlier-items.js";
 import { evaluationOf, type Evaluation } from "./evaluation.js";
 import { openJournal, type Journal } from "./journal.js";
 import { bringLive, checkLive, chooseLive } from "./live.js";
@@ -54,7 +55,8 @@ export async function evaluate(
       const models: ModelName[] = live !== null && isComparedWithLive(task, config) ? ["base", "tuned", "live"] : ["base", "tuned"];
       return { task, items: task.items(input), models };
     });
-    const journal = await openJournal(join(stage.directory, "journal.jsonl"));
+    await takeEarlierItems(stage);
+    const journal = await openJournal(join(stage.directory, JOURNAL));
     const work: Work = { plan, input, journal, config };
     if (live !== null && itemsLeft(work, "live").length > 0)
       await checkLive(dependencies.live, config, live, { base: paths.base, directory: paths.live }, context.signal);

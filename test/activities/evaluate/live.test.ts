@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { evaluate } from "../../../activities/evaluate/evaluate.js";
@@ -216,7 +216,15 @@ test("latest.json does not move on a comparison with a model that it names no mo
     (error) => error instanceof ChangedInputError && /another model than the one that this one was compared with/.test(error.message),
   );
   assert.equal(latestOf(target), before);
+  // base and tuned model have scored these rows
+  const opened: string[] = [];
+  const anew = await evaluate(dependencies(opened), request, context());
+  assert.deepEqual(
+    opened.map((directory) => basename(directory)),
+    ["live"],
+  );
   const again = await finish(request);
+  assert.equal(again.evaluated.outputs[0]!.sha256, anew.outputs[0]!.sha256);
   assert.equal(again.evaluation.live!.uri, nameOf(between));
   assert.equal(again.published.metrics.latest, true);
   // a model that the configuration names may be compared with whatever latest.json names
