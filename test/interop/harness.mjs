@@ -51,7 +51,10 @@ if (command === "model") {
   await opened.close();
   const file = fileURLToPath(outputs[0].uri);
   const { tasks, figures } = JSON.parse(readFileSync(file, "utf8"));
-  const lines = readFileSync(join(file, "..", "journal.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line));
+  const lines = readFileSync(join(file, "..", "journal.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
   const of = (task) => lines.filter((line) => line.model === "base" && line.task === task).flatMap(({ value }) => value);
   const answers = Object.fromEntries(Object.keys(data).map((task) => [task, { logLikelihoods: of(task), report: tasks[task] }]));
   process.stdout.write(JSON.stringify({ seconds, figures, answers }));

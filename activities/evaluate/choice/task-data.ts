@@ -6,6 +6,7 @@ import type { ChoiceTask } from "../../../core/config/choice-task.js";
 import { parseSource, placeOf } from "../../../core/config/source-ref.js";
 import { UserError } from "../../../core/errors.js";
 import type { Artifact } from "../../../core/stages/results.js";
+import type { SourceRow } from "../../../infra/dataset/row.js";
 import { readRows } from "../../../infra/dataset/rows.js";
 import { artifactOf, writeFileAtomic } from "../../../infra/disk/files.js";
 import { getSource } from "../../download/fetch-plan.js";
@@ -37,28 +38,31 @@ export async function fetchTaskData(places: Places, directory: string, task: Cho
   }
 }
 
-/** Reads a task's items, the first `limit` of them. Throws UserError that names the file and the item that lacks something. */
+/** Reads a task's items, the first `limit` of them. Throws UserError that names the task, and the file and the item that lacks something. */
 export async function readItems(task: ChoiceTask, data: Artifact, limit: number | null, signal: AbortSignal): Promise<ChoiceItem[]> {
   const items: ChoiceItem[] = [];
-  const path = fileURLToPath(data.uri);
-  for await (const { rows, file } of readRows(path, signal, columnsOfTask(task))) {
-    for (const row of rows) {
-      if (items.length === limit) return items;
-      try {
-        if ("problem" in row) throw new UserError(row.problem);
-        items.push(itemOf(task, row.fields));
-      } catch (error) {
-        if (!(error instanceof UserError)) throw error;
-        throw new UserError(
-          `an item of the task ${task.name} cannot be used: ${error.message}`,
-          { file, item: items.length + 1 },
-          { cause: error },
-        );
+  try {
+    for await (const { rows, file } of readRows(fileURLToPath(data.uri), signal, columnsOfTask(task)))
+      for (const row of rows) {
+        if (items.length === limit) return items;
+        items.push(readItem(task, row, { file, item: items.length + 1 }));
       }
-    }
+    if (items.length === 0) throw new UserError("there is none", { source: task.source });
+    return items;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`the items of the task ${task.name} cannot be used: ${error.message}`, {}, { cause: error });
   }
-  if (items.length === 0) throw new UserError("a task has no items", { task: task.name, source: task.source });
-  return items;
+}
+
+function readItem(task: ChoiceTask, row: SourceRow, where: { readonly file: string; readonly item: number }): ChoiceItem {
+  try {
+    if ("problem" in row) throw new UserError(row.problem);
+    return itemOf(task, row.fields);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(error.message, where, { cause: error });
+  }
 }
 
 /** Where items came from, for everybody: of a local file just its name. */
