@@ -127,7 +127,7 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
     const bias = to.emit("Mul", [to.emit("Sub", [seen, one]), to.constant(floats(Float32Array.of(1e30)))]);
     to.into([y!], "Add", [scores!, bias]);
   },
-  CachedAttend: (to, { inputs: [q], attributes: { heads, sharedHeads, alpha } }, [query, key, value, ...caches], [y, ...presents]) => {
+  CachedAttend: (to, { inputs: [q], attributes: { heads, sharedHeads, alpha } }, [query, key, value, ...caches], [y, keys, values]) => {
     const width = (q!.shape[2] as number) / heads;
     const wide = cachedWidth(width);
     // 0: as it is
@@ -140,6 +140,8 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
     const inputs = [widened(query!, heads), widened(key!, sharedHeads), widened(value!, sharedHeads), ...caches];
     const gathered = wide === width ? y! : to.name();
     const attributes = { num_heads: { int: heads }, kv_num_heads: { int: sharedHeads }, scale: { float: alpha } };
+    // it writes its caches whether they are wanted or not
+    const presents = [keys, values].map((name) => name || to.name());
     to.into([gathered, ...presents], "GroupQueryAttention", inputs, attributes, MICROSOFT);
     if (wide === width) return;
     const apart = to.emit("Reshape", [gathered, to.constant(int64s([0, 0, heads, wide], 4))]);
