@@ -47,7 +47,12 @@ export async function evaluate(
     for (const name of ["base", "tuned"] as const) {
       const open = async (): Promise<OpenModel> => {
         const model = await openOne(name);
-        return { name, score: (rows) => model.score(rows), generate: (prompts, options) => model.generate(prompts, options), close: () => model.close() };
+        return {
+          name,
+          score: (rows) => model.score(rows),
+          generate: (prompts, options) => model.generate(prompts, options),
+          close: () => model.close(),
+        };
       };
       await evaluateModel(name, open, { plan, input, journal }, context);
     }

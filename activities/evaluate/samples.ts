@@ -74,14 +74,21 @@ export const samples: EvaluationTask<Batch, readonly (readonly number[])[], read
     return [...batches(false), ...(draws(input.settings) ? batches(true) : [])];
   },
   run: (model, { questions, drawn }, input) =>
-    answerPrompts(model, questions, input, drawn ? input.settings.generation : { repetitionPenalty: input.settings.generation.repetitionPenalty }),
+    answerPrompts(
+      model,
+      questions,
+      input,
+      drawn ? input.settings.generation : { repetitionPenalty: input.settings.generation.repetitionPenalty },
+    ),
   report({ items, base, tuned }, { tokenizer, prompt }) {
     const answers = items.flatMap(({ questions, drawn }, item) =>
       questions.map((question, index) => ({ question, drawn, base: base[item]![index]!, tuned: tuned[item]![index]! })),
     );
     const drawn = new Map(answers.flatMap((answer) => (answer.drawn ? [[answer.question.stream, answer] as const] : [])));
     return answers.flatMap((answer) =>
-      answer.drawn ? [] : [describeSample(answer.question, answer.base, answer.tuned, tokenizer, prompt, drawn.get(answer.question.stream))],
+      answer.drawn
+        ? []
+        : [describeSample(answer.question, answer.base, answer.tuned, tokenizer, prompt, drawn.get(answer.question.stream))],
     );
   },
 };
@@ -99,7 +106,8 @@ function questionsOf({ split, settings, tokenizer, prompt, positions }: TaskInpu
     request,
   });
   const own = settings.prompts.map(({ instruction, input }) => asked("own", { instruction, ...(input !== null && { input }) }));
-  const dolly = settings.generateSamples === 0 ? [] : DOLLY_INSTRUCTIONS.flatMap((instruction) => ask(() => asked("dolly", { instruction })));
+  const dolly =
+    settings.generateSamples === 0 ? [] : DOLLY_INSTRUCTIONS.flatMap((instruction) => ask(() => asked("dolly", { instruction })));
   return [...rows, ...own, ...dolly];
 }
 
@@ -114,7 +122,10 @@ function ask(question: () => Question): Question[] {
 }
 
 /** `count` rows spread evenly over the split; those without a response are passed over. */
-export function planQuestions(split: TokenSplit, count: number): (Question & { readonly row: number; readonly expected: readonly number[] })[] {
+export function planQuestions(
+  split: TokenSplit,
+  count: number,
+): (Question & { readonly row: number; readonly expected: readonly number[] })[] {
   const chosen = Array.from({ length: Math.min(count, split.count) }, (_, index) =>
     Math.floor((index * split.count) / Math.min(count, split.count)),
   );

@@ -202,13 +202,22 @@ async function answer(directory: string, setting: PromptSetting, asked: Asked, s
   const special = promptTokens(tokenizer, readEosTokenIds(directory, { shape }));
   const prompt = openPrompt(setting, special, compileTemplate);
   const room = { positions: shape.positions, maxNewTokens: asked.maxNewTokens, tooLong: asked.tooLong };
-  const prompts = asked.turns.map((turn) => fitPrompt(askTokens(tokenizer, prompt, turn), room, "shorten it, or leave its beginning out with --cut"));
+  const prompts = asked.turns.map((turn) =>
+    fitPrompt(askTokens(tokenizer, prompt, turn), room, "shorten it, or leave its beginning out with --cut"),
+  );
   const texts = prompts.map(() => new AnswerText(tokenizer, [prompt.stop, ...asked.stops]));
   const model = await openInference(directory, signal);
   const title = (sequence: number): string => (prompts.length === 1 ? "" : `### ${asked.turns[sequence]!.instruction}\n`);
-  const write = new InTurn((text) => void process.stdout.write(text), prompts.map((_, sequence) => title(sequence)));
+  const write = new InTurn(
+    (text) => void process.stdout.write(text),
+    prompts.map((_, sequence) => title(sequence)),
+  );
   try {
-    const options = { ...asked.sampling, maxNewTokens: asked.maxNewTokens, isLast: ({ sequence }: GeneratedToken) => texts[sequence]!.isStopped };
+    const options = {
+      ...asked.sampling,
+      maxNewTokens: asked.maxNewTokens,
+      isLast: ({ sequence }: GeneratedToken) => texts[sequence]!.isStopped,
+    };
     for await (const { sequence, token } of model.generate(prompts, options)) write.add(sequence, texts[sequence]!.add(token));
     for (const [sequence, text] of texts.entries()) write.add(sequence, text.end());
   } finally {

@@ -49,7 +49,7 @@ export function drawAt(logits: Float32Array, u: number): number {
   let left = u * total;
   let last = 0;
   for (let id = 0; id < logits.length; id++) {
-    if (logits[id]! === -Infinity) continue;
+    if (!(logits[id]! > -Infinity)) continue;
     last = id;
     left -= Math.exp(logits[id]! - most);
     if (left < 0) return id;

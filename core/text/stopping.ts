@@ -41,8 +41,7 @@ export class AnswerText {
 
 /** How much of the end of a text is the beginning of another one. */
 function begunLength(text: string, stop: string): number {
-  for (let length = Math.min(stop.length - 1, text.length); length > 0; length--)
-    if (text.endsWith(stop.slice(0, length))) return length;
+  for (let length = Math.min(stop.length - 1, text.length); length > 0; length--) if (text.endsWith(stop.slice(0, length))) return length;
   return 0;
 }
 

@@ -58,11 +58,7 @@ export function decoderGraph(
   const attentionOf =
     (layer: number): Attention =>
     (q_TD, k_TG, v_TG) =>
-      g.reshape(
-        caches.attend(layer, parts.rotate(g, q_TD, cos_TR, sin_TR, H), parts.rotate(g, k_TG, cos_TR, sin_TR, G), v_TG),
-        "T",
-        H * W,
-      );
+      g.reshape(caches.attend(layer, parts.rotate(g, q_TD, cos_TR, sin_TR, H), parts.rotate(g, k_TG, cos_TR, sin_TR, G), v_TG), "T", H * W);
 
   const words_TD = g.gather(weight(parameters.embedding), g.reshape(ids_BS, "T"));
   let x_TD = words_TD.type === "float32" ? words_TD : g.cast(words_TD);

@@ -92,7 +92,12 @@ function open(graph: Graph, threads: number, spinning: boolean, initializers: re
     if (initializers.length > 0) {
       const names = initializers.map(([name]) => Uint8Array.from(Buffer.from(`${name}\0`)).buffer);
       const values = BigUint64Array.from(initializers, ([, value]) => value);
-      ort.addInitializers(options, BigUint64Array.from(names, (name) => koffi.address(name)), values, values.length);
+      ort.addInitializers(
+        options,
+        BigUint64Array.from(names, (name) => koffi.address(name)),
+        values,
+        values.length,
+      );
     }
     return made((out) => ort.createSessionFromBytes(environment, graph.bytes, graph.bytes.length, options, out));
   } finally {

@@ -44,7 +44,12 @@ async function taken(text: string, tokenizer: typeof letters | null, prompt: typ
       if (isLast!({ sequence: 0, token })) return;
     }
   };
-  const [answer] = await answerPrompts({ generate }, [{ prompt: [1], stream: 0 }], { tokenizer: tokenizer as Tokenizer | null, prompt, settings }, {});
+  const [answer] = await answerPrompts(
+    { generate },
+    [{ prompt: [1], stream: 0 }],
+    { tokenizer: tokenizer as Tokenizer | null, prompt, settings },
+    {},
+  );
   return answer!;
 }
 

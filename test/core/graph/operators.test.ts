@@ -32,13 +32,22 @@ const lastRows = (count: number): Case => ({
 /** One new token for each of two sequences of other lengths, or two tokens of one; heads of three share one. */
 const cachedAttend = (past: readonly number[], S: number): Case => {
   const B = past.length;
-  const cache = floats(Float32Array.from({ length: B * 4 * 8 }, (_, at) => (at % 8 < 3 ? Math.sin(at) : 0)), B, 1, 4, 8);
+  const cache = floats(
+    Float32Array.from({ length: B * 4 * 8 }, (_, at) => (at % 8 < 3 ? Math.sin(at) : 0)),
+    B,
+    1,
+    4,
+    8,
+  );
   return {
     inputs: { q: [B, S, 6], k: [B, S, 3], v: [B, S, 3] },
     fixed: {
       keys: cache,
       values: cache,
-      last: int32s(Int32Array.from(past, (count) => count + S - 1), B),
+      last: int32s(
+        Int32Array.from(past, (count) => count + S - 1),
+        B,
+      ),
       longest: int32s(Int32Array.of(Math.max(...past) + S), 1),
     },
     build: (g, { q, k, v, keys, values, last, longest }) =>

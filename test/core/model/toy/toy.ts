@@ -4,7 +4,15 @@ import { encode } from "../../../../core/graph/lower.js";
 import { floats, type Graph, type Tensor } from "../../../../core/graph/tensor.js";
 import { namedGradients, prefixed } from "../../../../core/model/common/named-gradients.js";
 import { heldCaches } from "../../../../core/model/common/decoder.js";
-import type { CacheForm, ModelFamily, ParameterSet, ParameterSpec, TensorSource, TrainingProgram, WeightSpec } from "../../../../core/model/family.js";
+import type {
+  CacheForm,
+  ModelFamily,
+  ParameterSet,
+  ParameterSpec,
+  TensorSource,
+  TrainingProgram,
+  WeightSpec,
+} from "../../../../core/model/family.js";
 import type { ModelShape } from "../../../../core/model/shape.js";
 
 /**
@@ -264,5 +272,7 @@ function decoder(shape: ToyShape, set: ParameterSet, bytes: (parameter: WeightSp
     x_TD = g.add(middle_TD, times(g, swish(g, inner_TF), of["down"]!));
   }
   const h_MD = norm(g, g.lastRows(x_TD, ids_BS, keep, "M"), weight(set.norm[0]!));
-  return encode(g.program("toy.decoder", { logits: g.groupRows(times(g, h_MD, weight(set.head[0]!)), ids_BS, "N"), ...presents, ...held?.presents }));
+  return encode(
+    g.program("toy.decoder", { logits: g.groupRows(times(g, h_MD, weight(set.head[0]!)), ids_BS, "N"), ...presents, ...held?.presents }),
+  );
 }
