@@ -36,11 +36,12 @@ export async function evaluate(
     const { test: split } = await dependencies.openTokens(stage.path("tokens"));
     const { evaluate: settings, preprocess } = request.config;
     const tokenizer = readableTokenizer(paths.base);
+    const config = readModelConfig(paths.base);
     const prompt =
       tokenizer === null
         ? null
-        : openPrompt(preprocess.prompt, promptTokens(tokenizer, readEosTokenIds(paths.base, readModelConfig(paths.base))), compileTemplate);
-    const input = { split, settings, tokenizer, prompt };
+        : openPrompt(preprocess.prompt, promptTokens(tokenizer, readEosTokenIds(paths.base, config)), compileTemplate);
+    const input = { split, settings, tokenizer, prompt, positions: config.shape.positions };
     const at = { directory: stage.directory, journal: join(stage.directory, "journal.jsonl"), model: paths.base };
     const say = (note: string): void => context.progress({ stage: "evaluate", done: 0, total: 0, unit: "items", note });
     const choices = await openChoices(dependencies.places, settings.tasks, at, { signal: context.signal, say });
@@ -53,7 +54,12 @@ export async function evaluate(
     for (const name of ["base", "tuned"] as const) {
       const open = async (): Promise<OpenModel> => {
         const model = await openOne(name);
-        return { name, score: (rows) => model.score(rows), generate: (prompt) => model.generate(prompt), close: () => model.close() };
+        return {
+          name,
+          score: (rows) => model.score(rows),
+          generate: (prompts, options) => model.generate(prompts, options),
+          close: () => model.close(),
+        };
       };
       await evaluateModel(name, open, { plan, input, journal }, context);
     }
@@ -120,7 +126,7 @@ function summarize({ plan, input, journal }: Work): Evaluation {
     };
     const ofModels = { items, base: values("base"), tuned: values("tuned") };
     const report = task.report(ofModels, input);
-    reports[task.name] = report;
+    if (report !== undefined) reports[task.name] = report;
     figures.push(...(task.figures?.(ofModels, input) ?? []).map(compare));
     if (task.verdict !== undefined) verdicts[task.name] = task.verdict(report, input.settings);
   }

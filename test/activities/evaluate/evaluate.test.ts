@@ -119,7 +119,7 @@ test("reports the very bytes that this version of the stage stands for", async (
       Promise.resolve({
         score: (batch) => Promise.resolve({ nll: 0, labels: 32 * batch.length, rows: batch.map(() => 0) }),
         generate: async function* () {
-          yield* await Promise.resolve([1, 2, 3]);
+          yield* await Promise.resolve([1, 2, 3].map((token) => ({ sequence: 0, token })));
         },
         close: () => Promise.resolve(),
       }),

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { evaluate } from "../../../activities/evaluate/evaluate.js";
+import { DOLLY_INSTRUCTIONS } from "../../../activities/evaluate/samples.js";
 import { promptOf } from "../../../core/text/prompt.js";
 import { outputNamed } from "../../../core/stages/results.js";
 import { madeDependencies, madeRequest, madeRows } from "./made-models.js";
@@ -39,6 +40,13 @@ test("evaluation.json of a small run is this text, and the metrics are its figur
   const samples = [
     { row: 1, prompt: promptOf(first), ...first, expected: "one", base: REPEATED, tuned: "a <word>" },
     { row: 31, prompt: promptOf(second), ...second, expected: "one two three", base: REPEATED, tuned: "a <word>" },
+    ...DOLLY_INSTRUCTIONS.map((instruction) => ({
+      kind: "dolly",
+      prompt: promptOf({ instruction }),
+      instruction,
+      base: REPEATED,
+      tuned: "a <word>",
+    })),
   ];
   assert.equal(
     readFileSync(fileURLToPath(outputNamed(result.outputs, "report").uri), "utf8"),
@@ -46,5 +54,5 @@ test("evaluation.json of a small run is this text, and the metrics are its figur
   );
   const { seconds, ...metrics } = result.metrics;
   assert.equal(typeof seconds, "number");
-  assert.deepEqual(metrics, { ...FIGURES, samples: 2 });
+  assert.deepEqual(metrics, { ...FIGURES, samples: 7 });
 });

@@ -68,10 +68,15 @@ export function madeDependencies(rows: readonly TokenRow[], calls: (call: string
           const rows = labels.map((count, row) => count * (base ? 0.75 : 0.3) + (row === 0 ? batch[0]!.source / 7 : 0));
           return Promise.resolve({ nll: all * (base ? 0.75 : 0.3) + batch[0]!.source / 7, labels: all, rows });
         },
-        async *generate(prompt) {
+        async *generate(prompts, { maxNewTokens = Infinity, isLast = () => false } = {}) {
           signal.throwIfAborted();
-          calls(`generate ${name} ${prompt.length}`);
-          yield* await Promise.resolve(tokenizer.encode(base ? "again and ".repeat(20) : "a <word>\n\n### End and more"));
+          calls(`generate ${name} ${prompts.map(({ length }) => length).join(" ")}`);
+          for (const sequence of prompts.keys())
+            for (const [count, token] of tokenizer.encode(base ? "again and ".repeat(20) : "a <word>\n\n### End and more").entries()) {
+              if (count === maxNewTokens) break;
+              yield await Promise.resolve({ sequence, token });
+              if (isLast({ sequence, token })) break;
+            }
         },
         close: () => Promise.resolve(),
       });
