@@ -60,7 +60,7 @@ export class Coordinator {
   private stopping = false;
   /** the ranks fetch and load what they begin with, and have computed nothing yet */
   private loading = true;
-  /** index of the step that the ranks work on; null: they load, or save at the end */
+  /** index of the step that the ranks work on; null: they load, compute test rows, or save at the end */
   step: number | null = null;
   private preparing: Promise<void> = Promise.resolve();
   private ended = false;
@@ -103,6 +103,7 @@ export class Coordinator {
       case "arrive":
         this.arrived.add(from);
         if (from === 0) this.stepEnd = message.end ?? null;
+        if (message.evaluates) this.step = null;
         if (this.arrived.size === this.options.attempt.workers) this.release(message.barrier);
         return;
       case "shard":
