@@ -25,6 +25,8 @@ export class Computing {
   busy = false;
   /** the last step that has ended, and the barrier at its end */
   lastStep: (StepEnd & { readonly barrier: number }) | null = null;
+  /** the last loss on the test rows; null: none was measured yet, or it is not finite */
+  evalLoss: number | null = null;
   private readonly engine: TrainingEngine;
   private attempt: TrainAttempt;
   private readonly worker: number;
@@ -104,6 +106,7 @@ export class Computing {
         this.busy = false;
         if (event.evaluates) this.evaluatesAt = event.barrier;
         if (event.end !== undefined) this.lastStep = { ...event.end, barrier: event.barrier };
+        if (event.end?.record.evaluation !== undefined) this.evalLoss = event.end.record.evaluation.loss;
         return this.events.arrive(event);
       case "tell":
         return this.events.tell(event);
