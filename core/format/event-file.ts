@@ -6,13 +6,14 @@ import { bytes, double, float, integer, message, text } from "./protobuf.js";
  * https://github.com/tensorflow/tensorboard/blob/master/tensorboard/compat/proto/event.proto. Times are seconds since 1970.
  */
 
-/** How an event file begins. */
-export function fileHead(time: number): Uint8Array {
-  return record(message(double(1, time), text(3, "brain.Event:2")));
-}
-
 /** `SessionLog.START`. */
 const START = 1;
+
+/** How an event file begins: with a start too, because TensorBoard's own Python reader does not count the first one. */
+export function fileHead(time: number): Uint8Array {
+  const version = record(message(double(1, time), text(3, "brain.Event:2")));
+  return message(version, restart(time, 0));
+}
 
 /** Says that writing begins anew with a step: readers forget what they have of this step and later ones. */
 export function restart(time: number, step: number): Uint8Array {
