@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { bodyOf, refuse, sendJson } from "./answers.js";
-import { sha256, stored, WrittenRepository, type StoredFile } from "./repositories.js";
+import { sha256, stored, WrittenRepository } from "./repositories.js";
 import { isLarge, type Tree } from "./tree.js";
 
 /** Who may write to a small hub. */
@@ -56,8 +56,8 @@ export class Uploads {
     if (asked === "GET /api/whoami-v2") return this.whoAmI(request, response);
     if (asked === "POST /api/validate-yaml") return done(sendJson(response, { errors: [], warnings: [] }));
     const isRead = method === "GET" || method === "HEAD";
-    const isRefs = parts[0] === "api" && parts[4] === "refs";
-    if (isRead && !isRefs && !url.pathname.includes("xet-")) return false;
+    const isHistory = parts[0] === "api" && ["refs", "commits"].includes(parts[4] ?? "");
+    if (isRead && !isHistory && !url.pathname.includes("xet-")) return false;
     const at = parts[0] === "api" ? 2 : parts[0] === "lfs" ? 1 : 0;
     const id = `${parts[at]}/${parts[at + 1]?.replace(/\.git$/, "")}`;
     const repository = this.repositories.get(id);
@@ -71,8 +71,9 @@ export class Uploads {
         return done(refuse(response, 403, "Forbidden", "Forbidden: your token has no right to write"));
     } else if (repository === undefined) return done(refuse(response, 404, "RepoNotFound", "Repository not found"));
     const step: Step = { request, response, repository, rest: parts.slice(at + 2) };
-    const work = {
+    const work: ((step: Step) => void | Promise<void>) | undefined = {
       refs: this.refs,
+      commits: this.commits,
       preupload: this.preupload,
       info: this.batch,
       object: this.put,
@@ -117,6 +118,13 @@ export class Uploads {
     const listed = (refs: ReadonlyMap<string, string>, kind: string): unknown =>
       [...refs].map(([name, targetCommit]) => ({ name, ref: `refs/${kind}/${name}`, targetCommit }));
     sendJson(response, { branches: listed(repository.branches, "heads"), tags: listed(repository.tags, "tags"), converts: [] });
+  }
+
+  private commits({ response, repository, rest }: Step): void {
+    const found = [];
+    for (let commit = repository.at(rest[1]!); commit !== null; commit = repository.at(commit.parent ?? ""))
+      found.push({ id: commit.oid, title: commit.title });
+    sendJson(response, found);
   }
 
   private async preupload({ request, response, repository, rest }: Step): Promise<void> {
@@ -196,7 +204,7 @@ export class Uploads {
       if (content === undefined) return refuse(response, 400, "ObjectNotFound", `the LFS object of ${path} was not uploaded`);
       files.set(path, stored(path, content, true));
     }
-    const commitOid = repository.add(branch, head, header?.["summary"] ?? "", files as Map<string, StoredFile>);
+    const commitOid = repository.add(branch, head, header?.["summary"] ?? "", files);
     sendJson(response, {
       success: true,
       commitOid,

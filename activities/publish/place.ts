@@ -1,0 +1,39 @@
+import type { Manifest } from "../../core/format/manifest.js";
+import type { FileDigest } from "../../infra/disk/file-digest.js";
+import type { StageContext } from "../common/stage.js";
+
+/** A place that models are published to: it knows how one is live there, and where one goes that failed the gate. */
+export interface PublishingPlace {
+  /** Throws UserError if what is live there cannot be replaced, before hours of uploading. */
+  checkLive(): Promise<void>;
+  /**
+   * The manifest to publish in place of `made`, which then lies in the stage's directory with its card: of a model that is
+   * published already, or at this moment by another run, the first run's card stays. `claimed`: bytes of a card that was sent.
+   */
+  adopt(made: Manifest, directory: string, say: (note: string) => void): Promise<{ readonly manifest: Manifest; readonly claimed: number }>;
+  /**
+   * Sends what is missing of a model, so that nobody ever sees a part of it; a model that passed the gate is live then, unless
+   * a later one already is. Null: another run published the same model meanwhile, and its manifest has to be adopted.
+   */
+  send(model: PublishedModel, passed: boolean, directory: string, context: StageContext): Promise<Sent | null>;
+  /** What the place itself says of published files, by `<model>/<file>`, without reading them; it changes with their bytes. Null: gone. */
+  seals(keys: readonly string[]): Promise<Readonly<Record<string, string | null>>>;
+}
+
+/** A model that is put together: where each of its files lies on this machine, and digests that are known, by the hex of the whole's. */
+export interface PublishedModel {
+  readonly manifest: Manifest;
+  readonly paths: ReadonlyMap<string, string>;
+  readonly digests: ReadonlyMap<string, FileDigest>;
+}
+
+/** What came of sending. */
+export interface Sent {
+  /** the published model's address, and how its files' addresses begin: with a slash before the name */
+  readonly uri: string;
+  /** bytes of the model, and of those that were sent */
+  readonly bytes: number;
+  readonly sent: number;
+  /** whether it is what is live now */
+  readonly live: boolean;
+}

@@ -1,0 +1,28 @@
+import type { RunConfig } from "../../core/config/schema.js";
+import type { ObjectStore } from "../../infra/store/store.js";
+import { adopt } from "./adopt.js";
+import { moveLatest, readLatest } from "./move-latest.js";
+import type { PublishingPlace } from "./place.js";
+import { upload } from "./upload.js";
+
+/** A bucket or a directory: a model lies in `<target>/<name>/…`, its manifest last, and `<target>/latest.json` names the live one. */
+export function storePlace(store: ObjectStore, target: string, wanted: RunConfig["publish"]): PublishingPlace {
+  return {
+    async checkLive() {
+      await readLatest(store);
+    },
+    adopt: (made, directory, say) => adopt(store, made, directory, say),
+    async send(model, passed, directory, context) {
+      const { name } = model.manifest;
+      const { sent, bytes } = await upload(store, model, directory, context);
+      const say = (note: string): void =>
+        context.progress({ stage: "publish", done: bytes, total: bytes, unit: "bytes", note, lasting: true });
+      const live = passed && (await moveLatest(store, target, name, wanted, say));
+      if (!passed) say("the gate was not passed: latest.json stays");
+      return { uri: `${target}/${name}`, bytes, sent, live };
+    },
+    async seals(keys) {
+      return Object.fromEntries(await Promise.all(keys.map(async (key) => [key, await store.seal(key)] as const)));
+    },
+  };
+}
