@@ -65,7 +65,10 @@ test("a model that passed its gate is one commit on main of a private repository
   assert.equal(repository.at("main")!.title, `Publish ${name}`);
   assert.deepEqual(filesAt(hub, "me/tuned", "main"), FILES);
   assert.deepEqual(
-    [...repository.at("main")!.files.values()].filter(({ large }) => large).map(({ path }) => path).sort(),
+    [...repository.at("main")!.files.values()]
+      .filter(({ large }) => large)
+      .map(({ path }) => path)
+      .sort(),
     ["model.safetensors", "onnx/model.onnx"],
   );
   const manifest = parseManifest(repository.at("main")!.files.get("manifest.json")!.content.toString(), "test");
@@ -89,7 +92,11 @@ test("a model that passed its gate is one commit on main of a private repository
   for (const revision of ["", `@${name}`, `@${commit}`]) {
     const published = await openPublished(`hf://me/tuned${revision}`, { hub: hub.access });
     const links = await checkPublished(published, new AbortController().signal);
-    assert.deepEqual(links.filter(({ problem }) => problem !== null), [], revision);
+    assert.deepEqual(
+      links.filter(({ problem }) => problem !== null),
+      [],
+      revision,
+    );
     assert.ok(links.length > 15);
   }
   // a tag that was removed is made again
@@ -128,23 +135,34 @@ test("killed after its large files and before its commit, it goes on without sen
   const hub = await newHub({ partBytes: 40_000 });
   const request = await finishedRun(newRoot(), "hf://me/killed");
   const child = fileURLToPath(new URL("hub-child.js", import.meta.url));
-  let kill = (): void => undefined;
+  let kill: () => unknown = () => undefined;
   hub.misbehave = ({ method, url }) => {
     if (method !== "POST" || !url!.includes("/commit/")) return false;
     kill();
     return true;
   };
-  const publishing = spawn(process.execPath, ["--no-warnings", child, JSON.stringify({ request, access: hub.access })], { stdio: "inherit" });
-  kill = () => void publishing.kill("SIGKILL");
+  const publishing = spawn(process.execPath, ["--no-warnings", child, JSON.stringify({ request, access: hub.access })], {
+    stdio: "inherit",
+  });
+  kill = () => publishing.kill("SIGKILL");
   assert.deepEqual(await once(publishing, "exit"), [null, "SIGKILL"]);
   hub.misbehave = () => false;
   const before = [...hub.put.values()].reduce((sum, bytes) => sum + bytes, 0);
   assert.ok(hub.put.size > 4, "parts");
   const result = await send(hub, request);
-  assert.equal([...hub.put.values()].reduce((sum, bytes) => sum + bytes, 0), before);
+  assert.equal(
+    [...hub.put.values()].reduce((sum, bytes) => sum + bytes, 0),
+    before,
+  );
   const large = [...hub.repository("me/killed").at("main")!.files.values()].filter((file) => file.large);
-  assert.equal(before, large.reduce((sum, { bytes }) => sum + bytes, 0));
-  assert.equal(result.metrics["bytesSent"], Number(result.metrics["bytes"]) - before + hub.repository("me/killed").at("main")!.files.get("manifest.json")!.bytes);
+  assert.equal(
+    before,
+    large.reduce((sum, { bytes }) => sum + bytes, 0),
+  );
+  assert.equal(
+    result.metrics["bytesSent"],
+    Number(result.metrics["bytes"]) - before + hub.repository("me/killed").at("main")!.files.get("manifest.json")!.bytes,
+  );
   assert.equal(hub.repository("me/killed").commits.size, 2);
 });
 
@@ -154,7 +172,7 @@ test("a commit whose answer was lost is found, and none is made after it", async
   hub.misbehave = ({ method, url }, response) => {
     if (method !== "POST" || !url!.includes("/commit/") || answers.length > 0) return false;
     answers.push(1);
-    response.writeHead = (() => response.destroy()) as never;
+    response.writeHead = () => response.destroy();
     return false;
   };
   const result = await send(hub, await finishedRun(newRoot(), "hf://me/lost"));
@@ -170,7 +188,7 @@ test("two runs at once: both are commits of main, or one if they publish the sam
     finishedRun(newRoot(), "hf://me/race", true, { "merges.txt": Buffer.from("a b") }),
     finishedRun(newRoot(), "hf://me/race", true, {}, { failures: 0, interruptions: [] }),
   ]);
-  const results = await Promise.all([one!, other!, same!].map((request) => send(hub, request)));
+  const results = await Promise.all([one, other, same].map((request) => send(hub, request)));
   const repository = hub.repository("me/race");
   assert.equal(repository.commits.size, 3);
   assert.equal(repository.tags.size, 2);
@@ -195,7 +213,10 @@ test("what is in the way is named before anything is sent", async () => {
   assert.match(await problem("hf://me/m", "hf_wrong"), /^the hub does not accept the token: set HF_TOKEN .*Invalid user token/);
   assert.match(await problem("hf://me/m", "hf_reader"), /^the token of HF_TOKEN may only read: set HF_TOKEN/);
   assert.match(await problem("hf://they/m", TOKEN), /belongs to me, who is not a member of they: publish to hf:\/\/me\//);
-  assert.match(await problem("hf://me/m", TOKEN, { storageClass: "STANDARD_IA" }), /^the hub has no publish\.storageClass: remove the setting/);
+  assert.match(
+    await problem("hf://me/m", TOKEN, { storageClass: "STANDARD_IA" }),
+    /^the hub has no publish\.storageClass: remove the setting/,
+  );
   assert.equal(asked(hub, /^(PUT|POST)/), 0);
 });
 
@@ -218,14 +239,25 @@ test("a hub that is busy is waited for as long as it asks, and what it refuses f
       response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify({ error }));
       return true;
     };
-    const failure: unknown = await send(hub, await finishedRun(newRoot(), `hf://me/refused-${status}`)).catch((failure: unknown) => failure);
+    const failure: unknown = await send(hub, await finishedRun(newRoot(), `hf://me/refused-${status}`)).catch(
+      (failure: unknown) => failure,
+    );
     assert.ok(failure instanceof UserError, String(failure));
-    assert.ok(!failure.message.includes("\n") && !failure.message.includes(TOKEN) && !failure.message.includes("signature"), failure.message);
+    assert.ok(
+      !failure.message.includes("\n") && !failure.message.includes(TOKEN) && !failure.message.includes("signature"),
+      failure.message,
+    );
     return failure.message;
   };
-  assert.match(await refusedAt("/repos/create", 400, "Invalid name"), /^the hub refuses this \[repository=me\/refused-400, .*reason=Invalid name\]$/);
+  assert.match(
+    await refusedAt("/repos/create", 400, "Invalid name"),
+    /^the hub refuses this \[repository=me\/refused-400, .*reason=Invalid name\]$/,
+  );
   assert.match(await refusedAt("/commit/", 413, `too large for ${TOKEN}`), /^a file is larger than the hub.*reason=too large for …\]$/);
-  assert.match(await refusedAt("/objects/batch", 403, "Private repository storage limit reached"), /^the account has no room left on the hub/);
+  assert.match(
+    await refusedAt("/objects/batch", 403, "Private repository storage limit reached"),
+    /^the account has no room left on the hub/,
+  );
 });
 
 test("an address of the hub's store that has expired is asked for again", async () => {
