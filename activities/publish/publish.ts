@@ -89,7 +89,7 @@ const TRIES = 10;
 
 async function adoptAndSend(
   place: PublishingPlace,
-  { evaluation: _, ...model }: Assembly,
+  model: Assembly,
   going: Going,
   directory: string,
   say: (note: string) => void,
