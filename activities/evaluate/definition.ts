@@ -7,10 +7,10 @@ export function defineEvaluation(tasks: readonly EvaluationTask[]): StageDefinit
   const versions = Object.fromEntries(tasks.map(({ name, version }) => [name, version]));
   return {
     name: "evaluate",
-    version: 4,
+    version: 5,
     inputs: ["model", "tokens", "tuned"],
     // what ends an answer; left out for the prompt that every run had before there were others, so that its key stays
-    settings: ({ evaluate, preprocess: { prompt } }) => ({ ...evaluate, tasks: versions, ...(prompt === "dolly" ? {} : { prompt }) }),
+    settings: ({ evaluate, preprocess: { prompt } }) => ({ ...evaluate, versions, ...(prompt === "dolly" ? {} : { prompt }) }),
   };
 }
 

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { compare, type Figure, type ModelName } from "../../core/stages/figures.js";
 import type { StageResult } from "../../core/stages/results.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
 import type { InferenceModel } from "../../engines/inference.js";
@@ -13,7 +14,7 @@ import { defineEvaluation } from "./definition.js";
 import type { EvaluateDependencies } from "./deps.js";
 import { evaluationOf, type Evaluation } from "./evaluation.js";
 import { openJournal, type Journal } from "./journal.js";
-import type { EvaluatedModel, EvaluationTask, ModelName, TaskInput } from "./task.js";
+import type { EvaluatedModel, EvaluationTask, TaskInput } from "./task.js";
 import { TASKS } from "./tasks.js";
 import type { Verdict } from "../../core/stages/metrics.js";
 
@@ -38,7 +39,7 @@ export async function evaluate(
     const input = { split, settings, tokenizer, prompt };
     const plan = tasks.map((task) => ({ task, items: task.items(input) }));
     const journal = await openJournal(join(stage.directory, "journal.jsonl"));
-    const openOne = (name: ModelName): Promise<InferenceModel> =>
+    const openOne = (name: keyof typeof paths): Promise<InferenceModel> =>
       name === "tuned" && hasAdapter(paths.tuned)
         ? dependencies.openInference(paths.base, context.signal, paths.tuned)
         : dependencies.openInference(paths[name], context.signal);
@@ -104,14 +105,17 @@ async function evaluateModel(
 function summarize({ plan, input, journal }: Work): Evaluation {
   const reports: Record<string, unknown> = {};
   const verdicts: Record<string, Verdict> = {};
+  const figures: Figure[] = [];
   for (const { task, items } of plan) {
     const values = (model: ModelName): unknown[] => {
       const done = doneItems(journal, model, task);
       return items.map((_, index) => done.get(index));
     };
-    const report = task.report({ items, base: values("base"), tuned: values("tuned") }, input);
+    const ofModels = { items, base: values("base"), tuned: values("tuned") };
+    const report = task.report(ofModels, input);
     reports[task.name] = report;
+    figures.push(...(task.figures?.(ofModels, input) ?? []).map(compare));
     if (task.verdict !== undefined) verdicts[task.name] = task.verdict(report, input.settings);
   }
-  return evaluationOf(reports, verdicts);
+  return evaluationOf(reports, verdicts, figures);
 }

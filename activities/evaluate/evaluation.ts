@@ -1,11 +1,14 @@
 import type { Gate, Perplexity, PerplexityVerdict, Verdict } from "../../core/stages/metrics.js";
-import type { Ends, PerplexityInterval } from "../../core/stages/bootstrap.js";
+import type { Ends } from "../../core/stages/bootstrap.js";
+import type { Figure, JsonEnds } from "../../core/stages/figures.js";
 import type { PerplexityReport } from "./perplexity.js";
 import type { Sample } from "./samples.js";
 
 /** The stage's output, `evaluation.json`. */
 export interface Evaluation extends PerplexityReport {
   readonly gate: Gate;
+  /** of every task, in order; an earlier version had none */
+  readonly figures?: readonly Figure[];
   readonly samples: readonly Sample[];
   /** reports of the further tasks, by name; absent when there are none */
   readonly tasks?: Readonly<Record<string, unknown>>;
@@ -17,11 +20,24 @@ export function perplexityIn({ perplexity: { base, tuned }, heldOut }: Pick<Eval
   return { base: base ?? missing, tuned: tuned ?? missing };
 }
 
-/** The intervals of an evaluation that was read from its file, with the infinity that JSON lacks; null: it has none. */
-export function intervalIn({ interval }: Pick<Evaluation, "interval">): PerplexityInterval | null {
-  if (interval === undefined) return null;
-  const finite = ([low, high]: readonly [number | null, number | null]): Ends => [low ?? Infinity, high ?? Infinity];
-  return { ...interval, base: finite(interval.base), tuned: finite(interval.tuned), ratio: finite(interval.ratio) };
+/** A figure of an evaluation; null: it was not measured, or an earlier version measured it. */
+export function figureNamed({ figures = [] }: Pick<Evaluation, "figures">, metric: string): Figure | null {
+  return figures.find((figure) => figure.metric === metric) ?? null;
+}
+
+/** The intervals of both perplexities and of their ratio; null: there are none. */
+export function intervalIn(
+  evaluation: Pick<Evaluation, "figures">,
+): { readonly base: Ends; readonly tuned: Ends; readonly ratio: Ends; readonly resamples: number } | null {
+  const intervals = figureNamed(evaluation, "perplexity")?.intervals;
+  if (intervals === undefined) return null;
+  const { base, tuned, ratio, resamples } = intervals;
+  return { base: endsIn(base), tuned: endsIn(tuned), ratio: endsIn(ratio.base), resamples };
+}
+
+/** The ends of an interval with the infinity that JSON lacks. */
+function endsIn([low, high]: JsonEnds): Ends {
+  return [low ?? Infinity, high ?? Infinity];
 }
 
 /** The tasks whose reports stand at the top of the file: every list of tasks has them. */
@@ -31,7 +47,11 @@ interface TopReports {
 }
 
 /** Puts the reports of all tasks, and the verdicts of those that give one, together by name, in the order in which they are written. */
-export function evaluationOf(reports: Readonly<Record<string, unknown>>, verdicts: Readonly<Record<string, Verdict>>): Evaluation {
+export function evaluationOf(
+  reports: Readonly<Record<string, unknown>>,
+  verdicts: Readonly<Record<string, Verdict>>,
+  figures: readonly Figure[],
+): Evaluation {
   const { perplexity, samples, ...tasks } = reports as TopReports & typeof reports;
   const { perplexity: compared, ...others } = verdicts as { readonly perplexity: PerplexityVerdict } & typeof verdicts;
   const all = Object.values(verdicts);
@@ -40,7 +60,7 @@ export function evaluationOf(reports: Readonly<Record<string, unknown>>, verdict
     perplexity: perplexity.perplexity,
     gate: { ...gate, ...(Object.keys(others).length === 0 ? {} : { tasks: others }) },
     heldOut: perplexity.heldOut,
-    ...(perplexity.interval === undefined ? {} : { interval: perplexity.interval }),
+    figures,
     samples,
     ...(Object.keys(tasks).length === 0 ? {} : { tasks }),
   };

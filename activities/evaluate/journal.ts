@@ -1,5 +1,5 @@
 import { appendLine, reopenLines } from "../../infra/disk/line-journal.js";
-import type { ModelName } from "./task.js";
+import type { ModelName } from "../../core/stages/figures.js";
 
 /** What one model did with one item of a task. */
 export interface JournalLine {

@@ -1,7 +1,7 @@
 import { UserError } from "../../core/errors.js";
 import { lossTokens } from "../../core/rows/labels.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
-import { pairedBootstrap, type PerplexityInterval } from "../../core/stages/bootstrap.js";
+import type { Measured } from "../../core/stages/figures.js";
 import type { Perplexity, PerplexityVerdict } from "../../core/stages/metrics.js";
 import type { Score } from "../../engines/inference.js";
 import type { EvaluationTask } from "./task.js";
@@ -23,8 +23,6 @@ type BatchLoss = Score;
 export interface PerplexityReport {
   readonly perplexity: Perplexity;
   readonly heldOut: { readonly rows: number; readonly labels: number };
-  /** absent with fewer than two rows that have labels */
-  readonly interval?: PerplexityInterval;
 }
 
 /** How well the models predict the responses of the held-out rows, batch by batch. */
@@ -47,15 +45,23 @@ export const perplexity: EvaluationTask<Batch, BatchLoss, PerplexityReport> = {
     const labels = base.reduce((sum, batch) => sum + batch.labels, 0);
     const perplexityOf = (losses: readonly BatchLoss[]): number | null =>
       labels === 0 ? null : Math.exp(losses.reduce((sum, { nll }) => sum + nll, 0) / labels);
-    const [baseRows, tunedRows] = [base, tuned].map((losses) => losses.flatMap(({ rows }) => rows)) as [number[], number[]];
-    const interval = pairedBootstrap(
-      baseRows.map((loss, row) => ({ labels: lossTokens(split.row(row).labels), base: loss, tuned: tunedRows[row]! })),
-    );
     return {
       perplexity: { base: perplexityOf(base), tuned: perplexityOf(tuned) },
       heldOut: { rows: split.count, labels },
-      ...(interval === null ? {} : { interval }),
     };
+  },
+
+  figures({ base, tuned, live }, { split }) {
+    const rowsOf = (losses: readonly BatchLoss[]): number[] => losses.flatMap(({ rows }) => rows);
+    const [ofBase, ofTuned, ofLive] = [rowsOf(base), rowsOf(tuned), live && rowsOf(live)];
+    const items = ofBase.map((loss, row) => ({
+      weight: lossTokens(split.row(row).labels),
+      base: loss,
+      tuned: ofTuned[row]!,
+      ...(ofLive && { live: ofLive[row]! }),
+    }));
+    const measured = (metric: string, kind: Measured["kind"]): Measured => ({ metric, better: "lower", kind, items });
+    return [measured("perplexity", "exp"), measured("loss", "mean")];
   },
 
   verdict: (report, { gate }) => judge(report.perplexity, gate.maxPerplexityRatio),

@@ -1,4 +1,5 @@
 import type { RunConfig } from "../../core/config/schema.js";
+import type { Measured, ModelName, OfModels } from "../../core/stages/figures.js";
 import type { Verdict } from "../../core/stages/metrics.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
 import type { Prompt } from "../../core/text/prompt-kind.js";
@@ -30,6 +31,8 @@ export interface EvaluationTask<Item = unknown, Value = unknown, Report = unknow
   run(model: EvaluatedModel, item: Item, input: TaskInput): Promise<Value>;
   /** Compares the two models. */
   report(values: TaskValues<Item, Value>, input: TaskInput): Report;
+  /** Figures of the models, item by item: `evaluation.json` has each with its interval as `figures`, and gate, report and card read them. */
+  figures?(values: TaskValues<Item, Value>, input: TaskInput): readonly Measured[];
   /** Whether the tuned model may become the latest one, as far as this task can tell; left out when the task only reports. */
   verdict?(report: Report, settings: EvaluateSettings): Verdict;
 }
@@ -48,17 +51,12 @@ export interface TaskInput {
   readonly prompt: Prompt | null;
 }
 
-/** The model before and after training. */
-export type ModelName = "base" | "tuned";
-
 /** A model as tasks see it: the stage opens and closes it. */
 export interface EvaluatedModel extends Pick<InferenceModel, "score" | "generate"> {
   readonly name: ModelName;
 }
 
-/** A task's items, and what each model did with them: three lists of one length. */
-export interface TaskValues<Item, Value> {
+/** A task's items, and what each model did with them: lists of one length. */
+export interface TaskValues<Item, Value> extends OfModels<readonly Value[]> {
   readonly items: readonly Item[];
-  readonly base: readonly Value[];
-  readonly tuned: readonly Value[];
 }

@@ -3,7 +3,7 @@ import type { StageDefinition } from "../common/definition.js";
 /** What is published depends on every earlier output, and on where it goes. */
 export const publishDefinition: StageDefinition<"publish"> = {
   name: "publish",
-  version: 9,
+  version: 10,
   inputs: ["model", "dataset", "tokens", "tuned", "report"],
   // the tuned model is checked file by file while it is read
   reads: ["report"],

@@ -5,7 +5,7 @@ import type { ModelFamily } from "../../core/model/family.js";
 import { dropoutNote, type ModelShape } from "../../core/model/shape.js";
 import { count } from "../../core/units.js";
 import type { ComputedSteps, PreprocessMetrics } from "../../core/stages/metrics.js";
-import type { Ends, PerplexityInterval } from "../../core/stages/bootstrap.js";
+import type { Ends } from "../../core/stages/bootstrap.js";
 import { computedWords, gateWord, intervalWords, lossEnds, splitWarning, verdictWords } from "../../core/stages/words.js";
 import type { Ledger } from "../../core/stages/ledger.js";
 import { intervalIn, perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
@@ -201,7 +201,7 @@ function perplexityText(value: number | null, ends?: Ends): string {
 }
 
 /** The one figure that says what training did, and how sure it is. */
-function ratioFact(ratio: number | null, { resamples, ratio: ends }: PerplexityInterval): [string, string] {
+function ratioFact(ratio: number | null, { resamples, ratio: ends }: NonNullable<ReturnType<typeof intervalIn>>): [string, string] {
   const figure = ratio === null ? "not finite" : ratio.toFixed(4);
   return [
     "perplexity of this model / of the base",

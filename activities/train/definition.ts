@@ -13,6 +13,7 @@ export const trainDefinition: StageDefinition<"train"> = {
     const {
       checkpointEverySteps: _steps,
       checkpointEveryMinutes: _minutes,
+      evalEverySteps: _evaluations,
       keepCheckpoints: _keep,
       workers: _workers,
       offload: _offload,

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { parseArgs } from "node:util";
-import { MAX_SHARDS } from "../../core/config/schema.js";
+import { MAX_SHARDS } from "../../core/config/train.js";
 import { UserError } from "../../core/errors.js";
 import { chooseGpus } from "../../infra/gpu/choose-gpus.js";
 import type { Gpu } from "../../infra/gpu/nvidia-smi.js";

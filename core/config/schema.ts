@@ -1,42 +1,19 @@
 import { z } from "zod";
 import { ConfigError } from "../errors.js";
-import { ENGINE_NAMES } from "./engines.js";
+import { evaluateSection } from "./evaluate.js";
+import { count, name, section, source } from "./fields.js";
 import { nearest } from "./nearest.js";
-import { LORA_DEFAULTS, loraSection, type LoraSettings } from "./lora.js";
+import { LORA_DEFAULTS, type LoraSettings } from "./lora.js";
+import { publishSection } from "./publish.js";
 import { contradiction, readSource, withoutSlashes } from "./source-ref.js";
 import { templateProblem } from "./template-problem.js";
-
-/** The most logical ranks that a run may have. */
-export const MAX_SHARDS = 64;
-
-/** The most machines that an attempt may be on. */
-const MAX_HOSTS = 64;
+import { trainSection } from "./train.js";
 
 /** What `dataset.format` may say. */
 export const ROW_FORMATS = ["alpaca", "dolly-15k", "sharegpt", "messages", "tokens"] as const;
 
-/** Where the engine deepspeed may keep a part of its state. */
-const OFFLOAD_DEVICES = ["none", "cpu", "nvme"] as const;
-
-const count = z.int().min(1);
-const name = z.string().min(1);
 /** null: the usual name */
 const column = name.nullable().default(null);
-/** Stays text: it travels through Temporal and decides stages' keys. */
-const source = z
-  .string()
-  .superRefine((text, context) => {
-    const read = readSource(text);
-    if ("problem" in read) context.addIssue({ code: "custom", message: `must be ${read.expected}: ${read.problem}` });
-  })
-  // what a JSON Schema can say of it
-  .meta({ pattern: "^(hf|file|s3)://.+" });
-
-/** A place to write to, in one spelling, because publishing depends on it. */
-const place = z
-  .string()
-  .regex(/^(s3:\/\/[^/]+|file:\/\/.+)/, "must be s3://bucket/prefix or file:///path")
-  .transform(withoutSlashes);
 
 /** A Jinja template; what only its compilation shows is said before a run's work starts. */
 const template = z
@@ -46,9 +23,6 @@ const template = z
     const message = templateProblem(text);
     if (message !== null) context.addIssue({ code: "custom", message });
   });
-
-/** Sections default to `{}` parsed, so that every field of the result is there. */
-const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape).prefault({} as never);
 
 const schema = z
   .strictObject({
@@ -112,158 +86,9 @@ const schema = z
         .meta({ unit: "share of rows", description: "The stage fails if more rows than this share are rejected." }),
       seed: z.int().min(0).default(42).describe("The seed that draws the test rows."),
     }),
-    train: section({
-      engine: z.enum(ENGINE_NAMES).default("onnx").describe("What computes the training."),
-      precision: z
-        .enum(["fp32", "bf16", "fp16"])
-        .default("fp32")
-        .describe(
-          "What the model is computed in; `bf16` and `fp16` only with the engine `deepspeed`. Weights and moments stay in fp32, and `fp16` scales the loss.",
-        ),
-      method: z
-        .enum(["full", "lora"])
-        .default("full")
-        .describe("What is trained: `full` trains every weight; `lora` trains low-rank adapters beside a base that stays as it is."),
-      lora: loraSection,
-      shards: count
-        .max(MAX_SHARDS)
-        .default(8)
-        .meta({ unit: "shards", description: "Logical ranks; the result depends on their number, not on the number of workers." }),
-      epochs: count.default(1).meta({ unit: "epochs", description: "How often training goes through all rows." }),
-      maxSteps: count
-        .nullable()
-        .default(null)
-        .meta({ unit: "steps", description: "Training ends after so many steps; null: after the last epoch." }),
-      microBatch: count.default(8).meta({ unit: "rows", description: "Rows of one shard in one pass." }),
-      accumulation: count
-        .default(1)
-        .meta({ unit: "passes", description: "Passes of a step; a step has shards x microBatch x accumulation rows." }),
-      learningRate: z.number().min(0).default(1e-5).describe("The learning rate after the warm-up."),
-      schedule: z
-        .enum(["constant", "linear", "cosine"])
-        .default("constant")
-        .describe("How the learning rate changes after the warm-up; `linear` and `cosine` fall to 0 at the last step."),
-      warmupSteps: z.int().min(0).default(0).meta({ unit: "steps", description: "Steps in which the learning rate rises from 0." }),
-      betas: z
-        .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
-        .default([0.9, 0.999])
-        .describe("AdamW's decay of the first and the second moment."),
-      epsilon: z.number().positive().default(1e-8).describe("AdamW's epsilon."),
-      weightDecay: z.number().min(0).default(0).describe("AdamW's weight decay, on every tensor."),
-      maxGradNorm: z.number().positive().default(1).describe("Gradients are scaled down to this norm."),
-      checkpointEverySteps: count
-        .default(200)
-        .meta({ unit: "steps", description: "A checkpoint is due after so many steps, or earlier by `checkpointEveryMinutes`." }),
-      checkpointEveryMinutes: z
-        .number()
-        .positive()
-        .default(10)
-        .meta({ unit: "minutes", description: "A checkpoint is due after so long, or earlier by `checkpointEverySteps`." }),
-      keepCheckpoints: count.default(2).meta({ unit: "checkpoints", description: "How many of the latest checkpoints are kept." }),
-      seed: z.int().min(0).default(42).describe("The seed of the order of rows."),
-      offload: section({
-        optimizer: z
-          .enum(OFFLOAD_DEVICES)
-          .default("none")
-          .describe(
-            "Where both moments, and with the engine `deepspeed` the fp32 weights, are kept; `none`: where they are computed with; the engine `onnx` has `none` and `nvme`.",
-          ),
-        parameters: z
-          .enum(OFFLOAD_DEVICES)
-          .default("none")
-          .describe("Where the weights that are computed with are kept until they are needed; the engine `onnx` has `none` and `nvme`."),
-        directory: name
-          .nullable()
-          .default(null)
-          .describe("The absolute path of a directory on a fast local disk, only with `nvme`; null: training's own directory."),
-      }).superRefine(({ optimizer, parameters, directory }, context) => {
-        if (directory === null) return;
-        const message = !directory.startsWith("/")
-          ? "must be an absolute path"
-          : optimizer !== "nvme" && parameters !== "nvme"
-            ? 'is used with "nvme" only'
-            : null;
-        if (message !== null) context.addIssue({ code: "custom", path: ["directory"], message });
-      }),
-      workers: section({
-        min: count.default(1).meta({ unit: "workers", description: "The fewest workers that training goes on with." }),
-        waitSeconds: z
-          .number()
-          .min(0)
-          .default(60)
-          .meta({ unit: "seconds", description: "How long an attempt waits for missing workers before it starts without them." }),
-        hosts: count.max(MAX_HOSTS).default(1).meta({
-          unit: "machines",
-          description: "The most machines that the workers of one attempt may be on; more than 1 only with the engine `deepspeed`.",
-        }),
-        store: place
-          .nullable()
-          .prefault(null)
-          .describe(
-            "Where machines share what training needs and saves: `s3://bucket/prefix`, or `file:///directory` on a disk that they share; null: `.roslin/train` below publish.target if `hosts` is above 1, and otherwise the machine's own disk.",
-          ),
-      }),
-    }),
-    evaluate: section({
-      generateSamples: z
-        .int()
-        .min(0)
-        .default(5)
-        .meta({ unit: "answers", description: "Answers that the base model and the tuned model each give to test rows." }),
-      gate: section({
-        maxPerplexityRatio: z
-          .number()
-          .positive()
-          .default(1)
-          .describe("`latest.json` moves only if the tuned perplexity is at most this times the base's."),
-      }),
-    }),
-    publish: section({
-      target: place
-        .nullable()
-        .prefault(null)
-        .describe(
-          "Where the model is published: `s3://bucket/prefix` or `file:///directory`; null: the bucket that the environment names.",
-        ),
-      encryption: z
-        .enum(["AES256", "aws:kms"])
-        .nullable()
-        .default(null)
-        .describe("The server-side encryption of each object; null: the bucket's own."),
-      kmsKeyId: z
-        .string()
-        .min(1)
-        .nullable()
-        .default(null)
-        .describe("A KMS key's id or ARN, only with `aws:kms`; null: the account's own key for S3."),
-      // only classes that can be read at once, because `latest.json` is read whenever it moves
-      storageClass: z
-        .enum(["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"])
-        .nullable()
-        .default(null)
-        .describe("The storage class of each object; null: the bucket's own."),
-      tags: z
-        .record(z.string().min(1).max(128), z.string().max(256))
-        .refine((tags) => Object.keys(tags).length <= 10, "S3 takes 10 tags at most")
-        // sorted, so that the same tags in another order are the same setting
-        .transform((tags) => Object.fromEntries(Object.entries(tags).sort(([a], [b]) => (a < b ? -1 : 1))))
-        .prefault({})
-        .describe("S3 tags of each object, at most 10."),
-      merge: z
-        .boolean()
-        .default(false)
-        .describe("Whether adapters are published merged into their base, as a whole model; false: as PEFT's adapter, without the base."),
-      lifecycle: section({
-        abortUploadsAfterDays: count
-          .nullable()
-          .default(null)
-          .meta({ unit: "days", description: "S3 drops unfinished uploads below the target after so long; null: no such rule." }),
-        expireAfterDays: count.nullable().default(null).meta({
-          unit: "days",
-          description: "S3 removes published models after so long, the one that `latest.json` names as well; null: no such rule.",
-        }),
-      }),
-    }),
+    train: trainSection,
+    evaluate: evaluateSection,
+    publish: publishSection,
   })
   .refine((config) => config.publish?.kmsKeyId == null || config.publish.encryption === "aws:kms", {
     path: ["publish", "kmsKeyId"],

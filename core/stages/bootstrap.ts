@@ -1,68 +1,81 @@
 import { bitsAt } from "../rows/random.js";
 
-/** How sure a comparison of two models on the same rows is: the paired bootstrap. */
+/** How sure a comparison of models on the same items is: the paired bootstrap. */
 
-/** What each of two models loses on a row: sums of -log p over its labels, in nats, and how many labels there are. */
-export interface PairedLoss {
-  readonly labels: number;
-  readonly base: number;
-  readonly tuned: number;
+/** One item: how much it weighs, and what each of several models has on it, as a sum over its weight (nats over labels, 0 or 1 over one item). */
+export interface Paired {
+  readonly weight: number;
+  readonly sums: readonly number[];
 }
+
+/** What a figure is of its items: the weighted mean, or its exponential. */
+export type Kind = "mean" | "exp";
 
 /** The lower and the upper end of an interval. */
 export type Ends = readonly [low: number, high: number];
 
-/** Where the perplexities would lie if other rows of the same kind had been held out: percentiles over resamples of the rows. */
-export interface PerplexityInterval {
-  /** share of the resamples that lies between the ends */
-  readonly level: number;
-  readonly resamples: number;
-  readonly seed: number;
-  readonly base: Ends;
-  readonly tuned: Ends;
-  /** of tuned divided by base, on the same rows: the models differ beyond chance if both ends are on one side of 1 */
-  readonly ratio: Ends;
+/** Where the figures of models would lie if other items of the same kind had been taken: percentiles over resamples of the items. */
+export interface Intervals {
+  readonly models: readonly Ends[];
+  /** of the first model's figure divided by each other's on the same items: they differ beyond chance if both ends are on one side of 1 */
+  readonly ratios: readonly Ends[];
 }
 
 /** Share of the resamples that lies between an interval's ends. */
 export const LEVEL = 0.95;
-const RESAMPLES = 10_000;
-const SEED = 42;
-/** More rows than this are resampled as so many groups of neighbours, which takes a second at most. */
+/** How many resamples are drawn. */
+export const RESAMPLES = 10_000;
+/** The seed that draws them. */
+export const SEED = 42;
+/** More items than this are resampled as so many groups of neighbours, which takes a second at most. */
 const MOST_UNITS = 1000;
 
+/** A figure of items whose sums over so much weight come to this. */
+export function figureOf(kind: Kind, sum: number, weight: number): number {
+  return kind === "exp" ? Math.exp(sum / weight) : sum / weight;
+}
+
+/** One figure divided by another's on the same items; of two that are 0 it is 1. */
+export function ratioOf(kind: Kind, sum: number, other: number, weight: number): number {
+  if (kind === "exp") return Math.exp((sum - other) / weight);
+  return sum === other ? 1 : sum / other;
+}
+
 /**
- * The intervals of both perplexities and of their ratio; null with fewer than two rows that have labels. Each resample draws
- * as many rows as there are, with replacement, and takes both models' losses on them: what makes a row hard for both falls out.
+ * The intervals of the models' figures and of their ratios; null with fewer than two items that weigh something. Each resample
+ * draws as many items as there are, with replacement, and takes all models' sums on them: what makes an item hard for all falls out.
  */
-export function pairedBootstrap(rows: readonly PairedLoss[]): PerplexityInterval | null {
-  const units = grouped(rows.filter(({ labels }) => labels > 0));
+export function pairedBootstrap(items: readonly Paired[], kind: Kind): Intervals | null {
+  const units = grouped(items.filter(({ weight }) => weight > 0));
   if (units.length < 2) return null;
-  const found = { base: new Float64Array(RESAMPLES), tuned: new Float64Array(RESAMPLES), ratio: new Float64Array(RESAMPLES) };
+  const count = units[0]!.sums.length;
+  const weights = Float64Array.from(units, ({ weight }) => weight);
+  const sums = Array.from({ length: count }, (_, model) => Float64Array.from(units, (unit) => unit.sums[model]!));
+  const figures = sums.map(() => new Float64Array(RESAMPLES));
+  const ratios = sums.slice(1).map(() => new Float64Array(RESAMPLES));
+  const drawn = new Uint32Array(units.length);
   for (let resample = 0; resample < RESAMPLES; resample++) {
-    const sum = { labels: 0, base: 0, tuned: 0 };
-    for (let draw = 0; draw < units.length; draw++) add(sum, units[Math.floor((bitsAt(SEED, resample, draw) * units.length) / 2 ** 32)]!);
-    found.base[resample] = Math.exp(sum.base / sum.labels);
-    found.tuned[resample] = Math.exp(sum.tuned / sum.labels);
-    found.ratio[resample] = Math.exp((sum.tuned - sum.base) / sum.labels);
+    for (let draw = 0; draw < units.length; draw++) drawn[draw] = Math.floor((bitsAt(SEED, resample, draw) * units.length) / 2 ** 32);
+    const total = (of: Float64Array): number => drawn.reduce((sum, unit) => sum + of[unit]!, 0);
+    const weight = total(weights);
+    const totals = sums.map(total);
+    for (const [model, sum] of totals.entries()) {
+      figures[model]![resample] = figureOf(kind, sum, weight);
+      if (model > 0) ratios[model - 1]![resample] = ratioOf(kind, totals[0]!, sum, weight);
+    }
   }
-  const [base, tuned, ratio] = [found.base, found.tuned, found.ratio].map(endsOf) as [Ends, Ends, Ends];
-  return { level: LEVEL, resamples: RESAMPLES, seed: SEED, base, tuned, ratio };
+  return { models: figures.map(endsOf), ratios: ratios.map(endsOf) };
 }
 
-function grouped(rows: readonly PairedLoss[]): readonly PairedLoss[] {
-  const size = Math.ceil(rows.length / MOST_UNITS);
-  return Array.from({ length: Math.ceil(rows.length / Math.max(1, size)) }, (_, unit) => {
-    const sum = { labels: 0, base: 0, tuned: 0 };
-    for (const row of rows.slice(unit * size, (unit + 1) * size)) add(sum, row);
-    return sum;
-  });
+function grouped(items: readonly Paired[]): readonly Paired[] {
+  const size = Math.max(1, Math.ceil(items.length / MOST_UNITS));
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, unit) => together(items.slice(unit * size, (unit + 1) * size)));
 }
 
-function add(sum: { labels: number; base: number; tuned: number }, { labels, base, tuned }: PairedLoss): void {
-  sum.labels += labels;
-  sum.base += base;
-  sum.tuned += tuned;
+/** Several items as one. */
+export function together(items: readonly Paired[]): Paired {
+  const sums = items[0]?.sums.map((_, model) => items.reduce((sum, item) => sum + item.sums[model]!, 0)) ?? [];
+  return { weight: items.reduce((sum, { weight }) => sum + weight, 0), sums };
 }
 
 function endsOf(values: Float64Array): Ends {

@@ -16,7 +16,7 @@ import { readAll, type TargetCheck } from "./store.js";
 export async function checkTarget(
   uri: string,
   settings: S3Settings,
-  wanted: Omit<RunConfig["publish"], "target" | "merge">,
+  wanted: Omit<RunConfig["publish"], "target" | "merge" | "sign">,
   signal: AbortSignal,
 ): Promise<TargetCheck> {
   const fields = apart(wanted);

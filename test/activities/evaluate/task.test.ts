@@ -158,9 +158,9 @@ test("a loss that is not a finite number ends the stage, with model and rows nam
 test("tasks have names of their own, which are part of the stage's settings with their versions", async () => {
   const { config } = await newRequest();
   assert.equal(new Set(TASKS.map(({ name }) => name)).size, TASKS.length);
-  assert.deepEqual(evaluateDefinition.settings(config), { ...config.evaluate, tasks: { perplexity: 2, samples: 2 } });
+  assert.deepEqual(evaluateDefinition.settings(config), { ...config.evaluate, versions: { perplexity: 2, samples: 2 } });
   assert.deepEqual(defineEvaluation(WITH_COUNT).settings(config), {
     ...config.evaluate,
-    tasks: { perplexity: 2, samples: 2, "token-count": 1 },
+    versions: { perplexity: 2, samples: 2, "token-count": 1 },
   });
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { JsonEnds } from "../../../core/stages/figures.js";
 import type { Evaluation } from "../../../activities/evaluate/evaluation.js";
 import { modelCard } from "../../../activities/report/card.js";
 import { figureText, reportPage } from "../../../activities/report/report-page.js";
@@ -127,17 +128,29 @@ test("a perplexity above the largest number, which the file has as null, is said
 });
 
 test("an interval stands beside each perplexity and the ratio, with what it means", () => {
-  const interval = { level: 0.95, resamples: 10_000, seed: 42, base: [24000, 27000], tuned: [300, 330], ratio: [0.011, 0.014] } as const;
-  const rows = new Map(facts(story({ interval })));
+  const perplexityOf = (base: JsonEnds): Partial<Evaluation> => ({
+    figures: [
+      {
+        metric: "perplexity",
+        better: "lower",
+        items: 12,
+        base: 25430.54,
+        tuned: 312.4,
+        ratio: { base: 0.0123 },
+        intervals: { level: 0.95, resamples: 10_000, seed: 42, base, tuned: [300, 330], ratio: { base: [0.011, 0.014] } },
+      },
+    ],
+  });
+  const measured = perplexityOf([24000, 27000]);
+  const rows = new Map(facts(story(measured)));
   assert.equal(rows.get("perplexity of the base"), "25430.540 (95 % interval 24,000 to 27,000)");
   assert.equal(
     rows.get("perplexity of this model / of the base"),
     "0.0123 (95 % interval 0.01100 to 0.01400: better beyond chance), by a paired bootstrap of the held-out rows, 10,000 resamples",
   );
-  assert.match(modelCard(story({ interval })), /perplexity of this model \| 312\.400 \(95 % interval 300\.0 to 330\.0\)/);
+  assert.match(modelCard(story(measured)), /perplexity of this model \| 312\.400 \(95 % interval 300\.0 to 330\.0\)/);
   // JSON has no infinity
-  const infinite = JSON.parse(JSON.stringify({ ...interval, base: [24000, Infinity] })) as typeof interval;
-  assert.equal(new Map(facts(story({ interval: infinite }))).get("perplexity of the base"), "25430.540 (95 % interval 24,000 to ∞)");
+  assert.equal(new Map(facts(story(perplexityOf([24000, null])))).get("perplexity of the base"), "25430.540 (95 % interval 24,000 to ∞)");
 });
 
 test("a step without labels is a gap in the curve, and first and last loss are of steps that have one", () => {

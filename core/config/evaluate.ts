@@ -1,0 +1,92 @@
+import { z } from "zod";
+import { count, name, section, source } from "./fields.js";
+
+/** The tasks of Dolly's table, by lm-evaluation-harness's names. */
+const TASK_NAMES = ["openbookqa", "arc_easy", "arc_challenge", "winogrande", "hellaswag", "piqa", "boolq"] as const;
+
+const prompt = z.strictObject({
+  instruction: z.string().min(1),
+  input: z.string().min(1).nullable().default(null),
+});
+
+const generation = section({
+  maxNewTokens: count.default(128).meta({ unit: "tokens", description: "An answer ends after so many tokens." }),
+  temperature: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe("0: only the likeliest tokens; above: each prompt is answered by tokens that are drawn as well."),
+  topP: z.number().positive().max(1).default(1).describe("Drawn tokens are the likeliest ones that together have this probability."),
+  topK: z.int().min(0).default(0).meta({ unit: "tokens", description: "Drawn tokens are among so many of the likeliest; 0: among all." }),
+  repetitionPenalty: z.number().positive().default(1).describe("What makes a token less likely that was there before; 1: nothing."),
+  seed: z.int().min(0).default(42).describe("The seed that draws tokens."),
+  tooLong: z
+    .enum(["error", "cut"])
+    .default("error")
+    .describe("What happens to a prompt with more tokens than the model has positions; `cut`: its first tokens are left out."),
+});
+
+const tasks = z
+  .strictObject({
+    names: z
+      .array(z.enum(TASK_NAMES))
+      .min(1)
+      .default([...TASK_NAMES])
+      .describe("Which tasks; by default the seven of Dolly's table."),
+    limit: count.nullable().default(null).meta({ unit: "items", description: "So many items of each task, its first ones; null: all." }),
+    data: z
+      .partialRecord(z.enum(TASK_NAMES), source)
+      .prefault({})
+      .describe("Where a task's items are, in place of the hub's dataset: `file:///path`, `hf://…` or `s3://…`."),
+  })
+  .nullable()
+  .prefault(null)
+  .describe("Multiple-choice tasks, scored as lm-evaluation-harness does; null: none.");
+
+/** A rule of the gate: the tuned model's figure divided by the other model's is within bounds. */
+const rule = z
+  .strictObject({
+    metric: name.describe("The name of a figure, such as `perplexity`, `perplexity.withInput`, `rougeL` or `hellaswag.acc_norm`."),
+    against: z.enum(["base", "live"]).describe("The model to compare with; `live`: the one that `latest.json` names now."),
+    atMost: z.number().min(0).optional().describe("The tuned model's figure is at most this times the other's."),
+    atLeast: z.number().min(0).optional().describe("The tuned model's figure is at least this times the other's."),
+    confident: z.boolean().default(false).describe("Whether the whole interval of the quotient must be within the bounds."),
+  })
+  .refine(({ atMost, atLeast }) => atMost !== undefined || atLeast !== undefined, "needs atMost, atLeast, or both");
+
+/** The section `evaluate`. */
+export const evaluateSection = section({
+  generateSamples: z
+    .int()
+    .min(0)
+    .default(5)
+    .meta({ unit: "answers", description: "Answers that the base model and the tuned model each give to test rows." }),
+  prompts: z.array(prompt).prefault([]).describe("Requests of one's own that both models answer: `{instruction, input}`."),
+  references: z
+    .int()
+    .min(0)
+    .default(0)
+    .meta({ unit: "rows", description: "Test rows whose answers are compared with the expected ones, by exact match and ROUGE-L." }),
+  generation,
+  tasks,
+  live: z
+    .strictObject({ uri: name, manifest: z.string().regex(/^[0-9a-f]{64}$/) })
+    .nullable()
+    .prefault(null)
+    .describe(
+      "The published model that rules call `live`, with its manifest's SHA-256; null: the one that `latest.json` names when the evaluation starts.",
+    ),
+  gate: section({
+    maxPerplexityRatio: z
+      .number()
+      .positive()
+      .default(1)
+      .describe("`latest.json` moves only if the tuned perplexity is at most this times the base's."),
+    rules: z.array(rule).prefault([]).describe("Further conditions on figures, all of which must hold."),
+    overrideWithinHours: z
+      .number()
+      .min(0)
+      .default(0)
+      .meta({ unit: "hours", description: "How long a run whose gate failed waits for a person to override it before it ends." }),
+  }),
+});
