@@ -2,6 +2,7 @@ import { UserError } from "../core/errors.js";
 import type { Environment } from "./environment.js";
 import { EXPORT_LIMITS } from "../core/model/export.js";
 import { openInference } from "../engines/onnx/inference/open-inference.js";
+import { openSigner } from "../infra/signing/keys.js";
 import { checkTarget } from "../infra/store/check.js";
 import { openStore } from "../infra/store/open-store.js";
 import { ALL_ABILITIES } from "../infra/store/s3-requests.js";
@@ -20,12 +21,13 @@ export function defaultTarget({ s3, bucket, variables }: Environment): string {
   return `s3://${bucket}/models`;
 }
 
-/** Publishing's dependencies, with the S3 of these settings and the target of a run that names none. */
-export function publishDeps(settings: S3Settings, target: () => string): PublishDependencies {
+/** Publishing's dependencies, with the S3 of these settings, the target of a run that names none, and the variables that may hold a key. */
+export function publishDeps(settings: S3Settings, target: () => string, variables: Environment["variables"]): PublishDependencies {
   return {
     defaultTarget: target,
     openStore: (uri, options, signal, abilities = ALL_ABILITIES) => openStore(uri, { ...settings, abilities }, options, signal),
     checkTarget: (uri, wanted, signal) => checkTarget(uri, settings, wanted, signal),
+    openSigner: (sign) => openSigner(sign, variables),
     exportLimits: EXPORT_LIMITS,
   };
 }

@@ -10,6 +10,7 @@ import { adopt } from "./adopt.js";
 import { assemble } from "./assemble.js";
 import { MERGED, ONNX } from "./model-parts.js";
 import { moveLatest, readLatest } from "./move-latest.js";
+import { isSignedOtherwise, signPublished } from "./sign.js";
 import { upload } from "./upload.js";
 import { publishDefinition } from "./definition.js";
 import type { PublishDependencies } from "./deps.js";
@@ -28,9 +29,11 @@ export async function publish(
   const target = wanted.target!;
   const { abilities, note } = await dependencies.checkTarget(target, wanted, context.signal);
   const store = dependencies.openStore(target, wanted, context.signal, abilities);
+  const signer = wanted.sign == null ? null : await dependencies.openSigner(wanted.sign);
   const stage = new Stage(publishDefinition, request);
   const { directory } = stage;
   await forgetIfGone(store, stage);
+  if (signer !== null && (await isSignedOtherwise(directory, signer))) await stage.forget();
   return await stage.run(context, async () => {
     const started = performance.now();
     const assembly = await assemble(dependencies, request, stage, context);
@@ -41,10 +44,11 @@ export async function publish(
       (done: number) =>
       (note: string): void =>
         context.progress({ stage: "publish", done, total: done, unit: "bytes", note, lasting: true });
-    if (note !== undefined) sayAt(0)(note);
+    for (const each of [note, signer?.note]) if (each != null) sayAt(0)(each);
     const { manifest, claimed } = await adopt(store, made, directory, sayAt(0));
+    const signatures = signer === null ? [] : await signPublished(store, manifest, directory, signer);
     const { sent, bytes } = await upload(store, { ...assembly, manifest }, directory, context);
-    const names = [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => `${manifest.name}/${name}`);
+    const names = [...manifest.files.map(({ name }) => name), ...signatures, MANIFEST].map((name) => `${manifest.name}/${name}`);
     await writeFileAtomic(join(directory, SEALS), JSON.stringify(await sealsOf(store, names)));
     const say = sayAt(bytes);
     const latest = evaluation.gate.passed && (await moveLatest(store, target, manifest.name, wanted, say));
@@ -57,7 +61,7 @@ export async function publish(
       version: manifest.name,
       latest,
       gate: evaluation.gate,
-      objects: manifest.files.length + 1,
+      objects: names.length,
       bytes,
       bytesSent: claimed + sent,
       ...(abilities.checksums ? {} : { readBack: true as const }),

@@ -15,7 +15,7 @@ export const signSection = z
       .describe("The variable with the passphrase of an encrypted key, `env:NAME`; null: the key is not encrypted."),
   })
   .nullable()
-  .default(null)
+  .prefault(null)
   .describe("Signs what is published, in the format of OpenSSF model signing and as SLSA provenance; null: no signature.");
 
 /** A run's settings of signing. */

@@ -67,7 +67,11 @@ export function parseSigned<Schema extends z.ZodType>(schema: Schema, text: stri
   const { data, error } = schema.safeParse(value);
   if (error === undefined) return data;
   const { path, message } = error.issues[0]!;
-  throw new CorruptError("a signature is damaged, or has another form than is known here", { file: where, field: path.join("."), problem: message });
+  throw new CorruptError("a signature is damaged, or has another form than is known here", {
+    file: where,
+    field: path.join("."),
+    problem: message,
+  });
 }
 
 /** The text of names in the order in which all writers list them: part by part of a path, each by code point. */

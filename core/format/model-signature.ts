@@ -82,7 +82,8 @@ export function readFilesStatement(
   const { subject, predicate } = parseSigned(statementSchema, payload, where);
   const got = rootDigest(predicate.resources, sha256);
   const expected = subject[0].digest.sha256;
-  if (got !== expected) throw new CorruptError("a signature's digest is not that of the files that it lists", { file: where, expected, got });
+  if (got !== expected)
+    throw new CorruptError("a signature's digest is not that of the files that it lists", { file: where, expected, got });
   return {
     files: predicate.resources.map(({ name, digest }) => ({ name, sha256: digest })),
     left: predicate.serialization.ignore_paths ?? [],

@@ -122,7 +122,7 @@ function commitOf(uri: string): Readonly<Record<string, string>> {
 
 /** Settings with a digest in place of each local path, which tells of its owner. */
 function withoutPaths(value: unknown, sha256: Sha256): unknown {
-  if (typeof value === "string") return /^file:\/\//.test(value) ? `file:sha256-${sha256(value)}` : value;
+  if (typeof value === "string") return value.startsWith("file://") ? `file:sha256-${sha256(value)}` : value;
   if (Array.isArray(value)) return value.map((each) => withoutPaths(each, sha256));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, withoutPaths(each, sha256)]));

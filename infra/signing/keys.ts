@@ -32,10 +32,7 @@ export interface Signer {
 export type Verifier = Pick<Signer, "keyId" | "holds">;
 
 /** Opens the key that a run signs with. Throws UserError that names what is wrong with it. */
-export async function openSigner(
-  settings: SignSettings,
-  variables: Readonly<Record<string, string | undefined>>,
-): Promise<Signer> {
+export async function openSigner(settings: SignSettings, variables: Readonly<Record<string, string | undefined>>): Promise<Signer> {
   const where = { setting: "publish.sign.key", key: settings.key };
   const { pem, note } = await readKey(settings.key, variables, where);
   const key = privateKey(pem, settings.passphrase, variables, where);
@@ -56,10 +53,7 @@ export async function openVerifier(path: string): Promise<Verifier> {
     throw new UserError("the public key cannot be read", where, { cause: error });
   });
   if (/PRIVATE KEY-----/.test(pem))
-    throw new UserError(
-      "this is a private key: give the public one, which `openssl pkey -in KEY.pem -pubout -out PUB.pem` makes",
-      where,
-    );
+    throw new UserError("this is a private key: give the public one, which `openssl pkey -in KEY.pem -pubout -out PUB.pem` makes", where);
   if (!/-----BEGIN PUBLIC KEY-----/.test(pem))
     throw new UserError("this is not a public key in PEM", { ...where, expected: "-----BEGIN PUBLIC KEY-----" });
   try {
@@ -119,14 +113,20 @@ function privateKey(
 ): KeyObject {
   const kind = /-----BEGIN ([A-Z0-9 ]+)-----(?![\s\S]*-----BEGIN )/.exec(pem)?.[1];
   if (kind === undefined || !pem.trim().includes("\n"))
-    throw new UserError(`this is not a private key in PEM, whose lines begin with -----BEGIN PRIVATE KEY----- and keep their breaks; ${MAKE_ONE}`, where);
+    throw new UserError(
+      `this is not a private key in PEM, whose lines begin with -----BEGIN PRIVATE KEY----- and keep their breaks; ${MAKE_ONE}`,
+      where,
+    );
   if (!kind.endsWith("PRIVATE KEY"))
     throw new UserError(`a private key is needed; ${MAKE_ONE}`, { ...where, expected: "PRIVATE KEY", got: kind });
   if (/SIGSTORE|COSIGN|OPENSSH/.test(kind))
-    throw new UserError(`the signing key has a form of its own that only its tool reads: a key as OpenSSL writes it is needed; ${MAKE_ONE}`, {
-      ...where,
-      got: kind,
-    });
+    throw new UserError(
+      `the signing key has a form of its own that only its tool reads: a key as OpenSSL writes it is needed; ${MAKE_ONE}`,
+      {
+        ...where,
+        got: kind,
+      },
+    );
   const isEncrypted = kind.startsWith("ENCRYPTED") || /^Proc-Type:.*ENCRYPTED/m.test(pem);
   const secret = isEncrypted ? passphraseFor(passphrase, variables, where) : undefined;
   try {
@@ -165,5 +165,5 @@ function curveOf(key: KeyObject, where: Details): (typeof CURVES)[string] {
 }
 
 function codeOf(error: unknown): string {
-  return String((error as { code?: unknown }).code ?? "unknown");
+  return (error as { code?: string }).code ?? "unknown";
 }

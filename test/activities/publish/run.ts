@@ -85,6 +85,10 @@ const LEDGER: Ledger = {
 };
 
 /** Publishing's dependencies, without S3 where no settings are given. */
-export function publishDependencies(settings: S3Settings = {}, target = "file:///nowhere"): ReturnType<typeof publishDeps> {
-  return publishDeps(settings, () => target);
+export function publishDependencies(
+  settings: S3Settings = {},
+  target = "file:///nowhere",
+  variables: Readonly<Record<string, string>> = {},
+): ReturnType<typeof publishDeps> {
+  return publishDeps(settings, () => target, variables);
 }
