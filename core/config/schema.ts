@@ -206,9 +206,18 @@ function describe(issue: z.core.$ZodIssue, input: unknown): string[] {
   return [`${path === "" ? "the input" : path}: ${issue.message}, got ${shown}`];
 }
 
-/** The field names that exist below a path of the config. */
+/** What is read of a JSON Schema to find fields. */
+interface SchemaNode {
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly items?: SchemaNode;
+  readonly anyOf?: readonly SchemaNode[];
+}
+
+/** The field names that exist below a path of the config, in sections and in lists that are empty or null by default as well. */
 function knownFields(path: readonly string[]): string[] {
-  const defaults: unknown = schema.parse({});
-  const at = path.reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], defaults);
-  return Object.keys(at as object);
+  const choices = (node: SchemaNode): readonly SchemaNode[] => [node, ...(node.anyOf ?? []).flatMap(choices)];
+  const below = (nodes: readonly SchemaNode[], part: string): SchemaNode[] =>
+    nodes.flatMap(choices).flatMap(({ properties, items }) => [properties?.[part], items].filter((node) => node !== undefined));
+  const at = path.reduce<readonly SchemaNode[]>(below, [runConfigSchema() as SchemaNode]);
+  return at.flatMap(choices).flatMap(({ properties }) => Object.keys(properties ?? {}));
 }
