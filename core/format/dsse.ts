@@ -47,13 +47,20 @@ export function envelopeOf({ payload, signatures, keyId }: Envelope): z.infer<ty
 
 /** Reads an envelope that has the schema. Throws CorruptError if its payload is not UTF-8. */
 export function openEnvelope({ payload, signatures }: z.infer<typeof envelopeSchema>, where: string): Envelope {
+  const bytes = (text: string): Uint8Array => {
+    const decoded = fromBase64(text);
+    // the last character may have bits that no byte takes: another text of the same bytes was changed
+    if (toBase64(decoded) !== text) throw new CorruptError("a signature's Base64 is not as a writer leaves it", { file: where });
+    return decoded;
+  };
   let text: string;
   try {
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(fromBase64(payload));
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes(payload));
   } catch (error) {
+    if (error instanceof CorruptError) throw error;
     throw new CorruptError("a signed statement is not text", { file: where }, { cause: error });
   }
-  return { payload: text, signatures: signatures.map(({ sig }) => fromBase64(sig)), keyId: signatures[0]!.keyid ?? "" };
+  return { payload: text, signatures: signatures.map(({ sig }) => bytes(sig)), keyId: signatures[0]!.keyid ?? "" };
 }
 
 /** Reads JSON in the form that a schema says. Throws CorruptError that names the file and the first field that differs. */
