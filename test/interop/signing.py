@@ -19,8 +19,8 @@ import sys
 import tempfile
 
 from google.protobuf import json_format
-from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
-from in_toto_attestation.v1.statement_pb2 import Statement
+from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance  # type: ignore[import-untyped]
+from in_toto_attestation.v1.statement_pb2 import Statement  # type: ignore[import-untyped]
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -43,7 +43,18 @@ def run(*args: str | pathlib.Path, **variables: str) -> subprocess.CompletedProc
 def theirs(directory: pathlib.Path, public: pathlib.Path) -> bool:
     """Whether model_signing accepts a directory."""
     signature = directory / "model.sig"
-    command = [sys.executable, "-m", "model_signing", "verify", "key", directory, "--signature", signature, "--public_key", public]
+    command: list[str | pathlib.Path] = [
+        sys.executable,
+        "-m",
+        "model_signing",
+        "verify",
+        "key",
+        directory,
+        "--signature",
+        signature,
+        "--public_key",
+        public,
+    ]
     return run(*command).returncode == 0
 
 
@@ -114,7 +125,17 @@ def check_curve(place: pathlib.Path, curve: str, passphrase: str | None) -> None
     (directory / "more.bin").unlink()
     for name in SIGNATURES:
         (directory / name).unlink()
-    command = [sys.executable, "-m", "model_signing", "sign", "key", "--private_key", private, "--signature", directory / "model.sig"]
+    command: list[str | pathlib.Path] = [
+        sys.executable,
+        "-m",
+        "model_signing",
+        "sign",
+        "key",
+        "--private_key",
+        private,
+        "--signature",
+        directory / "model.sig",
+    ]
     check("model_signing signs the directory", run(*command, directory).returncode == 0)
     check("roslin accepts model_signing's signature", theirs(directory, public) and ours(directory, public))
     config = directory / "config.json"
