@@ -3,6 +3,7 @@ import { computedWords } from "../../core/stages/words.js";
 import { isProved, proofLine, timeLine } from "../train/log/ledger-words.js";
 import { chosenSource } from "../../core/config/source-ref.js";
 import { evaluationSection } from "./card-evaluation.js";
+import { scoredTask } from "./eval-results.js";
 import { frontMatter } from "./front-matter.js";
 import { limits } from "./limits.js";
 import { knownDataset, knownModel, type Known } from "./provenance.js";
@@ -36,6 +37,8 @@ ${use(story)}${isAlone(story) ? "" : EXPORT_NOTE}
 | | |
 |---|---|
 ${facts(story)
+  // these have a table of their own
+  .filter(([name]) => scoredTask(evaluation, name) === null)
   .map(([name, value]) => `| ${name} | ${value.replaceAll("|", "\\|")} |`)
   .join("\n")}
 

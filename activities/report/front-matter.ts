@@ -1,6 +1,5 @@
 import { writeYaml } from "../../infra/text/front-matter.js";
 import type { Figure } from "../../core/stages/figures.js";
-import { chosenSource } from "../../core/config/source-ref.js";
 import { scoredTask } from "./eval-results.js";
 import { knownDataset, knownModel } from "./provenance.js";
 import { hubId, sourceName, type Story } from "./story.js";
@@ -52,8 +51,7 @@ export function frontMatter(story: Story): string {
 /** The tuned model's figures, by dataset. */
 function modelIndex({ config, evaluation }: Story): object[] {
   const { figures = [], heldOut } = evaluation;
-  const source = chosenSource(config.dataset);
-  const own = sourceName(config.dataset.source);
+  const own = hubId(config.dataset.source) ?? sourceName(config.dataset.source);
   const revision = commitOf(config.dataset.source);
   const results = [];
   const rows = figures.filter(({ metric }) => taskOf(metric) === null).flatMap((figure) => metricOf(figure, figure.metric));
@@ -61,8 +59,8 @@ function modelIndex({ config, evaluation }: Story): object[] {
     results.push({
       task: { type: "text-generation", name: "answering instructions" },
       dataset: {
-        type: hubId(config.dataset.source) ?? own,
-        name: `${sourceName(source)}, ${heldOut.rows} rows held out by Roslin (seed ${config.preprocess.seed})`,
+        type: own,
+        name: `${own}, ${heldOut.rows} rows held out by Roslin (seed ${config.preprocess.seed})`,
         split: "held-out",
         ...(revision !== null && { revision }),
       },

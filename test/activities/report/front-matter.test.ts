@@ -96,7 +96,7 @@ test("the model-index has the tuned model's figures by dataset, each with the sp
     task: { type: "text-generation", name: "answering instructions" },
     dataset: {
       type: "tatsu-lab/alpaca",
-      name: `hf://tatsu-lab/alpaca@${COMMIT}, 20 rows held out by Roslin (seed 42)`,
+      name: "tatsu-lab/alpaca, 20 rows held out by Roslin (seed 42)",
       split: "held-out",
       revision: COMMIT,
     },
