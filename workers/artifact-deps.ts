@@ -11,8 +11,8 @@ import { openTokens } from "../infra/dataset/tokens.js";
 import type { EvaluateDependencies } from "../activities/evaluate/deps.js";
 import type { PublishDependencies } from "../activities/publish/deps.js";
 
-/** Evaluation's dependencies on a real machine. */
-export const evaluateDeps: EvaluateDependencies = { openTokens, openInference };
+/** Evaluation's dependencies on a real machine, without the places that items come from. */
+export const evaluateDeps: Omit<EvaluateDependencies, "places"> = { openTokens, openInference };
 
 /** Where a run is published that names no target. Throws UserError where S3 is not ours and no bucket of it is named. */
 export function defaultTarget({ s3, bucket, variables }: Environment): string {

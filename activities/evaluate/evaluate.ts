@@ -10,6 +10,8 @@ import { hasAdapter } from "../../infra/weights/adapter-files.js";
 import { readEosTokenIds, readModelConfig } from "../../infra/weights/read-model-config.js";
 import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
+import { haveItemsChanged, openChoices } from "./choice/open-choices.js";
+import { withTaskFiles } from "./choice/task-files.js";
 import { defineEvaluation } from "./definition.js";
 import type { EvaluateDependencies } from "./deps.js";
 import { evaluationOf, type Evaluation } from "./evaluation.js";
@@ -21,11 +23,13 @@ import type { Verdict } from "../../core/stages/metrics.js";
 /** Compares the tuned model with its base on the held-out rows: every item of every task is done once with each. */
 export async function evaluate(
   dependencies: EvaluateDependencies,
-  request: StageRequest,
+  given: StageRequest,
   context: StageContext,
   tasks: readonly EvaluationTask[] = TASKS,
 ): Promise<StageResult<"evaluate">> {
+  const request = { ...given, config: await withTaskFiles(given.config) };
   const stage = new Stage(defineEvaluation(tasks), request);
+  if (await haveItemsChanged(request.config.evaluate.tasks, stage.directory, context.signal)) await stage.forget();
   return await stage.run(context, async () => {
     const started = performance.now();
     const paths = { base: stage.path("model"), tuned: stage.path("tuned") };
@@ -37,8 +41,11 @@ export async function evaluate(
         ? null
         : openPrompt(preprocess.prompt, promptTokens(tokenizer, readEosTokenIds(paths.base, readModelConfig(paths.base))), compileTemplate);
     const input = { split, settings, tokenizer, prompt };
-    const plan = tasks.map((task) => ({ task, items: task.items(input) }));
-    const journal = await openJournal(join(stage.directory, "journal.jsonl"));
+    const at = { directory: stage.directory, journal: join(stage.directory, "journal.jsonl"), model: paths.base };
+    const say = (note: string): void => context.progress({ stage: "evaluate", done: 0, total: 0, unit: "items", note });
+    const choices = await openChoices(dependencies.places, settings.tasks, at, { signal: context.signal, say });
+    const plan = [...tasks, ...choices].map((task) => ({ task, items: task.items(input) }));
+    const journal = await openJournal(at.journal);
     const openOne = (name: keyof typeof paths): Promise<InferenceModel> =>
       name === "tuned" && hasAdapter(paths.tuned)
         ? dependencies.openInference(paths.base, context.signal, paths.tuned)

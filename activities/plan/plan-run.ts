@@ -16,6 +16,7 @@ import { checkAdapters, withBase } from "../download/adapter-source.js";
 import { checkTemplate, checkTokenizer } from "../download/check-prompt.js";
 import { modelConfig } from "../download/model-config.js";
 import { describePlan, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "../download/source-plan.js";
+import { planChoices } from "../evaluate/choice/plan-choices.js";
 import type { Forecast } from "../forecast/forecast.js";
 import type { StageContext } from "../common/stage.js";
 
@@ -151,9 +152,12 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
       );
     const missing = names === null ? null : missingTokenizer(names);
     if (missing !== null) notes.push(`the model has ${missing}: only rows that have input_ids and labels can be trained on`);
+    if (missing !== null && config.evaluate.tasks !== null)
+      problems.push(`evaluate.tasks needs the model's tokenizer, and there is ${missing}: set evaluate.tasks to null, or add the file`);
   });
   await check(async () => void (await look("dataset")));
   await check(async () => checkTemplate(config));
+  const planned = await planChoices(dependencies, whole, check, { signal: context.signal, say });
   await check(async () => {
     say(`looking at ${target}`);
     const note = await dependencies.checkTarget(target, config.publish, context.signal);
@@ -187,13 +191,13 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
         : `${problems.length} things are in the way:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
     );
 
-  const stages = await dependencies.forecast(whole);
+  const stages = await dependencies.forecast(planned);
   const reused = stages.filter((each) => each.reused).map(({ stage }) => stage);
   const first = stages.find((each) => !each.reused);
   if (reused.length > 0) notes.push(`reused: ${reused.join(", ")}`);
   if (first !== undefined) notes.push(`from ${first.stage} on it runs: ${first.why}`);
   return {
-    config: whole,
+    config: planned,
     host: dependencies.host,
     searchAttributes: await dependencies.searchAttributes(),
     notes,

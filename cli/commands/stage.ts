@@ -113,7 +113,12 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
     case "publish": {
       const { makeStages } = await import("../../workers/stages.js");
       const { withS3 } = await import("../machine/with-s3.js");
-      if (call.name === "evaluate") return makeStages(environment).evaluate(request, context);
+      if (call.name === "evaluate") {
+        const { chosenTasks } = await import("../../core/benchmark/chosen.js");
+        const items = chosenTasks(config.evaluate.tasks).find(({ source }) => parseSource(source).kind === "s3");
+        if (items === undefined) return makeStages(environment).evaluate(request, context);
+        return withS3(environment, items.source, context.signal, (reachable) => makeStages(reachable).evaluate(request, context));
+      }
       // of a base that was published in a bucket, the licence is in its manifest
       const place = parseSource(config.model.source).kind === "s3" ? config.model.source : config.publish.target;
       return withS3(environment, place, context.signal, (reachable) => makeStages(reachable).publish(request, context));

@@ -14,6 +14,7 @@ import { artifactOf } from "../../../infra/disk/files.js";
 import { openInference } from "../../../engines/onnx/inference/open-inference.js";
 import type { Tokens } from "../../../infra/dataset/tokens.js";
 import { REFERENCE, reference } from "../../core/model/reference.js";
+import { noPlaces } from "./made-models.js";
 import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
 import type { EvaluateDependencies } from "../../../activities/evaluate/deps.js";
 
@@ -41,6 +42,7 @@ function dependencies(held: readonly TokenRow[]): EvaluateDependencies & { reado
   const split: TokenSplit = { count: held.length, row: (index) => held[index]! };
   const scored: number[] = [];
   return {
+    places: noPlaces,
     openTokens: () => Promise.resolve({ test: split } as unknown as Tokens),
     async openInference(directory, signal) {
       const model = await openInference(directory, signal);

@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { EvaluateDependencies } from "../../../activities/evaluate/deps.js";
+import type { Places } from "../../../activities/download/source-plan.js";
 import type { StageRequest } from "../../../activities/common/stage.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { bodyOf, headOf, type Instruction } from "../../../core/text/prompt.js";
@@ -41,9 +42,18 @@ export async function madeRequest(root: string, evaluate: object = {}): Promise<
   return { config: parseRunConfig({ evaluate }), inputs, root: at("stages") };
 }
 
+/** Where there is nothing: tasks with items on this machine need no other place. */
+export const noPlaces: Places = {
+  hub: { resolve: () => Promise.reject(new Error("the hub was asked")) },
+  buckets: { open: () => Promise.reject(new Error("a bucket was asked")) },
+  findPublished: () => Promise.resolve(null),
+  downloadedModel: () => Promise.resolve(null),
+};
+
 /** Models that compute nothing: a row costs the base 0.75 a label and the tuned one 0.3, and each has an answer. `calls` hears of each item. */
 export function madeDependencies(rows: readonly TokenRow[], calls: (call: string) => void = () => undefined): EvaluateDependencies {
   return {
+    places: noPlaces,
     openTokens: () => Promise.resolve({ test: { count: rows.length, row: (index: number) => rows[index]! } } as unknown as Tokens),
     openInference(directory, signal) {
       const base = basename(directory) === "model";
