@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { withTarget } from "../../core/config/schema.js";
 import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
 import type { Artifact, StageResult } from "../../core/stages/results.js";
+import type { Signer } from "../../infra/signing/keys.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import { directoryDigest, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
@@ -10,7 +11,7 @@ import { adopt } from "./adopt.js";
 import { assemble } from "./assemble.js";
 import { MERGED, ONNX } from "./model-parts.js";
 import { moveLatest, readLatest } from "./move-latest.js";
-import { isSignedOtherwise, signPublished } from "./sign.js";
+import { isSignedOtherwise, readPublishedIn, sendSignatures, SIGNATURES, signModel } from "./sign.js";
 import { upload } from "./upload.js";
 import { publishDefinition } from "./definition.js";
 import type { PublishDependencies } from "./deps.js";
@@ -46,7 +47,8 @@ export async function publish(
         context.progress({ stage: "publish", done, total: done, unit: "bytes", note, lasting: true });
     for (const each of [note, signer?.note]) if (each != null) sayAt(0)(each);
     const { manifest, claimed } = await adopt(store, made, directory, sayAt(0));
-    const signatures = signer === null ? [] : await signPublished(store, manifest, directory, signer);
+    const signatures = signer === null ? [] : SIGNATURES;
+    if (signer !== null) await signAndSend(store, manifest, directory, signer);
     const { sent, bytes } = await upload(store, { ...assembly, manifest }, directory, context);
     const names = [...manifest.files.map(({ name }) => name), ...signatures, MANIFEST].map((name) => `${manifest.name}/${name}`);
     await writeFileAtomic(join(directory, SEALS), JSON.stringify(await sealsOf(store, names)));
@@ -68,6 +70,17 @@ export async function publish(
     };
     return { outputs: outputsOf(target, manifest), metrics };
   });
+}
+
+/** Tries that may lose against other runs that publish the same model; after more of them something else must be wrong. */
+const TRIES = 10;
+
+async function signAndSend(store: ObjectStore, manifest: Manifest, directory: string, signer: Signer): Promise<void> {
+  for (let tried = 0; tried < TRIES; tried++) {
+    await signModel(readPublishedIn(store, manifest.name), manifest, directory, signer);
+    if (await sendSignatures(store, manifest.name, directory)) return;
+  }
+  throw new Error(`${manifest.name} could not be signed, because other runs keep signing it`);
 }
 
 /** Lets a published model be published again if something of it was removed or changed. */

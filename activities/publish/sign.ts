@@ -9,8 +9,11 @@ import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import type { Signer } from "../../infra/signing/keys.js";
 import { readAll, type ObjectStore } from "../../infra/store/store.js";
 
-/** Tries that may lose against other runs that publish the same model; after more of them something else must be wrong. */
-const TRIES = 5;
+/** Names of the signed files, in the order in which they are made: the last one signs the others. */
+export const SIGNATURES: readonly string[] = [PROVENANCE, MODEL_SIGNATURE];
+
+/** Reads a file that is published already, by its name in the model; null: there is none. */
+export type ReadPublished = (name: string) => Promise<Buffer | null>;
 
 /** How a signature is written in a file, and read from it. */
 interface Form {
@@ -24,16 +27,15 @@ const ATTESTATION: Form = { name: PROVENANCE, write: provenanceText, read: parse
 
 /**
  * Signs a manifest that lies in the stage's directory, with the files that it lists: its provenance, and then all of them
- * together. Every signature of the same statement is another one, so one that is there and holds stays: after a kill, and where
- * another run of the same model was first. Resolves to the names of the signed files, which then lie in the store.
+ * together; both files then lie there too. Every signature of the same statement is another one, so one that is there or
+ * published and holds stays: after a kill, and where another run of the same model was first.
  */
-export async function signPublished(store: ObjectStore, manifest: Manifest, directory: string, signer: Signer): Promise<readonly string[]> {
+export async function signModel(published: ReadPublished, manifest: Manifest, directory: string, signer: Signer): Promise<void> {
   const manifestDigest = sha256(await readFile(join(directory, MANIFEST)));
-  const keep = (form: Form, statement: string): Promise<string> => keepSigned(store, manifest.name, directory, signer, form, statement);
+  const keep = (form: Form, statement: string): Promise<string> => keepSigned(published, directory, signer, form, statement);
   const provenance = await keep(ATTESTATION, provenanceStatement(manifest, manifestDigest, sha256));
   const files = [...subjectsOf(manifest.files, manifestDigest), { name: PROVENANCE, sha256: sha256(provenance) }];
   await keep(BUNDLE, filesStatement(manifest.name, files, sha256));
-  return [PROVENANCE, MODEL_SIGNATURE];
 }
 
 /** Whether what a finished stage published was signed with another key than a run has now. */
@@ -43,38 +45,40 @@ export async function isSignedOtherwise(directory: string, signer: Signer): Prom
   return text === null || held(BUNDLE, text, path)?.keyId !== signer.keyId;
 }
 
-/** The text of a signature of the statement, which then lies in the store and in the directory. */
-async function keepSigned(
-  store: ObjectStore,
-  model: string,
-  directory: string,
-  signer: Signer,
-  form: Form,
-  statement: string,
-): Promise<string> {
-  const key = `${model}/${form.name}`;
+/** How a model's files in a store are read; one that may not be read counts as missing. */
+export function readPublishedIn(store: ObjectStore, model: string): ReadPublished {
+  return (name) =>
+    readAll(store, `${model}/${name}`).catch((error: unknown) => {
+      // without the right to list, S3 calls a missing object forbidden
+      if (error instanceof ForbiddenError) return null;
+      throw error;
+    });
+}
+
+/** Writes a model's signatures from the stage's directory to a store. False: another run has written others meanwhile, which may hold. */
+export async function sendSignatures(store: ObjectStore, model: string, directory: string): Promise<boolean> {
+  for (const name of SIGNATURES) {
+    const own = await readFile(join(directory, name));
+    const there = await readPublishedIn(store, model)(name);
+    if (there?.equals(own) === true) continue;
+    const key = `${model}/${name}`;
+    if (!(await (there === null ? store.create(key, own) : store.replace(key, own, there)))) return false;
+  }
+  return true;
+}
+
+/** The text of a signature of the statement, which then lies in the directory. */
+async function keepSigned(published: ReadPublished, directory: string, signer: Signer, form: Form, statement: string): Promise<string> {
   const path = join(directory, form.name);
-  const holds = (text: string, where: string): boolean => {
-    const envelope = held(form, text, where);
+  const holds = (text: string | undefined, where: string): text is string => {
+    const envelope = text === undefined ? null : held(form, text, where);
     return envelope?.payload === statement && envelope.keyId === signer.keyId && signer.holds(envelope);
   };
-  for (let tried = 0; tried < TRIES; tried++) {
-    // without the right to list, S3 calls a missing object forbidden
-    const there = await readAll(store, key).catch((error: unknown) => {
-      if (!(error instanceof ForbiddenError)) throw error;
-      return null;
-    });
-    if (there !== null && holds(there.toString(), `${store.uri}/${key}`)) {
-      await writeFileAtomic(path, there);
-      return there.toString();
-    }
-    const own = await readFile(path, "utf8").catch(() => null);
-    const text = own !== null && holds(own, path) ? own : form.write(signer.sign(statement));
-    await writeFileAtomic(path, text);
-    const bytes = Buffer.from(text);
-    if (there === null ? await store.create(key, bytes) : await store.replace(key, bytes, there)) return text;
-  }
-  throw new Error(`${store.uri}/${key} could not be written, because other runs keep writing it`);
+  const there = (await published(form.name))?.toString();
+  const own = await readFile(path, "utf8").catch(() => undefined);
+  const text = holds(there, form.name) ? there : holds(own, path) ? own : form.write(signer.sign(statement));
+  if (text !== own) await writeFileAtomic(path, text);
+  return text;
 }
 
 /** Null: it is damaged, or something else. */
