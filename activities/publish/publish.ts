@@ -77,8 +77,8 @@ const TRIES = 10;
 
 async function signAndSend(store: ObjectStore, manifest: Manifest, directory: string, signer: Signer): Promise<void> {
   for (let tried = 0; tried < TRIES; tried++) {
-    await signModel(readPublishedIn(store, manifest.name), manifest, directory, signer);
-    if (await sendSignatures(store, manifest.name, directory)) return;
+    const before = await signModel(readPublishedIn(store, manifest.name), manifest, directory, signer);
+    if (await sendSignatures(store, manifest.name, directory, before)) return;
   }
   throw new Error(`${manifest.name} could not be signed, because other runs keep signing it`);
 }

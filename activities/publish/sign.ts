@@ -15,6 +15,9 @@ export const SIGNATURES: readonly string[] = [PROVENANCE, MODEL_SIGNATURE];
 /** Reads a file that is published already, by its name in the model; null: there is none. */
 export type ReadPublished = (name: string) => Promise<Buffer | null>;
 
+/** What was published of each signature when a model was signed; null: nothing. */
+export type Before = ReadonlyMap<string, Buffer | null>;
+
 /** How a signature is written in a file, and read from it. */
 interface Form {
   readonly name: string;
@@ -30,12 +33,18 @@ const ATTESTATION: Form = { name: PROVENANCE, write: provenanceText, read: parse
  * together; both files then lie there too. Every signature of the same statement is another one, so one that is there or
  * published and holds stays: after a kill, and where another run of the same model was first.
  */
-export async function signModel(published: ReadPublished, manifest: Manifest, directory: string, signer: Signer): Promise<void> {
+export async function signModel(published: ReadPublished, manifest: Manifest, directory: string, signer: Signer): Promise<Before> {
   const manifestDigest = sha256(await readFile(join(directory, MANIFEST)));
-  const keep = (form: Form, statement: string): Promise<string> => keepSigned(published, directory, signer, form, statement);
+  const before = new Map<string, Buffer | null>();
+  const keep = async (form: Form, statement: string): Promise<string> => {
+    const there = await published(form.name);
+    before.set(form.name, there);
+    return await keepSigned(there, directory, signer, form, statement);
+  };
   const provenance = await keep(ATTESTATION, provenanceStatement(manifest, manifestDigest, sha256));
   const files = [...subjectsOf(manifest.files, manifestDigest), { name: PROVENANCE, sha256: sha256(provenance) }];
   await keep(BUNDLE, filesStatement(manifest.name, files, sha256));
+  return before;
 }
 
 /** Whether what a finished stage published was signed with another key than a run has now. */
@@ -55,11 +64,10 @@ export function readPublishedIn(store: ObjectStore, model: string): ReadPublishe
     });
 }
 
-/** Writes a model's signatures from the stage's directory to a store. False: another run has written others meanwhile, which may hold. */
-export async function sendSignatures(store: ObjectStore, model: string, directory: string): Promise<boolean> {
-  for (const name of SIGNATURES) {
+/** Writes a model's signatures from the stage's directory to a store. False: another run has written others since, which may hold. */
+export async function sendSignatures(store: ObjectStore, model: string, directory: string, before: Before): Promise<boolean> {
+  for (const [name, there] of before) {
     const own = await readFile(join(directory, name));
-    const there = await readPublishedIn(store, model)(name);
     if (there?.equals(own) === true) continue;
     const key = `${model}/${name}`;
     if (!(await (there === null ? store.create(key, own) : store.replace(key, own, there)))) return false;
@@ -68,13 +76,13 @@ export async function sendSignatures(store: ObjectStore, model: string, director
 }
 
 /** The text of a signature of the statement, which then lies in the directory. */
-async function keepSigned(published: ReadPublished, directory: string, signer: Signer, form: Form, statement: string): Promise<string> {
+async function keepSigned(published: Buffer | null, directory: string, signer: Signer, form: Form, statement: string): Promise<string> {
   const path = join(directory, form.name);
   const holds = (text: string | undefined, where: string): text is string => {
     const envelope = text === undefined ? null : held(form, text, where);
     return envelope?.payload === statement && envelope.keyId === signer.keyId && signer.holds(envelope);
   };
-  const there = (await published(form.name))?.toString();
+  const there = published?.toString();
   const own = await readFile(path, "utf8").catch(() => undefined);
   const text = holds(there, form.name) ? there : holds(own, path) ? own : form.write(signer.sign(statement));
   if (text !== own) await writeFileAtomic(path, text);

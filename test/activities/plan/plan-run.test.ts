@@ -224,6 +224,15 @@ test("a run that was published to a target with a slash at its end is forecast a
   assert.ok(started.every(({ reused }) => reused));
 });
 
+test("a key that cannot sign is refused before anything is downloaded, and one that others may read is noted", async () => {
+  const signed = parseRunConfig({ ...config, publish: { ...config.publish, sign: { key: "env:KEY" } } });
+  const failing = { ...roomy(), checkSigner: async () => Promise.reject(new UserError("no such variable", { key: "env:KEY" })) };
+  await assert.rejects(plan(failing, signed, context), { name: "UserError", message: "no such variable [key=env:KEY]" });
+  await plan(failing, config, context);
+  const open = { ...roomy(), checkSigner: async () => "others may read the signing key" };
+  assert.ok((await plan(open, signed, context)).notes.includes("others may read the signing key"));
+});
+
 test("an error that time can cure is thrown as it is", async () => {
   const failing = { ...roomy(), checkTarget: async () => Promise.reject(new Error("connection refused")) };
   await assert.rejects(plan(failing, config, context), /^Error: connection refused$/);

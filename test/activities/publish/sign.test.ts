@@ -128,6 +128,18 @@ test("signatures that hold stay: when the stage runs again, after a kill before 
   assert.deepEqual(signatures(directory), first);
 });
 
+test("runs that publish the same model at once end with one pair of signatures", async () => {
+  const { pem, pub } = newKey();
+  const target = newPlace();
+  const requests = await Promise.all([run(target), run(target), run(target)]);
+  const [directory] = await Promise.all(requests.map((request) => published(request, pem)));
+  assert.match(await said(directory!, "--key", pub), /all \d+ links hold/);
+  for (const request of requests) {
+    const { directory: own } = new Stage(publishDefinition, request);
+    assert.deepEqual(signatures(own), signatures(directory!));
+  }
+});
+
 test("a key that is exchanged signs again, and a signature of something else is replaced", async () => {
   const [first, second] = [newKey(), newKey()];
   const request = await run(newPlace());
