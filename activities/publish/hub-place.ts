@@ -9,6 +9,7 @@ import type { HubCommit, HubRepository } from "../../infra/hub/hub-repository.js
 import type { StageContext } from "../common/stage.js";
 import type { Going, PublishedModel, PublishingPlace, Sent } from "./place.js";
 import { readableManifest } from "./readable-manifest.js";
+import { SIGNATURES } from "./sign.js";
 import { REPORT_MS } from "./upload.js";
 
 /** The branch whose last commit is what is live. */
@@ -22,6 +23,10 @@ const ATTRIBUTES = ".gitattributes";
  */
 export function hubPlace(repository: HubRepository, target: string): PublishingPlace {
   return {
+    readOf: (name) => async (file) => {
+      const there = await repository.at(name);
+      return there?.files.some(({ path }) => path === file) === true ? await repository.read(there.commit, file) : null;
+    },
     async manifestOf(name) {
       const there = await repository.at(name);
       return there === null ? null : ((await manifestIn(repository, there))?.manifest ?? null);
@@ -90,7 +95,7 @@ async function adoptOnHub(
 async function sendToHub(
   repository: HubRepository,
   target: string,
-  { manifest, paths, digests }: PublishedModel,
+  { manifest, paths, digests, signed }: PublishedModel,
   { opens: passed, compared }: Going,
   directory: string,
   context: StageContext,
@@ -100,7 +105,10 @@ async function sendToHub(
   const say = (note: string): void => context.progress({ stage: "publish", done: bytes, total: bytes, unit: "bytes", note, lasting: true });
   // the card may be another run's, and lies with its manifest in the stage's directory
   const wanted = new Map(
-    [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => [name, paths.get(name) ?? join(directory, name)]),
+    [...manifest.files.map(({ name }) => name), ...(signed === null ? [] : SIGNATURES), MANIFEST].map((name) => [
+      name,
+      paths.get(name) ?? join(directory, name),
+    ]),
   );
   const hexOf = async (name: string, path: string): Promise<string> => {
     const known = manifest.files.find((file) => file.name === name)?.sha256;

@@ -2,9 +2,12 @@ import type { Manifest } from "../../core/format/manifest.js";
 import type { FileDigest } from "../../infra/disk/file-digest.js";
 import type { StageContext } from "../common/stage.js";
 import type { LiveReference } from "../evaluate/evaluation.js";
+import type { Before, ReadPublished } from "./sign.js";
 
 /** A place that models are published to: it knows how one is live there, and where one goes that failed the gate. */
 export interface PublishingPlace {
+  /** How the files are read of a model that is published under a name: one that is missing, or may not be read, is null. */
+  readOf(name: string): ReadPublished;
   /** The manifest of a model that is published under a name; null: there is none that can be read. */
   manifestOf(name: string): Promise<Manifest | null>;
   /**
@@ -39,6 +42,8 @@ export interface PublishedModel {
   readonly manifest: Manifest;
   readonly paths: ReadonlyMap<string, string>;
   readonly digests: ReadonlyMap<string, FileDigest>;
+  /** its signatures lie in the stage's directory: what was published of them before; null: it is not signed */
+  readonly signed: Before | null;
 }
 
 /** What came of sending. */

@@ -5,12 +5,14 @@ import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
 import type { Gate } from "../../core/stages/metrics.js";
 import { isSameOverride, overrideWords, type Override } from "../../core/stages/override.js";
 import type { Artifact, StageResult } from "../../core/stages/results.js";
+import type { Signer } from "../../infra/signing/keys.js";
 import { directoryDigest, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { assemble, type Assembly } from "./assemble.js";
 import { MERGED, ONNX } from "./model-parts.js";
 import { openPlace } from "./open-place.js";
 import type { Going, PublishingPlace, Sent } from "./place.js";
+import { isSignedOtherwise, SIGNATURES, signModel } from "./sign.js";
 import { publishDefinition } from "./definition.js";
 import type { PublishDependencies } from "./deps.js";
 
@@ -28,9 +30,11 @@ export async function publish(
   const target = wanted.target!;
   const { abilities, note } = await dependencies.checkTarget(target, wanted, context.signal);
   const place = openPlace(dependencies, wanted, abilities, context);
+  const signer = wanted.sign == null ? null : await dependencies.openSigner(wanted.sign);
   const stage = new Stage(publishDefinition, request);
   const { directory } = stage;
   await forgetIfGone(place, stage);
+  if (signer !== null && (await isSignedOtherwise(directory, signer))) await stage.forget();
   return await stage.run(context, async () => {
     const started = performance.now();
     const say = (note: string): void => context.progress({ stage: "publish", done: 0, total: 0, unit: "bytes", note, lasting: true });
@@ -43,9 +47,11 @@ export async function publish(
     // one that the configuration names need not be the latest one
     const going: Going = { opens, compared: request.config.evaluate.live === null ? (evaluation.live ?? null) : null };
     if (opens) await place.checkLive(assembly.manifest.name, going.compared);
-    if (note !== undefined) say(note);
-    const { manifest, claimed, sent } = await adoptAndSend(place, assembly, going, directory, say, context);
-    const names = [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => `${manifest.name}/${name}`);
+    for (const each of [note, signer?.note]) if (each != null) say(each);
+    const { manifest, claimed, sent } = await adoptAndSend(place, assembly, going, { signer, directory, say }, context);
+    const names = [...manifest.files.map(({ name }) => name), ...(signer === null ? [] : SIGNATURES), MANIFEST].map(
+      (name) => `${manifest.name}/${name}`,
+    );
     await writeFileAtomic(join(directory, SEALS), JSON.stringify(await place.seals(names)));
     const reason = sent.live ? null : opens ? "it was live before, and another model is now" : notPassed(gate);
     // published now, and as large as the model
@@ -58,7 +64,7 @@ export async function publish(
       reason,
       gate,
       ...(override !== undefined && { override }),
-      objects: manifest.files.length + 1,
+      objects: names.length,
       bytes: sent.bytes,
       bytesSent: claimed + sent.sent,
       ...(abilities.checksums ? {} : { readBack: true as const }),
@@ -91,13 +97,13 @@ async function adoptAndSend(
   place: PublishingPlace,
   model: Assembly,
   going: Going,
-  directory: string,
-  say: (note: string) => void,
+  { signer, directory, say }: { readonly signer: Signer | null; readonly directory: string; readonly say: (note: string) => void },
   context: StageContext,
 ): Promise<{ readonly manifest: Manifest; readonly claimed: number; readonly sent: Sent }> {
   for (let tried = 0; tried < TRIES; tried++) {
     const { manifest, claimed } = await place.adopt(model.manifest, directory, say);
-    const sent = await place.send({ ...model, manifest }, going, directory, context);
+    const signed = signer === null ? null : await signModel(place.readOf(manifest.name), manifest, directory, signer);
+    const sent = await place.send({ ...model, manifest, signed }, going, directory, context);
     if (sent !== null) return { manifest, claimed, sent };
   }
   throw new Error(`${model.manifest.name} could not be published, because other runs keep publishing there`);
