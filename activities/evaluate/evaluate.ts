@@ -12,9 +12,11 @@ import { hasAdapter } from "../../infra/weights/adapter-files.js";
 import { readEosTokenIds, readModelConfig } from "../../infra/weights/read-model-config.js";
 import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
+import { haveItemsChanged, openChoices } from "./choice/open-choices.js";
+import { withTaskFiles } from "./choice/task-files.js";
 import { defineEvaluation } from "./definition.js";
 import type { EvaluateDependencies } from "./deps.js";
-import { JOURNAL, takeEarlierItems } from "./earlier-items.js";
+import { takeEarlierItems } from "./earlier-items.js";
 import { evaluationOf, type Evaluation } from "./evaluation.js";
 import { openJournal, type Journal } from "./journal.js";
 import { bringLive, checkLive, chooseLive } from "./live.js";
@@ -36,27 +38,33 @@ export async function evaluate(
   context: StageContext,
   tasks: readonly EvaluationTask[] = TASKS,
 ): Promise<StageResult<"evaluate">> {
-  checkRules(given.config, tasks);
-  const live = await chooseLive(dependencies.live, given, context.signal);
-  const config = { ...given.config, evaluate: { ...given.config.evaluate, live } };
+  const whole = await withTaskFiles(given.config);
+  checkRules(whole, tasks);
+  const live = await chooseLive(dependencies.live, { ...given, config: whole }, context.signal);
+  const config = { ...whole, evaluate: { ...whole.evaluate, live } };
   const stage = new Stage(defineEvaluation(tasks), { ...given, config });
+  if (await haveItemsChanged(config.evaluate.tasks, stage.directory, context.signal)) await stage.forget();
   return await stage.run(context, async () => {
     const started = performance.now();
     const paths = { base: stage.path("model"), tuned: stage.path("tuned"), live: join(stage.directory, LIVE) };
     const { test: split } = await dependencies.openTokens(stage.path("tokens"));
     const { evaluate: settings, preprocess } = config;
     const tokenizer = readableTokenizer(paths.base);
+    const model = readModelConfig(paths.base);
     const prompt =
       tokenizer === null
         ? null
-        : openPrompt(preprocess.prompt, promptTokens(tokenizer, readEosTokenIds(paths.base, readModelConfig(paths.base))), compileTemplate);
-    const input = { split, settings, tokenizer, prompt };
-    const plan = tasks.map((task) => {
+        : openPrompt(preprocess.prompt, promptTokens(tokenizer, readEosTokenIds(paths.base, model)), compileTemplate);
+    const input = { split, settings, tokenizer, prompt, positions: model.shape.positions };
+    const at = { directory: stage.directory, journal: join(stage.directory, "journal.jsonl"), model: paths.base };
+    const say = (note: string): void => context.progress({ stage: "evaluate", done: 0, total: 0, unit: "items", note });
+    const choices = await openChoices(dependencies.places, settings.tasks, at, { signal: context.signal, say });
+    const plan = [...tasks, ...choices].map((task) => {
       const models: ModelName[] = live !== null && isComparedWithLive(task, config) ? ["base", "tuned", "live"] : ["base", "tuned"];
       return { task, items: task.items(input), models };
     });
-    await takeEarlierItems(stage);
-    const journal = await openJournal(join(stage.directory, JOURNAL));
+    await takeEarlierItems(stage, at.journal);
+    const journal = await openJournal(at.journal);
     const work: Work = { plan, input, journal, config };
     if (live !== null && itemsLeft(work, "live").length > 0)
       await checkLive(dependencies.live, config, live, { base: paths.base, directory: paths.live }, context.signal);
@@ -74,7 +82,12 @@ export async function evaluate(
           name === "tuned" && hasAdapter(directory)
             ? await dependencies.openInference(paths.base, context.signal, directory)
             : await dependencies.openInference(directory, context.signal);
-        return { name, score: (rows) => model.score(rows), generate: (prompt) => model.generate(prompt), close: () => model.close() };
+        return {
+          name,
+          score: (rows) => model.score(rows),
+          generate: (prompts, options) => model.generate(prompts, options),
+          close: () => model.close(),
+        };
       };
       await evaluateModel(name, open, work, context);
     }
@@ -158,7 +171,7 @@ async function summarize({ plan, input, journal, config }: Work): Promise<Evalua
     };
     const ofModels = { items, base: values("base"), tuned: values("tuned"), ...(models.includes("live") && { live: values("live") }) };
     const report = task.report(ofModels, input);
-    reports[task.name] = report;
+    if (report !== undefined) reports[task.name] = report;
     for (const measured of task.figures?.(ofModels, input) ?? []) {
       figures.push(compare(measured));
       // each takes up to a second, in which heartbeats are due

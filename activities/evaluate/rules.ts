@@ -1,13 +1,14 @@
 import type { RunConfig } from "../../core/config/schema.js";
+import { choiceMetrics } from "../../core/benchmark/chosen.js";
 import { nearest } from "../../core/config/nearest.js";
 import { UserError } from "../../core/errors.js";
 import type { EvaluationTask } from "./task.js";
 
 /** What the gate's rules ask of an evaluation. */
 
-/** Throws UserError for the first rule whose metric no task measures with this config. */
+/** Throws UserError for the first rule whose metric no task measures with this config, whose tasks' files were read. */
 export function checkRules(config: RunConfig, tasks: readonly EvaluationTask[]): void {
-  const measured = tasks.flatMap((task) => task.metrics?.(config) ?? []);
+  const measured = [...tasks.flatMap((task) => task.metrics?.(config) ?? []), ...choiceMetrics(config.evaluate.tasks)];
   for (const [index, { metric }] of config.evaluate.gate.rules.entries()) {
     if (measured.includes(metric)) continue;
     const guess = nearest(metric, measured);

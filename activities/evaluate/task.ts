@@ -29,7 +29,7 @@ export interface EvaluationTask<Item = unknown, Value = unknown, Report = unknow
   items(input: TaskInput): readonly Item[];
   /** Does one item with one model. */
   run(model: EvaluatedModel, item: Item, input: TaskInput): Promise<Value>;
-  /** Compares the two models. */
+  /** Compares the two models; undefined: the settings ask for nothing of this. */
   report(values: TaskValues<Item, Value>, input: TaskInput): Report;
   /** Names of the figures that it may give in a run of this config; the gate's rules may name these. Left out when it gives none. */
   metrics?(config: RunConfig): readonly string[];
@@ -54,6 +54,8 @@ export interface TaskInput {
   readonly tokenizer: Tokenizer | null;
   /** what the rows were written with; null when the model has no tokenizer */
   readonly prompt: Prompt | null;
+  /** of both models */
+  readonly positions: number;
 }
 
 /** A model as tasks see it: the stage opens and closes it. */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isShared, withStore, withTarget, type RunConfig } from "../../core/config/schema.js";
+import type { SignSettings } from "../../core/config/sign.js";
 import { UserError } from "../../core/errors.js";
 import { comparesWithLive } from "../../core/stages/gate.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
@@ -16,6 +17,7 @@ import { checkAdapters, withBase } from "../download/adapter-source.js";
 import { checkTemplate, checkTokenizer } from "../download/check-prompt.js";
 import { modelConfig } from "../download/model-config.js";
 import { describePlan, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "../download/source-plan.js";
+import { planChoices } from "../evaluate/choice/plan-choices.js";
 import { findLive, type LiveModels } from "../evaluate/live.js";
 import { checkRules } from "../evaluate/rules.js";
 import { TASKS } from "../evaluate/tasks.js";
@@ -35,6 +37,8 @@ export interface PlanDependencies extends Places {
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<string | undefined>;
   /** The published model that a target names as its latest; null: none. Only asked if a rule of the gate compares with it. */
   readonly findLive: LiveModels["find"];
+  /** Throws UserError that names what is wrong with the key that the run signs with. A sentence if others may read it. */
+  checkSigner(sign: SignSettings): Promise<string | null>;
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
   /** bytes of the GPU of each of them that computes on one */
@@ -154,10 +158,13 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
       );
     const missing = names === null ? null : missingTokenizer(names);
     if (missing !== null) notes.push(`the model has ${missing}: only rows that have input_ids and labels can be trained on`);
+    if (missing !== null && config.evaluate.tasks !== null)
+      problems.push(`evaluate.tasks needs the model's tokenizer, and there is ${missing}: set evaluate.tasks to null, or add the file`);
   });
   await check(async () => void (await look("dataset")));
   await check(async () => checkTemplate(config));
-  await check(async () => checkRules(config, TASKS));
+  const planned = await planChoices(dependencies, whole, check, { signal: context.signal, say });
+  await check(async () => checkRules(planned, TASKS));
   if (comparesWithLive(config.evaluate) && config.evaluate.live === null)
     await check(async () => {
       const { manifest } = await findLive(dependencies.findLive, target, context.signal);
@@ -168,6 +175,12 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     const note = await dependencies.checkTarget(target, config.publish, context.signal);
     if (note !== undefined) notes.push(note);
   });
+  const { sign } = config.publish;
+  if (sign !== null)
+    await check(async () => {
+      const note = await dependencies.checkSigner(sign);
+      if (note !== null) notes.push(note);
+    });
   if (isShared(whole))
     await check(async () => {
       say(`looking at ${whole.train.workers.store!}`);
@@ -190,13 +203,13 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
         : `${problems.length} things are in the way:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
     );
 
-  const stages = await dependencies.forecast(whole);
+  const stages = await dependencies.forecast(planned);
   const reused = stages.filter((each) => each.reused).map(({ stage }) => stage);
   const first = stages.find((each) => !each.reused);
   if (reused.length > 0) notes.push(`reused: ${reused.join(", ")}`);
   if (first !== undefined) notes.push(`from ${first.stage} on it runs: ${first.why}`);
   return {
-    config: whole,
+    config: planned,
     host: dependencies.host,
     searchAttributes: await dependencies.searchAttributes(),
     notes,

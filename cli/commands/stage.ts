@@ -130,11 +130,18 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
       const { makeStages } = await import("../../workers/stages.js");
       const { withS3 } = await import("../machine/with-s3.js");
       if (call.name === "evaluate") {
-        // the live model lies at the target
-        if (!comparesWithLive(config.evaluate)) return makeStages(environment).evaluate(request, context);
+        const { chosenTasks } = await import("../../core/benchmark/chosen.js");
+        const items = chosenTasks(config.evaluate.tasks).find(({ source }) => parseSource(source).kind === "s3");
         const { live } = config.evaluate;
-        const target = live?.uri.includes("://") === true ? live.uri : config.publish.target;
-        return withS3(environment, target, context.signal, (reachable) => makeStages(reachable).evaluate(request, context));
+        // the live model lies at the target
+        const lies = comparesWithLive(config.evaluate)
+          ? live?.uri.includes("://") === true
+            ? live.uri
+            : config.publish.target
+          : undefined;
+        const at = lies ?? items?.source;
+        if (at === undefined) return makeStages(environment).evaluate(request, context);
+        return withS3(environment, at, context.signal, (reachable) => makeStages(reachable).evaluate(request, context));
       }
       // of a base that was published in a bucket, the licence is in its manifest
       const place = parseSource(config.model.source).kind === "s3" ? config.model.source : config.publish.target;

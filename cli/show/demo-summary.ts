@@ -77,7 +77,7 @@ function answerLines(sample: Evaluation["samples"][number]): string[] {
     `Asked       ${oneLine(question)}${sample.input === undefined ? "" : ` / ${oneLine(sample.input)}`}`,
     `  before    ${oneLine(String(sample.base))}`,
     `  after     ${oneLine(String(sample.tuned))}`,
-    `  expected  ${oneLine(String(sample.expected))}`,
+    ...(sample.expected === undefined ? [] : [`  expected  ${oneLine(String(sample.expected))}`]),
     "",
   ];
 }

@@ -67,6 +67,12 @@ export interface ComputedSteps {
   readonly by: Computing;
 }
 
+/** The loss on the test rows after so many steps. */
+export interface Evaluated {
+  readonly step: number;
+  readonly loss: number | null;
+}
+
 /** What training came to: figures of the whole run, those before a resume too. Rates are medians over the steps but the first. */
 export interface TrainMetrics {
   readonly seconds: number;
@@ -79,6 +85,10 @@ export interface TrainMetrics {
   readonly losses: readonly (number | null)[];
   /** before clipping, one for each step; null for a step without labels */
   readonly gradientNorms: readonly (number | null)[];
+  /** the loss on the test rows, where it was measured, by the steps done before it; null: it was not finite; absent: never measured */
+  readonly evaluations?: readonly Evaluated[];
+  /** tokens a second, one for each step */
+  readonly rates?: readonly number[];
   readonly tokensPerSecond: number;
   readonly rowsPerSecond: number;
   readonly lossTokensPerSecond: number;

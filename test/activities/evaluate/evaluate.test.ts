@@ -14,6 +14,7 @@ import { artifactOf } from "../../../infra/disk/files.js";
 import { openInference } from "../../../engines/onnx/inference/open-inference.js";
 import type { Tokens } from "../../../infra/dataset/tokens.js";
 import { REFERENCE, reference } from "../../core/model/reference.js";
+import { noPlaces } from "./made-models.js";
 import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
 import type { EvaluateDependencies } from "../../../activities/evaluate/deps.js";
 import { NO_LIVE } from "./made-models.js";
@@ -42,6 +43,7 @@ function dependencies(held: readonly TokenRow[]): EvaluateDependencies & { reado
   const split: TokenSplit = { count: held.length, row: (index) => held[index]! };
   const scored: number[] = [];
   return {
+    places: noPlaces,
     live: NO_LIVE,
     openTokens: () => Promise.resolve({ test: split } as unknown as Tokens),
     async openInference(directory, signal) {
@@ -127,7 +129,7 @@ test("reports the very bytes that this version of the stage stands for", async (
       Promise.resolve({
         score: (batch) => Promise.resolve({ nll: 0, labels: 32 * batch.length, rows: batch.map(() => 0) }),
         generate: async function* () {
-          yield* await Promise.resolve([1, 2, 3]);
+          yield* await Promise.resolve([1, 2, 3].map((token) => ({ sequence: 0, token })));
         },
         close: () => Promise.resolve(),
       }),

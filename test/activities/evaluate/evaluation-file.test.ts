@@ -6,6 +6,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { perplexity } from "../../../activities/evaluate/perplexity.js";
 import { evaluate } from "../../../activities/evaluate/evaluate.js";
+import { DOLLY_INSTRUCTIONS } from "../../../activities/evaluate/samples.js";
 import { promptOf } from "../../../core/text/prompt.js";
 import type { Figure } from "../../../core/stages/figures.js";
 import { outputNamed } from "../../../core/stages/results.js";
@@ -41,6 +42,13 @@ test("evaluation.json of a small run is this text, and the metrics are its figur
   const samples = [
     { row: 1, prompt: promptOf(first), ...first, expected: "one", base: REPEATED, tuned: "a <word>" },
     { row: 31, prompt: promptOf(second), ...second, expected: "one two three", base: REPEATED, tuned: "a <word>" },
+    ...DOLLY_INSTRUCTIONS.map((instruction) => ({
+      kind: "dolly",
+      prompt: promptOf({ instruction }),
+      instruction,
+      base: REPEATED,
+      tuned: "a <word>",
+    })),
   ];
   const text = readFileSync(fileURLToPath(outputNamed(result.outputs, "report").uri), "utf8");
   const { figures } = JSON.parse(text) as { readonly figures: readonly Figure[] };
@@ -55,7 +63,7 @@ test("evaluation.json of a small run is this text, and the metrics are its figur
   });
   const { seconds, ...metrics } = result.metrics;
   assert.equal(typeof seconds, "number");
-  assert.deepEqual(metrics, { ...FIGURES, samples: 2 });
+  assert.deepEqual(metrics, { ...FIGURES, samples: 7 });
 });
 
 test("perplexity is measured by length and by whether a request has an input, and the parts weigh the whole", async () => {
