@@ -1,9 +1,15 @@
 import type { Manifest } from "../../core/format/manifest.js";
 import type { FileDigest } from "../../infra/disk/file-digest.js";
+import type { ObjectStore } from "../../infra/store/store.js";
 import type { StageContext } from "../common/stage.js";
 
 /** A place that models are published to: it knows how one is live there, and where one goes that failed the gate. */
 export interface PublishingPlace {
+  /**
+   * Small files of published models by `<model>/<file>`, such as a manifest. What is written is there at once, or comes with the
+   * model when that is sent; then it lies in the stage's directory under its name.
+   */
+  readonly files: SmallFiles;
   /** Throws UserError if what is live there cannot be replaced, before hours of uploading. */
   checkLive(): Promise<void>;
   /**
@@ -20,6 +26,9 @@ export interface PublishingPlace {
   seals(keys: readonly string[]): Promise<Readonly<Record<string, string | null>>>;
 }
 
+/** The calls of a store that small files need. */
+export type SmallFiles = Pick<ObjectStore, "uri" | "read" | "create" | "replace">;
+
 /** A model that is put together: where each of its files lies on this machine, and digests that are known, by the hex of the whole's. */
 export interface PublishedModel {
   readonly manifest: Manifest;
@@ -29,10 +38,11 @@ export interface PublishedModel {
 
 /** What came of sending. */
 export interface Sent {
-  /** the published model's address, and how its files' addresses begin: with a slash before the name */
+  /** the published model's address; a file's has a slash and its name after it */
   readonly uri: string;
-  /** bytes of the model, and of those that were sent */
+  /** bytes of the model */
   readonly bytes: number;
+  /** bytes of it that were sent now */
   readonly sent: number;
   /** whether it is what is live now */
   readonly live: boolean;

@@ -8,6 +8,7 @@ import { upload } from "./upload.js";
 /** A bucket or a directory: a model lies in `<target>/<name>/…`, its manifest last, and `<target>/latest.json` names the live one. */
 export function storePlace(store: ObjectStore, target: string, wanted: RunConfig["publish"]): PublishingPlace {
   return {
+    files: store,
     async checkLive() {
       await readLatest(store);
     },

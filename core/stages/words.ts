@@ -31,6 +31,12 @@ type EveryMetric = StageMetrics["download"] &
 /** What any stage may tell of itself, whole or as it came through Temporal. */
 export type Figures = Partial<Trimmed<EveryMetric>>;
 
+/** Whether a published model is live, in the words of the place. */
+function liveWords(live: boolean, target: string | undefined): string {
+  if (target?.startsWith("hf://") === true) return live ? "main holds it" : "main stays";
+  return live ? "latest.json names it" : "latest.json stays";
+}
+
 /** A stage's figures for a reader, in one line: what is there, in this order. */
 export function metricWords(figures: Figures): string {
   const { cutAt, heldOut } = figures;
@@ -45,7 +51,7 @@ export function metricWords(figures: Figures): string {
     numbered(figures.samples, (samples) => `${count(samples, "answer")} to read`),
     phrase(figures.target, (target) => `to ${target}`),
     phrase(figures.version, (name) => `as ${name}`),
-    phrase(figures.latest, (moved) => (moved ? "latest.json names it" : "latest.json stays")),
+    phrase(figures.latest, (moved) => liveWords(moved, figures.target)),
     numbered(figures.objects, (objects) => count(objects, "object")),
     numbered(figures.rows, (rows) => count(rows, "row")),
     numbered(figures.trainRows, (rows) => `${count(rows)} to train on`),
