@@ -1,13 +1,15 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { CorruptError, UserError } from "../../core/errors.js";
+import { ChangedInputError, CorruptError, UserError } from "../../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { digestFile, gitBlobId } from "../../infra/disk/file-digest.js";
+import { sha256 } from "../../infra/disk/files.js";
 import type { HubCommit, HubRefs, HubRepository } from "../../infra/hub/hub-repository.js";
 import type { StageContext } from "../common/stage.js";
+import type { LiveReference } from "../evaluate/evaluation.js";
 import { adopt } from "./adopt.js";
-import type { PublishedModel, PublishingPlace, Sent, SmallFiles } from "./place.js";
+import type { PublishedModel, PublishingPlace, Sent, SmallFiles, Verdict } from "./place.js";
 import { REPORT_MS } from "./upload.js";
 
 /** The branch whose last commit is what is live. */
@@ -21,10 +23,13 @@ export function hubPlace(repository: HubRepository, target: string): PublishingP
   return {
     files,
     // main can always be moved
-    checkLive: () => Promise.resolve(),
+    async checkLive(name, live) {
+      const main = live === null ? null : await repository.at(MAIN);
+      if (live !== null) await checkLiveOnHub(repository, main, name, live);
+    },
     // a card comes with its model
     adopt: async (made, directory, say) => ({ manifest: (await adopt(files, made, directory, say)).manifest, claimed: 0 }),
-    send: (model, passed, directory, context) => sendToHub(repository, target, model, passed, directory, context),
+    send: (model, verdict, directory, context) => sendToHub(repository, target, model, verdict, directory, context),
     async seals(keys) {
       const name = keys[0]?.split("/")[0];
       const there = name === undefined ? null : await repository.at(name);
@@ -67,6 +72,17 @@ async function liveAs(repository: HubRepository, name: string): Promise<HubCommi
   return main !== null && (await manifestIn(repository, main))?.name === name ? main : null;
 }
 
+/** Throws ChangedInputError if main holds neither the live model that a model was compared with nor that model itself. */
+async function checkLiveOnHub(repository: HubRepository, main: HubCommit | null, name: string, live: LiveReference): Promise<void> {
+  const bytes = main?.files.some(({ path }) => path === MANIFEST) === true ? await repository.read(main.commit, MANIFEST) : null;
+  const got = bytes === null ? "none" : sha256(bytes);
+  if (got === live.manifest || (main !== null && (await manifestIn(repository, main))?.name === name)) return;
+  throw new ChangedInputError(
+    "main holds another model than the one that this one was compared with: run `roslin stage evaluate` again, which compares with that one",
+    { compared: live.manifest, got },
+  );
+}
+
 /** The files of a model to publish: where each lies on this machine, and its digest. */
 interface Files {
   readonly paths: ReadonlyMap<string, string>;
@@ -77,13 +93,14 @@ async function sendToHub(
   repository: HubRepository,
   target: string,
   model: PublishedModel,
-  passed: boolean,
+  verdict: Verdict,
   directory: string,
   context: StageContext,
 ): Promise<Sent | null> {
   const { manifest } = model;
   const { name } = manifest;
   const { signal } = context;
+  const passed = verdict.closed === null;
   const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
   const say = (note: string): void => context.progress({ stage: "publish", done: bytes, total: bytes, unit: "bytes", note, lasting: true });
   const ended = (commit: string, sent: number, live: boolean): Sent => ({ uri: `${target}@${commit}`, bytes, sent, live });
@@ -109,6 +126,7 @@ async function sendToHub(
     return ended(past, 0, false);
   }
 
+  if (passed && verdict.live !== null) await checkLiveOnHub(repository, main, name, verdict.live);
   const isBegun = !passed && own !== null && refs.branches.has(name);
   if (!passed && !isBegun && !(await repository.branch(name, main.commit))) return null;
   const parent = isBegun ? own : main;
@@ -116,7 +134,7 @@ async function sendToHub(
   if (written === null) return null;
   const { commit, sent } = written;
   if (!passed) {
-    say(`the gate was not passed: ${name} is on a branch of its name, and main stays`);
+    say(`${verdict.closed}: ${name} is on a branch of its name, and main stays`);
     return ended(commit, sent, false);
   }
   // a branch of this name is from when the gate had not been passed, and a tag from what main has no more

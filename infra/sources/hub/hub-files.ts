@@ -10,16 +10,22 @@ import { fileUrl, resolveRepository, type Repository } from "./repository.js";
 /** Bytes that wait for their reader at most: a file is read as it comes. */
 const WAITING_BYTES = 8 << 20;
 
-/** The files of a model repository at the revision that `uri` names, which is looked up once, to be read as those of a store. */
-export function hubFiles(access: HubAccess, uri: string, signal: AbortSignal): Pick<ObjectStore, "uri" | "read"> {
+/** The files of a model repository at the revision that `uri` names, which is looked up once, to be read as those of a store; `pinned` resolves to their address with the commit. */
+export function hubFiles(
+  access: HubAccess,
+  uri: string,
+  signal: AbortSignal,
+): Pick<ObjectStore, "uri" | "read"> & { readonly pinned: () => Promise<string> } {
   const source = parseSource(uri);
   if (source.kind !== "hub") throw new UserError("a place is not on the hub", { expected: "hf://owner/name@revision", got: uri });
   let repository: Promise<Repository> | null = null;
+  const resolved = (): Promise<Repository> =>
+    (repository ??= resolveRepository(access, { kind: "models", id: source.id, revision: source.revision }, { signal }));
   return {
     uri,
+    pinned: async () => `hf://${source.id}@${(await resolved()).commit}`,
     async read(key) {
-      repository ??= resolveRepository(access, { kind: "models", id: source.id, revision: source.revision }, { signal });
-      const found = await repository;
+      const found = await resolved();
       if (!found.files.some(({ path }) => path === key)) return null;
       return streamed(access, fileUrl(access, found, key), signal);
     },

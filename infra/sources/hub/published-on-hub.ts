@@ -5,7 +5,7 @@ import { isOther } from "../other-manifest.js";
 import type { HubAccess } from "./access.js";
 import { hubFiles } from "./hub-files.js";
 
-/** The model that Roslin published to a repository, at the revision that `uri` names; null: it published none there. Throws CorruptError if its manifest is damaged. */
+/** The model that Roslin published to a repository, at the revision that `uri` names, or at the commit that main is now; null: it published none there. Throws CorruptError if its manifest is damaged. */
 export async function publishedOnHub(
   access: HubAccess,
   uri: string,
@@ -19,5 +19,10 @@ export async function publishedOnHub(
   const store = hubFiles(access, uri, signal);
   const bytes = await readAll(store, MANIFEST);
   if (bytes === null || isOther(bytes, `${uri}/${MANIFEST}`)) return null;
-  return { uri, store, manifest: parseManifest(bytes.toString(), `${uri}/${MANIFEST}`), sha256: sha256(bytes) };
+  return {
+    uri: uri.includes("@") ? uri : await store.pinned(),
+    store,
+    manifest: parseManifest(bytes.toString(), `${uri}/${MANIFEST}`),
+    sha256: sha256(bytes),
+  };
 }
