@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -14,6 +14,9 @@ import { UserError } from "../../../core/errors.js";
 import { parseManifest } from "../../../core/format/manifest.js";
 import { stored } from "../../../demo/hub/repositories.js";
 import type { StageResult } from "../../../core/stages/results.js";
+import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
+import { artifactOf } from "../../../infra/disk/files.js";
+import { leave } from "../common/made-stages.js";
 import { startUploadHub, TOKEN, type UploadHub } from "../../infra/hub/upload-hub.js";
 import { finishedRun, publishDependencies } from "./run.js";
 
@@ -168,6 +171,49 @@ test("a model whose branch is there, because its gate was not passed before, get
   await send(hub, request);
   assert.deepEqual([...repository.branches.keys()], ["main"]);
   assert.equal(repository.tags.get(name), repository.branches.get("main"));
+});
+
+test("a person's override puts a model on main and tags it in place of its branch, and it stays so", async () => {
+  const hub = await newHub();
+  const request = await finishedRun(newRoot(), "hf://me/m", false);
+  const failed = await send(hub, request);
+  const name = String(failed.metrics["version"]);
+  const repository = hub.repository("me/m");
+  assert.ok(repository.branches.has(name));
+  const override = { by: "Ada", reason: "the rows were wrong" };
+  const overridden = await send(hub, { ...request, override });
+  assert.equal(overridden.metrics["version"], name);
+  assert.deepEqual([overridden.metrics["latest"], overridden.metrics["reason"]], [true, null]);
+  assert.deepEqual([...repository.branches.keys()], ["main"]);
+  assert.equal(repository.tags.get(name), repository.branches.get("main"));
+  assert.match(repository.at("main")!.files.get("README.md")!.content.toString(), /Ada/);
+  // another run of the same model, which nobody told
+  const commits = repository.commits.size;
+  const again = await send(hub, await finishedRun(newRoot(), "hf://me/m", false));
+  assert.deepEqual([again.metrics["latest"], again.outputs[0]!.uri], [true, overridden.outputs[0]!.uri]);
+  assert.equal(repository.commits.size, commits);
+});
+
+test("a model that was compared with the live one is refused when main has another one", async () => {
+  const hub = await newHub();
+  await send(hub, await finishedRun(newRoot(), "hf://me/m"));
+  const { sha256: live } = await openPublished("hf://me/m", { hub: hub.access });
+  const compared = async (manifest: string): Promise<StageRequest> => {
+    const place = newRoot();
+    const request = await finishedRun(place, "hf://me/m", true, { "merges.txt": Buffer.from("a b") });
+    const report = join(place, "evaluation.json");
+    const evaluation = { ...(JSON.parse(readFileSync(report, "utf8")) as object), live: { uri: "hf://me/m@0", manifest } };
+    writeFileSync(report, JSON.stringify(evaluation));
+    const changed = await artifactOf("report", report);
+    const inputs = request.inputs.map((input) => (input.name === "report" ? changed : input));
+    await leave(evaluateDefinition, { ...request, inputs }, { outputs: [changed] });
+    return { ...request, inputs };
+  };
+  await assert.rejects(
+    send(hub, await compared("0".repeat(64))),
+    /main holds another model than the one .* run `roslin stage evaluate` again/,
+  );
+  assert.equal((await send(hub, await compared(live))).metrics["latest"], true);
 });
 
 test("killed after its large files and before its commit, it goes on without sending a byte again; files come in parts where the hub wants it", async () => {
