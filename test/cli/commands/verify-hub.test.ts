@@ -75,6 +75,6 @@ test("a model on the hub that was tuned from one on the hub holds with its base,
   repository.add("main", head.oid, "by hand", new Map([...head.files, ["config.json", stored("config.json", Buffer.from("{}"), false)]]));
   const broken = (await said("hf://me/m")).filter((line) => line.startsWith("BROKEN"));
   assert.equal(broken.length, 1);
-  assert.match(broken[0]!, /hf:\/\/me\/m\/config\.json: expected [0-9a-f]{64}/);
+  assert.match(broken[0]!, /hf:\/\/me\/m@[0-9a-f]{40}\/config\.json: expected [0-9a-f]{64}/);
   await assert.rejects(verify.run(["hf://me/nothing"], environment), /the hub has no such repository|may not see|refuses this/);
 });
