@@ -80,7 +80,9 @@ export async function benchGenerate(
   try {
     for (let round = 0; round <= rounds; round++)
       for (const figures of speeds) {
-        say(`${round === 0 ? "warming up" : `round ${round} of ${rounds}`}: ${figures.batch === 1 ? "one sequence" : `${figures.batch} sequences`}`);
+        say(
+          `${round === 0 ? "warming up" : `round ${round} of ${rounds}`}: ${figures.batch === 1 ? "one sequence" : `${figures.batch} sequences`}`,
+        );
         const asked = prompts.slice(0, figures.batch);
         const mine = await answer(ours, asked, tokens);
         const other = await peer?.answer(asked, tokens);
@@ -128,10 +130,14 @@ function promptsOf(directory: string): number[][] {
   const count = Math.max(...BATCHES);
   if (tokenizer === null) {
     const { vocabulary } = readModelConfig(directory).shape;
-    return Array.from({ length: count }, (_, row) => Array.from({ length: PROMPT }, (_each, at) => Math.floor(uniformAt(SEED, row, at) * vocabulary)));
+    return Array.from({ length: count }, (_, row) =>
+      Array.from({ length: PROMPT }, (_each, at) => Math.floor(uniformAt(SEED, row, at) * vocabulary)),
+    );
   }
   const things = ["bread", "the moon", "a good night's sleep", "a bicycle", "rain", "chess", "an old friend", "the sea"];
-  const prompts = things.slice(0, count).map((thing) => [...tokenizer.encode(promptOf({ instruction: `Write two sentences about ${thing}.` }))]);
+  const prompts = things
+    .slice(0, count)
+    .map((thing) => [...tokenizer.encode(promptOf({ instruction: `Write two sentences about ${thing}.` }))]);
   const shortest = Math.min(...prompts.map(({ length }) => length));
   return prompts.map((prompt) => prompt.slice(-shortest));
 }
@@ -144,7 +150,8 @@ interface Answers {
 async function answer(model: InferenceModel, prompts: readonly (readonly number[])[], tokens: number): Promise<Answers> {
   const answers = prompts.map((): number[] => []);
   const started = performance.now();
-  for await (const { sequence, token } of model.generate(prompts, { maxNewTokens: tokens, minNewTokens: tokens })) answers[sequence]!.push(token);
+  for await (const { sequence, token } of model.generate(prompts, { maxNewTokens: tokens, minNewTokens: tokens }))
+    answers[sequence]!.push(token);
   return { seconds: (performance.now() - started) / 1000, tokens: answers };
 }
 
@@ -186,6 +193,7 @@ class Peer {
 
 async function nextLine<T>(lines: AsyncIterator<string>): Promise<T> {
   const line = await lines.next();
-  if (line.done === true) throw new UserError("Python ended before it had answered; its messages stand above. It needs torch and transformers");
+  if (line.done === true)
+    throw new UserError("Python ended before it had answered; its messages stand above. It needs torch and transformers");
   return JSON.parse(line.value) as T;
 }

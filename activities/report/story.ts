@@ -9,6 +9,7 @@ import type { Ends } from "../../core/stages/bootstrap.js";
 import { computedWords, gateWord, intervalWords, lossEnds, splitWarning, verdictWords } from "../../core/stages/words.js";
 import type { Ledger } from "../../core/stages/ledger.js";
 import { intervalIn, perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
+import { tableMean, taskWords } from "./task-words.js";
 
 /** What the model card and the report page say about a run. Nothing in it depends on time or on faults, except the ledger, which only the card shows. */
 export interface Story {
@@ -140,7 +141,8 @@ export function facts({ config, model, parameters, adapter, losses, tokens, eval
     ["perplexity of the base", perplexityText(base, interval?.base)],
     ["perplexity of this model", perplexityText(tuned, interval?.tuned)],
     ...(interval === null ? [] : [ratioFact(evaluation.gate.ratio, interval)]),
-    ...Object.entries(tasks).map(([name, report]): [string, string] => [name, JSON.stringify(report)]),
+    ...Object.entries(tasks).map(([name, report]): [string, string] => [name, taskWords(name, report, evaluation)]),
+    ...tableMean(evaluation),
     ["gate", gateWords(evaluation)],
   ];
 }

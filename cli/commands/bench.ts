@@ -182,7 +182,13 @@ async function measure(
     }
     case "generate": {
       if (values.model === "") throw new UserError("--model must name a directory");
-      const options = { model: values.model ?? null, job, rounds: number("rounds", 5), tokens: number("tokens", 64), python: values.against ?? null };
+      const options = {
+        model: values.model ?? null,
+        job,
+        rounds: number("rounds", 5),
+        tokens: number("tokens", 64),
+        python: values.against ?? null,
+      };
       const figures = await benchGenerate(options, directory, signal, say);
       return { figures, text: showGenerate(figures) };
     }
