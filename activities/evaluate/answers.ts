@@ -35,6 +35,7 @@ export const answers: EvaluationTask<readonly Asked[], Answered, AnswersReport |
   run: (model, questions, input) =>
     answerPrompts(model, questions, input, { repetitionPenalty: input.settings.generation.repetitionPenalty }),
   report: ({ items }) => (items.length === 0 ? undefined : { rows: items.flat().length }),
+  metrics: ({ evaluate }) => (evaluate.references === 0 ? [] : ["exactMatch", "rougeL"]),
   figures(values, input) {
     const rows = textsOf(values, input);
     const measured = (metric: string, value: (expected: string, said: string) => number): Measured => ({

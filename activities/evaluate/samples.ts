@@ -165,7 +165,7 @@ export function describeSample(
 }
 
 /** What an answer's first token has of the prompt: after a prompt that ends with a colon, a quotation may begin with the token `:"`. */
-function sharedText(text: string, first: string, prompt: Prompt): string {
+export function sharedText(text: string, first: string, prompt: Prompt): string {
   const beginnings = Array.from(first, (_, length) => first.slice(0, length));
   return beginnings.find((beginning) => requestIn(text + beginning, prompt).instruction !== undefined) ?? "";
 }

@@ -1,10 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { parseRunConfig } from "../../core/config/schema.js";
-import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
+import { isModelFile, MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { ADAPTER_CONFIG } from "../../core/model/lora/adapter-config.js";
 import { askTokens, fitPrompt } from "../../core/text/ask-tokens.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
@@ -15,10 +14,9 @@ import { UserError } from "../../core/errors.js";
 import type { GeneratedToken } from "../../engines/inference.js";
 import { openInference } from "../../engines/onnx/inference/open-inference.js";
 import { downloadedModel } from "../../activities/download/adapter-base.js";
-import { withBase } from "../../activities/download/adapter-source.js";
-import { getSource } from "../../activities/download/fetch-plan.js";
+import { bringWithBase } from "../../activities/download/bring-with-base.js";
 import { MODEL_COMPANIONS } from "../../activities/download/select.js";
-import { planLocal, planRemote, type Places } from "../../activities/download/source-plan.js";
+import type { Places } from "../../activities/download/source-plan.js";
 import { sha256 } from "../../infra/disk/files.js";
 import { refuseLfsPointer } from "../../infra/disk/lfs-pointer.js";
 import { fetchPublished, openPublished } from "../../infra/sources/published.js";
@@ -41,7 +39,7 @@ export const generate: Command = {
   summary: "ask a model, with the prompt that it was tuned on",
   usage: `generate MODEL --prompt INSTRUCTION [--prompt INSTRUCTION …] [--input CONTEXT] [--template dolly|alpaca|chat] [--max-tokens N]
          [--temperature T] [--top-p P] [--top-k K] [--repetition-penalty R] [--seed S] [--stop TEXT …] [--cut]
-MODEL: a directory of a model or of an adapter, or the s3:// or file:// address of what Roslin published, which knows its template
+MODEL: a directory of a model or of an adapter, or the s3://, file:// or hf:// address of what Roslin published, which knows its template
 Without --temperature, --top-p and --top-k the likeliest tokens are taken; with one of them tokens are drawn, and the same seed draws the same.`,
   async run(args, environment) {
     const text = { type: "string" } as const;
@@ -132,7 +130,7 @@ interface Located {
 
 /** The directory with the model's files, and its prompt; a published model's files are downloaded first. */
 async function locate(named: string, environment: Environment, signal: AbortSignal): Promise<Located> {
-  const isAddress = /^(s3|file):\/\//.test(named);
+  const isAddress = /^(s3|file|hf):\/\//.test(named);
   // a directory that runs publish to contains models, and names the latest
   if (!isAddress && !existsSync(join(named, "latest.json"))) {
     const directory = resolve(named);
@@ -143,14 +141,14 @@ async function locate(named: string, environment: Environment, signal: AbortSign
   }
   const model = isAddress ? named : pathToFileURL(resolve(named)).href;
   return await withS3(environment, model, signal, async ({ variables }) => {
-    const published = await openPublished(model, s3SettingsOf(variables), signal);
+    const published = await openPublished(model, { ...s3SettingsOf(variables), hub: environment.hub }, signal);
     const directory = join(environment.home, "published", published.manifest.name);
     if (published.manifest.files.some(({ name }) => name === ADAPTER_CONFIG))
       return {
         directory: await withBaseBeside(published.uri, { ...environment, variables }, signal),
         prompt: promptIn(published.manifest),
       };
-    await fetchPublished(published, directory, (name) => NEEDED.test(name), signal);
+    await fetchPublished(published, directory, isModelFile, signal);
     return { directory, prompt: promptIn(published.manifest) };
   });
 }
@@ -170,14 +168,9 @@ async function locateAdapter(source: string, directory: string, environment: Env
 
 /** Brings an adapter and its base into one directory, as a run's download does, and resolves to it. Throws UserError if the base cannot be found. */
 async function withBaseBeside(source: string, environment: Environment, signal: AbortSignal): Promise<string> {
-  const places = placesNear(source, environment);
-  const onNote = (note: string): void => console.error(note);
-  const plan = (await planLocal(places, "model", source)) ?? (await planRemote(places, "model", source, null, signal));
-  const whole = await withBase(places, plan, null, signal, onNote);
   const directory = join(environment.home, "published", `adapter-${sha256(source).slice(0, 12)}`);
-  await mkdir(directory, { recursive: true });
-  const { artifact } = await getSource(directory, whole, { signal, onBytes: () => undefined, onNote });
-  return fileURLToPath(artifact.uri);
+  const onNote = (note: string): void => console.error(note);
+  return await bringWithBase(placesNear(source, environment), source, directory, { signal, onBytes: () => undefined, onNote });
 }
 
 /** The places of sources; the base of an adapter that training left may be among the downloads beside it. */
@@ -189,10 +182,6 @@ function placesNear(source: string, environment: Environment): Places {
   const near: Places["downloadedModel"] = async (digest) => (await downloadedModel(root, digest)) ?? (await places.downloadedModel(digest));
   return { ...places, downloadedModel: near };
 }
-
-/** Files of a published model that an answer needs. */
-const NEEDED =
-  /^(config\.json|generation_config\.json|tokenizer[^/]*\.json|special_tokens_map\.json|added_tokens\.json|chat_template\.\w+|vocab\.json|merges\.txt|[^/]*\.safetensors(\.index\.json)?)$/;
 
 /** Writes the answers to standard output, one after the other, each as it comes, up to what ends it; of several each stands below its question. */
 async function answer(directory: string, setting: PromptSetting, asked: Asked, signal: AbortSignal): Promise<void> {

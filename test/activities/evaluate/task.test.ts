@@ -158,9 +158,13 @@ test("a loss that is not a finite number ends the stage, with model and rows nam
 test("tasks have names of their own, which are part of the stage's settings with their versions", async () => {
   const { config } = await newRequest();
   assert.equal(new Set(TASKS.map(({ name }) => name)).size, TASKS.length);
-  assert.deepEqual(evaluateDefinition.settings(config), { ...config.evaluate, versions: { perplexity: 2, samples: 3, answers: 1 } });
+  // how long a person may take to decide changes no report
+  const { overrideWithinHours: _, ...gate } = config.evaluate.gate;
+  const versionsOf = (tasks: readonly EvaluationTask[]) => Object.fromEntries(tasks.map(({ name, version }) => [name, version]));
+  assert.deepEqual(evaluateDefinition.settings(config), { ...config.evaluate, gate, versions: versionsOf(TASKS) });
   assert.deepEqual(defineEvaluation(WITH_COUNT).settings(config), {
     ...config.evaluate,
-    versions: { perplexity: 2, samples: 3, answers: 1, "token-count": 1 },
+    gate,
+    versions: { ...versionsOf(TASKS), "token-count": 1 },
   });
 });
