@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-import lines
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
+
+import lines
 
 # the longest value of a parameter
 MOST = 6000

@@ -9,8 +9,9 @@ import contextlib
 import os
 import sys
 
-import lines
 import trackio
+
+import lines
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
         if step >= following:
             run.log(figures, step=step)
     with contextlib.redirect_stdout(sys.stderr):
-        trackio.finish()
+        trackio.finish()  # type: ignore[no-untyped-call]
 
 
 main()

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import pathlib
 
-import lines
 import wandb
+
+import lines
 
 
 def main() -> None:

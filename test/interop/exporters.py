@@ -53,7 +53,7 @@ def records(path: pathlib.Path) -> Iterator[bytes]:
 
 def wandb_found(work: pathlib.Path) -> Found:
     """What wandb wrote, over all directories of its one run."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     found: Found = {name: [] for name in NAMES.values()}
     files = sorted((work / "wandb").glob("offline-run-*/*.wandb"))
