@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { ChangedInputError } from "../../core/errors.js";
@@ -30,6 +30,7 @@ import type { Evaluation } from "../evaluate/evaluation.js";
 import { keyParts, type StageDefinition } from "../common/definition.js";
 import { checkInputs, finishedStage, recordedParts, Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { modelCard } from "../report/card.js";
+import { evalResults } from "../report/eval-results.js";
 import { descentOf } from "./descent.js";
 import { modelParts, publicBase, type ModelParts } from "./model-parts.js";
 import { reportPage } from "../report/report-page.js";
@@ -40,12 +41,10 @@ import { preprocessDefinition } from "../preprocess/definition.js";
 import { trainDefinition } from "../train/definition.js";
 import { publishDefinition } from "./definition.js";
 import type { PublishDependencies } from "./deps.js";
+import type { PublishedModel } from "./place.js";
 
-/** What is published: the manifest, where each of its files lies on this machine, and their digests by the hex of the whole's. */
-export interface Assembly {
-  readonly manifest: Manifest;
-  readonly paths: ReadonlyMap<string, string>;
-  readonly digests: ReadonlyMap<string, FileDigest>;
+/** What is published, and how it was judged. */
+export interface Assembly extends Omit<PublishedModel, "beside"> {
   readonly evaluation: Evaluation;
 }
 
@@ -63,8 +62,10 @@ export async function assemble(
   const say = (note: string): void => context.progress({ stage: "publish", done: 0, total: 0, unit: "bytes", note });
   const paths = new Map<string, string>();
   const write = async (name: string, text: string): Promise<void> => {
-    paths.set(name, join(directory, name));
-    await writeFileAtomic(paths.get(name)!, text);
+    const path = join(directory, name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFileAtomic(path, text);
+    paths.set(name, path);
   };
 
   const descent = await descentOf(dependencies, request, context.signal);
@@ -106,6 +107,7 @@ export async function assemble(
   const story = { ...told, override };
   await write(CARD, modelCard(story));
   await write(PAGE, reportPage(story));
+  for (const [name, text] of evalResults(story)) await write(name, text);
 
   say("digesting");
   const known = new Map(tuned.map(({ path, digest }) => [path, digest]));
@@ -226,7 +228,7 @@ function fingerprintOf(trained: StageResult<"train"> | null): Manifest["fingerpr
 /** The base model's name, as a part of a path; of one that Roslin published without its digits. */
 function modelName(request: StageRequest): string {
   const { origin } = outputNamed(request.inputs, "model");
-  if (origin?.manifest !== undefined) return basename(origin.uri).replace(/-[0-9a-f]{12}$/, "");
+  if (origin?.manifest !== undefined) return basename(origin.uri.replace(/@[^/]*$/, "")).replace(/-[0-9a-f]{12}$/, "");
   const source = request.config.model.source.replace(/@[^@/]*$/, "");
   return (
     basename(source)

@@ -59,6 +59,7 @@ const roomy = (): PlanDependencies => ({
   disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
   checkTarget: async () => undefined,
   findLive: () => assert.fail("no rule compares with the live model"),
+  checkSigner: async () => null,
   gpuWorkers: async () => 8,
   gpuMemory: async () => [],
   shared: { workers: () => assert.fail("not shared"), checkStore: () => assert.fail("not shared"), serverHere: () => null },
@@ -222,6 +223,15 @@ test("a run that was published to a target with a slash at its end is forecast a
     root,
   );
   assert.ok(started.every(({ reused }) => reused));
+});
+
+test("a key that cannot sign is refused before anything is downloaded, and one that others may read is noted", async () => {
+  const signed = parseRunConfig({ ...config, publish: { ...config.publish, sign: { key: "env:KEY" } } });
+  const failing = { ...roomy(), checkSigner: async () => Promise.reject(new UserError("no such variable", { key: "env:KEY" })) };
+  await assert.rejects(plan(failing, signed, context), { name: "UserError", message: "no such variable [key=env:KEY]" });
+  await plan(failing, config, context);
+  const open = { ...roomy(), checkSigner: async () => "others may read the signing key" };
+  assert.ok((await plan(open, signed, context)).notes.includes("others may read the signing key"));
 });
 
 test("an error that time can cure is thrown as it is", async () => {
