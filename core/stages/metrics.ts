@@ -76,6 +76,10 @@ export interface TrainMetrics {
   readonly losses: readonly (number | null)[];
   /** before clipping, one for each step; null for a step without labels */
   readonly gradientNorms: readonly (number | null)[];
+  /** losses on held-out rows after so many steps; absent: none was measured */
+  readonly evaluations?: readonly { readonly step: number; readonly loss: number }[];
+  /** tokens a second, one for each step; an earlier version did not say */
+  readonly rates?: readonly number[];
   readonly tokensPerSecond: number;
   readonly rowsPerSecond: number;
   readonly lossTokensPerSecond: number;
