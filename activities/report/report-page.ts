@@ -82,8 +82,8 @@ function settings({ config }: ReportStory): string {
   const rows = all.map(({ name, value, isDefault }) => [
     isDefault ? escapeMarkup(name) : `<b>${escapeMarkup(name)}</b>`,
     `<code>${escapeMarkup(value)}</code>`,
-    isDefault ? "default" : "<b>chosen</b>",
+    isDefault ? "default" : "<b>this run</b>",
   ]);
-  const table = columnTable("Every setting", ["setting", "value", ""], rows);
+  const table = columnTable("Every setting", ["setting", "value", "set by"], rows);
   return `${nameTable(chosen.map(({ name, value }) => [name, value]))}\n${folded(`All ${all.length} settings, ${all.length - chosen.length} of them defaults`, table)}`;
 }

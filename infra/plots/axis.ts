@@ -24,12 +24,12 @@ export function linearAxis(
   const [from, to] = scale.domain() as [number, number];
   const format = scale.tickFormat(count);
   const ticks = scale.ticks(count).filter((tick) => !whole || Number.isInteger(tick));
+  const isTiny = Math.max(Math.abs(from), Math.abs(to)) < 1e-3;
   return {
     domain: [from, to],
     ticks: whole && ticks.length === 0 ? [low] : ticks,
     at: (value) => scale(value),
-    // d3 writes U+2212 for the minus
-    text: (tick) => (Math.abs(tick) > 0 && Math.abs(tick) < 1e-4 ? tick.toExponential().replace("e-", "e−") : format(tick)),
+    text: (tick) => (isTiny && tick !== 0 ? Number(tick.toPrecision(12)).toExponential().replace("e-", "e−") : isTiny ? "0" : format(tick)),
   };
 }
 

@@ -12,8 +12,8 @@ export interface Setting {
 
 /** Every setting of a run, in the order in which the configuration is documented. */
 export function settingsOf(config: RunConfig): Setting[] {
-  const usual = new Map(leaves(parseRunConfig({})));
-  return leaves(config).map(([name, value]) => ({
+  const usual = new Map(settingLeaves(parseRunConfig({})));
+  return settingLeaves(config).map(([name, value]) => ({
     name,
     value: JSON.stringify(shown(value)),
     isDefault: JSON.stringify(value) === JSON.stringify(usual.get(name)),
@@ -21,10 +21,10 @@ export function settingsOf(config: RunConfig): Setting[] {
 }
 
 /** Every field by its path; empty objects and lists are fields. */
-function leaves(value: unknown, path = ""): [name: string, value: unknown][] {
+export function settingLeaves(value: unknown, path = ""): [name: string, value: unknown][] {
   const isInner = typeof value === "object" && value !== null && !Array.isArray(value) && (path === "" || Object.keys(value).length > 0);
   if (!isInner) return [[path, value]];
-  return Object.entries(value).flatMap(([name, each]) => leaves(each, path === "" ? name : `${path}.${name}`));
+  return Object.entries(value).flatMap(([name, each]) => settingLeaves(each, path === "" ? name : `${path}.${name}`));
 }
 
 /** Without the directories of this machine, which are nobody's business. */

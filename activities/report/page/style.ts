@@ -4,7 +4,7 @@ export const STYLE: string = `
 @media (prefers-color-scheme: dark) { :root { --paper: #16181b; --card: #1e2125; --ink: #e6e4de; --soft: #9aa0a8; --rule: #31353b; --accent: #6fc2a8; --dot: #3f6f62; --bad: #e08a76; --third: #d6b45c; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 780px; margin: 0 auto; padding: 40px 20px 64px; }
+main { max-width: 1080px; margin: 0 auto; padding: 40px 20px 64px; }
 h1 { margin: 0 0 12px; font-size: 30px; line-height: 1.2; overflow-wrap: anywhere; }
 h2 { margin: 44px 0 14px; font-size: 20px; }
 .kicker { margin: 0 0 6px; color: var(--soft); font-size: 14px; }
@@ -16,7 +16,7 @@ h2 { margin: 44px 0 14px; font-size: 20px; }
 .figure span { display: block; color: var(--soft); font-size: 13px; font-weight: 400; }
 figure { min-width: 0; margin: 0; padding: 12px 16px 34px; background: var(--card); border: 1px solid var(--rule); border-radius: 10px; break-inside: avoid; }
 figcaption { margin-bottom: 12px; font-size: 14px; }
-.plots { display: grid; gap: 14px; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 14px; } .plots figure:first-child { grid-column: 1 / -1; }
 .plot { position: relative; height: 190px; margin-left: 46px; }
 .plot[data-series] { touch-action: pan-y; cursor: crosshair; }
 .plot:focus-visible { outline: 2px solid var(--accent); outline-offset: 4px; }
@@ -31,7 +31,7 @@ figcaption { margin-bottom: 12px; font-size: 14px; }
 .cursor { position: absolute; top: 0; bottom: 0; width: 1px; background: var(--ink); pointer-events: none; }
 .selection { position: absolute; top: 0; bottom: 0; background: var(--accent); opacity: 0.2; pointer-events: none; }
 .readout { float: right; min-height: 1.55em; font-size: 13px; font-variant-numeric: tabular-nums; }
-.tools button { margin: 8px 0; padding: 4px 12px; border: 1px solid; border-radius: 99px; background: var(--card); color: var(--accent); font: inherit; font-size: 14px; cursor: pointer; }
+.tools { min-height: 52px; } .tools button { margin: 8px 0; padding: 4px 12px; border: 1px solid; border-radius: 99px; background: var(--card); color: var(--accent); font: inherit; font-size: 14px; cursor: pointer; }
 .key { margin-right: 10px; color: var(--soft); font-size: 13px; white-space: nowrap; } .key::before { content: ""; display: inline-block; width: 10px; height: 10px; margin-right: 5px; border-radius: 50%; } .key.line::before { height: 3px; border-radius: 2px; vertical-align: middle; }
 .key.soft::before { background: var(--dot); } .key.strong::before { background: var(--accent); } .key.third::before { background: var(--third); } .key.bad::before, .key.fourth::before { background: var(--bad); } .key.faint::before, .key.fifth::before { background: var(--soft); }
 .keys { margin: 0 0 8px; }
@@ -39,7 +39,7 @@ figcaption { margin-bottom: 12px; font-size: 14px; }
 .intervals { display: block; width: 100%; min-width: 130px; } .whisker { stroke-width: 2; } .estimate.soft { fill: var(--dot); } .estimate.strong { fill: var(--accent); } .estimate.third { fill: var(--third); } .estimate.fourth { fill: var(--bad); } .estimate.fifth { fill: var(--soft); }
 .shares { display: block; width: 100%; height: 22px; margin-bottom: 8px; border-radius: 6px; } .part.strong { fill: var(--accent); } .part.soft { fill: var(--dot); } .part.bad { fill: var(--bad); } .part.third { fill: var(--third); } .part.faint { fill: var(--soft); }
 .wide { overflow-x: auto; margin: 10px 0; } .wide table { min-width: 100%; font-size: 14px; } .wide th, .wide td { padding-right: 14px; overflow-wrap: normal; } .wide thead th { white-space: nowrap; } .wide th { width: auto; }
-.wide .note { display: block; margin: 0; white-space: nowrap; font-weight: 400; } .wide code { overflow-wrap: anywhere; }
+.wide .note { display: block; min-width: 9em; margin: 0; font-weight: 400; } .wide code { overflow-wrap: anywhere; }
 details { margin: 12px 0; } summary { color: var(--accent); font-weight: 600; cursor: pointer; } details article { margin-top: 16px; }
 code { font-size: 13px; }
 article { margin: 0 0 16px; padding: 16px 18px 10px; background: var(--card); border: 1px solid var(--rule); border-radius: 10px; }
