@@ -132,5 +132,5 @@ function standing(
   const steps =
     soFar === null ? "" : `, ${count(soFar.losses.length)}${totalSteps === undefined ? "" : ` of ${count(totalSteps)}`} steps done`;
   if (failure !== null) return `Ended in ${at}${steps}: ${failure}`;
-  return isRunning ? `Under way in ${at}${steps}` : `Not finished: stopped in ${at}${steps}`;
+  return isRunning ? `Under way in ${at}${steps}` : `Not finished: in ${at}${steps}`;
 }

@@ -49,7 +49,13 @@ export async function runMachine<T>(
         const planned = await plan(signal);
         const changed = async (now: readonly Supervised[]): Promise<void> => {
           processes = now;
-          await writeState(home, { supervisor: self, temporal: planned.temporal, s3: planned.s3, processes: now });
+          await writeState(home, {
+            supervisor: self,
+            temporal: planned.temporal,
+            s3: planned.s3,
+            reports: planned.reports,
+            processes: now,
+          });
         };
         const keeper = new Supervisor(planned.groups, changed, say);
         await keeper.start(signal);
