@@ -93,7 +93,7 @@ export function progressMarkdown({ rows, pause }: RunProgress, notes: readonly s
   return [
     ...(pause === "" ? [] : [`**${pause}**`]),
     table,
-    ...(report === null ? [] : [`[Report](${report}) (on the machine that planned)`]),
+    ...(report === null ? [] : [`[Report](${report}), served by the machine that planned`]),
     ...(notes.length === 0 ? [] : [notes.map((note) => `- ${note}`).join("\n")]),
   ].join("\n\n");
 }

@@ -20,16 +20,15 @@ export type FoundStage<Name extends StageName = StageName> = {
 export async function findStages({ config, inputs }: StageInput, root: string): Promise<FoundStage[]> {
   const found: FoundStage[] = [];
   for (const name of STAGES) {
+    const results = found.flatMap(({ result }) => result ?? []);
+    const { directory } = new Stage<StageName>(DEFINITIONS[name], { config, inputs: inputsFrom(results), root });
     // an earlier version may have made it under another key, so its output says where it is
     const made = inputs.find((input) => OUTPUTS[name].some((output) => output === input.name) && input.uri.startsWith("file:"));
-    const results = found.flatMap(({ result }) => result ?? []);
-    const directory =
-      made === undefined
-        ? new Stage<StageName>(DEFINITIONS[name], { config, inputs: inputsFrom(results), root }).directory
-        : dirname(fileURLToPath(made.uri));
-    const result = await finishedStage(directory);
-    found.push({ name, directory, result: result?.stage === name ? result : null } as FoundStage);
-    if (result === null) break;
+    const places = [directory, ...(made === undefined ? [] : [dirname(fileURLToPath(made.uri))])];
+    const at = await Promise.all(places.map((place) => finishedStage(place)));
+    const index = at.findIndex((result) => result?.stage === name);
+    found.push({ name, directory: places[Math.max(0, index)]!, result: at[index] ?? null } as FoundStage);
+    if (index < 0) break;
   }
   return found;
 }

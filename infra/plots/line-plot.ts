@@ -11,7 +11,7 @@ import { thinned, type Point } from "./series.js";
 /** Numbers over steps, drawn in one way. */
 export interface Series {
   readonly name: string;
-  readonly kind: "dots" | "line";
+  readonly kind: "dots" | "line" | "dotted line";
   /** class of its colour */
   readonly tone: string;
   readonly points: readonly Point[];
@@ -102,17 +102,16 @@ function rounded(value: number | null): number | null {
 function curve({ kind, tone, points }: Series, x: Axis, y: Axis): string {
   const at = ([step, value]: Point): [number, number] => [x.at(step) * SIDE, (1 - y.at(value!)) * SIDE];
   const there = points.filter(([, value]) => value !== null);
-  if (kind === "dots") {
-    // lines without length, whose round ends are not stretched
-    const path = there.map((point) => `M${at(point).map(short).join(" ")}h0`).join("");
-    return element("path", { class: `dots ${tone}`, d: path });
-  }
+  // lines without length, whose round ends are not stretched
+  const dots = element("path", { class: `dots ${tone}`, d: there.map((point) => `M${at(point).map(short).join(" ")}h0`).join("") });
+  if (kind === "dots") return dots;
   const path = line<Point>()
     .digits(1)
     .defined(([, value]) => value !== null)
     .x((point) => at(point)[0])
     .y((point) => at(point)[1])([...points]);
-  return element("path", { class: `line ${tone}`, d: path ?? "" });
+  const drawn = element("path", { class: `line ${tone}`, d: path ?? "" });
+  return kind === "line" ? drawn : drawn + dots;
 }
 
 function short(value: number): number {
@@ -126,7 +125,7 @@ function markLines({ kind, kept, done }: Mark, x: Axis): string {
   return `${band}${element("path", { class: `resume ${kind}`, d: `M${from} 0V${SIDE}` })}`;
 }
 
-/** A cross on the axis where something failed, two bars where it stopped, and a triangle where it was gone on. */
+/** A cross on the axis where something failed, two bars where it stopped, and a triangle where it was gone on, if that is elsewhere. */
 function markSign({ kind, kept, done, text }: Mark, x: Axis): string {
   const sign = (step: number, name: string, shape: string, words: string): string =>
     element(
@@ -136,5 +135,6 @@ function markSign({ kind, kept, done, text }: Mark, x: Axis): string {
       element("title", {}, escapeMarkup(words)),
     );
   const ended = kind === "failure" ? "M-4 -4L4 4M4 -4L-4 4" : "M-2 -4V4M2 -4V4";
-  return `${sign(done, kind, ended, text)}${sign(kept, "resume", "M-3 -4L4 0L-3 4Z", `gone on after step ${kept}`)}`;
+  const resumed = done === kept ? "" : sign(kept, "resume", "M-3 -4L4 0L-3 4Z", `gone on after step ${kept}`);
+  return sign(done, kind, ended, text) + resumed;
 }

@@ -2,7 +2,7 @@ import { intervalPlot } from "../../../infra/plots/interval-plot.js";
 import { escapeMarkup } from "../../../infra/plots/markup.js";
 import { byStep, runningMean } from "../../../infra/plots/series.js";
 import { figureDigits } from "../page/comparison.js";
-import { figure } from "../page/curves.js";
+import { figure, tools } from "../page/curves.js";
 import { pageFrame } from "../page/frame.js";
 import { columnTable, note, section } from "../page/markup.js";
 import { compareRuns, type ComparedRun, type Score } from "./compared.js";
@@ -80,20 +80,20 @@ function curvesOf(runs: readonly ComparedRun[]): string[] {
     id: "evaluation-loss",
     title: "Loss on held-out rows",
     description: runs.map(({ name, evaluations: own }) => `${name}: measured ${own.length} times`).join("; "),
-    series: series(runs, ({ evaluations: own }) => own.map(({ step, loss }) => [step, loss] as const)),
+    series: series(runs, ({ evaluations: own }) => own.map(({ step, loss }) => [step, loss] as const), "dotted line"),
   });
   return [
-    `<div class="tools"><button type="button" class="whole" hidden>Show all steps</button></div>`,
+    tools("Lines are running means of the steps' losses; runs have the colours of the scores."),
     `<div class="plots">${losses}${evaluations}</div>`,
   ];
 }
 
 type Points = ReturnType<typeof byStep>;
 
-function series(runs: readonly ComparedRun[], pointsOf: (run: ComparedRun) => Readonly<Points>) {
+function series(runs: readonly ComparedRun[], pointsOf: (run: ComparedRun) => Readonly<Points>, kind: "line" | "dotted line" = "line") {
   return runs.flatMap((run, index) => {
     const points = pointsOf(run);
-    return points.length === 0 ? [] : [{ name: run.name, kind: "line" as const, tone: toneOf(index), points }];
+    return points.length === 0 ? [] : [{ name: run.name, kind, tone: toneOf(index), points }];
   });
 }
 

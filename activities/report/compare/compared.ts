@@ -11,6 +11,8 @@ export interface ComparedRun {
   readonly unfinished?: string | undefined;
   /** by their dotted names, as JSON */
   readonly settings: Readonly<Record<string, string>>;
+  /** whether it says only those settings that its bytes depend on */
+  readonly partial?: true;
   readonly figures: readonly Figure[];
   /** one a step; none of a published model */
   readonly losses: readonly (number | null)[];
@@ -49,25 +51,25 @@ export function comparedStory(name: string, { config, evaluation, losses, curves
   };
 }
 
-/** Sections of a configuration whose settings a manifest's chain has under the stage's name. */
-const SECTIONS: readonly string[] = ["preprocess", "train", "evaluate"];
+/** What stages record that is no setting of theirs: it is of code, or of another section. */
+const NOT_OWN: readonly string[] = ["engineVersion", "versions", "format", "columns", "evaluate.prompt"];
 
 /** A published model, for a comparison: the settings that its manifest has, without curves. */
 export function comparedModel({ name, chain }: Manifest, { figures = [] }: Evaluation): ComparedRun {
-  const settings = chain.flatMap(({ stage, settings: own }) => {
+  const settings = chain.flatMap(({ stage, settings: own }): [string, unknown][] => {
     const { model, dataset, ...others } = own as Readonly<Record<string, unknown>>;
-    const sources: [string, unknown][] =
-      stage === "download"
-        ? [
-            ["model.source", model],
-            ["dataset.source", dataset],
-          ]
-        : [];
-    return [...sources, ...(SECTIONS.includes(stage) ? settingLeaves(others, stage) : [])];
+    if (stage === "download")
+      return [
+        ["model.source", model],
+        ["dataset.source", dataset],
+      ];
+    const kept = Object.entries(others).filter(([field]) => ![field, `${stage}.${field}`].some((each) => NOT_OWN.includes(each)));
+    return stage === "publish" ? [] : settingLeaves(Object.fromEntries(kept), stage);
   });
   return {
     name,
     settings: Object.fromEntries(settings.map(([key, value]) => [key, JSON.stringify(value)])),
+    partial: true,
     figures,
     losses: [],
     evaluations: [],
@@ -82,7 +84,8 @@ export function compareRuns(runs: readonly ComparedRun[]): Comparison {
     runs: runs.map(({ name, unfinished }) => ({ name, ...(unfinished !== undefined && { unfinished }) })),
     settings: names
       .map((setting) => ({ setting, values: runs.map(({ settings }) => settings[setting] ?? null) }))
-      .filter(({ values }) => new Set(values).size > 1),
+      // what a published model does not say may be the same
+      .filter(({ values }) => new Set(values.filter((value, run) => value !== null || runs[run]!.partial !== true)).size > 1),
     scores: metrics.map(({ metric, better }) => ({
       metric,
       better,

@@ -13,7 +13,7 @@ interface Element {
   querySelectorAll(selector: string): Iterable<Element>;
   setAttribute(name: string, value: string): void;
   append(...children: Element[]): void;
-  before(...children: Element[]): void;
+  readonly parentElement: Element;
   replaceChildren(...children: Element[]): void;
   setPointerCapture(id: number): void;
   addEventListener(type: string, hear: (event: Happening) => void): void;
@@ -62,7 +62,7 @@ function browse(page: Page): void {
     const [cursor, selection, readout] = [make("div", "cursor"), make("div", "selection"), make("output", "readout")];
     cursor.hidden = selection.hidden = true;
     node.append(cursor, selection);
-    node.before(readout);
+    node.parentElement.querySelector("figcaption").append(readout);
     return {
       node,
       area: node.querySelector(".area"),

@@ -31,10 +31,7 @@ export function curves(story: ReportStory): string {
       id: "evaluation-loss",
       title: "Loss on held-out rows",
       unit: "",
-      series: [
-        { name: "held-out loss", kind: "line", tone: "strong", points: evaluations.map(({ step, loss }) => [step, loss]) },
-        { name: "at these steps", kind: "dots", tone: "strong", points: evaluations.map(({ step, loss }) => [step, loss]) },
-      ],
+      series: [{ name: "held-out loss", kind: "dotted line", tone: "strong", points: evaluations.map(({ step, loss }) => [step, loss]) }],
     }),
     plotted({
       id: "learning-rate",
@@ -66,20 +63,24 @@ export function curves(story: ReportStory): string {
           "On the axis, a cross is a failure, two bars are a planned stop, and a triangle is the step that training went on from. A band covers steps that were done again.",
         ]),
   ];
-  return `<p class="note">${escapeMarkup(keys.join(" ") + gaps)}</p>
-<div class="tools"><button type="button" class="whole" hidden>Show all steps</button></div>
+  return `${tools(keys.join(" ") + gaps)}
 <div class="plots">
 ${plots.join("\n")}
 </div>`;
+}
+
+/** What the plots show, and beside it the button that ends a zoom. */
+export function tools(words: string): string {
+  return `<div class="tools"><p class="note">${escapeMarkup(words)}</p><button type="button" class="whole" hidden>Show all steps</button></div>`;
 }
 
 /** A plot under its title; nothing without any value. */
 export function figure(plot: LinePlot): string {
   const drawn = linePlot(plot);
   if (drawn === "") return "";
-  const legend = plot.series
-    .filter(({ name }) => name !== "at these steps")
-    .map(({ name, kind, tone }) => `<span class="key ${kind} ${tone}">${escapeMarkup(name)}</span>`);
+  const legend = plot.series.map(
+    ({ name, kind, tone }) => `<span class="key ${kind === "dots" ? "dots" : "line"} ${tone}">${escapeMarkup(name)}</span>`,
+  );
   return `<figure><figcaption><b>${escapeMarkup(plot.title)}</b> ${legend.join(" ")}</figcaption>${drawn}</figure>`;
 }
 

@@ -30,8 +30,8 @@ figcaption { margin-bottom: 12px; font-size: 14px; }
 .sign { overflow: visible; } .sign path { stroke: var(--bad); stroke-width: 2; fill: none; } .sign.resume path { fill: var(--accent); stroke: none; } .sign.stop path { stroke: var(--soft); }
 .cursor { position: absolute; top: 0; bottom: 0; width: 1px; background: var(--ink); pointer-events: none; }
 .selection { position: absolute; top: 0; bottom: 0; background: var(--accent); opacity: 0.2; pointer-events: none; }
-.readout { float: right; min-height: 1.55em; font-size: 13px; font-variant-numeric: tabular-nums; }
-.tools { min-height: 52px; } .tools button { margin: 8px 0; padding: 4px 12px; border: 1px solid; border-radius: 99px; background: var(--card); color: var(--accent); font: inherit; font-size: 14px; cursor: pointer; }
+.readout { display: block; min-height: 1.55em; font-size: 13px; font-variant-numeric: tabular-nums; }
+.tools { display: flex; align-items: start; justify-content: space-between; gap: 16px; min-height: 48px; margin-bottom: 10px; } .tools .note { margin: 0; } .tools button { flex: none; padding: 4px 12px; border: 1px solid; border-radius: 99px; background: var(--card); color: var(--accent); font: inherit; font-size: 14px; cursor: pointer; }
 .key { margin-right: 10px; color: var(--soft); font-size: 13px; white-space: nowrap; } .key::before { content: ""; display: inline-block; width: 10px; height: 10px; margin-right: 5px; border-radius: 50%; } .key.line::before { height: 3px; border-radius: 2px; vertical-align: middle; }
 .key.soft::before { background: var(--dot); } .key.strong::before { background: var(--accent); } .key.third::before { background: var(--third); } .key.bad::before, .key.fourth::before { background: var(--bad); } .key.faint::before, .key.fifth::before { background: var(--soft); }
 .keys { margin: 0 0 8px; }

@@ -116,7 +116,7 @@ test("failures and stops are marked where they happened and where training went 
   const [, loss] = /id="loss"[^>]*>(<svg.*?)<\/figure>/s.exec(page)!;
   assert.deepEqual(
     [...loss!.matchAll(/class="sign (\w+)"[^>]*data-at="(\d+)"/g)].map(([, kind, step]) => `${kind} ${step}`),
-    ["failure 13", "resume 10", "stop 25", "resume 25"],
+    ["failure 13", "resume 10", "stop 25"],
   );
   // the band over the steps that were done again, and one line for each interruption
   assert.equal(loss!.match(/class="again"/g)!.length, 1);
@@ -125,9 +125,11 @@ test("failures and stops are marked where they happened and where training went 
 
 test("a run of 50,000 steps is a page of less than a megabyte, in less than a second", () => {
   const long = story(50_000);
-  const since = performance.now();
+  // of the processor, because the machine may be busy
+  const before = process.cpuUsage();
   const page = reportPage(long);
-  assert.ok(performance.now() - since < 1000, `${performance.now() - since} ms`);
+  const { user, system } = process.cpuUsage(before);
+  assert.ok(user + system < 1e6, `${user + system} microseconds`);
   assert.ok(page.length < 1e6, `${page.length} characters`);
 });
 
