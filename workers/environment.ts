@@ -28,6 +28,8 @@ export interface Environment {
   readonly hub: HubSettings;
   /** ROSLIN_REPORTS: where pages about runs are served; null: nowhere */
   readonly reports: string | null;
+  /** ROSLIN_METRICS_COMMAND: a shell's line for a program that is told each training step's figures; null: none */
+  readonly metricsCommand: string | null;
   /** true when TEMPORAL_ADDRESS or a profile names a server: then none is started */
   readonly externalTemporal: boolean;
   /** the whole environment, for child processes and for the SDKs' own loaders */
@@ -63,6 +65,7 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     bucket: set("ROSLIN_BUCKET") ?? "roslin",
     hub: hubSettings(variables, set),
     reports: set(REPORTS_VARIABLE) ?? null,
+    metricsCommand: set("ROSLIN_METRICS_COMMAND") ?? null,
     externalTemporal: ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"].some((name) => set(name) !== undefined),
     variables,
   };

@@ -6,12 +6,13 @@ import type { PlanDependencies } from "../activities/plan/plan-run.js";
 import type { Environment } from "./environment.js";
 import { availableMemory, freeDisk, memoryLimit } from "../infra/process/machine.js";
 import { isLoopback } from "../infra/process/own-address.js";
+import { findPublished } from "../infra/sources/published.js";
 import { noteAbilities } from "../infra/sources/shared-files.js";
 import { checkTarget } from "../infra/store/check.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
 import { eligible } from "../workflows/eligible.js";
 import { SEARCH_ATTRIBUTES, type GpuWorker, type SearchAttributeName } from "../workflows/contract.js";
-import { defaultTarget } from "./artifact-deps.js";
+import { checkAnyTarget, defaultTarget } from "./artifact-deps.js";
 import type { Temporal } from "./connect.js";
 import { leaseState } from "./lease-client.js";
 import type { Stages } from "./stages.js";
@@ -33,7 +34,9 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
       await mkdir(stages.root, { recursive: true });
       return { free: freeDisk(stages.root), used: await bytesBelow(stages.root), directory: stages.root };
     },
-    checkTarget: async (uri, wanted, signal) => (await checkTarget(uri, s3SettingsOf(variables), wanted, signal)).note,
+    checkTarget: async (uri, wanted, signal) =>
+      (await checkAnyTarget(s3SettingsOf(variables), environment.hub, uri, wanted, { signal })).note,
+    findLive: (uri, signal) => findPublished(uri, { ...s3SettingsOf(variables), hub: environment.hub }, signal),
     gpuWorkers: async () => (await registered()).length,
     gpuMemory: async () => (await registered()).flatMap(({ device }) => (device == null ? [] : [device.memory])),
     shared: {

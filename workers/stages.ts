@@ -46,7 +46,7 @@ export interface Stages {
 export function makeStages(environment: Environment): Stages {
   const s3 = s3SettingsOf(environment.variables);
   const places = placesOf(environment);
-  const forPublishing = publishDeps(s3, () => defaultTarget(environment));
+  const forPublishing = publishDeps(s3, environment.hub, () => defaultTarget(environment));
   const root = join(environment.home, "stages");
   return {
     root,
@@ -59,7 +59,7 @@ export function makeStages(environment: Environment): Stages {
     },
     runRank: (work, context) => runRank(trainDeps, { ...work, attempt: attemptBelow(root, work.attempt) }, context),
     finishTraining: (request, context) => finishTraining(trainDeps, request, context),
-    evaluate: (request, context) => evaluate(evaluateDeps, request, context),
+    evaluate: (request, context) => evaluate(evaluateDeps(environment), request, context),
     publish: (request, context) => publish(forPublishing, request, context),
   };
 }

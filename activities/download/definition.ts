@@ -19,6 +19,6 @@ export function finishedDownload(config: RunConfig, root: string): Promise<Stage
 }
 
 /** A source as the published chain of digests names it: a local path, which tells of its owner, by its digest. */
-function sourceIdentity(source: string): string {
+export function sourceIdentity(source: string): string {
   return parseSource(source).kind === "file" ? `file:sha256-${sha256(source)}` : source;
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isShared, withStore, withTarget, type RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
+import { comparesWithLive } from "../../core/stages/gate.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
 import { countOf, trainedParameters, type Model } from "../../core/model/family.js";
 import { dropoutNote } from "../../core/model/shape.js";
@@ -15,6 +16,10 @@ import { checkAdapters, withBase } from "../download/adapter-source.js";
 import { checkTemplate, checkTokenizer } from "../download/check-prompt.js";
 import { modelConfig } from "../download/model-config.js";
 import { describePlan, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "../download/source-plan.js";
+import { planChoices } from "../evaluate/choice/plan-choices.js";
+import { findLive, type LiveModels } from "../evaluate/live.js";
+import { checkRules } from "../evaluate/rules.js";
+import { TASKS } from "../evaluate/tasks.js";
 import type { Forecast } from "../forecast/forecast.js";
 import type { StageContext } from "../common/stage.js";
 
@@ -31,6 +36,8 @@ export interface PlanDependencies extends Places {
   disk(): Promise<{ readonly free: number; readonly used: number; readonly directory: string }>;
   /** Throws UserError if objects cannot be written there, or cannot be kept in the way that is wanted. A sentence if the server there checks less than others. */
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<string | undefined>;
+  /** The published model that a target names as its latest; null: none. Only asked if a rule of the gate compares with it. */
+  readonly findLive: LiveModels["find"];
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
   /** bytes of the GPU of each of them that computes on one */
@@ -150,9 +157,18 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
       );
     const missing = names === null ? null : missingTokenizer(names);
     if (missing !== null) notes.push(`the model has ${missing}: only rows that have input_ids and labels can be trained on`);
+    if (missing !== null && config.evaluate.tasks !== null)
+      problems.push(`evaluate.tasks needs the model's tokenizer, and there is ${missing}: set evaluate.tasks to null, or add the file`);
   });
   await check(async () => void (await look("dataset")));
   await check(async () => checkTemplate(config));
+  const planned = await planChoices(dependencies, whole, check, { signal: context.signal, say });
+  await check(async () => checkRules(planned, TASKS));
+  if (comparesWithLive(config.evaluate) && config.evaluate.live === null)
+    await check(async () => {
+      const { manifest } = await findLive(dependencies.findLive, target, context.signal);
+      notes.push(`rules of the gate compare with the model that latest.json names, ${manifest.name} now`);
+    });
   await check(async () => {
     say(`looking at ${target}`);
     const note = await dependencies.checkTarget(target, config.publish, context.signal);
@@ -180,13 +196,13 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
         : `${problems.length} things are in the way:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
     );
 
-  const stages = await dependencies.forecast(whole);
+  const stages = await dependencies.forecast(planned);
   const reused = stages.filter((each) => each.reused).map(({ stage }) => stage);
   const first = stages.find((each) => !each.reused);
   if (reused.length > 0) notes.push(`reused: ${reused.join(", ")}`);
   if (first !== undefined) notes.push(`from ${first.stage} on it runs: ${first.why}`);
   return {
-    config: whole,
+    config: planned,
     host: dependencies.host,
     searchAttributes: await dependencies.searchAttributes(),
     notes,

@@ -8,10 +8,11 @@ export const publishDefinition: StageDefinition<"publish"> = {
   // the tuned model is checked file by file while it is read
   reads: ["report"],
   // what was published before there was a choice keeps its key
-  settings: ({ publish: { merge, ...publish }, model, dataset }) => ({
+  settings: ({ publish: { merge, ...publish }, model, dataset }, override) => ({
     ...publish,
     ...(merge && { merge }),
     model: model.source,
     dataset: dataset.source,
+    ...(override && { override }),
   }),
 };

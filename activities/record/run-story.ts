@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { MANIFEST, parseManifest } from "../../core/format/manifest.js";
+import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { countOf, parameterCount, trainedParameters, type Model } from "../../core/model/family.js";
 import { expectedModel } from "../../core/model/lora/adapter.js";
 import type { RunConfig } from "../../core/config/schema.js";
@@ -13,7 +13,7 @@ import type { ObjectStore } from "../../infra/store/store.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { StageInput } from "../../workflows/contract.js";
 import type { Evaluation } from "../evaluate/evaluation.js";
-import { hubId, licenceOf, type Descent, type ReportStory } from "../report/story.js";
+import { hubId, licenceOf, type ReportStory } from "../report/story.js";
 import { findStages, stageNamed, type FoundStage } from "./find-stages.js";
 import { trainingSoFar, type TrainingSoFar } from "./training-so-far.js";
 
@@ -50,6 +50,7 @@ export async function runStory(
   const model = download == null ? null : modelIn(download);
   const prepared = preprocess?.metrics ?? null;
   const totalSteps = prepared?.trainRows === undefined ? undefined : plannedSteps(prepared.trainRows, config);
+  const manifest = await manifestIn(publish);
   const results = found.flatMap(({ result }) => result?.outputs ?? []);
   return {
     title: publish?.result?.metrics.version ?? name,
@@ -65,7 +66,11 @@ export async function runStory(
         : (JSON.parse(await readFile(fileURLToPath(outputNamed(evaluate.outputs, "report").uri), "utf8")) as Evaluation),
     prompt: null,
     prepared,
-    descent: await descentOf(config, publish),
+    override: manifest?.gate?.override ?? null,
+    descent: {
+      licence: manifest?.licence ?? licenceOf(config.dataset.source),
+      baseModel: manifest?.baseModel ?? hubId(config.model.source),
+    },
     stateDigest: trained?.stateDigest ?? null,
     fingerprint: trained?.metrics.oneKindOfMachine === true ? (trained.metrics.fingerprint ?? null) : null,
     computed: trained?.metrics.computed,
@@ -104,14 +109,10 @@ function adapterOf(model: Model | null, { train, publish }: RunConfig): Pick<Rep
   return { adapter: { modules: adapters.length, trained: countOf(trainedParameters(parameters)), merged: publish.merge, base: null } };
 }
 
-/** From the published manifest if there is one, else by the sources' names. */
-async function descentOf(config: RunConfig, publish: FoundStage<"publish"> | undefined): Promise<Descent> {
+/** What was published; null: nothing yet. */
+async function manifestIn(publish: FoundStage<"publish"> | undefined): Promise<Manifest | null> {
   const path = publish?.result == null ? null : join(publish.directory, MANIFEST);
-  const manifest = path === null || !existsSync(path) ? null : parseManifest(await readFile(path, "utf8"), path);
-  return {
-    licence: manifest?.licence ?? licenceOf(config.dataset.source),
-    baseModel: manifest?.baseModel ?? hubId(config.model.source),
-  };
+  return path === null || !existsSync(path) ? null : parseManifest(await readFile(path, "utf8"), path);
 }
 
 function plannedSteps(trainRows: number, { train }: RunConfig): number {

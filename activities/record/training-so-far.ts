@@ -22,13 +22,22 @@ export async function trainingSoFar(directory: string, store: ObjectStore): Prom
   const attempts = await readSteps(directory);
   const saved = checkpoints(log).at(-1);
   const kept: readonly StepRecord[] = saved === undefined ? [] : history(log, saved.commit);
+  const keptSteps = saved?.entry.step ?? 0;
   // what the last attempt did since is not in a checkpoint yet; what an earlier one did is lost
-  const since = (attempts.at(-1)?.lines ?? []).filter(({ step }) => step > kept.length);
-  const steps: readonly (StepRecord | (StepLine & { readonly tokens?: number }))[] = [...kept, ...since];
-  const rates = steps.flatMap(({ tokens, seconds }) => (tokens === undefined ? [] : [tokens / seconds]));
+  const since = (attempts.at(-1)?.lines ?? []).filter(({ step }) => step > keptSteps);
+  const steps: readonly (StepRecord | StepLine)[] = [...kept, ...since];
+  const first = keptSteps - kept.length + 1;
+  const evaluations = steps.flatMap(({ evaluation }, index) =>
+    evaluation === undefined ? [] : [{ step: first + index, loss: evaluation.loss }],
+  );
   return {
     losses: steps.map(({ loss }) => loss),
-    curves: { gradientNorms: steps.map(({ norm }) => norm), rates },
+    curves: {
+      gradientNorms: steps.map(({ norm }) => norm),
+      // only a checkpoint's records know how many tokens there were
+      rates: kept.map(({ tokens, seconds }) => tokens / seconds),
+      evaluations,
+    },
     tokens: kept.length === 0 ? null : kept.reduce((sum, { tokens }) => sum + tokens, 0),
     ledger: ledgerSoFar(log, attempts),
   };

@@ -15,7 +15,7 @@ import { consequenceOf, facts, gateWords, type ReportStory } from "./story.js";
 
 /** report.html: a run on one page that needs no other file; the same story gives the same bytes. */
 export function reportPage(story: ReportStory): string {
-  const { title, evaluation, losses, descent, ledger, prepared } = story;
+  const { title, evaluation, losses, descent, ledger, prepared, override } = story;
   const ends = lossEnds(losses);
   const perplexity = evaluation === null ? null : perplexityIn(evaluation);
   return pageFrame({
@@ -34,9 +34,9 @@ export function reportPage(story: ReportStory): string {
       section(
         "This model against its base",
         evaluation === null ? "<p>Not evaluated yet.</p>" : comparison(evaluation.figures ?? []),
-        evaluation === null ? "" : gateRules(evaluation),
+        evaluation === null ? "" : gateRules(evaluation, override),
       ),
-      section("Answers to held-out rows", evaluation === null ? "<p>Not evaluated yet.</p>" : answers(evaluation.samples)),
+      section("Answers", evaluation === null ? "<p>Not evaluated yet.</p>" : answers(evaluation.samples)),
       section("Where the time went", ledger === null || ledger.wallSeconds <= 0 ? "" : goodputBar(ledger)),
       section("Lengths of the rows", lengths(prepared?.lengths ?? {}, prepared?.cutAt)),
       section("The run", nameTable(facts(story)), descent === null ? "" : note(consequenceOf(descent.licence).replaceAll("**", ""))),
@@ -47,10 +47,10 @@ export function reportPage(story: ReportStory): string {
 }
 
 /** How the run stands, in one line. */
-function badge({ evaluation, unfinished }: ReportStory): string {
+function badge({ evaluation, unfinished, override }: ReportStory): string {
   if (unfinished !== undefined) return `<p class="gate shut">${escapeMarkup(unfinished)}</p>`;
   if (evaluation === null) return "";
-  return `<p class="gate ${evaluation.gate.passed ? "open" : "shut"}">Gate ${escapeMarkup(gateWords(evaluation))}</p>`;
+  return `<p class="gate ${evaluation.gate.passed ? "open" : "shut"}">Gate ${escapeMarkup(gateWords(evaluation, override))}</p>`;
 }
 
 /** The rows by their length in tokens. */

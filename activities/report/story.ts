@@ -7,6 +7,8 @@ import { count } from "../../core/units.js";
 import type { ComputedSteps, PreprocessMetrics, TrainMetrics } from "../../core/stages/metrics.js";
 import type { Ends } from "../../core/stages/bootstrap.js";
 import { computedWords, gateWord, intervalWords, lossEnds, splitWarning, verdictWords } from "../../core/stages/words.js";
+import { ruleWords } from "../../core/stages/gate.js";
+import { overrideWords, type Override } from "../../core/stages/override.js";
 import type { Ledger } from "../../core/stages/ledger.js";
 import { intervalIn, perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
 
@@ -26,6 +28,8 @@ export interface Story {
   /** tokens trained on; null where training didn't say */
   readonly tokens: number | null;
   readonly evaluation: Evaluation;
+  /** of a gate that was not passed; null: there is none */
+  readonly override?: Override | null;
   /** how an answer is asked for; null: the model has no tokenizer, because its rows came as tokens */
   readonly prompt: Asking | null;
   /** what preprocessing came to; null where it left no figures */
@@ -129,6 +133,7 @@ export function facts({
   evaluation,
   prepared,
   computed,
+  override,
 }: ReportStory): [string, string][] {
   const { train, preprocess } = config;
   const rows = train.shards * train.microBatch * train.accumulation;
@@ -163,12 +168,12 @@ export function facts({
           : "no step has labels"
         : `${Number(ends.first).toFixed(4)}, ${Number(ends.last).toFixed(4)}`,
     ],
-    ...(evaluation === null ? [] : evaluationFacts(evaluation)),
+    ...(evaluation === null ? [] : evaluationFacts(evaluation, override)),
   ];
 }
 
 /** What the evaluation found. */
-function evaluationFacts(evaluation: Evaluation): [string, string][] {
+function evaluationFacts(evaluation: Evaluation, override: Story["override"]): [string, string][] {
   const { heldOut, tasks = {} } = evaluation;
   const { base, tuned } = perplexityIn(evaluation);
   const interval = intervalIn(evaluation);
@@ -178,7 +183,7 @@ function evaluationFacts(evaluation: Evaluation): [string, string][] {
     ["perplexity of this model", perplexityText(tuned, interval?.tuned)],
     ...(interval === null ? [] : [ratioFact(evaluation.gate.ratio, interval)]),
     ...Object.entries(tasks).map(([name, report]): [string, string] => [name, JSON.stringify(report)]),
-    ["gate", gateWords(evaluation)],
+    ["gate", gateWords(evaluation, override)],
   ];
 }
 
@@ -247,11 +252,14 @@ function ratioFact(ratio: number | null, { resamples, ratio: ends }: NonNullable
 }
 
 /** The gate in a few words: whether it passed, and why. */
-export function gateWords({ gate, heldOut }: Pick<Evaluation, "gate" | "heldOut">): string {
-  const { judged, passed, ratio, maxPerplexityRatio, tasks = {} } = gate;
-  if (!judged) return "not judged: there were no held-out rows";
+export function gateWords({ gate, heldOut }: Pick<Evaluation, "gate" | "heldOut">, override: Override | null = null): string {
+  const { judged, passed, ratio, maxPerplexityRatio, rules = [], tasks = {} } = gate;
+  const unmeasured = rules.map((rule) => `; ${ruleWords(rule)}`).join("");
+  if (!judged) return `not judged: there were no held-out rows${unmeasured}`;
   // the ratio of infinite perplexities is null in the file
   const compared = `perplexity ratio ${ratio === null ? "not finite" : ratio.toFixed(4)}, at most ${maxPerplexityRatio}`;
+  const ruled = rules.map((rule) => `${ruleWords(rule)}${rule.passed ? "" : " (not passed)"}`);
   const others = Object.entries(tasks).map(([name, verdict]) => `${name} ${gateWord(verdict)}`);
-  return `${passed ? "passed" : "not passed"}: ${[...(heldOut.labels > 0 ? [compared] : []), ...others].join("; ")}`;
+  const head = passed ? "passed" : override === null ? "not passed" : `not passed, and ${overrideWords(override)}`;
+  return `${head}: ${[...(heldOut.labels > 0 ? [compared] : []), ...ruled, ...others].join("; ")}`;
 }

@@ -5,13 +5,14 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { selectModelFiles } from "../../activities/download/select.js";
 import { finishedStage } from "../../activities/common/stage.js";
+import { besidePublished } from "../../core/config/source-ref.js";
 import { CorruptError, ForbiddenError, messageOf, UserError } from "../../core/errors.js";
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../../core/model/lora/adapter-config.js";
 import { checkChain, MANIFEST, parseManifest, type Link, type Manifest } from "../../core/format/manifest.js";
 import { currentOutputs, outputNamed, STAGES, type StageResult } from "../../core/stages/results.js";
 import { artifactOf, directoryDigest, sha256 } from "../../infra/disk/files.js";
-import { digestPublished, openPublished, type Published } from "../../infra/sources/published.js";
-import { s3SettingsOf, type S3Settings } from "../../infra/store/s3-store.js";
+import { digestPublished, openPublished, type Published, type PublishedAccess } from "../../infra/sources/published.js";
+import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import type { Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
 import { untilInterrupted } from "../shell/interrupt.js";
@@ -21,7 +22,7 @@ import { withS3 } from "../machine/with-s3.js";
 export const verify: Command = {
   name: "verify",
   summary: "check a published model, or the stages of a run, against their digests",
-  usage: "verify RUN\nRUN: the s3:// or file:// address of a published model, its directory, or the stages' --dir",
+  usage: "verify RUN\nRUN: the s3://, file:// or hf:// address of a published model, its directory, or the stages' --dir",
   async run(args, environment) {
     const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
     const [run] = positionals;
@@ -45,7 +46,7 @@ type Checked = Link & { readonly overtaken?: boolean };
 
 /** Every link of a run, checked. */
 async function check(run: string, environment: Environment, signal: AbortSignal): Promise<Checked[]> {
-  const isAddress = /^(s3|file):\/\//.test(run);
+  const isAddress = /^(s3|file|hf):\/\//.test(run);
   const directory = resolve(run);
   if (!isAddress && !existsSync(directory))
     throw new UserError("there is no such directory: name one, or the address of a published model", { directory });
@@ -56,12 +57,12 @@ async function check(run: string, environment: Environment, signal: AbortSignal)
 /** Checks a model and those that it was tuned from; `seen` holds the addresses of earlier walks, where this one ends. */
 async function checkAddress(uri: string, environment: Environment, signal: AbortSignal, seen = new Set<string>()): Promise<Link[]> {
   return await withS3(environment, uri, signal, async ({ variables }) => {
-    const settings = s3SettingsOf(variables);
+    const access = { ...s3SettingsOf(variables), hub: environment.hub };
     const links: Link[] = [];
-    for (let published: Published | null = await openPublished(uri, settings, signal); published !== null && !seen.has(published.uri);) {
+    for (let published: Published | null = await openPublished(uri, access, signal); published !== null && !seen.has(published.uri);) {
       seen.add(published.uri);
       links.push(...(await checkPublished(published, signal)));
-      const base = await checkBase(published, settings, signal);
+      const base = await checkBase(published, access, signal);
       if (base !== null) links.push(base.link);
       published = base?.published ?? null;
     }
@@ -72,7 +73,7 @@ async function checkAddress(uri: string, environment: Environment, signal: Abort
 /** The link from a model to the published one that it was tuned from, and that model if the link holds; null: its base was not published by Roslin. */
 async function checkBase(
   { uri, manifest }: Published,
-  settings: S3Settings,
+  access: PublishedAccess,
   signal: AbortSignal,
 ): Promise<{ readonly link: Link; readonly published: Published | null } | null> {
   const model = manifest.chain.flatMap(({ stage, outputs }) => (stage === "download" ? outputs : [])).find(({ name }) => name === "model");
@@ -80,11 +81,10 @@ async function checkBase(
   // of an adapter that Roslin did not publish, its base may be one that Roslin did
   const origin = whole?.manifest === undefined ? whole?.base : whole;
   if (origin?.manifest === undefined) return null;
-  // a manifest names no local path: a model that was published on a machine is looked for beside its descendant
-  const place = origin.uri.includes("://") ? origin.uri : `${uri.replace(/\/[^/]*$/, "")}/${origin.uri}`;
+  const place = origin.uri.includes("://") ? origin.uri : besidePublished(uri, origin.uri);
   const link = `base model ${place}`;
   try {
-    const published = await openPublished(place, settings, signal);
+    const published = await openPublished(place, access, signal);
     const { manifest: base, sha256: got } = published;
     if (got !== origin.manifest)
       return { link: { link, problem: `expected a manifest of ${origin.manifest}, got ${got}` }, published: null };
@@ -126,7 +126,9 @@ export async function checkPublished({ uri, store, manifest }: Published, signal
     );
     links.push({ link: `${uri}/${name}`, problem });
   }
-  return [...links, ...checkChain(manifest, { sha256, directoryDigest }, basename(uri))];
+  // on the hub the directory is the repository, and the model's name its tag
+  const called = uri.startsWith("hf:") ? /@([^@]+)$/.exec(uri)?.[1] : basename(uri);
+  return [...links, ...checkChain(manifest, { sha256, directoryDigest }, called)];
 }
 
 /** Checks every finished stage below a directory: its outputs as they are now, and what the published manifests say of them. */

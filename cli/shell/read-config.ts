@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { withTaskFiles } from "../../activities/evaluate/choice/task-files.js";
 import { parseRunConfig, type RunConfig } from "../../core/config/schema.js";
 import { messageOf, UserError } from "../../core/errors.js";
 
@@ -11,5 +12,5 @@ export async function readConfig(path: string): Promise<RunConfig> {
   } catch (error) {
     throw new UserError(`the configuration cannot be read: ${messageOf(error)}`, { file: path });
   }
-  return parseRunConfig(input);
+  return await withTaskFiles(parseRunConfig(input));
 }

@@ -1,8 +1,36 @@
 import { z } from "zod";
+import { choiceTask, type ChoiceTask } from "./choice-task.js";
 import { count, name, section, source } from "./fields.js";
+import { nearest } from "./nearest.js";
 
 /** The tasks of Dolly's table, by lm-evaluation-harness's names. */
-const TASK_NAMES = ["openbookqa", "arc_easy", "arc_challenge", "winogrande", "hellaswag", "piqa", "boolq"] as const;
+export const TASK_NAMES = ["openbookqa", "arc_easy", "arc_challenge", "winogrande", "hellaswag", "piqa", "boolq"] as const;
+/** One of them. */
+export type TaskName = (typeof TASK_NAMES)[number];
+
+/** Whether a text is the name of a built-in task. */
+export function isTaskName(text: string): text is TaskName {
+  return (TASK_NAMES as readonly string[]).includes(text);
+}
+
+/** Whether an entry of `evaluate.tasks.names` names a file with a task's description. */
+export function isTaskFile(entry: string | ChoiceTask): entry is string {
+  return typeof entry === "string" && entry.startsWith("file://");
+}
+
+/** A built-in task by its name, or the file of a description. */
+const taskEntry = z.string().superRefine((text, context) => {
+  if (isTaskName(text) || isTaskFile(text)) return;
+  const guess = nearest(text, TASK_NAMES);
+  const hint = guess === null ? `known are ${TASK_NAMES.join(", ")}` : `did you mean ${guess}?`;
+  context.addIssue({
+    code: "custom",
+    message: `is not a task; ${hint} A task of one's own is file:///task.json, or its description itself`,
+  });
+});
+
+/** The name of a task that is in the list; null: it stands in a file that has not been read. */
+const nameOf = (entry: string | ChoiceTask): string | null => (typeof entry !== "string" ? entry.name : isTaskFile(entry) ? null : entry);
 
 const prompt = z.strictObject({
   instruction: z.string().min(1),
@@ -29,15 +57,33 @@ const generation = section({
 const tasks = z
   .strictObject({
     names: z
-      .array(z.enum(TASK_NAMES))
+      .array(z.union([taskEntry, choiceTask]))
       .min(1)
       .default([...TASK_NAMES])
-      .describe("Which tasks; by default the seven of Dolly's table."),
+      .describe(
+        "Which tasks; by default the seven of Dolly's table. One of one's own is `file:///task.json`, or its description itself ([evaluation.md](evaluation.md)).",
+      ),
     limit: count.nullable().default(null).meta({ unit: "items", description: "So many items of each task, its first ones; null: all." }),
     data: z
-      .partialRecord(z.enum(TASK_NAMES), source)
+      .record(z.string(), source)
       .prefault({})
-      .describe("Where a task's items are, in place of the hub's dataset: `file:///path`, `hf://…` or `s3://…`."),
+      .describe("By task: where its items are, in place of the hub's dataset: `file:///path`, `hf://…` or `s3://…`."),
+  })
+  .superRefine(({ names, data }, context) => {
+    const known = names.flatMap((entry) => nameOf(entry) ?? []);
+    names.forEach((entry, index) => {
+      const own = nameOf(entry);
+      if (own === null) return;
+      const issue = (message: string): void => context.addIssue({ code: "custom", path: ["names", index], message });
+      if (known.indexOf(own) !== known.lastIndexOf(own)) issue(`each task must have a name of its own, and ${own} is there twice`);
+      else if (typeof entry !== "string" && isTaskName(own)) issue(`${own} is the name of a built-in task: give this one another name`);
+    });
+    if (known.length < names.length) return;
+    for (const own of Object.keys(data).filter((own) => !known.includes(own))) {
+      const guess = nearest(own, known);
+      const hint = guess === null ? `the tasks are ${known.join(", ")}` : `did you mean ${guess}?`;
+      context.addIssue({ code: "custom", path: ["data", own], message: `is not among the tasks; ${hint}` });
+    }
   })
   .nullable()
   .prefault(null)
@@ -90,3 +136,6 @@ export const evaluateSection = section({
       .meta({ unit: "hours", description: "How long a run whose gate failed waits for a person to override it before it ends." }),
   }),
 });
+
+/** What `evaluate` says of a run. */
+export type EvaluateSettings = z.infer<typeof evaluateSection>;

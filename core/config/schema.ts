@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ConfigError } from "../errors.js";
 import { evaluateSection } from "./evaluate.js";
 import { count, name, section, source } from "./fields.js";
+import { hubTargetId } from "./hub-target.js";
 import { nearest } from "./nearest.js";
 import { LORA_DEFAULTS, type LoraSettings } from "./lora.js";
 import { publishSection } from "./publish.js";
@@ -127,6 +128,16 @@ const schema = z
     message: 'the engine onnx trains on one machine: several need train.engine "deepspeed"',
     when: () => true,
   })
+  .refine(
+    ({ train, publish }) =>
+      !((train?.workers?.hosts ?? 1) > 1) || train.workers.store !== null || hubTargetId(publish?.target ?? "") === null,
+    {
+      path: ["train", "workers", "store"],
+      message:
+        "must name s3://bucket/prefix or file:///path, because machines cannot share what training saves on the hub of publish.target",
+      when: () => true,
+    },
+  )
   .refine(({ train }) => train?.lora == null || train.method === "lora", {
     path: ["train", "lora"],
     message: 'is about adapters, and needs train.method "lora"',
@@ -192,8 +203,14 @@ export function isShared({ train }: RunConfig): boolean {
 
 function describe(issue: z.core.$ZodIssue, input: unknown): string[] {
   const path = issue.path.join(".");
+  if (issue.code === "invalid_union" && issue.message === "Invalid input") {
+    // of several forms the one that was meant has the least wrong with it, and is not another kind of value
+    const forms = issue.errors.filter((issues) => !issues.some((each) => each.code === "invalid_type" && each.path.length === 0));
+    const [meant] = forms.sort((a, b) => a.length - b.length);
+    if (meant !== undefined) return meant.flatMap((each) => describe({ ...each, path: [...issue.path, ...each.path] }, input));
+  }
   if (issue.code === "unrecognized_keys") {
-    const known = knownFields(issue.path.map(String));
+    const known = knownFields(issue.path);
     return issue.keys.map((key) => {
       const guess = nearest(key, known);
       const hint = guess === null ? `known here: ${known.join(", ")}` : `did you mean ${[...issue.path, guess].join(".")}?`;
@@ -204,9 +221,16 @@ function describe(issue: z.core.$ZodIssue, input: unknown): string[] {
   return [`${path === "" ? "the input" : path}: ${issue.message}, got ${JSON.stringify(got)}`];
 }
 
-/** The field names that exist below a path of the config. */
-function knownFields(path: readonly string[]): string[] {
-  const defaults: unknown = schema.parse({});
-  const at = path.reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], defaults);
-  return Object.keys(at as object);
+/** The field names that exist below a path of the config, in any of the forms that a value may have. */
+function knownFields(path: readonly PropertyKey[]): string[] {
+  const formsOf = (form: z.core.JSONSchema.BaseSchema): z.core.JSONSchema.BaseSchema[] => [form, ...(form.anyOf ?? []).flatMap(formsOf)];
+  const below = (form: z.core.JSONSchema.BaseSchema, key: PropertyKey): unknown =>
+    typeof key === "number" ? form.items : form.properties?.[String(key)];
+  let forms = formsOf(runConfigSchema());
+  for (const key of path)
+    forms = forms.flatMap((form) => {
+      const found = below(form, key);
+      return typeof found === "object" && found !== null && !Array.isArray(found) ? formsOf(found as z.core.JSONSchema.BaseSchema) : [];
+    });
+  return [...new Set(forms.flatMap((form) => Object.keys(form.properties ?? {})))];
 }

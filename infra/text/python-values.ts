@@ -1,4 +1,5 @@
 import { Environment } from "@huggingface/jinja";
+import { PYTHON_SPACE } from "../../core/text/python-space.js";
 
 /** Values of the Jinja library, and what Python does with them. */
 
@@ -66,8 +67,7 @@ export function isJson(value: Value): boolean {
   return ["StringValue", "IntegerValue", "BooleanValue", "NullValue"].includes(value.type);
 }
 
-const SPACE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
-const SPACES = new RegExp(`^[${SPACE}]$`);
+const SPACES = new RegExp(`^[${PYTHON_SPACE}]$`);
 
 /** Python's strip, lstrip and rstrip, given nothing or the characters to strip. */
 export function strip(text: string, method: "strip" | "lstrip" | "rstrip", args: readonly (Value | null)[]): string {
@@ -90,7 +90,7 @@ export function words(text: string, most: number): string[] {
   const found: string[] = [];
   let rest = strip(text, "lstrip", []);
   while (rest !== "" && (most < 0 || found.length < most)) {
-    const [word] = new RegExp(`^[^${SPACE}]+`).exec(rest)!;
+    const [word] = new RegExp(`^[^${PYTHON_SPACE}]+`).exec(rest)!;
     found.push(word);
     rest = strip(rest.slice(word.length), "lstrip", []);
   }

@@ -13,13 +13,22 @@ export function answers(samples: readonly Sample[]): string {
   return [...cards.slice(0, SHOWN), ...(rest.length === 0 ? [] : [folded(`${rest.length} more`, rest.join("\n"))])].join("\n");
 }
 
-function sampleCard({ row, system, instruction, input, prompt, expected, base, tuned }: Sample): string {
-  const answer = (name: string, said: Said, kind: string): string =>
-    `<div class="answer ${kind}"><h3>${name}</h3>${foldable(textOf(said))}</div>`;
+function sampleCard({ kind, row, system, instruction, input, prompt, expected, base, tuned, drawn }: Sample): string {
+  const answer = (name: string, said: Said, of: string): string =>
+    `<div class="answer ${of}"><h3>${name}</h3>${foldable(textOf(said))}</div>`;
+  const sides = [
+    ...(expected === undefined ? [] : [answer("Expected", expected, "expected")]),
+    answer("Before", base, "before"),
+    answer("After", tuned, "after"),
+  ];
+  const sampled =
+    drawn === undefined
+      ? ""
+      : `<div class="answers">${answer("Before, drawn", drawn.base, "before")}${answer("After, drawn", drawn.tuned, "after")}</div>`;
   return `<article>${system === undefined ? "" : `\n<p class="input">${marked(textOf(system))}</p>`}
 <p class="request">${marked(textOf(instruction ?? prompt))}</p>${input === undefined ? "" : `\n<p class="input">${marked(textOf(input))}</p>`}
-<div class="answers">${answer("Expected", expected, "expected")}${answer("Before", base, "before")}${answer("After", tuned, "after")}</div>
-<p class="note">row ${row}</p>
+<div class="answers">${sides.join("")}</div>${sampled}
+<p class="note">${kind === "own" ? "own prompt" : kind === "dolly" ? "Dolly's example" : `held-out row ${row}`}</p>
 </article>`;
 }
 

@@ -58,6 +58,7 @@ const roomy = (): PlanDependencies => ({
   memory: () => ({ total: 128 * GB, available: 120 * GB }),
   disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
   checkTarget: async () => undefined,
+  findLive: () => assert.fail("no rule compares with the live model"),
   gpuWorkers: async () => 8,
   gpuMemory: async () => [],
   shared: { workers: () => assert.fail("not shared"), checkStore: () => assert.fail("not shared"), serverHere: () => null },

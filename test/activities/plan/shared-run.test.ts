@@ -42,6 +42,7 @@ const place = (workers: readonly GpuWorker[], changes: Partial<PlanDependencies[
   memory: () => ({ total: 16 * GB, available: 12 * GB }),
   disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
   checkTarget: async () => undefined,
+  findLive: () => assert.fail("no rule compares with the live model"),
   gpuWorkers: () => assert.fail("all machines' workers count"),
   gpuMemory: () => assert.fail("all machines' workers count"),
   shared: { workers: async () => workers, checkStore: async () => undefined, serverHere: () => null, ...changes },

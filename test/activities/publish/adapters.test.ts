@@ -55,7 +55,7 @@ async function run(source: string, seed: number, merge: boolean): Promise<Run> {
   results.push(await download(dependenciesFor("http://127.0.0.1:9", root), request(), context));
   results.push(await preprocess(preprocessDeps(1), request(), context));
   results.push(await trainLocally(trainDeps, request(), 1, context));
-  results.push(await evaluate(evaluateDeps, request(), context));
+  results.push(await evaluate(evaluateDeps(readEnvironment({}, CHECKOUT)), request(), context));
   results.push(await publish(publishDependencies(), request(), context));
   const { uri } = outputNamed(results.at(-1)!.outputs, "published");
   const directory = fileURLToPath(uri);
