@@ -163,7 +163,7 @@ export class Stage<Name extends StageName> {
     } catch (error) {
       if (error instanceof ChangedInputError && this.definition.reads === undefined)
         for (const name of await readdir(this.directory))
-          if (![LOCK, WANTED, REQUEST].includes(name)) await rm(join(this.directory, name), { recursive: true });
+          if (name !== LOCK && name !== WANTED) await rm(join(this.directory, name), { recursive: true });
       throw error;
     }
   }
