@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { ChangedInputError, CorruptError, UserError } from "../../core/errors.js";
-import { CARD, MANIFEST, type Manifest } from "../../core/format/manifest.js";
+import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
 import { digestFile, gitBlobId } from "../../infra/disk/file-digest.js";
 import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import type { HubCommit, HubRepository } from "../../infra/hub/hub-repository.js";
@@ -10,6 +10,7 @@ import type { StageContext } from "../common/stage.js";
 import type { Going, PublishedModel, PublishingPlace, Sent } from "./place.js";
 import { readableManifest } from "./readable-manifest.js";
 import { REPORT_MS } from "./upload.js";
+import { digestIn, TOLD, withoutTold } from "./told.js";
 
 /** The branch whose last commit is what is live. */
 const MAIN = "main";
@@ -61,26 +62,25 @@ async function checkMainStill(repository: HubRepository, main: HubCommit | null,
   );
 }
 
-/** As `adopt` of a bucket: several runs may come to the same model, and only their cards differ. */
+/** As `adopt` of a bucket: several runs may come to the same model, and only what tells of them differs. */
 async function adoptOnHub(
   repository: HubRepository,
   made: Manifest,
   directory: string,
   say: (note: string) => void,
 ): Promise<{ readonly manifest: Manifest; readonly claimed: number }> {
-  const withoutCard = (manifest: Manifest): Manifest => ({ ...manifest, files: manifest.files.filter(({ name }) => name !== CARD) });
-  const cardOf = ({ files }: Manifest): string | undefined => files.find(({ name }) => name === CARD)?.sha256;
   // before its tag was made, main alone has it
   for (const revision of [made.name, MAIN]) {
     const there = await repository.at(revision);
     const found = there === null ? null : await manifestIn(repository, there);
-    if (found === null || !isDeepStrictEqual(withoutCard(found.manifest), withoutCard(made))) continue;
-    if (cardOf(found.manifest) !== cardOf(made)) {
-      const card = await repository.read(there!.commit, CARD);
-      if (sha256(card) !== cardOf(found.manifest)) continue;
-      say(`${made.name} is published already, or at this moment: it keeps its card, which tells of the run that came first`);
-      await writeFileAtomic(join(directory, CARD), card);
-    }
+    if (found === null || !isDeepStrictEqual(withoutTold(found.manifest), withoutTold(made))) continue;
+    const others = TOLD.filter((name) => digestIn(found.manifest, name) !== digestIn(made, name));
+    const files = new Map<string, Uint8Array>();
+    for (const name of others) files.set(name, await repository.read(there!.commit, name));
+    if (others.some((name) => sha256(files.get(name)!) !== digestIn(found.manifest, name))) continue;
+    if (others.length > 0)
+      say(`${made.name} is published already, or at this moment: it keeps its card and report, which tell of the run that came first`);
+    for (const [name, bytes] of files) await writeFileAtomic(join(directory, name), bytes);
     await writeFileAtomic(join(directory, MANIFEST), found.bytes);
     return { manifest: found.manifest, claimed: 0 };
   }
@@ -98,7 +98,7 @@ async function sendToHub(
   const { name } = manifest;
   const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
   const say = (note: string): void => context.progress({ stage: "publish", done: bytes, total: bytes, unit: "bytes", note, lasting: true });
-  // the card may be another run's, and lies with its manifest in the stage's directory
+  // card and report may be another run's, and lie with their manifest in the stage's directory
   const wanted = new Map(
     [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => [name, paths.get(name) ?? join(directory, name)]),
   );
