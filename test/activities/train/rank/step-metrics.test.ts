@@ -14,7 +14,7 @@ import { places } from "../../../engines/places.js";
 import { job, madeRows } from "../../../workers/tiny.js";
 
 const RANK = join(import.meta.dirname, "../../../engines/rank-child.js");
-const TRAIN = { shards: 2, microBatch: 2, epochs: 20, learningRate: 1e-3, checkpointEverySteps: 2 };
+const TRAIN = { shards: 2, microBatch: 2, epochs: 20, learningRate: 1e-3, checkpointEverySteps: 10 };
 const STEPS = 60;
 
 /** Sets the command for the ranks' processes. */
