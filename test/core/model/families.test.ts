@@ -18,10 +18,15 @@ const TOLD = [
   {
     folder: "gptj",
     told: /gptj|transformer\.h\.|\bwte\b|\bln_f\b/i,
-    tables: [TABLE, "activities/report/provenance.ts", "bench/gptj-files.ts", "bench/six-billion.ts"],
+    tables: [TABLE, "bench/gptj-files.ts", "bench/six-billion.ts"],
     lines: 3,
   },
-  { folder: "gpt-neox", told: /gpt[-_]?neox\b|query_key_value|embed_(in|out)\b/i, tables: [TABLE], lines: 2 },
+  {
+    folder: "gpt-neox",
+    told: /gpt[-_]?neox\b|query_key_value|embed_(in|out)\b/i,
+    tables: [TABLE, "activities/report/provenance.ts"],
+    lines: 2,
+  },
   // GGUF's formats and classes of tokenizers have its name too
   { folder: "llama", told: /\bmodel\.layers\.|embed_tokens|self_attn|\/llama\//, tables: [TABLE, "core/model/gguf.ts"], lines: 1 },
 ];
