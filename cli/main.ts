@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   watch: async () => (await import("./commands/watch.js")).watch,
   list: async () => (await import("./commands/list.js")).list,
   cancel: async () => (await import("./commands/cancel.js")).cancel,
+  override: async () => (await import("./commands/override.js")).override,
   schedule: async () => (await import("./commands/schedule.js")).schedule,
   inspect: async () => (await import("./commands/inspect.js")).inspect,
   bench: async () => (await import("./commands/bench.js")).bench,

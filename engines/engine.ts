@@ -145,8 +145,8 @@ export interface Compute {
 
 /** What computing says. Barriers count from 1; the first comes when a rank has loaded all that it begins with. */
 export type ComputeEvent =
-  /** waits at a barrier for the others; `end` at the one that ends a step */
-  | { readonly kind: "arrive"; readonly barrier: number; readonly end?: StepEnd }
+  /** waits at a barrier for the others; `end` at the one that ends a step; `evaluates` at the one after which test rows are computed */
+  | { readonly kind: "arrive"; readonly barrier: number; readonly end?: StepEnd; readonly evaluates?: true }
   /** the first rank's alone: JSON for the computing of the others */
   | { readonly kind: "tell"; readonly word: unknown }
   /** a shard's part of a checkpoint, once for each hosted shard after every directive but "go" */
@@ -185,6 +185,16 @@ export interface StepRecord {
   /** positions that carried loss */
   readonly labels: number;
   readonly rows: number;
+  /** on the test rows with the weights after the step; absent: it was not measured */
+  readonly evaluation?: Evaluation;
+}
+
+/** The loss on the test rows. It is measured between a step's update and its end, and is no part of the step's `seconds`. */
+export interface Evaluation {
+  /** mean over the labels; null: it is not finite, and training goes on */
+  readonly loss: number | null;
+  readonly labels: number;
+  readonly seconds: number;
 }
 
 /** One parameter's slice, or a moment's, as a checkpoint stores it. */

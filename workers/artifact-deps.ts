@@ -6,13 +6,23 @@ import { openSigner } from "../infra/signing/keys.js";
 import { checkTarget } from "../infra/store/check.js";
 import { openStore } from "../infra/store/open-store.js";
 import { ALL_ABILITIES } from "../infra/store/s3-requests.js";
-import type { S3Settings } from "../infra/store/s3-store.js";
+import { fetchPublished, findPublished } from "../infra/sources/published.js";
+import { s3SettingsOf, type S3Settings } from "../infra/store/s3-store.js";
 import { openTokens } from "../infra/dataset/tokens.js";
 import type { EvaluateDependencies } from "../activities/evaluate/deps.js";
 import type { PublishDependencies } from "../activities/publish/deps.js";
+import { placesOf } from "./download-deps.js";
 
-/** Evaluation's dependencies on a real machine, without the places that items come from. */
-export const evaluateDeps: Omit<EvaluateDependencies, "places"> = { openTokens, openInference };
+/** Evaluation's dependencies on this machine. */
+export function evaluateDeps(environment: Environment): EvaluateDependencies {
+  const live = {
+    defaultTarget: () => defaultTarget(environment),
+    find: (uri: string, signal: AbortSignal) => findPublished(uri, s3SettingsOf(environment.variables), signal),
+    fetch: fetchPublished,
+    places: () => placesOf(environment),
+  };
+  return { openTokens, openInference, places: placesOf(environment), live };
+}
 
 /** Where a run is published that names no target. Throws UserError where S3 is not ours and no bucket of it is named. */
 export function defaultTarget({ s3, bucket, variables }: Environment): string {

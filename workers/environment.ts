@@ -23,6 +23,8 @@ export interface Environment {
   /** ROSLIN_BUCKET: the bucket of the default publish target */
   readonly bucket: string;
   readonly hub: HubSettings;
+  /** ROSLIN_METRICS_COMMAND: a shell's line for a program that is told each training step's figures; null: none */
+  readonly metricsCommand: string | null;
   /** true when TEMPORAL_ADDRESS or a profile names a server: then none is started */
   readonly externalTemporal: boolean;
   /** the whole environment, for child processes and for the SDKs' own loaders */
@@ -57,6 +59,7 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     s3,
     bucket: set("ROSLIN_BUCKET") ?? "roslin",
     hub: hubSettings(variables, set),
+    metricsCommand: set("ROSLIN_METRICS_COMMAND") ?? null,
     externalTemporal: ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"].some((name) => set(name) !== undefined),
     variables,
   };

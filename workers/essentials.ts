@@ -40,7 +40,8 @@ function trimmed(value: unknown): unknown {
   if (typeof value === "string") return value.length > TEXT ? `${value.slice(0, TEXT)}…` : value;
   if (Array.isArray(value)) {
     if (value.length <= SHORT) return value.map(trimmed);
-    if (!value.every((entry) => typeof entry === "number" || entry === null)) return value.slice(0, SHORT).map(trimmed);
+    if (!value.every((entry) => typeof entry === "number" || entry === null))
+      return [...value.slice(0, SHORT - 1), value.at(-1)].map(trimmed);
     return trimmed(endsOf(value));
   }
   if (typeof value !== "object" || value === null) return value;

@@ -44,20 +44,23 @@ export async function runsThatUpload(client: Client, environment: Environment): 
 /** The activities that are given what the earlier stages left, one of each stage. */
 const GIVEN: readonly string[] = ["download", "preprocess", "beginTraining", "evaluate", "publish"] satisfies (keyof PipelineActivities)[];
 
+/** What a run was started with. */
+export async function runInput(client: Client, execution: { readonly workflowId: string; readonly runId: string }): Promise<unknown> {
+  const { history } = await client.workflowService.getWorkflowExecutionHistory({
+    namespace: client.options.namespace,
+    execution,
+    maximumPageSize: 1,
+  });
+  return decoded(history?.events?.[0]?.workflowExecutionStartedEventAttributes?.input)[0];
+}
+
 /** A run as its history tells of it; nothing where its input is wrong. */
 async function keptRun(
   client: Client,
   { workflowId, runId, closeTime }: WorkflowExecutionInfo,
   environment: Environment,
 ): Promise<KeptRun[]> {
-  if (closeTime !== undefined) {
-    const { history } = await client.workflowService.getWorkflowExecutionHistory({
-      namespace: client.options.namespace,
-      execution: { workflowId, runId },
-      maximumPageSize: 1,
-    });
-    return runOf(decoded(history?.events?.[0]?.workflowExecutionStartedEventAttributes?.input)[0], null, environment);
-  }
+  if (closeTime !== undefined) return runOf(await runInput(client, { workflowId, runId }), null, environment);
   const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
   const [input, carried] = decoded(history.events?.[0]?.workflowExecutionStartedEventAttributes?.input) as [unknown, Carried?];
   const before = carried === undefined ? [] : [{ config: carried.plan.config, inputs: inputsFrom(carried.results) }];

@@ -59,7 +59,7 @@ export function makeStages(environment: Environment): Stages {
     },
     runRank: (work, context) => runRank(trainDeps, { ...work, attempt: attemptBelow(root, work.attempt) }, context),
     finishTraining: (request, context) => finishTraining(trainDeps, request, context),
-    evaluate: (request, context) => evaluate({ ...evaluateDeps, places }, request, context),
+    evaluate: (request, context) => evaluate(evaluateDeps(environment), request, context),
     publish: (request, context) => publish(forPublishing, request, context),
   };
 }

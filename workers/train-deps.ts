@@ -22,6 +22,10 @@ export const trainDeps: TrainDeps = {
     }),
   },
   machine,
+  // asked for where a rank starts: a value of the environment that means nothing is the entry's to say
+  get metricsCommand() {
+    return readEnvironment(process.env, CHECKOUT).metricsCommand;
+  },
   openStore: fileStore,
   openShared: (store, prefix, sharing) => openSharedFiles(store, prefix, s3SettingsOf(process.env), sharing),
 };

@@ -1,4 +1,5 @@
 import type { RunConfig } from "../core/config/schema.js";
+import type { Override } from "../core/stages/override.js";
 import type { Artifact, SentResult, StageName } from "../core/stages/results.js";
 
 /**
@@ -52,6 +53,8 @@ export interface StageInput {
   readonly config: RunConfig;
   /** outputs of the earlier stages, by name; the trained model is named "tuned" */
   readonly inputs: readonly Artifact[];
+  /** of a gate that was not passed, for publishing alone; absent: there is none */
+  readonly override?: Override;
 }
 
 /** Where a rank computes. */
@@ -184,6 +187,8 @@ export const SIGNALS = {
   pause: "pause",
   resume: "resume",
 } as const;
+/** Updates by name. */
+export const UPDATES = { overrideGate: "overrideGate" } as const;
 /** Queries by name. */
 export const QUERIES = { progress: "progress", lease: "lease" } as const;
 
@@ -204,7 +209,7 @@ export interface StageRow {
 /** Answer to the query `progress`, and part of a finished run's result. */
 export interface RunProgress {
   readonly rows: readonly StageRow[];
-  /** that the whole run is paused or about to, and what ends that; empty while it runs */
+  /** that the whole run is paused or about to, or waits for a person, and what ends that; empty while it runs */
   readonly pause: string;
 }
 
@@ -214,4 +219,8 @@ export interface FinetuneResult {
   /** seconds by stage, as the workflow saw them: waiting and repeated attempts included */
   readonly rows: readonly StageRow[];
   readonly trainingAttempts: number;
+  /** whether `latest.json` names the model; an earlier version did not say */
+  readonly published?: boolean;
+  /** why it does not; null if it does */
+  readonly reason?: string | null;
 }

@@ -13,6 +13,7 @@ import {
 import { isShared, parseRunConfig, type RunConfig } from "../core/config/schema.js";
 import { ConfigError, type ErrorName } from "../core/errors.js";
 import { inputsFrom, resultNamed, type SentResult, type StageName } from "../core/stages/results.js";
+import type { Override } from "../core/stages/override.js";
 import { gateWord, metricWords, warningsOf } from "../core/stages/words.js";
 import {
   QUERIES,
@@ -29,6 +30,7 @@ import { describeFailure, stageFailure, wasAskedToStop } from "./failures.js";
 import { trainGang, type Gang } from "./gang.js";
 import { atHome, type Home } from "./home.js";
 import { STAGE_OPTIONS } from "./options.js";
+import { Overrides } from "./overrides.js";
 import { Pauses } from "./pause.js";
 import { ProgressTable } from "./progress-table.js";
 import { LeasedWorkers } from "./leased-workers.js";
@@ -56,6 +58,8 @@ export interface Carried {
   readonly paused: boolean;
   /** where its stages are; absent: where it was planned */
   readonly home?: string;
+  /** absent: nobody has overridden its gate */
+  readonly override?: Override;
 }
 
 /** Fine-tunes a model: download, preprocess, train, evaluate, publish. `input` is a RunConfig with every field optional. */
@@ -64,6 +68,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
   const table = new ProgressTable(carried?.rows);
   setHandler(progressQuery, () => table.progress());
   const pauses = new Pauses(carried?.paused ?? false, (state) => table.hold(state));
+  const overrides = new Overrides(carried?.override ?? null);
   const workers = new LeasedWorkers((note) => table.start("train", note));
   const plan = carried?.plan ?? (await planned(config, pauses));
   table.note(plan.notes);
@@ -81,6 +86,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
         trainingAttempts: tally.attempts,
         paused: pauses.wanted,
         home: home.host,
+        ...(overrides.current !== null && { override: overrides.current }),
       }),
     );
   for (let repairs = REPAIRS; ; repairs--) {
@@ -91,12 +97,25 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
       await stages.run("train", train);
       await stages.simple("evaluate", "the tuned model against its base");
       setAttributes(plan, attributesOf(results));
-      await stages.simple("publish", plan.config.publish.target ?? "");
-      return { stages: results, rows: table.progress().rows, trainingAttempts: tally.attempts };
+      const { passed, reason } = resultNamed(results, "evaluate")!.metrics.gate ?? {};
+      if (passed !== false) overrides.refuse("the gate of this run was passed: there is nothing to override");
+      else await overrides.wait(plan.config.evaluate.gate.overrideWithinHours ?? 0, reason ?? "", pauses, (words) => table.ask(words));
+      for (let override: Override | null = null; ; results.pop()) {
+        override = passed === false ? overrides.current : null;
+        await stages.simple("publish", plan.config.publish.target ?? "", () => (override === null ? {} : { override }));
+        // one that came while the model was published
+        if (passed !== false || override === overrides.current) break;
+      }
+      overrides.refuse("publishing has decided: for a run that has ended, use roslin override");
+      const { latest, reason: kept, override } = resultNamed(results, "publish")!.metrics;
+      if (override !== undefined) setAttributes(plan, { RoslinGate: gateWord({ passed: false, override }) });
+      const { rows } = table.progress();
+      return { stages: results, rows, trainingAttempts: tally.attempts, published: latest === true, reason: kept ?? null };
     } catch (error) {
       if (!(error instanceof Repair)) throw error;
       // a stage whose output still is what it was takes no time
       results.length = 0;
+      overrides.refuse(null);
     }
   }
 }
@@ -121,13 +140,17 @@ class Stages {
   }
 
   /** Runs a stage, keeps its result, and turns its failure into the run's. */
-  async run(name: StageName, work: (input: StageInput) => Promise<SentResult>): Promise<void> {
+  async run(
+    name: StageName,
+    work: (input: StageInput) => Promise<SentResult>,
+    more: () => Partial<StageInput> = () => ({}),
+  ): Promise<void> {
     const { plan, table, results } = this;
     if (results.some((result) => result.stage === name)) return;
     table.start(name);
     setAttributes(plan, { RoslinStage: name });
     try {
-      const result = await this.pauses.run(() => work({ config: plan.config, inputs: inputsFrom(results) }));
+      const result = await this.pauses.run(() => work({ config: plan.config, inputs: inputsFrom(results), ...more() }));
       results.push(result);
       table.end(name, result.reused ? "reused" : "done", metricWords(result.metrics), warningsOf(result.metrics));
     } catch (error) {
@@ -143,22 +166,26 @@ class Stages {
     }
   }
 
-  /** Runs a stage that is one activity. */
-  simple(name: Exclude<StageName, "train">, summary: string): Promise<void> {
+  /** Runs a stage that is one activity; `more`: what it is given besides the config and inputs. */
+  simple(name: Exclude<StageName, "train">, summary: string, more?: () => Partial<StageInput>): Promise<void> {
     const { plan, home } = this;
     const moved = (from: string, to: string): void => this.table.start(name, `${from} takes no stages; goes on on ${to}`);
-    return this.run(name, async (input) => {
-      for (;;)
-        try {
-          return await atHome<SentResult>(home, isShared(plan.config), moved, (options) =>
-            activities[name].executeWithOptions({ activityId: name, summary, ...options }, [input]),
-          );
-        } catch (error) {
-          // only an activity that an earlier version scheduled uses up its attempts
-          if (!wasAskedToStop(error)) throw error;
-          this.table.start(name, `goes on: ${describeFailure(error)}`);
-        }
-    });
+    return this.run(
+      name,
+      async (input) => {
+        for (;;)
+          try {
+            return await atHome<SentResult>(home, isShared(plan.config), moved, (options) =>
+              activities[name].executeWithOptions({ activityId: name, summary, ...options }, [input]),
+            );
+          } catch (error) {
+            // only an activity that an earlier version scheduled uses up its attempts
+            if (!wasAskedToStop(error)) throw error;
+            this.table.start(name, `goes on: ${describeFailure(error)}`);
+          }
+      },
+      more,
+    );
   }
 }
 

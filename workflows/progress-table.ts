@@ -16,6 +16,7 @@ export class ProgressTable {
   private readonly rows = new Map<StageName, Row>();
   private notes: readonly string[] = [];
   private pause: "" | "saving" | "paused" = "";
+  private asked = "";
 
   /** `rows`: of the run that this one continues. */
   constructor(rows: readonly StageRow[] = []) {
@@ -45,6 +46,12 @@ export class ProgressTable {
     this.show();
   }
 
+  /** What the run waits for a person to do; "": nothing. */
+  ask(words: string): void {
+    this.asked = words;
+    this.show();
+  }
+
   start(stage: StageName, note = ""): void {
     const row = this.rows.get(stage)!;
     row.startedAt ??= Date.now();
@@ -63,7 +70,7 @@ export class ProgressTable {
       const state = row.state === "running" && this.pause === "paused" ? "paused" : row.state;
       return { stage, state, seconds, note: row.note, ...(row.warnings.length === 0 ? {} : { warnings: row.warnings }) };
     });
-    return { rows, pause: pauseText(this.pause) };
+    return { rows, pause: pauseText(this.pause) || this.asked };
   }
 
   private show(): void {

@@ -7,6 +7,7 @@ import type { RunConfig } from "../../core/config/schema.js";
 import { STAGES, type StageName } from "../../core/stages/results.js";
 import { siblingsOf } from "../train/run/siblings.js";
 import { DEFINITIONS } from "../forecast/definitions.js";
+import { withRecordedLive } from "../evaluate/recorded-live.js";
 import { isView } from "../download/source-plan.js";
 import { forecast } from "../forecast/forecast.js";
 import { lock } from "../../infra/disk/lock.js";
@@ -80,13 +81,17 @@ async function neededBy(root: string, runs: readonly KeptRun[]): Promise<Set<str
   const forecasts = await Promise.all(runs.map(({ config }) => forecast(config, root)));
   const expected = forecasts.flat().flatMap(({ directory, from }) => (directory === null ? from : [directory, ...from]));
   // a forecast follows what the sources left last, which may be another run's by now: one that runs stays with its own
-  const begun = runs
+  const stages = runs
     .flatMap((run) => run.begun ?? [])
-    .flatMap(({ config, inputs }) => {
-      const names = new Set<string>(inputs.map(({ name }) => name));
+    .flatMap((input) => {
+      const names = new Set<string>(input.inputs.map(({ name }) => name));
       const possible = STAGES.filter((stage) => DEFINITIONS[stage].inputs.every((name) => names.has(name)));
-      return possible.map((stage) => new Stage<StageName>(DEFINITIONS[stage], { config, inputs, root }));
+      return possible.map(async (stage) => {
+        const request = { ...input, root };
+        return new Stage<StageName>(DEFINITIONS[stage], stage === "evaluate" ? await withRecordedLive(request) : request);
+      });
     });
+  const begun = await Promise.all(stages);
   const trained = begun.flatMap(({ definition, directory, parts }) => (definition.name === "train" ? [{ directory, parts }] : []));
   const from = await Promise.all(
     trained.map(async ({ directory, parts }) => ((await finishedStage(directory)) === null ? siblingsOf(root, directory, parts) : [])),

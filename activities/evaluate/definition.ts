@@ -1,6 +1,7 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import { sourceIdentity } from "../download/definition.js";
 import { CHOICE_VERSION } from "./choice/choice-evaluation.js";
+import { comparesWithLive } from "../../core/stages/gate.js";
 import type { StageDefinition } from "../common/definition.js";
 import type { EvaluationTask } from "./task.js";
 import { TASKS } from "./tasks.js";
@@ -12,13 +13,18 @@ export function defineEvaluation(tasks: readonly EvaluationTask[]): StageDefinit
     name: "evaluate",
     version: 5,
     inputs: ["model", "tokens", "tuned"],
-    // what ends an answer; left out for the prompt that every run had before there were others, so that its key stays
-    settings: ({ evaluate, preprocess: { prompt } }) => ({
-      ...evaluate,
-      ...choiceSettings(evaluate.tasks),
-      versions: { ...versions, ...(evaluate.tasks !== null && { choice: CHOICE_VERSION }) },
-      ...(prompt === "dolly" ? {} : { prompt }),
-    }),
+    settings({ evaluate, preprocess: { prompt } }) {
+      const { overrideWithinHours: _, ...gate } = evaluate.gate;
+      return {
+        ...evaluate,
+        ...choiceSettings(evaluate.tasks),
+        live: comparesWithLive(evaluate) ? evaluate.live : null,
+        gate,
+        versions: { ...versions, ...(evaluate.tasks !== null && { choice: CHOICE_VERSION }) },
+        // what ends an answer; left out for the prompt that every run had before there were others, so that its key stays
+        ...(prompt === "dolly" ? {} : { prompt }),
+      };
+    },
   };
 }
 

@@ -1,8 +1,10 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { compare, type Figure, type ModelName } from "../../core/stages/figures.js";
+import { setImmediate } from "node:timers/promises";
+import { compare, MODEL_NAMES, type Figure, type ModelName } from "../../core/stages/figures.js";
+import type { RunConfig } from "../../core/config/schema.js";
 import type { StageResult } from "../../core/stages/results.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
-import type { InferenceModel } from "../../engines/inference.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
 import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
@@ -16,50 +18,81 @@ import { defineEvaluation } from "./definition.js";
 import type { EvaluateDependencies } from "./deps.js";
 import { evaluationOf, type Evaluation } from "./evaluation.js";
 import { openJournal, type Journal } from "./journal.js";
+import { bringLive, checkLive, chooseLive } from "./live.js";
+import { checkRules, isComparedWithLive } from "./rules.js";
 import type { EvaluatedModel, EvaluationTask, TaskInput } from "./task.js";
 import { TASKS } from "./tasks.js";
 import type { Verdict } from "../../core/stages/metrics.js";
 
-/** Compares the tuned model with its base on the held-out rows: every item of every task is done once with each. */
+/** Name of the directory in the stage's with the live model, while it is needed. */
+const LIVE = "live";
+
+/**
+ * Compares the tuned model with its base on the held-out rows: every item of every task is done once with each. If rules compare
+ * with the live model, it does the items of the tasks that these rules are about.
+ */
 export async function evaluate(
   dependencies: EvaluateDependencies,
   given: StageRequest,
   context: StageContext,
   tasks: readonly EvaluationTask[] = TASKS,
 ): Promise<StageResult<"evaluate">> {
-  const request = { ...given, config: await withTaskFiles(given.config) };
-  const stage = new Stage(defineEvaluation(tasks), request);
-  if (await haveItemsChanged(request.config.evaluate.tasks, stage.directory, context.signal)) await stage.forget();
+  const whole = await withTaskFiles(given.config);
+  checkRules(whole, tasks);
+  const live = await chooseLive(dependencies.live, { ...given, config: whole }, context.signal);
+  const config = { ...whole, evaluate: { ...whole.evaluate, live } };
+  const stage = new Stage(defineEvaluation(tasks), { ...given, config });
+  if (await haveItemsChanged(config.evaluate.tasks, stage.directory, context.signal)) await stage.forget();
   return await stage.run(context, async () => {
     const started = performance.now();
-    const paths = { base: stage.path("model"), tuned: stage.path("tuned") };
+    const paths = { base: stage.path("model"), tuned: stage.path("tuned"), live: join(stage.directory, LIVE) };
     const { test: split } = await dependencies.openTokens(stage.path("tokens"));
-    const { evaluate: settings, preprocess } = request.config;
+    const { evaluate: settings, preprocess } = config;
     const tokenizer = readableTokenizer(paths.base);
+    const model = readModelConfig(paths.base);
     const prompt =
       tokenizer === null
         ? null
-        : openPrompt(preprocess.prompt, promptTokens(tokenizer, readEosTokenIds(paths.base, readModelConfig(paths.base))), compileTemplate);
-    const input = { split, settings, tokenizer, prompt };
+        : openPrompt(preprocess.prompt, promptTokens(tokenizer, readEosTokenIds(paths.base, model)), compileTemplate);
+    const input = { split, settings, tokenizer, prompt, positions: model.shape.positions };
     const at = { directory: stage.directory, journal: join(stage.directory, "journal.jsonl"), model: paths.base };
     const say = (note: string): void => context.progress({ stage: "evaluate", done: 0, total: 0, unit: "items", note });
     const choices = await openChoices(dependencies.places, settings.tasks, at, { signal: context.signal, say });
-    const plan = [...tasks, ...choices].map((task) => ({ task, items: task.items(input) }));
+    const plan = [...tasks, ...choices].map((task) => {
+      const models: ModelName[] = live !== null && isComparedWithLive(task, config) ? ["base", "tuned", "live"] : ["base", "tuned"];
+      return { task, items: task.items(input), models };
+    });
     const journal = await openJournal(at.journal);
-    const openOne = (name: keyof typeof paths): Promise<InferenceModel> =>
-      name === "tuned" && hasAdapter(paths.tuned)
-        ? dependencies.openInference(paths.base, context.signal, paths.tuned)
-        : dependencies.openInference(paths[name], context.signal);
-    for (const name of ["base", "tuned"] as const) {
+    const work: Work = { plan, input, journal, config };
+    if (live !== null && itemsLeft(work, "live").length > 0)
+      await checkLive(dependencies.live, config, live, { base: paths.base, directory: paths.live }, context.signal);
+    const directoryOf = async (name: ModelName): Promise<string> => {
+      if (name !== "live") return paths[name];
+      const onNote = (note: string): void => sayProgress(work, context, note);
+      onNote("bringing the live model");
+      const onBytes = (): void => undefined;
+      return await bringLive(dependencies.live, config, live!, paths.live, { signal: context.signal, onBytes, onNote });
+    };
+    for (const name of MODEL_NAMES) {
       const open = async (): Promise<OpenModel> => {
-        const model = await openOne(name);
-        return { name, score: (rows) => model.score(rows), generate: (prompt) => model.generate(prompt), close: () => model.close() };
+        const directory = await directoryOf(name);
+        const model =
+          name === "tuned" && hasAdapter(directory)
+            ? await dependencies.openInference(paths.base, context.signal, directory)
+            : await dependencies.openInference(directory, context.signal);
+        return {
+          name,
+          score: (rows) => model.score(rows),
+          generate: (prompts, options) => model.generate(prompts, options),
+          close: () => model.close(),
+        };
       };
-      await evaluateModel(name, open, { plan, input, journal }, context);
+      await evaluateModel(name, open, work, context);
     }
-    const evaluation = summarize({ plan, input, journal });
+    const evaluation = await summarize(work);
     const path = join(stage.directory, "evaluation.json");
     await writeFileAtomic(path, `${JSON.stringify(evaluation, null, 2)}\n`);
+    await rm(paths.live, { recursive: true, force: true });
     const { perplexity, gate, samples, heldOut } = evaluation;
     const metrics = { seconds: (performance.now() - started) / 1000, perplexity, gate, samples: samples.length, heldOut };
     return { outputs: [await artifactOf("report", path, context.signal)], metrics };
@@ -69,9 +102,17 @@ export async function evaluate(
 type OpenModel = EvaluatedModel & { close(): Promise<void> };
 
 interface Work {
-  readonly plan: readonly { readonly task: EvaluationTask; readonly items: readonly unknown[] }[];
+  readonly plan: readonly PlannedTask[];
   readonly input: TaskInput;
   readonly journal: Journal;
+  readonly config: RunConfig;
+}
+
+/** A task, and the models that do its items. */
+interface PlannedTask {
+  readonly task: EvaluationTask;
+  readonly items: readonly unknown[];
+  readonly models: readonly ModelName[];
 }
 
 /** What a model has done of a task so far: values by the item's index. */
@@ -79,20 +120,28 @@ function doneItems(journal: Journal, model: ModelName, { name }: EvaluationTask)
   return new Map(journal.lines.flatMap((line) => (line.model === model && line.task === name ? [[line.item, line.value]] : [])));
 }
 
-/** Does those items with a model that the journal lacks. The model is opened only if there are any. */
-async function evaluateModel(
-  name: ModelName,
-  open: () => Promise<OpenModel>,
-  { plan, input, journal }: Work,
-  context: StageContext,
-): Promise<void> {
-  const left = plan.flatMap(({ task, items }) => {
-    const done = doneItems(journal, name, task);
+/** The items that a model has yet to do. */
+function itemsLeft(
+  { plan, journal }: Work,
+  model: ModelName,
+): { readonly task: EvaluationTask; readonly item: unknown; readonly index: number }[] {
+  return plan.flatMap(({ task, items, models }) => {
+    if (!models.includes(model)) return [];
+    const done = doneItems(journal, model, task);
     return items.flatMap((item, index) => (done.has(index) ? [] : [{ task, item, index }]));
   });
+}
+
+function sayProgress({ plan, journal }: Work, context: StageContext, note: string): void {
+  const total = plan.reduce((sum, { items, models }) => sum + models.length * items.length, 0);
+  context.progress({ stage: "evaluate", done: journal.lines.length, total, unit: "items", note });
+}
+
+/** Does those items with a model that the journal lacks. The model is opened only if there are any. */
+async function evaluateModel(name: ModelName, open: () => Promise<OpenModel>, work: Work, context: StageContext): Promise<void> {
+  const left = itemsLeft(work, name);
   if (left.length === 0) return;
-  const total = 2 * plan.reduce((sum, { items }) => sum + items.length, 0);
-  const say = (note: string): void => context.progress({ stage: "evaluate", done: journal.lines.length, total, unit: "items", note });
+  const say = (note: string): void => sayProgress(work, context, note);
 
   say(`loading the ${name} model`);
   const model = await open();
@@ -101,7 +150,7 @@ async function evaluateModel(
       // not every task asks the model for something, and the model alone hears of the signal
       context.signal.throwIfAborted();
       say(`${task.measure} of the ${name} model`);
-      await journal.add({ model: name, task: task.name, item: index, value: await task.run(model, item, input) });
+      await work.journal.add({ model: name, task: task.name, item: index, value: await task.run(model, item, work.input) });
     }
   } finally {
     await model.close();
@@ -109,20 +158,24 @@ async function evaluateModel(
   say(`the ${name} model is done`);
 }
 
-function summarize({ plan, input, journal }: Work): Evaluation {
+async function summarize({ plan, input, journal, config }: Work): Promise<Evaluation> {
   const reports: Record<string, unknown> = {};
   const verdicts: Record<string, Verdict> = {};
   const figures: Figure[] = [];
-  for (const { task, items } of plan) {
+  for (const { task, items, models } of plan) {
     const values = (model: ModelName): unknown[] => {
       const done = doneItems(journal, model, task);
       return items.map((_, index) => done.get(index));
     };
-    const ofModels = { items, base: values("base"), tuned: values("tuned") };
+    const ofModels = { items, base: values("base"), tuned: values("tuned"), ...(models.includes("live") && { live: values("live") }) };
     const report = task.report(ofModels, input);
-    reports[task.name] = report;
-    figures.push(...(task.figures?.(ofModels, input) ?? []).map(compare));
+    if (report !== undefined) reports[task.name] = report;
+    for (const measured of task.figures?.(ofModels, input) ?? []) {
+      figures.push(compare(measured));
+      // each takes up to a second, in which heartbeats are due
+      await setImmediate();
+    }
     if (task.verdict !== undefined) verdicts[task.name] = task.verdict(report, input.settings);
   }
-  return evaluationOf(reports, verdicts, figures);
+  return evaluationOf(reports, verdicts, figures, config.evaluate);
 }

@@ -1,12 +1,19 @@
+import type { RunConfig } from "../../core/config/schema.js";
+import { comparesWithLive, failureWords, judgeRule } from "../../core/stages/gate.js";
 import type { Gate, Perplexity, PerplexityVerdict, Verdict } from "../../core/stages/metrics.js";
 import type { Ends } from "../../core/stages/bootstrap.js";
 import type { Figure, JsonEnds } from "../../core/stages/figures.js";
 import type { PerplexityReport } from "./perplexity.js";
 import type { Sample } from "./samples.js";
 
+/** A published model that an evaluation compares with: where it is, or just its name if it lies below the run's own target, and its manifest's SHA-256. */
+export type LiveReference = NonNullable<RunConfig["evaluate"]["live"]>;
+
 /** The stage's output, `evaluation.json`. */
 export interface Evaluation extends PerplexityReport {
   readonly gate: Gate;
+  /** the model that figures and rules call live; absent: no rule compares with it */
+  readonly live?: LiveReference;
   /** of every task, in order; an earlier version had none */
   readonly figures?: readonly Figure[];
   readonly samples: readonly Sample[];
@@ -46,20 +53,31 @@ interface TopReports {
   readonly samples: readonly Sample[];
 }
 
-/** Puts the reports of all tasks, and the verdicts of those that give one, together by name, in the order in which they are written. */
+/** Puts the reports of all tasks, and what the gate makes of them, together in the order in which they are written. */
 export function evaluationOf(
   reports: Readonly<Record<string, unknown>>,
   verdicts: Readonly<Record<string, Verdict>>,
   figures: readonly Figure[],
+  { gate: settings, live }: Pick<RunConfig["evaluate"], "gate" | "live">,
 ): Evaluation {
   const { perplexity, samples, ...tasks } = reports as TopReports & typeof reports;
   const { perplexity: compared, ...others } = verdicts as { readonly perplexity: PerplexityVerdict } & typeof verdicts;
-  const all = Object.values(verdicts);
-  const gate: Gate = { ...compared, judged: all.some(({ judged }) => judged), passed: all.every(({ passed }) => passed) };
+  const rules = settings.rules.map((rule) => judgeRule(rule, figures));
+  const all = [...Object.values(verdicts), ...rules];
+  const judged: Gate = {
+    ...compared,
+    judged: all.some(({ judged }) => judged),
+    passed: all.every(({ passed }) => passed),
+    ...(rules.length > 0 && { rules }),
+    ...(Object.keys(others).length > 0 && { tasks: others }),
+  };
+  const reason = failureWords(judged, perplexity.heldOut.labels);
+  const gate: Gate = { ...judged, ...(reason !== null && { reason }) };
   return {
     perplexity: perplexity.perplexity,
-    gate: { ...gate, ...(Object.keys(others).length === 0 ? {} : { tasks: others }) },
+    gate,
     heldOut: perplexity.heldOut,
+    ...(comparesWithLive({ gate: settings }) && live !== null && { live }),
     figures,
     samples,
     ...(Object.keys(tasks).length === 0 ? {} : { tasks }),

@@ -1,9 +1,14 @@
 import { UserError } from "../../core/errors.js";
-import { lossTokens } from "../../core/rows/labels.js";
-import type { TokenSplit } from "../../core/rows/token-rows.js";
+import { lossTokens, nextScored } from "../../core/rows/labels.js";
+import { binOf, binsUpTo } from "../../core/rows/length-bins.js";
+import type { TokenRow, TokenSplit } from "../../core/rows/token-rows.js";
 import type { Measured } from "../../core/stages/figures.js";
 import type { Perplexity, PerplexityVerdict } from "../../core/stages/metrics.js";
+import type { Prompt } from "../../core/text/prompt-kind.js";
+import { requestIn } from "../../core/text/request.js";
+import type { Decoder } from "../../core/text/tokenizer.js";
 import type { Score } from "../../engines/inference.js";
+import { sharedText } from "./samples.js";
 import type { EvaluationTask } from "./task.js";
 
 /** Rows and tokens that go through a model at once, at most (a longer row goes alone). */
@@ -23,6 +28,24 @@ type BatchLoss = Score;
 export interface PerplexityReport {
   readonly perplexity: Perplexity;
   readonly heldOut: { readonly rows: number; readonly labels: number };
+}
+
+/** Figures of the rows with an input and of those without, as far as the prompt tells them apart. */
+const BY_INPUT = { with: "perplexity.withInput", without: "perplexity.withoutInput" } as const;
+
+/** The figure of the rows whose length is in a bin. */
+function byLength(longest: number): string {
+  return `perplexity.upTo${longest}`;
+}
+
+/** Whether a row's request has an input, as the figure that it belongs to; null: its prompt does not tell. */
+function inputName({ inputIds, labels }: TokenRow, tokenizer: Decoder | null, prompt: Prompt | null): string | null {
+  if (tokenizer === null || prompt === null) return null;
+  const first = nextScored(labels, 0);
+  const text = tokenizer.decode(inputIds.subarray(0, first));
+  const next = tokenizer.decode(inputIds.subarray(first, first + 1));
+  const { instruction, input } = requestIn(text + sharedText(text, next, prompt), prompt);
+  return input !== undefined ? BY_INPUT.with : instruction !== undefined ? BY_INPUT.without : null;
 }
 
 /** How well the models predict the responses of the held-out rows, batch by batch. */
@@ -51,7 +74,14 @@ export const perplexity: EvaluationTask<Batch, BatchLoss, PerplexityReport> = {
     };
   },
 
-  figures({ base, tuned, live }, { split }) {
+  metrics: ({ preprocess }) => [
+    "perplexity",
+    "loss",
+    ...Object.values(BY_INPUT),
+    ...binsUpTo(preprocess.maxLength).map((longest) => byLength(longest)),
+  ],
+
+  figures({ base, tuned, live }, { split, tokenizer, prompt }) {
     const rowsOf = (losses: readonly BatchLoss[]): number[] => losses.flatMap(({ rows }) => rows);
     const [ofBase, ofTuned, ofLive] = [rowsOf(base), rowsOf(tuned), live && rowsOf(live)];
     const items = ofBase.map((loss, row) => ({
@@ -60,8 +90,24 @@ export const perplexity: EvaluationTask<Batch, BatchLoss, PerplexityReport> = {
       tuned: ofTuned[row]!,
       ...(ofLive && { live: ofLive[row]! }),
     }));
-    const measured = (metric: string, kind: Measured["kind"]): Measured => ({ metric, better: "lower", kind, items });
-    return [measured("perplexity", "exp"), measured("loss", "mean")];
+    const measured = (metric: string, kind: Measured["kind"], rows: Measured["items"]): Measured => ({
+      metric,
+      better: "lower",
+      kind,
+      items: rows,
+    });
+    const parts = (nameOf: (row: number) => string | null, order: readonly string[]): Measured[] =>
+      order.flatMap((metric) => {
+        const rows = items.filter(({ weight }, row) => weight > 0 && nameOf(row) === metric);
+        return rows.length === 0 ? [] : [measured(metric, "exp", rows)];
+      });
+    const bins = items.map((_, row) => binOf(split.row(row).inputIds.length));
+    return [
+      measured("perplexity", "exp", items),
+      measured("loss", "mean", items),
+      ...parts((row) => inputName(split.row(row), tokenizer, prompt), Object.values(BY_INPUT)),
+      ...parts((row) => byLength(bins[row]!), binsUpTo(Math.max(0, ...bins)).map(byLength)),
+    ];
   },
 
   verdict: (report, { gate }) => judge(report.perplexity, gate.maxPerplexityRatio),

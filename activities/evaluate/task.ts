@@ -13,7 +13,7 @@ import type { InferenceModel } from "../../engines/inference.js";
  *
  * `evaluation.json` then has the report as `tasks.<name>`, and the model card and the report page show it. A task with a
  * verdict takes part in the gate: its verdict stands in `gate.tasks.<name>`, and `latest.json` moves only if all of them
- * pass. (Perplexity and samples are older than `tasks`: `evaluation.ts` puts their reports at the top of the file.)
+ * pass. Rules of the configuration judge any figure whose name `metrics` states. (Perplexity and samples are older than `tasks`: `evaluation.ts` puts their reports at the top of the file.)
  *
  * Items, values and reports must depend on nothing but the arguments: a resumed evaluation publishes the same bytes. Values
  * and reports must be JSON: no NaN, no typed arrays.
@@ -29,9 +29,14 @@ export interface EvaluationTask<Item = unknown, Value = unknown, Report = unknow
   items(input: TaskInput): readonly Item[];
   /** Does one item with one model. */
   run(model: EvaluatedModel, item: Item, input: TaskInput): Promise<Value>;
-  /** Compares the two models. */
+  /** Compares the two models; undefined: the settings ask for nothing of this. */
   report(values: TaskValues<Item, Value>, input: TaskInput): Report;
-  /** Figures of the models, item by item: `evaluation.json` has each with its interval as `figures`, and gate, report and card read them. */
+  /** Names of the figures that it may give in a run of this config; the gate's rules may name these. Left out when it gives none. */
+  metrics?(config: RunConfig): readonly string[];
+  /**
+   * Figures of the models, item by item: `evaluation.json` has each with its interval as `figures`, and gate, report and card read them.
+   * The live model does the task's items only if a rule compares one of its figures with that model; else `live` is absent.
+   */
   figures?(values: TaskValues<Item, Value>, input: TaskInput): readonly Measured[];
   /** Whether the tuned model may become the latest one, as far as this task can tell; left out when the task only reports. */
   verdict?(report: Report, settings: EvaluateSettings): Verdict;
@@ -49,6 +54,8 @@ export interface TaskInput {
   readonly tokenizer: Tokenizer | null;
   /** what the rows were written with; null when the model has no tokenizer */
   readonly prompt: Prompt | null;
+  /** of both models */
+  readonly positions: number;
 }
 
 /** A model as tasks see it: the stage opens and closes it. */

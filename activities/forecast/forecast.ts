@@ -4,6 +4,7 @@ import type { RunConfig } from "../../core/config/schema.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/results.js";
 import { duration } from "../../core/units.js";
 import { DEFINITIONS } from "./definitions.js";
+import { withRecordedLive } from "../evaluate/recorded-live.js";
 import type { KeyParts } from "../common/definition.js";
 import { SHARDS } from "../train/log/checkpoint.js";
 import { siblingsOf } from "../train/run/siblings.js";
@@ -42,7 +43,8 @@ export async function forecast(config: RunConfig, root: string): Promise<Forecas
       });
       continue;
     }
-    const request = { config, inputs: inputsFrom(results), root };
+    const given = { config, inputs: inputsFrom(results), root };
+    const request = name === "evaluate" ? await withRecordedLive(given) : given;
     const stage = new Stage<StageName>(DEFINITIONS[name], request);
     const { directory } = stage;
     const finished = await stage.finished();

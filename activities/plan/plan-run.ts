@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isShared, withStore, withTarget, type RunConfig } from "../../core/config/schema.js";
 import type { SignSettings } from "../../core/config/sign.js";
 import { UserError } from "../../core/errors.js";
+import { comparesWithLive } from "../../core/stages/gate.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
 import { countOf, trainedParameters, type Model } from "../../core/model/family.js";
 import { dropoutNote } from "../../core/model/shape.js";
@@ -17,6 +18,9 @@ import { checkTemplate, checkTokenizer } from "../download/check-prompt.js";
 import { modelConfig } from "../download/model-config.js";
 import { describePlan, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "../download/source-plan.js";
 import { planChoices } from "../evaluate/choice/plan-choices.js";
+import { findLive, type LiveModels } from "../evaluate/live.js";
+import { checkRules } from "../evaluate/rules.js";
+import { TASKS } from "../evaluate/tasks.js";
 import type { Forecast } from "../forecast/forecast.js";
 import type { StageContext } from "../common/stage.js";
 
@@ -33,6 +37,8 @@ export interface PlanDependencies extends Places {
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<string | undefined>;
   /** Throws UserError that names what is wrong with the key that the run signs with. A sentence if others may read it. */
   checkSigner(sign: SignSettings): Promise<string | null>;
+  /** The published model that a target names as its latest; null: none. Only asked if a rule of the gate compares with it. */
+  readonly findLive: LiveModels["find"];
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
   /** bytes of the GPU of each of them that computes on one */
@@ -158,6 +164,12 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   await check(async () => void (await look("dataset")));
   await check(async () => checkTemplate(config));
   const planned = await planChoices(dependencies, whole, check, { signal: context.signal, say });
+  await check(async () => checkRules(planned, TASKS));
+  if (comparesWithLive(config.evaluate) && config.evaluate.live === null)
+    await check(async () => {
+      const { manifest } = await findLive(dependencies.findLive, target, context.signal);
+      notes.push(`rules of the gate compare with the model that latest.json names, ${manifest.name} now`);
+    });
   await check(async () => {
     say(`looking at ${target}`);
     const note = await dependencies.checkTarget(target, config.publish, context.signal);

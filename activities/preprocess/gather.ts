@@ -1,6 +1,7 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { binOf } from "../../core/rows/length-bins.js";
 import { splitRows } from "../../core/rows/split.js";
 import { UserError } from "../../core/errors.js";
 import { TOKEN_INDEX, type TokenIndex } from "../../core/format/token-shards.js";
@@ -119,7 +120,7 @@ function measure(chunks: readonly MadeChunk[]): Pick<TokenStats, "duplicates" | 
       loss += scored;
       rows++;
       seen.add(text.slice(at * DIGEST_BYTES, (at + 1) * DIGEST_BYTES));
-      const bin = 2 ** Math.ceil(Math.log2(Math.max(16, length)));
+      const bin = binOf(length);
       bins.set(bin, (bins.get(bin) ?? 0) + 1);
     }
   }

@@ -15,6 +15,7 @@ import {
   type Manifest,
 } from "../../core/format/manifest.js";
 import { parameterCount, type Model } from "../../core/model/family.js";
+import type { Override } from "../../core/stages/override.js";
 import { outputNamed, OUTPUTS, type Origin, type OutputName, type StageResult } from "../../core/stages/results.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
 import { PromptProblem } from "../../core/text/prompt-kind.js";
@@ -51,11 +52,12 @@ export interface Assembly {
 
 const EARLIER: readonly StageDefinition[] = [downloadDefinition, preprocessDefinition, trainDefinition, evaluateDefinition];
 
-/** Puts together what is published; only what is new is written, into the stage's directory. */
+/** Puts together what is published; only what is new is written, into the stage's directory. `overrideOf`: that of the model with a name, if its gate was not passed. */
 export async function assemble(
   dependencies: PublishDependencies,
   request: StageRequest,
   stage: Stage<"publish">,
+  overrideOf: (name: string) => Promise<Override | null>,
   context: StageContext,
 ): Promise<Assembly> {
   const { directory } = stage;
@@ -101,15 +103,10 @@ export async function assemble(
   };
   // of the same inputs, settings and code comes the same name
   const name = `${modelName(request)}-${nameDigits(made, { sha256 })}`;
-  const story = tellStory(
-    name,
-    request,
-    parts,
-    { trained, prepared },
-    evaluation,
-    descent,
-    askingOf(request.config, stage.path("tuned"), model),
-  );
+  const override = evaluation.gate.passed ? null : await overrideOf(name);
+  const asking = askingOf(request.config, stage.path("tuned"), model);
+  const told = tellStory(name, request, parts, { trained, prepared }, evaluation, descent, asking);
+  const story = { ...told, override };
   await write(CARD, modelCard(story));
   await write(PAGE, reportPage(story));
   for (const [name, text] of evalResults(story)) await write(name, text);
@@ -131,9 +128,23 @@ export async function assemble(
     ...made,
     tuned: tuned.map(({ name, sha256 }) => ({ name, sha256 })),
     amended: [...parts.texts.keys(), ...parts.left].sort(),
+    gate: gateOf(evaluation, override),
   };
   await writeFileAtomic(join(directory, MANIFEST), manifestText(manifest));
   return { manifest, paths, digests, evaluation };
+}
+
+/** What the manifest says of the gate, with its fields in the order in which a manifest is read. */
+function gateOf({ gate }: Evaluation, override: Override | null): NonNullable<Manifest["gate"]> {
+  const { judged, passed, reason } = gate;
+  return {
+    judged,
+    passed,
+    ...(reason !== undefined && { reason }),
+    ...(override !== null && {
+      override: { by: override.by, reason: override.reason, ...(override.at !== undefined && { at: override.at }) },
+    }),
+  };
 }
 
 /** A stage's record beside its output, which an earlier version may have made under another key; null: it lies on another machine. */
@@ -251,7 +262,7 @@ function tellStory(
   evaluation: Evaluation,
   descent: Descent,
   prompt: Asking | null,
-): Story {
+): Omit<Story, "override"> {
   return {
     title,
     config: request.config,

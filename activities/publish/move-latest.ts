@@ -1,9 +1,10 @@
 import type { RunConfig } from "../../core/config/schema.js";
-import { CorruptError, ForbiddenError, UserError } from "../../core/errors.js";
+import { ChangedInputError, CorruptError, ForbiddenError, UserError } from "../../core/errors.js";
 import { LATEST, parseLatest, type Latest } from "../../core/format/latest.js";
 import { MANIFEST } from "../../core/format/manifest.js";
 import { sha256 } from "../../infra/disk/files.js";
 import { readAll, type ObjectStore } from "../../infra/store/store.js";
+import type { LiveReference } from "../evaluate/evaluation.js";
 
 /** Tries that may lose against other runs; after more of them something else must be wrong. */
 const TRIES = 10;
@@ -42,15 +43,25 @@ function keptAs({ encryption, kmsKeyId, storageClass, tags }: Wanted): string | 
   return wishes === "[null,null,null,{}]" ? undefined : sha256(wishes).slice(0, 16);
 }
 
+/** Throws ChangedInputError if a pointer names neither the live model that a model was compared with nor that model itself. */
+export function checkLiveStill({ latest }: Pick<Pointer, "latest">, name: string, live: LiveReference | null): void {
+  if (live === null || latest?.name === name || latest?.manifest.sha256 === live.manifest) return;
+  throw new ChangedInputError(
+    "latest.json names another model than the one that this one was compared with: run `roslin stage evaluate` again, which compares with that one",
+    { compared: live.manifest, got: latest?.manifest.sha256 ?? "none" },
+  );
+}
+
 /**
  * Lets `latest.json` name a model whose manifest is published, and be kept in the way that is wanted. False: it named the model
- * before and has moved on. Of several runs the last one wins, and it has seen the others.
+ * before and has moved on. Of several runs the last one wins, and it has seen the others. `live`: what the model was compared
+ * with, and ChangedInputError if that is not the latest one now; null: with none, or with one that the configuration names.
  */
 export async function moveLatest(
   store: ObjectStore,
   target: string,
   name: string,
-  wanted: Wanted,
+  { wanted, live }: { readonly wanted: Wanted; readonly live: LiveReference | null },
   say: (note: string) => void,
 ): Promise<boolean> {
   const manifest = { uri: `${target}/${name}/${MANIFEST}`, sha256: sha256((await readAll(store, `${name}/${MANIFEST}`))!) };
@@ -63,6 +74,7 @@ export async function moveLatest(
       say(`latest.json has moved on from ${name} to ${old!.name}, and stays there`);
       return false;
     }
+    checkLiveStill({ latest: old }, name, live);
     const isNamed = old?.name === name;
     if (isNamed && old.manifest.sha256 === manifest.sha256 && old.kept === kept) return true;
     const latest: Latest = {

@@ -39,7 +39,7 @@ ${use(story)}${isAlone(story) ? "" : EXPORT_NOTE}
 ${facts(story)
   // these have a table of their own
   .filter(([name]) => scoredTask(evaluation, name) === null)
-  .map(([name, value]) => `| ${name} | ${value.replaceAll("|", "\\|")} |`)
+  .map(([name, value]) => `| ${name} | ${value.replaceAll("|", "\\|").replace(/\s+/g, " ")} |`)
   .join("\n")}
 
 Every loss is in \`report.html\`.
@@ -159,13 +159,15 @@ function run({ ledger }: Story): string {
   return `## What happened during the run\n\n${text}${table}\n\n`;
 }
 
-function sampleText({ row, system, instruction, input, prompt, expected, base, tuned }: Sample): string {
+function sampleText({ kind, row, system, instruction, input, prompt, expected, base, tuned }: Sample): string {
   const quote = (said: string | readonly number[]): string => {
     const text = typeof said === "string" ? said : said.join(" ");
     return text.trim() === "" ? "> (nothing)" : text.trim().replace(/^/gm, "> ");
   };
   const request = instruction === undefined ? prompt : [system, instruction, input].filter((part) => part !== undefined).join("\n\n");
-  return `**Row ${row}**\n\n${quote(request)}\n\nExpected:\n\n${quote(expected)}\n\nBefore:\n\n${quote(base)}\n\nAfter:\n\n${quote(tuned)}\n`;
+  const title = kind === "own" ? "Own prompt" : kind === "dolly" ? "Dolly's example" : `Row ${row}`;
+  const wanted = expected === undefined ? "" : `Expected:\n\n${quote(expected)}\n\n`;
+  return `**${title}**\n\n${quote(request)}\n\n${wanted}Before:\n\n${quote(base)}\n\nAfter:\n\n${quote(tuned)}\n`;
 }
 
 function proof({ stateDigest, fingerprint, digests, ledger, computed }: Story): string {

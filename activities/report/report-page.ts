@@ -75,13 +75,13 @@ function tiles(figures: readonly (readonly [name: string, value: string])[]): st
   return `<section class="figures" style="--longest: ${longest}">\n${figures.map(tile).join("\n")}\n</section>`;
 }
 
-function sampleCard({ row, system, instruction, input, prompt, expected, base, tuned }: Sample): string {
+function sampleCard({ kind, row, system, instruction, input, prompt, expected, base, tuned }: Sample): string {
   const answer = (name: string, said: Said, kind: string): string =>
     `<div class="answer ${kind}"><h3>${name}</h3>${foldable(textOf(said))}</div>`;
   return `<article>${system === undefined ? "" : `\n<p class="input">${marked(textOf(system))}</p>`}
 <p class="request">${marked(textOf(instruction ?? prompt))}</p>${input === undefined ? "" : `\n<p class="input">${marked(textOf(input))}</p>`}
-<div class="answers">${answer("Expected", expected, "expected")}${answer("Before", base, "before")}${answer("After", tuned, "after")}</div>
-<p class="note">row ${row}</p>
+<div class="answers">${expected === undefined ? "" : answer("Expected", expected, "expected")}${answer("Before", base, "before")}${answer("After", tuned, "after")}</div>
+<p class="note">${kind === "own" ? "own prompt" : kind === "dolly" ? "Dolly's example" : `row ${row}`}</p>
 </article>`;
 }
 

@@ -7,6 +7,8 @@ import { count } from "../../core/units.js";
 import type { ComputedSteps, PreprocessMetrics } from "../../core/stages/metrics.js";
 import type { Ends } from "../../core/stages/bootstrap.js";
 import { computedWords, gateWord, intervalWords, lossEnds, splitWarning, verdictWords } from "../../core/stages/words.js";
+import { ruleWords } from "../../core/stages/gate.js";
+import { overrideWords, type Override } from "../../core/stages/override.js";
 import type { Ledger } from "../../core/stages/ledger.js";
 import { intervalIn, perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
 import { RESEARCH_ONLY } from "./provenance.js";
@@ -25,6 +27,8 @@ export interface Story {
   /** tokens trained on; null where training didn't say */
   readonly tokens: number | null;
   readonly evaluation: Evaluation;
+  /** of a gate that was not passed; null: there is none */
+  readonly override?: Override | null;
   /** how an answer is asked for; null: the model has no tokenizer, because its rows came as tokens */
   readonly prompt: Asking | null;
   /** what preprocessing came to; null where it left no figures */
@@ -92,7 +96,18 @@ export function longestRow({ config, model }: Pick<Story, "config" | "model">): 
 }
 
 /** A run's settings and figures, as rows of name and value. */
-export function facts({ config, model, parameters, adapter, losses, tokens, evaluation, prepared, computed }: Story): [string, string][] {
+export function facts({
+  config,
+  model,
+  parameters,
+  adapter,
+  losses,
+  tokens,
+  evaluation,
+  prepared,
+  computed,
+  override,
+}: Story): [string, string][] {
   const { heldOut, tasks = {} } = evaluation;
   const { base, tuned } = perplexityIn(evaluation);
   const interval = intervalIn(evaluation);
@@ -132,7 +147,7 @@ export function facts({ config, model, parameters, adapter, losses, tokens, eval
     ["perplexity of this model", perplexityText(tuned, interval?.tuned)],
     ...(interval === null ? [] : [ratioFact(evaluation.gate.ratio, interval)]),
     ...Object.entries(tasks).map(([name, report]): [string, string] => [name, JSON.stringify(report)]),
-    ["gate", gateWords(evaluation)],
+    ["gate", gateWords(evaluation, override)],
   ];
 }
 
@@ -201,11 +216,14 @@ function ratioFact(ratio: number | null, { resamples, ratio: ends }: NonNullable
 }
 
 /** The gate in a few words: whether it passed, and why. */
-export function gateWords({ gate, heldOut }: Pick<Evaluation, "gate" | "heldOut">): string {
-  const { judged, passed, ratio, maxPerplexityRatio, tasks = {} } = gate;
-  if (!judged) return "not judged: there were no held-out rows";
+export function gateWords({ gate, heldOut }: Pick<Evaluation, "gate" | "heldOut">, override: Override | null = null): string {
+  const { judged, passed, ratio, maxPerplexityRatio, rules = [], tasks = {} } = gate;
+  const unmeasured = rules.map((rule) => `; ${ruleWords(rule)}`).join("");
+  if (!judged) return `not judged: there were no held-out rows${unmeasured}`;
   // the ratio of infinite perplexities is null in the file
   const compared = `perplexity ratio ${ratio === null ? "not finite" : ratio.toFixed(4)}, at most ${maxPerplexityRatio}`;
+  const ruled = rules.map((rule) => `${ruleWords(rule)}${rule.passed ? "" : " (not passed)"}`);
   const others = Object.entries(tasks).map(([name, verdict]) => `${name} ${gateWord(verdict)}`);
-  return `${passed ? "passed" : "not passed"}: ${[...(heldOut.labels > 0 ? [compared] : []), ...others].join("; ")}`;
+  const head = passed ? "passed" : override === null ? "not passed" : `not passed, and ${overrideWords(override)}`;
+  return `${head}: ${[...(heldOut.labels > 0 ? [compared] : []), ...ruled, ...others].join("; ")}`;
 }

@@ -8,6 +8,8 @@ export interface TrainDeps {
   /** by the names that `train.engine` may have */
   readonly engines: Readonly<Record<EngineName, TrainingEngine>>;
   readonly machine: Machine;
+  /** a shell's line for a program that is told each step's figures; null or absent: none */
+  readonly metricsCommand?: string | null;
   /** the store of the commit log, in a stage's directory */
   readonly openStore: (directory: string) => ObjectStore;
   /** what machines share below a prefix ("": none) of an address as in `train.workers.store` */

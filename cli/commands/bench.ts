@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { benchCheckpoint, showCheckpoint } from "../../bench/checkpoint.js";
 import { benchDownload, showDownload } from "../../bench/download.js";
+import { benchGenerate, showGenerate } from "../../bench/generate.js";
 import { DATASET_JOB, DEFAULT_JOB, ENGINE_JOB, SIZES, type Job } from "../../bench/job.js";
 import { benchLora, showLora } from "../../bench/lora.js";
 import { PEERS, type PeerName } from "../../bench/pytorch.js";
@@ -17,7 +18,7 @@ import type { Environment } from "../../workers/environment.js";
 import { wholeNumber, type Command } from "../shell/command.js";
 import { Interrupted, untilInterrupted } from "../shell/interrupt.js";
 
-const KINDS = ["train", "lora", "memory", "checkpoint", "scale", "download", "preprocess", "publish"] as const;
+const KINDS = ["train", "lora", "memory", "checkpoint", "scale", "download", "preprocess", "publish", "generate"] as const;
 const JOB_OPTIONS = ["width", "layers", "heads", "rotary", "vocabulary", "length", "rows"] as const satisfies readonly Exclude<
   keyof Job,
   "dataset"
@@ -39,6 +40,7 @@ const OPTIONS = [
     "dir",
     "model",
     "rank",
+    "tokens",
   ] as const),
 ] as const;
 type Values = Readonly<Partial<Record<(typeof OPTIONS)[number], string>>> & { readonly json?: boolean; readonly gpus?: boolean };
@@ -56,6 +58,7 @@ export const bench: Command = {
     "              bench download [--gib N] [--rounds R] [--against PYTHON with huggingface_hub]: against curl",
     "              bench preprocess [--rows N] [--workers N] [--rounds R] [--against PYTHON with datasets]: rows a second",
     "              bench publish [--gib N] [--rounds R] [--against aws,s5cmd]: uploads to a local S3 server, in --dir",
+    "              bench generate [--model DIR] [--against PYTHON] [--rounds R] [--tokens N] [JOB]: new tokens a second of one sequence and of eight",
     `JOB: ${JOB_OPTIONS.map((name) => `--${name} ${DEFAULT_JOB[name]}`).join(" ")}`,
     `     --dataset FILE in Alpaca's format, batched as Dolly did: then --length ${DATASET_JOB.length} --rows ${DATASET_JOB.rows}`,
     `     --engine: the demo's model, so --width ${ENGINE_JOB.width} --layers ${ENGINE_JOB.layers} --heads ${ENGINE_JOB.heads} --rows ${ENGINE_JOB.rows}`,
@@ -176,6 +179,18 @@ async function measure(
       const options = { gib: number("gib", 2), rounds: number("rounds", 3), peers };
       const figures = await benchPublish(options, variables, tools, directory, signal, say);
       return { figures, text: showPublish(figures) };
+    }
+    case "generate": {
+      if (values.model === "") throw new UserError("--model must name a directory");
+      const options = {
+        model: values.model ?? null,
+        job,
+        rounds: number("rounds", 5),
+        tokens: number("tokens", 64),
+        python: values.against ?? null,
+      };
+      const figures = await benchGenerate(options, directory, signal, say);
+      return { figures, text: showGenerate(figures) };
     }
     case "checkpoint": {
       const options = { workers: number("workers", 8), interval: number("interval", 3), count: number("checkpoints", 3) };

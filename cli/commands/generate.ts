@@ -1,23 +1,22 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { parseRunConfig } from "../../core/config/schema.js";
-import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
+import { isModelFile, MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { ADAPTER_CONFIG } from "../../core/model/lora/adapter-config.js";
-import { idsBefore } from "../../core/text/request.js";
+import { askTokens, fitPrompt } from "../../core/text/ask-tokens.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
 import type { PromptSetting } from "../../core/text/prompt-kind.js";
-import type { Turn } from "../../core/text/conversation.js";
-import type { Decoder } from "../../core/text/tokenizer.js";
+import type { Sampling } from "../../core/text/sampling.js";
+import { AnswerText } from "../../core/text/stopping.js";
 import { UserError } from "../../core/errors.js";
+import type { GeneratedToken } from "../../engines/inference.js";
 import { openInference } from "../../engines/onnx/inference/open-inference.js";
 import { downloadedModel } from "../../activities/download/adapter-base.js";
-import { withBase } from "../../activities/download/adapter-source.js";
-import { getSource } from "../../activities/download/fetch-plan.js";
+import { bringWithBase } from "../../activities/download/bring-with-base.js";
 import { MODEL_COMPANIONS } from "../../activities/download/select.js";
-import { planLocal, planRemote, type Places } from "../../activities/download/source-plan.js";
+import type { Places } from "../../activities/download/source-plan.js";
 import { sha256 } from "../../infra/disk/files.js";
 import { refuseLfsPointer } from "../../infra/disk/lfs-pointer.js";
 import { fetchPublished, openPublished } from "../../infra/sources/published.js";
@@ -30,35 +29,87 @@ import { readEosTokenIds, readModelConfig } from "../../infra/weights/read-model
 import { wholeNumber, type Command } from "../shell/command.js";
 import { placesOf } from "../../workers/download-deps.js";
 import type { Environment } from "../../workers/environment.js";
+import { InTurn } from "../show/in-turn.js";
 import { untilInterrupted } from "../shell/interrupt.js";
 import { withS3 } from "../machine/with-s3.js";
 
-/** `roslin generate`: a model's answer to an instruction. */
+/** `roslin generate`: a model's answers to instructions. */
 export const generate: Command = {
   name: "generate",
   summary: "ask a model, with the prompt that it was tuned on",
-  usage:
-    "generate MODEL --prompt INSTRUCTION [--input CONTEXT] [--template dolly|alpaca|chat] [--max-tokens N]\nMODEL: a directory of a model or of an adapter, or the s3:// or file:// address of what Roslin published, which knows its template",
+  usage: `generate MODEL --prompt INSTRUCTION [--prompt INSTRUCTION …] [--input CONTEXT] [--template dolly|alpaca|chat] [--max-tokens N]
+         [--temperature T] [--top-p P] [--top-k K] [--repetition-penalty R] [--seed S] [--stop TEXT …] [--cut]
+MODEL: a directory of a model or of an adapter, or the s3:// or file:// address of what Roslin published, which knows its template
+Without --temperature, --top-p and --top-k the likeliest tokens are taken; with one of them tokens are drawn, and the same seed draws the same.`,
   async run(args, environment) {
+    const text = { type: "string" } as const;
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { prompt: { type: "string" }, input: { type: "string" }, template: { type: "string" }, "max-tokens": { type: "string" } },
+      options: {
+        prompt: { type: "string", multiple: true },
+        input: text,
+        template: text,
+        "max-tokens": text,
+        temperature: text,
+        "top-p": text,
+        "top-k": text,
+        "repetition-penalty": text,
+        seed: text,
+        stop: { type: "string", multiple: true },
+        cut: { type: "boolean" },
+      },
     });
     const [model] = positionals;
     if (model === undefined || positionals.length > 1)
       throw new UserError("name one model: a directory, or the address of a published model");
     if (values.prompt === undefined) throw new UserError("set --prompt to the question");
-    const most = values["max-tokens"] === undefined ? 128 : wholeNumber("--max-tokens", values["max-tokens"]);
-    const turn = { instruction: values.prompt, input: values.input ?? "", output: "", scored: true };
+    const asked = {
+      turns: values.prompt.map((instruction) => ({ instruction, input: values.input ?? "" })),
+      stops: values.stop ?? [],
+      maxNewTokens: values["max-tokens"] === undefined ? 128 : wholeNumber("--max-tokens", values["max-tokens"]),
+      tooLong: values.cut === true ? ("cut" as const) : ("error" as const),
+      sampling: samplingNamed(values),
+    };
     const template = values.template === undefined ? null : promptSetting(values.template);
     await untilInterrupted(async (signal) => {
       const { directory, prompt } = await locate(model, environment, signal);
-      await answer(directory, template ?? prompt, turn, most, signal);
+      await answer(directory, template ?? prompt, asked, signal);
     });
     return 0;
   },
 };
+
+/** What is asked, and how it is answered. */
+interface Asked {
+  readonly turns: readonly { readonly instruction: string; readonly input: string }[];
+  /** texts at which an answer ends beside the prompt's own */
+  readonly stops: readonly string[];
+  readonly maxNewTokens: number;
+  readonly tooLong: "error" | "cut";
+  readonly sampling: Sampling;
+}
+
+type SamplingOption = "temperature" | "top-p" | "top-k" | "repetition-penalty" | "seed";
+
+/** The choice of tokens that options name. Throws UserError. */
+export function samplingNamed(values: Readonly<Partial<Record<SamplingOption, string | undefined>>>): Sampling {
+  const number = (option: SamplingOption, otherwise: number, fits: (value: number) => boolean, expected: string): number => {
+    const value = values[option];
+    if (value === undefined) return otherwise;
+    if (value.trim() !== "" && fits(Number(value))) return Number(value);
+    throw new UserError(`--${option} is not one that can be used`, { expected, got: value });
+  };
+  const isWhole = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
+  const isDrawn = values["top-p"] !== undefined || values["top-k"] !== undefined;
+  return {
+    temperature: number("temperature", isDrawn ? 1 : 0, (value) => value >= 0 && value < Infinity, "a number from 0 on"),
+    topP: number("top-p", 1, (value) => value > 0 && value <= 1, "a number above 0, and at most 1"),
+    topK: number("top-k", 0, isWhole, "a whole number from 0 on"),
+    repetitionPenalty: number("repetition-penalty", 1, (value) => value > 0 && value < Infinity, "a number above 0"),
+    seed: number("seed", 42, isWhole, "a whole number from 0 on"),
+  };
+}
 
 /** A prompt that is named on the command line. Throws UserError. */
 function promptSetting(named: string): PromptSetting {
@@ -97,7 +148,7 @@ async function locate(named: string, environment: Environment, signal: AbortSign
         directory: await withBaseBeside(published.uri, { ...environment, variables }, signal),
         prompt: promptIn(published.manifest),
       };
-    await fetchPublished(published, directory, (name) => NEEDED.test(name), signal);
+    await fetchPublished(published, directory, isModelFile, signal);
     return { directory, prompt: promptIn(published.manifest) };
   });
 }
@@ -117,14 +168,9 @@ async function locateAdapter(source: string, directory: string, environment: Env
 
 /** Brings an adapter and its base into one directory, as a run's download does, and resolves to it. Throws UserError if the base cannot be found. */
 async function withBaseBeside(source: string, environment: Environment, signal: AbortSignal): Promise<string> {
-  const places = placesNear(source, environment);
-  const onNote = (note: string): void => console.error(note);
-  const plan = (await planLocal(places, "model", source)) ?? (await planRemote(places, "model", source, null, signal));
-  const whole = await withBase(places, plan, null, signal, onNote);
   const directory = join(environment.home, "published", `adapter-${sha256(source).slice(0, 12)}`);
-  await mkdir(directory, { recursive: true });
-  const { artifact } = await getSource(directory, whole, { signal, onBytes: () => undefined, onNote });
-  return fileURLToPath(artifact.uri);
+  const onNote = (note: string): void => console.error(note);
+  return await bringWithBase(placesNear(source, environment), source, directory, { signal, onBytes: () => undefined, onNote });
 }
 
 /** The places of sources; the base of an adapter that training left may be among the downloads beside it. */
@@ -137,50 +183,34 @@ function placesNear(source: string, environment: Environment): Places {
   return { ...places, downloadedModel: near };
 }
 
-/** Files of a published model that an answer needs. */
-const NEEDED =
-  /^(config\.json|generation_config\.json|tokenizer[^/]*\.json|special_tokens_map\.json|added_tokens\.json|chat_template\.\w+|vocab\.json|merges\.txt|[^/]*\.safetensors(\.index\.json)?)$/;
-
-/** Writes the answer to standard output as it comes, up to what ends it. */
-async function answer(directory: string, setting: PromptSetting, turn: Turn, most: number, signal: AbortSignal): Promise<void> {
+/** Writes the answers to standard output, one after the other, each as it comes, up to what ends it; of several each stands below its question. */
+async function answer(directory: string, setting: PromptSetting, asked: Asked, signal: AbortSignal): Promise<void> {
   const { shape } = readModelConfig(directory);
-  const { positions } = shape;
   for (const name of MODEL_COMPANIONS) refuseLfsPointer(join(directory, name));
   const tokenizer = readTokenizer(directory);
   const special = promptTokens(tokenizer, readEosTokenIds(directory, { shape }));
   const prompt = openPrompt(setting, special, compileTemplate);
-  const text = tokenizer.encode(prompt.ask({ system: "", turns: [turn] }));
-  const ids = prompt.around ? [...idsBefore(tokenizer.around, text), ...text] : text;
-  if (ids.length >= positions) throw new UserError("the prompt is longer than the model's positions", { tokens: ids.length, positions });
+  const room = { positions: shape.positions, maxNewTokens: asked.maxNewTokens, tooLong: asked.tooLong };
+  const prompts = asked.turns.map((turn) =>
+    fitPrompt(askTokens(tokenizer, prompt, turn), room, "shorten it, or leave its beginning out with --cut"),
+  );
+  const texts = prompts.map(() => new AnswerText(tokenizer, [prompt.stop, ...asked.stops]));
   const model = await openInference(directory, signal);
+  const title = (sequence: number): string => (prompts.length === 1 ? "" : `### ${asked.turns[sequence]!.instruction}\n`);
+  const write = new InTurn(
+    (text) => void process.stdout.write(text),
+    prompts.map((_, sequence) => title(sequence)),
+  );
   try {
-    for await (const said of sayable(limit(model.generate(ids), most), tokenizer, prompt.stop)) process.stdout.write(said);
+    const options = {
+      ...asked.sampling,
+      maxNewTokens: asked.maxNewTokens,
+      isLast: ({ sequence }: GeneratedToken) => texts[sequence]!.isStopped,
+    };
+    for await (const { sequence, token } of model.generate(prompts, options)) write.add(sequence, texts[sequence]!.add(token));
+    for (const [sequence, text] of texts.entries()) write.add(sequence, text.end());
   } finally {
-    process.stdout.write("\n");
+    write.end();
     await model.close();
   }
-}
-
-async function* limit(tokens: AsyncIterable<number>, most: number): AsyncGenerator<number> {
-  let count = 0;
-  for await (const token of tokens) {
-    yield token;
-    if (++count >= most) return;
-  }
-}
-
-/** The text of tokens before `stop`: text that may turn out to be part of it, or of the blank before it, is held back. */
-export async function* sayable(tokens: AsyncIterable<number>, tokenizer: Decoder, stop: string): AsyncGenerator<string> {
-  const next = tokenizer.stream();
-  let held = "";
-  for await (const token of tokens) {
-    held += next(token);
-    const end = stop === "" ? -1 : held.indexOf(stop);
-    if (end >= 0) return yield held.slice(0, end).trimEnd();
-    const begun = Array.from({ length: stop.length }, (_, length) => stop.slice(0, length)).findLast((start) => held.endsWith(start)) ?? "";
-    const ready = held.slice(0, held.length - begun.length).trimEnd();
-    if (ready !== "") yield ready;
-    held = held.slice(ready.length);
-  }
-  yield (held + next()).trimEnd();
 }

@@ -4,6 +4,7 @@ import type { StageContext, StageRequest } from "../../activities/common/stage.j
 import type { RunConfig } from "../../core/config/schema.js";
 import { parseSource } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
+import { comparesWithLive } from "../../core/stages/gate.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/results.js";
 import { goodputLines } from "../show/goodput.js";
 import { wholeNumber, type Command } from "../shell/command.js";
@@ -116,8 +117,16 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
       if (call.name === "evaluate") {
         const { chosenTasks } = await import("../../core/benchmark/chosen.js");
         const items = chosenTasks(config.evaluate.tasks).find(({ source }) => parseSource(source).kind === "s3");
-        if (items === undefined) return makeStages(environment).evaluate(request, context);
-        return withS3(environment, items.source, context.signal, (reachable) => makeStages(reachable).evaluate(request, context));
+        const { live } = config.evaluate;
+        // the live model lies at the target
+        const lies = comparesWithLive(config.evaluate)
+          ? live?.uri.includes("://") === true
+            ? live.uri
+            : config.publish.target
+          : undefined;
+        const at = lies ?? items?.source;
+        if (at === undefined) return makeStages(environment).evaluate(request, context);
+        return withS3(environment, at, context.signal, (reachable) => makeStages(reachable).evaluate(request, context));
       }
       // of a base that was published in a bucket, the licence is in its manifest
       const place = parseSource(config.model.source).kind === "s3" ? config.model.source : config.publish.target;

@@ -1,4 +1,5 @@
 import { DEFINITIONS } from "../../activities/forecast/definitions.js";
+import { withRecordedLive } from "../../activities/evaluate/recorded-live.js";
 import { Stage } from "../../activities/common/stage.js";
 import type { RunConfig } from "../../core/config/schema.js";
 import { UserError } from "../../core/errors.js";
@@ -11,7 +12,8 @@ import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core
 export async function earlierResults(name: StageName, config: RunConfig, root: string): Promise<StageResult[]> {
   const results: StageResult[] = [];
   for (const stage of STAGES.slice(0, STAGES.indexOf(name))) {
-    const opened = new Stage<StageName>(DEFINITIONS[stage], { config, inputs: inputsFrom(results), root });
+    const request = { config, inputs: inputsFrom(results), root };
+    const opened = new Stage<StageName>(DEFINITIONS[stage], stage === "evaluate" ? await withRecordedLive(request) : request);
     const result = await opened.finished();
     if (result === null)
       throw new UserError(

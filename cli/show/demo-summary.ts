@@ -4,7 +4,7 @@ import { intervalIn, perplexityIn, type Evaluation } from "../../activities/eval
 import { outputNamed, resultNamed, type SentResult } from "../../core/stages/results.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
 import { goodputLines } from "./goodput.js";
-import { intervalWords, lossEnds, perplexity as figure, verdictWords } from "../../core/stages/words.js";
+import { intervalWords, latestStays, lossEnds, perplexity as figure, verdictWords } from "../../core/stages/words.js";
 import { bytes, count, duration, rate } from "../../core/units.js";
 
 /** How many objects are listed, and how many characters of a text are shown. */
@@ -29,6 +29,7 @@ export function demoSummary(
     readFileSync(fileURLToPath(outputNamed(resultNamed(result.stages, "evaluate")!.outputs, "report").uri), "utf8"),
   ) as Evaluation;
   const trained = resultNamed(result.stages, "train")!;
+  const published = resultNamed(result.stages, "publish")!.metrics;
   return [
     `Done in ${duration(seconds)}.`,
     "",
@@ -42,7 +43,7 @@ export function demoSummary(
     ...perplexityLines(report),
     "",
     ...report.samples.slice(0, answers).flatMap(answerLines),
-    `Published to ${target}${resultNamed(result.stages, "publish")!.metrics.latest === true ? ", and latest.json names it" : "; latest.json still names the one before, because the gate did not pass"}`,
+    `Published to ${target}${published.latest === true ? ", and latest.json names it" : `; ${latestStays(published.reason)}`}`,
     ...objects.slice(0, SHOWN.objects).map((object) => `  ${bytes(object.bytes).padStart(9)}  ${object.key}`),
     ...(objects.length > SHOWN.objects ? [`  and ${objects.length - SHOWN.objects} more`] : []),
     ...(address === null ? [] : ["", `Report      ${address}`]),
@@ -76,7 +77,7 @@ function answerLines(sample: Evaluation["samples"][number]): string[] {
     `Asked       ${oneLine(question)}${sample.input === undefined ? "" : ` / ${oneLine(sample.input)}`}`,
     `  before    ${oneLine(String(sample.base))}`,
     `  after     ${oneLine(String(sample.tuned))}`,
-    `  expected  ${oneLine(String(sample.expected))}`,
+    ...(sample.expected === undefined ? [] : [`  expected  ${oneLine(String(sample.expected))}`]),
     "",
   ];
 }

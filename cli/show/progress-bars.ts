@@ -91,12 +91,13 @@ function bar({ done, total }: Progress): string {
 
 /** One line: "train  12 of 40 steps, loss 3.21, 950 tokens/s, 25 s left". */
 export function describe(progress: Progress, left: number | null, perSecond: number | null = null): string {
-  const { stage, done, total, unit, note, loss, tokensPerSecond } = progress;
+  const { stage, done, total, unit, note, loss, evalLoss, tokensPerSecond } = progress;
   const parts: string[] = [];
   if (total > 0) parts.push(unit === "bytes" ? `${bytes(done)} of ${bytes(total)}` : `${count(done)} of ${count(total)} ${unit}`);
   if (perSecond !== null && unit === "bytes") parts.push(`${bytes(perSecond)}/s`);
   if (perSecond !== null && unit === "rows") parts.push(rate(perSecond, "rows"));
   if (loss !== undefined) parts.push(`loss ${loss.toFixed(3)}`);
+  if (evalLoss !== undefined) parts.push(`on test rows ${evalLoss.toFixed(3)}`);
   if (tokensPerSecond !== undefined) parts.push(rate(tokensPerSecond, "tokens"));
   if (left !== null) parts.push(`${duration(left)} left`);
   if (note !== undefined) parts.push(note);

@@ -1,5 +1,7 @@
 import { WorkflowNotFoundError, type Client } from "@temporalio/client";
 import { UserError } from "../../core/errors.js";
+import { resultNamed } from "../../core/stages/results.js";
+import { latestStays } from "../../core/stages/words.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
 import { goodputLines } from "./goodput.js";
 import { follow } from "./follow.js";
@@ -24,13 +26,21 @@ export async function watchRun(client: Client, workflowId: string): Promise<numb
 }
 
 /** A finished run in a few lines. */
-export function outcome({ rows, stages }: FinetuneResult): string {
+export function outcome({ rows, stages, published: isLatest, reason }: FinetuneResult): string {
   const published = stages.flatMap(({ stage, outputs }) => (stage === "publish" ? outputs.filter(({ name }) => name === "published") : []));
   return [
     ...rows.map(
       ({ stage, state, seconds, note }) => `${stage.padEnd(10)} ${state.padEnd(6)} ${duration(seconds ?? 0).padStart(8)}  ${note}`,
     ),
     ...stages.flatMap(goodputLines),
-    ...published.map(({ uri }) => `published  ${uri}`),
+    ...published.map(({ uri }) => `${isLatest === false ? "beside    " : "published "} ${uri}`),
+    ...(isLatest === false ? [`${latestStays(reason)}${overrideHint(stages)}`] : []),
   ].join("\n");
+}
+
+/** What a person can do about a gate that was not passed. */
+function overrideHint(stages: FinetuneResult["stages"]): string {
+  return resultNamed(stages, "publish")?.metrics.gate?.passed === false
+    ? "; a person may override it: roslin override RUN --by NAME --reason TEXT"
+    : "";
 }

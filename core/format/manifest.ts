@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CorruptError } from "../errors.js";
+import { overrideSchema } from "../stages/override.js";
 import { currentOutputs, STAGES } from "../stages/results.js";
 
 /** The manifest of a published model: every file's digest, and the chain of digests from raw rows and base weights to them. */
@@ -62,6 +63,17 @@ const schema = z.object({
   licence: z.string().optional(),
   /** the repository on the hub that the model or its bases began with; null: they began elsewhere */
   baseModel: z.string().nullable().optional(),
+  /** whether `latest.json` might name the model; absent in older manifests */
+  gate: z
+    .object({
+      judged: z.boolean(),
+      passed: z.boolean(),
+      /** why it was not passed; absent if it was */
+      reason: z.string().optional(),
+      /** who decided that this does not count; absent: nobody */
+      override: overrideSchema.optional(),
+    })
+    .optional(),
 });
 
 /** The manifest of a published model. */
@@ -80,6 +92,15 @@ export function parseManifest(text: string, where: string): Manifest {
   const outside = manifest.files.find(({ name }) => /(^|\/)(\.\.?)?(\/|$)|\\|\0/.test(name));
   if (outside !== undefined) throw new CorruptError("a manifest names a file outside its directory", { file: where, got: outside.name });
   return manifest;
+}
+
+/** Files of a published model that an answer, or a score, needs. */
+const NEEDED =
+  /^(config\.json|generation_config\.json|tokenizer[^/]*\.json|special_tokens_map\.json|added_tokens\.json|chat_template\.\w+|vocab\.json|merges\.txt|[^/]*\.safetensors(\.index\.json)?)$/;
+
+/** Whether a published file is one that computing with the model needs: its config, its tokenizer's files and its weights. */
+export function isModelFile(name: string): boolean {
+  return NEEDED.test(name);
 }
 
 /** A manifest as it is published: equal ones are the same bytes. */

@@ -78,6 +78,7 @@ const rules: { readonly [K in OpName]: Rule<K> } = {
   SplitHeads: none,
   RepeatHeads: none,
   MaskScores: none,
+  CachedAttend: none,
   LastRows: none,
   GroupRows: none,
 };

@@ -95,6 +95,9 @@ export class GraphBuilder {
     this.apply("SplitHeads", [x, ids], { heads, batch: ids.shape[0]!, sequence: ids.shape[1]! })[0]!;
   repeatHeads = (x: Value, times: number): Value => this.apply("RepeatHeads", [x], { times })[0]!;
   maskScores = (scores: Value, mask: Value): Value => this.apply("MaskScores", [scores, mask], {})[0]!;
+  /** `last` and `longest` are int32; gives what was gathered and the two caches. */
+  cachedAttend = (inputs: readonly Value[], attributes: Ops["CachedAttend"]): readonly Value[] =>
+    this.apply("CachedAttend", inputs, attributes);
   lastRows = (x: Value, ids: Value, keep: Value, rows: Dimension): Value => this.apply("LastRows", [x, ids, keep], { rows })[0]!;
   groupRows = (x: Value, ids: Value, sequence: Dimension): Value =>
     this.apply("GroupRows", [x, ids], { batch: ids.shape[0]!, sequence })[0]!;

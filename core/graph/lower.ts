@@ -1,5 +1,5 @@
 import { bytesOf, type Node, type Program, type Value } from "./graph.js";
-import type { OpName } from "./ops.js";
+import { cachedWidth, type OpName } from "./ops.js";
 import { encodeModel, type Attribute, type OnnxInitializer, type OnnxNode } from "./proto.js";
 import { floats, int64s, type Graph, type Tensor, type TensorInfo } from "./tensor.js";
 
@@ -126,6 +126,27 @@ const lowerings: { readonly [K in OpName]: Lower<K> } = {
     const seen = to.emit("Mul", [causal, known]);
     const bias = to.emit("Mul", [to.emit("Sub", [seen, one]), to.constant(floats(Float32Array.of(1e30)))]);
     to.into([y!], "Add", [scores!, bias]);
+  },
+  CachedAttend: (to, { inputs: [q], attributes: { heads, sharedHeads, alpha } }, [query, key, value, ...caches], [y, keys, values]) => {
+    const width = (q!.shape[2] as number) / heads;
+    const wide = cachedWidth(width);
+    // 0: as it is
+    const widened = (name: string, count: number): string => {
+      if (wide === width) return name;
+      const apart = to.emit("Reshape", [name, to.constant(int64s([0, 0, count, width], 4))]);
+      const padded = to.emit("Pad", [apart, to.constant(int64s([0, 0, 0, 0, 0, 0, 0, wide - width], 8))]);
+      return to.emit("Reshape", [padded, to.constant(int64s([0, 0, count * wide], 3))]);
+    };
+    const inputs = [widened(query!, heads), widened(key!, sharedHeads), widened(value!, sharedHeads), ...caches];
+    const gathered = wide === width ? y! : to.name();
+    const attributes = { num_heads: { int: heads }, kv_num_heads: { int: sharedHeads }, scale: { float: alpha } };
+    // it writes its caches whether they are wanted or not
+    const presents = [keys, values].map((name) => name || to.name());
+    to.into([gathered, ...presents], "GroupQueryAttention", inputs, attributes, MICROSOFT);
+    if (wide === width) return;
+    const apart = to.emit("Reshape", [gathered, to.constant(int64s([0, 0, heads, wide], 4))]);
+    const ends = [to.constant(int64s([0], 1)), to.constant(int64s([width], 1)), to.constant(int64s([3], 1))];
+    to.into([y!], "Reshape", [to.emit("Slice", [apart, ...ends]), to.constant(int64s([0, 0, heads * width], 3))]);
   },
   LastRows: (to, { inputs: [x] }, [name, ids, keep], [y]) => {
     const width = x!.shape[1] as number;

@@ -55,9 +55,21 @@ export interface Ops {
   MaskScores: None;
   /** x[T,D], ids[B,S], keep (int64 scalar) → [M,D], of each sequence the last `keep` rows, 0 for all */
   LastRows: { readonly rows: Dimension };
+  /**
+   * q[B,S,H·W], new keys and values [B,S,G·W], what the caches hold [B,G,M,⌈W⌉] with heads as wide as `cachedWidth`, last[B] (int32: the
+   * last token's position in each sequence), longest (int32 scalar: tokens of the longest sequence) → causal attention to the S new
+   * tokens of each sequence and to what lies before them [B,S,H·W], and both caches with the new tokens. Of several sequences each
+   * has one new token.
+   */
+  CachedAttend: { readonly heads: number; readonly sharedHeads: number; readonly alpha: number };
   /** x[M,V], ids[B,S] → [B,M/B,V] */
   GroupRows: { readonly batch: Dimension; readonly sequence: Dimension };
 }
+/** The width of a head of W in a cache: what reads it wants whole groups of eight. */
+export function cachedWidth(W: number): number {
+  return Math.ceil(W / 8) * 8;
+}
+
 /** An operator by name. */
 export type OpName = keyof Ops;
 
@@ -115,6 +127,7 @@ export const inferShapes: { readonly [K in OpName]: Infer<K> } = {
   SplitHeads: ({ heads, batch, sequence }, x) => [[batch, heads, sequence, (x.shape[1] as number) / heads]],
   RepeatHeads: ({ times }, { shape: [B, H, ...rest] }) => [[B!, (H as number) * times, ...rest]],
   MaskScores: same,
+  CachedAttend: (_, q, __, ___, keys, values) => [q.shape, keys.shape, values.shape],
   LastRows: ({ rows }, x) => [[rows, x.shape[1]!]],
   GroupRows: ({ batch, sequence }, x) => [[batch, sequence, x.shape[1]!]],
 };

@@ -1,7 +1,8 @@
+import { bytes, float, integer, message, text } from "../format/protobuf.js";
 import type { Bytes } from "./graph.js";
 import type { ElementType, Graph, TensorInfo } from "./tensor.js";
 
-/** Writes ONNX's protobuf messages, of which we need few: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto names the fields. */
+/** Writes ONNX's messages, of which we need few: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto names the fields. */
 
 const IR_VERSION = 9;
 const OPSETS = [
@@ -87,42 +88,4 @@ function encodeInfo({ name, type, shape }: TensorInfo): Uint8Array {
   const axes = shape.map((size) => bytes(1, typeof size === "number" ? integer(1, size) : text(2, size)));
   const tensor = message(integer(1, ELEMENT[type]), bytes(2, message(...axes)));
   return message(text(1, name), bytes(2, message(bytes(1, tensor))));
-}
-
-/** Fields one after the other: a message. */
-function message(...fields: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(fields.reduce((sum, field) => sum + field.length, 0));
-  let at = 0;
-  for (const field of fields) {
-    whole.set(field, at);
-    at += field.length;
-  }
-  return whole;
-}
-
-/** Seven bits a byte, the lowest first; negative numbers as 64-bit two's complement. */
-function varint(value: number): number[] {
-  const digits: number[] = [];
-  let rest = BigInt.asUintN(64, BigInt(value));
-  for (; rest > 127n; rest >>= 7n) digits.push(Number(rest & 127n) | 128);
-  return [...digits, Number(rest)];
-}
-
-function integer(field: number, value: number): Uint8Array {
-  return Uint8Array.from([...varint(field << 3), ...varint(value)]);
-}
-
-function float(field: number, value: number): Uint8Array {
-  const encoded = new Uint8Array(5);
-  encoded[0] = (field << 3) | 5;
-  new DataView(encoded.buffer).setFloat32(1, value, true);
-  return encoded;
-}
-
-function bytes(field: number, content: Uint8Array): Uint8Array {
-  return message(Uint8Array.from([...varint((field << 3) | 2), ...varint(content.length)]), content);
-}
-
-function text(field: number, value: string): Uint8Array {
-  return bytes(field, new TextEncoder().encode(value));
 }

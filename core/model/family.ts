@@ -28,12 +28,17 @@ export interface ModelFamily<S extends ModelShape = ModelShape> {
    * The whole model with a key-value cache, as transformers.js runs it: input_ids[B,S], attention_mask[B,K],
    * position_ids[B,S], num_logits_to_keep (0: all), all int64, and one input `past_key_values.<rest>` for each cache, empty
    * at first, → logits[B,N,V] of the last N tokens, and for each cache `present.<rest>`. `bytes` says where a parameter lies;
-   * null makes it an input of its own name.
+   * null makes it an input of its own name. With `form` "held" it takes, instead of mask and number of logits, last[B] and longest[1],
+   * both int32 (see the operator CachedAttend), gives the logits of the last token, and each `present.<rest>` is to be the memory of
+   * `past_key_values.<rest>`, which has room for more tokens than there are.
    */
-  decoder(shape: S, parameters: ParameterSet, bytes: (parameter: WeightSpec) => Bytes | null): Graph;
+  decoder(shape: S, parameters: ParameterSet, bytes: (parameter: WeightSpec) => Bytes | null, form?: CacheForm): Graph;
   /** config.json of a made-up model of this size, which `parse` reads. */
   configJson(size: ModelSize): Record<string, unknown>;
 }
+
+/** How a decoder's caches grow: a longer one leaves each run, or they are held in memory that has room. */
+export type CacheForm = "longer" | "held";
 
 /** The size of a made-up model. */
 export interface ModelSize extends Omit<ModelShape, "type" | "eosTokenIds"> {

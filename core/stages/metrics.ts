@@ -1,4 +1,7 @@
+import type { RunConfig } from "../config/schema.js";
+import type { JsonEnds } from "./figures.js";
 import type { Ledger } from "./ledger.js";
+import type { Override } from "./override.js";
 
 /** The figures of each stage, and the form in which they travel. */
 
@@ -64,6 +67,12 @@ export interface ComputedSteps {
   readonly by: Computing;
 }
 
+/** The loss on the test rows after so many steps. */
+export interface Evaluated {
+  readonly step: number;
+  readonly loss: number | null;
+}
+
 /** What training came to: figures of the whole run, those before a resume too. Rates are medians over the steps but the first. */
 export interface TrainMetrics {
   readonly seconds: number;
@@ -76,6 +85,10 @@ export interface TrainMetrics {
   readonly losses: readonly (number | null)[];
   /** before clipping, one for each step; null for a step without labels */
   readonly gradientNorms: readonly (number | null)[];
+  /** the loss on the test rows, where it was measured, by the steps done before it; null: it was not finite; absent: never measured */
+  readonly evaluations?: readonly Evaluated[];
+  /** tokens a second, one for each step */
+  readonly rates?: readonly number[];
   readonly tokensPerSecond: number;
   readonly rowsPerSecond: number;
   readonly lossTokensPerSecond: number;
@@ -115,10 +128,25 @@ export interface PerplexityVerdict extends Verdict {
   readonly maxPerplexityRatio: number;
 }
 
-/** Whether the tuned model may become the latest one: judged if any task judged, passed if all pass. */
+/** A rule of the gate as the configuration states it: the tuned model's figure divided by the other's is within bounds. */
+export type Rule = RunConfig["evaluate"]["gate"]["rules"][number];
+
+/** What became of a rule. */
+export interface RuleVerdict extends Rule, Verdict {
+  /** the tuned model's figure divided by the other's; null: it is not finite, or there is nothing to divide */
+  readonly ratio: number | null;
+  /** of the quotient; null: there are fewer than two items */
+  readonly interval: JsonEnds | null;
+}
+
+/** Whether the tuned model may become the latest one: judged if any task or rule judged, passed if all pass. */
 export interface Gate extends PerplexityVerdict {
   /** verdicts of the further tasks, by name; absent when there are none */
   readonly tasks?: Readonly<Record<string, Verdict>>;
+  /** why it was not passed, in a few words; absent if it was */
+  readonly reason?: string;
+  /** of the configuration's rules, in order; absent when there are none */
+  readonly rules?: readonly RuleVerdict[];
 }
 
 /** What evaluation came to. */
@@ -139,7 +167,11 @@ export interface PublishMetrics {
   readonly version: string;
   /** whether latest.json names it */
   readonly latest: boolean;
+  /** why latest.json does not name it; null if it does */
+  readonly reason: string | null;
   readonly gate: Gate;
+  /** who decided that a gate that was not passed does not count, and why */
+  readonly override?: Override;
   readonly objects: number;
   readonly bytes: number;
   /** over the wire */

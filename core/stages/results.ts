@@ -97,6 +97,8 @@ export interface Progress {
   /** the note must be shown, however soon the next one comes */
   readonly lasting?: true;
   readonly loss?: number;
+  /** the last one on the test rows */
+  readonly evalLoss?: number;
   readonly tokensPerSecond?: number;
 }
 

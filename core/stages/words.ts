@@ -1,5 +1,6 @@
 import { bytes, count, percent, rate } from "../units.js";
 import { LEVEL, type Ends } from "./bootstrap.js";
+import { overrideWords } from "./override.js";
 import type { Computing, Figure, ListEnds, StageMetrics, Trimmed } from "./metrics.js";
 
 /** First and last of a run's losses, whole or already shortened, of those steps that have one; null when none has. */
@@ -18,8 +19,21 @@ function endsOf<Value>(values: readonly (Value | null)[]): { readonly first: Val
 }
 
 /** The gate in one or two words. */
-export function gateWord({ judged, passed }: { readonly judged?: boolean; readonly passed?: boolean }): string {
-  return judged === false ? "not judged" : passed === true ? "passed" : "failed";
+export function gateWord({
+  judged,
+  passed,
+  override,
+}: {
+  readonly judged?: boolean;
+  readonly passed?: boolean;
+  readonly override?: object;
+}): string {
+  return judged === false ? "not judged" : passed === true ? "passed" : override === undefined ? "failed" : "overridden";
+}
+
+/** That latest.json names another model, and why if that is known. */
+export function latestStays(reason: string | null | undefined): string {
+  return `latest.json STAYS${reason == null ? "" : `, because ${reason}`}`;
 }
 
 type EveryMetric = StageMetrics["download"] &
@@ -45,7 +59,8 @@ export function metricWords(figures: Figures): string {
     numbered(figures.samples, (samples) => `${count(samples, "answer")} to read`),
     phrase(figures.target, (target) => `to ${target}`),
     phrase(figures.version, (name) => `as ${name}`),
-    phrase(figures.latest, (moved) => (moved ? "latest.json names it" : "latest.json stays")),
+    phrase(figures.latest, (moved) => (moved ? "latest.json names it" : latestStays(figures.reason))),
+    phrase(figures.override, (override) => `the gate ${overrideWords(override)}`),
     numbered(figures.objects, (objects) => count(objects, "object")),
     numbered(figures.rows, (rows) => count(rows, "row")),
     numbered(figures.trainRows, (rows) => `${count(rows)} to train on`),

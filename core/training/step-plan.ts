@@ -47,7 +47,27 @@ export interface Capacity {
 
 /** Plans the step with index `step` (0-based) of a training run. */
 export function planStep(split: TokenSplit, train: RunConfig["train"], step: number): StepPlan {
-  const assigned = rowsOfStep(split.count, train, step);
+  return planRows(split, train, rowsOfStep(split.count, train, step));
+}
+
+/** Whether the loss on the test rows is measured after so many steps: every `evalEverySteps`, and after the last one. */
+export function evaluatesAfter({ evalEverySteps }: RunConfig["train"], stepsDone: number, totalSteps: number): boolean {
+  return evalEverySteps !== null && (stepsDone % evalEverySteps === 0 || stepsDone === totalSteps);
+}
+
+/** Plans the measurement of the loss on a split: its rows in their own order, in micro-batches as large as training's. */
+export function planEvaluation(split: TokenSplit, train: RunConfig["train"]): StepPlan {
+  const size = train.shards * train.microBatch;
+  const batch = (first: number): number[] => Array.from({ length: Math.min(size, split.count - first) }, (_, index) => first + index);
+  return planRows(
+    split,
+    train,
+    Array.from({ length: Math.ceil(split.count / size) }, (_, index) => batch(index * size)),
+  );
+}
+
+/** Plans the rows of each micro-batch, by their indices in the split. */
+function planRows(split: TokenSplit, train: RunConfig["train"], assigned: readonly (readonly number[])[]): StepPlan {
   const planned = assigned.map((indices): MicroBatchPlan => {
     let tokens = 0;
     let positions = 0;
@@ -90,15 +110,18 @@ function deal(rows: readonly TokenRow[], { shards, microBatch }: RunConfig["trai
   return dealt.map((hand) => hand.rows);
 }
 
-/** The most that any micro-batch of the run needs. */
-export function capacityOf(split: TokenSplit, train: RunConfig["train"]): Capacity {
+/** The most that any micro-batch of the run needs; `test`: the rows on which the loss is measured during training, if it is. */
+export function capacityOf(split: TokenSplit, train: RunConfig["train"], test: TokenSplit | null = null): Capacity {
   const { totalSteps } = trainingPlan(split.count, train);
   const most = { tokens: 1, positions: 1, shardTokens: 1 };
-  for (let step = 0; step < totalSteps; step++)
-    for (const { tokens, positions, shards } of planStep(split, train, step).microBatches) {
+  const include = ({ microBatches }: StepPlan): void => {
+    for (const { tokens, positions, shards } of microBatches) {
       most.tokens = Math.max(most.tokens, tokens);
       most.positions = Math.max(most.positions, positions);
       most.shardTokens = Math.max(most.shardTokens, ...shards.map((part) => part.tokens));
     }
+  };
+  for (let step = 0; step < totalSteps; step++) include(planStep(split, train, step));
+  if (test !== null && train.evalEverySteps !== null) include(planEvaluation(test, train));
   return most;
 }

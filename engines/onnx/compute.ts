@@ -2,16 +2,17 @@ import { loraOf } from "../../core/config/schema.js";
 import { trainedParameters } from "../../core/model/family.js";
 import { learningRateAt } from "../../core/training/learning-rate.js";
 import { hostedShards } from "../../core/training/slices.js";
-import { planStep, type Capacity } from "../../core/training/step-plan.js";
+import { evaluatesAfter, planEvaluation, planStep, type Capacity } from "../../core/training/step-plan.js";
 import { openTokens } from "../../infra/dataset/tokens.js";
 import { ModelFiles, SafetensorsFile } from "../../infra/weights/model-files.js";
 import { mappedWeights, openInitialWeights, trainedModel } from "../../infra/weights/trained-model.js";
-import { tellShard, type ComputeEvent, type RankInput } from "../engine.js";
+import { tellShard, type ComputeEvent, type Evaluation, type RankInput } from "../engine.js";
 import { Control } from "./control.js";
 import { sharedLayout } from "./layout.js";
 import { createSession } from "./session/session.js";
 import { mapScratch, mapShared, mapWeights } from "./shared-memory.js";
 import { ownedLengths } from "./step/owner.js";
+import { evaluate } from "./step/evaluation.js";
 import { copyOf, fillFromBase, fillFromCheckpoint, readFrozen } from "./step/state.js";
 import { openSessions, Workplace } from "./step/workplace.js";
 import { trainStep } from "./step/step.js";
@@ -46,7 +47,7 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
   const control = new Control(rank.control, (shard) => tellShard(rank.whereabouts, shard));
   const files = new ModelFiles(rank.model);
   const model = trainedModel(files, train);
-  const split = (await openTokens(rank.tokens)).train;
+  const { train: split, test } = await openTokens(rank.tokens);
   const layout = sharedLayout(model, train.shards, setup.capacity);
   const training = model.family.training(model.shape, model.parameters);
   const hosted = hostedShards(train.shards, rank.workers, rank.worker);
@@ -66,7 +67,8 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
     mapped: mapWeights(mappedWeights(files, model)),
     segments: mapShared(setup.sharedPath, layout.segments),
     fresh: (count) => onDisk?.shift() ?? new Float32Array(count),
-    arrive: (barrier, end) => say(end === undefined ? { kind: "arrive", barrier } : { kind: "arrive", barrier, end }),
+    arrive: (barrier, end, evaluates) =>
+      say({ kind: "arrive", barrier, ...(end !== undefined && { end }), ...(evaluates !== undefined && { evaluates }) }),
   });
   const initial = openInitialWeights(files, train.seed);
   for (const owner of place.owners) {
@@ -89,6 +91,7 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
   initial.close();
   place.barrier();
 
+  const heldOut = train.evalEverySteps === null ? null : planEvaluation(test, train);
   let updates = resume?.updates ?? 0;
   // a step ends where its record is made: waiting for the others after it, and copying for a checkpoint, are the next one's time
   let started = performance.now();
@@ -98,7 +101,8 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
     const outcome = await trainStep(place, plan, train, learningRateAt(train, stepIndex, rank.totalSteps), stepIndex, updates);
     if (outcome.updated) updates++;
     const ended = performance.now();
-    const record = {
+    const stepsDone = stepIndex + 1;
+    const measured = {
       loss: outcome.loss,
       norm: outcome.norm,
       seconds: (ended - started) / 1000,
@@ -108,7 +112,14 @@ export async function compute(rank: ComputeInput, say: Say): Promise<void> {
       rows: plan.rows,
     };
     started = ended;
-    const stepsDone = stepIndex + 1;
+    let evaluation: Evaluation | null = null;
+    if (heldOut !== null && heldOut.positions > 0 && evaluatesAfter(train, stepsDone, rank.totalSteps)) {
+      evaluation = await evaluate(place, heldOut);
+      // what it took is no step's time
+      place.takeTimes();
+      started = performance.now();
+    }
+    const record = { ...measured, ...(evaluation !== null && { evaluation }) };
     const directive = place.barrier({ stepsDone, record });
     if (directive !== "go")
       for (const owner of place.owners) {

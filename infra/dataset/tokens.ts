@@ -16,10 +16,7 @@ export interface Tokens {
 
 /** Loads a directory of the preprocess stage, every file checked against its digest. Throws CorruptError with the name of a file that is wrong. */
 export async function openTokens(directory: string): Promise<Tokens> {
-  const path = join(directory, TOKEN_INDEX);
-  if (!existsSync(path))
-    throw new UserError("this is not a tokenized dataset: run the preprocess stage first", { directory, missing: TOKEN_INDEX });
-  const index = parseTokenIndex(readFileSync(path, "utf8"), path);
+  const index = readTokenIndex(directory);
   const rows: TokenRow[] = [];
   for (const chunk of index.chunks) {
     for (const row of readChunk(join(directory, chunk.file), chunk)) rows.push(row);
@@ -32,6 +29,14 @@ export async function openTokens(directory: string): Promise<Tokens> {
     test: split(rows.filter((_, row) => test.has(row))),
     index,
   };
+}
+
+/** The index of a directory of the preprocess stage. Throws UserError where there is none, and CorruptError where it is damaged. */
+export function readTokenIndex(directory: string): TokenIndex {
+  const path = join(directory, TOKEN_INDEX);
+  if (!existsSync(path))
+    throw new UserError("this is not a tokenized dataset: run the preprocess stage first", { directory, missing: TOKEN_INDEX });
+  return parseTokenIndex(readFileSync(path, "utf8"), path);
 }
 
 /** The rows of one chunk file, checked against its digest. */

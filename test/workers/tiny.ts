@@ -29,12 +29,13 @@ export interface Job {
   context(signal?: AbortSignal): StageContext;
 }
 
-/** A training job for a reference model, in a directory of its own that is removed after the test. */
+/** A training job for a reference model, in a directory of its own that is removed after the test. `test`: numbers of the test rows. */
 export async function job(
   t: { after(done: () => Promise<void>): void },
   rows: readonly Row[],
   train: object,
   model = "gptj-tiny",
+  test: readonly number[] = [],
 ): Promise<Job> {
   const root = await mkdtemp(join(tmpdir(), "train-"));
   t.after(() => rm(root, { recursive: true, force: true }));
@@ -44,7 +45,7 @@ export async function job(
   await writeFile(join(tokens, "00000.safetensors"), chunk);
   const chunks = [{ file: "00000.safetensors", sha256: sha256(chunk), bytes: chunk.length, rows: rows.length }];
   const digest = "0".repeat(64);
-  await writeFile(join(tokens, TOKEN_INDEX), JSON.stringify({ version: 1, inputs: { model: digest, dataset: digest }, chunks, test: [] }));
+  await writeFile(join(tokens, TOKEN_INDEX), JSON.stringify({ version: 1, inputs: { model: digest, dataset: digest }, chunks, test }));
   const inputs = [await artifactOf("model", join(REFERENCE, model)), await artifactOf("tokens", tokens)];
   const seen: Progress[] = [];
   return {

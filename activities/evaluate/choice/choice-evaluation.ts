@@ -47,6 +47,7 @@ export function choiceEvaluation(
     name,
     version: CHOICE_VERSION,
     measure: name,
+    metrics: () => metrics.map((metric) => `${name}.${metric}`),
     items: () => planQuestions(questions),
 
     async run(model, { start, end }) {

@@ -150,5 +150,11 @@ export interface EndEntry extends EntryBase {
   readonly poison: Poison | null;
 }
 
+/** What the metrics command calls the run in its own records: the next attempt's command goes on there. */
+export interface ExporterEntry extends EntryBase {
+  readonly kind: "exporter";
+  readonly runId: string;
+}
+
 /** Anything that the commit log holds. */
-export type LogEntry = AttemptEntry | CheckpointEntry | SetAsideEntry | EndEntry | LostEntry;
+export type LogEntry = AttemptEntry | CheckpointEntry | SetAsideEntry | EndEntry | ExporterEntry | LostEntry;

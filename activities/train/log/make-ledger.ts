@@ -56,7 +56,8 @@ function spanOf(log: Records, generation: number, next: number, line: readonly C
   const kept = line.find((entry) => entry.generation === generation);
   const [head] = lines;
   const entry = log.entries[generation - 1];
-  const known = head === undefined ? (kept === undefined ? 0 : seconds(kept)) : head.time / 1000 - head.seconds;
+  const known =
+    head === undefined ? (kept === undefined ? 0 : seconds(kept)) : head.time / 1000 - head.seconds - (head.evaluation?.seconds ?? 0);
   const begun = entry?.kind === "attempt" ? seconds(entry) : known;
   const first = head === undefined ? begun : known;
   const from = entry?.kind === "attempt" ? entry.resumeStep : (head?.step ?? 1) - 1;
@@ -109,7 +110,7 @@ function proofOf(log: Records, steps: readonly AttemptSteps[], past: Past | null
       const key = `${line.step} ${JSON.stringify(fingerprint)}`;
       const before = seen.get(key);
       if (before === undefined) seen.set(key, line);
-      else if (before.loss === line.loss && before.norm === line.norm) equal++;
+      else if (isSame(before, line)) equal++;
       else different.push(line.step);
     }
   const again = log.entries.flatMap((entry) => (entry.kind === "set-aside" ? remade(log, entry.commit) : []));
@@ -120,6 +121,13 @@ function proofOf(log: Records, steps: readonly AttemptSteps[], past: Past | null
     checkpoints: again.length + (past?.proof.checkpoints ?? 0),
     checkpointsEqual: again.filter(Boolean).length + (past?.proof.checkpointsEqual ?? 0),
   };
+}
+
+/** Whether a step came to the same twice; the test rows may have been computed at other steps. */
+function isSame(one: StepLine, other: StepLine): boolean {
+  const [before, after] = [one.evaluation?.loss, other.evaluation?.loss];
+  const evaluated = before === undefined || after === undefined || before === after;
+  return one.loss === other.loss && one.norm === other.norm && evaluated;
 }
 
 /** For a checkpoint that was set aside: whether the next one of its step, on the same kind of machine, has the same digests; none: nothing. */

@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { appendLineSync, readLines } from "../../../infra/disk/line-journal.js";
-import type { StepEnd } from "../../../engines/engine.js";
+import type { Evaluation, StepEnd } from "../../../engines/engine.js";
 import type { Fingerprint } from "./entries.js";
 
 /** Every step that an attempt has done, kept or lost: a line each, so that a run can say what its failures cost and prove that they changed nothing. */
@@ -25,6 +25,8 @@ export interface StepLine {
   readonly seconds: number;
   /** when it ended, in milliseconds since 1970 */
   readonly time: number;
+  /** on the test rows after it, where it was measured; an earlier version did not */
+  readonly evaluation?: Evaluation;
 }
 
 /** The steps of one attempt. */
@@ -44,8 +46,9 @@ export class StepsFile {
     this.append({ fingerprint });
   }
 
-  add({ stepsDone, record: { loss, norm, seconds } }: StepEnd): void {
-    this.append({ step: stepsDone, loss, norm, seconds, time: Date.now() } satisfies StepLine);
+  /** `time`: when the step ended, in milliseconds since 1970. */
+  add({ stepsDone, record: { loss, norm, seconds, evaluation } }: StepEnd, time: number): void {
+    this.append({ step: stepsDone, loss, norm, seconds, time, ...(evaluation !== undefined && { evaluation }) } satisfies StepLine);
   }
 
   close(): void {

@@ -17,7 +17,7 @@ export interface Whereabouts {
   readonly pid: number;
   /** when the process started: another one may have its number by now */
   readonly started: string | null;
-  /** the step at work, 0-based; null while it loads or saves */
+  /** the step at work, 0-based; null while it loads, saves or computes test rows */
   readonly step: number | null;
   /** the one shard on whose rows it works, while it works on one's */
   readonly shard: number | null;

@@ -25,12 +25,16 @@ export class Computing {
   busy = false;
   /** the last step that has ended, and the barrier at its end */
   lastStep: (StepEnd & { readonly barrier: number }) | null = null;
+  /** the last loss on the test rows; null: none was measured yet, or it is not finite */
+  evalLoss: number | null = null;
   private readonly engine: TrainingEngine;
   private attempt: TrainAttempt;
   private readonly worker: number;
   private readonly whereabouts: WhereaboutsFile;
   private readonly events: ComputingEvents;
   private compute: Compute | null = null;
+  /** the barrier after which it computes test rows */
+  private evaluatesAt = 0;
   /** it has said its last word, or was told to say none */
   private over = false;
 
@@ -67,6 +71,8 @@ export class Computing {
   release(barrier: number, directive: Directive): void {
     // first, so that a death in a step is never put down to the one before
     if (barrier === 1) this.whereabouts.at(this.attempt.resumeStep);
+    // no row that is trained on is to blame then
+    else if (barrier === this.evaluatesAt) this.whereabouts.at(null);
     else if (barrier === this.lastStep?.barrier)
       this.whereabouts.at(directive === "stop" || directive === "finish" ? null : this.lastStep.stepsDone);
     this.busy = true;
@@ -98,7 +104,9 @@ export class Computing {
     switch (event.kind) {
       case "arrive":
         this.busy = false;
+        if (event.evaluates) this.evaluatesAt = event.barrier;
         if (event.end !== undefined) this.lastStep = { ...event.end, barrier: event.barrier };
+        if (event.end?.record.evaluation !== undefined) this.evalLoss = event.end.record.evaluation.loss;
         return this.events.arrive(event);
       case "tell":
         return this.events.tell(event);

@@ -8,6 +8,7 @@ import type { CommitLog } from "../log/commit-log.js";
 import type { CheckpointEntry, Fingerprint, ShardFile, TrainAttempt } from "../log/entries.js";
 import { StepsFile } from "../log/steps-file.js";
 import type { TrainingPlace } from "../log/training-place.js";
+import { StepMetrics } from "./step-metrics.js";
 import type { ToAll, ToCoordinator } from "./messages.js";
 
 /** The first rank's extra work: it counts arrivals, decides when to save and stop, and commits what all have written. */
@@ -41,6 +42,10 @@ export interface CoordinatorOptions {
   /** whether more workers are there than the attempt has */
   readonly moreAreThere: () => boolean;
   readonly toAll: (message: ToAll) => void;
+  /** the user's program for metrics; null: none */
+  readonly metricsCommand: string | null;
+  /** tells the user */
+  readonly say: (note: string) => void;
 }
 
 /** What the first rank does for all. */
@@ -54,13 +59,14 @@ export class Coordinator {
   private readonly fetched = new Map<number, Fingerprint>();
   private fingerprint: Fingerprint;
   private stepsFile: StepsFile | null = null;
+  private readonly metrics: StepMetrics;
   /** what this rank said of the step that it has just ended; null at other barriers */
   private stepEnd: StepEnd | null = null;
   private steps: StepRecord[] = [];
   private stopping = false;
   /** the ranks fetch and load what they begin with, and have computed nothing yet */
   private loading = true;
-  /** index of the step that the ranks work on; null: they load, or save at the end */
+  /** index of the step that the ranks work on; null: they load, compute test rows, or save at the end */
   step: number | null = null;
   private preparing: Promise<void> = Promise.resolve();
   private ended = false;
@@ -78,12 +84,15 @@ export class Coordinator {
     this.fingerprint = fingerprint;
     this.parent = attempt.resumeFrom;
     this.savedSteps = attempt.resumeStep;
+    const { log, place, metricsCommand: command, say } = options;
+    this.metrics = new StepMetrics({ attempt, log, place, command, say, named: (runId) => this.noteExporter(runId) });
   }
 
   /** Makes what the ranks share, and lets them load, unless the attempt is over by then. */
   private async prepare(): Promise<void> {
     const { engine, attempt, toAll } = this.options;
     if (this.ended) return;
+    await this.metrics.begin();
     try {
       await engine.prepare(attempt.engine);
       if (!this.ended) toAll({ kind: "ready" });
@@ -103,7 +112,7 @@ export class Coordinator {
       case "arrive":
         this.arrived.add(from);
         if (from === 0) this.stepEnd = message.end ?? null;
-        if (this.arrived.size === this.options.attempt.workers) this.release(message.barrier);
+        if (this.arrived.size === this.options.attempt.workers) this.release(message);
         return;
       case "shard":
         return this.collect(message);
@@ -161,6 +170,7 @@ export class Coordinator {
     await this.preparing;
     await this.committing;
     this.stepsFile?.close();
+    this.metrics.close();
   }
 
   private fail(error: unknown): void {
@@ -172,7 +182,7 @@ export class Coordinator {
     if (this.stopping && this.loading) this.end("StoppedError", "asked to stop before the first step; there is nothing to save");
   }
 
-  private release(barrier: number): void {
+  private release({ barrier, evaluates }: Extract<ToCoordinator, { kind: "arrive" }>): void {
     const { engine, attempt, toAll } = this.options;
     const end = this.stepEnd;
     this.arrived = new Set();
@@ -184,6 +194,7 @@ export class Coordinator {
       this.sound = this.checkSources();
       this.sound.catch((error: unknown) => this.fail(error));
     }
+    if (evaluates) this.step = null;
     toAll({ kind: "release", barrier, directive: end === null ? "go" : this.direct(end) });
   }
 
@@ -202,7 +213,9 @@ export class Coordinator {
 
   /** Records a step, and says what all do now. */
   private direct(end: StepEnd): Directive {
-    this.stepsFile?.add(end);
+    const time = Date.now();
+    this.stepsFile?.add(end, time);
+    this.metrics.add(end, time);
     this.steps.push(end.record);
     const decision = this.decide(end.stepsDone);
     this.outgrown = decision === "outgrown";
@@ -232,6 +245,15 @@ export class Coordinator {
     pending.files.push(file);
     if (pending.files.length < this.options.attempt.config.train.shards) return;
     this.committing = this.committing.then(() => this.commit(stepsDone, updates, pending)).catch((error: unknown) => this.fail(error));
+  }
+
+  /** The next attempt's metrics command is to go on in the same run. */
+  private noteExporter(runId: string): void {
+    if (this.closed.signal.aborted) return;
+    const { log } = this.options;
+    this.committing = this.committing
+      .then(async () => void (await log.append({ kind: "exporter", runId })))
+      .catch((error: unknown) => this.fail(error));
   }
 
   private async commit(stepsDone: number, updates: number, { reason, steps, files }: Pending): Promise<void> {

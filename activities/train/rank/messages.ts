@@ -15,7 +15,7 @@ export type ToCoordinator =
   | { readonly kind: "tell"; readonly word: unknown }
   /** what this rank begins with is on its machine */
   | { readonly kind: "fetched"; readonly fingerprint: Fingerprint }
-  | { readonly kind: "arrive"; readonly barrier: number; readonly end?: StepEnd }
+  | { readonly kind: "arrive"; readonly barrier: number; readonly end?: StepEnd; readonly evaluates?: true }
   /** a shard's part of a checkpoint is written */
   | { readonly kind: "shard"; readonly stepsDone: number; readonly updates: number; readonly file: ShardFile }
   /** this rank was asked to stop */

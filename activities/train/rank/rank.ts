@@ -21,7 +21,7 @@ import { RankPlacement } from "./rank-place.js";
 /** One rank of an attempt, in its main thread: sockets, files, heartbeats. The engine's computing does what blocks. */
 
 /** What a rank is handed. */
-export type RankDeps = Pick<TrainDeps, "engines" | "openStore" | "openShared">;
+export type RankDeps = Pick<TrainDeps, "engines" | "openStore" | "openShared" | "metricsCommand">;
 
 /** One rank's work. */
 export interface RankWork extends RankTask<TrainAttempt> {
@@ -50,7 +50,7 @@ export async function runRank(deps: RankDeps, work: RankWork, context: StageCont
   try {
     const engine = deps.engines[config.train.engine];
     const fingerprint = await fingerprintOf(engine, attempt.workers, config.train);
-    const result = await new Rank(engine, fingerprint, log, whereabouts, placement, work, context).run();
+    const result = await new Rank(engine, fingerprint, log, whereabouts, placement, work, context, deps.metricsCommand ?? null).run();
     whereabouts.end("done", result.status);
     return result;
   } catch (error) {
@@ -102,6 +102,7 @@ class Rank {
     placement: RankPlacement,
     work: RankWork,
     context: StageContext,
+    metricsCommand: string | null,
   ) {
     const { attempt, worker, outgrown: moreAreThere = () => false } = work;
     this.engine = engine;
@@ -121,8 +122,8 @@ class Rank {
       failed: (error) => this.fail(error),
     });
     const toAll = (message: ToAll): void => this.group?.toAll(message);
-    this.coordinator =
-      worker === 0 ? new Coordinator({ attempt, log, place: placement.place, engine, fingerprint, moreAreThere, toAll }) : null;
+    const common = { attempt, log, place: placement.place, engine, fingerprint, moreAreThere, toAll, metricsCommand };
+    this.coordinator = worker === 0 ? new Coordinator({ ...common, say: (note) => this.sayProgress(note, true) }) : null;
     this.heartbeat = this.makeHeartbeat();
     this.local = attempt;
   }
@@ -290,24 +291,34 @@ class Rank {
       waiting: () => !computing.busy || this.written,
       impatient: () => context.signal.aborted,
       alive: () => (coordinator === null ? this.tell(alive) : this.group?.toAll(alive)),
-      progress: (stalled) => this.sayProgress(stalled),
+      progress: (stalled) => this.beat(stalled),
       silent: (peer, beats) => this.lose(peer, `has not been heard of for ${beats} s`),
     });
   }
 
-  private sayProgress(stalled: boolean): void {
-    const { attempt, coordinator } = this;
-    const { lastStep } = this.computing;
-    const missing = stalled ? (coordinator?.missing() ?? []) : [];
+  private beat(stalled: boolean): void {
+    const missing = stalled ? (this.coordinator?.missing() ?? []) : [];
+    const waiting = missing.length > 0 ? `waiting for worker ${missing.join(", ")}` : "waiting for the other workers";
+    this.sayProgress(stalled ? waiting : null);
+  }
+
+  private sayProgress(note: string | null, lasting?: true): void {
+    const { attempt } = this;
+    const { lastStep, evalLoss } = this.computing;
     const { loss = null, tokens = 0, seconds = 1 } = lastStep?.record ?? {};
-    const figures = lastStep && { ...(loss !== null && { loss }), tokensPerSecond: tokens / seconds };
+    const figures = lastStep && {
+      ...(loss !== null && { loss }),
+      tokensPerSecond: tokens / seconds,
+      ...(evalLoss !== null && { evalLoss }),
+    };
     this.context.progress({
       stage: "train",
       done: lastStep?.stepsDone ?? attempt.resumeStep,
       total: attempt.totalSteps,
       unit: "steps",
       ...figures,
-      ...(stalled && { note: missing.length > 0 ? `waiting for worker ${missing.join(", ")}` : "waiting for the other workers" }),
+      ...(note !== null && { note }),
+      ...(lasting && { lasting }),
     });
   }
 }

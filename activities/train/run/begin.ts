@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { RunConfig } from "../../../core/config/schema.js";
 import type { Artifact, StageResult } from "../../../core/stages/results.js";
 import { trainingPlan } from "../../../core/training/order.js";
-import { capacityOf, type Capacity } from "../../../core/training/step-plan.js";
+import { capacityOf, planEvaluation, type Capacity } from "../../../core/training/step-plan.js";
 import type { Model } from "../../../core/model/family.js";
 import { dropoutNote } from "../../../core/model/shape.js";
 import { openTokens } from "../../../infra/dataset/tokens.js";
@@ -68,6 +68,8 @@ export async function beginTraining(
   const job = await readJob(request, stage);
   const dropout = dropoutNote(job.model.shape);
   if (dropout !== null) notes.say(dropout, true);
+  if (job.nothingToEvaluate)
+    notes.say("train.evalEverySteps measures nothing, because no test row has a label: see preprocess.testRows", true);
   const place = trainingPlace(deps, stage.directory, job.config.train, { signal: context.signal, onNote: notes.say });
   // another machine, after an upgrade, knows by it what this directory's training is
   await place.keep(WANTED);
@@ -93,19 +95,22 @@ interface Job {
   readonly model: Model;
   readonly capacity: Capacity;
   readonly totalSteps: number;
+  /** the loss on test rows is wanted, and there are none with labels */
+  readonly nothingToEvaluate: boolean;
 }
 
 async function readJob({ config }: StageRequest, stage: Stage<"train">): Promise<Job> {
   const { train } = config;
   const { directory } = stage;
   const inputs = trainDefinition.inputs.map((name) => stage.input(name));
-  const split = (await openTokens(stage.path("tokens"))).train;
+  const { train: split, test } = await openTokens(stage.path("tokens"));
   const { totalSteps } = trainingPlan(split.count, train);
+  const nothingToEvaluate = train.evalEverySteps !== null && planEvaluation(test, train).positions === 0;
   const files = new ModelFiles(stage.path("model"));
   // of the weights only where they lie counts here
   files.close();
   const model = trainedModel(files, train);
-  return { config, directory, inputs, model, capacity: capacityOf(split, train), totalSteps };
+  return { config, directory, inputs, model, capacity: capacityOf(split, train, test), totalSteps, nothingToEvaluate };
 }
 
 /** What the user is told while an attempt begins; the lasting notes travel with it. */

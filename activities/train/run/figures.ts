@@ -23,6 +23,8 @@ export function figures(log: CommitLog, { commit, entry }: Checkpoint, ledger: L
     // an earlier version wrote 0 for a step without labels
     losses: steps.map((step) => (step.labels === 0 ? null : step.loss)),
     gradientNorms: steps.map((step) => (step.labels === 0 ? null : step.norm)),
+    ...evaluations(steps, entry.step),
+    rates: steps.map((step) => step.tokens / step.seconds),
     tokensPerSecond: rate((step) => step.tokens),
     rowsPerSecond: rate((step) => step.rows),
     lossTokensPerSecond: rate((step) => step.labels),
@@ -35,6 +37,15 @@ export function figures(log: CommitLog, { commit, entry }: Checkpoint, ledger: L
     oneKindOfMachine: past === null && new Set(line.map((each) => JSON.stringify(each.entry.fingerprint))).size === 1,
     ledger,
   };
+}
+
+/** The losses on the test rows, of those of the last records that have one; `last`: steps done after the last record. */
+function evaluations(steps: readonly StepRecord[], last: number): Pick<TrainMetrics, "evaluations"> {
+  const first = last - steps.length + 1;
+  const measured = steps.flatMap(({ evaluation }, index) =>
+    evaluation === undefined ? [] : [{ step: first + index, loss: evaluation.loss }],
+  );
+  return measured.length === 0 ? {} : { evaluations: measured };
 }
 
 /** What part of the first rank's time went where, over all steps. */

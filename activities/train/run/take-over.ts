@@ -143,6 +143,8 @@ async function take(taking: Taking, candidate: Candidate): Promise<Checkpoint | 
     steps,
     past,
   });
+  const exporter = candidate.log.entries.findLast((entry) => entry.kind === "exporter");
+  if (exporter?.kind === "exporter") await log.append({ kind: "exporter", runId: exporter.runId });
   const now = computingOf(stage.parts);
   say(
     `goes on from step ${step}, which ${computingWords(sibling.computing)} saved in ${where}; the steps after it are computed by ${computingWords(now)}, ` +

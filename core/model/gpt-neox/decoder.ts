@@ -4,7 +4,7 @@ import { block, norm } from "./block.js";
 import { tables, type GptNeoxShape } from "./config.js";
 
 /** See `ModelFamily.decoder`. */
-export const gptNeoxDecoder: ModelFamily<GptNeoxShape>["decoder"] = (shape, parameters, bytes) =>
+export const gptNeoxDecoder: ModelFamily<GptNeoxShape>["decoder"] = (shape, parameters, bytes, form) =>
   decoderGraph(
     {
       name: "gpt-neox.decoder",
@@ -18,4 +18,5 @@ export const gptNeoxDecoder: ModelFamily<GptNeoxShape>["decoder"] = (shape, para
     },
     parameters,
     bytes,
+    form,
   );

@@ -5,7 +5,7 @@ import { block } from "./block.js";
 import type { GptjShape } from "./config.js";
 
 /** See `ModelFamily.decoder`. */
-export const gptjDecoder: ModelFamily<GptjShape>["decoder"] = (shape, parameters, bytes) =>
+export const gptjDecoder: ModelFamily<GptjShape>["decoder"] = (shape, parameters, bytes, form) =>
   decoderGraph(
     {
       name: "gptj.decoder",
@@ -19,4 +19,5 @@ export const gptjDecoder: ModelFamily<GptjShape>["decoder"] = (shape, parameters
     },
     parameters,
     bytes,
+    form,
   );

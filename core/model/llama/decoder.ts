@@ -5,7 +5,7 @@ import { block } from "./block.js";
 import type { LlamaShape } from "./config.js";
 
 /** See `ModelFamily.decoder`. */
-export const llamaDecoder: ModelFamily<LlamaShape>["decoder"] = (shape, parameters, bytes) =>
+export const llamaDecoder: ModelFamily<LlamaShape>["decoder"] = (shape, parameters, bytes, form) =>
   decoderGraph(
     {
       name: "llama.decoder",
@@ -19,4 +19,5 @@ export const llamaDecoder: ModelFamily<LlamaShape>["decoder"] = (shape, paramete
     },
     parameters,
     bytes,
+    form,
   );

@@ -1,6 +1,14 @@
-import { elements, floats, int64s, type FloatType, type Tensor } from "../../../core/graph/tensor.js";
+import { elements, floats, type FloatType, type Tensor } from "../../../core/graph/tensor.js";
 import { packRows } from "../../../core/model/common/pack.js";
-import { allParameters, parameterCount, type Model, type ParameterSpec, type TrainingProgram } from "../../../core/model/family.js";
+import type { Bytes } from "../../../core/graph/graph.js";
+import {
+  allParameters,
+  parameterCount,
+  type Model,
+  type ParameterSpec,
+  type TrainingProgram,
+  type WeightSpec,
+} from "../../../core/model/family.js";
 import { withAdapter } from "../../../core/model/lora/adapter.js";
 import type { TokenRow } from "../../../core/rows/token-rows.js";
 import { availableMemory } from "../../../infra/process/machine.js";
@@ -8,26 +16,30 @@ import { AdapterFiles } from "../../../infra/weights/adapter-files.js";
 import type { ModelFiles } from "../../../infra/weights/model-files.js";
 import { readEosTokenIds } from "../../../infra/weights/read-model-config.js";
 import { mappedWeights } from "../../../infra/weights/trained-model.js";
-import type { Score } from "../../inference.js";
+import type { GenerationOptions, Score } from "../../inference.js";
 import { planBlock, type BlockPlan } from "../block-plan.js";
 import { runSegments, type RunGraph } from "../run-segments.js";
 import { lookUp } from "../look-up.js";
 import { mapWeights, unmapShared } from "../shared-memory.js";
-import { createSession, type Session } from "../session/session.js";
+import { createSession } from "../session/session.js";
 import { openPrograms, type Sessions } from "../sessions.js";
+import { decode, type Decoder } from "./decode.js";
 
 /** A model that scores rows and generates. T tokens of all rows, N of those that carry loss, D the model's width, V its words. */
 
 /** A model in memory, ready to score and to generate; its calls block the thread while a graph runs. */
 export interface LoadedModel {
   score(rows: readonly TokenRow[]): Promise<Score>;
-  /** The likeliest next token, again and again, until a token that ends an answer or the last position. The prompt has one token or more. */
-  generate(prompt: readonly number[]): AsyncGenerator<number>;
+  /** See `decode`. */
+  generate(prompts: readonly (readonly number[])[], options?: GenerationOptions): ReturnType<typeof decode>;
   close(): Promise<void>;
 }
 
 /** A model whose weights would take more than this share of the free memory in fp32 is used where it lies in its files, in its own type. */
 const KEEP_WITHIN = 0.5;
+
+/** Generation keeps a second copy of the weights, in the order in which products read them, if both take no more than this share. */
+const PACK_WITHIN = 0.8;
 
 /** Positions whose logits are in memory at once: 64 of 50,400 words are 13 MB. */
 const HEAD_ROWS = 64;
@@ -63,10 +75,11 @@ async function load(
   let model: Model = files.model;
   let ends: readonly number[];
   let adapterFiles: AdapterFiles | null = null;
+  const bytes = 4 * parameterCount(files.model);
+  const isLarge = bytes > KEEP_WITHIN * memory;
   try {
     ends = readEosTokenIds(files.directory, model);
     if (adapter !== null) adapterFiles = new AdapterFiles(adapter, files.model);
-    const isLarge = 4 * parameterCount(files.model) > KEEP_WITHIN * memory;
     const typeOf = (name: string): FloatType | null => (isLarge ? (files.placeOf(name)?.type ?? null) : null);
     model = withAdapter(files.model, adapterFiles?.modules ?? [], { typeOf, dropout: false });
     const mapped = mapWeights(mappedWeights(files, model));
@@ -90,20 +103,34 @@ async function load(
   const { block, norm, head } = training;
   const programs = [...block.forward.map(({ program }) => program), norm.forward, head.forward];
   const sessions = await openPrograms(programs, threads, createSession);
-  const decoder = await createSession(
-    model.family.decoder(model.shape, model.parameters, () => null),
-    { threads },
-  );
-  const loaded: Loaded = { model, training, plan, sessions, decoder, weights, ends };
+  const loaded: Loaded = { model, training, plan, sessions, weights };
+  const packs = !isLarge && 2 * bytes <= PACK_WITHIN * memory;
+  let decoder: Decoder | null = null;
   return {
     score: (rows) => score(loaded, rows),
-    generate: (prompt) => generate(loaded, prompt),
+    async *generate(prompts, options) {
+      decoder ??= { ...(await openDecoder(loaded, packs, threads)), positions: model.shape.positions, ends };
+      yield* decode(decoder, prompts, options);
+    },
     async close() {
+      await Promise.all([...Object.values(sessions), ...(decoder === null ? [] : [decoder.session])].map((session) => session.close()));
       weights.clear();
-      await Promise.all([...Object.values(sessions), decoder].map((session) => session.close()));
       unmapShared();
     },
   };
+}
+
+/** The decoder's session, with the weights in it or beside it. */
+async function openDecoder(
+  { model, weights }: Loaded,
+  packs: boolean,
+  threads: number,
+): Promise<Pick<Decoder, "session" | "weights" | "leastRows">> {
+  const beside = ({ shape }: WeightSpec): Bytes => ({ location: "weights", offset: 0, length: 4 * elements(shape) });
+  const graph = model.family.decoder(model.shape, model.parameters, packs ? beside : () => null, "held");
+  const named = Object.fromEntries(weights);
+  const session = await createSession(graph, packs ? { threads, initializers: named } : { threads });
+  return packs ? { session, weights: {}, leastRows: 1 } : { session, weights: named, leastRows: 2 };
 }
 
 interface Loaded {
@@ -112,11 +139,8 @@ interface Loaded {
   readonly plan: BlockPlan;
   /** of the graphs of the forward pass */
   readonly sessions: Sessions;
-  readonly decoder: Session;
   /** by the parameters' names */
   readonly weights: ReadonlyMap<string, Tensor>;
-  /** tokens that end an answer */
-  readonly ends: readonly number[];
 }
 
 /** Parameters as graphs take them. */
@@ -168,46 +192,4 @@ function rowsOf(table: Tensor, at: Int32Array): Float32Array {
   const rows = new Float32Array(at.length * table.shape[1]!);
   lookUp(table, at, rows);
   return rows;
-}
-
-/** What the names of a decoder's caches begin with, as it takes and as it gives them. */
-const [PAST, PRESENT] = ["past_key_values.", "present."] as const;
-
-async function* generate({ model, decoder, weights, ends }: Loaded, prompt: readonly number[]): AsyncGenerator<number> {
-  const { positions: most } = model.shape;
-  const caches = decoder.graph.inputs.filter(({ name }) => name.startsWith(PAST));
-  const presentOf = (past: string): string => PRESENT + past.slice(PAST.length);
-  const wanted = Object.fromEntries(["logits", ...caches.map(({ name }) => presentOf(name))].map((name) => [name, null]));
-  const parameters = Object.fromEntries(weights);
-  // one sequence, and of it no token yet: of a cache's open sizes the first is the number of sequences
-  const empty = caches.map(({ name, shape: sizes }) => {
-    const known = sizes.map((size, axis) => (typeof size === "number" ? size : axis === 0 ? 1 : 0));
-    return [name, floats(new Float32Array(0), ...known)] as const;
-  });
-  let past: Record<string, Tensor> = Object.fromEntries(empty);
-  let next = prompt;
-  let length = 0;
-  while (length + next.length <= most) {
-    const positions = next.map((_, index) => length + index);
-    length += next.length;
-    const inputs = {
-      input_ids: int64s(next, 1, next.length),
-      attention_mask: int64s(new Uint8Array(length).fill(1), 1, length),
-      position_ids: int64s(positions, 1, next.length),
-      num_logits_to_keep: int64s([1]),
-    };
-    const outputs = await decoder.run({ ...parameters, ...past, ...inputs }, wanted);
-    const token = largest(outputs["logits"]!.data as Float32Array);
-    if (ends.includes(token)) return;
-    yield token;
-    next = [token];
-    past = Object.fromEntries(caches.map(({ name }) => [name, outputs[presentOf(name)]!]));
-  }
-}
-
-/** Index of the largest value; the first of equal ones. */
-function largest(values: Float32Array): number {
-  let best = 0;
-  for (let at = 1; at < values.length; at++) if (values[at]! > values[best]!) best = at;
-  return best;
 }

@@ -3,7 +3,7 @@ import { Worker } from "node:worker_threads";
 import { Thread } from "../../../infra/process/thread.js";
 import { hasAdapter } from "../../../infra/weights/adapter-files.js";
 import type { InferenceModel, Score } from "../../inference.js";
-import type { Answer, Question } from "./inference-thread.js";
+import type { Answer, NewTokens, Question } from "./inference-thread.js";
 
 /**
  * Reads a model directory into a new thread, with the adapter in the directory `adapter`, by default the one that lies beside
@@ -44,11 +44,20 @@ export async function openInference(
   return {
     // a view would take its whole buffer along
     score: (rows) => ask<Score>({ score: rows.map((row) => ({ ...row, inputIds: row.inputIds.slice(), labels: row.labels.slice() })) }),
-    async *generate(prompt) {
-      let { token } = await ask<{ token: number | null }>({ start: prompt });
-      while (token !== null) {
-        yield token;
-        ({ token } = await ask<{ token: number | null }>({ next: true }));
+    async *generate(prompts, { isLast = () => false, ...options } = {}) {
+      let { tokens } = await ask<NewTokens>({ prompts, options });
+      try {
+        while (tokens !== null) {
+          const ended: number[] = [];
+          for (const said of tokens) {
+            yield said;
+            if (isLast(said)) ended.push(said.sequence);
+          }
+          ({ tokens } = await ask<NewTokens>({ ended }));
+        }
+      } finally {
+        // the caches of an answer that nobody waits for any more are given back
+        if (tokens !== null && thread.failure === null) await ask({ ended: null });
       }
     },
     close,

@@ -23,7 +23,7 @@ system.func("void *dlopen(const char *path, int flags)")(path, LOAD_NOW);
 /** A version whose table of functions later ones only lengthen. */
 const API_VERSION = 17;
 /** Places in that table; the C header lists them in this order. */
-const LAST = 130;
+const LAST = 210;
 const getBase = library.func("void *OrtGetApiBase()");
 const getApi = koffi.decode(getBase(), "void *") as bigint;
 const table = koffi.decode(koffi.call(getApi, koffi.proto("void *", ["uint32_t"]), API_VERSION), "void *", LAST + 1) as bigint[];
@@ -107,7 +107,15 @@ export const releaseShapeInfo = releaser(99);
 /** `ReleaseSessionOptions` of the C API. */
 export const releaseOptions = releaser(100);
 /** `AddSessionConfigEntry` of the C API. */
-export const setConfig = checked<[options: bigint, key: string, value: string]>(LAST, POINTER, "const char *", "const char *");
+export const setConfig = checked<[options: bigint, key: string, value: string]>(130, POINTER, "const char *", "const char *");
+/** `AddExternalInitializers` of the C API; their memory must outlive the session. */
+export const addInitializers = checked<[options: bigint, names: Pointer, values: Pointer, count: number]>(
+  LAST,
+  POINTER,
+  POINTER,
+  POINTER,
+  "size_t",
+);
 
 /** Copies bytes from an address. */
 export const copyFrom = system.func("memcpy", POINTER, [POINTER, POINTER, "size_t"]) as (

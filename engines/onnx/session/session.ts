@@ -14,10 +14,25 @@ export interface Session {
   close(): Promise<void>;
 }
 
-/** Compiles a graph for the CPU, with `threads` threads that sleep, not spin, while they wait. */
-export async function createSession(graph: Graph, options: { readonly threads: number }): Promise<Session> {
-  const session = open(graph, options.threads);
+/** How a graph is run. */
+export interface SessionOptions {
+  readonly threads: number;
+  /** whether threads spin for a moment while they wait: faster where many short products follow each other; by default they sleep */
+  readonly spinning?: boolean;
+  /**
+   * Tensors of the graph that lie elsewhere in it (see `Bytes`), by their names: onnxruntime keeps a copy of a matrix in the order in
+   * which products read it. Their memory must stay as it is until the session is closed.
+   */
+  readonly initializers?: Readonly<Record<string, Tensor>>;
+}
+
+/** Compiles a graph for the CPU. */
+export async function createSession(graph: Graph, options: SessionOptions): Promise<Session> {
+  const { threads, spinning = false, initializers = {} } = options;
+  const kept = Object.entries(initializers).map(([name, tensor]) => [name, wrap(tensor)] as const);
+  const session = open(graph, threads, spinning, kept);
   openSessions.add(session);
+  inUse.add(initializers);
   const types = new Map(graph.outputs.map(({ name, type }) => [name, type]));
   const texts = new Map([...graph.inputs, ...graph.outputs].map(({ name }) => [name, Uint8Array.from(Buffer.from(`${name}\0`)).buffer]));
   const addresses = (names: readonly string[]): BigUint64Array => BigUint64Array.from(names, (name) => addressOf(texts, name));
@@ -45,12 +60,15 @@ export async function createSession(graph: Graph, options: { readonly threads: n
       }
     },
     async close() {
-      if (openSessions.delete(session)) ort.releaseSession(session);
+      if (!openSessions.delete(session)) return;
+      ort.releaseSession(session);
+      inUse.delete(initializers);
+      for (const [, value] of kept) ort.releaseValue(value);
     },
   };
 }
 
-/** Inputs of runs under way: onnxruntime knows addresses only, which keep nothing alive. */
+/** Inputs of runs under way and initializers of sessions: onnxruntime knows addresses only, which keep nothing alive. */
 const inUse = new Set<object>();
 
 const openSessions = new Set<bigint>();
@@ -63,14 +81,24 @@ const DEFAULT_KIND = 0;
 const environment = made((out) => ort.createEnvironment(LOG_FATAL, "roslin", out));
 const memory = made((out) => ort.createCpuMemory(DEVICE_ALLOCATOR, DEFAULT_KIND, out));
 
-function open(graph: Graph, threads: number): bigint {
+function open(graph: Graph, threads: number, spinning: boolean, initializers: readonly (readonly [string, bigint])[]): bigint {
   const options = made(ort.createOptions);
   try {
     // rows differ in length from run to run, so a remembered memory plan would seldom fit
     ort.disableMemoryPattern(options);
     ort.disableArena(options);
     ort.setThreads(options, threads);
-    ort.setConfig(options, "session.intra_op.allow_spinning", "0");
+    ort.setConfig(options, "session.intra_op.allow_spinning", spinning ? "1" : "0");
+    if (initializers.length > 0) {
+      const names = initializers.map(([name]) => Uint8Array.from(Buffer.from(`${name}\0`)).buffer);
+      const values = BigUint64Array.from(initializers, ([, value]) => value);
+      ort.addInitializers(
+        options,
+        BigUint64Array.from(names, (name) => koffi.address(name)),
+        values,
+        values.length,
+      );
+    }
     return made((out) => ort.createSessionFromBytes(environment, graph.bytes, graph.bytes.length, options, out));
   } finally {
     ort.releaseOptions(options);

@@ -49,12 +49,7 @@ interface HeadSlice {
 
 /** Loss of each position [N] in float64, from its labels [N]. Leaves the gradients of the head's parameters, and in parts those of the hidden rows. */
 export async function head(place: Workplace, batch: MicroBatchPlan, targets_N: Int32Array, part: StepPart): Promise<Float64Array> {
-  const N = batch.positions;
-  const targetLogits_N = place.view(place.layout.targetLogits);
-  const slices: HeadSlice[] = [];
-  for (const shard of place.hosted) if (place.headShards.includes(shard)) slices.push(await headForward(place, shard, N, targets_N));
-  place.barrier();
-  const logZ_N = logPartition(place, N);
+  const { slices, logZ_N, losses_N } = await headLosses(place, batch, targets_N);
   const factors: Float32Array[] = [];
   for (const slice of slices) factors.push(await headBackward(place, slice, logZ_N, targets_N, part));
   const arrival = place.arrive();
@@ -63,7 +58,21 @@ export async function head(place: Workplace, batch: MicroBatchPlan, targets_N: I
   if (weightBackward !== null)
     for (const [index, slice] of slices.entries()) await headWeightBackward(place, weightBackward.name, slice, factors[index]!, part);
   place.wait(arrival);
-  return logZ_N.map((value, n) => value - targetLogits_N[n]!);
+  return losses_N;
+}
+
+/** The first half of the head: loss and log Σ exp(logit) of each position [N] in float64, and what the second half needs of the hosted slices. */
+export async function headLosses(
+  place: Workplace,
+  { positions: N }: MicroBatchPlan,
+  targets_N: Int32Array,
+): Promise<{ readonly slices: readonly HeadSlice[]; readonly logZ_N: Float64Array; readonly losses_N: Float64Array }> {
+  const targetLogits_N = place.view(place.layout.targetLogits);
+  const slices: HeadSlice[] = [];
+  for (const shard of place.hosted) if (place.headShards.includes(shard)) slices.push(await headForward(place, shard, N, targets_N));
+  place.barrier();
+  const logZ_N = logPartition(place, N);
+  return { slices, logZ_N, losses_N: logZ_N.map((value, n) => value - targetLogits_N[n]!) };
 }
 
 async function headForward(place: Workplace, shard: number, N: number, targets_N: Int32Array): Promise<HeadSlice> {

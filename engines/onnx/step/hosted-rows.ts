@@ -15,10 +15,12 @@ export interface HostedRows {
   readonly values: readonly Readonly<Record<string, Tensor>>[];
   /** [T,D] gradient on its way down */
   gradient: Float32Array;
+  /** the share of their inputs that adapters do not see */
+  readonly dropout: number;
 }
 
 /** Lays a hosted shard's rows end to end and looks up their embeddings; buffers are kept from step to step. */
-export function hostRows(place: Workplace, plan: ShardRows): HostedRows {
+export function hostRows(place: Workplace, plan: ShardRows, dropout: number = place.dropout.share): HostedRows {
   const { model, training, block } = place;
   const { width: D, layers } = model.shape;
   const T = plan.tokens;
@@ -37,14 +39,15 @@ export function hostRows(place: Workplace, plan: ShardRows): HostedRows {
     inputs,
     values: Array.from({ length: layers }, (_, layer) => onePlace ?? valuesOf(`.${plan.shard}.${layer}`)),
     gradient: place.rows(`dx.${plan.shard}`, T, D),
+    dropout,
   };
 }
 
 /** Draws what a layer's adapters do not see of these rows; the same each time, so that nothing of it is kept. */
-export function drawDropout(place: Workplace, { plan, values }: HostedRows, layer: number): void {
-  const { seed, share } = place.dropout;
+export function drawDropout(place: Workplace, { plan, values, dropout }: HostedRows, layer: number): void {
+  const { seed } = place.dropout;
   [...place.block.drops].forEach(([name, width], module) => {
     const drop_TI = values[layer]![name]!.data as Float32Array;
-    fillDropout(drop_TI, width, share, plan.rows, { seed, step: place.stepIndex, layer, module });
+    fillDropout(drop_TI, width, dropout, plan.rows, { seed, step: place.stepIndex, layer, module });
   });
 }

@@ -104,7 +104,7 @@ function findBad(place: Workplace, batch: MicroBatchPlan, losses: Float64Array, 
 }
 
 /** The labels of a micro-batch's positions, in the order of shards and rows. */
-function targetsOf(batch: MicroBatchPlan): Int32Array {
+export function targetsOf(batch: MicroBatchPlan): Int32Array {
   const targets = new Int32Array(batch.positions);
   let count = 0;
   for (const { rows } of batch.shards)

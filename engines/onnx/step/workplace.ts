@@ -41,7 +41,7 @@ export class Workplace {
   private readonly sessions: Sessions;
   private readonly segments: readonly ArrayBuffer[];
   private readonly mapped: ReadonlyMap<string, Tensor["data"]>;
-  private readonly tell: (arrival: number, end?: StepEnd) => void;
+  private readonly tell: (arrival: number, end?: StepEnd, evaluates?: true) => void;
   private readonly buffers = new Map<string, Float32Array>();
   private readonly parametersOfBlocks: readonly Readonly<Record<string, Tensor>>[];
   private readonly gradientsOfBlocks: readonly (readonly Readonly<Record<string, Tensor>>[])[];
@@ -65,7 +65,7 @@ export class Workplace {
     readonly mapped: ReadonlyMap<string, Tensor["data"]>;
     /** zeroed memory for moments and gradients, asked for as `ownedLengths` says */
     readonly fresh: (count: number) => Float32Array;
-    readonly arrive: (index: number, end?: StepEnd) => void;
+    readonly arrive: (index: number, end?: StepEnd, evaluates?: true) => void;
   }) {
     const { model, layout, shards } = options;
     const { shape, parameters } = model;
@@ -176,11 +176,11 @@ export class Workplace {
     return times;
   }
 
-  /** Tells the coordinator that this rank has come here, with `end` at a step's end; returns what to wait for, before the next arrival. */
-  arrive(end?: StepEnd): number {
+  /** Tells the coordinator that this rank has come here, with `end` at a step's end, `evaluates` before test rows; returns what to wait for, before the next arrival. */
+  arrive(end?: StepEnd, evaluates?: true): number {
     const arrival = ++this.arrivals;
     this.control.at(null);
-    this.tell(arrival, end);
+    this.tell(arrival, end, evaluates);
     return arrival;
   }
 
@@ -194,8 +194,8 @@ export class Workplace {
   }
 
   /** Arrives, and waits for all. */
-  barrier(end?: StepEnd): Directive {
-    return this.wait(this.arrive(end));
+  barrier(end?: StepEnd, evaluates?: true): Directive {
+    return this.wait(this.arrive(end, evaluates));
   }
 
   /** Parameters as graphs take them. */

@@ -17,6 +17,7 @@ import { REFERENCE, reference } from "../../core/model/reference.js";
 import { noPlaces } from "./made-models.js";
 import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
 import type { EvaluateDependencies } from "../../../activities/evaluate/deps.js";
+import { NO_LIVE } from "./made-models.js";
 
 const { rows, expected } = reference("gptj-tiny");
 const root = mkdtempSync(join(tmpdir(), "roslin-evaluate-"));
@@ -43,6 +44,7 @@ function dependencies(held: readonly TokenRow[]): EvaluateDependencies & { reado
   const scored: number[] = [];
   return {
     places: noPlaces,
+    live: NO_LIVE,
     openTokens: () => Promise.resolve({ test: split } as unknown as Tokens),
     async openInference(directory, signal) {
       const model = await openInference(directory, signal);
@@ -102,6 +104,14 @@ test("without held-out rows nothing is judged, and the gate stands open", async 
     perplexity: { base: null, tuned: null },
     gate: { judged: false, passed: true, ratio: null, maxPerplexityRatio: 1 },
     heldOut: { rows: 0, labels: 0 },
+    figures: ["perplexity", "loss"].map((metric) => ({
+      metric,
+      better: "lower",
+      items: 0,
+      base: null,
+      tuned: null,
+      ratio: { base: null },
+    })),
     samples: [],
   });
 });
@@ -119,7 +129,7 @@ test("reports the very bytes that this version of the stage stands for", async (
       Promise.resolve({
         score: (batch) => Promise.resolve({ nll: 0, labels: 32 * batch.length, rows: batch.map(() => 0) }),
         generate: async function* () {
-          yield* await Promise.resolve([1, 2, 3]);
+          yield* await Promise.resolve([1, 2, 3].map((token) => ({ sequence: 0, token })));
         },
         close: () => Promise.resolve(),
       }),
@@ -128,6 +138,6 @@ test("reports the very bytes that this version of the stage stands for", async (
   // another digest? the report has changed: raise the definition's version, so that finished runs are evaluated anew
   assert.deepEqual(
     [evaluateDefinition.version, result.outputs[0]!.sha256],
-    [4, "87eb3c11d2508a7ea0f2685e5c95791ef71592b47dac00044bc505fd88834a1a"],
+    [5, "52e22ac8ff23ea1e9835deefa3c6a829037fc5f45da446648b416e446f09c3b2"],
   );
 });

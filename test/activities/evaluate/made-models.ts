@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { EvaluateDependencies } from "../../../activities/evaluate/deps.js";
@@ -50,10 +51,19 @@ export const noPlaces: Places = {
   downloadedModel: () => Promise.resolve(null),
 };
 
+/** Where evaluations look for a live model that compare with none. */
+export const NO_LIVE: EvaluateDependencies["live"] = {
+  defaultTarget: () => assert.fail("no rule compares with the live model"),
+  find: () => assert.fail("no rule compares with the live model"),
+  fetch: () => assert.fail("no rule compares with the live model"),
+  places: () => assert.fail("no rule compares with the live model"),
+};
+
 /** Models that compute nothing: a row costs the base 0.75 a label and the tuned one 0.3, and each has an answer. `calls` hears of each item. */
 export function madeDependencies(rows: readonly TokenRow[], calls: (call: string) => void = () => undefined): EvaluateDependencies {
   return {
     places: noPlaces,
+    live: NO_LIVE,
     openTokens: () => Promise.resolve({ test: { count: rows.length, row: (index: number) => rows[index]! } } as unknown as Tokens),
     openInference(directory, signal) {
       const base = basename(directory) === "model";
@@ -68,10 +78,15 @@ export function madeDependencies(rows: readonly TokenRow[], calls: (call: string
           const rows = labels.map((count, row) => count * (base ? 0.75 : 0.3) + (row === 0 ? batch[0]!.source / 7 : 0));
           return Promise.resolve({ nll: all * (base ? 0.75 : 0.3) + batch[0]!.source / 7, labels: all, rows });
         },
-        async *generate(prompt) {
+        async *generate(prompts, { maxNewTokens = Infinity, isLast = () => false } = {}) {
           signal.throwIfAborted();
-          calls(`generate ${name} ${prompt.length}`);
-          yield* await Promise.resolve(tokenizer.encode(base ? "again and ".repeat(20) : "a <word>\n\n### End and more"));
+          calls(`generate ${name} ${prompts.map(({ length }) => length).join(" ")}`);
+          for (const sequence of prompts.keys())
+            for (const [count, token] of tokenizer.encode(base ? "again and ".repeat(20) : "a <word>\n\n### End and more").entries()) {
+              if (count === maxNewTokens) break;
+              yield await Promise.resolve({ sequence, token });
+              if (isLast({ sequence, token })) break;
+            }
         },
         close: () => Promise.resolve(),
       });

@@ -5,11 +5,14 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { openJournal } from "../../../activities/evaluate/journal.js";
 import { judge, planBatches } from "../../../activities/evaluate/perplexity.js";
-import { describeSample, planQuestions, takeResponse } from "../../../activities/evaluate/samples.js";
+import { answerPrompts } from "../../../activities/evaluate/answer-prompts.js";
+import { describeSample, planQuestions } from "../../../activities/evaluate/samples.js";
 import { openPrompt } from "../../../core/text/open-prompt.js";
 import { promptOf } from "../../../core/text/prompt.js";
 import { compileTemplate } from "../../../infra/text/jinja.js";
-import type { Decoder } from "../../../core/text/tokenizer.js";
+import { parseRunConfig } from "../../../core/config/schema.js";
+import type { Decoder, Tokenizer } from "../../../core/text/tokenizer.js";
+import type { InferenceModel } from "../../../engines/inference.js";
 import type { TokenSplit } from "../../../core/rows/token-rows.js";
 
 const split = (...lengths: number[]): TokenSplit => ({
@@ -27,11 +30,27 @@ const dolly = openPrompt("dolly", { bosToken: "", eosToken: "", endToken: "", ch
 const letters: Decoder & { encode(text: string): number[] } = {
   encode: (text) => [...text].map((letter) => letter.codePointAt(0)!),
   decode: (ids) => String.fromCodePoint(...Array.from(ids)),
-  stream: () => () => "",
+  stream: () => (id) => (id === undefined ? "" : String.fromCodePoint(id)),
 };
 
-async function* say(text: string): AsyncGenerator<number> {
-  for (const id of letters.encode(text)) yield await Promise.resolve(id);
+const { evaluate: settings } = parseRunConfig({});
+
+/** What is taken of a model that says this. */
+async function taken(text: string, tokenizer: typeof letters | null, prompt: typeof dolly | null): Promise<number[]> {
+  const generate: InferenceModel["generate"] = async function* (_, { maxNewTokens, isLast } = {}) {
+    for (const [count, token] of letters.encode(text).entries()) {
+      if (count === maxNewTokens) return;
+      yield await Promise.resolve({ sequence: 0, token });
+      if (isLast!({ sequence: 0, token })) return;
+    }
+  };
+  const [answer] = await answerPrompts(
+    { generate },
+    [{ prompt: [1], stream: 0 }],
+    { tokenizer: tokenizer as Tokenizer | null, prompt, settings },
+    {},
+  );
+  return answer!;
 }
 
 test("batches are neighbours, few enough rows and tokens, and a long row goes alone", () => {
@@ -63,9 +82,9 @@ test("the gate compares, and stands open where nothing can be compared", () => {
 });
 
 test("a response ends with the end key, or after 128 tokens", async () => {
-  assert.equal(letters.decode(await takeResponse(say("blue\n\n### End and more"), letters, dolly)), "blue\n\n### End");
-  assert.equal((await takeResponse(say("x".repeat(500)), letters, dolly)).length, 128);
-  assert.equal((await takeResponse(say("### End".repeat(20)), null, null)).length, 128);
+  assert.equal(letters.decode(await taken("blue\n\n### End and more", letters, dolly)), "blue\n\n### End");
+  assert.equal((await taken("x".repeat(500), letters, dolly)).length, 128);
+  assert.equal((await taken("### End".repeat(20), null, null)).length, 128);
 });
 
 test("a sample shows the request without its template, and answers without the end key", () => {

@@ -14,7 +14,7 @@ export const tokenCount: EvaluationTask<number, { readonly tokens: number }, Tok
 
   async run(model, row, { split }) {
     let tokens = 0;
-    for await (const _ of model.generate([...split.row(row).inputIds.subarray(0, 2)])) tokens++;
+    for await (const _ of model.generate([[...split.row(row).inputIds.subarray(0, 2)]])) tokens++;
     return { tokens };
   },
 

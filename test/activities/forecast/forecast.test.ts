@@ -65,6 +65,10 @@ const FIELDS: Readonly<Record<string, readonly [value: unknown, first: StageName
   "train.workers.store": ["s3://bucket/training", null],
   "evaluate.generateSamples": [1, "evaluate"],
   "evaluate.gate.maxPerplexityRatio": [2, "evaluate"],
+  "evaluate.gate.rules": [[{ metric: "loss", against: "base", atMost: 1 }], "evaluate"],
+  "evaluate.gate.overrideWithinHours": [1, null],
+  // no rule compares with it
+  "evaluate.live": [{ uri: "s3://bucket/models/m", manifest: "0".repeat(64) }, null],
   "publish.target": ["s3://another/place", "publish"],
   "publish.encryption": ["AES256", "publish"],
   "publish.kmsKeyId": ["key", "publish"],

@@ -59,6 +59,7 @@ const roomy = (): PlanDependencies => ({
   disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
   checkTarget: async () => undefined,
   checkSigner: async () => null,
+  findLive: () => assert.fail("no rule compares with the live model"),
   gpuWorkers: async () => 8,
   gpuMemory: async () => [],
   shared: { workers: () => assert.fail("not shared"), checkStore: () => assert.fail("not shared"), serverHere: () => null },

@@ -20,7 +20,6 @@ import { trainDeps } from "../../../workers/train-deps.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
 import { REFERENCE } from "../../core/model/reference.js";
 import { madeRows } from "../../workers/tiny.js";
-import { noPlaces } from "../evaluate/made-models.js";
 import { dependenciesFor } from "../download/dependencies.js";
 import { publishDependencies } from "./run.js";
 
@@ -56,7 +55,7 @@ async function run(source: string, seed: number, merge: boolean): Promise<Run> {
   results.push(await download(dependenciesFor("http://127.0.0.1:9", root), request(), context));
   results.push(await preprocess(preprocessDeps(1), request(), context));
   results.push(await trainLocally(trainDeps, request(), 1, context));
-  results.push(await evaluate({ ...evaluateDeps, places: noPlaces }, request(), context));
+  results.push(await evaluate(evaluateDeps(readEnvironment({}, CHECKOUT)), request(), context));
   results.push(await publish(publishDependencies(), request(), context));
   const { uri } = outputNamed(results.at(-1)!.outputs, "published");
   const directory = fileURLToPath(uri);

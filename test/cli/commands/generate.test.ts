@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { promptIn, sayable } from "../../../cli/commands/generate.js";
+import { promptIn } from "../../../cli/commands/generate.js";
+import { sayable } from "../../../core/text/stopping.js";
 import { END_KEY } from "../../../core/text/prompt.js";
 import type { Decoder } from "../../../core/text/tokenizer.js";
 

@@ -194,6 +194,26 @@ export const definitions: { readonly [K in OpName]: Definition<K> } = {
     const seen = ([b, , s, k]: readonly number[]): boolean => k! <= s! + past && pick(mask, [b!, k!]) === 1;
     return [tabulate(scores.shape, (at) => pick(scores, at) - (seen(at) ? 0 : 1e30))];
   },
+  CachedAttend: ({ heads, sharedHeads, alpha }, q, k, v, keys, values, last) => {
+    const S = q.shape[1]!;
+    const width = q.shape[2]! / heads;
+    const first = (b: number): number => last.data[b]! - S + 1;
+    const filled = (cache: Array64, x: Array64): Array64 =>
+      tabulate(cache.shape, ([b, g, m, w]) => {
+        const s = m! - first(b!);
+        return s < 0 || s >= S ? pick(cache, [b!, g!, m!, w!]) : w! < width ? pick(x, [b!, s, g! * width + w!]) : 0;
+      });
+    const [allKeys, allValues] = [filled(keys, k), filled(values, v)];
+    const y = tabulate(q.shape, ([b, s, d]) => {
+      const head = Math.floor(d! / width);
+      const group = Math.floor((head * sharedHeads) / heads);
+      const score = (m: number): number =>
+        alpha * sum(width, (w) => pick(q, [b!, s!, head * width + w]) * pick(allKeys, [b!, group, m, w]));
+      const scores = Array.from({ length: first(b!) + s! + 1 }, (_, m) => Math.exp(score(m)));
+      return sum(scores.length, (m) => scores[m]! * pick(allValues, [b!, group, m, d! % width])) / sum(scores.length, (m) => scores[m]!);
+    });
+    return [y, allKeys, allValues];
+  },
   LastRows: (_, x, ids, keep) => {
     const [B, S] = ids.shape as [number, number];
     const kept = keep.data[0] === 0 ? S : keep.data[0]!;

@@ -29,6 +29,31 @@ const lastRows = (count: number): Case => ({
   fixed: { ids: int64s(Array(6).fill(0), 2, 3), keep: int64s([count]) },
   build: (g, { x, ids, keep }) => g.lastRows(x!, ids!, keep!, count === 0 ? 6 : 2 * count),
 });
+/** One new token for each of two sequences of other lengths, or two tokens of one; heads of three share one. */
+const cachedAttend = (past: readonly number[], S: number): Case => {
+  const B = past.length;
+  const cache = floats(
+    Float32Array.from({ length: B * 4 * 8 }, (_, at) => (at % 8 < 3 ? Math.sin(at) : 0)),
+    B,
+    1,
+    4,
+    8,
+  );
+  return {
+    inputs: { q: [B, S, 6], k: [B, S, 3], v: [B, S, 3] },
+    fixed: {
+      keys: cache,
+      values: cache,
+      last: int32s(
+        Int32Array.from(past, (count) => count + S - 1),
+        B,
+      ),
+      longest: int32s(Int32Array.of(Math.max(...past) + S), 1),
+    },
+    build: (g, { q, k, v, keys, values, last, longest }) =>
+      g.cachedAttend([q!, k!, v!, keys!, values!, last!, longest!], { heads: 2, sharedHeads: 1, alpha: 0.7 })[0]!,
+  };
+};
 const angles = Float32Array.of(0.3, 1.1, -0.7, 2, 0, 0.5, 1.4, -2.2, 3);
 const rotation = { cos: floats(angles.map(Math.cos), 3, 3), sin: floats(angles.map(Math.sin), 3, 3) };
 
@@ -101,6 +126,7 @@ const cases: Readonly<Record<OpName, readonly [Case, ...Case[]]>> = {
   MaskScores: [
     { inputs: { x: [2, 2, 2, 3] }, fixed: { mask: int64s([0, 1, 1, 1, 1, 1], 2, 3) }, build: (g, { x, mask }) => g.maskScores(x!, mask!) },
   ],
+  CachedAttend: [cachedAttend([1, 3], 1), cachedAttend([2], 2)],
   LastRows: [0, 2].map((count) => lastRows(count)) as [Case, Case],
   GroupRows: [{ inputs: { x: [6, 4] }, fixed: { ids: int64s([0, 0], 2, 1) }, build: (g, { x, ids }) => g.groupRows(x!, ids!, 3) }],
 };
@@ -115,6 +141,7 @@ const WITHOUT_GRADIENT = [
   "SplitHeads",
   "RepeatHeads",
   "MaskScores",
+  "CachedAttend",
   "LastRows",
   "GroupRows",
 ];

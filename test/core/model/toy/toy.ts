@@ -3,7 +3,16 @@ import { bytesOf, GraphBuilder, type Bytes, type Program, type Value } from "../
 import { encode } from "../../../../core/graph/lower.js";
 import { floats, type Graph, type Tensor } from "../../../../core/graph/tensor.js";
 import { namedGradients, prefixed } from "../../../../core/model/common/named-gradients.js";
-import type { ModelFamily, ParameterSet, ParameterSpec, TensorSource, TrainingProgram, WeightSpec } from "../../../../core/model/family.js";
+import { heldCaches } from "../../../../core/model/common/decoder.js";
+import type {
+  CacheForm,
+  ModelFamily,
+  ParameterSet,
+  ParameterSpec,
+  TensorSource,
+  TrainingProgram,
+  WeightSpec,
+} from "../../../../core/model/family.js";
 import type { ModelShape } from "../../../../core/model/shape.js";
 
 /**
@@ -224,14 +233,16 @@ function headPrograms({ width: D }: ToyShape): TrainingProgram["head"] {
   };
 }
 
-function decoder(shape: ToyShape, set: ParameterSet, bytes: (parameter: WeightSpec) => Bytes | null): Graph {
+function decoder(shape: ToyShape, set: ParameterSet, bytes: (parameter: WeightSpec) => Bytes | null, form?: CacheForm): Graph {
   const { heads: H, width: D } = shape;
   const W = D / H;
   const g = new GraphBuilder();
   const ids_BS = g.input("input_ids", "int64", "B", "S");
+  const held =
+    form === "held" ? heldCaches(g, { heads: H, keyValueHeads: H, headWidth: W }, ids_BS, (layer, kind) => `${kind}s.${layer}`) : null;
   const mask_BK = g.input("attention_mask", "int64", "B", "K");
   const positions_T = g.reshape(g.input("position_ids", "int64", "B", "S"), "T");
-  const keep = g.input("num_logits_to_keep", "int64");
+  const keep = held === null ? g.input("num_logits_to_keep", "int64") : g.index(1);
   const weight = (spec: WeightSpec): Value => {
     const where = bytes(spec);
     return where === null ? g.input(spec.name, "float32", ...spec.shape) : g.initializer(spec.name, "float32", spec.shape, where);
@@ -247,15 +258,21 @@ function decoder(shape: ToyShape, set: ParameterSet, bytes: (parameter: WeightSp
   for (const [layer, specs] of set.blocks.entries()) {
     const of = Object.fromEntries(specs.map((spec) => [spec.input, weight(spec)]));
     const h_TD = norm(g, x_TD, of["first"]!);
-    const q_BHSW = g.splitHeads(g.add(times(g, h_TD, of["w.q"]!), slant_TD), ids_BS, H);
-    const k_BHKW = cached(`keys.${layer}`, times(g, h_TD, of["w.k"]!));
-    const v_BHKW = cached(`values.${layer}`, times(g, h_TD, of["w.v"]!));
-    const scores = g.maskScores(g.matMul(q_BHSW, k_BHKW, { transB: true, alpha: 1 / Math.sqrt(W) }), mask_BK);
-    const gathered_TD = g.reshape(g.transpose(g.matMul(g.softmax(scores), v_BHKW), 0, 2, 1, 3), "T", D);
+    const q_TD = g.add(times(g, h_TD, of["w.q"]!), slant_TD);
+    const [k_TD, v_TD] = [times(g, h_TD, of["w.k"]!), times(g, h_TD, of["w.v"]!)];
+    const attend = (): Value => {
+      const k_BHKW = cached(`keys.${layer}`, k_TD);
+      const v_BHKW = cached(`values.${layer}`, v_TD);
+      const scores = g.maskScores(g.matMul(g.splitHeads(q_TD, ids_BS, H), k_BHKW, { transB: true, alpha: 1 / Math.sqrt(W) }), mask_BK);
+      return g.transpose(g.matMul(g.softmax(scores), v_BHKW), 0, 2, 1, 3);
+    };
+    const gathered_TD = g.reshape(held === null ? attend() : held.attend(layer, q_TD, k_TD, v_TD), "T", D);
     const middle_TD = g.add(x_TD, times(g, gathered_TD, of["out"]!));
     const inner_TF = times(g, norm(g, middle_TD, of["second"]!), of["up"]!);
     x_TD = g.add(middle_TD, times(g, swish(g, inner_TF), of["down"]!));
   }
   const h_MD = norm(g, g.lastRows(x_TD, ids_BS, keep, "M"), weight(set.norm[0]!));
-  return encode(g.program("toy.decoder", { logits: g.groupRows(times(g, h_MD, weight(set.head[0]!)), ids_BS, "N"), ...presents }));
+  return encode(
+    g.program("toy.decoder", { logits: g.groupRows(times(g, h_MD, weight(set.head[0]!)), ids_BS, "N"), ...presents, ...held?.presents }),
+  );
 }

@@ -57,7 +57,7 @@ for (const [name, dtype] of Object.entries({ "dolly-v1": "BF16", "gpt-jt": "F16"
       const { nll, labels } = await model.score([row]);
       assert.ok(Math.abs(nll / labels - expected.loss) < 1e-5 * expected.loss);
       const said: number[] = [];
-      for await (const token of model.generate(expected.ids)) if (said.push(token) === expected.continuation.length) break;
+      for await (const { token } of model.generate([expected.ids])) if (said.push(token) === expected.continuation.length) break;
       await model.close();
       assert.deepEqual(said, expected.continuation);
     });

@@ -33,7 +33,7 @@ for (const name of ["gpt-neox-half", "llama-expression"])
       const model = await loadModel(files, 1, () => false, join(LORA, name, "final"), memory);
       const { nll, labels } = await model.score(rows);
       const tokens: number[] = [];
-      for await (const token of model.generate([...rows[0]!.inputIds.subarray(0, 3)])) if (tokens.push(token) === 8) break;
+      for await (const [said] of model.generate([[...rows[0]!.inputIds.subarray(0, 3)]])) if (tokens.push(said!.token) === 8) break;
       await model.close();
       return [nll / labels, tokens];
     };

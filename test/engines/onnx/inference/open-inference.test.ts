@@ -18,7 +18,7 @@ test("a model in a thread scores rows with PyTorch's loss and goes on greedily w
   const { nll, labels } = await model.score(rows);
   assert.ok(Math.abs(nll / labels - expected.loss) < 1e-5 * expected.loss, `${nll / labels}`);
   const tokens: number[] = [];
-  for await (const token of model.generate(expected.prompt)) {
+  for await (const { token } of model.generate([expected.prompt])) {
     tokens.push(token);
     if (tokens.length === expected.greedy_continuation.length) break;
   }
@@ -53,7 +53,7 @@ test("a base with an adapter scores rows with PEFT's loss, whether the adapter l
     const model = await openInference(directory, new AbortController().signal, adapter);
     const { nll, labels } = await model.score(oddRows);
     const tokens: number[] = [];
-    for await (const token of model.generate([...oddRows[0]!.inputIds.subarray(0, 3)])) if (tokens.push(token) === 8) break;
+    for await (const { token } of model.generate([[...oddRows[0]!.inputIds.subarray(0, 3)]])) if (tokens.push(token) === 8) break;
     await model.close();
     return [nll / labels, tokens];
   };
@@ -70,7 +70,7 @@ test("a base with an adapter scores rows with PEFT's loss, whether the adapter l
 test("generation ends at the last position", async () => {
   const model = await openInference(directory, new AbortController().signal);
   let count = 0;
-  for await (const _ of model.generate(expected.prompt)) count++;
+  for await (const _ of model.generate([expected.prompt])) count++;
   // the token after the last position is still told, though nothing can follow it
   assert.equal(count, 128 - expected.prompt.length + 1);
   await model.close();
@@ -86,7 +86,7 @@ async function answerWith(config: object, generation?: object): Promise<number[]
   if (generation !== undefined) writeFileSync(join(copy, "generation_config.json"), JSON.stringify(generation));
   const model = await openInference(copy, new AbortController().signal);
   const tokens: number[] = [];
-  for await (const token of model.generate(expected.prompt)) {
+  for await (const { token } of model.generate([expected.prompt])) {
     tokens.push(token);
     if (tokens.length === 8) break;
   }

@@ -136,7 +136,7 @@ test("from its files it scores rows, and goes on with the likeliest words throug
   assertClose([nll / labels], [loss64(of, rows)], 1e-5);
 
   const words: number[] = [];
-  for await (const word of loaded.generate([3, 7])) if (words.push(word) === 5) break;
+  for await (const [said] of loaded.generate([[3, 7]])) if (words.push(said!.token) === 5) break;
   const expected: number[] = [];
   while (expected.length < words.length) {
     const inputIds = Int32Array.from([3, 7, ...expected]);

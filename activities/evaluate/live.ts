@@ -1,0 +1,152 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { RunConfig } from "../../core/config/schema.js";
+import { CorruptError, messageOf, UserError } from "../../core/errors.js";
+import { isModelFile, type Manifest } from "../../core/format/manifest.js";
+import { ADAPTER_CONFIG } from "../../core/model/lora/adapter-config.js";
+import { comparesWithLive } from "../../core/stages/gate.js";
+import { currentOutputs, outputNamed } from "../../core/stages/results.js";
+import type { fetchPublished, Published } from "../../infra/sources/published.js";
+import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
+import { readModelConfig } from "../../infra/weights/read-model-config.js";
+import type { FetchEvents } from "../../infra/transfer/fetch.js";
+import type { StageRequest } from "../common/stage.js";
+import { bringWithBase } from "../download/bring-with-base.js";
+import type { Places } from "../download/source-plan.js";
+import type { LiveReference } from "./evaluation.js";
+
+/** The model that `latest.json` names, which rules of the gate may compare with. */
+
+/** Where published models are looked for. */
+export interface LiveModels {
+  /** the target of a run that names none */
+  defaultTarget(): string;
+  /** The published model at an address, or the one that the target there names as its latest; null: there is neither. infra's `findPublished`. */
+  find(uri: string, signal: AbortSignal): Promise<Published | null>;
+  readonly fetch: typeof fetchPublished;
+  /** where the base of an adapter comes from */
+  places(): Places;
+}
+
+const WITHOUT = "publish once without the rules of evaluate.gate.rules against live";
+
+/** The model that a target's `latest.json` names. Throws UserError that says what to do if there is none, or it cannot be used. */
+export async function findLive(find: LiveModels["find"], target: string, signal: AbortSignal): Promise<Published> {
+  let found: Published | null;
+  try {
+    found = await find(target, signal);
+  } catch (error) {
+    if (!(error instanceof CorruptError) && !(error instanceof UserError)) throw error;
+    throw new UserError(
+      `a rule of the gate compares with the live model, and the one at the target cannot be used: ${messageOf(error)}. Correct it, or remove latest.json and ${WITHOUT}`,
+      { target },
+      { cause: error },
+    );
+  }
+  if (found !== null) return found;
+  throw new UserError(`a rule of the gate compares with the live model, and no latest.json names one at the target: ${WITHOUT}`, {
+    target,
+  });
+}
+
+/**
+ * The live model that a request is compared with: the config's, or the one that `latest.json` names now. If that is this very
+ * model, which was published before, then the one that it was compared with then, so that a run that is repeated changes nothing.
+ * Null: no rule compares with one. Throws UserError.
+ */
+export async function chooseLive(
+  models: LiveModels,
+  { config, inputs }: Pick<StageRequest, "config" | "inputs">,
+  signal: AbortSignal,
+): Promise<LiveReference | null> {
+  if (!comparesWithLive(config.evaluate)) return null;
+  if (config.evaluate.live !== null) return config.evaluate.live;
+  const { manifest, uri, sha256 } = await findLive(models.find, targetOf(models, config), signal);
+  return (
+    comparedThen(manifest, outputNamed(inputs, "tuned").sha256) ?? { uri: uri.startsWith("file:") ? manifest.name : uri, manifest: sha256 }
+  );
+}
+
+function targetOf(models: LiveModels, { publish }: RunConfig): string {
+  return publish.target ?? models.defaultTarget();
+}
+
+/** What a published model was compared with, if it is the tuned model with this digest; null: it is another, or was compared with none. */
+function comparedThen({ chain }: Manifest, tuned: string): LiveReference | null {
+  const trained = chain.find(({ stage }) => stage === "train");
+  if (
+    trained === undefined ||
+    !currentOutputs("train", trained.outputs).some((output) => output.name === "tuned" && output.sha256 === tuned)
+  )
+    return null;
+  const settings = chain.find(({ stage }) => stage === "evaluate")?.settings as
+    | { readonly live?: Partial<LiveReference> | null }
+    | undefined;
+  const { uri, manifest } = settings?.live ?? {};
+  return typeof uri === "string" && typeof manifest === "string" ? { uri, manifest } : null;
+}
+
+/** The live model of an evaluation, found by its reference. Throws UserError if another one lies there now. */
+async function openLive(models: LiveModels, config: RunConfig, { uri, manifest }: LiveReference, signal: AbortSignal): Promise<Published> {
+  // of a model on this machine the reference is just its name below the target
+  const place = uri.includes("://") ? uri : `${targetOf(models, config)}/${uri}`;
+  const found = await findLive(models.find, place, signal);
+  if (found.sha256 === manifest) return found;
+  throw new UserError(`the live model is not the one that it was: leave evaluate.live out, or ${WITHOUT}`, {
+    uri: place,
+    expected: manifest,
+    got: found.sha256,
+  });
+}
+
+/** Whether a published file is small, and says what the ids of a model mean. */
+function isCompanion(name: string): boolean {
+  return isModelFile(name) && !name.includes(".safetensors");
+}
+
+/** Throws UserError if token ids mean something else to the live model than to the run's base in a directory; only its small files are fetched. */
+export async function checkLive(
+  models: LiveModels,
+  config: RunConfig,
+  live: LiveReference,
+  { base, directory }: { readonly base: string; readonly directory: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const published = await openLive(models, config, live, signal);
+  await mkdir(directory, { recursive: true });
+  await models.fetch(published, directory, isCompanion, signal);
+  const refuse = (what: string): never => {
+    throw new UserError(
+      `the live model has ${what} than this run's, so that the same rows would mean something else to it: ${WITHOUT}, or publish to another target`,
+      { live: published.uri },
+    );
+  };
+  const { vocabulary } = readModelConfig(base).shape;
+  const [ours, theirs] = [readableTokenizer(base), readableTokenizer(directory)];
+  if (isAdapter(published)) {
+    // its config is its base's, and so is a tokenizer that it lacks
+    if (theirs === null) return;
+  } else if (readModelConfig(directory).shape.vocabulary < vocabulary) refuse("fewer words");
+  if ((ours === null) !== (theirs === null)) refuse("another tokenizer");
+  if (ours === null || theirs === null) return;
+  for (let id = 0; id < vocabulary; id++) if (ours.decode([id]) !== theirs.decode([id])) refuse("another tokenizer");
+}
+
+function isAdapter({ manifest }: Published): boolean {
+  return manifest.files.some(({ name }) => name === ADAPTER_CONFIG);
+}
+
+/** Brings the live model, of an adapter its base as well, below a directory of the evaluation, every file checked against its digest; resolves to where it lies. Throws UserError. */
+export async function bringLive(
+  models: LiveModels,
+  config: RunConfig,
+  live: LiveReference,
+  directory: string,
+  events: FetchEvents,
+): Promise<string> {
+  const published = await openLive(models, config, live, events.signal);
+  if (isAdapter(published)) return await bringWithBase(models.places(), published.uri, join(directory, "adapter"), events);
+  await mkdir(directory, { recursive: true });
+  await models.fetch(published, directory, isModelFile, events.signal);
+  return directory;
+}
