@@ -13,7 +13,7 @@ import { checkTarget } from "../infra/store/check.js";
 import { s3SettingsOf } from "../infra/store/s3-store.js";
 import { eligible } from "../workflows/eligible.js";
 import { SEARCH_ATTRIBUTES, type GpuWorker, type SearchAttributeName } from "../workflows/contract.js";
-import { defaultTarget } from "./artifact-deps.js";
+import { checkAnyTarget, defaultTarget } from "./artifact-deps.js";
 import type { Temporal } from "./connect.js";
 import { leaseState } from "./lease-client.js";
 import type { Stages } from "./stages.js";
@@ -34,9 +34,10 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
       await mkdir(stages.root, { recursive: true });
       return { free: freeDisk(stages.root), used: await bytesBelow(stages.root), directory: stages.root };
     },
-    checkTarget: async (uri, wanted, signal) => (await checkTarget(uri, s3SettingsOf(variables), wanted, signal)).note,
+    checkTarget: async (uri, wanted, signal) =>
+      (await checkAnyTarget(s3SettingsOf(variables), environment.hub, uri, wanted, { signal })).note,
     checkSigner: async (sign) => (await openSigner(sign, variables)).note,
-    findLive: (uri, signal) => findPublished(uri, s3SettingsOf(variables), signal),
+    findLive: (uri, signal) => findPublished(uri, { ...s3SettingsOf(variables), hub: environment.hub }, signal),
     gpuWorkers: async () => (await registered()).length,
     gpuMemory: async () => (await registered()).flatMap(({ device }) => (device == null ? [] : [device.memory])),
     shared: {

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { parseSource, readSource } from "../../core/config/source-ref.js";
+import { besidePublished, parseSource, readSource } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import type { Manifest } from "../../core/format/manifest.js";
 import type { NamedBase } from "../../core/model/lora/adapter-config.js";
@@ -41,7 +41,7 @@ function sourceOrDigest(
   // of a commit no digest is needed, and another version may read other files of it
   if (origin?.uri.includes("://") === true) return { source: origin.uri, digest: origin.uri.startsWith("hf:") ? null : digest };
   // a model that was published on a machine is looked for beside its descendant
-  return { source: origin?.manifest === undefined ? null : `${uri.replace(/\/[^/]*$/, "")}/${origin.uri}`, digest };
+  return { source: origin?.manifest === undefined ? null : besidePublished(uri, origin.uri), digest };
 }
 
 /** A source at the version that it meant: `uri` is that of what was downloaded. */

@@ -41,12 +41,10 @@ import { preprocessDefinition } from "../preprocess/definition.js";
 import { trainDefinition } from "../train/definition.js";
 import { publishDefinition } from "./definition.js";
 import type { PublishDependencies } from "./deps.js";
+import type { PublishedModel } from "./place.js";
 
-/** What is published: the manifest, where each of its files lies on this machine, and their digests by the hex of the whole's. */
-export interface Assembly {
-  readonly manifest: Manifest;
-  readonly paths: ReadonlyMap<string, string>;
-  readonly digests: ReadonlyMap<string, FileDigest>;
+/** What is published, and how it was judged. */
+export interface Assembly extends PublishedModel {
   readonly evaluation: Evaluation;
 }
 
@@ -230,7 +228,7 @@ function fingerprintOf(trained: StageResult<"train"> | null): Manifest["fingerpr
 /** The base model's name, as a part of a path; of one that Roslin published without its digits. */
 function modelName(request: StageRequest): string {
   const { origin } = outputNamed(request.inputs, "model");
-  if (origin?.manifest !== undefined) return basename(origin.uri).replace(/-[0-9a-f]{12}$/, "");
+  if (origin?.manifest !== undefined) return basename(origin.uri.replace(/@[^/]*$/, "")).replace(/-[0-9a-f]{12}$/, "");
   const source = request.config.model.source.replace(/@[^@/]*$/, "");
   return (
     basename(source)

@@ -39,7 +39,7 @@ function handedOn({ licence, baseModel = null, chain }: Manifest): Descent {
 
 /** The manifest of the published model that this one was tuned from; null: Roslin did not publish its base. Throws UserError if it is missing. */
 async function readBase(
-  { openStore }: PublishDependencies,
+  { openPublished }: PublishDependencies,
   { config, inputs }: StageRequest,
   signal: AbortSignal,
 ): Promise<Manifest | null> {
@@ -52,7 +52,7 @@ async function readBase(
     ? [origin.uri]
     : [source, ...[source, dirname(source)].map((place) => `${place}/${origin.uri}`), ...namedPlaces(fileURLToPath(uri), origin.uri)];
   for (const place of places) {
-    const bytes = await readAll(openStore(place, config.publish, signal), MANIFEST);
+    const bytes = await readAll(openPublished(place, config.publish, signal), MANIFEST);
     if (bytes !== null && sha256(bytes) === origin.manifest) return parseManifest(Buffer.from(bytes).toString(), `${place}/${MANIFEST}`);
   }
   throw new UserError(

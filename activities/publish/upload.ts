@@ -6,18 +6,18 @@ import { digestFile } from "../../infra/disk/file-digest.js";
 import { sha256 } from "../../infra/disk/files.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import type { StageContext } from "../common/stage.js";
-import type { Assembly } from "./assemble.js";
+import type { PublishedModel } from "./place.js";
 
 /**
  * Milliseconds between words of progress, whether or not something arrives: parts of 32 MiB over a slow line take longer
  * than work may stand still, and a request in which no byte moves ends by itself after a minute.
  */
-const REPORT_MS = 1000;
+export const REPORT_MS = 1000;
 
 /** Sends every file that isn't there with its digest, and the manifest last: what has a manifest is whole. */
 export async function upload(
   store: ObjectStore,
-  { manifest, paths, digests }: Pick<Assembly, "manifest" | "paths" | "digests">,
+  { manifest, paths, digests }: PublishedModel,
   directory: string,
   context: StageContext,
 ): Promise<{ readonly bytes: number; readonly sent: number }> {

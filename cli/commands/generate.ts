@@ -39,7 +39,7 @@ export const generate: Command = {
   summary: "ask a model, with the prompt that it was tuned on",
   usage: `generate MODEL --prompt INSTRUCTION [--prompt INSTRUCTION …] [--input CONTEXT] [--template dolly|alpaca|chat] [--max-tokens N]
          [--temperature T] [--top-p P] [--top-k K] [--repetition-penalty R] [--seed S] [--stop TEXT …] [--cut]
-MODEL: a directory of a model or of an adapter, or the s3:// or file:// address of what Roslin published, which knows its template
+MODEL: a directory of a model or of an adapter, or the s3://, file:// or hf:// address of what Roslin published, which knows its template
 Without --temperature, --top-p and --top-k the likeliest tokens are taken; with one of them tokens are drawn, and the same seed draws the same.`,
   async run(args, environment) {
     const text = { type: "string" } as const;
@@ -130,7 +130,7 @@ interface Located {
 
 /** The directory with the model's files, and its prompt; a published model's files are downloaded first. */
 async function locate(named: string, environment: Environment, signal: AbortSignal): Promise<Located> {
-  const isAddress = /^(s3|file):\/\//.test(named);
+  const isAddress = /^(s3|file|hf):\/\//.test(named);
   // a directory that runs publish to contains models, and names the latest
   if (!isAddress && !existsSync(join(named, "latest.json"))) {
     const directory = resolve(named);
@@ -141,7 +141,7 @@ async function locate(named: string, environment: Environment, signal: AbortSign
   }
   const model = isAddress ? named : pathToFileURL(resolve(named)).href;
   return await withS3(environment, model, signal, async ({ variables }) => {
-    const published = await openPublished(model, s3SettingsOf(variables), signal);
+    const published = await openPublished(model, { ...s3SettingsOf(variables), hub: environment.hub }, signal);
     const directory = join(environment.home, "published", published.manifest.name);
     if (published.manifest.files.some(({ name }) => name === ADAPTER_CONFIG))
       return {

@@ -5,14 +5,15 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { selectModelFiles } from "../../activities/download/select.js";
 import { finishedStage } from "../../activities/common/stage.js";
+import { besidePublished } from "../../core/config/source-ref.js";
 import { CorruptError, ForbiddenError, messageOf, UserError } from "../../core/errors.js";
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../../core/model/lora/adapter-config.js";
 import { checkChain, MANIFEST, parseManifest, type Link, type Manifest } from "../../core/format/manifest.js";
 import { currentOutputs, outputNamed, STAGES, type StageResult } from "../../core/stages/results.js";
 import { artifactOf, directoryDigest, sha256 } from "../../infra/disk/files.js";
 import { openVerifier, type Verifier } from "../../infra/signing/keys.js";
-import { digestPublished, openPublished, type Published } from "../../infra/sources/published.js";
-import { s3SettingsOf, type S3Settings } from "../../infra/store/s3-store.js";
+import { digestPublished, openPublished, type Published, type PublishedAccess } from "../../infra/sources/published.js";
+import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import type { Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
 import { untilInterrupted } from "../shell/interrupt.js";
@@ -24,7 +25,7 @@ export const verify: Command = {
   name: "verify",
   summary: "check a published model, or the stages of a run, against their digests",
   usage:
-    "verify RUN [--key PUB.pem]\nRUN: the s3:// or file:// address of a published model, its directory, or the stages' --dir\n--key: the public key of the one that published it, to check its signatures",
+    "verify RUN [--key PUB.pem]\nRUN: the s3://, file:// or hf:// address of a published model, its directory, or the stages' --dir\n--key: the public key of the one that published it, to check its signatures",
   async run(args, environment) {
     const { positionals, values } = parseArgs({ args: [...args], allowPositionals: true, options: { key: { type: "string" } } });
     const [run] = positionals;
@@ -57,7 +58,7 @@ interface With {
 
 /** Every link of a run, checked. */
 async function check(run: string, given: With, signal: AbortSignal): Promise<Checked[]> {
-  const isAddress = /^(s3|file):\/\//.test(run);
+  const isAddress = /^(s3|file|hf):\/\//.test(run);
   const directory = resolve(run);
   if (!isAddress && !existsSync(directory))
     throw new UserError("there is no such directory: name one, or the address of a published model", { directory });
@@ -68,13 +69,13 @@ async function check(run: string, given: With, signal: AbortSignal): Promise<Che
 /** Checks a model and those that it was tuned from; `seen` holds the addresses of earlier walks, where this one ends. */
 async function checkAddress(uri: string, { environment, key }: With, signal: AbortSignal, seen = new Set<string>()): Promise<Checked[]> {
   return await withS3(environment, uri, signal, async ({ variables }) => {
-    const settings = s3SettingsOf(variables);
+    const access = { ...s3SettingsOf(variables), hub: environment.hub };
     const links: Checked[] = [];
-    const first = await openPublished(uri, settings, signal);
+    const first = await openPublished(uri, access, signal);
     for (let published: Published | null = first; published !== null && !seen.has(published.uri);) {
       seen.add(published.uri);
       links.push(...(await checkPublished(published, signal)));
-      const base = await checkBase(published, settings, signal);
+      const base = await checkBase(published, access, signal);
       if (base !== null) links.push(base.link);
       published = base?.published ?? null;
     }
@@ -91,7 +92,7 @@ async function signatureLinks(published: Published, key: Verifier | null, signal
 /** The link from a model to the published one that it was tuned from, and that model if the link holds; null: its base was not published by Roslin. */
 async function checkBase(
   { uri, manifest }: Published,
-  settings: S3Settings,
+  access: PublishedAccess,
   signal: AbortSignal,
 ): Promise<{ readonly link: Link; readonly published: Published | null } | null> {
   const model = manifest.chain.flatMap(({ stage, outputs }) => (stage === "download" ? outputs : [])).find(({ name }) => name === "model");
@@ -99,11 +100,10 @@ async function checkBase(
   // of an adapter that Roslin did not publish, its base may be one that Roslin did
   const origin = whole?.manifest === undefined ? whole?.base : whole;
   if (origin?.manifest === undefined) return null;
-  // a manifest names no local path: a model that was published on a machine is looked for beside its descendant
-  const place = origin.uri.includes("://") ? origin.uri : `${uri.replace(/\/[^/]*$/, "")}/${origin.uri}`;
+  const place = origin.uri.includes("://") ? origin.uri : besidePublished(uri, origin.uri);
   const link = `base model ${place}`;
   try {
-    const published = await openPublished(place, settings, signal);
+    const published = await openPublished(place, access, signal);
     const { manifest: base, sha256: got } = published;
     if (got !== origin.manifest)
       return { link: { link, problem: `expected a manifest of ${origin.manifest}, got ${got}` }, published: null };
@@ -145,7 +145,9 @@ export async function checkPublished({ uri, store, manifest }: Published, signal
     );
     links.push({ link: `${uri}/${name}`, problem });
   }
-  return [...links, ...checkChain(manifest, { sha256, directoryDigest }, basename(uri))];
+  // on the hub the directory is the repository, and the model's name its tag
+  const called = uri.startsWith("hf:") ? /@([^@]+)$/.exec(uri)?.[1] : basename(uri);
+  return [...links, ...checkChain(manifest, { sha256, directoryDigest }, called)];
 }
 
 /** Checks every finished stage below a directory: its outputs as they are now, and what the published manifests say of them. */

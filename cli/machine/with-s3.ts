@@ -16,7 +16,7 @@ export async function withS3<T>(
   signal: AbortSignal,
   work: (environment: Environment) => Promise<T>,
 ): Promise<T> {
-  if (environment.s3 === "external" || target?.startsWith("file:") === true) return work(environment);
+  if (environment.s3 === "external" || /^(file|hf):/.test(target ?? "")) return work(environment);
   const { home, tools, bucket, variables } = environment;
   const reach = (s3: S3Access): Environment => ({
     ...environment,

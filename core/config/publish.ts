@@ -1,13 +1,27 @@
 import { z } from "zod";
-import { count, place, section } from "./fields.js";
+import { count, section } from "./fields.js";
+import { hubTargetProblem } from "./hub-target.js";
 import { signSection } from "./sign.js";
+import { withoutSlashes } from "./source-ref.js";
+
+/** A place to publish to, in one spelling, because publishing depends on it. */
+const target = z
+  .string()
+  .regex(/^(s3:\/\/[^/]+|file:\/\/.+|hf:\/\/)/, "must be s3://bucket/prefix, file:///path or hf://owner/name")
+  .transform(withoutSlashes)
+  .superRefine((text, context) => {
+    const message = text.startsWith("hf://") ? hubTargetProblem(text) : null;
+    if (message !== null) context.addIssue({ code: "custom", message });
+  });
 
 /** The section `publish`. */
 export const publishSection = section({
-  target: place
+  target: target
     .nullable()
     .prefault(null)
-    .describe("Where the model is published: `s3://bucket/prefix` or `file:///directory`; null: the bucket that the environment names."),
+    .describe(
+      "Where the model is published: `s3://bucket/prefix`, `file:///directory` or `hf://owner/name`; null: the bucket that the environment names.",
+    ),
   encryption: z
     .enum(["AES256", "aws:kms"])
     .nullable()

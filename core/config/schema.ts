@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ConfigError } from "../errors.js";
 import { evaluateSection } from "./evaluate.js";
 import { count, name, section, source } from "./fields.js";
+import { hubTargetId } from "./hub-target.js";
 import { nearest } from "./nearest.js";
 import { LORA_DEFAULTS, type LoraSettings } from "./lora.js";
 import { publishSection } from "./publish.js";
@@ -127,6 +128,16 @@ const schema = z
     message: 'the engine onnx trains on one machine: several need train.engine "deepspeed"',
     when: () => true,
   })
+  .refine(
+    ({ train, publish }) =>
+      !((train?.workers?.hosts ?? 1) > 1) || train.workers.store !== null || hubTargetId(publish?.target ?? "") === null,
+    {
+      path: ["train", "workers", "store"],
+      message:
+        "must name s3://bucket/prefix or file:///path, because machines cannot share what training saves on the hub of publish.target",
+      when: () => true,
+    },
+  )
   .refine(({ train }) => train?.lora == null || train.method === "lora", {
     path: ["train", "lora"],
     message: 'is about adapters, and needs train.method "lora"',

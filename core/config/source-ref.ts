@@ -191,6 +191,11 @@ export function publishedAddress(uri: string): string {
   return withoutSlashes(uri).replace(LATEST_END, "");
 }
 
+/** Where a model is looked for that its descendant's manifest names without a place: beside the descendant, which on the hub means a tag of the same repository. */
+export function besidePublished(uri: string, name: string): string {
+  return uri.startsWith("hf:") ? `${uri.replace(/@[^@]*$/, "")}@${name}` : `${uri.replace(/\/[^/]*$/, "")}/${name}`;
+}
+
 /** An address or a path without slashes at its end, so that `s3://bucket/prefix/` and `s3://bucket/prefix` are one. */
 export function withoutSlashes(place: string): string {
   return place.replace(/(?<=[^/:])\/+$/, "");

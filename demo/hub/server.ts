@@ -1,12 +1,17 @@
-import { createReadStream } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { refuse, sendJson } from "./answers.js";
 import { readTree, type Tree, type TreeFile } from "./tree.js";
+import { Uploads, type UploadOptions } from "./uploads.js";
 
-/** A small hub: `root` holds models/<owner>/<name>/… and datasets/<owner>/<name>/…; each repository has one branch, main. */
+/**
+ * A small hub: `root` holds models/<owner>/<name>/… and datasets/<owner>/<name>/…; each repository there has one branch, main.
+ * With `uploads` it takes models of the accounts that these name, which it keeps in memory.
+ */
 export interface HubServerOptions {
+  readonly uploads?: UploadOptions;
   readonly root: string;
   readonly host: string;
   /** 0: any free port */
@@ -30,10 +35,11 @@ interface Question {
   readonly path: string;
 }
 
-/** Starts a server that speaks the Hugging Face hub's protocol, as far as downloads need it. */
+/** Starts a server that speaks the Hugging Face hub's protocol, as far as downloads and uploads need it. */
 export async function startHubServer(options: HubServerOptions): Promise<HubServer> {
+  const uploads = options.uploads === undefined ? undefined : new Uploads(options.uploads);
   const server = createServer((request, response) => {
-    answerHub(options.root, request, response).catch(() => response.destroy());
+    answerHub(options.root, request, response, uploads).catch(() => response.destroy());
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -51,13 +57,16 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
 }
 
 /** Answers one request; rejects when the client goes away. */
-export async function answerHub(root: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+export async function answerHub(root: string, request: IncomingMessage, response: ServerResponse, uploads?: Uploads): Promise<void> {
+  if (uploads !== undefined && (await uploads.answer(request, response))) return;
   if (request.method !== "GET" && request.method !== "HEAD") return refuse(response, 405, "MethodNotAllowed");
   const question = parseQuestion(new URL(request.url ?? "/", "http://hub").pathname);
   if (question === null) return refuse(response, 404, "EntryNotFound");
-  const tree = await readTree(join(root, question.kind, question.id));
-  if (tree === null) return refuse(response, 404, "RepoNotFound");
-  if (question.revision !== "main" && question.revision !== tree.commit) return refuse(response, 404, "RevisionNotFound");
+  const isWritten = question.kind === "models" && uploads?.repositories.has(question.id) === true;
+  const tree = isWritten ? uploads.tree(question.id, question.revision, request) : await readTree(join(root, question.kind, question.id));
+  if (tree === "hidden") return refuse(response, 401, "RepoNotFound");
+  if (tree === null) return refuse(response, 404, isWritten ? "RevisionNotFound" : "RepoNotFound");
+  if (!isWritten && question.revision !== "main" && question.revision !== tree.commit) return refuse(response, 404, "RevisionNotFound");
   if (question.what !== "file") return sendJson(response, question.what === "tree" ? listing(tree) : describe(question, tree));
   const file = tree.files.find(({ path }) => path === question.path);
   if (file === undefined) return refuse(response, 404, "EntryNotFound");
@@ -110,11 +119,6 @@ function listing(tree: Tree): unknown {
   }));
 }
 
-function sendJson(response: ServerResponse, body: unknown): void {
-  response.setHeader("content-type", "application/json");
-  response.end(JSON.stringify(body));
-}
-
 async function send(request: IncomingMessage, response: ServerResponse, tree: Tree, file: TreeFile): Promise<void> {
   const etag = `"${file.large ? file.sha256 : file.blobId}"`;
   response.setHeader("x-repo-commit", tree.commit);
@@ -131,7 +135,7 @@ async function send(request: IncomingMessage, response: ServerResponse, tree: Tr
   if (range !== null) response.setHeader("content-range", `bytes ${start}-${end - 1}/${file.bytes}`);
   response.writeHead(range === null ? 200 : 206, { "content-length": end - start });
   if (request.method === "HEAD" || start === end) response.end();
-  else await pipeline(createReadStream(join(tree.directory, file.path), { start, end: end - 1, highWaterMark: 1 << 20 }), response);
+  else await pipeline(tree.read(file.path, start, end), response);
 }
 
 /** A Range header's bytes, `end` exclusive; null: the whole file (also for forms that may be ignored, such as several ranges). */
@@ -147,9 +151,4 @@ export function parseRange(
   const end = last === "" ? bytes : Math.min(bytes, Number(last) + 1);
   if (last !== "" && Number(last) < start) return null;
   return start >= bytes ? "impossible" : { start, end };
-}
-
-function refuse(response: ServerResponse, status: number, code: string): void {
-  response.writeHead(status, { "x-error-code": code, "content-type": "application/json" });
-  response.end(JSON.stringify({ error: code }));
 }

@@ -2,9 +2,10 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { listFiles } from "../../infra/disk/files.js";
 
-/** A repository of the small hub: a directory, whose commit follows from its files' names and bytes. */
+/** A file of a repository of the small hub. */
 export interface TreeFile {
   readonly path: string;
   readonly bytes: number;
@@ -15,20 +16,23 @@ export interface TreeFile {
   readonly large: boolean;
 }
 
-/** A repository at its one commit. */
+/** A repository at one commit. */
 export interface Tree {
-  readonly directory: string;
   readonly commit: string;
   readonly files: readonly TreeFile[];
+  /** A file's bytes, `end` exclusive. */
+  read(path: string, start: number, end: number): Readable;
 }
 
-/** Files that the real hub keeps in LFS, by ending or by size. */
 const LARGE = /\.(safetensors|bin|parquet|onnx)$/;
 const LARGE_BYTES = 10 * 2 ** 20;
 
+/** Whether the real hub keeps a file in LFS: by its ending or its size. */
+export const isLarge = (path: string, bytes: number): boolean => LARGE.test(path) || bytes > LARGE_BYTES;
+
 const digested = new Map<string, { readonly stamp: string; readonly file: TreeFile }>();
 
-/** Reads a repository; null: there is none. Files are digested again only if their size or time has changed. */
+/** Reads a directory as a repository whose one commit follows from its files' names and bytes; null: there is none. Files are digested again only if their size or time has changed. */
 export async function readTree(directory: string): Promise<Tree | null> {
   const info = await stat(directory).catch(() => null);
   if (info === null || !info.isDirectory()) return null;
@@ -37,7 +41,11 @@ export async function readTree(directory: string): Promise<Tree | null> {
   const commit = createHash("sha1")
     .update(files.map((file) => `${file.path}\0${file.sha256}\n`).join(""))
     .digest("hex");
-  return { directory, commit, files };
+  return {
+    commit,
+    files,
+    read: (path, start, end) => createReadStream(join(directory, path), { start, end: end - 1, highWaterMark: 1 << 20 }),
+  };
 }
 
 async function digest(directory: string, path: string): Promise<TreeFile> {
@@ -57,7 +65,7 @@ async function digest(directory: string, path: string): Promise<TreeFile> {
     bytes: size,
     blobId: sha1.digest("hex"),
     sha256: sha256.digest("hex"),
-    large: LARGE.test(path) || size > LARGE_BYTES,
+    large: isLarge(path, size),
   };
   digested.set(full, { stamp, file });
   return file;

@@ -1,5 +1,6 @@
 import { createHash, webcrypto } from "node:crypto";
-import { open, type FileHandle } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { open, stat, type FileHandle } from "node:fs/promises";
 
 /** A file's digests: its own, and those of the parts in which it is sent to S3, made in one reading. */
 
@@ -69,6 +70,16 @@ export async function readPart(
   const { bytesRead } = await file.read(bytes, 0, bytes.length, start);
   if (bytesRead !== bytes.length) throw new Error(`a file shrank while it was read [file=${path}]`);
   return bytes;
+}
+
+/** The id that git gives a file's bytes. */
+export async function gitBlobId(path: string, signal?: AbortSignal): Promise<string> {
+  const hash = createHash("sha1").update(`blob ${(await stat(path)).size}\0`);
+  for await (const chunk of createReadStream(path, { highWaterMark: MIB })) {
+    signal?.throwIfAborted();
+    hash.update(chunk as Buffer);
+  }
+  return hash.digest("hex");
 }
 
 /** The SHA-256 that S3 keeps of a file; of a file that came in parts, the SHA-256 of the parts' digests, and their number. */

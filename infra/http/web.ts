@@ -150,8 +150,8 @@ async function send(site: Site, url: URL, headers: Record<string, string>, wante
   return answerOf(response);
 }
 
-/** The error for a failed connection: a certificate that is not trusted stays so; another try can succeed after everything else. */
-function asPassing(error: NodeJS.ErrnoException, url: string): Error {
+/** The error for a connection to `url` that failed: a certificate that is not trusted stays so; another try can succeed after everything else. */
+export function asPassing(error: NodeJS.ErrnoException, url: string): Error {
   const code = error.code ?? "";
   if (isOfDisk(error)) return error;
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code))
@@ -175,7 +175,7 @@ function refusal({ status, header }: Answer, site: Site, first: string, last: UR
 }
 
 /** Milliseconds that Retry-After (seconds or a date) or RateLimit (`"resolvers";r=0;t=30`) asks us to wait. */
-function waitAsked(after: string | undefined, limit: string | undefined): number {
+export function waitAsked(after: string | undefined, limit: string | undefined): number {
   if (after !== undefined) return Math.max(0, /^\d+$/.test(after) ? Number(after) * 1000 : Date.parse(after) - Date.now()) || 0;
   const spent = /;\s*r=0\s*;\s*t=(\d+)/.exec(limit ?? "");
   return spent === null ? 0 : Number(spent[1]) * 1000;

@@ -8,29 +8,40 @@ import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manife
 import { placeFile, sha256, sha256File } from "../disk/files.js";
 import { LFS_POINTER_BYTES, refuseLfsContent } from "../disk/lfs-pointer.js";
 import { fileStoreAt } from "../store/file-store.js";
+import type { HubAccess } from "./hub/access.js";
+import { isOther } from "./other-manifest.js";
 import type { S3Settings } from "../store/s3-store.js";
 import { readAll, type ObjectStore } from "../store/store.js";
 
 /** A published model, found by its address. */
 export interface Published {
   readonly uri: string;
-  readonly store: ObjectStore;
+  readonly store: Pick<ObjectStore, "read" | "list">;
   readonly manifest: Manifest;
   /** of the manifest's own bytes */
   readonly sha256: string;
 }
 
-/** Opens a published model, or the latest one of a target (with or without /latest.json). Throws UserError when neither is there. */
-export async function openPublished(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<Published> {
+/** How the places are reached where models are published. */
+export interface PublishedAccess extends S3Settings {
+  /** needed for addresses on the hub */
+  readonly hub?: HubAccess;
+}
+
+/** Opens a published model, or the latest one of a target (with or without /latest.json; on the hub, what main holds). Throws UserError when neither is there. */
+export async function openPublished(uri: string, access: PublishedAccess, signal?: AbortSignal): Promise<Published> {
   const target = publishedAddress(uri);
-  const found = await findPublished(target, settings, signal);
-  if (found === null) throw new UserError("nothing is published there: no manifest.json and no latest.json", { uri: target });
-  return found;
+  const found = await findPublished(target, access, signal);
+  if (found !== null) return found;
+  const missing = target.startsWith("hf:") ? "no manifest.json that Roslin wrote" : "no manifest.json and no latest.json";
+  throw new UserError(`nothing is published there: ${missing}`, { uri: target });
 }
 
 /** The published model at an address, or the latest one of the target there; null: there is neither, or Roslin did not publish it. Throws CorruptError if it is damaged. */
-export async function findPublished(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<Published | null> {
+export async function findPublished(uri: string, access: PublishedAccess, signal?: AbortSignal): Promise<Published | null> {
   const place = withoutSlashes(uri);
+  const { hub, ...settings } = access;
+  if (place.startsWith("hf:")) return await findOnHub(place, hub, signal);
   const store = await storeAt(place, settings, signal);
   // without the right to list, S3 calls a missing manifest forbidden: latest.json tells
   let forbidden: ForbiddenError | null = null;
@@ -57,28 +68,24 @@ export async function findPublished(uri: string, settings: S3Settings, signal?: 
   return opened(latest, there, bytes);
 }
 
+async function findOnHub(uri: string, hub: HubAccess | undefined, signal = new AbortController().signal): Promise<Published | null> {
+  if (hub === undefined) throw new Error(`no hub is given [uri=${uri}]`);
+  const [{ publishedOnHub }, { accessOf }] = await Promise.all([import("./hub/published-on-hub.js"), import("./hub/hub.js")]);
+  return await publishedOnHub(accessOf(hub), uri, signal);
+}
+
 /** Local ones are opened without loading S3's SDK. */
 async function storeAt(uri: string, settings: S3Settings, signal?: AbortSignal): Promise<ObjectStore> {
   return uri.startsWith("file:") ? fileStoreAt(uri) : (await import("../store/open-store.js")).openStore(uri, settings, undefined, signal);
 }
 
-function opened(uri: string, store: ObjectStore, bytes: Uint8Array): Published {
+function opened(uri: string, store: Published["store"], bytes: Uint8Array): Published {
   return { uri, store, manifest: parseManifest(Buffer.from(bytes).toString(), `${uri}/${MANIFEST}`), sha256: sha256(bytes) };
-}
-
-/** Whether a manifest.json is whole, and was not written by Roslin. Throws UserError if it is a Git LFS pointer. */
-function isOther(bytes: Uint8Array, where: string): boolean {
-  refuseLfsContent(bytes, where);
-  try {
-    return (JSON.parse(Buffer.from(bytes).toString()) as { format?: unknown } | null)?.format !== "roslin-manifest";
-  } catch {
-    return false;
-  }
 }
 
 /** Digest and size of a published file as it is now; null when it is gone. */
 export async function digestPublished(
-  store: ObjectStore,
+  store: Published["store"],
   name: string,
   signal: AbortSignal,
 ): Promise<{ readonly sha256: string; readonly bytes: number } | null> {

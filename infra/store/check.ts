@@ -9,21 +9,25 @@ import { ALL_ABILITIES } from "./s3-requests.js";
 import type { S3Settings } from "./s3-store.js";
 import { readAll, type TargetCheck } from "./store.js";
 
+/** How a bucket is to keep what is published. */
+export type BucketSettings = Omit<RunConfig["publish"], "target" | "merge" | "sign">;
+
+const hasLifecycle = ({ lifecycle }: BucketSettings): boolean => Object.values(lifecycle).some((value) => value !== null);
+
+/** Throws UserError if a target that is not a bucket is asked for what only buckets have; `kind` says what it is, such as "a directory". */
+export function refuseBucketSettings(kind: string, target: string, wanted: BucketSettings): void {
+  const asked = [...apart(wanted).map(([field]) => field), ...(hasLifecycle(wanted) ? ["publish.lifecycle"] : [])].join(" and ");
+  if (asked !== "") throw new UserError(`${kind} has no ${asked}: remove the setting, or publish to a bucket`, { target });
+}
+
 /**
  * Makes sure that objects can be written below `uri`, and are kept there as `wanted` says; sets the bucket's lifecycle
  * rule if `wanted` has one. Throws UserError for an obstacle, such as a missing bucket.
  */
-export async function checkTarget(
-  uri: string,
-  settings: S3Settings,
-  wanted: Omit<RunConfig["publish"], "target" | "merge" | "sign">,
-  signal: AbortSignal,
-): Promise<TargetCheck> {
+export async function checkTarget(uri: string, settings: S3Settings, wanted: BucketSettings, signal: AbortSignal): Promise<TargetCheck> {
   const fields = apart(wanted);
-  const days = Object.values(wanted.lifecycle).some((value) => value !== null);
   if (uri.startsWith("file:")) {
-    const asked = [...fields.map(([field]) => field), ...(days ? ["publish.lifecycle"] : [])].join(" and ");
-    if (asked !== "") throw new UserError(`a directory has no ${asked}: remove the setting, or publish to a bucket`, { target: uri });
+    refuseBucketSettings("a directory", uri, wanted);
     await tryDirectory(uri, signal);
     return { abilities: ALL_ABILITIES };
   }
@@ -45,7 +49,7 @@ export async function checkTarget(
       { target: uri },
     );
   }
-  if (days) await setLifecycle(uri, settings, wanted.lifecycle, signal);
+  if (hasLifecycle(wanted)) await setLifecycle(uri, settings, wanted.lifecycle, signal);
   return check;
 }
 

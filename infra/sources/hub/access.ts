@@ -57,7 +57,8 @@ function siteOf(access: HubAccess): Site {
   };
 }
 
-function authorization({ endpoint, token, login }: HubAccess, url: URL): Readonly<Record<string, string>> {
+/** The header that shows who asks; none for another place than the hub. */
+export function authorization({ endpoint, token, login }: HubAccess, url: URL): Readonly<Record<string, string>> {
   if (login !== undefined) return url.origin === new URL(endpoint).origin ? { authorization: login } : {};
   return token !== null && isHub(url, endpoint) ? { authorization: `Bearer ${token}` } : {};
 }

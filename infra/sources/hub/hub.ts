@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readlink, rename, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { messageOf, UnreachableError, UserError } from "../../../core/errors.js";
+import { MANIFEST } from "../../../core/format/manifest.js";
 import type { HubReference } from "../../../core/config/source-ref.js";
 import { bytesPresent } from "../../transfer/blob.js";
 import type { Source } from "../../transfer/source.js";
@@ -13,6 +14,7 @@ import type { Watch } from "../../http/retries.js";
 import { withoutSecrets } from "../../http/web.js";
 import { hubSource, type HubAccess } from "./access.js";
 import { cachedRepository, folderOf, noteCommit, noteFiles } from "./cached.js";
+import { publishedOnHub } from "./published-on-hub.js";
 import { fileUrl, resolveRepository, statedFile, type Repository } from "./repository.js";
 
 /** Where the hub is, and where its files are kept: the hub directory of the standard cache. */
@@ -33,7 +35,7 @@ export function createHub(options: HubOptions): Hub {
       const access = accessOf(options);
       try {
         const repository = await resolveRepository(access, reference, onNote === undefined ? { signal } : { signal, onNote });
-        return remoteOf(access, options.cacheDirectory, repository, false);
+        return await asPublished(access, remoteOf(access, options.cacheDirectory, repository, false), repository, signal);
       } catch (error) {
         if (!(error instanceof UnreachableError)) throw error;
         // offline, what is cached is all that there is; a hub that cannot be reached now may have the rest later
@@ -46,8 +48,18 @@ export function createHub(options: HubOptions): Hub {
   };
 }
 
-/** Moves a password from the hub's address into a header, because addresses end up in messages, histories and logs. */
-function accessOf({ endpoint, ...others }: HubOptions): HubAccess {
+/** With its manifest, if it is a model that Roslin published. */
+async function asPublished(access: HubAccess, remote: Remote, { kind }: Repository, signal: AbortSignal): Promise<Remote> {
+  const { uri } = remote.origin;
+  // only those that list one are asked for it
+  const found = kind === "models" && remote.files.some(({ path }) => path === MANIFEST) ? await publishedOnHub(access, uri, signal) : null;
+  if (found === null) return remote;
+  const { manifest, sha256 } = found;
+  return { ...remote, origin: { uri, manifest: sha256 }, published: { uri, manifest } };
+}
+
+/** Moves a password from the hub's address into a header, because addresses end up in messages, histories and logs. Throws UserError for an address or a token that cannot be one. */
+export function accessOf({ endpoint, ...others }: HubAccess): HubAccess {
   if (!/^[\x20-\x7e]*$/.test(others.token ?? ""))
     throw new UserError("the token for the hub has characters that no token has: correct HF_TOKEN, or the file that HF_TOKEN_PATH names");
   const url = /^https?:\/\/[^/]/.test(endpoint) && URL.canParse(endpoint) ? new URL(endpoint) : null;

@@ -5,6 +5,7 @@ import type { StageRequest } from "../../../activities/common/stage.js";
 import type { Ledger } from "../../../core/stages/ledger.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { artifactOf, sha256 } from "../../../infra/disk/files.js";
+import type { HubAccess } from "../../../infra/sources/hub/access.js";
 import type { S3Settings } from "../../../infra/store/s3-store.js";
 import { publishDeps } from "../../../workers/artifact-deps.js";
 import { leave } from "../common/made-stages.js";
@@ -84,11 +85,12 @@ const LEDGER: Ledger = {
   proof: { repeated: 2, equal: 2, different: [], checkpoints: 0, checkpointsEqual: 0 },
 };
 
-/** Publishing's dependencies, without S3 where no settings are given. */
+/** Publishing's dependencies, without S3 where no settings are given, and without a hub where none is given. `variables` may hold a key. */
 export function publishDependencies(
   settings: S3Settings = {},
   target = "file:///nowhere",
-  variables: Readonly<Record<string, string>> = {},
+  hub: HubAccess = { endpoint: "http://127.0.0.1:1", token: null },
+  variables: Readonly<Record<string, string | undefined>> = {},
 ): ReturnType<typeof publishDeps> {
-  return publishDeps(settings, () => target, variables);
+  return publishDeps(settings, hub, () => target, variables);
 }

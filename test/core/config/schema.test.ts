@@ -26,6 +26,7 @@ test("a target has one spelling, and is filled in where none is named", () => {
   assert.equal(targetOf("s3://b/p/"), "s3://b/p");
   assert.equal(targetOf("s3://b//"), "s3://b");
   assert.equal(targetOf("file:///p//"), "file:///p");
+  assert.equal(targetOf("hf://owner/name/"), "hf://owner/name");
   assert.equal(targetOf(null), "s3://default/models");
 });
 
@@ -59,6 +60,22 @@ const wrong: [unknown, RegExp][] = [
   [{ model: { source: "file://here/m" } }, /model\.source: must be file:.*not a file URL with an absolute path.*got "file:\/\/here\/m"/],
   [{ dataset: { source: "hf://org/../m" } }, /dataset\.source: must be hf:.*hub source is malformed.*got "hf:/],
   [{ publish: { target: "ftp://x" } }, /publish\.target: must be s3:/],
+  [
+    { publish: { target: "hf://owner" } },
+    /publish\.target: must be hf:\/\/owner\/name: the repository's name is missing, got "hf:\/\/owner"/,
+  ],
+  [
+    { publish: { target: "hf://owner/name@main" } },
+    /publish\.target: must be hf:\/\/owner\/name without a revision: what is live is on main/,
+  ],
+  [{ publish: { target: "hf://owner/name/sub" } }, /publish\.target: .*no directories below it/],
+  [{ publish: { target: "hf://datasets/owner/name" } }, /publish\.target: .*to model repositories only/],
+  [{ publish: { target: "hf://owner/a--b" } }, /publish\.target: .*the name "a--b" may have neither -- nor \.\./],
+  [{ publish: { target: "hf://owner/na me" } }, /publish\.target: .*may have letters, digits/],
+  [
+    { train: { engine: "deepspeed", workers: { hosts: 2 } }, publish: { target: "hf://owner/name" } },
+    /train\.workers\.store: must name s3:\/\/bucket\/prefix or file:\/\/\/path, because machines cannot share/,
+  ],
   [{ publish: { target: "s3:///models" } }, /publish\.target: must be s3:/],
   [{ publish: { kmsKeyId: "key" } }, /publish\.kmsKeyId: a key is used with publish\.encryption "aws:kms" only, got "key"/],
   [{ publish: { storageClass: "GLACIER" } }, /publish\.storageClass: .*"GLACIER_IR".*got "GLACIER"/],
