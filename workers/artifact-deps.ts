@@ -7,10 +7,10 @@ import { openInference } from "../engines/onnx/inference/open-inference.js";
 import type { Watch } from "../infra/http/retries.js";
 import { checkHub } from "../infra/hub/check-hub.js";
 import { hubRepository } from "../infra/hub/hub-repository.js";
-import { openSigner } from "../infra/signing/keys.js";
 import type { HubAccess } from "../infra/sources/hub/access.js";
 import { hubFiles } from "../infra/sources/hub/hub-files.js";
 import { accessOf } from "../infra/sources/hub/hub.js";
+import { openSigner } from "../infra/signing/keys.js";
 import { checkTarget } from "../infra/store/check.js";
 import { openStore } from "../infra/store/open-store.js";
 import { ALL_ABILITIES } from "../infra/store/s3-requests.js";
@@ -54,12 +54,11 @@ export async function checkAnyTarget(
   return { abilities: ALL_ABILITIES, ...(note === undefined ? {} : { note }) };
 }
 
-/** Publishing's dependencies, with the S3 of these settings, the hub of this place, the target of a run that names none, and the variables that may hold a key. */
+/** Publishing's dependencies, with the S3 of these settings, the hub of this place, the variables that may hold a key, and the target of a run that names none. */
 export function publishDeps(
   settings: S3Settings,
-  hub: HubAccess,
+  { hub, variables }: { readonly hub: HubAccess; readonly variables: Environment["variables"] },
   target: () => string,
-  variables: Environment["variables"],
 ): PublishDependencies {
   return {
     defaultTarget: target,

@@ -35,10 +35,10 @@ export interface PlanDependencies extends Places {
   disk(): Promise<{ readonly free: number; readonly used: number; readonly directory: string }>;
   /** Throws UserError if objects cannot be written there, or cannot be kept in the way that is wanted. A sentence if the server there checks less than others. */
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<string | undefined>;
-  /** Throws UserError that names what is wrong with the key that the run signs with. A sentence if others may read it. */
-  checkSigner(sign: SignSettings): Promise<string | null>;
   /** The published model that a target names as its latest; null: none. Only asked if a rule of the gate compares with it. */
   readonly findLive: LiveModels["find"];
+  /** Throws UserError that names what is wrong with the key that the run signs with. A sentence if others may read it. */
+  checkSigner(sign: SignSettings): Promise<string | null>;
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
   /** bytes of the GPU of each of them that computes on one */

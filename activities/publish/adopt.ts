@@ -4,7 +4,8 @@ import { isDeepStrictEqual } from "node:util";
 import { CorruptError, ForbiddenError } from "../../core/errors.js";
 import { CARD, MANIFEST, manifestText, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
-import { readAll, type ObjectStore } from "../../infra/store/store.js";
+import { readAll } from "../../infra/store/store.js";
+import type { SmallFiles } from "./place.js";
 
 /**
  * The manifest to publish, and the bytes of a card that was sent for it. Several runs may come to the same model, here or
@@ -13,7 +14,7 @@ import { readAll, type ObjectStore } from "../../infra/store/store.js";
  * name the manifest's digest. Card and manifest then lie in the stage's directory, and other files that are missing are sent again.
  */
 export async function adopt(
-  store: ObjectStore,
+  store: SmallFiles,
   made: Manifest,
   directory: string,
   say: (note: string) => void,

@@ -44,7 +44,7 @@ import type { PublishDependencies } from "./deps.js";
 import type { PublishedModel } from "./place.js";
 
 /** What is published, and how it was judged. */
-export interface Assembly extends PublishedModel {
+export interface Assembly extends Omit<PublishedModel, "beside"> {
   readonly evaluation: Evaluation;
 }
 

@@ -1,8 +1,8 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import type { ExportLimits } from "../../core/model/export.js";
 import type { SignSettings } from "../../core/config/sign.js";
-import type { Signer } from "../../infra/signing/keys.js";
 import type { HubRepository } from "../../infra/hub/hub-repository.js";
+import type { Signer } from "../../infra/signing/keys.js";
 import type { ObjectStore, TargetCheck } from "../../infra/store/store.js";
 
 /** The places that publishing works with. */

@@ -7,7 +7,8 @@ import { bundleText, filesStatement, MODEL_SIGNATURE, parseBundle } from "../../
 import { parseProvenance, PROVENANCE, provenanceStatement, provenanceText, subjectsOf } from "../../core/format/provenance.js";
 import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import type { Signer } from "../../infra/signing/keys.js";
-import { readAll, type ObjectStore } from "../../infra/store/store.js";
+import { readAll } from "../../infra/store/store.js";
+import type { SmallFiles } from "./place.js";
 
 /** Names of the signed files, in the order in which they are made: the last one signs the others. */
 export const SIGNATURES: readonly string[] = [PROVENANCE, MODEL_SIGNATURE];
@@ -55,7 +56,7 @@ export async function isSignedOtherwise(directory: string, signer: Signer): Prom
 }
 
 /** How a model's files in a store are read; one that may not be read counts as missing. */
-export function readPublishedIn(store: ObjectStore, model: string): ReadPublished {
+export function readPublishedIn(store: SmallFiles, model: string): ReadPublished {
   return (name) =>
     readAll(store, `${model}/${name}`).catch((error: unknown) => {
       // without the right to list, S3 calls a missing object forbidden
@@ -65,7 +66,7 @@ export function readPublishedIn(store: ObjectStore, model: string): ReadPublishe
 }
 
 /** Writes a model's signatures from the stage's directory to a store. False: another run has written others since, which may hold. */
-export async function sendSignatures(store: ObjectStore, model: string, directory: string, before: Before): Promise<boolean> {
+export async function sendSignatures(store: SmallFiles, model: string, directory: string, before: Before): Promise<boolean> {
   for (const [name, there] of before) {
     const own = await readFile(join(directory, name));
     if (there?.equals(own) === true) continue;

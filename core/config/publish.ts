@@ -1,7 +1,6 @@
 import { z } from "zod";
 import { count, section } from "./fields.js";
 import { hubTargetProblem } from "./hub-target.js";
-import { signSection } from "./sign.js";
 import { withoutSlashes } from "./source-ref.js";
 
 /** A place to publish to, in one spelling, because publishing depends on it. */
@@ -13,6 +12,7 @@ const target = z
     const message = text.startsWith("hf://") ? hubTargetProblem(text) : null;
     if (message !== null) context.addIssue({ code: "custom", message });
   });
+import { signSection } from "./sign.js";
 
 /** The section `publish`. */
 export const publishSection = section({

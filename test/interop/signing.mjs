@@ -15,5 +15,5 @@ const request = await finishedRun(mkdtempSync(join(tmpdir(), "roslin-signing-"))
 const passphrase = process.env.PASSPHRASE === undefined ? null : "env:PASSPHRASE";
 const config = parseRunConfig({ ...request.config, publish: { target, sign: { key: "env:KEY", passphrase } } });
 const context = { signal: new AbortController().signal, progress: () => undefined };
-const result = await publish(publishDependencies({}, undefined, undefined, process.env), { ...request, config }, context);
+const result = await publish(publishDependencies({}, undefined, { variables: process.env }), { ...request, config }, context);
 console.log(fileURLToPath(result.outputs[0].uri));

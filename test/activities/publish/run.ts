@@ -85,12 +85,14 @@ const LEDGER: Ledger = {
   proof: { repeated: 2, equal: 2, different: [], checkpoints: 0, checkpointsEqual: 0 },
 };
 
-/** Publishing's dependencies, without S3 where no settings are given, and without a hub where none is given. `variables` may hold a key. */
+/** Publishing's dependencies, without S3 where no settings are given, and without a hub where none is given. */
 export function publishDependencies(
   settings: S3Settings = {},
   target = "file:///nowhere",
-  hub: HubAccess = { endpoint: "http://127.0.0.1:1", token: null },
-  variables: Readonly<Record<string, string | undefined>> = {},
+  {
+    hub = { endpoint: "http://127.0.0.1:1", token: null },
+    variables = {},
+  }: { readonly hub?: HubAccess; readonly variables?: Readonly<Record<string, string>> } = {},
 ): ReturnType<typeof publishDeps> {
-  return publishDeps(settings, hub, () => target, variables);
+  return publishDeps(settings, { hub, variables }, () => target);
 }

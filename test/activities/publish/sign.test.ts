@@ -41,7 +41,7 @@ async function run(target: string, isSigned = true): Promise<StageRequest> {
 }
 
 const published = async (request: StageRequest, pem: string): Promise<string> =>
-  fileURLToPath((await publish(publishDependencies({}, undefined, undefined, { KEY: pem }), request, context())).outputs[0]!.uri);
+  fileURLToPath((await publish(publishDependencies({}, undefined, { variables: { KEY: pem } }), request, context())).outputs[0]!.uri);
 
 const SIGNATURES = ["model.sig", "provenance.intoto.jsonl"];
 const signatures = (directory: string): string[] => SIGNATURES.map((name) => readFileSync(join(directory, name), "utf8"));

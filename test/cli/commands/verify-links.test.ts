@@ -350,8 +350,8 @@ test("a bucket's signed model holds for its key, and not with a changed signatur
   writeFileSync(pub, publicKey.export({ type: "spki", format: "pem" }));
   const request = await finishedRun(join(root, "signed"), target);
   const config = parseRunConfig({ ...request.config, publish: { target, sign: { key: "env:KEY" } } });
-  const dependencies = publishDependencies(server.settings, undefined, undefined, {
-    KEY: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+  const dependencies = publishDependencies(server.settings, undefined, {
+    variables: { KEY: privateKey.export({ type: "pkcs8", format: "pem" }).toString() },
   });
   const { metrics } = await publish(dependencies, { ...request, config }, context);
   const model = `${target}/${String(metrics["version"])}`;
