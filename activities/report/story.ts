@@ -12,6 +12,7 @@ import { overrideWords, type Override } from "../../core/stages/override.js";
 import type { Ledger } from "../../core/stages/ledger.js";
 import { intervalIn, perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
 import { RESEARCH_ONLY } from "./provenance.js";
+import { tableMean, taskWords } from "./task-words.js";
 
 /** What the model card and the report page say about a run. Nothing in it depends on time or on faults, except the ledger, which only the card shows. */
 export interface Story {
@@ -146,7 +147,8 @@ export function facts({
     ["perplexity of the base", perplexityText(base, interval?.base)],
     ["perplexity of this model", perplexityText(tuned, interval?.tuned)],
     ...(interval === null ? [] : [ratioFact(evaluation.gate.ratio, interval)]),
-    ...Object.entries(tasks).map(([name, report]): [string, string] => [name, JSON.stringify(report)]),
+    ...Object.entries(tasks).map(([name, report]): [string, string] => [name, taskWords(name, report, evaluation)]),
+    ...tableMean(evaluation),
     ["gate", gateWords(evaluation, override)],
   ];
 }
