@@ -4,7 +4,8 @@ import { isDeepStrictEqual } from "node:util";
 import { CorruptError, ForbiddenError } from "../../core/errors.js";
 import { MANIFEST, manifestText, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
-import { readAll, type ObjectStore } from "../../infra/store/store.js";
+import { readAll } from "../../infra/store/store.js";
+import type { SmallFiles } from "./place.js";
 import { digestIn, TOLD, TOLD_WORDS, withFile, withoutTold } from "./told.js";
 
 /**
@@ -14,7 +15,7 @@ import { digestIn, TOLD, TOLD_WORDS, withFile, withoutTold } from "./told.js";
  * manifest's digest. Both and the manifest then lie in the stage's directory, and other files that are missing are sent again.
  */
 export async function adopt(
-  store: ObjectStore,
+  store: SmallFiles,
   made: Manifest,
   directory: string,
   say: (note: string) => void,

@@ -1,39 +1,36 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { isDeepStrictEqual } from "node:util";
+import { Readable } from "node:stream";
 import { ChangedInputError, CorruptError, UserError } from "../../core/errors.js";
-import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
+import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { digestFile, gitBlobId } from "../../infra/disk/file-digest.js";
-import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
-import type { HubCommit, HubRepository } from "../../infra/hub/hub-repository.js";
+import { sha256 } from "../../infra/disk/files.js";
+import type { HubCommit, HubRefs, HubRepository } from "../../infra/hub/hub-repository.js";
 import type { StageContext } from "../common/stage.js";
-import type { Going, PublishedModel, PublishingPlace, Sent } from "./place.js";
-import { readableManifest } from "./readable-manifest.js";
+import type { LiveReference } from "../evaluate/evaluation.js";
+import { adopt } from "./adopt.js";
+import type { PublishedModel, PublishingPlace, Sent, SmallFiles, Verdict } from "./place.js";
+import { SIGNATURES } from "./sign.js";
 import { REPORT_MS } from "./upload.js";
-import { digestIn, TOLD, withoutTold } from "./told.js";
 
 /** The branch whose last commit is what is live. */
 const MAIN = "main";
-/** A file of the repository itself, which says what is in LFS. */
-const ATTRIBUTES = ".gitattributes";
-
 /**
  * A repository on the hub, with a model's files at its top. A model that passed the gate is one commit on main, with a tag of the
  * model's name; one that failed is one commit on a branch of that name, and main stays. What is live is what main holds.
  */
 export function hubPlace(repository: HubRepository, target: string): PublishingPlace {
+  const files = filesOf(repository);
   return {
-    async manifestOf(name) {
-      const there = await repository.at(name);
-      return there === null ? null : ((await manifestIn(repository, there))?.manifest ?? null);
-    },
+    files,
     // main can always be moved
-    async checkLive(name, compared) {
-      const main = compared === null ? null : await repository.at(MAIN);
-      await checkMainStill(repository, main, name, compared);
+    async checkLive(name, live) {
+      const main = live === null ? null : await repository.at(MAIN);
+      if (live !== null) await checkLiveOnHub(repository, main, name, live);
     },
-    adopt: (made, directory, say) => adoptOnHub(repository, made, directory, say),
-    send: (model, going, directory, context) => sendToHub(repository, target, model, going, directory, context),
+    // a card comes with its model
+    adopt: async (made, directory, say) => ({ manifest: (await adopt(files, made, directory, say)).manifest, claimed: 0 }),
+    send: (model, verdict, directory, context) => sendToHub(repository, target, model, verdict, directory, context),
     async seals(keys) {
       const name = keys[0]?.split("/")[0];
       const there = name === undefined ? null : await repository.at(name);
@@ -44,156 +41,164 @@ export function hubPlace(repository: HubRepository, target: string): PublishingP
 }
 
 /** The manifest in a commit; null: there is none, or it is damaged or not Roslin's, so that nothing in it counts. */
-async function manifestIn(repository: HubRepository, { commit, files }: HubCommit): Promise<{ manifest: Manifest; bytes: Buffer } | null> {
+async function manifestIn(repository: HubRepository, { commit, files }: HubCommit): Promise<Manifest | null> {
   if (!files.some(({ path }) => path === MANIFEST)) return null;
-  const bytes = await repository.read(commit, MANIFEST);
-  const manifest = readableManifest(bytes, `${repository.id}@${commit}/${MANIFEST}`);
-  return manifest === null ? null : { manifest, bytes };
+  try {
+    return parseManifest((await repository.read(commit, MANIFEST)).toString(), `${repository.id}@${commit}/${MANIFEST}`);
+  } catch (error) {
+    if (error instanceof CorruptError) return null;
+    throw error;
+  }
+}
+
+/** Files of the model that a key's first part names, at its tag or branch, or on main before it has them. They are written with the model. */
+function filesOf(repository: HubRepository): SmallFiles {
+  const written = (): Promise<boolean> => Promise.resolve(true);
+  return {
+    uri: `hf://${repository.id}`,
+    async read(key) {
+      const [name = "", ...path] = key.split("/");
+      const there = (await repository.at(name)) ?? (await liveAs(repository, name));
+      const file = there?.files.find((file) => file.path === path.join("/"));
+      return file === undefined ? null : Readable.from([await repository.read(there!.commit, file.path)]);
+    },
+    create: written,
+    replace: written,
+  };
+}
+
+/** What main holds, if it is the model of this name; null: it is not. */
+async function liveAs(repository: HubRepository, name: string): Promise<HubCommit | null> {
+  const main = await repository.at(MAIN);
+  return main !== null && (await manifestIn(repository, main))?.name === name ? main : null;
 }
 
 /** Throws ChangedInputError if main holds neither the live model that a model was compared with nor that model itself. */
-async function checkMainStill(repository: HubRepository, main: HubCommit | null, name: string, compared: Going["compared"]): Promise<void> {
-  if (compared === null) return;
-  const live = main === null ? null : await manifestIn(repository, main);
-  if (live !== null && (live.manifest.name === name || sha256(live.bytes) === compared.manifest)) return;
+async function checkLiveOnHub(repository: HubRepository, main: HubCommit | null, name: string, live: LiveReference): Promise<void> {
+  const bytes = main?.files.some(({ path }) => path === MANIFEST) === true ? await repository.read(main.commit, MANIFEST) : null;
+  const got = bytes === null ? "none" : sha256(bytes);
+  if (got === live.manifest || (main !== null && (await manifestIn(repository, main))?.name === name)) return;
   throw new ChangedInputError(
     "main holds another model than the one that this one was compared with: run `roslin stage evaluate` again, which compares with that one",
-    { compared: compared.manifest, got: live === null ? "none" : sha256(live.bytes) },
+    { compared: live.manifest, got },
   );
 }
 
-/** As `adopt` of a bucket: several runs may come to the same model, and only what tells of them differs. */
-async function adoptOnHub(
-  repository: HubRepository,
-  made: Manifest,
-  directory: string,
-  say: (note: string) => void,
-): Promise<{ readonly manifest: Manifest; readonly claimed: number }> {
-  // before its tag was made, main alone has it
-  for (const revision of [made.name, MAIN]) {
-    const there = await repository.at(revision);
-    const found = there === null ? null : await manifestIn(repository, there);
-    if (found === null || !isDeepStrictEqual(withoutTold(found.manifest), withoutTold(made))) continue;
-    const others = TOLD.filter((name) => digestIn(found.manifest, name) !== digestIn(made, name));
-    const files = new Map<string, Uint8Array>();
-    for (const name of others) files.set(name, await repository.read(there!.commit, name));
-    if (others.some((name) => sha256(files.get(name)!) !== digestIn(found.manifest, name))) continue;
-    if (others.length > 0)
-      say(`${made.name} is published already, or at this moment: it keeps its card and report, which tell of the run that came first`);
-    for (const [name, bytes] of files) await writeFileAtomic(join(directory, name), bytes);
-    await writeFileAtomic(join(directory, MANIFEST), found.bytes);
-    return { manifest: found.manifest, claimed: 0 };
-  }
-  return { manifest: made, claimed: 0 };
+/** The files of a model to publish: where each lies on this machine, and its digest. */
+interface Files {
+  readonly paths: ReadonlyMap<string, string>;
+  readonly sha256s: ReadonlyMap<string, string>;
 }
 
 async function sendToHub(
   repository: HubRepository,
   target: string,
-  { manifest, paths, digests }: PublishedModel,
-  { opens: passed, compared }: Going,
+  model: PublishedModel,
+  verdict: Verdict,
   directory: string,
   context: StageContext,
 ): Promise<Sent | null> {
+  const { manifest } = model;
   const { name } = manifest;
+  const { signal } = context;
+  const passed = verdict.closed === null;
   const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
   const say = (note: string): void => context.progress({ stage: "publish", done: bytes, total: bytes, unit: "bytes", note, lasting: true });
-  // card and report may be another run's, and lie with their manifest in the stage's directory
-  const wanted = new Map(
-    [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => [name, paths.get(name) ?? join(directory, name)]),
-  );
-  const hexOf = async (name: string, path: string): Promise<string> => {
-    const known = manifest.files.find((file) => file.name === name)?.sha256;
-    return known !== undefined && digests.has(known) ? known : (await digestFile(path, context.signal)).sha256;
-  };
-  const sha256s = new Map<string, string>();
-  for (const [name, path] of wanted) sha256s.set(name, await hexOf(name, path));
+  const ended = (commit: string, sent: number, live: boolean): Sent => ({ uri: `${target}@${commit}`, bytes, sent, live });
+  const files = await filesToSend(model, directory, signal);
 
   const refs = (await repository.refs()) ?? (await made(repository));
   const main = await repository.at(MAIN);
   if (main === null)
     throw new UserError("the repository has no branch main, which holds what is live: make it on the repository's page", { target });
-  const ended = (commit: string, sent: number, live: boolean): Sent => ({ uri: `${target}@${commit}`, bytes, sent, live });
-
+  const live = await manifestIn(repository, main);
   const own = refs.tags.has(name) || refs.branches.has(name) ? await repository.at(name) : null;
-  const isWhole = own !== null && (await changesOf(own, wanted, sha256s, context.signal)).isNone;
-  if (own !== null && isWhole && refs.tags.has(name)) {
-    const live = await manifestIn(repository, main);
-    if (live !== null && live.manifest.name !== name) say(`main has moved on from ${name} to ${live.manifest.name}, and stays there`);
-    if (live !== null) return ended(own.commit, 0, live.manifest.name === name);
+  const isThere = own !== null && (await differing(own, files, signal)).size === 0;
+  if (isThere && refs.tags.has(name) && live !== null) {
+    if (live.name !== name) say(`main has moved on from ${name} to ${live.name}, and stays there`);
+    return ended(own.commit, 0, live.name === name);
   }
-  if (own !== null && isWhole && !passed) return ended(own.commit, 0, false);
-
-  // a run that was killed before it could tag its commit, and was overtaken
+  if (isThere && !passed) return ended(own.commit, 0, false);
   const title = `Publish ${name}`;
-  const earlier = passed && own === null ? (await repository.commits(MAIN)).find((commit) => commit.title === title) : undefined;
-  const past = earlier === undefined || earlier.id === main.commit ? null : await repository.at(earlier.id);
-  if (past !== null && (await changesOf(past, wanted, sha256s, context.signal)).isNone && (await manifestIn(repository, main)) !== null) {
-    say(`main has moved on from ${name}, and stays there`);
-    await repository.tag(name, past.commit);
-    return ended(past.commit, 0, false);
+  const past = passed && own === null && live !== null && live.name !== name ? await overtaken(repository, title, files, signal) : null;
+  if (past !== null) {
+    say(`main has moved on from ${name} to ${live!.name}, and stays there`);
+    await repository.tag(name, past);
+    return ended(past, 0, false);
   }
 
-  if (passed) await checkMainStill(repository, main, name, compared);
-  const onBranch = !passed && refs.branches.has(name) && own !== null ? own : main;
-  if (!passed && onBranch === main && !(await repository.branch(name, main.commit))) return null;
-  const written = await commitOnce(repository, onBranch, passed ? MAIN : name, { title, wanted, sha256s, bytes }, context);
+  if (passed && verdict.live !== null) await checkLiveOnHub(repository, main, name, verdict.live);
+  const isBegun = !passed && own !== null && refs.branches.has(name);
+  if (!passed && !isBegun && !(await repository.branch(name, main.commit))) return null;
+  const parent = isBegun ? own : main;
+  const written = await commitOnce(repository, parent, { branch: passed ? MAIN : name, title, bytes }, files, context);
   if (written === null) return null;
   const { commit, sent } = written;
   if (!passed) {
-    say(`the gate was not passed: ${name} is on a branch of its name, and main stays`);
+    say(`${verdict.closed}: ${name} is on a branch of its name, and main stays`);
     return ended(commit, sent, false);
   }
-  // a branch of this name is from when the gate had not been passed; a tag names other bytes, or a commit that main has left
+  // a branch of this name is from when the gate had not been passed, and a tag from what main has no more
   if (refs.branches.has(name)) await repository.removeBranch(name);
   if (refs.tags.has(name) && own?.commit !== commit) await repository.removeTag(name);
   if (!(await repository.tag(name, commit)) && (await repository.at(name))?.commit !== commit) return null;
   return ended(commit, sent, true);
 }
 
-async function made(repository: HubRepository): Promise<NonNullable<Awaited<ReturnType<HubRepository["refs"]>>>> {
+/** The model's files and its manifest; the card may be another run's, and lies with the manifest in the stage's directory. */
+async function filesToSend({ manifest, paths, digests, beside }: PublishedModel, directory: string, signal: AbortSignal): Promise<Files> {
+  const all = new Map<string, string>();
+  const sha256s = new Map<string, string>();
+  for (const { name, sha256 } of [...manifest.files, ...[...beside, MANIFEST].map((name) => ({ name, sha256: "" }))]) {
+    const path = paths.get(name) ?? join(directory, name);
+    all.set(name, path);
+    sha256s.set(name, digests.has(sha256) ? sha256 : (await digestFile(path, signal)).sha256);
+  }
+  return { paths: all, sha256s };
+}
+
+/** The refs of a repository that was not there, and is made. */
+async function made(repository: HubRepository): Promise<HubRefs> {
   await repository.create();
   const refs = await repository.refs();
-  if (refs === null)
-    throw new UserError("the hub has made a repository that it does not show: check the rights of HF_TOKEN", { repository: repository.id });
-  return refs;
+  if (refs !== null) return refs;
+  throw new UserError("the hub has such a repository, and does not show it: check the rights of HF_TOKEN", { repository: repository.id });
 }
 
-/** What a commit has to change so that these files, and no others, are there. */
-async function changesOf(
-  { files }: HubCommit,
-  wanted: ReadonlyMap<string, string>,
-  sha256s: ReadonlyMap<string, string>,
-  signal: AbortSignal,
-): Promise<{ readonly files: ReadonlyMap<string, string>; readonly removed: readonly string[]; readonly isNone: boolean }> {
-  const there = new Map(files.map((file) => [file.path, file]));
-  const changed = new Map<string, string>();
-  for (const [name, path] of wanted) {
-    const digest = there.get(name)?.digest;
-    const got = digest === undefined ? null : digest.kind === "git" ? await gitBlobId(path, signal) : sha256s.get(name);
-    if (got !== digest?.hex) changed.set(name, path);
+/** The commit of a run that was killed before it could tag it, where another run has published since; null: there is none. */
+async function overtaken(repository: HubRepository, title: string, files: Files, signal: AbortSignal): Promise<string | null> {
+  const commit = (await repository.commits(MAIN)).find((commit) => commit.title === title);
+  const there = commit === undefined ? null : await repository.at(commit.id);
+  return there !== null && (await differing(there, files, signal)).size === 0 ? there.commit : null;
+}
+
+/** Those of the files that are not in a commit with their bytes. */
+async function differing(commit: HubCommit, { paths, sha256s }: Files, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+  const there = new Map(commit.files.map(({ path, digest }) => [path, digest]));
+  const others = new Map<string, string>();
+  for (const [name, path] of paths) {
+    const digest = there.get(name);
+    const got = digest?.kind === "git" ? await gitBlobId(path, signal) : sha256s.get(name);
+    if (got !== digest?.hex) others.set(name, path);
   }
-  const removed = [...there.keys()].filter((path) => path !== ATTRIBUTES && !wanted.has(path));
-  return { files: changed, removed, isNone: changed.size === 0 && removed.length === 0 };
+  return others;
 }
 
-/** The files as one commit after `parent`, unless it holds them already; null: the branch has moved meanwhile. */
+/** The files as one commit after `parent`, without those that the former model has besides, unless it holds them already; null: the branch has moved meanwhile. */
 async function commitOnce(
   repository: HubRepository,
   parent: HubCommit,
-  branch: string,
-  {
-    title,
-    wanted,
-    sha256s,
-    bytes,
-  }: Readonly<{ title: string; wanted: ReadonlyMap<string, string>; sha256s: ReadonlyMap<string, string>; bytes: number }>,
+  { branch, title, bytes }: Readonly<{ branch: string; title: string; bytes: number }>,
+  files: Files,
   context: StageContext,
 ): Promise<{ readonly commit: string; readonly sent: number } | null> {
-  const { files, removed, isNone } = await changesOf(parent, wanted, sha256s, context.signal);
-  if (isNone) return { commit: parent.commit, sent: 0 };
+  const changed = await differing(parent, files, context.signal);
+  // what people put beside a model stays
+  const former = new Set([...((await manifestIn(repository, parent))?.files.map(({ name }) => name) ?? []), ...SIGNATURES]);
+  const removed = parent.files.map(({ path }) => path).filter((path) => former.has(path) && !files.paths.has(path));
+  if (changed.size === 0 && removed.length === 0) return { commit: parent.commit, sent: 0 };
   const sizes = new Map<string, number>();
-  for (const [name, path] of files) sizes.set(name, (await stat(path)).size);
+  for (const [name, path] of changed) sizes.set(name, (await stat(path)).size);
   const total = [...sizes.values()].reduce((sum, each) => sum + each, 0);
   const shares = new Map<string, number>();
   const done = (): number => [...shares].reduce((sum, [path, share]) => sum + share * (sizes.get(path) ?? 0), bytes - total);
@@ -204,15 +209,16 @@ async function commitOnce(
     context.progress({ stage: "publish", done: Math.max(0, Math.min(bytes, Math.round(done()))), total: bytes, unit: "bytes", note });
   const ticking = setInterval(report, REPORT_MS);
   try {
-    const change = { branch, parent: parent.commit, title, description: `${MANIFEST}: sha256 ${sha256s.get(MANIFEST)}`, files, removed };
+    const description = `${MANIFEST}: sha256 ${files.sha256s.get(MANIFEST)}`;
+    const change = { branch, parent: parent.commit, title, description, files: changed, removed };
     const commit = await repository.commit(change, (path, share) => {
-      if (!shares.has(path) && share === 1) kept += sizes.get(path)!;
+      if (!shares.has(path) && share === 1) kept += sizes.get(path) ?? 0;
       shares.set(path, share);
       note = path;
     });
     if (commit === null) return null;
     const now = await repository.at(commit);
-    if (now === null || !(await changesOf(now, wanted, sha256s, context.signal)).isNone)
+    if (now === null || (await differing(now, files, context.signal)).size > 0)
       throw new CorruptError("the hub's commit does not hold what was sent: publish again", { repository: repository.id, commit });
     return { commit, sent: total - kept };
   } finally {

@@ -13,7 +13,8 @@ import type { ObjectStore } from "../../infra/store/store.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { StageInput } from "../../workflows/contract.js";
 import type { Evaluation } from "../evaluate/evaluation.js";
-import { hubId, licenceOf, type ReportStory } from "../report/story.js";
+import { descentOfSources } from "../report/descent-of-sources.js";
+import type { ReportStory } from "../report/story.js";
 import { findStages, stageNamed, type FoundStage } from "./find-stages.js";
 import { trainingSoFar, type TrainingSoFar } from "./training-so-far.js";
 
@@ -51,6 +52,7 @@ export async function runStory(
   const prepared = preprocess?.metrics ?? null;
   const totalSteps = prepared?.trainRows === undefined ? undefined : plannedSteps(prepared.trainRows, config);
   const manifest = await manifestIn(publish);
+  const known = descentOfSources(config.model.source, config.dataset.source, null);
   const results = found.flatMap(({ result }) => result?.outputs ?? []);
   return {
     title: publish?.result?.metrics.version ?? name,
@@ -68,8 +70,8 @@ export async function runStory(
     prepared,
     override: manifest?.gate?.override ?? null,
     descent: {
-      licence: manifest?.licence ?? licenceOf(config.dataset.source),
-      baseModel: manifest?.baseModel ?? hubId(config.model.source),
+      licence: manifest?.licence ?? known.licence,
+      baseModel: manifest?.baseModel ?? known.baseModel,
     },
     stateDigest: trained?.stateDigest ?? null,
     fingerprint: trained?.metrics.oneKindOfMachine === true ? (trained.metrics.fingerprint ?? null) : null,

@@ -45,6 +45,14 @@ type EveryMetric = StageMetrics["download"] &
 /** What any stage may tell of itself, whole or as it came through Temporal. */
 export type Figures = Partial<Trimmed<EveryMetric>>;
 
+/** Whether a published model is live, in the words of the place. */
+function liveWords(live: boolean, target: string | undefined, reason: string | null | undefined): string {
+  const isHub = target?.startsWith("hf://") === true;
+  if (live) return isHub ? "main holds it" : "latest.json names it";
+  const stays = latestStays(reason);
+  return isHub ? stays.replace("latest.json", "main") : stays;
+}
+
 /** A stage's figures for a reader, in one line: what is there, in this order. */
 export function metricWords(figures: Figures): string {
   const { cutAt, heldOut } = figures;
@@ -59,7 +67,7 @@ export function metricWords(figures: Figures): string {
     numbered(figures.samples, (samples) => `${count(samples, "answer")} to read`),
     phrase(figures.target, (target) => `to ${target}`),
     phrase(figures.version, (name) => `as ${name}`),
-    phrase(figures.latest, (moved) => (moved ? "latest.json names it" : latestStays(figures.reason))),
+    phrase(figures.latest, (moved) => liveWords(moved, figures.target, figures.reason)),
     phrase(figures.override, (override) => `the gate ${overrideWords(override)}`),
     numbered(figures.objects, (objects) => count(objects, "object")),
     numbered(figures.rows, (rows) => count(rows, "row")),

@@ -3,7 +3,9 @@ import { ForbiddenError, UserError } from "../../core/errors.js";
 import type { Watch } from "../http/retries.js";
 import type { HubAccess } from "../sources/hub/access.js";
 import { refuseBucketSettings, type BucketSettings } from "../store/check.js";
+import { MANIFEST } from "../../core/format/manifest.js";
 import { hubFetch } from "./hub-fetch.js";
+import { hubRepository } from "./hub-repository.js";
 
 /** What the hub says of a token. */
 interface WhoAmI {
@@ -39,22 +41,27 @@ export async function checkHub(access: HubAccess, target: string, wanted: Bucket
   const who = (await (await send(`${access.endpoint}/api/whoami-v2`)).json()) as WhoAmI;
   const problem = problemOf(who, owner, id);
   if (problem !== null) throw new ForbiddenError(RIGHT, problem, { target });
-  const url = `${access.endpoint}/api/models/${id}`;
-  const isThere = await send(url).then(
-    () => true,
-    (error: unknown) => {
-      // to a token that may not see it, the hub says of a private repository that it is not there
-      if (error instanceof UserError && [401, 403, 404].includes((error as { readonly status?: number }).status ?? 0)) return false;
-      throw error;
-    },
-  );
-  if (!isThere) return `${target} is not there yet: it will be made, private`;
+  const repository = hubRepository(access, id, watch);
+  if ((await repository.refs()) === null) return `${target} is not there yet: it will be made, private`;
+  const others = (await repository.at("main"))?.files.map(({ path }) => path) ?? [];
+  const other = others.includes(MANIFEST) ? undefined : others.find((path) => !ANYBODYS.test(path));
+  if (other !== undefined)
+    throw new UserError(
+      "main of the repository holds files that Roslin did not publish: name a repository that is empty, or not there yet",
+      {
+        target,
+        file: other,
+      },
+    );
   // the first thing that writing asks for, and it changes nothing
   const files = [{ path: "README.md", size: 1, sample: "Iw==" }];
   const headers = { "content-type": "application/json" };
-  await send(`${url}/preupload/main`, { method: "POST", headers, body: JSON.stringify({ files }) });
+  await send(`${access.endpoint}/api/models/${id}/preupload/main`, { method: "POST", headers, body: JSON.stringify({ files }) });
   return undefined;
 }
+
+/** Files that a repository may have before a model is in it. */
+const ANYBODYS = /^(\.gitattributes|\.gitignore|README\.md|LICENSE[^/]*)$/i;
 
 /** Why the token may not write to a repository; null: as far as it says, it may. */
 function problemOf({ name, orgs = [], auth }: WhoAmI, owner: string, id: string): string | null {

@@ -15,6 +15,7 @@ from typing import Any
 import published
 import torch
 from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.hf_api import RepoFile
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TOKEN = "hf_interopinteropinterop"
@@ -34,7 +35,7 @@ def tree(api: HfApi, repository: str) -> dict[str, Json]:
     return {
         each.path: dict(size=each.size, blob=each.blob_id, lfs=each.lfs.sha256 if each.lfs else None)
         for each in entries
-        if hasattr(each, "blob_id")
+        if isinstance(each, RepoFile)
     }
 
 

@@ -4,22 +4,32 @@ import { parseSource } from "../../../core/config/source-ref.js";
 import { UserError } from "../../../core/errors.js";
 import { TIMING, withRetries } from "../../http/retries.js";
 import type { ObjectStore } from "../../store/store.js";
+import type { PublishedFiles } from "../published-files.js";
 import { getFromHub, type HubAccess } from "./access.js";
 import { fileUrl, resolveRepository, type Repository } from "./repository.js";
 
 /** Bytes that wait for their reader at most: a file is read as it comes. */
 const WAITING_BYTES = 8 << 20;
 
-/** The files of a model repository at the revision that `uri` names, which is looked up once, to be read as those of a store. */
-export function hubFiles(access: HubAccess, uri: string, signal: AbortSignal): Pick<ObjectStore, "uri" | "read"> {
+/** The files of a model repository at the revision that `uri` names, which is looked up once, to be read as those of a store; `pinned` resolves to their address with the commit. */
+export function hubFiles(
+  access: HubAccess,
+  uri: string,
+  signal: AbortSignal,
+): PublishedFiles & Pick<ObjectStore, "uri"> & { readonly pinned: () => Promise<string> } {
   const source = parseSource(uri);
   if (source.kind !== "hub") throw new UserError("a place is not on the hub", { expected: "hf://owner/name@revision", got: uri });
   let repository: Promise<Repository> | null = null;
+  const resolved = (): Promise<Repository> =>
+    (repository ??= resolveRepository(access, { kind: "models", id: source.id, revision: source.revision }, { signal }));
   return {
     uri,
+    pinned: async () => `hf://${source.id}@${(await resolved()).commit}`,
+    async list(prefix) {
+      return (await resolved()).files.flatMap(({ path }) => (path.startsWith(prefix) ? [{ key: path }] : []));
+    },
     async read(key) {
-      repository ??= resolveRepository(access, { kind: "models", id: source.id, revision: source.revision }, { signal });
-      const found = await repository;
+      const found = await resolved();
       if (!found.files.some(({ path }) => path === key)) return null;
       return streamed(access, fileUrl(access, found, key), signal);
     },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -12,7 +12,11 @@ import { publish } from "../../../activities/publish/publish.js";
 import type { StageContext, StageRequest } from "../../../activities/common/stage.js";
 import { UserError } from "../../../core/errors.js";
 import { parseManifest } from "../../../core/format/manifest.js";
+import { stored } from "../../../demo/hub/repositories.js";
 import type { StageResult } from "../../../core/stages/results.js";
+import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
+import { artifactOf } from "../../../infra/disk/files.js";
+import { leave } from "../common/made-stages.js";
 import { startUploadHub, TOKEN, type UploadHub } from "../../infra/hub/upload-hub.js";
 import { finishedRun, publishDependencies } from "./run.js";
 
@@ -36,9 +40,16 @@ const newHub = async (options?: Parameters<typeof startUploadHub>[0]): Promise<U
   return hub;
 };
 const send = (hub: UploadHub, request: StageRequest): Promise<StageResult<"publish">> =>
-  publish(publishDependencies({}, undefined, hub.access), request, context());
+  publish(publishDependencies({}, undefined, { hub: hub.access }), request, context());
 const asked = (hub: UploadHub, pattern: RegExp): number => hub.requests.filter((request) => pattern.test(request.asked)).length;
 const filesAt = (hub: UploadHub, id: string, revision: string): string[] => [...hub.repository(id).at(revision)!.files.keys()].sort();
+
+/** A person's commit of one file on main. */
+function byHand(hub: UploadHub, id: string, path: string, text: string): void {
+  const repository = hub.repository(id);
+  const head = repository.at("main")!;
+  repository.add("main", head.oid, "by hand", new Map([...head.files, [path, stored(path, Buffer.from(text), false)]]));
+}
 
 const FILES = [
   ".gitattributes",
@@ -111,8 +122,13 @@ test("the next model replaces what is live, and a failed one goes to a branch of
   const first = await send(hub, await finishedRun(newRoot(), "hf://our/m", true, { "tokenizer_config.json": Buffer.from("{}") }));
   const repository = hub.repository("our/m");
   assert.ok(filesAt(hub, "our/m", "main").includes("tokenizer_config.json"));
+  byHand(hub, "our/m", "LICENSE.md", "a person's");
   const second = await send(hub, await finishedRun(newRoot(), "hf://our/m"));
-  assert.deepEqual(filesAt(hub, "our/m", "main"), FILES, "a file of the former model is gone, .gitattributes stays");
+  assert.deepEqual(
+    filesAt(hub, "our/m", "main"),
+    [".gitattributes", "LICENSE.md", ...FILES.slice(1)],
+    "a file of the former model is gone, a person's stays",
+  );
   assert.ok(filesAt(hub, "our/m", String(first.metrics["version"])).includes("tokenizer_config.json"));
   const main = repository.branches.get("main");
   const failed = await send(hub, await finishedRun(newRoot(), "hf://our/m", false, { "merges.txt": Buffer.from("a b") }));
@@ -129,6 +145,75 @@ test("the next model replaces what is live, and a failed one goes to a branch of
   assert.equal(repository.branches.get("main"), main);
   assert.equal(back.outputs[0]!.uri, first.outputs[0]!.uri);
   assert.notEqual(second.outputs[0]!.uri, first.outputs[0]!.uri);
+});
+
+test("a run that was killed before it could tag its commit, and was overtaken, tags it and leaves main alone", async () => {
+  const hub = await newHub();
+  const request = await finishedRun(newRoot(), "hf://me/m");
+  const first = await send(hub, request);
+  await send(hub, await finishedRun(newRoot(), "hf://me/m", true, { "merges.txt": Buffer.from("a b") }));
+  const repository = hub.repository("me/m");
+  const [main, name] = [repository.branches.get("main"), String(first.metrics["version"])];
+  repository.tags.delete(name);
+  const again = await send(hub, request);
+  assert.deepEqual([again.metrics["latest"], again.outputs[0]!.uri], [false, first.outputs[0]!.uri]);
+  assert.equal(`hf://me/m@${repository.tags.get(name)}`, first.outputs[0]!.uri);
+  assert.equal(repository.branches.get("main"), main);
+});
+
+test("a model whose branch is there, because its gate was not passed before, gets a tag in its place", async () => {
+  const [hub, other] = [await newHub(), await newHub()];
+  const request = await finishedRun(newRoot(), "hf://me/m");
+  const name = String((await send(other, request)).metrics["version"]);
+  await send(hub, await finishedRun(newRoot(), "hf://me/m", true, { "merges.txt": Buffer.from("a b") }));
+  const repository = hub.repository("me/m");
+  repository.branches.set(name, repository.branches.get("main")!);
+  await send(hub, request);
+  assert.deepEqual([...repository.branches.keys()], ["main"]);
+  assert.equal(repository.tags.get(name), repository.branches.get("main"));
+});
+
+test("a person's override puts a model on main and tags it in place of its branch, and it stays so", async () => {
+  const hub = await newHub();
+  const request = await finishedRun(newRoot(), "hf://me/m", false);
+  const failed = await send(hub, request);
+  const name = String(failed.metrics["version"]);
+  const repository = hub.repository("me/m");
+  assert.ok(repository.branches.has(name));
+  const override = { by: "Ada", reason: "the rows were wrong" };
+  const overridden = await send(hub, { ...request, override });
+  assert.equal(overridden.metrics["version"], name);
+  assert.deepEqual([overridden.metrics["latest"], overridden.metrics["reason"]], [true, null]);
+  assert.deepEqual([...repository.branches.keys()], ["main"]);
+  assert.equal(repository.tags.get(name), repository.branches.get("main"));
+  assert.match(repository.at("main")!.files.get("README.md")!.content.toString(), /Ada/);
+  // another run of the same model, which nobody told
+  const commits = repository.commits.size;
+  const again = await send(hub, await finishedRun(newRoot(), "hf://me/m", false));
+  assert.deepEqual([again.metrics["latest"], again.outputs[0]!.uri], [true, overridden.outputs[0]!.uri]);
+  assert.equal(repository.commits.size, commits);
+});
+
+test("a model that was compared with the live one is refused when main has another one", async () => {
+  const hub = await newHub();
+  await send(hub, await finishedRun(newRoot(), "hf://me/m"));
+  const { sha256: live } = await openPublished("hf://me/m", { hub: hub.access });
+  const compared = async (manifest: string): Promise<StageRequest> => {
+    const place = newRoot();
+    const request = await finishedRun(place, "hf://me/m", true, { "merges.txt": Buffer.from("a b") });
+    const report = join(place, "evaluation.json");
+    const evaluation = { ...(JSON.parse(readFileSync(report, "utf8")) as object), live: { uri: "hf://me/m@0", manifest } };
+    writeFileSync(report, JSON.stringify(evaluation));
+    const changed = await artifactOf("report", report);
+    const inputs = request.inputs.map((input) => (input.name === "report" ? changed : input));
+    await leave(evaluateDefinition, { ...request, inputs }, { outputs: [changed] });
+    return { ...request, inputs };
+  };
+  await assert.rejects(
+    send(hub, await compared("0".repeat(64))),
+    /main holds another model than the one .* run `roslin stage evaluate` again/,
+  );
+  assert.equal((await send(hub, await compared(live))).metrics["latest"], true);
 });
 
 test("killed after its large files and before its commit, it goes on without sending a byte again; files come in parts where the hub wants it", async () => {
@@ -201,7 +286,7 @@ test("what is in the way is named before anything is sent", async () => {
   const problem = async (target: string, token: string | null, extra: Readonly<Record<string, unknown>> = {}): Promise<string> => {
     const request = await finishedRun(newRoot(), target);
     const config = { ...request.config, publish: { ...request.config.publish, ...extra } };
-    const dependencies = publishDependencies({}, undefined, { ...hub.access, token });
+    const dependencies = publishDependencies({}, undefined, { hub: { ...hub.access, token } });
     const error: unknown = await publish(dependencies, { ...request, config }, context()).then(
       () => null,
       (failure: unknown) => failure,
@@ -218,6 +303,15 @@ test("what is in the way is named before anything is sent", async () => {
     /^the hub has no publish\.storageClass: remove the setting/,
   );
   assert.equal(asked(hub, /^(PUT|POST)/), 0);
+
+  await send(hub, await finishedRun(newRoot(), "hf://me/m"));
+  const repository = hub.repository("me/m");
+  const file = "pytorch_model.bin";
+  repository.add("main", repository.branches.get("main")!, "by hand", new Map([[file, stored(file, Buffer.from("a person's"), true)]]));
+  assert.match(
+    await problem("hf://me/m", TOKEN),
+    /holds files that Roslin did not publish: name a repository that is empty.*file=pytorch_model\.bin\]$/,
+  );
 });
 
 test("a hub that is busy is waited for as long as it asks, and what it refuses for good is said in a line", async () => {
