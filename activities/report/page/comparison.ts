@@ -12,20 +12,21 @@ const NAMES: Readonly<Record<ModelName, string>> = { base: "base", tuned: "this 
 export function comparison(figures: readonly Figure[]): string {
   if (figures.length === 0) return "";
   const models = MODEL_NAMES.filter((name) => figures.some((figure) => figure[name] !== undefined));
+  const others = (["base", "live"] as const).filter((name) => models.includes(name));
   const rows = figures.map((figure) => [
     `${escapeMarkup(figure.metric)}<span class="note">${count(figure.items, "item")}, ${figure.better} is better</span>`,
     ...models.map((name) => estimateCell(figure[name], figure.intervals?.[name])),
-    ratioCell(figure),
+    ...others.map((other) => ratioCell(figure, other)),
     pictured(figure, models),
   ]);
   const intervals = figures.find((figure) => figure.intervals !== undefined)?.intervals;
   const words =
     intervals === undefined
       ? "There are too few items for intervals."
-      : `Intervals hold ${percent(intervals.level).replace(".0 ", " ")}, by a paired bootstrap of the same items for every model (${count(intervals.resamples, "resample")}, seed ${intervals.seed}). A ratio is this model's figure divided by the base's.`;
+      : `Intervals hold ${percent(intervals.level).replace(".0 ", " ")}, by a paired bootstrap of the same items for every model (${count(intervals.resamples, "resample")}, seed ${intervals.seed}). A ratio is this model's figure divided by the other's.`;
   const legend = models.map((name) => `<span class="key dots ${toneOf(name)}">${NAMES[name]}</span>`).join(" ");
   return `<p class="keys">${legend}</p>
-${columnTable("Figures of the models", ["metric", ...models.map((name) => NAMES[name]), "ratio", "intervals"], rows)}
+${columnTable("Figures of the models", ["metric", ...models.map((name) => NAMES[name]), ...others.map((other) => `ratio to ${NAMES[other]}`), "intervals"], rows)}
 ${note(words)}`;
 }
 
@@ -34,9 +35,14 @@ function estimateCell(value: number | null | undefined, ends: JsonEnds | undefin
   return `<b>${figureDigits(value)}</b>${ends === undefined ? "" : `<span class="note">${endsText(ends)}</span>`}`;
 }
 
-function ratioCell({ ratio, intervals, better }: Figure): string {
-  const ends = intervals?.ratio.base;
-  return `<b>${figureDigits(ratio.base)}</b>${ends === undefined ? "" : `<span class="note">${endsText(ends)}: ${verdict(ends, better)}</span>`}`;
+function ratioCell({ ratio, intervals, better, tuned, ...figure }: Figure, other: "base" | "live"): string {
+  const value = ratio[other];
+  if (value === undefined) return "";
+  // nothing divided by nothing says nothing
+  if (value === null && !(figure[other] === 0 && tuned !== null && tuned > 0)) return "–";
+  const ends = intervals?.ratio[other];
+  const words = ends === undefined || ends[0] === null ? "" : `<span class="note">${endsText(ends)}: ${verdict(ends, better)}</span>`;
+  return `<b>${figureDigits(value)}</b>${words}`;
 }
 
 /** What the interval of a ratio says, where less or where more is better. */

@@ -1,7 +1,7 @@
 /** The style of the report page: light and dark, screen and print, from 320 px upwards. */
 export const STYLE: string = `
 :root { color-scheme: light dark; --paper: #fbfaf7; --card: #fff; --ink: #22252b; --soft: #6b7079; --rule: #e4e1d8; --accent: #2f6f5e; --dot: #9fc3b8; --bad: #a8432f; --third: #8a6d1f; }
-@media (prefers-color-scheme: dark) { :root { --paper: #16181b; --card: #1e2125; --ink: #e6e4de; --soft: #9aa0a8; --rule: #31353b; --accent: #6fc2a8; --dot: #3f6f62; --bad: #e08a76; --third: #d6b45c; } }
+@media screen and (prefers-color-scheme: dark) { :root { --paper: #16181b; --card: #1e2125; --ink: #e6e4de; --soft: #9aa0a8; --rule: #31353b; --accent: #6fc2a8; --dot: #3f6f62; --bad: #e08a76; --third: #d6b45c; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 40px 20px 64px; }
@@ -61,5 +61,5 @@ article p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 table { width: 100%; border-collapse: collapse; } th, td { padding: 7px 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; overflow-wrap: anywhere; }
 th { width: 34%; padding-right: 16px; color: var(--soft); font-weight: 400; }
 .note { margin: 10px 0 0; color: var(--soft); font-size: 13px; }
-@media print { body { background: none; font-size: 12px; } main { max-width: none; padding: 0; } details::details-content { content-visibility: visible; block-size: auto; } .tools, .readout, .cursor, .selection { display: none; } .wide { overflow: visible; } section, article { break-inside: auto; } article, tr { break-inside: avoid; } h2 { break-after: avoid; } }
+@media print { body { background: none; font-size: 12px; } main { max-width: none; padding: 0; } details::details-content { content-visibility: visible; block-size: auto; } .tools { min-height: 0; } .tools button, .readout, .cursor, .selection { display: none; } .wide { overflow: visible; } .wide table { font-size: 10px; } .wide .note { min-width: 0; font-size: 9px; } .wide th, .wide td { padding-right: 8px; } .intervals { min-width: 90px; } section, article { break-inside: auto; } article, tr { break-inside: avoid; } h2 { break-after: avoid; } }
 `;

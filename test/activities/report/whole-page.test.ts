@@ -152,6 +152,12 @@ test("figures without intervals and ends that are not finite are said to be so",
   const bare = story(3);
   const page2 = reportPage({ ...bare, evaluation: { ...bare.evaluation!, figures: [figure("exactMatch", false)] } });
   assert.match(page2, /too few items for intervals/);
+  // nothing divided by nothing is neither better nor worse
+  const nothing = { ...figure("exactMatch", true), better: "higher", base: 0, tuned: 0, ratio: { base: null } } as const;
+  const none = { ...nothing, intervals: { ...nothing.intervals!, base: [0, 0], tuned: [0, 0], ratio: { base: [null, null] } } } as const;
+  const page3 = reportPage({ ...bare, evaluation: { ...bare.evaluation!, figures: [none] } });
+  assert.match(page3, /<td>–<\/td>/);
+  assert.doesNotMatch(page3, /beyond chance/);
 });
 
 test("every setting is named with its value, defaults are marked, and no directory of the machine is published", () => {
