@@ -293,3 +293,25 @@ test("a rule with a metric that the run does not measure, and one against a live
   const damaged: PlanDependencies = { ...roomy(), findLive: () => Promise.reject(new CorruptError("latest.json is not JSON")) };
   await assert.rejects(plan(damaged, ruled, context), /cannot be used: latest\.json is not JSON\. Correct it, or remove latest\.json/);
 });
+
+test("multiple-choice tasks are looked at item by item, and those on the hub get their commit", async (t) => {
+  const rows = ['{"goal":"g","sol1":"a","sol2":"b","label":1}', '{"goal":"g","sol1":"a","sol2":"b","label":-1}'];
+  const hub = await startTestHub({
+    "datasets/baber/piqa/validation.jsonl": rows[0]!,
+    "datasets/org/quiz/test.jsonl": rows.join("\n"),
+  });
+  t.after(() => hub.close());
+  const places: PlanDependencies = { ...roomy(), ...dependenciesFor(hub.url, hub.work) };
+  const ask = (tasks: object): RunConfig => parseRunConfig({ ...config, evaluate: { tasks } });
+  const { config: planned } = await plan(places, ask({ names: ["piqa"] }), context);
+  assert.match(planned.evaluate.tasks!.data["piqa"]!, /^hf:\/\/baber\/piqa@[0-9a-f]{40}\?split=validation$/);
+  const quiz = { name: "quiz", source: "hf://org/quiz?split=test", context: "{{goal}}", choices: ["a", "b"], answer: { index: "label" } };
+  const message =
+    /^2 things are in the way:\n.*items of the task quiz cannot be used: the item has no right answer .*item=2\]\n.*items of the task boolq cannot be had: the hub has no such repository/s;
+  await assert.rejects(plan(places, ask({ names: [quiz, "piqa", "boolq"] }), context), { name: "UserError", message });
+  const { config: limited } = await plan(places, ask({ names: [quiz], limit: 1 }), context);
+  assert.equal(limited.evaluate.tasks!.names.length, 1);
+  await rm(join(directory, "tokenizer.json"));
+  t.after(() => writeFile(join(directory, "tokenizer.json"), ""));
+  await assert.rejects(plan(places, ask({ names: ["piqa"] }), context), /evaluate\.tasks needs the model's tokenizer, and there is/);
+});
