@@ -253,6 +253,7 @@ export function gateWords({ gate, heldOut }: Pick<Evaluation, "gate" | "heldOut"
   const compared = `perplexity ratio ${ratio === null ? "not finite" : ratio.toFixed(4)}, at most ${maxPerplexityRatio}`;
   const ruled = rules.map((rule) => `${ruleWords(rule)}${rule.passed ? "" : " (not passed)"}`);
   const others = Object.entries(tasks).map(([name, verdict]) => `${name} ${gateWord(verdict)}`);
-  const head = passed ? "passed" : override === null ? "not passed" : `not passed, and ${overrideWords(override)}`;
-  return `${head}: ${[...(heldOut.labels > 0 ? [compared] : []), ...ruled, ...others].join("; ")}`;
+  const head = passed ? "passed" : override === null ? "not passed" : "not passed, and overridden";
+  const decided = override === null ? "" : `; ${overrideWords(override)}`;
+  return `${head}: ${[...(heldOut.labels > 0 ? [compared] : []), ...ruled, ...others].join("; ")}${decided}`;
 }
