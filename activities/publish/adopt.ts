@@ -1,11 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { CorruptError, ForbiddenError } from "../../core/errors.js";
-import { CARD, MANIFEST, manifestText, parseManifest, type Manifest } from "../../core/format/manifest.js";
+import { ForbiddenError } from "../../core/errors.js";
+import { CARD, MANIFEST, manifestText, type Manifest } from "../../core/format/manifest.js";
 import { sha256, writeFileAtomic } from "../../infra/disk/files.js";
 import { readAll } from "../../infra/store/store.js";
 import type { SmallFiles } from "./place.js";
+import { readableManifest } from "./readable-manifest.js";
 
 /**
  * The manifest to publish, and the bytes of a card that was sent for it. Several runs may come to the same model, here or
@@ -26,7 +27,7 @@ export async function adopt(
       return null;
     });
   const bytes = await read(MANIFEST);
-  const published = bytes === null ? null : parsed(bytes, `${store.uri}/${made.name}/${MANIFEST}`);
+  const published = bytes === null ? null : readableManifest(bytes, `${store.uri}/${made.name}/${MANIFEST}`);
   if (published === null) {
     // no manifest names a card yet: the first card there is used by all runs, because others may be about to publish the same
     const ownCard = await readFile(join(directory, CARD));
@@ -50,16 +51,6 @@ export async function adopt(
   await writeFileAtomic(join(directory, CARD), card);
   await writeFileAtomic(join(directory, MANIFEST), published === null ? manifestText(manifest) : bytes!);
   return { manifest, claimed: 0 };
-}
-
-/** Null: it is damaged, so nothing in it counts. */
-function parsed(bytes: Uint8Array, where: string): Manifest | null {
-  try {
-    return parseManifest(Buffer.from(bytes).toString(), where);
-  } catch (error) {
-    if (error instanceof CorruptError) return null;
-    throw error;
-  }
 }
 
 function withCard(manifest: Manifest, card: { readonly sha256: string; readonly bytes: number }): Manifest {
