@@ -10,6 +10,7 @@ import { hubRepository } from "../infra/hub/hub-repository.js";
 import type { HubAccess } from "../infra/sources/hub/access.js";
 import { hubFiles } from "../infra/sources/hub/hub-files.js";
 import { accessOf } from "../infra/sources/hub/hub.js";
+import { openSigner } from "../infra/signing/keys.js";
 import { checkTarget } from "../infra/store/check.js";
 import { openStore } from "../infra/store/open-store.js";
 import { ALL_ABILITIES } from "../infra/store/s3-requests.js";
@@ -53,8 +54,12 @@ export async function checkAnyTarget(
   return { abilities: ALL_ABILITIES, ...(note === undefined ? {} : { note }) };
 }
 
-/** Publishing's dependencies, with the S3 of these settings, the hub of this place and the target of a run that names none. */
-export function publishDeps(settings: S3Settings, hub: HubAccess, target: () => string): PublishDependencies {
+/** Publishing's dependencies, with the S3 of these settings, the hub of this place, the variables that may hold a key, and the target of a run that names none. */
+export function publishDeps(
+  settings: S3Settings,
+  { hub, variables }: { readonly hub: HubAccess; readonly variables: Environment["variables"] },
+  target: () => string,
+): PublishDependencies {
   return {
     defaultTarget: target,
     openStore: (uri, options, signal, abilities = ALL_ABILITIES) => openStore(uri, { ...settings, abilities }, options, signal),
@@ -62,6 +67,7 @@ export function publishDeps(settings: S3Settings, hub: HubAccess, target: () => 
     openPublished: (uri, options, signal) =>
       uri.startsWith("hf://") ? hubFiles(accessOf(hub), uri, signal) : openStore(uri, settings, options, signal),
     checkTarget: (uri, wanted, signal) => checkAnyTarget(settings, hub, uri, wanted, { signal }),
+    openSigner: (sign) => openSigner(sign, variables),
     exportLimits: EXPORT_LIMITS,
   };
 }

@@ -46,7 +46,7 @@ export interface Stages {
 export function makeStages(environment: Environment): Stages {
   const s3 = s3SettingsOf(environment.variables);
   const places = placesOf(environment);
-  const forPublishing = publishDeps(s3, environment.hub, () => defaultTarget(environment));
+  const forPublishing = publishDeps(s3, environment, () => defaultTarget(environment));
   const root = join(environment.home, "stages");
   return {
     root,

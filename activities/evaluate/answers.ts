@@ -9,6 +9,11 @@ import type { EvaluationTask, TaskInput, TaskValues } from "./task.js";
 type Asked = Question & { readonly stream: number };
 type Answered = readonly (readonly number[])[];
 
+/** The share of answers that are the expected text, without blanks before and after. */
+const EXACT_MATCH = "exactMatch";
+/** See `rougeL`. */
+const ROUGE_L = "rougeL";
+
 /** How near the models' answers to held-out rows are to what the rows have there; the figures are means over the rows. */
 export interface AnswersReport {
   readonly rows: number;
@@ -35,7 +40,7 @@ export const answers: EvaluationTask<readonly Asked[], Answered, AnswersReport |
   run: (model, questions, input) =>
     answerPrompts(model, questions, input, { repetitionPenalty: input.settings.generation.repetitionPenalty }),
   report: ({ items }) => (items.length === 0 ? undefined : { rows: items.flat().length }),
-  metrics: ({ evaluate }) => (evaluate.references === 0 ? [] : ["exactMatch", "rougeL"]),
+  metrics: ({ evaluate }) => (evaluate.references === 0 ? [] : [EXACT_MATCH, ROUGE_L]),
   figures(values, input) {
     const rows = textsOf(values, input);
     const measured = (metric: string, value: (expected: string, said: string) => number): Measured => ({
@@ -50,7 +55,7 @@ export const answers: EvaluationTask<readonly Asked[], Answered, AnswersReport |
       })),
     });
     if (rows.length === 0) return [];
-    return [measured("exactMatch", (expected, said) => (expected === said ? 1 : 0)), measured("rougeL", rougeL)];
+    return [measured(EXACT_MATCH, (expected, said) => (expected === said ? 1 : 0)), measured(ROUGE_L, rougeL)];
   },
 };
 

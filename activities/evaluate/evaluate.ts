@@ -16,6 +16,7 @@ import { haveItemsChanged, openChoices } from "./choice/open-choices.js";
 import { withTaskFiles } from "./choice/task-files.js";
 import { defineEvaluation } from "./definition.js";
 import type { EvaluateDependencies } from "./deps.js";
+import { takeEarlierItems } from "./earlier-items.js";
 import { evaluationOf, type Evaluation } from "./evaluation.js";
 import { openJournal, type Journal } from "./journal.js";
 import { bringLive, checkLive, chooseLive } from "./live.js";
@@ -62,6 +63,7 @@ export async function evaluate(
       const models: ModelName[] = live !== null && isComparedWithLive(task, config) ? ["base", "tuned", "live"] : ["base", "tuned"];
       return { task, items: task.items(input), models };
     });
+    await takeEarlierItems(stage, at.journal);
     const journal = await openJournal(at.journal);
     const work: Work = { plan, input, journal, config };
     if (live !== null && itemsLeft(work, "live").length > 0)

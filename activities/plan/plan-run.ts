@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isShared, withStore, withTarget, type RunConfig } from "../../core/config/schema.js";
+import type { SignSettings } from "../../core/config/sign.js";
 import { UserError } from "../../core/errors.js";
 import { comparesWithLive } from "../../core/stages/gate.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
@@ -36,6 +37,8 @@ export interface PlanDependencies extends Places {
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<string | undefined>;
   /** The published model that a target names as its latest; null: none. Only asked if a rule of the gate compares with it. */
   readonly findLive: LiveModels["find"];
+  /** Throws UserError that names what is wrong with the key that the run signs with. A sentence if others may read it. */
+  checkSigner(sign: SignSettings): Promise<string | null>;
   /** GPU workers of this host that have registered. */
   gpuWorkers(): Promise<number>;
   /** bytes of the GPU of each of them that computes on one */
@@ -172,6 +175,12 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     const note = await dependencies.checkTarget(target, config.publish, context.signal);
     if (note !== undefined) notes.push(note);
   });
+  const { sign } = config.publish;
+  if (sign !== null)
+    await check(async () => {
+      const note = await dependencies.checkSigner(sign);
+      if (note !== null) notes.push(note);
+    });
   if (isShared(whole))
     await check(async () => {
       say(`looking at ${whole.train.workers.store!}`);

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { ChangedInputError } from "../../core/errors.js";
@@ -30,6 +30,7 @@ import type { Evaluation } from "../evaluate/evaluation.js";
 import { keyParts, type StageDefinition } from "../common/definition.js";
 import { checkInputs, finishedStage, recordedParts, Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { modelCard } from "../report/card.js";
+import { evalResults } from "../report/eval-results.js";
 import { descentOf } from "./descent.js";
 import { modelParts, publicBase, type ModelParts } from "./model-parts.js";
 import { reportPage } from "../report/report-page.js";
@@ -43,7 +44,7 @@ import type { PublishDependencies } from "./deps.js";
 import type { PublishedModel } from "./place.js";
 
 /** What is published, and how it was judged. */
-export interface Assembly extends PublishedModel {
+export interface Assembly extends Omit<PublishedModel, "beside"> {
   readonly evaluation: Evaluation;
 }
 
@@ -61,8 +62,10 @@ export async function assemble(
   const say = (note: string): void => context.progress({ stage: "publish", done: 0, total: 0, unit: "bytes", note });
   const paths = new Map<string, string>();
   const write = async (name: string, text: string): Promise<void> => {
-    paths.set(name, join(directory, name));
-    await writeFileAtomic(paths.get(name)!, text);
+    const path = join(directory, name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFileAtomic(path, text);
+    paths.set(name, path);
   };
 
   const descent = await descentOf(dependencies, request, context.signal);
@@ -104,6 +107,7 @@ export async function assemble(
   const story = { ...told, override };
   await write(CARD, modelCard(story));
   await write(PAGE, reportPage(story));
+  for (const [name, text] of evalResults(story)) await write(name, text);
 
   say("digesting");
   const known = new Map(tuned.map(({ path, digest }) => [path, digest]));

@@ -8,9 +8,11 @@ export const publishDefinition: StageDefinition<"publish"> = {
   // the tuned model is checked file by file while it is read
   reads: ["report"],
   // what was published before there was a choice keeps its key
-  settings: ({ publish: { merge, ...publish }, model, dataset }, override) => ({
+  settings: ({ publish: { merge, sign, ...publish }, model, dataset }, override) => ({
     ...publish,
     ...(merge && { merge }),
+    // which key it is, a variable or a file says; a config that an earlier version planned has no such field
+    ...(sign != null && { sign: true }),
     model: model.source,
     dataset: dataset.source,
     ...(override && { override }),

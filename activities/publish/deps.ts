@@ -1,6 +1,8 @@
 import type { RunConfig } from "../../core/config/schema.js";
 import type { ExportLimits } from "../../core/model/export.js";
+import type { SignSettings } from "../../core/config/sign.js";
 import type { HubRepository } from "../../infra/hub/hub-repository.js";
+import type { Signer } from "../../infra/signing/keys.js";
 import type { ObjectStore, TargetCheck } from "../../infra/store/store.js";
 
 /** The places that publishing works with. */
@@ -15,5 +17,7 @@ export interface PublishDependencies {
   openPublished(uri: string, options: RunConfig["publish"], signal: AbortSignal): Pick<ObjectStore, "read">;
   /** Throws UserError if objects cannot be written there, or cannot be kept in the way that is wanted: infra's `checkTarget`, or `checkHub`. */
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<TargetCheck>;
+  /** Opens the key that a run signs with; throws UserError that names what is wrong with it. */
+  openSigner(settings: SignSettings): Promise<Signer>;
   readonly exportLimits: ExportLimits;
 }

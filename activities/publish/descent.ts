@@ -9,7 +9,8 @@ import { readAll } from "../../infra/store/store.js";
 import { hasAdapter, readAdapterConfig } from "../../infra/weights/adapter-files.js";
 import type { StageRequest } from "../common/stage.js";
 import { namedBase } from "../download/adapter-base.js";
-import { hubId, licenceOf, UNKNOWN, type Descent } from "../report/story.js";
+import { knownDataset, knownModel, licenceOf, UNKNOWN } from "../report/provenance.js";
+import { hubId, type Descent } from "../report/story.js";
 import type { PublishDependencies } from "./deps.js";
 
 /** The descent of a run's model: what its own sources say, else what its base says, where Roslin published that. */
@@ -22,10 +23,10 @@ export async function descentOf(dependencies: PublishDependencies, request: Stag
 }
 
 function fromSources(model: string, dataset: string, inherited: Descent | null): Descent {
-  const licence = licenceOf(dataset);
+  const base = hubId(model);
   return {
-    licence: licence === UNKNOWN ? (inherited?.licence ?? UNKNOWN) : licence,
-    baseModel: hubId(model) ?? inherited?.baseModel ?? null,
+    licence: licenceOf(inherited?.licence ?? knownModel(base)?.licence ?? UNKNOWN, knownDataset(dataset)?.licence ?? UNKNOWN),
+    baseModel: base ?? inherited?.baseModel ?? null,
   };
 }
 

@@ -2,18 +2,20 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { ChangedInputError, CorruptError, UserError } from "../../core/errors.js";
-import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
+import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { digestFile, gitBlobId } from "../../infra/disk/file-digest.js";
 import { sha256 } from "../../infra/disk/files.js";
 import type { HubCommit, HubRepository } from "../../infra/hub/hub-repository.js";
 import type { StageContext } from "../common/stage.js";
+import type { LiveReference } from "../evaluate/evaluation.js";
 import { adopt } from "./adopt.js";
-import type { Going, PublishedModel, PublishingPlace, Sent, SmallFiles } from "./place.js";
-import { readableManifest } from "./readable-manifest.js";
+import type { PublishedModel, PublishingPlace, Sent, SmallFiles, Verdict } from "./place.js";
+import { SIGNATURES } from "./sign.js";
 import { REPORT_MS } from "./upload.js";
 
 /** The branch whose last commit is what is live. */
 const MAIN = "main";
+
 /**
  * A repository on the hub, with a model's files at its top. A model that passed the gate is one commit on main, with a tag of the
  * model's name; one that failed is one commit on a branch of that name, and main stays. What is live is what main holds.
@@ -22,18 +24,14 @@ export function hubPlace(repository: HubRepository, target: string): PublishingP
   const files = filesOf(repository);
   return {
     files,
-    async manifestOf(name) {
-      const there = await holding(repository, name);
-      return there === null ? null : ((await manifestIn(repository, there))?.manifest ?? null);
-    },
     // main can always be moved
-    async checkLive(name, compared) {
-      const main = compared === null ? null : await repository.at(MAIN);
-      checkMainStill(main === null ? null : await manifestIn(repository, main), name, compared);
+    async checkLive(name, live) {
+      const main = live === null ? null : await repository.at(MAIN);
+      if (live !== null) await checkLiveOnHub(repository, main, name, live);
     },
     // a card comes with its model
     adopt: async (made, directory, say) => ({ manifest: (await adopt(files, made, directory, say)).manifest, claimed: 0 }),
-    send: (model, going, directory, context) => sendToHub(repository, target, model, going, directory, context),
+    send: (model, verdict, directory, context) => sendToHub(repository, target, model, verdict, directory, context),
     async seals(keys) {
       const name = keys[0]?.split("/")[0];
       const there = name === undefined ? null : await repository.at(name);
@@ -43,38 +41,25 @@ export function hubPlace(repository: HubRepository, target: string): PublishingP
   };
 }
 
-/** A manifest and its bytes. */
-interface Found {
-  readonly manifest: Manifest;
-  readonly bytes: Buffer;
-}
-
 /** The manifest in a commit; null: there is none, or it is damaged or not Roslin's, so that nothing in it counts. */
-async function manifestIn(repository: HubRepository, { commit, files }: HubCommit): Promise<Found | null> {
+async function manifestIn(repository: HubRepository, { commit, files }: HubCommit): Promise<Manifest | null> {
   if (!files.some(({ path }) => path === MANIFEST)) return null;
-  const bytes = await repository.read(commit, MANIFEST);
-  const manifest = readableManifest(bytes, `${repository.id}@${commit}/${MANIFEST}`);
-  return manifest === null ? null : { manifest, bytes };
+  try {
+    return parseManifest((await repository.read(commit, MANIFEST)).toString(), `${repository.id}@${commit}/${MANIFEST}`);
+  } catch (error) {
+    if (error instanceof CorruptError) return null;
+    throw error;
+  }
 }
 
-/** Throws ChangedInputError if main holds neither the live model that a model was compared with nor that model itself. */
-function checkMainStill(live: Found | null, name: string, compared: Going["compared"]): void {
-  const got = live === null ? "none" : sha256(live.bytes);
-  if (compared === null || live?.manifest.name === name || got === compared.manifest) return;
-  throw new ChangedInputError(
-    "main holds another model than the one that this one was compared with: run `roslin stage evaluate` again, which compares with that one",
-    { compared: compared.manifest, got },
-  );
-}
-
-/** Files of the model that a key's first part names. They are written with the model. */
+/** Files of the model that a key's first part names, at its tag or branch, or on main before it has them. They are written with the model. */
 function filesOf(repository: HubRepository): SmallFiles {
   const written = (): Promise<boolean> => Promise.resolve(true);
   return {
     uri: `hf://${repository.id}`,
     async read(key) {
       const [name = "", ...path] = key.split("/");
-      const there = await holding(repository, name);
+      const there = (await repository.at(name)) ?? (await liveAs(repository, name));
       const file = there?.files.find((file) => file.path === path.join("/"));
       return file === undefined ? null : Readable.from([await repository.read(there!.commit, file.path)]);
     },
@@ -83,12 +68,21 @@ function filesOf(repository: HubRepository): SmallFiles {
   };
 }
 
-/** The commit of a model's tag or branch; main's, if that has the model and no tag yet. Null: it is not there. */
-async function holding(repository: HubRepository, name: string): Promise<HubCommit | null> {
-  const own = await repository.at(name);
-  if (own !== null) return own;
+/** What main holds, if it is the model of this name; null: it is not. */
+async function liveAs(repository: HubRepository, name: string): Promise<HubCommit | null> {
   const main = await repository.at(MAIN);
-  return main !== null && (await manifestIn(repository, main))?.manifest.name === name ? main : null;
+  return main !== null && (await manifestIn(repository, main))?.name === name ? main : null;
+}
+
+/** Throws ChangedInputError if main holds neither the live model that a model was compared with nor that model itself. */
+async function checkLiveOnHub(repository: HubRepository, main: HubCommit | null, name: string, live: LiveReference): Promise<void> {
+  const bytes = main?.files.some(({ path }) => path === MANIFEST) === true ? await repository.read(main.commit, MANIFEST) : null;
+  const got = bytes === null ? "none" : sha256(bytes);
+  if (got === live.manifest || (main !== null && (await manifestIn(repository, main))?.name === name)) return;
+  throw new ChangedInputError(
+    "main holds another model than the one that this one was compared with: run `roslin stage evaluate` again, which compares with that one",
+    { compared: live.manifest, got },
+  );
 }
 
 /** The files of a model to publish: where each lies on this machine, and its digest. */
@@ -101,13 +95,14 @@ async function sendToHub(
   repository: HubRepository,
   target: string,
   model: PublishedModel,
-  { opens, compared }: Going,
+  verdict: Verdict,
   directory: string,
   context: StageContext,
 ): Promise<Sent | null> {
   const { manifest } = model;
   const { name } = manifest;
   const { signal } = context;
+  const passed = verdict.closed === null;
   const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
   const say = (note: string): void => context.progress({ stage: "publish", done: bytes, total: bytes, unit: "bytes", note, lasting: true });
   const ended = (commit: string, sent: number, live: boolean): Sent => ({ uri: `${target}@${commit}`, bytes, sent, live });
@@ -121,35 +116,34 @@ async function sendToHub(
   const main = await repository.at(MAIN);
   if (main === null)
     throw new UserError("the repository has no branch main, which holds what is live: make it on the repository's page", { target });
-  const found = await manifestIn(repository, main);
-  const live = found?.manifest ?? null;
+  const live = await manifestIn(repository, main);
   const own = refs.tags.has(name) || refs.branches.has(name) ? await repository.at(name) : null;
   const isThere = own !== null && (await differing(own, files, signal)).size === 0;
   if (isThere && refs.tags.has(name) && live !== null) {
     if (live.name !== name) say(`main has moved on from ${name} to ${live.name}, and stays there`);
     return ended(own.commit, 0, live.name === name);
   }
-  if (isThere && !opens) return ended(own.commit, 0, false);
+  if (isThere && !passed) return ended(own.commit, 0, false);
   const title = `Publish ${name}`;
-  const past = opens && own === null && live !== null && live.name !== name ? await overtaken(repository, title, files, signal) : null;
+  const past = passed && own === null && live !== null && live.name !== name ? await overtaken(repository, title, files, signal) : null;
   if (past !== null) {
     say(`main has moved on from ${name} to ${live!.name}, and stays there`);
     await repository.tag(name, past);
     return ended(past, 0, false);
   }
 
-  if (opens) checkMainStill(found, name, compared);
-  const isBegun = !opens && own !== null && refs.branches.has(name);
-  if (!opens && !isBegun && !(await repository.branch(name, main.commit))) return null;
+  if (passed && verdict.live !== null) await checkLiveOnHub(repository, main, name, verdict.live);
+  const isBegun = !passed && own !== null && refs.branches.has(name);
+  if (!passed && !isBegun && !(await repository.branch(name, main.commit))) return null;
   const parent = isBegun ? own : main;
-  const written = await commitOnce(repository, parent, { branch: opens ? MAIN : name, title, bytes }, files, context);
+  const written = await commitOnce(repository, parent, { branch: passed ? MAIN : name, title, bytes }, files, context);
   if (written === null) return null;
   const { commit, sent } = written;
-  if (!opens) {
-    say(`the gate was not passed: ${name} is on a branch of its name, and main stays`);
+  if (!passed) {
+    say(`${verdict.closed}: ${name} is on a branch of its name, and main stays`);
     return ended(commit, sent, false);
   }
-  // a branch of this name is from when the gate had not been opens, and a tag from what main has no more
+  // a branch of this name is from when the gate had not been passed, and a tag from what main has no more
   if (refs.branches.has(name)) await repository.removeBranch(name);
   if (refs.tags.has(name) && own?.commit !== commit) await repository.removeTag(name);
   if (!(await repository.tag(name, commit)) && (await repository.at(name))?.commit !== commit) return null;
@@ -157,10 +151,10 @@ async function sendToHub(
 }
 
 /** The model's files and its manifest; the card may be another run's, and lies with the manifest in the stage's directory. */
-async function filesToSend({ manifest, paths, digests }: PublishedModel, directory: string, signal: AbortSignal): Promise<Files> {
+async function filesToSend({ manifest, paths, digests, beside }: PublishedModel, directory: string, signal: AbortSignal): Promise<Files> {
   const all = new Map<string, string>();
   const sha256s = new Map<string, string>();
-  for (const { name, sha256 } of [...manifest.files, { name: MANIFEST, sha256: "" }]) {
+  for (const { name, sha256 } of [...manifest.files, ...[...beside, MANIFEST].map((name) => ({ name, sha256: "" }))]) {
     const path = paths.get(name) ?? join(directory, name);
     all.set(name, path);
     sha256s.set(name, digests.has(sha256) ? sha256 : (await digestFile(path, signal)).sha256);
@@ -197,7 +191,7 @@ async function commitOnce(
 ): Promise<{ readonly commit: string; readonly sent: number } | null> {
   const changed = await differing(parent, files, context.signal);
   // what people put beside a model stays
-  const former = new Set((await manifestIn(repository, parent))?.manifest.files.map(({ name }) => name));
+  const former = new Set([...((await manifestIn(repository, parent))?.files.map(({ name }) => name) ?? []), ...SIGNATURES]);
   const removed = parent.files.map(({ path }) => path).filter((path) => former.has(path) && !files.paths.has(path));
   if (changed.size === 0 && removed.length === 0) return { commit: parent.commit, sent: 0 };
   const sizes = new Map<string, number>();

@@ -1,16 +1,20 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { withTarget } from "../../core/config/schema.js";
-import { MANIFEST, type Manifest } from "../../core/format/manifest.js";
+import { CorruptError, ForbiddenError } from "../../core/errors.js";
+import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import type { Gate } from "../../core/stages/metrics.js";
 import { isSameOverride, overrideWords, type Override } from "../../core/stages/override.js";
 import type { Artifact, StageResult } from "../../core/stages/results.js";
+import type { Signer } from "../../infra/signing/keys.js";
+import { readAll } from "../../infra/store/store.js";
 import { directoryDigest, writeFileAtomic } from "../../infra/disk/files.js";
 import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
 import { assemble, type Assembly } from "./assemble.js";
 import { MERGED, ONNX } from "./model-parts.js";
 import { openPlace } from "./open-place.js";
-import type { Going, PublishingPlace, Sent } from "./place.js";
+import type { PublishingPlace, Sent, SmallFiles, Verdict } from "./place.js";
+import { isSignedOtherwise, readPublishedIn, sendSignatures, SIGNATURES, signModel } from "./sign.js";
 import { publishDefinition } from "./definition.js";
 import type { PublishDependencies } from "./deps.js";
 
@@ -28,26 +32,32 @@ export async function publish(
   const target = wanted.target!;
   const { abilities, note } = await dependencies.checkTarget(target, wanted, context.signal);
   const place = openPlace(dependencies, wanted, abilities, context);
+  const signer = wanted.sign == null ? null : await dependencies.openSigner(wanted.sign);
   const stage = new Stage(publishDefinition, request);
   const { directory } = stage;
   await forgetIfGone(place, stage);
+  if (signer !== null && (await isSignedOtherwise(directory, signer))) await stage.forget();
   return await stage.run(context, async () => {
     const started = performance.now();
     const say = (note: string): void => context.progress({ stage: "publish", done: 0, total: 0, unit: "bytes", note, lasting: true });
-    const overrideOf = (name: string): Promise<Override | null> => decidedOverride(place, name, request.override ?? null, say);
+    const overrideOf = (name: string): Promise<Override | null> => decidedOverride(place.files, name, request.override ?? null, say);
     const assembly = await assemble(dependencies, request, stage, overrideOf, context);
-    const { evaluation } = assembly;
+    const { manifest: made, evaluation } = assembly;
     const { gate } = evaluation;
-    const override = assembly.manifest.gate?.override;
-    const opens = gate.passed || override !== undefined;
-    // one that the configuration names need not be the latest one
-    const going: Going = { opens, compared: request.config.evaluate.live === null ? (evaluation.live ?? null) : null };
-    if (opens) await place.checkLive(assembly.manifest.name, going.compared);
-    if (note !== undefined) say(note);
-    const { manifest, claimed, sent } = await adoptAndSend(place, assembly, going, directory, say, context);
-    const names = [...manifest.files.map(({ name }) => name), MANIFEST].map((name) => `${manifest.name}/${name}`);
+    const override = made.gate?.override;
+    const verdict: Verdict = {
+      closed: gate.passed || override !== undefined ? null : notPassed(gate),
+      // one that the configuration names need not be the latest one
+      live: request.config.evaluate.live === null ? (evaluation.live ?? null) : null,
+    };
+    if (verdict.closed === null) await place.checkLive(made.name, verdict.live);
+    for (const each of [note, signer?.note]) if (each != null) say(each);
+    const { manifest, claimed, sent } = await adoptAndSend(place, assembly, verdict, { signer, directory, say }, context);
+    const names = [...manifest.files.map(({ name }) => name), ...(signer === null ? [] : SIGNATURES), MANIFEST].map(
+      (name) => `${manifest.name}/${name}`,
+    );
     await writeFileAtomic(join(directory, SEALS), JSON.stringify(await place.seals(names)));
-    const reason = sent.live ? null : opens ? "it was live before, and another model is now" : notPassed(gate);
+    const reason = sent.live ? null : (verdict.closed ?? "it named this model before, and has moved on");
     // published now, and as large as the model
     for (const made of [ONNX, MERGED]) await rm(join(directory, made), { recursive: true, force: true });
     const metrics = {
@@ -58,7 +68,7 @@ export async function publish(
       reason,
       gate,
       ...(override !== undefined && { override }),
-      objects: manifest.files.length + 1,
+      objects: names.length,
       bytes: sent.bytes,
       bytesSent: claimed + sent.sent,
       ...(abilities.checksums ? {} : { readBack: true as const }),
@@ -67,40 +77,58 @@ export async function publish(
   });
 }
 
-function notPassed({ reason }: Gate): string {
-  return `the gate was not passed${reason === undefined ? "" : ` (${reason})`}`;
-}
-
-/** The override of a model that it has: one that was published stays. Null: there is none. */
-async function decidedOverride(
-  place: PublishingPlace,
-  name: string,
-  asked: Override | null,
-  say: (note: string) => void,
-): Promise<Override | null> {
-  const before = (await place.manifestOf(name))?.gate?.override ?? null;
-  if (before !== null && asked !== null && !isSameOverride(before, asked))
-    say(`the gate of ${name} was ${overrideWords(before)}; that stays`);
-  return before ?? asked;
-}
-
 /** Runs that publish the same model at once, after which something else must be wrong. */
 const TRIES = 10;
 
 async function adoptAndSend(
   place: PublishingPlace,
   model: Assembly,
-  going: Going,
-  directory: string,
-  say: (note: string) => void,
+  verdict: Verdict,
+  { signer, directory, say }: { readonly signer: Signer | null; readonly directory: string; readonly say: (note: string) => void },
   context: StageContext,
 ): Promise<{ readonly manifest: Manifest; readonly claimed: number; readonly sent: Sent }> {
   for (let tried = 0; tried < TRIES; tried++) {
     const { manifest, claimed } = await place.adopt(model.manifest, directory, say);
-    const sent = await place.send({ ...model, manifest }, going, directory, context);
+    if (signer !== null) {
+      const before = await signModel(readPublishedIn(place.files, manifest.name), manifest, directory, signer);
+      if (!(await sendSignatures(place.files, manifest.name, directory, before))) continue;
+    }
+    const sent = await place.send({ ...model, manifest, beside: signer === null ? [] : SIGNATURES }, verdict, directory, context);
     if (sent !== null) return { manifest, claimed, sent };
   }
   throw new Error(`${model.manifest.name} could not be published, because other runs keep publishing there`);
+}
+
+function notPassed({ reason }: Gate): string {
+  return `the gate was not passed${reason === undefined ? "" : ` (${reason})`}`;
+}
+
+/** The override of a model that it has: one that was published stays. Null: there is none. */
+async function decidedOverride(
+  files: SmallFiles,
+  name: string,
+  asked: Override | null,
+  say: (note: string) => void,
+): Promise<Override | null> {
+  // without the right to list, S3 calls a missing object forbidden
+  const bytes = await readAll(files, `${name}/${MANIFEST}`).catch((error: unknown) => {
+    if (!(error instanceof ForbiddenError)) throw error;
+    return null;
+  });
+  const before = bytes === null ? null : overrideIn(bytes, name);
+  if (before !== null && asked !== null && !isSameOverride(before, asked))
+    say(`the gate of ${name} was ${overrideWords(before)}; that stays`);
+  return before ?? asked;
+}
+
+/** The override in a published manifest; null: there is none, or it is damaged, so nothing in it counts. */
+function overrideIn(bytes: Uint8Array, where: string): Override | null {
+  try {
+    return parseManifest(Buffer.from(bytes).toString(), where).gate?.override ?? null;
+  } catch (error) {
+    if (error instanceof CorruptError) return null;
+    throw error;
+  }
 }
 
 /** Lets a published model be published again if something of it was removed or changed. */

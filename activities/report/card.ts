@@ -1,13 +1,18 @@
-import { count, duration } from "../../core/units.js";
+import { duration } from "../../core/units.js";
 import { computedWords } from "../../core/stages/words.js";
 import { isProved, proofLine, timeLine } from "../train/log/ledger-words.js";
 import { chosenSource } from "../../core/config/source-ref.js";
-import { consequenceOf, facts, hubId, longestRow, sourceName, type Story } from "./story.js";
+import { evaluationSection } from "./card-evaluation.js";
+import { scoredTask } from "./eval-results.js";
+import { frontMatter } from "./front-matter.js";
+import { limits } from "./limits.js";
+import { knownDataset, knownModel, type Known } from "./provenance.js";
+import { consequenceOf, facts, sourceName, type Story } from "./story.js";
 import type { Sample } from "../evaluate/samples.js";
 
 /** README.md of a published model: where it comes from, how to use it, how it was trained, and what it may be used for. */
 export function modelCard(story: Story): string {
-  const { title, config, evaluation, descent } = story;
+  const { title, config, evaluation } = story;
   const samples = evaluation.samples.length === 0 ? "No answers were generated." : evaluation.samples.map(sampleText).join("\n");
   return `${frontMatter(story)}
 # ${title}
@@ -17,7 +22,11 @@ Base: \`${sourceName(config.model.source)}\`. Data: \`${sourceName(chosenSource(
 
 ## Licence
 
-${consequenceOf(descent.licence)}
+${consequences(story)}
+
+## Base and data
+
+${origins(story)}
 
 ## Use
 
@@ -28,10 +37,16 @@ ${use(story)}${isAlone(story) ? "" : EXPORT_NOTE}
 | | |
 |---|---|
 ${facts(story)
+  // these have a table of their own
+  .filter(([name]) => scoredTask(evaluation, name) === null)
   .map(([name, value]) => `| ${name} | ${value.replaceAll("|", "\\|")} |`)
   .join("\n")}
 
 Every loss is in \`report.html\`.
+
+## Evaluation
+
+${evaluationSection(story)}
 
 ${run(story)}## Answers to held-out rows
 
@@ -39,9 +54,7 @@ ${samples}
 
 ## Limits
 
-The model has ${count(story.parameters)} parameters and was tuned on short instructions: it states falsehoods fluently, repeats
-the biases of its data, follows instructions that it should refuse, and knows nothing newer than its base model. Rows
-were cut at ${count(longestRow(story), "token")}. Perplexity measures how well held-out answers are predicted, not whether an answer is right.
+${limits(story)}
 
 ## Where it comes from
 
@@ -54,6 +67,27 @@ ${proof(story)}
 
 const EXPORT_NOTE = ` \`onnx/model.onnx\` is the same model in fp32 with a key-value cache, under the names
 that transformers.js expects; it needs ONNX Runtime.`;
+
+/** What follows from the licences that are known. */
+function consequences({ config, descent }: Story): string {
+  const known = [knownModel(descent.baseModel)?.consequence, knownDataset(config.dataset.source)?.consequence];
+  return [consequenceOf(descent.licence), ...known.filter((each) => each !== undefined)].join("\n\n");
+}
+
+/** What is publicly known of base and data, and that nothing is. */
+function origins({ config, descent }: Story): string {
+  const row = (what: string, name: string, known: Known | null): string =>
+    `| ${what} | ${name.replaceAll("|", "\\|")} | ${known?.origin ?? "Nothing is known to Roslin of where it comes from."} | ${known?.other?.name ?? known?.licence ?? "unknown"} |`;
+  const { source } = config.model;
+  const began = descent.baseModel;
+  const base = sourceName(source);
+  return [
+    "| | | where it comes from | licence |",
+    "|---|---|---|---|",
+    row("base model", began === null || base.includes(began) ? base : `${base}, which began with ${began}`, knownModel(began)),
+    row("data", sourceName(config.dataset.source), knownDataset(config.dataset.source)),
+  ].join("\n");
+}
 
 /** Whether an adapter is published without its base. */
 function isAlone({ adapter }: Story): boolean {
@@ -111,23 +145,6 @@ function inputNote(prompt: Story["config"]["preprocess"]["prompt"]): string {
   return ` If a request has an input, the first sentence ends with
 "…that describes a task, paired with an input that provides further context. Write a response …", and a section
 \`### Input:\` precedes the response.`;
-}
-
-function frontMatter(story: Story): string {
-  const { config, family, adapter, descent } = story;
-  const { licence, baseModel } = descent;
-  const data = hubId(config.dataset.source);
-  const lines = [
-    `license: ${licence}`,
-    ...(baseModel === null ? [] : [`base_model: ${baseModel}`]),
-    ...(isAlone(story) ? ["base_model_relation: adapter"] : []),
-    ...(data === null ? [] : ["datasets:", `- ${data}`]),
-    `library_name: ${isAlone(story) ? "peft" : "transformers"}`,
-    "pipeline_tag: text-generation",
-    "tags:",
-    ...[family.type, ...(adapter === undefined ? [] : ["lora"]), "instruction-tuning", "roslin"].map((tag) => `- ${tag}`),
-  ];
-  return `---\n${lines.join("\n")}\n---\n`;
 }
 
 /** What happened during the run: the only part of the published files that differs between runs of the same settings. */

@@ -11,6 +11,8 @@ import { ruleWords } from "../../core/stages/gate.js";
 import { overrideWords, type Override } from "../../core/stages/override.js";
 import type { Ledger } from "../../core/stages/ledger.js";
 import { intervalIn, perplexityIn, type Evaluation } from "../evaluate/evaluation.js";
+import { RESEARCH_ONLY } from "./provenance.js";
+import { tableMean, taskWords } from "./task-words.js";
 
 /** What the model card and the report page say about a run. Nothing in it depends on time or on faults, except the ledger, which only the card shows. */
 export interface Story {
@@ -70,20 +72,10 @@ export interface Descent {
   readonly baseModel: string | null;
 }
 
-/** The hub's name for a licence that nobody stated. */
-export const UNKNOWN = "unknown";
-
-const RESEARCH_ONLY = "cc-by-nc-4.0";
-
-/** The licence of a dataset, by the hub's name: Alpaca and data that derives from it are for research only. */
-export function licenceOf(datasetSource: string): string {
-  return /alpaca/i.test(datasetSource) ? RESEARCH_ONLY : UNKNOWN;
-}
-
 /** What the licence of the data allows the model to be used for. */
 export function consequenceOf(licence: string): string {
   return licence === RESEARCH_ONLY
-    ? "This model or its base was tuned on Stanford Alpaca, or on data that derives from it. That data is licensed under CC BY-NC 4.0: **this model is for research only, not for commercial use.**"
+    ? "This model or its base was tuned on data that is licensed under CC BY-NC 4.0, as Stanford Alpaca and what derives from it are: **this model is for research only, not for commercial use.**"
     : "Check the licences of your data and of the base model: they decide what this model may be used for. (Data that derives from Stanford Alpaca is licensed under CC BY-NC 4.0: for research only.)";
 }
 
@@ -155,7 +147,8 @@ export function facts({
     ["perplexity of the base", perplexityText(base, interval?.base)],
     ["perplexity of this model", perplexityText(tuned, interval?.tuned)],
     ...(interval === null ? [] : [ratioFact(evaluation.gate.ratio, interval)]),
-    ...Object.entries(tasks).map(([name, report]): [string, string] => [name, JSON.stringify(report)]),
+    ...Object.entries(tasks).map(([name, report]): [string, string] => [name, taskWords(name, report, evaluation)]),
+    ...tableMean(evaluation),
     ["gate", gateWords(evaluation, override)],
   ];
 }

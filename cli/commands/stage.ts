@@ -5,6 +5,7 @@ import type { RunConfig } from "../../core/config/schema.js";
 import { parseSource } from "../../core/config/source-ref.js";
 import { UserError } from "../../core/errors.js";
 import { comparesWithLive } from "../../core/stages/gate.js";
+import { parseOverride, type Override } from "../../core/stages/override.js";
 import { inputsFrom, STAGES, type StageName, type StageResult } from "../../core/stages/results.js";
 import { goodputLines } from "../show/goodput.js";
 import { wholeNumber, type Command } from "../shell/command.js";
@@ -20,13 +21,19 @@ import { untilInterrupted } from "../shell/interrupt.js";
 export const stage: Command = {
   name: "stage",
   summary: "run one stage alone on this machine, without Temporal; after a kill the same command goes on",
-  usage: `stage ${STAGES.join("|")} --config FILE --dir DIR [--workers N] [--gpus] [--json]`,
+  usage: `stage ${STAGES.join("|")} --config FILE --dir DIR [--workers N] [--gpus] [--json]\nof publish, although the gate was not passed: [--override-by NAME --override-reason TEXT]`,
   async run(args, environment) {
     const call = await parseCall(args);
     // download is the first stage, and does without the others' code
     const earlier =
       call.name === "download" ? [] : await (await import("../shell/stage-inputs.js")).earlierResults(call.name, call.config, call.root);
-    const request: StageRequest = { config: call.config, inputs: inputsFrom(earlier), root: call.root };
+    const { override } = call;
+    const request: StageRequest = {
+      config: call.config,
+      inputs: inputsFrom(earlier),
+      root: call.root,
+      ...(override !== null && { override }),
+    };
     const view = progressView(process.stderr);
     try {
       const result = await untilInterrupted((signal) =>
@@ -54,6 +61,8 @@ interface Call {
   /** whether training's workers compute on a GPU each: as many as there are, unless `workers` says how many */
   readonly gpus: boolean;
   readonly json: boolean;
+  /** null: nobody overrides the gate */
+  readonly override: Override | null;
 }
 
 async function parseCall(args: readonly string[]): Promise<Call> {
@@ -66,6 +75,8 @@ async function parseCall(args: readonly string[]): Promise<Call> {
       workers: { type: "string" },
       gpus: { type: "boolean" },
       json: { type: "boolean" },
+      "override-by": { type: "string" },
+      "override-reason": { type: "string" },
     },
   });
   const name = STAGES.find((known) => known === positionals[0]);
@@ -73,6 +84,9 @@ async function parseCall(args: readonly string[]): Promise<Call> {
     throw new UserError("name one stage", { expected: STAGES.join(" "), got: positionals.join(" ") });
   if (values.gpus === true && name !== "train")
     throw new UserError("--gpus goes with train, the stage that computes on GPUs", { got: name });
+  const { "override-by": by, "override-reason": reason } = values;
+  if ((by ?? reason) !== undefined && name !== "publish")
+    throw new UserError("--override-by and --override-reason go with publish, which decides what latest.json names", { got: name });
   // an empty value, as from an unset shell variable, would mean the working directory
   if (!values.config || !values.dir) throw new UserError("a stage needs --config FILE and --dir DIR");
   return {
@@ -82,6 +96,7 @@ async function parseCall(args: readonly string[]): Promise<Call> {
     workers: values.workers === undefined ? null : wholeNumber("--workers", values.workers),
     gpus: values.gpus ?? false,
     json: values.json ?? false,
+    override: by === undefined && reason === undefined ? null : parseOverride({ by, reason }),
   };
 }
 

@@ -11,63 +11,82 @@ import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from "../../core/model/lora/adapter-c
 import { checkChain, MANIFEST, parseManifest, type Link, type Manifest } from "../../core/format/manifest.js";
 import { currentOutputs, outputNamed, STAGES, type StageResult } from "../../core/stages/results.js";
 import { artifactOf, directoryDigest, sha256 } from "../../infra/disk/files.js";
+import { openVerifier, type Verifier } from "../../infra/signing/keys.js";
 import { digestPublished, openPublished, type Published, type PublishedAccess } from "../../infra/sources/published.js";
 import { s3SettingsOf } from "../../infra/store/s3-store.js";
 import type { Command } from "../shell/command.js";
 import type { Environment } from "../../workers/environment.js";
 import { untilInterrupted } from "../shell/interrupt.js";
 import { withS3 } from "../machine/with-s3.js";
+import { checkSignatures } from "./verify-signatures.js";
 
 /** `roslin verify`: every file against its digest, and the chain of digests from raw rows and base weights to them. */
 export const verify: Command = {
   name: "verify",
   summary: "check a published model, or the stages of a run, against their digests",
-  usage: "verify RUN\nRUN: the s3://, file:// or hf:// address of a published model, its directory, or the stages' --dir",
+  usage:
+    "verify RUN [--key PUB.pem]\nRUN: the s3://, file:// or hf:// address of a published model, its directory, or the stages' --dir\n--key: the public key of the one that published it, to check its signatures",
   async run(args, environment) {
-    const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
+    const { positionals, values } = parseArgs({ args: [...args], allowPositionals: true, options: { key: { type: "string" } } });
     const [run] = positionals;
     if (run === undefined || positionals.length > 1)
       throw new UserError("name one run: the address of a published model, or the stages' --dir");
-    const links = await untilInterrupted((signal) => check(run, environment, signal));
+    const key = values.key === undefined ? null : await openVerifier(values.key);
+    const links = await untilInterrupted((signal) => check(run, { environment, key }, signal));
     const broken = links.filter(({ problem }) => problem !== null);
-    for (const { link, problem, overtaken } of links) {
+    for (const { link, problem, overtaken, unchecked } of links) {
       if (problem !== null) console.log(`BROKEN  ${link}: ${problem}`);
+      else if (unchecked === true) console.log(`signed  ${link}: not checked, because no --key is given`);
       else console.log(overtaken === true ? `past    ${link}: not kept here any more, for a later run has other data` : `ok      ${link}`);
     }
     if (broken.length > 0) throw new CorruptError(`${broken.length} of ${links.length} links are broken, the first: ${broken[0]!.link}`);
     const past = links.filter(({ overtaken }) => overtaken === true).length;
-    console.log(past === 0 ? `all ${links.length} links hold` : `all ${links.length - past} links that are kept here hold`);
+    const checked = links.filter(({ overtaken, unchecked }) => overtaken !== true && unchecked !== true).length;
+    console.log(past === 0 ? `all ${checked} links hold` : `all ${checked} links that are kept here hold`);
     return 0;
   },
 };
 
-/** A checked link; `overtaken`: a later run replaced what it would be checked against, which is not an error. */
-type Checked = Link & { readonly overtaken?: boolean };
+/** A checked link; `overtaken`: a later run replaced what it would be checked against, which is not an error; `unchecked`: a signature without a key. */
+type Checked = Link & { readonly overtaken?: boolean; readonly unchecked?: boolean };
+
+/** What a check is made with; `key`: the public key of the one that published, null if it is not given. */
+interface With {
+  readonly environment: Environment;
+  readonly key: Verifier | null;
+}
 
 /** Every link of a run, checked. */
-async function check(run: string, environment: Environment, signal: AbortSignal): Promise<Checked[]> {
+async function check(run: string, given: With, signal: AbortSignal): Promise<Checked[]> {
   const isAddress = /^(s3|file|hf):\/\//.test(run);
   const directory = resolve(run);
   if (!isAddress && !existsSync(directory))
     throw new UserError("there is no such directory: name one, or the address of a published model", { directory });
-  if (!isAddress && (await stagesIn(directory)).length > 0) return await checkStages(directory, environment, signal);
-  return await checkAddress(isAddress ? run : pathToFileURL(directory).href, environment, signal);
+  if (!isAddress && (await stagesIn(directory)).length > 0) return await checkStages(directory, given, signal);
+  return await checkAddress(isAddress ? run : pathToFileURL(directory).href, given, signal);
 }
 
 /** Checks a model and those that it was tuned from; `seen` holds the addresses of earlier walks, where this one ends. */
-async function checkAddress(uri: string, environment: Environment, signal: AbortSignal, seen = new Set<string>()): Promise<Link[]> {
+async function checkAddress(uri: string, { environment, key }: With, signal: AbortSignal, seen = new Set<string>()): Promise<Checked[]> {
   return await withS3(environment, uri, signal, async ({ variables }) => {
     const access = { ...s3SettingsOf(variables), hub: environment.hub };
-    const links: Link[] = [];
-    for (let published: Published | null = await openPublished(uri, access, signal); published !== null && !seen.has(published.uri);) {
+    const links: Checked[] = [];
+    const first = await openPublished(uri, access, signal);
+    for (let published: Published | null = first; published !== null && !seen.has(published.uri);) {
       seen.add(published.uri);
       links.push(...(await checkPublished(published, signal)));
       const base = await checkBase(published, access, signal);
       if (base !== null) links.push(base.link);
       published = base?.published ?? null;
     }
-    return links;
+    // others may have published its base, with keys of their own; the base's manifest is a link of this one's chain
+    return [...links, ...(await signatureLinks(first, key, signal))];
   });
+}
+
+async function signatureLinks(published: Published, key: Verifier | null, signal: AbortSignal): Promise<Checked[]> {
+  const { links, unchecked } = await checkSignatures(published, key, signal);
+  return [...links, ...unchecked.map((link) => ({ link, problem: null, unchecked: true }))];
 }
 
 /** The link from a model to the published one that it was tuned from, and that model if the link holds; null: its base was not published by Roslin. */
@@ -132,7 +151,7 @@ export async function checkPublished({ uri, store, manifest }: Published, signal
 }
 
 /** Checks every finished stage below a directory: its outputs as they are now, and what the published manifests say of them. */
-async function checkStages(root: string, environment: Environment, signal: AbortSignal): Promise<Checked[]> {
+async function checkStages(root: string, given: With, signal: AbortSignal): Promise<Checked[]> {
   const stages = await stagesIn(root);
   const links: Checked[] = [];
   // several models may have the same bases: each is read once
@@ -141,7 +160,7 @@ async function checkStages(root: string, environment: Environment, signal: Abort
     if (result.stage === "publish") {
       const manifest = parseManifest(await readFile(join(directory, MANIFEST), "utf8"), join(directory, MANIFEST));
       const { uri } = outputNamed(result.outputs, "published");
-      const published = checkAddress(uri, environment, signal, seen).catch((error: unknown): Link[] => [
+      const published = checkAddress(uri, given, signal, seen).catch((error: unknown): Checked[] => [
         { link: uri, problem: messageOf(error) },
       ]);
       links.push(...recorded(manifest, stages), ...(await published));

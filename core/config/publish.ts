@@ -12,6 +12,7 @@ const target = z
     const message = text.startsWith("hf://") ? hubTargetProblem(text) : null;
     if (message !== null) context.addIssue({ code: "custom", message });
   });
+import { signSection } from "./sign.js";
 
 /** The section `publish`. */
 export const publishSection = section({
@@ -49,11 +50,7 @@ export const publishSection = section({
     .boolean()
     .default(false)
     .describe("Whether adapters are published merged into their base, as a whole model; false: as PEFT's adapter, without the base."),
-  sign: z
-    .strictObject({ key: z.string().regex(/^(env:\w+|file:\/\/\/.+)$/, "must be env:NAME or file:///path") })
-    .nullable()
-    .prefault(null)
-    .describe("Where the private key is that signs what is published: `env:NAME` or `file:///path`, in PEM; null: nothing is signed."),
+  sign: signSection,
   lifecycle: section({
     abortUploadsAfterDays: count
       .nullable()

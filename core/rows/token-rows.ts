@@ -4,8 +4,10 @@ export interface TokenRow {
   readonly source: number;
   /** [length] token ids */
   readonly inputIds: Int32Array;
-  /** [length] token ids, not shifted; -100 carries no loss */
+  /** [length] token ids, not shifted; -100 carries no loss. One more than `inputIds` may follow: it is predicted, and not computed on. */
   readonly labels: Int32Array;
+  /** so many first tokens are those of the last row before that has no such number, and are computed once for both */
+  readonly shared?: number;
 }
 
 /** A split's rows in source order, read at random. */

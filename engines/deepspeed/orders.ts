@@ -6,11 +6,11 @@ import { allParameters, isTrained, type Model, type TensorSource } from "../../c
 import { adapterTensors } from "../../core/model/lora/adapter.js";
 import { dropInputs } from "../../core/model/lora/dropout.js";
 import { hostedShards } from "../../core/training/slices.js";
-import type { StepPlan } from "../../core/training/step-plan.js";
+import type { MicroBatchPlan, StepPlan } from "../../core/training/step-plan.js";
 import { weightFiles } from "../../infra/weights/model-files.js";
 import type { RankInput } from "../engine.js";
 import { rankSwap, swapOf } from "./swap.js";
-import type { BeginOrder, StepOrder, WireAdapter, WirePass } from "./wire.js";
+import type { BeginOrder, EvaluateOrder, StepOrder, WireAdapter, WirePass } from "./wire.js";
 
 /** What a rank orders from its Python process. */
 
@@ -102,15 +102,23 @@ export function beginOrder(rank: RankInput<DeepSpeedSetup>, model: Model, adapte
  * A step of one rank. In a pass each rank computes the rows of one of its shards, so that memory depends on `microBatch`
  * alone. All ranks make as many passes, because they go through the layers together.
  */
-export function stepOrder(
-  plan: StepPlan,
-  { worker, workers, train }: Pick<RankInput, "worker" | "workers" | "train">,
-  step: number,
-  rate: number,
-): StepOrder {
+export function stepOrder(plan: StepPlan, rank: Ranked, step: number, rate: number, evaluates: boolean): StepOrder {
+  return { kind: "step", step, rate, labels: plan.positions, passes: passesOf(plan.microBatches, rank), evaluates };
+}
+
+/** The orders by which one rank computes the test rows, a micro-batch each. */
+export function* evaluateOrders(plan: StepPlan, rank: Ranked): Generator<EvaluateOrder> {
+  for (const batch of plan.microBatches)
+    yield { kind: "evaluate", labels: plan.positions, passes: passesOf([batch], rank), last: batch === plan.microBatches.at(-1) };
+}
+
+/** A rank among others. */
+type Ranked = Pick<RankInput, "worker" | "workers" | "train">;
+
+function passesOf(microBatches: readonly MicroBatchPlan[], { worker, workers, train }: Ranked): WirePass[] {
   const hosted = Array.from({ length: workers }, (_, rank) => hostedShards(train.shards, workers, rank));
   const most = Math.max(...hosted.map((shards) => shards.length));
-  const passes = plan.microBatches.flatMap(({ shards }) =>
+  return microBatches.flatMap(({ shards }) =>
     Array.from({ length: most }, (_, turn) => hosted.map((own) => shards.find(({ shard }) => shard === own[turn])))
       .filter((ranks) => ranks.some((part) => part !== undefined))
       .map((ranks): WirePass => {
@@ -120,5 +128,4 @@ export function stepOrder(
         return { shard: part.shard, rows };
       }),
   );
-  return { kind: "step", step, rate, labels: plan.positions, passes };
 }

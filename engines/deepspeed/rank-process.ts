@@ -7,7 +7,7 @@ import { elements } from "../../core/graph/tensor.js";
 import { messageOf, UserError } from "../../core/errors.js";
 import type { TokenSplit } from "../../core/rows/token-rows.js";
 import { learningRateAt } from "../../core/training/learning-rate.js";
-import { planStep, type StepPlan } from "../../core/training/step-plan.js";
+import { evaluatesAfter, planEvaluation, planStep, type StepPlan } from "../../core/training/step-plan.js";
 import { openTokens } from "../../infra/dataset/tokens.js";
 import { ModelFiles } from "../../infra/weights/model-files.js";
 import { trainedModel } from "../../infra/weights/trained-model.js";
@@ -17,7 +17,7 @@ import type { EngineEnvironment } from "./environment.js";
 import { writeInitialAdapter } from "./initial-adapter.js";
 import { stateBytes } from "./needs.js";
 import { NumberPipe } from "./number-pipe.js";
-import { beginOrder, stepOrder, type DeepSpeedSetup } from "./orders.js";
+import { beginOrder, evaluateOrders, stepOrder, type DeepSpeedSetup } from "./orders.js";
 import { makeSwap, rankSwap, swapOf, swaps } from "./swap.js";
 import { StderrTail } from "./stderr-tail.js";
 import type { Order, Word } from "./wire.js";
@@ -53,6 +53,9 @@ class RankProcess {
   /** the step that the process works on or will work on next, and its index */
   private plan: StepPlan | null = null;
   private step = 0;
+  /** the test rows, if their loss is to be measured; and the barrier after which it is */
+  private heldOut: StepPlan | null = null;
+  private evaluatesAt = 0;
   /** words that work goes on */
   private moves = 0;
   /** beats since the process said something; null: it is still loading its libraries */
@@ -103,7 +106,10 @@ class RankProcess {
       model.adapters === undefined || resume !== null ? null : join(directory, `${setup.prefix}.adapter${worker}.safetensors`);
     if (adapter === null) files.close();
     else await writeInitialAdapter(adapter, model, files, train.seed);
-    this.split = (await openTokens(this.rank.tokens)).train;
+    const tokens = await openTokens(this.rank.tokens);
+    this.split = tokens.train;
+    const heldOut = train.evalEverySteps === null ? null : planEvaluation(tokens.test, train);
+    this.heldOut = heldOut?.positions === 0 ? null : heldOut;
     this.plan = this.planOf(this.rank.resumeStep);
     if (this.aborted) return "it was not started";
     const swap = swapOf(train, directory, setup.prefix);
@@ -171,15 +177,15 @@ class RankProcess {
       case "meet":
         return { kind: "tell", word: word.word };
       case "arrive": {
-        if (word.end === undefined) return { kind: "arrive", barrier: word.barrier };
-        const { stepsDone, loss, norm, lossScale, seconds, spent } = word.end;
+        const { barrier, evaluates } = word;
+        if (evaluates) this.evaluatesAt = barrier;
+        if (word.end === undefined) return { kind: "arrive", barrier, ...(evaluates && { evaluates }) };
+        const { stepsDone, loss, norm, lossScale, seconds, spent, evaluation } = word.end;
         const { tokens, positions: labels, rows } = this.plan!;
         this.plan = stepsDone < this.rank.totalSteps ? this.planOf(stepsDone) : null;
-        return {
-          kind: "arrive",
-          barrier: word.barrier,
-          end: { stepsDone, record: { loss, norm, ...(lossScale !== null && { lossScale }), seconds, spent, tokens, labels, rows } },
-        };
+        const measured = evaluation !== null && { evaluation: { ...evaluation, labels: this.heldOut!.positions } };
+        const record = { loss, norm, ...(lossScale !== null && { lossScale }), seconds, spent, tokens, labels, rows, ...measured };
+        return { kind: "arrive", barrier, end: { stepsDone, record } };
       }
       case "done":
         return word;
@@ -229,8 +235,16 @@ class RankProcess {
   private release(barrier: number, directive: Directive): void {
     this.say({ kind: "release", barrier, directive });
     if (directive === "stop" || directive === "finish") return;
-    const { plan, step, rank } = this;
-    this.say(stepOrder(plan!, rank, step, learningRateAt(rank.train, step, rank.totalSteps)));
+    if (barrier === this.evaluatesAt) return void this.evaluate();
+    const { plan, step, rank, heldOut } = this;
+    const evaluates = heldOut !== null && evaluatesAfter(rank.train, step + 1, rank.totalSteps);
+    this.say(stepOrder(plan!, rank, step, learningRateAt(rank.train, step, rank.totalSteps), evaluates));
+  }
+
+  /** Orders the test rows, no faster than the process takes them: there may be many. */
+  private async evaluate(): Promise<void> {
+    for (const order of evaluateOrders(this.heldOut!, this.rank))
+      if (!this.say(order)) await new Promise<void>((resolve) => this.child!.stdin!.once("drain", resolve));
   }
 
   private planOf(step: number): StepPlan {
@@ -238,8 +252,9 @@ class RankProcess {
     return planStep(this.split!, this.rank.train, step);
   }
 
-  private say(order: Order): void {
-    this.child?.stdin?.write(`${JSON.stringify(order)}\n`);
+  /** Whether the process takes more at once. */
+  private say(order: Order): boolean {
+    return this.child?.stdin?.write(`${JSON.stringify(order)}\n`) ?? true;
   }
 }
 

@@ -65,12 +65,26 @@ export interface StepOrder {
   readonly labels: number;
   /** as many on every rank */
   readonly passes: readonly WirePass[];
+  /** after it the loss on the test rows is measured */
+  readonly evaluates: boolean;
+}
+
+/** Test rows, as this rank computes them: as many passes on every rank. */
+export interface EvaluateOrder {
+  readonly kind: "evaluate";
+  /** of all test rows, over all ranks and orders */
+  readonly labels: number;
+  readonly passes: readonly WirePass[];
+  /** no more follow */
+  readonly last: boolean;
 }
 
 /** From the rank. A step follows the release before it. */
 export type Order =
   | BeginOrder
   | StepOrder
+  /** after the release before them */
+  | EvaluateOrder
   /** not to the first rank: the word of the first rank's process */
   | { readonly kind: "meet"; readonly word: unknown }
   | { readonly kind: "release"; readonly barrier: number; readonly directive: Directive };
@@ -82,7 +96,7 @@ export type Word =
   | { readonly kind: "moved" }
   /** the first rank's alone: where the others find it */
   | { readonly kind: "meet"; readonly word: unknown }
-  | { readonly kind: "arrive"; readonly barrier: number; readonly end?: WireEnd }
+  | { readonly kind: "arrive"; readonly barrier: number; readonly end?: WireEnd; readonly evaluates?: true }
   /** the numbers of these tensors follow on a pipe of their own, in this order */
   | {
       readonly kind: "shard";
@@ -106,4 +120,6 @@ interface WireEnd {
   readonly lossScale: number | null;
   readonly seconds: number;
   readonly spent: Readonly<Record<string, number>>;
+  /** on the test rows; null: it was not measured; its loss null: it is not finite */
+  readonly evaluation: { readonly loss: number | null; readonly seconds: number } | null;
 }

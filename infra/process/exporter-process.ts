@@ -5,7 +5,7 @@ import { open } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { processStart } from "./process-start.js";
-import type { ExporterWork } from "./exporter.js";
+import { runIdIn, type ExporterWork, type ProcessName } from "./exporter.js";
 
 /**
  * The process between a training and the user's metrics command. It lives through the training's death: its standard input
@@ -16,20 +16,27 @@ import type { ExporterWork } from "./exporter.js";
 /** How long between two looks at the file. */
 const POLL_MS = 250;
 const READ_BYTES = 1 << 20;
+/** More of an answer is not looked at. */
+const MOST_ANSWER = 1 << 16;
 
 const input = createInterface({ input: process.stdin });
 let over = false;
-input.on("close", () => (over = true));
-process.stdin.on("error", () => undefined);
+let answer: string | null = "";
+const closed = once(input, "close").then(() => void (over = true));
+for (const stream of [process.stdin, process.stdout]) stream.on("error", () => undefined);
 // the training stops by itself, and this process ends after it
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
 
 const [first] = (await once(input, "line")) as [string];
 const work = JSON.parse(first) as ExporterWork;
-await predecessor(work.pidFile);
-writeFileSync(work.pidFile, JSON.stringify({ pid: process.pid, started: processStart(process.pid) }));
+await endOf(work.predecessor);
+const isNewest = (): boolean => (JSON.parse(readFileSync(work.processFile, "utf8")) as ProcessName).pid === process.pid;
+// the attempt after this one has its own by now, which is handed all lines
+if (over && !isNewest()) process.exit(0);
+const known = work.head.runId ?? keptRun(work.runFile);
+if (known !== work.head.runId) say(known);
 // a shell, because the command is a line as one types it; a group of its own, because it may start others
-const child = spawn("/bin/sh", ["-c", work.command], { stdio: ["pipe", "inherit", "inherit"], detached: true });
+const child = spawn("/bin/sh", ["-c", work.command], { stdio: ["pipe", "pipe", "inherit"], detached: true });
 const ended = new Promise<number>((resolve) => {
   child.once("error", (error) => {
     console.error(error.message);
@@ -38,20 +45,44 @@ const ended = new Promise<number>((resolve) => {
   child.once("exit", (code) => resolve(code ?? 1));
 });
 child.stdin.on("error", () => undefined);
-void feed(work, child.stdin).catch((error: unknown) => console.error(error));
+child.stdout.on("data", (bytes: Buffer) => hear(bytes));
+void feed({ ...work, head: { ...work.head, runId: known } }, child.stdin).catch((error: unknown) => console.error(error));
 void endLater(work.graceMs);
 const code = await ended;
 kill(child, "SIGKILL");
 process.exit(code);
 
 /** Waits for the process of the attempt before, whose command may still be sending what it has. */
-async function predecessor(pidFile: string): Promise<void> {
+async function endOf(predecessor: ProcessName | null): Promise<void> {
+  while (predecessor !== null && processStart(predecessor.pid) === predecessor.started) await sleep(POLL_MS);
+}
+
+/** What the command of an attempt before has called the run, when that attempt did not live to hear it. */
+function keptRun(runFile: string): string | null {
   try {
-    const { pid, started } = JSON.parse(readFileSync(pidFile, "utf8")) as { readonly pid: number; readonly started: string };
-    while (processStart(pid) === started) await sleep(POLL_MS);
+    return runIdIn(readFileSync(runFile, "utf8"));
   } catch {
-    // there is none
+    return null;
   }
+}
+
+/** Tells the training, if it lives, what the run is called. */
+function say(runId: string | null): void {
+  process.stdout.write(`${JSON.stringify({ runId })}\n`);
+}
+
+/** Looks in what the command prints for the run's name. */
+function hear(bytes: Buffer): void {
+  if (answer === null) return;
+  const lines = (answer + bytes.toString("utf8")).split("\n");
+  const runId = lines
+    .slice(0, -1)
+    .map(runIdIn)
+    .find((id) => id !== null);
+  answer = runId === undefined && lines.at(-1)!.length < MOST_ANSWER ? lines.at(-1)! : null;
+  if (runId === undefined) return;
+  writeFileSync(work.runFile, `${JSON.stringify({ runId })}\n`);
+  say(runId);
 }
 
 /** Hands the command the head and the lines of the file, as fast as it takes them, until the training has ended. */
@@ -72,7 +103,7 @@ async function feed({ head, file }: ExporterWork, stdin: NonNullable<ChildProces
     rest = rest.subarray(end);
     if (bytesRead > 0) continue;
     if (last) break;
-    await sleep(POLL_MS);
+    await Promise.race([sleep(POLL_MS), closed]);
   }
   stdin.end();
   await lines.close();
@@ -80,7 +111,7 @@ async function feed({ head, file }: ExporterWork, stdin: NonNullable<ChildProces
 
 /** Kills a command that has not ended a while after the training. */
 async function endLater(graceMs: number): Promise<void> {
-  if (!over) await once(input, "close");
+  await closed;
   await sleep(graceMs);
   console.error(`the metrics command had not ended ${graceMs / 1000} s after the training, and was killed`);
   kill(child, "SIGTERM");

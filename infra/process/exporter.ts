@@ -1,21 +1,36 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { processStart } from "./process-start.js";
 
 /** A command of the user's that is told what a training comes to, step by step, and that can neither slow nor stop it. */
 
-/** What the process that runs the command is told first. */
-export interface ExporterWork {
+/** A process for good: another one may have its number later. */
+export interface ProcessName {
+  readonly pid: number;
+  readonly started: string | null;
+}
+
+/** What a command is to be run for. */
+export interface ExporterTask {
   /** a line for a shell */
   readonly command: string;
   /** the lines that it is given, which go on growing */
   readonly file: string;
-  /** the line before them */
-  readonly head: object;
-  /** names the process, so that the next one waits for its end */
-  readonly pidFile: string;
+  /** the line before them; `runId`: what the command called the run before, null if it has not yet */
+  readonly head: { readonly runId: string | null };
+  /** what is kept of it from attempt to attempt: the names of its process and of its run, and what it prints as errors */
+  readonly processFile: string;
+  readonly runFile: string;
+  readonly errorFile: string;
   /** how long the command may take after the training's end */
   readonly graceMs: number;
+}
+
+/** What the process that runs the command is told first; it waits for the end of the one before. */
+export interface ExporterWork extends ExporterTask {
+  readonly predecessor: ProcessName | null;
 }
 
 /** What the command's owner hears. */
@@ -28,32 +43,35 @@ export interface ExporterEvents {
 
 const PROGRAM = join(import.meta.dirname, "exporter-process.js");
 
-/** A run's name is a line of printed characters. */
+/** A run's name is a word of printed characters. */
 const RUN_ID = /^[\x21-\x7e]{1,200}$/;
-/** More of an answer is not looked at. */
-const MOST_ANSWER = 1 << 16;
 
 /** A command that runs beside a training. */
 export class Exporter {
   private readonly child: ChildProcess;
   private open = true;
-  private answer: string | null = "";
 
-  /** `log`: the file to which the command's errors go. */
-  constructor(work: ExporterWork, log: string, events: ExporterEvents) {
-    const errors = openSync(log, "w");
+  constructor(task: ExporterTask, events: ExporterEvents) {
+    const errors = openSync(task.errorFile, "a");
     // detached: a Ctrl-C that stops the training must not end it
     this.child = spawn(process.execPath, [PROGRAM], { stdio: ["pipe", "pipe", errors], detached: true });
     closeSync(errors);
     const { child } = this;
+    const [stdin, stdout] = [child.stdin!, child.stdout!];
     child.on("error", ({ message }) => this.end(events, message));
     child.on("exit", (code, signal) => this.end(events, signal ?? `exit code ${code}`));
-    child.stdin!.on("error", () => undefined);
-    child.stdin!.write(`${JSON.stringify(work)}\n`);
-    child.stdout!.on("data", (bytes: Buffer) => this.hear(bytes, events));
+    stdin.on("error", () => undefined);
+    const work: ExporterWork = { ...task, predecessor: processIn(task.processFile) };
+    const own: ProcessName = { pid: child.pid ?? 0, started: processStart(child.pid ?? 0) };
+    writeFileSync(task.processFile, JSON.stringify(own));
+    stdin.write(`${JSON.stringify(work)}\n`);
+    createInterface({ input: stdout }).on("line", (line) => {
+      const runId = runIdIn(line);
+      if (runId !== null && this.open) events.named(runId);
+    });
     // neither it nor its pipes keep a process that has done its work
     child.unref();
-    for (const pipe of [child.stdin!, child.stdout!]) (pipe as unknown as { unref(): void }).unref();
+    for (const pipe of [stdin, stdout]) (pipe as unknown as { unref(): void }).unref();
   }
 
   /** The training is over: the command gets the rest of the lines, and ends by itself or is killed. Nobody waits for it. */
@@ -66,21 +84,18 @@ export class Exporter {
     if (this.open) events.ended(how);
     this.open = false;
   }
+}
 
-  private hear(bytes: Buffer, events: ExporterEvents): void {
-    if (this.answer === null || !this.open) return;
-    const lines = (this.answer + bytes.toString("utf8")).split("\n");
-    const found = lines
-      .slice(0, -1)
-      .map(runIdIn)
-      .find((id) => id !== null);
-    this.answer = found === undefined && lines.at(-1)!.length < MOST_ANSWER ? lines.at(-1)! : null;
-    if (found !== undefined) events.named(found);
+function processIn(path: string): ProcessName | null {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as ProcessName;
+  } catch {
+    return null;
   }
 }
 
 /** The run's name in a line that the command has printed; null: it says none. */
-function runIdIn(line: string): string | null {
+export function runIdIn(line: string): string | null {
   try {
     const { runId } = JSON.parse(line) as { readonly runId?: unknown };
     return typeof runId === "string" && RUN_ID.test(runId) ? runId : null;

@@ -10,13 +10,14 @@ import { LFS_POINTER_BYTES, refuseLfsContent } from "../disk/lfs-pointer.js";
 import { fileStoreAt } from "../store/file-store.js";
 import type { HubAccess } from "./hub/access.js";
 import { isOther } from "./other-manifest.js";
+import type { PublishedFiles } from "./published-files.js";
 import type { S3Settings } from "../store/s3-store.js";
 import { readAll, type ObjectStore } from "../store/store.js";
 
 /** A published model, found by its address. */
 export interface Published {
   readonly uri: string;
-  readonly store: Pick<ObjectStore, "read">;
+  readonly store: PublishedFiles;
   readonly manifest: Manifest;
   /** of the manifest's own bytes */
   readonly sha256: string;

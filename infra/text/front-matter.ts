@@ -1,4 +1,4 @@
-import { parseDocument } from "yaml";
+import { parseDocument, stringify } from "yaml";
 import { UserError } from "../../core/errors.js";
 
 /** What the Python client takes for front matter: between --- at the very beginning and the next ---. */
@@ -33,4 +33,9 @@ export function readYaml(text: string, where: string): unknown {
       { cause: error },
     );
   }
+}
+
+/** A value as YAML, each of its texts on one line. */
+export function writeYaml(value: unknown): string {
+  return stringify(value, { lineWidth: 0, indentSeq: false, aliasDuplicateObjects: false });
 }

@@ -50,7 +50,18 @@ def environment(work: pathlib.Path, more: Mapping[str, str] | None = None) -> di
 
 def command(stage: str, work: pathlib.Path) -> list[str]:
     """The command that runs a stage."""
-    return ["node", str(CHECKOUT / "bin" / "roslin.js"), "stage", stage, "--config", str(work / "config.json"), "--dir", str(work / "stages"), "--workers", "2"]
+    return [
+        "node",
+        str(CHECKOUT / "bin" / "roslin.js"),
+        "stage",
+        stage,
+        "--config",
+        str(work / "config.json"),
+        "--dir",
+        str(work / "stages"),
+        "--workers",
+        "2",
+    ]
 
 
 def train(work: pathlib.Path, kills: Sequence[int], more: Mapping[str, str] | None = None) -> pathlib.Path:

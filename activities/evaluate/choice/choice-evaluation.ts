@@ -14,9 +14,11 @@ const BATCH_TOKENS = 2048;
 /** Questions of a batch, at most: what a kill costs stays small. */
 const BATCH_QUESTIONS = 16;
 
-/** A question with a row for each choice, whose loss is on the choice. */
+/** A question with its rows, whose loss is on a choice. */
 export interface Question extends ChoiceItem {
   readonly rows: readonly TokenRow[];
+  /** for each choice its row: choices that are the same have one, and so the same likelihood to the last bit */
+  readonly rowOf: readonly number[];
 }
 
 /** Questions [start, end) of a task. */
@@ -52,11 +54,12 @@ export function choiceEvaluation(
 
     async run(model, { start, end }) {
       const batch = questions.slice(start, end);
-      // choices that are the same get the same likelihood, to the last bit
-      const rows = new Map(batch.flatMap((question) => question.rows.map((row) => [keyOf(row), row] as const)));
-      const scored = await model.score([...rows.values()]);
-      const losses = new Map([...rows.keys()].map((key, index) => [key, scored.rows[index]!]));
-      const values = batch.map((question) => question.rows.map((row) => -losses.get(keyOf(row))!));
+      const scored = await model.score(batch.flatMap(({ rows }) => rows));
+      let next = 0;
+      const values = batch.map(({ rows, rowOf }) => {
+        const losses = rows.map(() => scored.rows[next++]!);
+        return rowOf.map((row) => -losses[row]!);
+      });
       const broken = values.findIndex((question) => !question.every(Number.isFinite));
       if (broken >= 0)
         throw new UserError(`a log-likelihood of the ${model.name} model is not a finite number`, { task: name, item: start + broken + 1 });
@@ -89,9 +92,26 @@ export function choiceEvaluation(
   };
 }
 
-/** What tells a row from others. */
-function keyOf({ inputIds, labels }: TokenRow): string {
-  return `${inputIds.join()} ${labels.join()}`;
+/** A question of an item and the rows of its choices: those that are the same are scored once, and a beginning that they share is computed once. */
+export function questionOf(item: ChoiceItem, choices: readonly TokenRow[]): Question {
+  const keys = choices.map(({ inputIds, labels }) => `${inputIds.join()} ${labels.join()}`);
+  const unique = [...new Set(keys)];
+  let stem: TokenRow | null = null;
+  const rows = unique.map((key) => {
+    const row = choices[keys.indexOf(key)]!;
+    const shared = stem === null ? 0 : sharedTokens(stem, row);
+    if (shared > 0) return { ...row, shared };
+    stem = row;
+    return row;
+  });
+  return { ...item, rows, rowOf: keys.map((key) => unique.indexOf(key)) };
+}
+
+/** How many first tokens two rows have in common. */
+function sharedTokens({ inputIds: stem }: TokenRow, { inputIds }: TokenRow): number {
+  let shared = 0;
+  while (shared < Math.min(stem.length, inputIds.length) && inputIds[shared] === stem[shared]) shared++;
+  return shared;
 }
 
 /** Cuts questions into batches of neighbours. */
@@ -99,7 +119,7 @@ export function planQuestions(questions: readonly Pick<Question, "rows">[]): Bat
   const batches: Batch[] = [];
   let [start, tokens] = [0, 0];
   questions.forEach(({ rows }, index) => {
-    const more = rows.reduce((sum, { inputIds }) => sum + inputIds.length, 0);
+    const more = rows.reduce((sum, { inputIds, shared = 0 }) => sum + inputIds.length - shared, 0);
     if (index > start && (index - start === BATCH_QUESTIONS || tokens + more > BATCH_TOKENS)) {
       batches.push({ start, end: index });
       [start, tokens] = [index, 0];

@@ -12,7 +12,7 @@ import { readTokenizer } from "../../../infra/text/read-tokenizer.js";
 import { readModelConfig } from "../../../infra/weights/read-model-config.js";
 import type { Places } from "../../download/source-plan.js";
 import type { EvaluationTask } from "../task.js";
-import { choiceEvaluation, type Question } from "./choice-evaluation.js";
+import { choiceEvaluation, questionOf, type Question } from "./choice-evaluation.js";
 import { FetchedData, fetchTaskData, placeOfData, readItems, type FetchContext } from "./task-data.js";
 
 /** The multiple-choice tasks of an evaluation, with their items. */
@@ -47,7 +47,7 @@ export async function openChoices(
   for (const task of tasks) {
     const data = await dataOf(places, task, fetched, at, context);
     const items = await readItems(task, data, settings!.limit, context.signal);
-    const questions = items.map((item, index) => questionOf(task, item, index, row));
+    const questions = items.map((item, index) => openQuestion(task, item, index, row));
     opened.push(choiceEvaluation(task, questions, { source: placeOfData(task, data), sha256: data.sha256 }));
   }
   return opened;
@@ -67,9 +67,12 @@ async function dataOf(
   return data;
 }
 
-function questionOf(task: ChoiceTask, item: ChoiceItem, index: number, row: ReturnType<typeof createRowMaker>): Question {
+function openQuestion(task: ChoiceTask, item: ChoiceItem, index: number, row: ReturnType<typeof createRowMaker>): Question {
   try {
-    return { ...item, rows: item.pairs.map(({ context, continuation }) => row(context, continuation, index)) };
+    return questionOf(
+      item,
+      item.pairs.map(({ context, continuation }) => row(context, continuation, index)),
+    );
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     throw new UserError(`an item of the task ${task.name} cannot be scored: ${error.message}`, { item: index + 1 }, { cause: error });

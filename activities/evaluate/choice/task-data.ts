@@ -101,6 +101,11 @@ export class FetchedData {
     return now?.sha256 === found.artifact.sha256 ? found.artifact : null;
   }
 
+  /** The digest of what was fetched for a task; null: nothing, such as for one that takes its items elsewhere. */
+  digestOf(task: string): string | null {
+    return this.known.get(task)?.artifact.sha256 ?? null;
+  }
+
   /** Records what was fetched for a task. Returns whether other items were used before. */
   async add({ name, source }: ChoiceTask, artifact: Artifact): Promise<boolean> {
     const before = this.known.get(name);

@@ -78,13 +78,16 @@ export class StepMetrics {
     const runId = entry?.kind === "exporter" ? entry.runId : null;
     const head = { name: `roslin-${basename(directory)}`, runId, generation, resumedStep: resumeStep, totalSteps, settings: config };
     const inDirectory = (name: string): string => join(directory, name);
-    const work = { command, file: inDirectory(METRICS), head, pidFile: inDirectory("exporter.pid"), graceMs: GRACE_MS };
-    this.exporter = new Exporter(work, inDirectory("exporter.log"), {
-      named: (id) => {
-        if (id !== runId) named(id);
+    const errorFile = inDirectory("exporter.log");
+    const kept = { processFile: inDirectory("exporter.pid"), runFile: inDirectory("exporter.run"), errorFile };
+    this.exporter = new Exporter(
+      { command, file: inDirectory(METRICS), head, ...kept, graceMs: GRACE_MS },
+      {
+        named: (id) => {
+          if (id !== runId) named(id);
+        },
+        ended: (how) => say(`ROSLIN_METRICS_COMMAND has ended (${how}); training goes on. ${errorFile} has what it printed`),
       },
-      ended: (how) =>
-        say(`ROSLIN_METRICS_COMMAND has ended (${how}); training goes on. ${inDirectory("exporter.log")} has what it printed`),
-    });
+    );
   }
 }

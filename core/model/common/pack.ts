@@ -6,12 +6,12 @@ import type { ModelShape } from "../shape.js";
 
 /** T tokens of all rows end to end, S of one row, N tokens that carry loss. */
 
-/** One row of a micro-batch, as attention takes it: S tokens. */
+/** One row of a micro-batch, or several that share their first tokens, as attention takes it: S tokens. */
 export interface PackedRow {
   /** its first token among those of all rows, and how many it has */
   readonly first: number;
   readonly length: number;
-  /** [S,S] 0 where a query may look, and a hugely negative number after it */
+  /** [S,S] 0 where a query may look, and a hugely negative number elsewhere: after it, and at what is another row's alone */
   readonly causal: Tensor;
 }
 
@@ -36,28 +36,40 @@ export interface PackedRows {
  */
 export function packRows(rows: readonly TokenRow[], shape: ModelShape, tables: Readonly<Record<string, Tensor>>): PackedRows {
   for (const row of rows) checkRow(row, shape);
-  const lengths = rows.map((row) => row.inputIds.length);
-  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const runs = runsOf(rows);
+  const tokens = runs.reduce((sum, { length }) => sum + length, 0);
   const ids = new Int32Array(tokens);
   const lossAt: number[] = [];
   const targets: number[] = [];
   let start = 0;
-  for (const { inputIds, labels } of rows) {
-    ids.set(inputIds, start);
+  let stem = 0;
+  for (const [index, { inputIds, labels, shared = 0 }] of rows.entries()) {
+    ids.set(inputIds.subarray(shared), start);
+    if (shared === 0) stem = start;
     for (let at = nextScored(labels, 0); at < labels.length; at = nextScored(labels, at + 1)) {
-      lossAt.push(start + at - 1);
+      lossAt.push(at <= shared ? stem + at - 1 : start + at - shared - 1);
       targets.push(labels[at]!);
     }
-    start += inputIds.length;
+    start += runs[index]!.length;
   }
   return {
     tokens,
-    rows: attentionRows(lengths),
+    rows: attentionRows(runs),
     ids,
-    tables: Object.fromEntries(Object.entries(tables).map(([name, table]) => [name, atPositions(table, lengths)])),
+    tables: Object.fromEntries(Object.entries(tables).map(([name, table]) => [name, atPositions(table, runs)])),
     lossAt: Int32Array.from(lossAt),
     targets: Int32Array.from(targets),
   };
+}
+
+/** A row's own tokens: they stand at positions from `shared` on. */
+interface Run {
+  readonly shared: number;
+  readonly length: number;
+}
+
+function runsOf(rows: readonly TokenRow[]): Run[] {
+  return rows.map(({ inputIds, shared = 0 }) => ({ shared, length: inputIds.length - shared }));
 }
 
 function checkRow({ source, inputIds, labels }: TokenRow, shape: ModelShape): void {
@@ -80,32 +92,49 @@ function checkRow({ source, inputIds, labels }: TokenRow, shape: ModelShape): vo
 /** What is added to the scores of keys after a query: far below any score, and yet finite. */
 const HIDDEN = -1e30;
 
-/** Rows of these lengths, end to end; those of one length share a mask. */
-export function attentionRows(lengths: readonly number[]): PackedRow[] {
-  const masks = new Map([...new Set(lengths)].map((S) => [S, causalMask(S)]));
+/** Rows end to end; those of one length that share nothing share a mask. */
+function attentionRows(runs: readonly Run[]): PackedRow[] {
+  const masks = new Map<number, Tensor>();
+  const rows: PackedRow[] = [];
   let first = 0;
-  return lengths.map((length) => {
-    const row = { first, length, causal: masks.get(length)! };
+  for (let at = 0; at < runs.length;) {
+    let end = at + 1;
+    while (end < runs.length && runs[end]!.shared > 0) end++;
+    const group = runs.slice(at, end);
+    const length = group.reduce((sum, run) => sum + run.length, 0);
+    const known = group.length === 1 ? masks.get(length) : undefined;
+    const causal = known ?? mask(group, length);
+    if (group.length === 1) masks.set(length, causal);
+    rows.push({ first, length, causal });
     first += length;
-    return row;
-  });
+    at = end;
+  }
+  return rows;
 }
 
-/** The first rows of a table for each of the lengths, end to end. */
-function atPositions({ data, shape }: Tensor, lengths: readonly number[]): Tensor {
-  const T = lengths.reduce((sum, length) => sum + length, 0);
+/** The rows of a table for the positions of each run, end to end. */
+function atPositions({ data, shape }: Tensor, runs: readonly Run[]): Tensor {
+  const T = runs.reduce((sum, { length }) => sum + length, 0);
   const width = shape[1]!;
   const all = new Float32Array(T * width);
   let start = 0;
-  for (const length of lengths) {
-    all.set((data as Float32Array).subarray(0, length * width), start * width);
+  for (const { shared, length } of runs) {
+    all.set((data as Float32Array).subarray(shared * width, (shared + length) * width), start * width);
     start += length;
   }
   return floats(all, T, width);
 }
 
-function causalMask(S: number): Tensor {
-  const mask = new Float32Array(S * S);
-  for (let query = 0; query < S; query++) mask.fill(HIDDEN, query * S + query + 1, (query + 1) * S);
-  return floats(mask, S, S);
+/** A token sees those before it of its own run, and those that it shares. */
+function mask(runs: readonly Run[], S: number): Tensor {
+  const values = new Float32Array(S * S);
+  let start = 0;
+  for (const { shared, length } of runs) {
+    for (let query = start; query < start + length; query++) {
+      values.fill(HIDDEN, query * S + shared, query * S + start);
+      values.fill(HIDDEN, query * S + query + 1, (query + 1) * S);
+    }
+    start += length;
+  }
+  return floats(values, S, S);
 }

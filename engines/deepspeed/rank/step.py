@@ -40,14 +40,20 @@ class Plan:
     labels: int
     # as many on every rank
     passes: Sequence[Pass]
+    # after it the loss on the test rows is measured
+    evaluates: bool
 
     @staticmethod
     def read(order: Mapping[str, Any]) -> Plan:
-        passes = [
-            Pass(each["shard"], [Row(row["ids"], row["labels"], row["source"]) for row in each["rows"]]) if each else Pass(None, [])
-            for each in order["passes"]
-        ]
-        return Plan(order["step"], order["rate"], order["labels"], passes)
+        return Plan(order["step"], order["rate"], order["labels"], read_passes(order), order["evaluates"])
+
+
+def read_passes(order: Mapping[str, Any]) -> list[Pass]:
+    """The passes of an order."""
+    return [
+        Pass(each["shard"], [Row(row["ids"], row["labels"], row["source"]) for row in each["rows"]]) if each else Pass(None, [])
+        for each in order["passes"]
+    ]
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,20 @@ class Trainer:
         self.updates += 1
         self._zero.update(plan.rate, self.updates, min(1.0, self._max_norm / (norm + 1e-6)) / scale.value)
         return Outcome(loss, norm, scale.recorded, {"passes": computed - started, "optimizer": time.perf_counter() - computed})
+
+    def losses(self, passes: Sequence[Pass]) -> float:
+        """The sum of the losses of this rank's test rows."""
+        total = 0.0
+        for each in passes:
+            batch = pack(each.rows if each.rows else NOTHING).to(self._zero.device)
+            loss = self._zero.loss(batch)
+            total += loss if each.rows else 0.0
+            self._wire.moved()
+        return total
+
+    def mean(self, total: float, labels: int) -> float:
+        """The mean over labels of all ranks, by each rank's sum."""
+        return float(gathered(torch.tensor(total, dtype=torch.float64, device=self._zero.device)).item()) / labels
 
     def _gradients(self, plan: Plan, bad: set[int] | None) -> tuple[float, float]:
         """Leaves the gradient, times the loss scale, with its owners; `bad` collects the shards whose loss or gradient is not finite."""

@@ -20,7 +20,7 @@ from checkpoint import CheckpointSender
 from loss_scale import LossScale
 from model import beat, build
 from settings import quiet, settings_of
-from step import NotFinite, Plan, Trainer
+from step import NotFinite, Plan, Trainer, read_passes
 from tensors import Base, Checkpoint
 from wire import Wire
 from zero import Zero
@@ -58,6 +58,7 @@ class Rank:
                 self._wire.say("notFinite", step=index, loss=str(found.loss), norm=str(found.norm), shards=found.shards)
                 return
             ended = time.perf_counter()
+            evaluation = self._evaluate(trainer, index + 1) if plan.evaluates else None
             directive = self._barrier(
                 stepsDone=index + 1,
                 loss=outcome.loss,
@@ -65,8 +66,10 @@ class Rank:
                 lossScale=outcome.loss_scale,
                 seconds=ended - started,
                 spent=outcome.spent,
+                evaluation=evaluation,
             )
-            started = ended
+            # what the test rows took is no step's time
+            started = ended + (evaluation["seconds"] if evaluation else 0.0)
             if directive != "go":
                 self.place = f"while it saved after {index + 1} steps"
                 sender.send(index + 1, trainer.updates)
@@ -105,9 +108,26 @@ class Rank:
         trainer = Trainer(zero, built, work["maxGradNorm"], scale, updates, self._wire)
         return zero, trainer, CheckpointSender(zero, built.trained, work["shards"], self._wire)
 
+    def _evaluate(self, trainer: Trainer, steps: int) -> dict[str, Any]:
+        """The loss on the test rows with the weights as they are; null where it is not finite."""
+        self.place = f"while it computed the test rows after {steps} steps"
+        started = time.perf_counter()
+        self._arrive(evaluates=True)
+        total = 0.0
+        while True:
+            order = self._wire.hear("evaluate")
+            total += trainer.losses(read_passes(order))
+            if order["last"]:
+                break
+        loss = trainer.mean(total, order["labels"])
+        return {"loss": loss if math.isfinite(loss) else None, "seconds": time.perf_counter() - started}
+
     def _barrier(self, **end: Any) -> str:
+        return self._arrive(**({"end": end} if end else {}))
+
+    def _arrive(self, **more: Any) -> str:
         self._barriers += 1
-        self._wire.say("arrive", barrier=self._barriers, **({"end": end} if end else {}))
+        self._wire.say("arrive", barrier=self._barriers, **more)
         order = self._wire.hear("release")
         if order["barrier"] != self._barriers:
             raise RuntimeError(f"expected the release of barrier {self._barriers}, got {order['barrier']}")

@@ -152,6 +152,17 @@ class Zero:
         self._engine.backward(loss * factor * self.ranks)
         return float(loss.item())
 
+    def loss(self, batch: Batch) -> float:
+        """A batch's loss, without dropout and without gradients."""
+        self._release()
+        self._engine.eval()
+        try:
+            with torch.no_grad():
+                loss: torch.Tensor = self._engine(batch)
+        finally:
+            self._engine.train()
+        return float(loss.item())
+
     def squares(self) -> torch.Tensor:
         """The sum of this rank's squared gradients, once a step's last pass is over: a float64 scalar."""
         sizes = [weight.partition_numel() for group in self._zero.fp16_groups for weight in group]

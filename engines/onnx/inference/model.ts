@@ -10,6 +10,7 @@ import {
   type WeightSpec,
 } from "../../../core/model/family.js";
 import { withAdapter } from "../../../core/model/lora/adapter.js";
+import { lossTokens } from "../../../core/rows/labels.js";
 import type { TokenRow } from "../../../core/rows/token-rows.js";
 import { availableMemory } from "../../../infra/process/machine.js";
 import { AdapterFiles } from "../../../infra/weights/adapter-files.js";
@@ -166,8 +167,8 @@ async function score({ model, training, plan, sessions, weights }: Loaded, rows:
   const [norm, head] = [inputsOf(parameters.norm, weights), inputsOf(parameters.head, weights)];
   let nll = 0;
   const rowLosses = rows.map(() => 0);
-  // of the position that is looked at; both only grow
-  let row = 0;
+  // the row whose loss is looked at, and how many losses there are with it
+  let [row, upTo] = [-1, 0];
   for (let first = 0; first < packed.lossAt.length; first += HEAD_ROWS) {
     const x_ND = rowsOf(x_TD, packed.lossAt.subarray(first, first + HEAD_ROWS));
     const N = x_ND.length / D;
@@ -180,7 +181,7 @@ async function score({ model, training, plan, sessions, weights }: Loaded, rows:
       const logZ = Math.log(sumexp!.data[n] as number) + (max!.data[n] as number);
       const loss = logZ - (logits!.data[n * V + packed.targets[first + n]!] as number);
       nll += loss;
-      while (packed.lossAt[first + n]! >= packed.rows[row]!.first + packed.rows[row]!.length) row++;
+      while (first + n >= upTo) upTo += lossTokens(rows[++row]!.labels);
       rowLosses[row]! += loss;
     }
   }

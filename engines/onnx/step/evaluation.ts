@@ -13,8 +13,8 @@ import type { Workplace } from "./workplace.js";
  * and shards in order, in float64. Waits first until every owner has updated its slices; nothing that is trained is touched.
  */
 export async function evaluate(place: Workplace, plan: StepPlan): Promise<Evaluation> {
-  place.barrier(undefined, true);
   const started = performance.now();
+  place.barrier(undefined, true);
   let sum = 0;
   for (const batch of plan.microBatches) {
     const rows = batch.shards.filter(({ shard }) => place.hosted.includes(shard)).map((part) => hostRows(place, part, 0));

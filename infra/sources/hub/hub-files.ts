@@ -4,6 +4,7 @@ import { parseSource } from "../../../core/config/source-ref.js";
 import { UserError } from "../../../core/errors.js";
 import { TIMING, withRetries } from "../../http/retries.js";
 import type { ObjectStore } from "../../store/store.js";
+import type { PublishedFiles } from "../published-files.js";
 import { getFromHub, type HubAccess } from "./access.js";
 import { fileUrl, resolveRepository, type Repository } from "./repository.js";
 
@@ -15,7 +16,7 @@ export function hubFiles(
   access: HubAccess,
   uri: string,
   signal: AbortSignal,
-): Pick<ObjectStore, "uri" | "read"> & { readonly pinned: () => Promise<string> } {
+): PublishedFiles & Pick<ObjectStore, "uri"> & { readonly pinned: () => Promise<string> } {
   const source = parseSource(uri);
   if (source.kind !== "hub") throw new UserError("a place is not on the hub", { expected: "hf://owner/name@revision", got: uri });
   let repository: Promise<Repository> | null = null;
@@ -24,6 +25,9 @@ export function hubFiles(
   return {
     uri,
     pinned: async () => `hf://${source.id}@${(await resolved()).commit}`,
+    async list(prefix) {
+      return (await resolved()).files.flatMap(({ path }) => (path.startsWith(prefix) ? [{ key: path }] : []));
+    },
     async read(key) {
       const found = await resolved();
       if (!found.files.some(({ path }) => path === key)) return null;

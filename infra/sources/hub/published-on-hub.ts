@@ -1,6 +1,7 @@
 import { MANIFEST, parseManifest, type Manifest } from "../../../core/format/manifest.js";
 import { sha256 } from "../../disk/files.js";
-import { readAll, type ObjectStore } from "../../store/store.js";
+import { readAll } from "../../store/store.js";
+import type { PublishedFiles } from "../published-files.js";
 import { isOther } from "../other-manifest.js";
 import type { HubAccess } from "./access.js";
 import { hubFiles } from "./hub-files.js";
@@ -12,17 +13,13 @@ export async function publishedOnHub(
   signal: AbortSignal,
 ): Promise<{
   readonly uri: string;
-  readonly store: Pick<ObjectStore, "read">;
+  readonly store: PublishedFiles;
   readonly manifest: Manifest;
   readonly sha256: string;
 } | null> {
   const store = hubFiles(access, uri, signal);
   const bytes = await readAll(store, MANIFEST);
   if (bytes === null || isOther(bytes, `${uri}/${MANIFEST}`)) return null;
-  return {
-    uri: uri.includes("@") ? uri : await store.pinned(),
-    store,
-    manifest: parseManifest(bytes.toString(), `${uri}/${MANIFEST}`),
-    sha256: sha256(bytes),
-  };
+  const at = uri.includes("@") ? uri : await store.pinned();
+  return { uri: at, store, manifest: parseManifest(bytes.toString(), `${uri}/${MANIFEST}`), sha256: sha256(bytes) };
 }

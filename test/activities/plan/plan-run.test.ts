@@ -8,7 +8,7 @@ import { download } from "../../../activities/download/download.js";
 import { forecast } from "../../../activities/forecast/forecast.js";
 import { plan, publishedBytes, type PlanDependencies } from "../../../activities/plan/plan-run.js";
 import { parseRunConfig, withTarget, type RunConfig } from "../../../core/config/schema.js";
-import { UserError } from "../../../core/errors.js";
+import { CorruptError, UserError } from "../../../core/errors.js";
 import { onnxEngine } from "../../../engines/onnx/onnx-engine.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { createHub } from "../../../infra/sources/hub/hub.js";
@@ -59,6 +59,7 @@ const roomy = (): PlanDependencies => ({
   disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
   checkTarget: async () => undefined,
   findLive: () => assert.fail("no rule compares with the live model"),
+  checkSigner: async () => null,
   gpuWorkers: async () => 8,
   gpuMemory: async () => [],
   shared: { workers: () => assert.fail("not shared"), checkStore: () => assert.fail("not shared"), serverHere: () => null },
@@ -224,6 +225,15 @@ test("a run that was published to a target with a slash at its end is forecast a
   assert.ok(started.every(({ reused }) => reused));
 });
 
+test("a key that cannot sign is refused before anything is downloaded, and one that others may read is noted", async () => {
+  const signed = parseRunConfig({ ...config, publish: { ...config.publish, sign: { key: "env:KEY" } } });
+  const failing = { ...roomy(), checkSigner: async () => Promise.reject(new UserError("no such variable", { key: "env:KEY" })) };
+  await assert.rejects(plan(failing, signed, context), { name: "UserError", message: "no such variable [key=env:KEY]" });
+  await plan(failing, config, context);
+  const open = { ...roomy(), checkSigner: async () => "others may read the signing key" };
+  assert.ok((await plan(open, signed, context)).notes.includes("others may read the signing key"));
+});
+
 test("an error that time can cure is thrown as it is", async () => {
   const failing = { ...roomy(), checkTarget: async () => Promise.reject(new Error("connection refused")) };
   await assert.rejects(plan(failing, config, context), /^Error: connection refused$/);
@@ -259,4 +269,49 @@ test("a base that asks for dropout is planned, with a note that training goes wi
   assert.ok(!(await plan(roomy(), config, context)).notes.some((note) => note.includes("dropout")));
   await writeFile(path, JSON.stringify({ ...(JSON.parse(text) as object), resid_pdrop: 0.1 }));
   assert.equal((await plan(roomy(), config, context)).notes.filter((note) => note.includes("dropout (resid_pdrop 0.1)")).length, 1);
+});
+
+test("a rule with a metric that the run does not measure, and one against a live model that is not there, are named with all else", async () => {
+  const rules = [
+    { metric: "perplexity.withinput", against: "base", atMost: 1 },
+    { metric: "loss", against: "live", atMost: 1 },
+  ];
+  const ruled = parseRunConfig({ ...config, evaluate: { gate: { rules } } });
+  const asked: string[] = [];
+  const nothing: PlanDependencies = { ...roomy(), findLive: async (uri) => (asked.push(uri), null), gpuWorkers: async () => 0 };
+  await assert.rejects(plan(nothing, ruled, context), (error: unknown) => {
+    assert.ok(error instanceof UserError);
+    assert.match(error.message, /^3 things are in the way/);
+    assert.match(
+      error.message,
+      /evaluate\.gate\.rules\.0 names a metric that this run does not measure; did you mean perplexity\.withInput\?/,
+    );
+    assert.match(error.message, /no latest\.json names one at the target: publish once without the rules.*target=s3:\/\/bucket\/models/);
+    return true;
+  });
+  assert.deepEqual(asked, ["s3://bucket/models"]);
+  const damaged: PlanDependencies = { ...roomy(), findLive: () => Promise.reject(new CorruptError("latest.json is not JSON")) };
+  await assert.rejects(plan(damaged, ruled, context), /cannot be used: latest\.json is not JSON\. Correct it, or remove latest\.json/);
+});
+
+test("multiple-choice tasks are looked at item by item, and those on the hub get their commit", async (t) => {
+  const rows = ['{"goal":"g","sol1":"a","sol2":"b","label":1}', '{"goal":"g","sol1":"a","sol2":"b","label":-1}'];
+  const hub = await startTestHub({
+    "datasets/baber/piqa/validation.jsonl": rows[0]!,
+    "datasets/org/quiz/test.jsonl": rows.join("\n"),
+  });
+  t.after(() => hub.close());
+  const places: PlanDependencies = { ...roomy(), ...dependenciesFor(hub.url, hub.work) };
+  const ask = (tasks: object): RunConfig => parseRunConfig({ ...config, evaluate: { tasks } });
+  const { config: planned } = await plan(places, ask({ names: ["piqa"] }), context);
+  assert.match(planned.evaluate.tasks!.data["piqa"]!, /^hf:\/\/baber\/piqa@[0-9a-f]{40}\?split=validation$/);
+  const quiz = { name: "quiz", source: "hf://org/quiz?split=test", context: "{{goal}}", choices: ["a", "b"], answer: { index: "label" } };
+  const message =
+    /^2 things are in the way:\n.*items of the task quiz cannot be used: the item has no right answer .*item=2\]\n.*items of the task boolq cannot be had: the hub has no such repository/s;
+  await assert.rejects(plan(places, ask({ names: [quiz, "piqa", "boolq"] }), context), { name: "UserError", message });
+  const { config: limited } = await plan(places, ask({ names: [quiz], limit: 1 }), context);
+  assert.equal(limited.evaluate.tasks!.names.length, 1);
+  await rm(join(directory, "tokenizer.json"));
+  t.after(() => writeFile(join(directory, "tokenizer.json"), ""));
+  await assert.rejects(plan(places, ask({ names: ["piqa"] }), context), /evaluate\.tasks needs the model's tokenizer, and there is/);
 });

@@ -43,6 +43,7 @@ const place = (workers: readonly GpuWorker[], changes: Partial<PlanDependencies[
   disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
   checkTarget: async () => undefined,
   findLive: () => assert.fail("no rule compares with the live model"),
+  checkSigner: async () => null,
   gpuWorkers: () => assert.fail("all machines' workers count"),
   gpuMemory: () => assert.fail("all machines' workers count"),
   shared: { workers: async () => workers, checkStore: async () => undefined, serverHere: () => null, ...changes },

@@ -5,4 +5,7 @@ import { publishDependencies } from "./run.js";
 
 /** Publishes to a hub in a process of its own, to be killed. */
 const { request, access } = JSON.parse(process.argv[2]!) as { request: StageRequest; access: HubAccess };
-await publish(publishDependencies({}, undefined, access), request, { signal: new AbortController().signal, progress: () => undefined });
+await publish(publishDependencies({}, undefined, { hub: access }), request, {
+  signal: new AbortController().signal,
+  progress: () => undefined,
+});

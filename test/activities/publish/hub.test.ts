@@ -40,7 +40,7 @@ const newHub = async (options?: Parameters<typeof startUploadHub>[0]): Promise<U
   return hub;
 };
 const send = (hub: UploadHub, request: StageRequest): Promise<StageResult<"publish">> =>
-  publish(publishDependencies({}, undefined, hub.access), request, context());
+  publish(publishDependencies({}, undefined, { hub: hub.access }), request, context());
 const asked = (hub: UploadHub, pattern: RegExp): number => hub.requests.filter((request) => pattern.test(request.asked)).length;
 const filesAt = (hub: UploadHub, id: string, revision: string): string[] => [...hub.repository(id).at(revision)!.files.keys()].sort();
 
@@ -286,7 +286,7 @@ test("what is in the way is named before anything is sent", async () => {
   const problem = async (target: string, token: string | null, extra: Readonly<Record<string, unknown>> = {}): Promise<string> => {
     const request = await finishedRun(newRoot(), target);
     const config = { ...request.config, publish: { ...request.config.publish, ...extra } };
-    const dependencies = publishDependencies({}, undefined, { ...hub.access, token });
+    const dependencies = publishDependencies({}, undefined, { hub: { ...hub.access, token } });
     const error: unknown = await publish(dependencies, { ...request, config }, context()).then(
       () => null,
       (failure: unknown) => failure,

@@ -89,7 +89,10 @@ const LEDGER: Ledger = {
 export function publishDependencies(
   settings: S3Settings = {},
   target = "file:///nowhere",
-  hub: HubAccess = { endpoint: "http://127.0.0.1:1", token: null },
+  {
+    hub = { endpoint: "http://127.0.0.1:1", token: null },
+    variables = {},
+  }: { readonly hub?: HubAccess; readonly variables?: Readonly<Record<string, string>> } = {},
 ): ReturnType<typeof publishDeps> {
-  return publishDeps(settings, hub, () => target);
+  return publishDeps(settings, { hub, variables }, () => target);
 }

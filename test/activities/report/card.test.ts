@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { parse } from "yaml";
 import { download } from "../../../activities/download/download.js";
 import { publish } from "../../../activities/publish/publish.js";
 import type { StageRequest } from "../../../activities/common/stage.js";
@@ -18,15 +19,10 @@ const root = mkdtempSync(join(tmpdir(), "roslin-card-"));
 after(() => rmSync(root, { recursive: true }));
 const context = { signal: new AbortController().signal, progress: () => undefined };
 
-/** The front matter of a card, by field: what the hub reads. Its lists are of text, one a line. */
-function frontMatter(uri: string): Record<string, string | string[]> {
+/** The front matter of a card, by field: what the hub reads. */
+function frontMatter(uri: string): unknown {
   const [, matter] = /^---\n(.*?)\n---\n/s.exec(readFileSync(join(fileURLToPath(uri), "README.md"), "utf8"))!;
-  return Object.fromEntries(
-    matter!.split(/\n(?!- )/).map((field) => {
-      const [, name, value, items] = /^(\w+):(?: (\S+))?((?:\n- \S+)*)$/.exec(field)!;
-      return [name!, value ?? items!.split("\n- ").slice(1)];
-    }),
-  );
+  return parse(matter!);
 }
 
 /** Publishes a model that was tuned on these rows from what a hub or `base`, a local source, gave. */
@@ -58,15 +54,32 @@ async function downloaded(place: string, request: StageRequest): Promise<StageRe
 }
 
 const EVERY = { library_name: "transformers", pipeline_tag: "text-generation", tags: ["gptj", "instruction-tuning", "roslin"] };
-const GPTJ = { base_model: "EleutherAI/gpt-j-6b" };
-const ALPACA = { license: "cc-by-nc-4.0", datasets: ["tatsu-lab/alpaca"] };
+const GPTJ = { base_model: "EleutherAI/gpt-j-6b", base_model_relation: "finetune" };
+const ENGLISH = { language: ["en"] };
+const ALPACA = { license: "cc-by-nc-4.0", datasets: ["tatsu-lab/alpaca"], ...ENGLISH };
+const DOLLY = { datasets: ["databricks/databricks-dolly-15k"], ...ENGLISH };
+const QWEN = { base_model: "Qwen/Qwen2.5-3B", base_model_relation: "finetune" };
 
 test("the front matter of a card says what the hub's specification asks for, as far as anybody knows it", async () => {
   for (const [model, dataset, expected] of [
     ["hf://EleutherAI/gpt-j-6b@float16", "hf://tatsu-lab/alpaca@main", { ...ALPACA, ...GPTJ }],
     ["hf://EleutherAI/gpt-j-6b", "./rows.json", { license: "unknown", ...GPTJ }],
     ["./base", "hf://tatsu-lab/alpaca", ALPACA],
-    ["./base", "./alpaca.json", { license: "cc-by-nc-4.0" }],
+    ["./base", "./alpaca.json", { license: "cc-by-nc-4.0", ...ENGLISH }],
+    ["hf://EleutherAI/gpt-j-6b", "hf://databricks/databricks-dolly-15k", { license: "cc-by-sa-3.0", ...GPTJ, ...DOLLY }],
+    ["./base", "hf://databricks/databricks-dolly-15k", { license: "unknown", ...DOLLY }],
+    [
+      "hf://Qwen/Qwen2.5-3B",
+      "hf://databricks/databricks-dolly-15k",
+      {
+        license: "other",
+        license_name: "qwen-research",
+        license_link: "https://huggingface.co/Qwen/Qwen2.5-3B/blob/main/LICENSE",
+        ...QWEN,
+        ...DOLLY,
+      },
+    ],
+    ["hf://Qwen/Qwen2.5-3B", "hf://tatsu-lab/alpaca", { ...ALPACA, ...QWEN }],
     ["./base", "hf://somebody/rows@v1", { license: "unknown", datasets: ["somebody/rows"] }],
     ["./base", "./rows.json", { license: "unknown" }],
   ] as const)

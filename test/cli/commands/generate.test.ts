@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { promptIn } from "../../../cli/commands/generate.js";
+import { promptIn, samplingNamed } from "../../../cli/commands/generate.js";
 import { sayable } from "../../../core/text/stopping.js";
+import { GREEDY } from "../../../core/text/sampling.js";
+import { UserError } from "../../../core/errors.js";
 import { END_KEY } from "../../../core/text/prompt.js";
 import type { Decoder } from "../../../core/text/tokenizer.js";
 
@@ -53,4 +55,21 @@ test("what only looks like the end key is said after all", async () => {
   assert.equal((await said("C", "#", " is", " a", " lang", "uage")).join(""), "C# is a language");
   assert.equal((await said("### ", "Enough", " said")).join(""), "### Enough said");
   assert.equal((await said("one\n", "two\n")).join(""), "one\ntwo");
+});
+
+test("options name how tokens are chosen; what cannot be used is refused with what was expected", () => {
+  assert.deepEqual(samplingNamed({}), { ...GREEDY, seed: 42 });
+  assert.deepEqual(samplingNamed({ "top-p": "0.9", "top-k": "5", "repetition-penalty": "1.2", seed: "7" }), {
+    temperature: 1,
+    topP: 0.9,
+    topK: 5,
+    repetitionPenalty: 1.2,
+    seed: 7,
+  });
+  assert.equal(samplingNamed({ temperature: "0.5" }).temperature, 0.5);
+  for (const [option, value] of Object.entries({ temperature: "-1", "top-p": "0", "top-k": "1.5", "repetition-penalty": "", seed: "x" }))
+    assert.throws(
+      () => samplingNamed({ [option]: value }),
+      (error) => error instanceof UserError && error.message.startsWith(`--${option} `) && /expected=/.test(error.message),
+    );
 });

@@ -44,7 +44,11 @@ async function said(run: string): Promise<string[]> {
 }
 
 test("a model on the hub that was tuned from one on the hub holds with its base, and has the base's licence", async () => {
-  const first = await publish(publishDependencies({}, undefined, hub.access), await finishedRun(join(root, "first"), "hf://me/m"), context);
+  const first = await publish(
+    publishDependencies({}, undefined, { hub: hub.access }),
+    await finishedRun(join(root, "first"), "hf://me/m"),
+    context,
+  );
   const place = join(root, "second");
   const made = await finishedRun(place, "hf://me/m");
   const dataset = { source: pathToFileURL(join(place, "rows.json")).href };
@@ -55,7 +59,7 @@ test("a model on the hub that was tuned from one on the hub holds with its base,
   assert.equal(outputNamed(downloaded.outputs, "model").origin!.uri, base, "at its commit");
   const inputs = made.inputs.map((input) => downloaded.outputs.find(({ name }) => name === input.name) ?? input);
   const request: StageRequest = { ...made, config, inputs };
-  const second = await publish(publishDependencies({}, undefined, hub.access), request, context);
+  const second = await publish(publishDependencies({}, undefined, { hub: hub.access }), request, context);
   assert.match(String(second.metrics["version"]), /^m-[0-9a-f]{12}$/);
 
   const { manifest } = await openPublished("hf://me/m", { hub: hub.access });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -340,6 +341,34 @@ test("a weight file beside the ONNX model is named that was changed, cut or remo
   }
   const whole = await publish(dependencies, await finishedRun(join(root, "large"), target), context);
   assert.deepEqual([whole.metrics["bytesSent"], await broken(target)], [bytes.length, []]);
+});
+
+test("a bucket's signed model holds for its key, and not with a changed signature or another file", async () => {
+  const target = "s3://roslin/signed";
+  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const pub = join(root, "pub.pem");
+  writeFileSync(pub, publicKey.export({ type: "spki", format: "pem" }));
+  const request = await finishedRun(join(root, "signed"), target);
+  const config = parseRunConfig({ ...request.config, publish: { target, sign: { key: "env:KEY" } } });
+  const dependencies = publishDependencies(server.settings, undefined, {
+    variables: { KEY: privateKey.export({ type: "pkcs8", format: "pem" }).toString() },
+  });
+  const { metrics } = await publish(dependencies, { ...request, config }, context);
+  const model = `${target}/${String(metrics["version"])}`;
+  const check = (): Promise<number> => verify.run([target, "--key", pub], environment);
+  assert.equal(await check(), 0);
+  const signed = openStore(model, server.settings);
+  await signed.write("more.bin", Buffer.from("x"));
+  await assert.rejects(check(), /1 of \d+ links are broken, the first: .*model\.sig/);
+  await signed.delete("more.bin");
+  const bytes = (await readAll(signed, "model.sig"))!;
+  // within the signed statement
+  bytes.write(bytes.toString("latin1", 600, 601) === "A" ? "B" : "A", 600, "latin1");
+  await signed.write("model.sig", bytes);
+  await assert.rejects(check(), /1 of \d+ links are broken, the first: .*model\.sig/);
+  // what was changed in the bucket is made again, by a run that had finished
+  await publish(dependencies, { ...request, config }, context);
+  assert.equal(await check(), 0);
 });
 
 test("of a run's stages each output is named that was changed or is gone: base weights, rows, tokens, tuned weights, report", async () => {

@@ -4,8 +4,8 @@ import { allParameters, trainedParameters } from "../../../core/model/family.js"
 import { planAdapter, withAdapter } from "../../../core/model/lora/adapter.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
-import { planStep } from "../../../core/training/step-plan.js";
-import { beginOrder, stepOrder, wireParameters } from "../../../engines/deepspeed/orders.js";
+import { planEvaluation, planStep } from "../../../core/training/step-plan.js";
+import { beginOrder, evaluateOrders, stepOrder, wireParameters } from "../../../engines/deepspeed/orders.js";
 import { planBlock } from "../../../engines/onnx/block-plan.js";
 import { readModelConfig } from "../../../infra/weights/read-model-config.js";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ test("every rank makes as many passes, with one of its shards in each, and all r
   for (const workers of [1, 2, 3, 4])
     for (const step of [0, 1, 2]) {
       const plan = planStep(split, train, step);
-      const orders = Array.from({ length: workers }, (_, worker) => stepOrder(plan, { worker, workers, train }, step, 0.5));
+      const orders = Array.from({ length: workers }, (_, worker) => stepOrder(plan, { worker, workers, train }, step, 0.5, false));
       assert.equal(new Set(orders.map(({ passes }) => passes.length)).size, 1);
       assert.ok(orders.every(({ labels, rate }) => labels === plan.positions && rate === 0.5));
       for (const turn of orders[0]!.passes.keys())
@@ -38,8 +38,22 @@ test("every rank makes as many passes, with one of its shards in each, and all r
 
 test("a step without labels has no passes", () => {
   const silent = { ...split, row: (source: number) => ({ ...split.row(source), labels: ROWS[source]!.labels.map(() => -100) }) };
-  const { passes, labels } = stepOrder(planStep(silent, train, 0), { worker: 0, workers: 2, train }, 0, 1);
+  const { passes, labels } = stepOrder(planStep(silent, train, 0), { worker: 0, workers: 2, train }, 0, 1, false);
   assert.deepEqual([passes, labels], [[], 0]);
+});
+
+test("the test rows are ordered by micro-batch, each once over all ranks", () => {
+  const plan = planEvaluation(split, train);
+  assert.equal(plan.microBatches.length, 5, "the last row has no label");
+  const ranks = [0, 1, 2].map((worker) => [...evaluateOrders(plan, { worker, workers: 3, train })]);
+  for (const [index, batch] of plan.microBatches.entries()) {
+    const orders = ranks.map((each) => each[index]!);
+    assert.ok(orders.every(({ labels, last }) => labels === plan.positions && last === (index === 4)));
+    assert.equal(new Set(orders.map(({ passes }) => passes.length)).size, 1);
+    const computed = orders.flatMap(({ passes }) => passes.flatMap((pass) => (pass?.rows ?? []).map(({ source }) => source)));
+    const planned = batch.shards.flatMap(({ rows }) => rows.map(({ source }) => source));
+    assert.deepEqual(computed.sort(), planned.sort());
+  }
 });
 
 test("adapters are ordered with the place of their module in the block's graphs", () => {

@@ -49,6 +49,35 @@ describe("packRows", () => {
     );
   });
 
+  it("computes tokens that rows share once", () => {
+    const tails = [
+      { ...row(1, [1, 2, 9, 8], [-100, -100, 9, 8]), shared: 2 },
+      { ...row(2, [1, 2, 3], [-100, 5, -100, 7]), shared: 3 },
+    ];
+    const { tokens, rows, ids, lossAt, targets, tables } = packRows(
+      [row(0, [1, 2, 3], [-100, -100, 3]), ...tails, row(3, [4], [-100])],
+      config,
+    );
+    assert.equal(tokens, 6);
+    assert.deepEqual([...ids], [1, 2, 3, 9, 8, 4]);
+    assert.deepEqual(
+      rows.map(({ first, length }) => [first, length]),
+      [
+        [0, 5],
+        [5, 1],
+      ],
+    );
+    assert.deepEqual([...lossAt], [1, 1, 3, 0, 2]);
+    assert.deepEqual([...targets], [3, 9, 8, 5, 7]);
+    const seen = [...(rows[0]!.causal.data as Float32Array)].map((value) => (value === 0 ? 1 : 0));
+    assert.deepEqual(seen, [1, 0, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1, 0, 1, 0, 1, 1, 0, 1, 1]);
+    const cosines = table.cos.data as Float32Array;
+    assert.deepEqual(
+      [...(tables["cos"]!.data as Float32Array)],
+      [0, 1, 2, 2, 3, 0].flatMap((at) => [...cosines.subarray(2 * at, 2 * at + 2)]),
+    );
+  });
+
   it("takes no rows at all", () => {
     const none = packRows([], config);
     assert.deepEqual([none.tokens, none.rows.length, none.lossAt.length], [0, 0, 0]);

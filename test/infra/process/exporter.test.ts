@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Exporter, type ExporterTask } from "../../../infra/process/exporter.js";
+import { processStart } from "../../../infra/process/process-start.js";
+
+interface Running {
+  readonly exporter: Exporter;
+  readonly directory: string;
+  readonly names: string[];
+  readonly ends: string[];
+}
+
+function start(
+  command: string,
+  more: Partial<ExporterTask> = {},
+  directory: string = mkdtempSync(join(tmpdir(), "roslin-exporter-")),
+): Running {
+  const at = (name: string): string => join(directory, name);
+  if (!existsSync(at("lines"))) writeFileSync(at("lines"), '{"step":1}\n');
+  const files = { file: at("lines"), processFile: at("pid"), runFile: at("run"), errorFile: at("errors") };
+  const [names, ends]: [string[], string[]] = [[], []];
+  const task = { command: command.replaceAll("$DIR", directory), head: { runId: null }, graceMs: 300, ...files, ...more };
+  const exporter = new Exporter(task, { named: (id) => names.push(id), ended: (how) => ends.push(how) });
+  return { exporter, directory, names, ends };
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let tries = 0; !holds(); tries++) {
+    assert.ok(tries < 2000, "it never came to it");
+    await sleep(5);
+  }
+}
+
+/** Whether the process that runs the command is there, or one whose number the command wrote. */
+const lives = (file: string): boolean => {
+  const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+  const { pid } = (text.startsWith("{") ? JSON.parse(text) : { pid: Number(text) }) as { readonly pid: number };
+  return processStart(pid) !== null;
+};
+
+test("the command gets a head and each line, also those that come later, and says what it calls the run", async () => {
+  const { exporter, directory, names, ends } = start(`echo '{"runId":"r-7"}'; cat > $DIR/got; touch $DIR/over`, { graceMs: 5000 });
+  await until(() => names.length === 1);
+  appendFileSync(join(directory, "lines"), '{"step":2}\n{"st');
+  appendFileSync(join(directory, "lines"), 'ep":3}\n{"half');
+  exporter.close();
+  await until(() => existsSync(join(directory, "over")));
+  assert.equal(readFileSync(join(directory, "got"), "utf8"), '{"runId":null}\n{"step":1}\n{"step":2}\n{"step":3}\n');
+  await until(() => !lives(join(directory, "pid")));
+  assert.deepEqual([names, ends], [["r-7"], []]);
+});
+
+test("a command that hangs is killed a while after the training, with all that it has started", async () => {
+  // it reads nothing, and what is written fills its pipe
+  const { exporter, directory } = start("sleep 100 & echo $! > $DIR/child; wait");
+  appendFileSync(join(directory, "lines"), `${"x".repeat(1 << 20)}\n`);
+  await until(() => existsSync(join(directory, "child")) && readFileSync(join(directory, "child"), "utf8").endsWith("\n"));
+  assert.ok(lives(join(directory, "child")));
+  exporter.close();
+  await until(() => !lives(join(directory, "pid")) && !lives(join(directory, "child")));
+  assert.match(readFileSync(join(directory, "errors"), "utf8"), /had not ended 0\.3 s after the training, and was killed/);
+});
+
+test("a command that fails is told of, and its errors are kept", async () => {
+  const { exporter, directory, ends } = start("echo no such account >&2; exit 3");
+  await until(() => ends.length === 1);
+  assert.deepEqual(ends, ["exit code 3"]);
+  assert.match(readFileSync(join(directory, "errors"), "utf8"), /no such account/);
+  exporter.close();
+});
+
+test("the next command waits for the end of the one before, and goes on in its run", async () => {
+  const first = start(`sleep 0.3; echo '{"runId":"r-8"}'; cat > /dev/null; touch $DIR/first`, { graceMs: 5000 });
+  first.exporter.close();
+  const second = start("test -e $DIR/first && head -n 1 > $DIR/head", {}, first.directory);
+  await until(() => second.ends.length === 1);
+  assert.deepEqual([second.names, second.ends], [["r-8"], ["exit code 0"]]);
+  assert.equal(readFileSync(join(first.directory, "head"), "utf8"), '{"runId":"r-8"}\n');
+  assert.deepEqual(first.names, [], "the training that heard nothing was over by then");
+});
