@@ -17,6 +17,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   stage: async () => (await import("./commands/stage.js")).stage,
   generate: async () => (await import("./commands/generate.js")).generate,
   verify: async () => (await import("./commands/verify.js")).verify,
+  report: async () => (await import("./commands/report.js")).report,
+  compare: async () => (await import("./commands/compare.js")).compare,
   start: async () => (await import("./commands/start.js")).start,
   estimate: async () => (await import("./commands/estimate.js")).estimate,
   watch: async () => (await import("./commands/watch.js")).watch,

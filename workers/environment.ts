@@ -6,6 +6,9 @@ import { fileURLToPath } from "node:url";
 import { UserError } from "../core/errors.js";
 import type { ProxySettings } from "../infra/http/proxy.js";
 
+/** The variable by which `up` tells workers where pages about runs are served. */
+export const REPORTS_VARIABLE = "ROSLIN_REPORTS";
+
 /** What commands and workers know of the environment. Their entries read it; what they call is handed it. */
 export interface Environment {
   /** the checkout's root, absolute: where package.json lies */
@@ -23,6 +26,8 @@ export interface Environment {
   /** ROSLIN_BUCKET: the bucket of the default publish target */
   readonly bucket: string;
   readonly hub: HubSettings;
+  /** ROSLIN_REPORTS: where pages about runs are served; null: nowhere */
+  readonly reports: string | null;
   /** ROSLIN_METRICS_COMMAND: a shell's line for a program that is told each training step's figures; null: none */
   readonly metricsCommand: string | null;
   /** true when TEMPORAL_ADDRESS or a profile names a server: then none is started */
@@ -59,6 +64,7 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     s3,
     bucket: set("ROSLIN_BUCKET") ?? "roslin",
     hub: hubSettings(variables, set),
+    reports: set(REPORTS_VARIABLE) ?? null,
     metricsCommand: set("ROSLIN_METRICS_COMMAND") ?? null,
     externalTemporal: ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"].some((name) => set(name) !== undefined),
     variables,

@@ -28,6 +28,7 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
   return {
     ...stages.places,
     host,
+    reports: environment.reports,
     defaultTarget: () => defaultTarget(environment),
     memory: () => ({ total: memoryLimit(), available: availableMemory() }),
     disk: async () => {

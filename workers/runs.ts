@@ -61,13 +61,23 @@ async function keptRun(
   environment: Environment,
 ): Promise<KeptRun[]> {
   if (closeTime !== undefined) return runOf(await runInput(client, { workflowId, runId }), null, environment);
+  const { input, begun } = await begunBy(client, workflowId, runId);
+  return runOf(input, begun, environment);
+}
+
+/** What a run was started with, and what its stages were given so far, the last one last. `runId`: absent, the newest of the id. */
+export async function begunBy(
+  client: Client,
+  workflowId: string,
+  runId?: string,
+): Promise<{ readonly input: unknown; readonly begun: readonly StageInput[] }> {
   const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
   const [input, carried] = decoded(history.events?.[0]?.workflowExecutionStartedEventAttributes?.input) as [unknown, Carried?];
   const before = carried === undefined ? [] : [{ config: carried.plan.config, inputs: inputsFrom(carried.results) }];
   const given = (history.events ?? []).flatMap(({ activityTaskScheduledEventAttributes: scheduled }) =>
     GIVEN.includes(scheduled?.activityType?.name ?? "") ? [decoded(scheduled!.input)[0] as StageInput] : [],
   );
-  return runOf(input, [...before, ...given], environment);
+  return { input, begun: [...before, ...given] };
 }
 
 function runOf(input: unknown, begun: KeptRun["begun"], environment: Environment): KeptRun[] {

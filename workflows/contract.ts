@@ -46,6 +46,8 @@ export interface Plan {
   readonly searchAttributes: readonly SearchAttributeName[];
   /** what is worth knowing and stops nothing */
   readonly notes: readonly string[];
+  /** where the machine that planned serves pages about runs; absent: nowhere */
+  readonly reportAddress?: string;
 }
 
 /** What a stage's activity is given. */

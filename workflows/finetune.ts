@@ -71,7 +71,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
   const overrides = new Overrides(carried?.override ?? null);
   const workers = new LeasedWorkers((note) => table.start("train", note));
   const plan = carried?.plan ?? (await planned(config, pauses));
-  table.note(plan.notes);
+  table.note(plan.notes, plan.reportAddress);
   const home: Home = { host: carried?.home ?? plan.host };
   const results: SentResult[] = [...(carried?.results ?? [])];
   const tally = { attempts: carried?.trainingAttempts ?? 0 };

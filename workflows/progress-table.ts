@@ -15,6 +15,7 @@ interface Row {
 export class ProgressTable {
   private readonly rows = new Map<StageName, Row>();
   private notes: readonly string[] = [];
+  private reports: string | undefined;
   private pause: "" | "saving" | "paused" = "";
   private asked = "";
 
@@ -34,9 +35,10 @@ export class ProgressTable {
     this.show();
   }
 
-  /** What the plan found worth knowing. */
-  note(notes: readonly string[]): void {
+  /** What the plan found worth knowing, and where pages about runs are served, if they are. */
+  note(notes: readonly string[], reports?: string): void {
     this.notes = notes;
+    this.reports = reports;
     this.show();
   }
 
@@ -74,7 +76,8 @@ export class ProgressTable {
   }
 
   private show(): void {
-    setCurrentDetails(progressMarkdown(this.progress(), this.notes));
+    const report = this.reports === undefined ? null : `${this.reports}/runs/${encodeURIComponent(workflowInfo().workflowId)}`;
+    setCurrentDetails(progressMarkdown(this.progress(), this.notes, report));
   }
 }
 
@@ -85,8 +88,8 @@ function pauseText(pause: "" | "saving" | "paused"): string {
   return `paused; what is done is saved. Go on with: temporal workflow signal --workflow-id ${workflowInfo().workflowId} --name ${SIGNALS.resume}`;
 }
 
-/** The table as Markdown. Running stages have no time yet: the text is only made anew when something changes. */
-export function progressMarkdown({ rows, pause }: RunProgress, notes: readonly string[]): string {
+/** The table as Markdown, with the address of the run's report, if there is one. Running stages have no time yet: the text is only made anew when something changes. */
+export function progressMarkdown({ rows, pause }: RunProgress, notes: readonly string[], report: string | null = null): string {
   const lines = rows.map((row) => {
     const time = row.seconds === null || row.state === "running" || row.state === "paused" ? "" : duration(row.seconds);
     // the UI leaves no room between columns, and breaks a time into lines
@@ -97,6 +100,7 @@ export function progressMarkdown({ rows, pause }: RunProgress, notes: readonly s
   return [
     ...(pause === "" ? [] : [`**${pause}**`]),
     table,
+    ...(report === null ? [] : [`[Report](${report}), served by the machine that planned`]),
     ...(notes.length === 0 ? [] : [notes.map((note) => `- ${note}`).join("\n")]),
   ].join("\n\n");
 }

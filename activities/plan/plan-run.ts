@@ -27,6 +27,8 @@ import type { StageContext } from "../common/stage.js";
 /** What planning is handed: the place where the run would run. */
 export interface PlanDependencies extends Places {
   readonly host: string;
+  /** where pages about runs are served; null, absent: nowhere */
+  readonly reports?: string | null;
   /** The target of a run that names none; throws UserError if there is none. */
   defaultTarget(): string;
   /** bytes: all that this process may ever use, and what is free now */
@@ -213,6 +215,7 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     host: dependencies.host,
     searchAttributes: await dependencies.searchAttributes(),
     notes,
+    ...(dependencies.reports != null && { reportAddress: dependencies.reports }),
   };
 }
 

@@ -269,6 +269,7 @@ function tellStory(
     parameters: parameterCount(model),
     ...(adapter !== undefined && { adapter: adapterStory(model, adapter, publicBase(outputNamed(request.inputs, "model")).name) }),
     losses: trained?.metrics.losses ?? [],
+    ...(trained !== null && { curves: trained.metrics }),
     tokens: trained?.metrics.tokens ?? null,
     evaluation,
     prompt,

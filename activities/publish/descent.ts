@@ -9,8 +9,8 @@ import { readAll } from "../../infra/store/store.js";
 import { hasAdapter, readAdapterConfig } from "../../infra/weights/adapter-files.js";
 import type { StageRequest } from "../common/stage.js";
 import { namedBase } from "../download/adapter-base.js";
-import { knownDataset, knownModel, licenceOf, UNKNOWN } from "../report/provenance.js";
-import { hubId, type Descent } from "../report/story.js";
+import { descentOfSources } from "../report/descent-of-sources.js";
+import type { Descent } from "../report/story.js";
 import type { PublishDependencies } from "./deps.js";
 
 /** The descent of a run's model: what its own sources say, else what its base says, where Roslin published that. */
@@ -19,22 +19,14 @@ export async function descentOf(dependencies: PublishDependencies, request: Stag
   const base = await readBase(dependencies, request, signal);
   // an adapter's base is not what the source names
   const { origin } = outputNamed(request.inputs, "model");
-  return fromSources(origin?.base?.uri ?? model.source, dataset.source, base === null ? null : handedOn(base));
-}
-
-function fromSources(model: string, dataset: string, inherited: Descent | null): Descent {
-  const base = hubId(model);
-  return {
-    licence: licenceOf(inherited?.licence ?? knownModel(base)?.licence ?? UNKNOWN, knownDataset(dataset)?.licence ?? UNKNOWN),
-    baseModel: base ?? inherited?.baseModel ?? null,
-  };
+  return descentOfSources(origin?.base?.uri ?? model.source, dataset.source, base === null ? null : handedOn(base));
 }
 
 function handedOn({ licence, baseModel = null, chain }: Manifest): Descent {
   if (licence !== undefined) return { licence, baseModel };
   // an older one has the sources in its chain, unless they were local
   const settings = chain.find(({ stage }) => stage === "download")?.settings as Readonly<Record<string, unknown>> | undefined;
-  return fromSources(String(settings?.["model"]), String(settings?.["dataset"]), null);
+  return descentOfSources(String(settings?.["model"]), String(settings?.["dataset"]), null);
 }
 
 /** The manifest of the published model that this one was tuned from; null: Roslin did not publish its base. Throws UserError if it is missing. */

@@ -3,9 +3,10 @@ import { count } from "../../core/units.js";
 import { gateWords, type Story } from "./story.js";
 
 /** What the evaluation found, as text of a card: every figure of each model, and what the gate made of them. */
-export function evaluationSection({ evaluation }: Story): string {
+export function evaluationSection({ evaluation, override }: Story): string {
   const { figures = [] } = evaluation;
-  const gate = `Gate: ${gateWords(evaluation)}.`;
+  // a person's reason for an override may have several lines
+  const gate = `Gate: ${gateWords(evaluation, override).replace(/\s+/g, " ")}.`;
   if (figures.length === 0) return gate;
   const hasLive = figures.some(({ live }) => live !== undefined);
   const heads = [

@@ -4,7 +4,7 @@ import { chosenSource, placeOf, readSource } from "../../core/config/source-ref.
 import type { ModelFamily } from "../../core/model/family.js";
 import { dropoutNote, type ModelShape } from "../../core/model/shape.js";
 import { count } from "../../core/units.js";
-import type { ComputedSteps, PreprocessMetrics } from "../../core/stages/metrics.js";
+import type { ComputedSteps, PreprocessMetrics, TrainMetrics } from "../../core/stages/metrics.js";
 import type { Ends } from "../../core/stages/bootstrap.js";
 import { computedWords, gateWord, intervalWords, lossEnds, splitWarning, verdictWords } from "../../core/stages/words.js";
 import { ruleWords } from "../../core/stages/gate.js";
@@ -14,7 +14,7 @@ import { intervalIn, perplexityIn, type Evaluation } from "../evaluate/evaluatio
 import { RESEARCH_ONLY } from "./provenance.js";
 import { tableMean, taskWords } from "./task-words.js";
 
-/** What the model card and the report page say about a run. Nothing in it depends on time or on faults, except the ledger, which only the card shows. */
+/** What the model card and the report page say about a run. Nothing in it depends on time or on faults, except the ledger and rates. */
 export interface Story {
   readonly title: string;
   readonly config: RunConfig;
@@ -25,6 +25,8 @@ export interface Story {
   readonly adapter?: AdapterStory | undefined;
   /** one a step; null for a step without labels */
   readonly losses: readonly (number | null)[];
+  /** what else is known of each step; absent: nothing */
+  readonly curves?: Curves | undefined;
   /** tokens trained on; null where training didn't say */
   readonly tokens: number | null;
   readonly evaluation: Evaluation;
@@ -44,6 +46,22 @@ export interface Story {
   /** digests of the inputs, by name */
   readonly digests: Readonly<Record<string, string>>;
 }
+
+/** What the page says of a run, which may not have come to its end: null is what is not there yet. */
+export interface ReportStory extends Omit<Story, "family" | "model" | "parameters" | "evaluation" | "descent"> {
+  readonly family: Story["family"] | null;
+  readonly model: ModelShape | null;
+  readonly parameters: number | null;
+  readonly evaluation: Evaluation | null;
+  readonly descent: Descent | null;
+  /** what the run is doing, or why it ended early; absent: it is finished */
+  readonly unfinished?: string | undefined;
+  /** steps that it will have; absent: as many as there are */
+  readonly totalSteps?: number | undefined;
+}
+
+/** Figures of steps besides the loss. */
+export type Curves = Partial<Pick<TrainMetrics, "gradientNorms" | "rates" | "evaluations">>;
 
 /** Adapters that were trained beside a frozen base. */
 export interface AdapterStory {
@@ -108,22 +126,21 @@ export function facts({
   prepared,
   computed,
   override,
-}: Story): [string, string][] {
-  const { heldOut, tasks = {} } = evaluation;
-  const { base, tuned } = perplexityIn(evaluation);
-  const interval = intervalIn(evaluation);
+}: ReportStory): [string, string][] {
   const { train, preprocess } = config;
   const rows = train.shards * train.microBatch * train.accumulation;
   const ends = lossEnds(losses);
-  const dropout = dropoutNote(model);
+  const dropout = model === null ? null : dropoutNote(model);
   return [
     ["base model", sourceName(config.model.source)],
     ["data", sourceName(chosenSource(config.dataset))],
-    ["parameters", `${count(parameters)} (${model.layers} layers, ${model.heads} heads, width ${model.width})`],
+    ...(model === null || parameters === null
+      ? []
+      : [["parameters", `${count(parameters)} (${model.layers} layers, ${model.heads} heads, width ${model.width})`] as [string, string]]),
     ...adapterFacts(config, adapter),
     ...rowFacts(prepared ?? {}),
     ["prompt", typeof preprocess.prompt === "string" ? preprocess.prompt : JSON.stringify(preprocess.prompt.template)],
-    ["longest row", count(longestRow({ config, model }), "token")],
+    ...(model === null ? [] : [["longest row", count(longestRow({ config, model }), "token")] as [string, string]]),
     ["epochs", String(train.epochs)],
     ["steps", `${count(losses.length)} of up to ${rows} rows (${train.shards} shards × ${train.microBatch} rows × ${train.accumulation})`],
     ...(tokens === null ? [] : [["tokens trained on", count(tokens)] as [string, string]]),
@@ -143,6 +160,16 @@ export function facts({
           : "no step has labels"
         : `${Number(ends.first).toFixed(4)}, ${Number(ends.last).toFixed(4)}`,
     ],
+    ...(evaluation === null ? [] : evaluationFacts(evaluation, override)),
+  ];
+}
+
+/** What the evaluation found. */
+function evaluationFacts(evaluation: Evaluation, override: Story["override"]): [string, string][] {
+  const { heldOut, tasks = {} } = evaluation;
+  const { base, tuned } = perplexityIn(evaluation);
+  const interval = intervalIn(evaluation);
+  return [
     ["held-out rows", `${count(heldOut.rows)} (${count(heldOut.labels, "token")} scored)`],
     ["perplexity of the base", perplexityText(base, interval?.base)],
     ["perplexity of this model", perplexityText(tuned, interval?.tuned)],

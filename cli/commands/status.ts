@@ -21,7 +21,15 @@ export const status: Command = {
     if (values.json === true) {
       const s3 = state?.s3 === undefined || state.s3 === null ? null : { endpoint: state.s3.endpoint };
       console.log(
-        JSON.stringify({ running, home, supervisor: state?.supervisor.pid ?? null, temporal: state?.temporal ?? null, s3, processes }),
+        JSON.stringify({
+          running,
+          home,
+          supervisor: state?.supervisor.pid ?? null,
+          temporal: state?.temporal ?? null,
+          s3,
+          reports: state?.reports ?? null,
+          processes,
+        }),
       );
       return 0;
     }
@@ -37,6 +45,7 @@ export const status: Command = {
     console.log(`roslin up runs in ${home} as process ${state.supervisor.pid}`);
     if (state.temporal !== null) console.log(`  Web UI    ${state.temporal.uiAddress}\n  Temporal  ${state.temporal.address}`);
     if (state.s3 !== null) console.log(`  S3        ${state.s3.endpoint}`);
+    if (state.reports !== undefined) console.log(`  Reports   ${state.reports}`);
     console.log(`  logs      ${home}/logs, one for each of these:`);
     for (const { name, pid, alive, restarts } of processes)
       console.log(

@@ -52,6 +52,7 @@ function announce(machine: Machine, environment: Environment, workers: number | 
     lines.push(...workers.map(({ index, name, memory }, slot) => `  gpu-${slot}     GPU ${index}, ${name}, ${bytes(memory)}`));
   if (temporal !== null) lines.push(`  Web UI    ${temporal.uiAddress}`, `  Temporal  ${temporal.address}`);
   else lines.push(`  Temporal  ${environment.variables["TEMPORAL_ADDRESS"] ?? "that of the profile"}`);
+  if (machine.reports !== undefined) lines.push(`  Reports   ${machine.reports}`);
   if (address !== null) lines.push(`  machine   ${environment.host}, ${reachedAt(address)}`);
   if (s3 !== null) lines.push(`  S3        ${s3.endpoint}, bucket ${environment.bucket}, keys in ${environment.home}/s3-keys.json`);
   lines.push("", "Start a run from a second terminal:", `  ${startLine(machine, environment)}`, "Ctrl-C stops everything.");

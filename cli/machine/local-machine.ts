@@ -9,7 +9,7 @@ import type { Service } from "../../infra/servers/service.js";
 import { getTool, TEMPORAL, WEED, type ToolPlaces } from "../../infra/servers/tools.js";
 import { MALLOC_SETTINGS } from "../../workers/local-training.js";
 import { SEARCH_ATTRIBUTES } from "../../workflows/contract.js";
-import { hostFile, type Environment } from "../../workers/environment.js";
+import { hostFile, REPORTS_VARIABLE, type Environment } from "../../workers/environment.js";
 import { serverVariables } from "./server-variables.js";
 import type { UpState } from "./up-state.js";
 import type { Groups } from "./supervisor.js";
@@ -25,6 +25,8 @@ export interface Machine {
   readonly groups: Groups;
   readonly temporal: UpState["temporal"];
   readonly s3: UpState["s3"];
+  /** where pages about runs are served; absent: nowhere */
+  readonly reports?: string;
   /** the variables of its workers, and of clients of its servers */
   readonly variables: Readonly<Record<string, string | undefined>>;
   /** the `temporal` program; null when no local server is started */
@@ -65,13 +67,17 @@ export async function planMachine(
     temporal: temporal === null ? null : { address: temporal.address, uiAddress: temporal.uiAddress },
     s3: s3?.access ?? null,
   };
+  const { reports: reportPort } = await choosePorts(home, ["reports"], { reports: 8234 });
+  const reports = `http://127.0.0.1:${reportPort}`;
   const forWorkers = {
     ...serverVariables(environment, where),
+    [REPORTS_VARIABLE]: reports,
     ROSLIN_HOME: home,
     ROSLIN_BUCKET: environment.s3 === "external" ? variables["ROSLIN_BUCKET"] : bucket,
   };
   const devices = typeof gpuWorkers === "number" ? Array.from({ length: gpuWorkers }, () => null) : gpuWorkers;
   const workers = [
+    { ...workerService(environment, "reports", "report-server.js", forWorkers), graceMs: 5000, ports: [reportPort] },
     workerService(environment, "pipeline", "pipeline.js", forWorkers),
     ...devices.map((gpu, slot) =>
       workerService(environment, `gpu-${slot}`, "gpu.js", {
@@ -83,7 +89,7 @@ export async function planMachine(
     ),
   ];
   const servers = [temporal, s3].flatMap((server) => (server === null ? [] : [[server.service]]));
-  return { ...where, groups: [...servers, workers], variables: forWorkers, temporalBinary };
+  return { ...where, reports, groups: [...servers, workers], variables: forWorkers, temporalBinary };
 }
 
 /** A worker process. It computes, so it gets malloc's settings; it saves when it is stopped. */

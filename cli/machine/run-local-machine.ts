@@ -47,9 +47,10 @@ export async function runMachine<T>(
       await clearLeftovers(home, say);
       const { machine, supervisor } = await atFreePorts(async () => {
         const planned = await plan(signal);
+        const { temporal, s3, reports } = planned;
         const changed = async (now: readonly Supervised[]): Promise<void> => {
           processes = now;
-          await writeState(home, { supervisor: self, temporal: planned.temporal, s3: planned.s3, processes: now });
+          await writeState(home, { supervisor: self, temporal, s3, ...(reports !== undefined && { reports }), processes: now });
         };
         const keeper = new Supervisor(planned.groups, changed, say);
         await keeper.start(signal);

@@ -11,6 +11,8 @@ export interface UpState {
   readonly temporal: { readonly address: string; readonly uiAddress: string } | null;
   /** the local S3 server, its keys among the rest: the file is readable by its owner alone; null when an external one is used */
   readonly s3: S3Access | null;
+  /** where pages about runs are served; an earlier version served none */
+  readonly reports?: string;
   readonly processes: readonly (ProcessId & { readonly name: string; readonly restarts: number })[];
 }
 

@@ -16,6 +16,8 @@ export interface Ports {
   readonly admin: number;
   /** the demo's hub */
   readonly hub: number;
+  /** the pages about runs */
+  readonly reports: number;
 }
 
 /** The ports of Temporal's dev server. */

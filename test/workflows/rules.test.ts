@@ -134,4 +134,8 @@ test("the table of progress survives what is in its notes", () => {
       "\u00a0",
     ),
   );
+  assert.match(
+    progressMarkdown({ rows, pause: "" }, [], "http://127.0.0.1:8234/runs/a%20b"),
+    /\n\n\[Report\]\(http:\/\/127\.0\.0\.1:8234\/runs\/a%20b\)/,
+  );
 });

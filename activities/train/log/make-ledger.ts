@@ -1,5 +1,5 @@
 import type { Interruption, Ledger, Proof } from "../../../core/stages/ledger.js";
-import { lineOf } from "./checkpoint.js";
+import { checkpoints, lineOf } from "./checkpoint.js";
 import type { CommitLog } from "./commit-log.js";
 import { pastOf } from "./past.js";
 import type { AttemptSteps, StepLine } from "./steps-file.js";
@@ -12,8 +12,24 @@ type Records = Pick<CommitLog, "entries">;
 export function makeLedger(log: Records, commit: number, steps: readonly AttemptSteps[]): Ledger {
   const line = lineOf(log, commit);
   const final = line[0]!;
-  const spans = spansOf(log, line, steps, commit);
-  const end = seconds(final);
+  return addUp(spansOf(log, line, steps, commit), seconds(final), final.step, proofOf(log, steps, pastOf(line)));
+}
+
+/** The ledger of a run that still trains, or failed: up to its last step. Null before the first attempt. */
+export function ledgerSoFar(log: Records, steps: readonly AttemptSteps[]): Ledger | null {
+  const last = checkpoints(log).at(-1);
+  const line = last === undefined ? [] : lineOf(log, last.commit);
+  const spans = spansOf(log, line, steps, log.entries.length + 1);
+  const open = spans.pop();
+  if (open === undefined) return null;
+  // steps of the attempt at work are not lost yet
+  const done = steps.find(({ generation }) => generation === open.generation)?.lines.at(-1);
+  const end = done === undefined ? open.last : done.time / 1000;
+  return addUp([...spans, { ...open, last: end, lost: 0 }], end, done?.step ?? line[0]?.step ?? 0, proofOf(log, steps, pastOf(line)));
+}
+
+/** Adds up the parts of a run's time, which ends at `end`, in seconds since 1970. */
+function addUp(spans: readonly Span[], end: number, stepsDone: number, proof: Proof): Ledger {
   const interruptions = spans.slice(0, -1).map((span, index) => interruption(span, spans[index + 1]!));
   const sum = (of: readonly Interruption[]): number => of.reduce((total, each) => total + each.seconds, 0);
   const failures = interruptions.filter(({ failure }) => failure);
@@ -24,11 +40,11 @@ export function makeLedger(log: Records, commit: number, steps: readonly Attempt
     saveSeconds: end - spans.at(-1)!.last,
     lostSeconds: sum(failures),
     stoppedSeconds: sum(interruptions.filter(({ failure }) => !failure)),
-    steps: final.step,
+    steps: stepsDone,
     stepsRepeated: spans.reduce((total, { lost }) => total + lost, 0),
     failures: failures.length,
     interruptions,
-    proof: proofOf(log, steps, pastOf(line)),
+    proof,
   };
 }
 

@@ -84,7 +84,9 @@ test("the card says what the model may be used for, and pages are free of markup
   assert.match(card, /perplexity of this model \| 20\.000/);
   const page = readFileSync(join(directory, "report.html"), "utf8");
   assert.match(page, /Name &lt;one&gt; colour/);
-  assert.equal(page.match(/<circle/g)!.length, 5);
+  // a dot for each step's loss
+  assert.equal(/<path class="dots soft" d="(.*?)"/.exec(page)![1]!.match(/h0/g)!.length, 5);
+  assert.match(page, /worker 0 of 8 died after 3 steps/);
 });
 
 test("what an earlier version trained, under a key of its own, is published with its losses and its state", async () => {
@@ -136,7 +138,7 @@ test("a model that one engine began and another finished says so in card, report
     assert.ok(card.includes(`| computed by | ${words} |`), card);
     assert.ok(card.includes(`finished with another (${words}), so no claim is made`));
     assert.doesNotMatch(card, /gives the same bytes, however often/);
-    assert.ok(text("report.html").includes(`<tr><th>computed by</th><td>${words}</td></tr>`));
+    assert.ok(text("report.html").includes(`<tr><th scope="row">computed by</th><td>${words}</td></tr>`));
     assert.equal(manifest.fingerprint, null);
     assert.deepEqual(manifest.chain.find((entry) => entry.stage === "train")!.computed, computed);
     assert.deepEqual(
@@ -267,7 +269,7 @@ test("a second training that came to the same leaves what is published as it is,
   assert.deepEqual(await now(), before);
 
   await store.delete(key("model.safetensors"));
-  await store.write(key("report.html"), Buffer.from("damaged"));
+  await store.write(key("evaluation.json"), Buffer.from("damaged"));
   await publish(dependencies, await twin(target), context());
   assert.deepEqual(await now(), before);
   for (const { name, sha256: digest } of first.outputs.slice(1)) assert.equal(sha256((await read(name))!), digest, name);
@@ -323,15 +325,23 @@ test("trainings that came to the same, and publish it for the first time at once
   }
 });
 
-test("a card that is lost is the one thing that gives a published model another manifest, which is whole, and said", async () => {
+test("a card or a report that is lost is the one thing that gives a published model another manifest, which is whole, and said", async () => {
   const target = "s3://roslin/lost-card";
   const store = openStore(target, server.settings);
   const dependencies = publishDependencies(server.settings);
   const first = await publish(dependencies, await finishedRun(newRoot(), target), context());
-  await store.write(`${String(first.metrics["version"])}/README.md`, Buffer.from("damaged"));
-  const notes: string[] = [];
-  await publish(dependencies, await twin(target), { ...context(), progress: ({ note }) => void notes.push(note ?? "") });
-  assert.ok(notes.some((note) => /the card of .* is gone or damaged/.test(note)));
+  for (const [name, words] of [
+    ["README.md", /the card of .* is gone or damaged/],
+    ["report.html", /the report of .* is gone or damaged/],
+  ] as const) {
+    await store.write(`${String(first.metrics["version"])}/${name}`, Buffer.from("damaged"));
+    const notes: string[] = [];
+    await publish(dependencies, await twin(target), { ...context(), progress: ({ note }) => void notes.push(note ?? "") });
+    assert.ok(
+      notes.some((note) => words.test(note)),
+      name,
+    );
+  }
   const { manifest, uri } = await openPublished(target, server.settings);
   assert.equal(uri, first.outputs[0]!.uri);
   for (const { name, sha256: digest } of manifest.files) assert.equal(sha256((await readAll(store, `${manifest.name}/${name}`))!), digest);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makeLedger } from "../../../../activities/train/log/make-ledger.js";
+import { ledgerSoFar, makeLedger } from "../../../../activities/train/log/make-ledger.js";
 import { goodput, isProved, proofLine, timeLine } from "../../../../activities/train/log/ledger-words.js";
 import type { CommitLog } from "../../../../activities/train/log/commit-log.js";
 import type { AttemptSteps, StepLine } from "../../../../activities/train/log/steps-file.js";
@@ -224,4 +224,25 @@ test("a taken checkpoint that is made again is not compared with itself", () => 
   );
   const { proof } = makeLedger(entries, 4, [steps(3, 1, 4, 4)]);
   assert.deepEqual([proof.checkpoints, isProved(proof)], [0, true]);
+});
+
+test("of a run that still trains the steps of the attempt at work count, and the time ends with the last of them", () => {
+  const records = log(
+    [0, attempt(null, 0)],
+    [7, checkpoint(1, 4, null)],
+    [12, end(1, "worker 0 of 2 died after 6 steps")],
+    [13, attempt(2, 4)],
+  );
+  const ledger = ledgerSoFar(records, [steps(1, 1, 6, 2), steps(4, 5, 7, 16)])!;
+  assert.equal(ledger.steps, 7);
+  assert.deepEqual(
+    ledger.interruptions.map(({ what, afterStep, seconds, stepsLost }) => [what, afterStep, seconds, stepsLost]),
+    [["worker 0 of 2 died after 6 steps", 4, 10, 2]],
+  );
+  assert.deepEqual(
+    [ledger.wallSeconds, ledger.startSeconds, ledger.usefulSeconds, ledger.lostSeconds, ledger.saveSeconds],
+    [18, 1, 7, 10, 0],
+  );
+  assert.equal(ledgerSoFar(log(), []), null);
+  assert.equal(ledgerSoFar(log([0, attempt(null, 0)]), [])!.wallSeconds, 0);
 });

@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { REQUEST, Stage, type StageRequest } from "../../../activities/common/stage.js";
+import { findStages, lastRequest } from "../../../activities/record/find-stages.js";
+import { runStory } from "../../../activities/record/run-story.js";
+import { publish } from "../../../activities/publish/publish.js";
+import { reportPage } from "../../../activities/report/report-page.js";
+import type { ReportStory } from "../../../activities/report/story.js";
+import { openLog } from "../../../activities/train/log/commit-log.js";
+import { trainDefinition } from "../../../activities/train/definition.js";
+import { STEPS } from "../../../activities/train/log/steps-file.js";
+import type { StepRecord } from "../../../engines/engine.js";
+import { fileStore } from "../../../infra/store/file-store.js";
+import { finishedRun, LOSSES, publishDependencies } from "../publish/run.js";
+import { parseMarkup } from "../report/parse-markup.js";
+
+const root = mkdtempSync(join(tmpdir(), "roslin-record-"));
+after(() => rmSync(root, { recursive: true }));
+const context = { signal: new AbortController().signal, progress: () => undefined };
+
+function tell(request: StageRequest, more: { failure?: string; isRunning?: boolean } = {}): Promise<ReportStory> {
+  const { failure = null, isRunning = false } = more;
+  return runStory({ name: "my-run", request, root: request.root, failure, isRunning }, fileStore);
+}
+
+async function run(): Promise<StageRequest> {
+  const place = mkdtempSync(join(root, "run-"));
+  return finishedRun(place, pathToFileURL(join(place, "target")).href);
+}
+
+test("a published run is told whole, under the name of its model", async () => {
+  const request = await run();
+  const result = await publish(publishDependencies(), request, context);
+  // publishing left word of what it was given
+  assert.deepEqual(await lastRequest(request.root), JSON.parse(JSON.stringify({ config: request.config, inputs: request.inputs })));
+  const story = await tell(request);
+  assert.equal(story.title, result.metrics.version);
+  assert.equal(story.unfinished, undefined);
+  assert.deepEqual(story.losses, LOSSES);
+  assert.equal(story.evaluation!.perplexity.tuned, 20);
+  assert.equal(story.descent!.licence, "cc-by-nc-4.0");
+  assert.equal(story.ledger!.failures, 1);
+  assert.deepEqual(Object.keys(story.digests), ["base model", "dataset", "tokens", "tuned"]);
+  assert.ok(story.parameters! > 0);
+  parseMarkup(reportPage(story));
+});
+
+test("a run that is evaluated and not published says where it is", async () => {
+  const request = await run();
+  assert.equal((await tell(request, { isRunning: true })).unfinished, "Under way in publish");
+  assert.equal((await tell(request, { failure: "the bucket is gone" })).unfinished, "Ended in publish: the bucket is gone");
+  assert.equal((await tell(request)).unfinished, "Not finished: in publish");
+});
+
+test("a run of which no stage has begun has a page", async () => {
+  const { config } = await run();
+  const story = await tell({ config, inputs: [], root: join(root, "nowhere") }, { isRunning: true });
+  assert.equal(story.unfinished, "Under way in download");
+  parseMarkup(reportPage(story));
+  assert.equal(await lastRequest(join(root, "nowhere")), null);
+});
+
+/** Five steps are kept and two more done, then the next attempt goes on from the fifth to the sixth. */
+async function trainSome(request: StageRequest): Promise<void> {
+  const { directory } = new Stage(trainDefinition, request);
+  mkdirSync(join(directory, STEPS), { recursive: true });
+  writeFileSync(join(directory, REQUEST), JSON.stringify({ config: request.config, inputs: request.inputs }));
+  const log = await openLog(fileStore(directory));
+  const fingerprint = { cpu: "c" };
+  const time = Date.now();
+  const record = (step: number): StepRecord => ({ loss: 1 / step, norm: step, seconds: 2, spent: {}, tokens: 100, labels: 9, rows: 1 });
+  const lines = (from: number, to: number, begun: number): string =>
+    [
+      { fingerprint },
+      ...Array.from({ length: to - from + 1 }, (_, index) => ({
+        step: from + index,
+        loss: 1 / (from + index),
+        norm: from + index,
+        seconds: 2,
+        time: begun + (index + 1) * 2000,
+      })),
+    ]
+      .map((line) => `${JSON.stringify(line)}\n`)
+      .join("");
+  await log.append({ kind: "attempt", workers: 1, resumeFrom: null, resumeStep: 0 });
+  writeFileSync(join(directory, STEPS, "g000001.jsonl"), lines(1, 7, time));
+  await log.append({
+    ...{ kind: "checkpoint", generation: 1, step: 5, updates: 5, reason: "interval", parent: null, fingerprint, shards: [] },
+    steps: [1, 2, 3, 4, 5].map(record),
+  });
+  await log.append({ kind: "end", generation: 1, what: "worker 0 of 1 died after 7 steps", message: null, lost: [], poison: null });
+  await log.append({ kind: "attempt", workers: 1, resumeFrom: 2, resumeStep: 5 });
+  writeFileSync(join(directory, STEPS, "g000004.jsonl"), lines(6, 6, time + 20_000));
+}
+
+test("a run that trains is told by its commit log and its records of steps: lost steps are gone, and what interrupted it is there", async () => {
+  const request = await run();
+  rmSync(join(request.root, "train"), { recursive: true });
+  const early = { ...request, inputs: request.inputs.slice(0, 3) };
+  await trainSome(early);
+  assert.deepEqual(
+    (await findStages(early, request.root)).map(({ name, result }) => `${name} ${result === null ? "open" : "done"}`),
+    ["download done", "preprocess done", "train open"],
+  );
+  const story = await tell(early, { isRunning: true });
+  assert.deepEqual(
+    story.losses,
+    [1, 2, 3, 4, 5, 6].map((step) => 1 / step),
+  );
+  assert.deepEqual(story.curves!.rates, [50, 50, 50, 50, 50]);
+  assert.equal(story.unfinished, "Under way in train, 6 steps done");
+  assert.equal(story.evaluation, null);
+  const [interruption] = story.ledger!.interruptions;
+  assert.deepEqual([interruption!.what, interruption!.afterStep, interruption!.stepsLost], ["worker 0 of 1 died after 7 steps", 5, 2]);
+  assert.equal(story.ledger!.steps, 6);
+  const page = reportPage(story);
+  parseMarkup(page);
+  assert.match(page, /class="sign failure" x="[\d.]+%" y="100%" data-at="7"/);
+});
