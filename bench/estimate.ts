@@ -4,7 +4,7 @@ import { countOf, parameterCount, trainedParameters, type Model } from "../core/
 import { IGNORED, type TokenRow, type TokenSplit } from "../core/rows/token-rows.js";
 import { trainingPlan } from "../core/training/order.js";
 import { hostedShards } from "../core/training/slices.js";
-import { capacityOf, planStep, type Capacity, type StepPlan } from "../core/training/step-plan.js";
+import { capacityOf, evaluatesAfter, planStep, type Capacity, type StepPlan } from "../core/training/step-plan.js";
 import { bytes as readable, count, duration, rate } from "../core/units.js";
 import { activationBytes, sharedBytes, trainingNeeds } from "../engines/onnx/needs.js";
 import type { ProbeFigures } from "./probe.js";
@@ -129,13 +129,15 @@ export function estimate(
   const sharedInMemory = train.offload.parameters === "nvme" ? 0 : shared;
   const checkpoint = trained * CHECKPOINT_BYTES;
   const speed = figures === null ? null : speedOf(model, steps, workers, figures);
+  const secondsOfTest = speed === null ? 0 : (workload.testTokens * FORWARD[train.method]) / speed.tokensPerSecond;
+  const evaluations = Array.from({ length: steps.steps }, (_, step) => evaluatesAfter(train, step + 1, steps.steps)).filter(Boolean).length;
   const seconds =
     speed === null
       ? null
       : {
-          train: speed.secondsPerStep * steps.steps,
+          train: speed.secondsPerStep * steps.steps + evaluations * secondsOfTest,
           // both models, the base and the tuned one
-          evaluate: (2 * workload.testTokens * FORWARD[train.method]) / speed.tokensPerSecond,
+          evaluate: 2 * secondsOfTest,
         };
   return {
     parameters: parameterCount(model),

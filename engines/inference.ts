@@ -1,5 +1,5 @@
 import type { TokenRow } from "../core/rows/token-rows.js";
-import type { Sampling } from "../core/text/sampling.js";
+import type { Sampling } from "../core/generation/sampling.js";
 
 /** How well a model predicts rows: the sum of -log p over their labels, in nats, and how many labels there are. */
 export interface Score {

@@ -29,7 +29,6 @@ export function evaluateDeps(environment: Environment): EvaluateDependencies {
     find: (uri: string, signal: AbortSignal) =>
       findPublished(uri, { ...s3SettingsOf(environment.variables), hub: environment.hub }, signal),
     fetch: fetchPublished,
-    places: () => placesOf(environment),
   };
   return { openTokens, openInference, places: placesOf(environment), live };
 }

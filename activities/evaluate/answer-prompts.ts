@@ -1,4 +1,4 @@
-import type { Sampling } from "../../core/text/sampling.js";
+import type { Sampling } from "../../core/generation/sampling.js";
 import { AnswerText } from "../../core/text/stopping.js";
 import type { EvaluatedModel, TaskInput } from "./task.js";
 

@@ -73,7 +73,8 @@ export async function evaluate(
       const onNote = (note: string): void => sayProgress(work, context, note);
       onNote("bringing the live model");
       const onBytes = (): void => undefined;
-      return await bringLive(dependencies.live, config, live!, paths.live, { signal: context.signal, onBytes, onNote });
+      const to = { places: dependencies.places, directory: paths.live };
+      return await bringLive(dependencies.live, { config, root: given.root }, live!, to, { signal: context.signal, onBytes, onNote });
     };
     for (const name of MODEL_NAMES) {
       const open = async (): Promise<OpenModel> => {

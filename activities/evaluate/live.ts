@@ -11,6 +11,7 @@ import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { FetchEvents } from "../../infra/transfer/fetch.js";
 import type { StageRequest } from "../common/stage.js";
+import { downloadedModel } from "../download/adapter-base.js";
 import { bringWithBase } from "../download/bring-with-base.js";
 import type { Places } from "../download/source-plan.js";
 import type { LiveReference } from "./evaluation.js";
@@ -24,8 +25,6 @@ export interface LiveModels {
   /** The published model at an address, or the one that the target there names as its latest; null: there is neither. infra's `findPublished`. */
   find(uri: string, signal: AbortSignal): Promise<Published | null>;
   readonly fetch: typeof fetchPublished;
-  /** where the base of an adapter comes from */
-  places(): Places;
 }
 
 const WITHOUT = "publish once without the rules of evaluate.gate.rules against live";
@@ -136,16 +135,23 @@ function isAdapter({ manifest }: Published): boolean {
   return manifest.files.some(({ name }) => name === ADAPTER_CONFIG);
 }
 
-/** Brings the live model, of an adapter its base as well, below a directory of the evaluation, every file checked against its digest; resolves to where it lies. Throws UserError. */
+/**
+ * Brings the live model, of an adapter its base as well, below a directory of the evaluation, every file checked against its digest;
+ * resolves to where it lies. `root`: where all stages keep their work, with bases that lay on this machine. Throws UserError.
+ */
 export async function bringLive(
   models: LiveModels,
-  config: RunConfig,
+  { config, root }: Pick<StageRequest, "config" | "root">,
   live: LiveReference,
-  directory: string,
+  { places, directory }: { readonly places: Places; readonly directory: string },
   events: FetchEvents,
 ): Promise<string> {
   const published = await openLive(models, config, live, events.signal);
-  if (isAdapter(published)) return await bringWithBase(models.places(), published.uri, join(directory, "adapter"), events);
+  if (isAdapter(published)) {
+    const near: Places["downloadedModel"] = async (digest) =>
+      (await downloadedModel(root, digest)) ?? (await places.downloadedModel(digest));
+    return await bringWithBase({ ...places, downloadedModel: near }, published.uri, join(directory, "adapter"), events);
+  }
   await mkdir(directory, { recursive: true });
   await models.fetch(published, directory, isModelFile, events.signal);
   return directory;

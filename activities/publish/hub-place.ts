@@ -5,7 +5,7 @@ import { ChangedInputError, CorruptError, UserError } from "../../core/errors.js
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { digestFile, gitBlobId } from "../../infra/disk/file-digest.js";
 import { sha256 } from "../../infra/disk/files.js";
-import type { HubCommit, HubRefs, HubRepository } from "../../infra/hub/hub-repository.js";
+import type { HubCommit, HubRepository } from "../../infra/hub/hub-repository.js";
 import type { StageContext } from "../common/stage.js";
 import type { LiveReference } from "../evaluate/evaluation.js";
 import { adopt } from "./adopt.js";
@@ -15,6 +15,7 @@ import { REPORT_MS } from "./upload.js";
 
 /** The branch whose last commit is what is live. */
 const MAIN = "main";
+
 /**
  * A repository on the hub, with a model's files at its top. A model that passed the gate is one commit on main, with a tag of the
  * model's name; one that failed is one commit on a branch of that name, and main stays. What is live is what main holds.
@@ -107,7 +108,11 @@ async function sendToHub(
   const ended = (commit: string, sent: number, live: boolean): Sent => ({ uri: `${target}@${commit}`, bytes, sent, live });
   const files = await filesToSend(model, directory, signal);
 
-  const refs = (await repository.refs()) ?? (await made(repository));
+  let refs = await repository.refs();
+  if (refs === null) {
+    await repository.create();
+    refs = { branches: new Set([MAIN]), tags: new Set() };
+  }
   const main = await repository.at(MAIN);
   if (main === null)
     throw new UserError("the repository has no branch main, which holds what is live: make it on the repository's page", { target });
@@ -155,14 +160,6 @@ async function filesToSend({ manifest, paths, digests, beside }: PublishedModel,
     sha256s.set(name, digests.has(sha256) ? sha256 : (await digestFile(path, signal)).sha256);
   }
   return { paths: all, sha256s };
-}
-
-/** The refs of a repository that was not there, and is made. */
-async function made(repository: HubRepository): Promise<HubRefs> {
-  await repository.create();
-  const refs = await repository.refs();
-  if (refs !== null) return refs;
-  throw new UserError("the hub has such a repository, and does not show it: check the rights of HF_TOKEN", { repository: repository.id });
 }
 
 /** The commit of a run that was killed before it could tag it, where another run has published since; null: there is none. */

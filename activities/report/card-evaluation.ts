@@ -1,11 +1,12 @@
 import type { Figure, JsonEnds } from "../../core/stages/figures.js";
-import { count } from "../../core/units.js";
+import { count, shortFigure } from "../../core/units.js";
 import { gateWords, type Story } from "./story.js";
 
 /** What the evaluation found, as text of a card: every figure of each model, and what the gate made of them. */
-export function evaluationSection({ evaluation }: Story): string {
+export function evaluationSection({ evaluation, override }: Story): string {
   const { figures = [] } = evaluation;
-  const gate = `Gate: ${gateWords(evaluation)}.`;
+  // a person's reason for an override may have several lines
+  const gate = `Gate: ${gateWords(evaluation, override).replace(/\s+/g, " ")}.`;
   if (figures.length === 0) return gate;
   const hasLive = figures.some(({ live }) => live !== undefined);
   const heads = [
@@ -41,6 +42,6 @@ function rowOf({ metric, better, items, base, tuned, live, ratio, intervals }: F
 }
 
 function cell(value: number | null, ends?: JsonEnds): string {
-  const text = (each: number | null): string => (each === null ? "not finite" : each.toFixed(4));
+  const text = shortFigure;
   return ends === undefined ? text(value) : `${text(value)} (${text(ends[0])} to ${text(ends[1])})`;
 }

@@ -39,7 +39,7 @@ ${use(story)}${isAlone(story) ? "" : EXPORT_NOTE}
 ${facts(story)
   // these have a table of their own
   .filter(([name]) => scoredTask(evaluation, name) === null)
-  .map(([name, value]) => `| ${name} | ${value.replaceAll("|", "\\|")} |`)
+  .map(([name, value]) => `| ${name} | ${value.replaceAll("|", "\\|").replace(/\s+/g, " ")} |`)
   .join("\n")}
 
 Every loss is in \`report.html\`.

@@ -15,7 +15,7 @@ import type { Environment } from "../../workers/environment.js";
 import { withS3 } from "../machine/with-s3.js";
 import type { Command } from "../shell/command.js";
 import { untilInterrupted } from "../shell/interrupt.js";
-import { openRun, RUN_WORDS } from "../shell/open-run.js";
+import { openRun, RUN_WORDS } from "../machine/open-run.js";
 
 /** `roslin compare`: runs side by side. */
 export const compare: Command = {

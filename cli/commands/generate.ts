@@ -8,7 +8,7 @@ import { ADAPTER_CONFIG } from "../../core/model/lora/adapter-config.js";
 import { askTokens, fitPrompt } from "../../core/text/ask-tokens.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
 import type { PromptSetting } from "../../core/text/prompt-kind.js";
-import type { Sampling } from "../../core/text/sampling.js";
+import type { Sampling } from "../../core/generation/sampling.js";
 import { AnswerText } from "../../core/text/stopping.js";
 import { UserError } from "../../core/errors.js";
 import type { GeneratedToken } from "../../engines/inference.js";

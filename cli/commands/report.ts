@@ -5,7 +5,7 @@ import { reportPage } from "../../activities/report/report-page.js";
 import { UserError } from "../../core/errors.js";
 import { writeFileAtomic } from "../../infra/disk/files.js";
 import type { Command } from "../shell/command.js";
-import { openRun, RUN_WORDS } from "../shell/open-run.js";
+import { openRun, RUN_WORDS } from "../machine/open-run.js";
 
 /** `roslin report`: a run on one page, finished or not. */
 export const report: Command = {

@@ -116,7 +116,13 @@ export const evaluateSection = section({
   generation,
   tasks,
   live: z
-    .strictObject({ uri: name, manifest: z.string().regex(/^[0-9a-f]{64}$/) })
+    .strictObject({
+      uri: name.describe("Its address, or its name where it lies at the target on this machine."),
+      manifest: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/)
+        .describe("The SHA-256 of its manifest."),
+    })
     .nullable()
     .prefault(null)
     .describe(

@@ -31,6 +31,10 @@ export function gateWord({
   return judged === false ? "not judged" : passed === true ? "passed" : override === undefined ? "failed" : "overridden";
 }
 
+function reasonWords({ reason }: { readonly reason?: string | undefined }): string {
+  return reason === undefined ? "" : ` (${reason})`;
+}
+
 /** That latest.json names another model, and why if that is known. */
 export function latestStays(reason: string | null | undefined): string {
   return `latest.json STAYS${reason == null ? "" : `, because ${reason}`}`;
@@ -63,7 +67,7 @@ export function metricWords(figures: Figures): string {
     phrase(figures.computed, computedWords),
     lossLine(figures.losses),
     phrase(figures.perplexity, (measured) => perplexityLine(measured, heldOut)),
-    phrase(figures.gate, (gate) => `gate ${gateWord(gate)}`),
+    phrase(figures.gate, (gate) => `gate ${gateWord(gate)}${figures.latest === undefined ? reasonWords(gate) : ""}`),
     numbered(figures.samples, (samples) => `${count(samples, "answer")} to read`),
     phrase(figures.target, (target) => `to ${target}`),
     phrase(figures.version, (name) => `as ${name}`),

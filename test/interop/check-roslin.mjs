@@ -15,7 +15,7 @@ for (let at = 1; at < ids.length; at += Math.ceil(ids.length / 16)) {
   logProbabilities.push([at, -nll]);
 }
 const tokens = [];
-for await (const token of model.generate(ids)) {
+for await (const { token } of model.generate([ids])) {
   tokens.push(token);
   if (tokens.length === Number(most)) break;
 }

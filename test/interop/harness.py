@@ -68,7 +68,7 @@ def by_harness(model: str, data: dict[str, pathlib.Path]) -> dict[str, Any]:
         local = {"data_files": dict.fromkeys(("train", "validation", SPLITS.get(task, "validation")), str(path))}
         tasks.append({**known, "dataset_path": kind, "dataset_name": None, "dataset_kwargs": local})
     results = simple_evaluate(lm, tasks=tasks, bootstrap_iters=0, log_samples=True, task_manager=manager)
-    assert results is not None
+    assert isinstance(results, dict)
     return results
 
 
@@ -96,14 +96,19 @@ def compare(model: str, rows: dict[str, list[Row]], directory: pathlib.Path) -> 
         expected = [[float(ll) for ll, _ in sample["filtered_resps"]] for sample in samples]
         got = answer["logLikelihoods"]
         assert [len(each) for each in got] == [len(each) for each in expected]
-        worst = max(abs(a - b) for ours_, theirs_ in zip(got, expected) for a, b in zip(ours_, theirs_))
+        worst = max(abs(a - b) for pair in zip(got, expected, strict=True) for a, b in zip(*pair, strict=True))
         scores = {metric: theirs["results"][task].get(f"{metric},none") for metric in ("acc", "acc_norm")}
         found = {metric: answer["report"].get(metric, {}).get("base") for metric in scores}
         fine = worst <= TOLERANCE and all(scores[metric] == found[metric] for metric in scores)
         same &= fine
         count = sum(map(len, expected))
-        print(f"{'same ' if fine else 'OTHER'} {task}: {len(samples)} items, {count} choices, at most {worst:.1e} apart; {scores}, Roslin {found}")
-        record[task] = {"rows": rows[task], "logLikelihoods": expected, **{metric: value for metric, value in scores.items() if value is not None}}
+        apart = f"{len(samples)} items, {count} choices, at most {worst:.1e} apart"
+        print(f"{'same ' if fine else 'OTHER'} {task}: {apart}; {scores}, Roslin {found}")
+        record[task] = {
+            "rows": rows[task],
+            "logLikelihoods": expected,
+            **{metric: value for metric, value in scores.items() if value is not None},
+        }
     return same, record
 
 

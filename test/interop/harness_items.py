@@ -6,10 +6,25 @@ from typing import Any
 
 Row = dict[str, Any]
 
-WORDS = """water stone river lamp the a of and slowly quickly green cold kettle garden engine wool paper glass when because under over
-between seven twelve measure pour carry open close bright quiet sheep ladder copper salt bread window harbour winter morning pulls
-holds lifts breaks grows melts floats turns heavy light first last never always""".split()
-ODD = ["naïve café", "Привет мир", "日本語の文", "🐑 and 🐏🐏", "e\u0301te\u0301", "x=3.14e-7", "it's 'quoted'", "<|endoftext|>", "{curly} %s", "a\tb"]
+WORDS = " ".join(
+    [
+        "water stone river lamp the a of and slowly quickly green cold kettle garden engine wool paper glass when because under over",
+        "between seven twelve measure pour carry open close bright quiet sheep ladder copper salt bread window harbour winter morning",
+        "pulls holds lifts breaks grows melts floats turns heavy light first last never always",
+    ]
+).split(" ")
+ODD = [
+    "naïve café",
+    "Привет мир",
+    "日本語の文",
+    "🐑 and 🐏🐏",
+    "e\u0301te\u0301",
+    "x=3.14e-7",
+    "it's 'quoted'",
+    "<|endoftext|>",
+    "{curly} %s",
+    "a\tb",
+]
 LETTERS = "ABCDE"
 
 
@@ -69,19 +84,28 @@ def winogrande(make: Maker, index: int) -> Row:
 
 def hellaswag(make: Maker, index: int) -> Row:
     marks = ["", "", " [title] ", " [step] ", "[substeps] ", " [not closed ", "[a\nb]", " [header]"]
-    second = make.random.choice(["", "the Man " + make.words(1, 4), "Éva geht " + make.words(1, 3), "ǆ " + make.words(1, 2), "ßa " + make.words(1, 2)])
+    second = make.random.choice(
+        ["", "the Man " + make.words(1, 4), "Éva geht " + make.words(1, 3), "ǆ " + make.words(1, 2), "ßa " + make.words(1, 2)]
+    )
     return {
         "activity_label": make.words(1, 3),
         "ctx_a": make.sentence(4, 12) + make.random.choice(marks),
         "ctx_b": second + make.random.choice(["", "", " [step]"]),
-        "endings": [make.random.choice(marks) + make.words(2, 9) + make.random.choice([".", " [title] more", "  twice  "]) for _ in range(4)],
+        "endings": [
+            make.random.choice(marks) + make.words(2, 9) + make.random.choice([".", " [title] more", "  twice  "]) for _ in range(4)
+        ],
         "label": make.random.choice("0123"),
     }
 
 
 def piqa(make: Maker, index: int) -> Row:
     options = make.choices(2)
-    return {"goal": make.words(3, 12) + make.random.choice(["", "?", " "]), "sol1": options[0], "sol2": options[1], "label": make.random.randint(0, 1)}
+    return {
+        "goal": make.words(3, 12) + make.random.choice(["", "?", " "]),
+        "sol1": options[0],
+        "sol2": options[1],
+        "label": make.random.randint(0, 1),
+    }
 
 
 def boolq(make: Maker, index: int) -> Row:

@@ -32,7 +32,7 @@ const loaded = await loadModel(new ModelFiles(directory), 2, () => false);
 const answers = [];
 for (const prompt of prompts) {
   const answer = [];
-  for await (const token of loaded.generate(prompt)) if (answer.push(token) === Number(tokens)) break;
+  for await (const [said] of loaded.generate([prompt])) if (answer.push(said.token) === Number(tokens)) break;
   answers.push(answer);
 }
 await loaded.close();

@@ -1,4 +1,4 @@
-"""Writes sampling.json: what transformers' logits processors leave of logits, for test/core/text/sampling.test.ts.
+"""Writes sampling.json: what transformers' logits processors leave of logits, for test/core/generation/sampling.test.ts.
 
 Run with transformers 5: python sampling.py > sampling.json
 """

@@ -1,6 +1,6 @@
 import { int32s, int64s, type Tensor } from "../../../core/graph/tensor.js";
 import { UserError } from "../../../core/errors.js";
-import { chooseToken, GREEDY } from "../../../core/text/sampling.js";
+import { chooseToken, GREEDY } from "../../../core/generation/sampling.js";
 import type { GeneratedToken, GenerationOptions } from "../../inference.js";
 import type { Session } from "../session/session.js";
 import { Caches } from "./caches.js";

@@ -16,9 +16,8 @@ export interface Session {
 
 /** How a graph is run. */
 export interface SessionOptions {
+  /** they sleep, not spin, while they wait */
   readonly threads: number;
-  /** whether threads spin for a moment while they wait: faster where many short products follow each other; by default they sleep */
-  readonly spinning?: boolean;
   /**
    * Tensors of the graph that lie elsewhere in it (see `Bytes`), by their names: onnxruntime keeps a copy of a matrix in the order in
    * which products read it. Their memory must stay as it is until the session is closed.
@@ -28,9 +27,16 @@ export interface SessionOptions {
 
 /** Compiles a graph for the CPU. */
 export async function createSession(graph: Graph, options: SessionOptions): Promise<Session> {
-  const { threads, spinning = false, initializers = {} } = options;
+  const { threads, initializers = {} } = options;
   const kept = Object.entries(initializers).map(([name, tensor]) => [name, wrap(tensor)] as const);
-  const session = open(graph, threads, spinning, kept);
+  const release = (): void => kept.forEach(([, value]) => ort.releaseValue(value));
+  let session: bigint;
+  try {
+    session = open(graph, threads, kept);
+  } catch (error) {
+    release();
+    throw error;
+  }
   openSessions.add(session);
   inUse.add(initializers);
   const types = new Map(graph.outputs.map(({ name, type }) => [name, type]));
@@ -63,7 +69,7 @@ export async function createSession(graph: Graph, options: SessionOptions): Prom
       if (!openSessions.delete(session)) return;
       ort.releaseSession(session);
       inUse.delete(initializers);
-      for (const [, value] of kept) ort.releaseValue(value);
+      release();
     },
   };
 }
@@ -81,14 +87,14 @@ const DEFAULT_KIND = 0;
 const environment = made((out) => ort.createEnvironment(LOG_FATAL, "roslin", out));
 const memory = made((out) => ort.createCpuMemory(DEVICE_ALLOCATOR, DEFAULT_KIND, out));
 
-function open(graph: Graph, threads: number, spinning: boolean, initializers: readonly (readonly [string, bigint])[]): bigint {
+function open(graph: Graph, threads: number, initializers: readonly (readonly [string, bigint])[]): bigint {
   const options = made(ort.createOptions);
   try {
     // rows differ in length from run to run, so a remembered memory plan would seldom fit
     ort.disableMemoryPattern(options);
     ort.disableArena(options);
     ort.setThreads(options, threads);
-    ort.setConfig(options, "session.intra_op.allow_spinning", spinning ? "1" : "0");
+    ort.setConfig(options, "session.intra_op.allow_spinning", "0");
     if (initializers.length > 0) {
       const names = initializers.map(([name]) => Uint8Array.from(Buffer.from(`${name}\0`)).buffer);
       const values = BigUint64Array.from(initializers, ([, value]) => value);

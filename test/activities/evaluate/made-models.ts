@@ -56,7 +56,6 @@ export const NO_LIVE: EvaluateDependencies["live"] = {
   defaultTarget: () => assert.fail("no rule compares with the live model"),
   find: () => assert.fail("no rule compares with the live model"),
   fetch: () => assert.fail("no rule compares with the live model"),
-  places: () => assert.fail("no rule compares with the live model"),
 };
 
 /** Models that compute nothing: a row costs the base 0.75 a label and the tuned one 0.3, and each has an answer. `calls` hears of each item. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { evaluate } from "../../../activities/evaluate/evaluate.js";
+import { figureNamed, type Evaluation } from "../../../activities/evaluate/evaluation.js";
 import { preprocess } from "../../../activities/preprocess/preprocess.js";
 import { download } from "../../../activities/download/download.js";
 import { publish } from "../../../activities/publish/publish.js";
@@ -40,13 +41,13 @@ interface Run {
 }
 
 /** A whole run from a source to what it publishes. */
-async function run(source: string, seed: number, merge: boolean): Promise<Run> {
+async function run(source: string, seed: number, merge: boolean, rules: readonly object[] = []): Promise<Run> {
   const config = parseRunConfig({
     model: { source },
     dataset: { source: pathToFileURL(rows).href },
     preprocess: { testRows: 3 },
     train: { method: "lora", lora: { rank: 2, targets: ["q_proj", "fc_out"] }, shards: 2, maxSteps: 2, learningRate: 1e-2, seed },
-    evaluate: { generateSamples: 1, gate: { maxPerplexityRatio: 100 } },
+    evaluate: { generateSamples: 1, gate: { maxPerplexityRatio: 100, rules: [...rules] } },
     publish: { target, merge },
   });
   const context = { signal: new AbortController().signal, progress: () => undefined };
@@ -79,6 +80,8 @@ async function verified(uri: string): Promise<string[]> {
 const card = ({ directory }: Run): string => readFileSync(join(directory, "README.md"), "utf8");
 const perplexities = ({ results }: Run): { base: number | null; tuned: number | null } =>
   results.find((result) => result.stage === "evaluate")!.metrics.perplexity!;
+
+const reportOf = ({ directory }: Run): Evaluation => JSON.parse(readFileSync(join(directory, "evaluation.json"), "utf8")) as Evaluation;
 
 const ADAPTER = ["adapter_config.json", "adapter_model.safetensors"];
 const PAPERS = ["README.md", "config.json", "evaluation.json", "generation_config.json", "manifest.json", "report.html"];
@@ -126,6 +129,17 @@ test("an adapter is published, is the source of another one, and that one goes o
   const [before, after] = [perplexities(merged).tuned!, perplexities(third).base!];
   assert.ok(Math.abs(before - after) < 1e-4 * before, `${before} ${after}`);
   assert.ok((await verified(third.uri)).includes(`ok      base model ${merged.uri}`));
+
+  // adapters are compared with live ones as well: their bases are a published model, and a model of this machine
+  const NEARLY = [{ metric: "perplexity", against: "live", atMost: 100 }];
+  let live = third;
+  for (const seed of [6, 7]) {
+    const next = await run(pathToFileURL(base).href, seed, false, NEARLY);
+    const { live: reference, ...report } = reportOf(next);
+    const tuned = figureNamed(reportOf(live), "perplexity")!.tuned;
+    assert.deepEqual([reference!.uri, figureNamed(report, "perplexity")!.live], [live.manifest.name, tuned]);
+    live = next;
+  }
 
   // an adapter of another tool, which lies elsewhere than the published base that it names
   const foreign = join(root, "elsewhere", "foreign");

@@ -354,6 +354,28 @@ test("a hub that is busy is waited for as long as it asks, and what it refuses f
   );
 });
 
+test("a hub that is at work on another repository of the account is asked again, and one that makes a public one is sent nothing", async () => {
+  const hub = await newHub();
+  let busy = 0;
+  hub.misbehave = ({ url }, response) => {
+    if (!url!.includes("/repos/create") || busy++ > 0) return false;
+    response.writeHead(409).end('{"error":"Cannot create repo: another conflicting operation is in progress"}');
+    return true;
+  };
+  await send(hub, await finishedRun(newRoot(), "hf://me/busy"));
+  assert.equal(asked(hub, /repos\/create$/), 2);
+
+  hub.misbehave = ({ method, url }, response) => {
+    if (method !== "GET" || url !== "/api/models/me/public") return false;
+    response.end('{"private":false}');
+    return true;
+  };
+  const puts = hub.put.size;
+  await assert.rejects(send(hub, await finishedRun(newRoot(), "hf://me/public")), /has made the repository public, and nothing was sent/);
+  assert.equal(hub.put.size, puts);
+  assert.equal(hub.repository("me/public").commits.size, 1);
+});
+
 test("an address of the hub's store that has expired is asked for again", async () => {
   const hub = await newHub();
   let expired = 0;

@@ -10,9 +10,13 @@ import { Stage, type StageContext } from "../../../activities/common/stage.js";
 import type { StageRequest } from "../../../activities/common/stage.js";
 import { publishDefinition } from "../../../activities/publish/definition.js";
 import { verify } from "../../../cli/commands/verify.js";
+import { checkSignatures } from "../../../cli/commands/verify-signatures.js";
 import { parseRunConfig } from "../../../core/config/schema.js";
 import { parseProvenance } from "../../../core/format/provenance.js";
+import { openVerifier } from "../../../infra/signing/keys.js";
+import { openPublished } from "../../../infra/sources/published.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
+import { startUploadHub } from "../../infra/hub/upload-hub.js";
 import { finishedRun, publishDependencies } from "./run.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-sign-"));
@@ -193,4 +197,35 @@ test("the provenance is a SLSA statement about the published files, without a pa
     predicate.runDetails.byproducts.map(({ name }) => name),
     ["tokens", "tuned", "training state", "report"],
   );
+});
+
+test("on the hub the signatures are in the model's own commit, and a later run of it keeps them", async () => {
+  const { pem, pub } = newKey();
+  const hub = await startUploadHub();
+  try {
+    const signed = async (): Promise<string> => {
+      const request = await run(newPlace());
+      const publishing = { ...request.config.publish, target: "hf://me/signed" };
+      const dependencies = publishDependencies({}, undefined, { hub: hub.access, variables: { KEY: pem } });
+      const again = { ...request, config: { ...request.config, publish: publishing } };
+      return (await publish(dependencies, again, context())).outputs[0]!.uri;
+    };
+    const first = await signed();
+    const repository = hub.repository("me/signed");
+    const names = [...repository.at("main")!.files.keys()];
+    assert.deepEqual(
+      SIGNATURES.filter((name) => !names.includes(name)),
+      [],
+    );
+    assert.deepEqual([await signed(), repository.commits.size], [first, 2]);
+    const { signal } = new AbortController();
+    const published = await openPublished("hf://me/signed", { hub: hub.access }, signal);
+    const { links } = await checkSignatures(published, await openVerifier(pub), signal);
+    assert.deepEqual(
+      links.map(({ problem }) => problem),
+      [null, null],
+    );
+  } finally {
+    await hub.close();
+  }
 });

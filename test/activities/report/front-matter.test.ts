@@ -135,6 +135,14 @@ test("the hub's file of results is written for registered benchmarks whose items
   assert.equal(evalResults(story()).size, 0);
 });
 
+test("the card has the name and the reason of an override, and they break no table", () => {
+  const gate = { judged: true, passed: false, ratio: 1.2, maxPerplexityRatio: 1 };
+  const override = { by: "Ada", reason: "worse here,\n| better | elsewhere" };
+  const card = modelCard({ ...story({ gate }), override });
+  assert.match(card, /^Gate: not passed, and overridden by Ada: worse here, \| better \| elsewhere.*1\.2000, at most 1\.$/m);
+  assert.match(card, /^\| gate \| not passed, and overridden by Ada: worse here, \\\| better \\\| elsewhere.* \|$/m);
+});
+
 test("the card shows every figure of each model with its interval, what is known of base and data, and the limits", () => {
   const card = modelCard(story({ figures: FIGURES, tasks: TASKS }));
   assert.match(card, /^\| figure \| better \| items \| base \| this model \| live \| this model \/ base \| this model \/ live \|$/m);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { promptIn, samplingNamed } from "../../../cli/commands/generate.js";
 import { sayable } from "../../../core/text/stopping.js";
-import { GREEDY } from "../../../core/text/sampling.js";
+import { GREEDY } from "../../../core/generation/sampling.js";
 import { UserError } from "../../../core/errors.js";
 import { END_KEY } from "../../../core/text/prompt.js";
 import type { Decoder } from "../../../core/text/tokenizer.js";

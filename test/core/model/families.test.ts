@@ -14,14 +14,19 @@ const ROOMS = ["core", "engines", "workflows", "activities", "workers", "infra",
 /** What is said of each family, by its folder; where else it may stand: in tables; and its lines in the table of families. */
 const TABLE = "core/model/families.ts";
 const TOLD = [
-  // the bench of the real 6B shape writes what the hub has of that model
+  // the bench of the real 6B shape writes what the hub has of that model; provenance tells published models by their names
   {
     folder: "gptj",
     told: /gptj|transformer\.h\.|\bwte\b|\bln_f\b/i,
     tables: [TABLE, "bench/gptj-files.ts", "bench/six-billion.ts"],
     lines: 3,
   },
-  { folder: "gpt-neox", told: /gpt[-_]?neox\b|query_key_value|embed_(in|out)\b/i, tables: [TABLE], lines: 2 },
+  {
+    folder: "gpt-neox",
+    told: /gpt[-_]?neox\b|query_key_value|embed_(in|out)\b/i,
+    tables: [TABLE, "activities/report/provenance.ts"],
+    lines: 2,
+  },
   // GGUF's formats and classes of tokenizers have its name too
   { folder: "llama", told: /\bmodel\.layers\.|embed_tokens|self_attn|\/llama\//, tables: [TABLE, "core/model/gguf.ts"], lines: 1 },
 ];

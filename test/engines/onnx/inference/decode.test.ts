@@ -6,7 +6,7 @@ import { after, describe, it, test } from "node:test";
 import { UserError } from "../../../../core/errors.js";
 import { elements, floats, int32s, int64s, type Tensor } from "../../../../core/graph/tensor.js";
 import { allParameters } from "../../../../core/model/family.js";
-import { GREEDY, type Sampling } from "../../../../core/text/sampling.js";
+import { GREEDY, type Sampling } from "../../../../core/generation/sampling.js";
 import { Caches } from "../../../../engines/onnx/inference/caches.js";
 import { loadModel, type LoadedModel } from "../../../../engines/onnx/inference/model.js";
 import { createSession } from "../../../../engines/onnx/session/session.js";

@@ -24,6 +24,16 @@ const x = floats(Float32Array.of(1, 2, 3, 4), 2, 2);
 const w = floats(Float32Array.of(1, 0, 1, 1), 2, 2);
 
 describe("createSession", () => {
+  it("takes tensors that lie elsewhere in the graph from memory", async () => {
+    const g = new GraphBuilder();
+    const elsewhere = g.initializer("w", "float32", [2, 2], { location: "weights", offset: 0, length: 16 });
+    const graph = encode(g.program("packed", { y: g.matMul(g.input("x", "float32", "T", 2), elsewhere) }));
+    const session = await createSession(graph, { threads: 1, initializers: { w } });
+    assert.deepEqual(numbers((await session.run({ x }, { y: null }))["y"]), [3, 2, 7, 4]);
+    await session.close();
+    await assert.rejects(createSession(graph, { threads: 1 }), /onnxruntime: .*weights/);
+  });
+
   it("runs a graph for any size of its open axis, and leaves out inputs that nothing needs", async () => {
     const session = await createSession(product(), { threads: 1 });
     assert.deepEqual(

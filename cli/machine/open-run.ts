@@ -3,7 +3,7 @@ import { withClient } from "../../workers/client.js";
 import type { Environment } from "../../workers/environment.js";
 import { runInDirectory, runOfWorkflow, storyOf } from "../../workers/find-run.js";
 import type { ReportStory } from "../../activities/report/story.js";
-import { temporalVariables } from "../machine/server-variables.js";
+import { temporalVariables } from "./server-variables.js";
 
 /** How a run is named at the command line, as usages say it. */
 export const RUN_WORDS = "RUN: a run's workflow id, or the stages' --dir";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { chooseToken, drawAt, filterLogits, GREEDY, penalize, type Sampling } from "../../../core/text/sampling.js";
+import { chooseToken, drawAt, filterLogits, GREEDY, penalize, type Sampling } from "../../../core/generation/sampling.js";
 import { REFERENCE } from "../model/reference.js";
 
 type Case = Omit<Sampling, "seed"> & {
