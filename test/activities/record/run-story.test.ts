@@ -56,6 +56,14 @@ test("a run that is evaluated and not published says where it is", async () => {
   assert.equal((await tell(request)).unfinished, "Not finished: in publish");
 });
 
+test("a run whose stages are elsewhere says so", async () => {
+  const request = await run();
+  assert.equal(
+    (await tell({ ...request, root: join(root, "elsewhere") })).unfinished,
+    "Its stages are on another machine, or were removed",
+  );
+});
+
 test("a run of which no stage has begun has a page", async () => {
   const { config } = await run();
   const story = await tell({ config, inputs: [], root: join(root, "nowhere") }, { isRunning: true });
