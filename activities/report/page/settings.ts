@@ -13,11 +13,14 @@ export interface Setting {
 /** Every setting of a run, in the order in which the configuration is documented. */
 export function settingsOf(config: RunConfig): Setting[] {
   const usual = new Map(settingLeaves(parseRunConfig({})));
-  return settingLeaves(config).map(([name, value]) => ({
-    name,
-    value: JSON.stringify(shown(value)),
-    isDefault: JSON.stringify(value) === JSON.stringify(usual.get(name)),
-  }));
+  // a key says who published, and not what: with and without it the same is published
+  return settingLeaves({ ...config, publish: { ...config.publish, sign: undefined } })
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => ({
+      name,
+      value: JSON.stringify(shown(value)),
+      isDefault: JSON.stringify(value) === JSON.stringify(usual.get(name)),
+    }));
 }
 
 /** Every field by its path; empty objects and lists are fields. */
@@ -29,7 +32,7 @@ export function settingLeaves(value: unknown, path = ""): [name: string, value: 
 
 /** Without the directories of this machine, which are nobody's business. */
 function shown(value: unknown): unknown {
-  if (typeof value === "string") return value.startsWith("file:") ? `…/${basename(value)}` : value;
+  if (typeof value === "string") return /^(file:)?\//.test(value) ? `…/${basename(value)}` : value;
   if (Array.isArray(value)) return value.map(shown);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, shown(each)]));

@@ -139,8 +139,8 @@ test("the card has the name and the reason of an override, and they break no tab
   const gate = { judged: true, passed: false, ratio: 1.2, maxPerplexityRatio: 1 };
   const override = { by: "Ada", reason: "worse here,\n| better | elsewhere" };
   const card = modelCard({ ...story({ gate }), override });
-  assert.match(card, /^Gate: not passed, and overridden by Ada: worse here, \| better \| elsewhere.*1\.2000, at most 1\.$/m);
-  assert.match(card, /^\| gate \| not passed, and overridden by Ada: worse here, \\\| better \\\| elsewhere.* \|$/m);
+  assert.match(card, /^Gate: not passed, and overridden: .*1\.2000, at most 1; overridden by Ada: worse here, \| better \| elsewhere\.$/m);
+  assert.match(card, /^\| gate \| not passed, and overridden: .*overridden by Ada: worse here, \\\| better \\\| elsewhere \|$/m);
 });
 
 test("the card shows every figure of each model with its interval, what is known of base and data, and the limits", () => {
