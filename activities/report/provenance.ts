@@ -99,20 +99,27 @@ const MODELS: readonly Known[] = [
     origin: `A model by Mistral AI. ${UNDISCLOSED}`,
   },
   {
-    names: /^Qwen\/Qwen2\.5-3B/i,
+    names: /^Qwen\/Qwen2\.5-(Coder-)?3B/i,
     licence: "other",
     other: { name: "qwen-research", link: "https://huggingface.co/Qwen/Qwen2.5-3B/blob/main/LICENSE" },
     origin: `Qwen 2.5 by Alibaba. ${UNDISCLOSED}`,
     consequence: "Qwen's research licence applies to models that are tuned from it: for research only, not for commercial use.",
   },
   {
-    names: /^Qwen\/Qwen2(\.5)?-72B/i,
+    names: /^Qwen\/Qwen2\.5-(Math-)?72B/i,
     licence: "other",
     other: { name: "qwen", link: "https://huggingface.co/Qwen/Qwen2.5-72B/blob/main/LICENSE" },
-    origin: `Qwen 2 by Alibaba. ${UNDISCLOSED}`,
+    origin: `Qwen 2.5 by Alibaba. ${UNDISCLOSED}`,
     consequence: "Qwen's own licence applies to models that are tuned from it.",
   },
-  { names: /^Qwen\/Qwen(2|3)/i, licence: "apache-2.0", origin: `A Qwen model by Alibaba. ${UNDISCLOSED}` },
+  {
+    names: /^Qwen\/Qwen2-(Math-)?72B/i,
+    licence: "other",
+    other: { name: "tongyi-qianwen", link: "https://huggingface.co/Qwen/Qwen2-72B/blob/main/LICENSE" },
+    origin: `Qwen 2 by Alibaba. ${UNDISCLOSED}`,
+    consequence: "The licence Tongyi Qianwen applies to models that are tuned from it.",
+  },
+  { names: /^Qwen\/Qwen(2|2\.5|3)-(Coder-|Math-)?[\d.]+B/i, licence: "apache-2.0", origin: `A Qwen model by Alibaba. ${UNDISCLOSED}` },
 ];
 
 /** Of Alpaca a local file's name tells as well. */
