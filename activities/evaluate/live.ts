@@ -85,11 +85,16 @@ function comparedThen({ chain }: Manifest, tuned: string): LiveReference | null 
   return typeof uri === "string" && typeof manifest === "string" ? { uri, manifest } : null;
 }
 
-/** The live model of an evaluation, found by its reference. Throws UserError if another one lies there now. */
-async function openLive(models: LiveModels, config: RunConfig, { uri, manifest }: LiveReference, signal: AbortSignal): Promise<Published> {
+/** The live model that a reference means, where a run publishes to `target`. Throws UserError if another one lies there now. */
+export async function openLive(
+  find: LiveModels["find"],
+  target: string,
+  { uri, manifest }: LiveReference,
+  signal: AbortSignal,
+): Promise<Published> {
   // of a model on this machine the reference is just its name below the target
-  const place = uri.includes("://") ? uri : `${targetOf(models, config)}/${uri}`;
-  const found = await findLive(models.find, place, signal);
+  const place = uri.includes("://") ? uri : `${target}/${uri}`;
+  const found = await findLive(find, place, signal);
   if (found.sha256 === manifest) return found;
   throw new UserError(`the live model is not the one that it was: leave evaluate.live out, or ${WITHOUT}`, {
     uri: place,
@@ -111,7 +116,7 @@ export async function checkLive(
   { base, directory }: { readonly base: string; readonly directory: string },
   signal: AbortSignal,
 ): Promise<void> {
-  const published = await openLive(models, config, live, signal);
+  const published = await openLive(models.find, targetOf(models, config), live, signal);
   await mkdir(directory, { recursive: true });
   await models.fetch(published, directory, isCompanion, signal);
   const refuse = (what: string): never => {
@@ -146,7 +151,7 @@ export async function bringLive(
   { places, directory }: { readonly places: Places; readonly directory: string },
   events: FetchEvents,
 ): Promise<string> {
-  const published = await openLive(models, config, live, events.signal);
+  const published = await openLive(models.find, targetOf(models, config), live, events.signal);
   if (isAdapter(published)) {
     const near: Places["downloadedModel"] = async (digest) =>
       (await downloadedModel(root, digest)) ?? (await places.downloadedModel(digest));

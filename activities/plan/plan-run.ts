@@ -18,7 +18,7 @@ import { checkTemplate, checkTokenizer } from "../download/check-prompt.js";
 import { modelConfig } from "../download/model-config.js";
 import { describePlan, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "../download/source-plan.js";
 import { planChoices } from "../evaluate/choice/plan-choices.js";
-import { findLive, type LiveModels } from "../evaluate/live.js";
+import { findLive, openLive, type LiveModels } from "../evaluate/live.js";
 import { checkRules } from "../evaluate/rules.js";
 import { TASKS } from "../evaluate/tasks.js";
 import type { Forecast } from "../forecast/forecast.js";
@@ -167,10 +167,15 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
   await check(async () => checkTemplate(config));
   const planned = await planChoices(dependencies, whole, check, { signal: context.signal, say });
   await check(async () => checkRules(planned, TASKS));
-  if (comparesWithLive(config.evaluate) && config.evaluate.live === null)
+  if (comparesWithLive(config.evaluate))
     await check(async () => {
-      const { manifest } = await findLive(dependencies.findLive, target, context.signal);
-      notes.push(`rules of the gate compare with the model that latest.json names, ${manifest.name} now`);
+      const { live } = config.evaluate;
+      const { findLive: find } = dependencies;
+      const { manifest } =
+        live === null ? await findLive(find, target, context.signal) : await openLive(find, target, live, context.signal);
+      notes.push(
+        `rules of the gate compare with ${live === null ? `the model that latest.json names, now ${manifest.name}` : manifest.name}`,
+      );
     });
   await check(async () => {
     say(`looking at ${target}`);

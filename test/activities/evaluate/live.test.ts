@@ -24,6 +24,7 @@ import { evaluateDeps } from "../../../workers/artifact-deps.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { REFERENCE, reference } from "../../core/model/reference.js";
 import { byteTokenizer } from "../preprocess/helpers.js";
+import { startTestS3 } from "../../infra/store/weed.js";
 import { finishedRun, publishDependencies } from "../publish/run.js";
 
 /** The gate against the model that latest.json names, with real models and a real target. */
@@ -272,4 +273,32 @@ test("a live model with another tokenizer is refused before the others are score
     /the live model has another tokenizer than this run's/,
   );
   assert.deepEqual(opened, []);
+});
+
+test("in a bucket the live model is found, fetched and named by its address", async () => {
+  const server = await startTestS3();
+  try {
+    const { endpoint, credentials } = server.settings;
+    const variables = {
+      ROSLIN_HOME: join(root, "home"),
+      AWS_ENDPOINT_URL_S3: endpoint!,
+      AWS_REGION: "us-east-1",
+      AWS_ACCESS_KEY_ID: credentials!.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: credentials!.secretAccessKey,
+    };
+    const target = "s3://roslin/live";
+    const { live } = evaluateDeps(readEnvironment(variables, CHECKOUT));
+    const run = async (mark: string, rules: readonly object[]): Promise<Done> => {
+      const request = await trained(target, rules, mark);
+      const evaluated = await evaluate({ ...dependencies(), live }, request, context());
+      const published = await publish(publishDependencies(server.settings), withReport(request, evaluated), context());
+      return { evaluated, published, evaluation: reportOf(evaluated) };
+    };
+    const first = await run("a", []);
+    const second = await run("b", NOT_WORSE);
+    assert.equal(second.evaluation.live!.uri, `${target}/${nameOf(first)}`);
+    assert.deepEqual([figureNamed(second.evaluation, "loss")!.ratio.live, second.published.metrics.latest], [1, true]);
+  } finally {
+    await server.stop();
+  }
 });

@@ -12,7 +12,7 @@ import { CorruptError, UserError } from "../../../core/errors.js";
 import { onnxEngine } from "../../../engines/onnx/onnx-engine.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { createHub } from "../../../infra/sources/hub/hub.js";
-import { findPublished } from "../../../infra/sources/published.js";
+import { findPublished, type Published } from "../../../infra/sources/published.js";
 import { gpt2Tokenizer, TOKENIZER_CONFIG } from "../../../demo/tokenizer.js";
 import { startTestHub } from "../../infra/sources/hub/harness.js";
 import { REFERENCE } from "../../core/model/reference.js";
@@ -292,6 +292,15 @@ test("a rule with a metric that the run does not measure, and one against a live
     return true;
   });
   assert.deepEqual(asked, ["s3://bucket/models"]);
+  const pinned = { ...ruled, evaluate: { ...ruled.evaluate, gate: { ...ruled.evaluate.gate, rules: [ruled.evaluate.gate.rules[1]!] } } };
+  const live = { uri: "model-1", manifest: "1".repeat(64) };
+  const other = { uri: "s3://bucket/models/model-1", sha256: "2".repeat(64) } as Published;
+  const replaced: PlanDependencies = { ...roomy(), findLive: async (uri) => (asked.push(uri), other) };
+  await assert.rejects(
+    plan(replaced, { ...pinned, evaluate: { ...pinned.evaluate, live } }, context),
+    /the live model is not the one that it was: leave evaluate\.live out.*expected=1+, got=2+/,
+  );
+  assert.equal(asked.at(-1), "s3://bucket/models/model-1");
   const damaged: PlanDependencies = { ...roomy(), findLive: () => Promise.reject(new CorruptError("latest.json is not JSON")) };
   await assert.rejects(plan(damaged, ruled, context), /cannot be used: latest\.json is not JSON\. Correct it, or remove latest\.json/);
 });
