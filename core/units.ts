@@ -37,3 +37,9 @@ export function rate(perSecond: number, noun: string): string {
 export function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
+
+/** A figure, or a quotient of two: four decimals, or three digits of a small one. */
+export function shortFigure(value: number | null): string {
+  if (value === null) return "not finite";
+  return value !== 0 && value < 0.001 ? value.toPrecision(3) : value.toFixed(4);
+}

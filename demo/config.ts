@@ -6,7 +6,7 @@ export interface DemoConfig {
   readonly dataset: { readonly source: string };
   readonly preprocess: { readonly maxLength: number; readonly testRows: number };
   readonly train: Readonly<Record<string, number | string>>;
-  readonly evaluate: { readonly generateSamples: number };
+  readonly evaluate: { readonly generateSamples: number; readonly references: number };
 }
 
 /** Steps over a user's rows of about 150 tokens each: two cores take a minute and a half. */
@@ -31,7 +31,8 @@ export function demoConfig(given: { readonly dataset: boolean; readonly model: b
       schedule: "linear",
       warmupSteps: 5,
       checkpointEverySteps: 20,
+      evalEverySteps: 20,
     },
-    evaluate: { generateSamples: 4 },
+    evaluate: { generateSamples: 4, references: 16 },
   };
 }

@@ -15,6 +15,7 @@ import { REPORT_MS } from "./upload.js";
 
 /** The branch whose last commit is what is live. */
 const MAIN = "main";
+
 /**
  * A repository on the hub, with a model's files at its top. A model that passed the gate is one commit on main, with a tag of the
  * model's name; one that failed is one commit on a branch of that name, and main stays. What is live is what main holds.
@@ -107,25 +108,29 @@ async function sendToHub(
   const ended = (commit: string, sent: number, live: boolean): Sent => ({ uri: `${target}@${commit}`, bytes, sent, live });
   const files = await filesToSend(model, directory, signal);
 
-  const refs = (await repository.refs()) ?? (await made(repository));
+  let refs: HubRefs | null = await repository.refs();
+  if (refs === null) {
+    await repository.create();
+    refs = { branches: new Set([MAIN]), tags: new Set() };
+  }
   const main = await repository.at(MAIN);
   if (main === null)
     throw new UserError("the repository has no branch main, which holds what is live: make it on the repository's page", { target });
   const live = await manifestIn(repository, main);
   const own = refs.tags.has(name) || refs.branches.has(name) ? await repository.at(name) : null;
-  const isThere = own !== null && (await differing(own, files, signal)).size === 0;
-  if (isThere && refs.tags.has(name) && live !== null) {
-    if (live.name !== name) say(`main has moved on from ${name} to ${live.name}, and stays there`);
-    return ended(own.commit, 0, live.name === name);
-  }
-  if (isThere && !passed) return ended(own.commit, 0, false);
   const title = `Publish ${name}`;
-  const past = passed && own === null && live !== null && live.name !== name ? await overtaken(repository, title, files, signal) : null;
-  if (past !== null) {
-    say(`main has moved on from ${name} to ${live!.name}, and stays there`);
-    await repository.tag(name, past);
-    return ended(past, 0, false);
+  if (passed && live !== null && live.name !== name) {
+    // a run that was killed may have left its commit without a tag
+    const past = refs.tags.has(name) ? own : await committed(repository, title);
+    if (past !== null) {
+      say(`main has moved on from ${name} to ${live.name}, and stays there`);
+      const amended = await amend(repository, past, { name, title, bytes, refs }, files, context);
+      return amended === null ? null : ended(amended.commit, amended.sent, false);
+    }
   }
+  const isThere = own !== null && (await differing(own, files, signal)).size === 0;
+  if (isThere && refs.tags.has(name) && live !== null) return ended(own.commit, 0, live.name === name);
+  if (isThere && !passed) return ended(own.commit, 0, false);
 
   if (passed && verdict.live !== null) await checkLiveOnHub(repository, main, name, verdict.live);
   const isBegun = !passed && own !== null && refs.branches.has(name);
@@ -157,19 +162,36 @@ async function filesToSend({ manifest, paths, digests, beside }: PublishedModel,
   return { paths: all, sha256s };
 }
 
-/** The refs of a repository that was not there, and is made. */
-async function made(repository: HubRepository): Promise<HubRefs> {
-  await repository.create();
-  const refs = await repository.refs();
-  if (refs !== null) return refs;
-  throw new UserError("the hub has such a repository, and does not show it: check the rights of HF_TOKEN", { repository: repository.id });
+/** The last commit of main with this title; null: there is none. */
+async function committed(repository: HubRepository, title: string): Promise<HubCommit | null> {
+  const commit = (await repository.commits(MAIN)).find((commit) => commit.title === title);
+  return commit === undefined ? null : await repository.at(commit.id);
 }
 
-/** The commit of a run that was killed before it could tag it, where another run has published since; null: there is none. */
-async function overtaken(repository: HubRepository, title: string, files: Files, signal: AbortSignal): Promise<string | null> {
-  const commit = (await repository.commits(MAIN)).find((commit) => commit.title === title);
-  const there = commit === undefined ? null : await repository.at(commit.id);
-  return there !== null && (await differing(there, files, signal)).size === 0 ? there.commit : null;
+/**
+ * A model that main has moved on from, with its tag: if something of it is missing, such as signatures that nobody asked for
+ * before, the tag then names one commit more, which is on no branch. Null: another run does the same.
+ */
+async function amend(
+  repository: HubRepository,
+  past: HubCommit,
+  { name, title, bytes, refs }: Readonly<{ name: string; title: string; bytes: number; refs: HubRefs }>,
+  files: Files,
+  context: StageContext,
+): Promise<{ readonly commit: string; readonly sent: number } | null> {
+  const isWhole = (await differing(past, files, context.signal)).size === 0;
+  const branch = `amended/${name}`;
+  // it is there after a kill
+  if (!isWhole) await repository.branch(branch, past.commit);
+  const parent = isWhole ? past : await repository.at(branch);
+  const written = parent === null ? null : await commitOnce(repository, parent, { branch, title, bytes }, files, context);
+  if (written === null) return null;
+  if (!refs.tags.has(name) || past.commit !== written.commit) {
+    if (refs.tags.has(name)) await repository.removeTag(name);
+    if (!(await repository.tag(name, written.commit))) return null;
+  }
+  if (!isWhole || refs.branches.has(branch)) await repository.removeBranch(branch);
+  return written;
 }
 
 /** Those of the files that are not in a commit with their bytes. */

@@ -1,9 +1,11 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 import { inputsFrom, OUTPUTS, STAGES, type StageName, type StageResult } from "../../core/stages/results.js";
 import type { StageInput } from "../../workflows/contract.js";
-import { finishedStage, REQUEST, Stage } from "../common/stage.js";
+import type { KeyParts } from "../common/definition.js";
+import { finishedStage, recordedParts, REQUEST, Stage } from "../common/stage.js";
 import { DEFINITIONS } from "../forecast/definitions.js";
 
 /** Where one of a run's stages works on this machine, and what it left. */
@@ -21,14 +23,30 @@ export async function findStages({ config, inputs }: StageInput, root: string): 
   const found: FoundStage[] = [];
   for (const name of STAGES) {
     const results = found.flatMap(({ result }) => result ?? []);
-    const { directory } = new Stage<StageName>(DEFINITIONS[name], { config, inputs: inputsFrom(results), root });
+    const stage = new Stage<StageName>(DEFINITIONS[name], { config, inputs: inputsFrom(results), root });
     // an earlier version may have made it under another key, so its output says where it is
     const made = inputs.find((input) => OUTPUTS[name].some((output) => output === input.name) && input.uri.startsWith("file:"));
-    const places = [directory, ...(made === undefined ? [] : [dirname(fileURLToPath(made.uri))])];
+    const elsewhere: readonly string[] =
+      made === undefined ? await madeBefore(join(root, name), stage.parts) : [dirname(fileURLToPath(made.uri))];
+    const places = [stage.directory, ...elsewhere];
     const at = await Promise.all(places.map((place) => finishedStage(place)));
     const index = at.findIndex((result) => result?.stage === name);
     found.push({ name, directory: places[Math.max(0, index)]!, result: at[index] ?? null } as FoundStage);
     if (index < 0) break;
+  }
+  return found;
+}
+
+/** Directories where an earlier version did the same, or a run whose gate a person overrode: of the same inputs, with the same settings as far as both have them. */
+async function madeBefore(stages: string, { inputs, settings }: KeyParts): Promise<string[]> {
+  // in the form in which records are read
+  const wanted = JSON.parse(JSON.stringify(settings ?? {})) as Readonly<Record<string, unknown>>;
+  const found: string[] = [];
+  for (const key of (await readdir(stages).catch(() => [])).sort()) {
+    const before = await recordedParts(join(stages, key));
+    if (before === null || !isDeepStrictEqual(before.inputs, inputs)) continue;
+    const own = Object.entries(before.settings ?? {});
+    if (own.every(([field, value]) => !(field in wanted) || isDeepStrictEqual(value, wanted[field]))) found.push(join(stages, key));
   }
   return found;
 }

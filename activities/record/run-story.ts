@@ -82,7 +82,9 @@ export async function runStory(
         return made === undefined ? [] : [[output === "model" ? "base model" : output, made.sha256]];
       }),
     ),
-    ...(publish?.result == null && { unfinished: standing(found, { failure, isRunning, soFar, totalSteps }) }),
+    ...(publish?.result == null && {
+      unfinished: standing(found, { given: request.inputs.length, failure, isRunning, soFar, totalSteps }),
+    }),
     totalSteps: trained?.metrics.steps ?? totalSteps,
   };
 }
@@ -125,12 +127,19 @@ function plannedSteps(trainRows: number, { train }: RunConfig): number {
 function standing(
   found: readonly FoundStage[],
   {
+    given,
     failure,
     isRunning,
     soFar,
     totalSteps,
-  }: Pick<RunRecord, "failure" | "isRunning"> & { readonly soFar: TrainingSoFar | null; readonly totalSteps: number | undefined },
+  }: Pick<RunRecord, "failure" | "isRunning"> & {
+    /** how many outputs of earlier stages the last one was given */
+    readonly given: number;
+    readonly soFar: TrainingSoFar | null;
+    readonly totalSteps: number | undefined;
+  },
 ): string {
+  if (given > 0 && found.every(({ result }) => result === null)) return "Its stages are on another machine, or were removed";
   const at = found.at(-1)?.name ?? STAGES[0];
   const steps =
     soFar === null ? "" : `, ${count(soFar.losses.length)}${totalSteps === undefined ? "" : ` of ${count(totalSteps)}`} steps done`;

@@ -1,5 +1,5 @@
 import type { Figure, JsonEnds } from "../../core/stages/figures.js";
-import { count } from "../../core/units.js";
+import { count, shortFigure } from "../../core/units.js";
 import { gateWords, type Story } from "./story.js";
 
 /** What the evaluation found, as text of a card: every figure of each model, and what the gate made of them. */
@@ -42,6 +42,6 @@ function rowOf({ metric, better, items, base, tuned, live, ratio, intervals }: F
 }
 
 function cell(value: number | null, ends?: JsonEnds): string {
-  const text = (each: number | null): string => (each === null ? "not finite" : each.toFixed(4));
+  const text = shortFigure;
   return ends === undefined ? text(value) : `${text(value)} (${text(ends[0])} to ${text(ends[1])})`;
 }

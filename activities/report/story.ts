@@ -3,7 +3,7 @@ import { loraOf, type RunConfig } from "../../core/config/schema.js";
 import { chosenSource, placeOf, readSource } from "../../core/config/source-ref.js";
 import type { ModelFamily } from "../../core/model/family.js";
 import { dropoutNote, type ModelShape } from "../../core/model/shape.js";
-import { count } from "../../core/units.js";
+import { count, shortFigure } from "../../core/units.js";
 import type { ComputedSteps, PreprocessMetrics, TrainMetrics } from "../../core/stages/metrics.js";
 import type { Ends } from "../../core/stages/bootstrap.js";
 import { computedWords, gateWord, intervalWords, lossEnds, splitWarning, verdictWords } from "../../core/stages/words.js";
@@ -237,7 +237,7 @@ function perplexityText(value: number | null, ends?: Ends): string {
 
 /** The one figure that says what training did, and how sure it is. */
 function ratioFact(ratio: number | null, { resamples, ratio: ends }: NonNullable<ReturnType<typeof intervalIn>>): [string, string] {
-  const figure = ratio === null ? "not finite" : ratio.toFixed(4);
+  const figure = shortFigure(ratio);
   return [
     "perplexity of this model / of the base",
     `${figure} (${intervalWords(ends)}: ${verdictWords(ends)}), by a paired bootstrap of the held-out rows, ${count(resamples, "resample")}`,
@@ -250,9 +250,10 @@ export function gateWords({ gate, heldOut }: Pick<Evaluation, "gate" | "heldOut"
   const unmeasured = rules.map((rule) => `; ${ruleWords(rule)}`).join("");
   if (!judged) return `not judged: there were no held-out rows${unmeasured}`;
   // the ratio of infinite perplexities is null in the file
-  const compared = `perplexity ratio ${ratio === null ? "not finite" : ratio.toFixed(4)}, at most ${maxPerplexityRatio}`;
+  const compared = `perplexity ratio ${shortFigure(ratio)}, at most ${maxPerplexityRatio}`;
   const ruled = rules.map((rule) => `${ruleWords(rule)}${rule.passed ? "" : " (not passed)"}`);
   const others = Object.entries(tasks).map(([name, verdict]) => `${name} ${gateWord(verdict)}`);
-  const head = passed ? "passed" : override === null ? "not passed" : `not passed, and ${overrideWords(override)}`;
-  return `${head}: ${[...(heldOut.labels > 0 ? [compared] : []), ...ruled, ...others].join("; ")}`;
+  const head = passed ? "passed" : override === null ? "not passed" : "not passed, and overridden";
+  const decided = override === null ? "" : `; ${overrideWords(override)}`;
+  return `${head}: ${[...(heldOut.labels > 0 ? [compared] : []), ...ruled, ...others].join("; ")}${decided}`;
 }

@@ -44,7 +44,7 @@ export const choiceTask = z
     choices: z
       .union([template, z.array(template).min(2)])
       .describe("The texts to choose from: a list of texts with `{{field}}`, or `{{field}}` alone, which holds a list."),
-    answer,
+    answer: answer.describe("Which of the choices is the right one."),
     delimiter: z.string().default(" ").describe("What stands between the context and a choice."),
     clean: z.array(step).default([]).describe("Steps that clean the context and each choice."),
     metrics: z

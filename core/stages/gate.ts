@@ -1,4 +1,5 @@
 import type { RunConfig } from "../config/schema.js";
+import { shortFigure } from "../units.js";
 import type { Figure } from "./figures.js";
 import type { Gate, Rule, RuleVerdict } from "./metrics.js";
 
@@ -35,9 +36,9 @@ export function ruleWords({ metric, against, atMost, atLeast, confident, ratio, 
   const bounds = [...(atLeast === undefined ? [] : [`at least ${atLeast}`]), ...(atMost === undefined ? [] : [`at most ${atMost}`])];
   const asked = `${confident ? "whole interval " : ""}${bounds.join(" and ")}`;
   if (!judged) return `${metric} not measured (${asked} times the ${against} model's)`;
-  const digits = (value: number | null): string => (value === null ? "not finite" : value.toFixed(4));
-  const ends = interval === null ? (confident ? " (no interval: fewer than two items)" : "") : ` (${interval.map(digits).join(" to ")})`;
-  return `${metric} ${digits(ratio)}${ends} times the ${against} model's, ${asked}`;
+  const ends =
+    interval === null ? (confident ? " (no interval: fewer than two items)" : "") : ` (${interval.map(shortFigure).join(" to ")})`;
+  return `${metric} ${shortFigure(ratio)}${ends} times the ${against} model's, ${asked}`;
 }
 
 /** Why a gate was not passed, in a few words; null: it was. `labels`: those that the perplexities are of. */
@@ -45,7 +46,7 @@ export function failureWords({ passed, ratio, maxPerplexityRatio, rules = [], ta
   if (passed) return null;
   // the ratio of infinite perplexities is null in the file
   const isWorse = labels > 0 && !(ratio !== null && ratio <= maxPerplexityRatio);
-  const own = `perplexity ${ratio === null ? "not finite" : ratio.toFixed(4)} times the base model's, at most ${maxPerplexityRatio}`;
+  const own = `perplexity ${shortFigure(ratio)} times the base model's, at most ${maxPerplexityRatio}`;
   return [
     ...(isWorse ? [own] : []),
     ...rules.flatMap((rule) => (rule.passed ? [] : [ruleWords(rule)])),

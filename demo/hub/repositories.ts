@@ -74,6 +74,7 @@ export class WrittenRepository {
     const commit = this.at(revision);
     if (commit === null) return null;
     return {
+      isPrivate: this.isPrivate,
       commit: commit.oid,
       files: [...commit.files.values()].sort((a, b) => (a.path < b.path ? -1 : 1)),
       read: (path, start, end) => Readable.from([commit.files.get(path)!.content.subarray(start, end)]),

@@ -105,7 +105,7 @@ function describe({ id }: Question, tree: Tree): unknown {
     blobId,
     ...(large ? { lfs: { sha256, size: bytes, pointerSize: POINTER_BYTES } } : {}),
   }));
-  return { id, sha: tree.commit, private: false, gated: false, siblings };
+  return { id, sha: tree.commit, private: tree.isPrivate, gated: false, siblings };
 }
 
 /** The same files as the tree endpoint lists them, which newer clients use. */

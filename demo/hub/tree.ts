@@ -18,6 +18,7 @@ export interface TreeFile {
 
 /** A repository at one commit. */
 export interface Tree {
+  readonly isPrivate: boolean;
   readonly commit: string;
   readonly files: readonly TreeFile[];
   /** A file's bytes, `end` exclusive. */
@@ -42,6 +43,7 @@ export async function readTree(directory: string): Promise<Tree | null> {
     .update(files.map((file) => `${file.path}\0${file.sha256}\n`).join(""))
     .digest("hex");
   return {
+    isPrivate: false,
     commit,
     files,
     read: (path, start, end) => createReadStream(join(directory, path), { start, end: end - 1, highWaterMark: 1 << 20 }),

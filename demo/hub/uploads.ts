@@ -105,12 +105,12 @@ export class Uploads {
   }
 
   private async create(request: IncomingMessage, response: ServerResponse, account: Account): Promise<boolean> {
-    const body = JSON.parse(`${await bodyOf(request)}`) as { name: string; organization?: string; private?: boolean; visibility?: string };
+    const body = JSON.parse(`${await bodyOf(request)}`) as { name: string; organization?: string; visibility?: string };
     const id = body.name.includes("/") ? body.name : `${body.organization ?? account.name}/${body.name}`;
     if (account.role === "read" || !this.owns(id, account))
       return done(refuse(response, 403, "Forbidden", `You don't have the rights to create a model under ${id}`));
     if (this.repositories.has(id)) return done(refuse(response, 409, "RepoExists", "You already created this model repo"));
-    this.repositories.set(id, new WrittenRepository(id, body.private === true || body.visibility === "private"));
+    this.repositories.set(id, new WrittenRepository(id, body.visibility === "private"));
     return done(sendJson(response, { url: `http://${request.headers.host}/${id}`, name: id, id }));
   }
 

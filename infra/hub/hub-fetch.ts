@@ -54,7 +54,7 @@ async function followed(access: HubAccess, id: string, first: URL, init: Hinted,
     if (status >= 200 && status < 300) return answer;
     if (status < 300 || status >= 400 || to === undefined) {
       const said = `${isHub(url, access.endpoint) ? "the hub" : url.origin} answered ${status} to ${withoutSecrets(url.href)}`;
-      if (isPassing(status)) throw new PassingError(said, waitAsked(headers["retry-after"], headers["ratelimit"]));
+      if (isPassing(status) || isBusy(answer)) throw new PassingError(said, waitAsked(headers["retry-after"], headers["ratelimit"]));
       throw refusalOf(access, id, init.method ?? "GET", url, answer);
     }
     url = new URL(to, url);
@@ -66,6 +66,11 @@ async function followed(access: HubAccess, id: string, first: URL, init: Hinted,
       });
   }
   throw new UserError("the hub redirects in circles", { url: withoutSecrets(first.href), redirects: MAX_REDIRECTS });
+}
+
+/** Whether the hub refuses because it does something else for the same account at this moment. */
+function isBusy({ status, body }: Exchanged): boolean {
+  return status === 409 && body.includes("another conflicting operation is in progress");
 }
 
 async function tried(access: HubAccess, url: URL, init: Hinted, signal: AbortSignal): Promise<Exchanged> {

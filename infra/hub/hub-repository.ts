@@ -1,4 +1,5 @@
 import { pathToFileURL } from "node:url";
+import { UserError } from "../../core/errors.js";
 import { PassingError, TIMING, withRetries, type Watch } from "../http/retries.js";
 import { getFromHub, type HubAccess } from "../sources/hub/access.js";
 import { fileUrl, parseRepository } from "../sources/hub/repository.js";
@@ -94,8 +95,18 @@ export function hubRepository(access: HubAccess, id: string, watch: Watch): HubR
       ),
     async create() {
       const [organization, name] = id.split("/");
-      // older hubs know only `private`
-      await made(`${access.endpoint}/api/repos/create`, { type: "model", organization, name, private: true, visibility: "private" });
+      await made(`${access.endpoint}/api/repos/create`, { type: "model", organization, name, visibility: "private" });
+      // a hub that does not know the setting would show the model to everybody
+      const there = (await unless(404, answered(api))) as { private?: unknown } | null;
+      if (there === null)
+        throw new UserError("the hub has such a repository, and does not show it: check the rights of HF_TOKEN", { repository: id });
+      if (there.private !== true)
+        throw new UserError(
+          "the hub has made the repository public, and nothing was sent: make it private on its page, or leave it so, and publish again",
+          {
+            repository: id,
+          },
+        );
     },
     async commit({ branch, parent, title, description, files, removed }, onShare) {
       // the hub's client is loaded by those that publish there alone

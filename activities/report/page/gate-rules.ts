@@ -1,4 +1,5 @@
 import { ruleWords } from "../../../core/stages/gate.js";
+import { shortFigure } from "../../../core/units.js";
 import { overrideWords } from "../../../core/stages/override.js";
 import { gateWord } from "../../../core/stages/words.js";
 import { escapeMarkup } from "../../../infra/plots/markup.js";
@@ -10,7 +11,7 @@ import { columnTable, note } from "./markup.js";
 export function gateRules({ gate, heldOut }: Evaluation, override: Story["override"]): string {
   const { ratio, maxPerplexityRatio, rules = [], tasks = {} } = gate;
   const passed = ratio !== null && ratio <= maxPerplexityRatio;
-  const words = `perplexity ${ratio === null ? "not finite" : ratio.toFixed(4)} times the base model's, at most ${maxPerplexityRatio}`;
+  const words = `perplexity ${shortFigure(ratio)} times the base model's, at most ${maxPerplexityRatio}`;
   const rows = [
     ...(heldOut.labels > 0 ? [[words, gateWord({ passed })]] : []),
     ...rules.map((rule) => [ruleWords(rule), gateWord(rule)]),

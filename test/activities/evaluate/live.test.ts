@@ -188,7 +188,7 @@ test("a worse model is published beside the live one, marked; an override moves 
   assert.equal(nameOf(overridden), nameOf(failed));
   assert.deepEqual([overridden.published.metrics.latest, overridden.published.metrics.override], [true, ADA]);
   assert.deepEqual(manifestOf(overridden).gate, { ...gate, override: ADA });
-  assert.match(card(), /\| gate \| not passed, and overridden by Ada on 2026-11-30: good enough: /);
+  assert.match(card(), /\| gate \| not passed, and overridden: perplexity ratio .*; overridden by Ada on 2026-11-30: good enough \|/);
   assert.ok((overridden.published.metrics.bytesSent ?? Infinity) < 100_000);
   const moved = latestOf(target);
   assert.equal(parseLatest(moved, "").name, nameOf(failed));

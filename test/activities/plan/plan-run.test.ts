@@ -75,6 +75,8 @@ test("a run that can work here gets what depends on the place", async () => {
   assert.equal(planned.config.publish.target, "s3://bucket/models");
   assert.equal(planned.host, "here");
   assert.deepEqual(planned.searchAttributes, ["RoslinStage"]);
+  assert.ok(!("reportAddress" in planned));
+  assert.equal((await plan({ ...roomy(), reports: "http://127.0.0.1:8234" }, config, context)).reportAddress, "http://127.0.0.1:8234");
   assert.match(planned.notes[0]!, /^6050\.9 million parameters; training takes at least 117\.3 GB of memory/);
 });
 

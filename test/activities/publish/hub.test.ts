@@ -161,6 +161,23 @@ test("a run that was killed before it could tag its commit, and was overtaken, t
   assert.equal(repository.branches.get("main"), main);
 });
 
+test("what is missing of a model that main has moved on from comes to its tag, and main stays", async () => {
+  const hub = await newHub();
+  const request = await finishedRun(newRoot(), "hf://me/m");
+  const name = String((await send(hub, request)).metrics["version"]);
+  await send(hub, await finishedRun(newRoot(), "hf://me/m", true, { "merges.txt": Buffer.from("a b") }));
+  const repository = hub.repository("me/m");
+  const main = repository.branches.get("main");
+  const { oid, files } = repository.at(name)!;
+  repository.tags.set(name, repository.add("by-hand", oid, "by hand", new Map([...files].filter(([path]) => path !== "report.html"))));
+  repository.branches.delete("by-hand");
+  const again = await send(hub, request);
+  assert.equal(again.metrics["latest"], false);
+  assert.deepEqual([...repository.branches], [["main", main]]);
+  assert.ok(repository.at(name)!.files.has("report.html"));
+  assert.equal(again.outputs[0]!.uri, `hf://me/m@${repository.tags.get(name)}`);
+});
+
 test("a model whose branch is there, because its gate was not passed before, gets a tag in its place", async () => {
   const [hub, other] = [await newHub(), await newHub()];
   const request = await finishedRun(newRoot(), "hf://me/m");
@@ -352,6 +369,28 @@ test("a hub that is busy is waited for as long as it asks, and what it refuses f
     await refusedAt("/objects/batch", 403, "Private repository storage limit reached"),
     /^the account has no room left on the hub/,
   );
+});
+
+test("a hub that is at work on another repository of the account is asked again, and one that makes a public one is sent nothing", async () => {
+  const hub = await newHub();
+  let busy = 0;
+  hub.misbehave = ({ url }, response) => {
+    if (!url!.includes("/repos/create") || busy++ > 0) return false;
+    response.writeHead(409).end('{"error":"Cannot create repo: another conflicting operation is in progress"}');
+    return true;
+  };
+  await send(hub, await finishedRun(newRoot(), "hf://me/busy"));
+  assert.equal(asked(hub, /repos\/create$/), 2);
+
+  hub.misbehave = ({ method, url }, response) => {
+    if (method !== "GET" || url !== "/api/models/me/public") return false;
+    response.end('{"private":false}');
+    return true;
+  };
+  const puts = hub.put.size;
+  await assert.rejects(send(hub, await finishedRun(newRoot(), "hf://me/public")), /has made the repository public, and nothing was sent/);
+  assert.equal(hub.put.size, puts);
+  assert.equal(hub.repository("me/public").commits.size, 1);
 });
 
 test("an address of the hub's store that has expired is asked for again", async () => {

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { REQUEST, Stage, type StageRequest } from "../../../activities/common/stage.js";
+import { REQUEST, Stage, WANTED, type StageRequest } from "../../../activities/common/stage.js";
 import { findStages, lastRequest } from "../../../activities/record/find-stages.js";
 import { runStory } from "../../../activities/record/run-story.js";
+import { publishDefinition } from "../../../activities/publish/definition.js";
 import { publish } from "../../../activities/publish/publish.js";
 import { reportPage } from "../../../activities/report/report-page.js";
 import type { ReportStory } from "../../../activities/report/story.js";
@@ -49,11 +50,32 @@ test("a published run is told whole, under the name of its model", async () => {
   parseMarkup(reportPage(story));
 });
 
+test("what an earlier version published, under a key of its own, is found by its inputs and settings", async () => {
+  const request = await run();
+  const result = await publish(publishDependencies(), request, context);
+  const { directory } = new Stage(publishDefinition, request);
+  const earlier = join(request.root, "publish", "0123456789abcdef");
+  renameSync(directory, earlier);
+  const parts = JSON.parse(readFileSync(join(earlier, WANTED), "utf8")) as { version: number };
+  writeFileSync(join(earlier, WANTED), JSON.stringify({ ...parts, version: parts.version - 1 }));
+  assert.equal((await tell(request)).title, result.metrics.version);
+  const other = { ...request, config: { ...request.config, publish: { ...request.config.publish, target: "file:///elsewhere" } } };
+  assert.equal((await tell(other)).unfinished, "Not finished: in publish");
+});
+
 test("a run that is evaluated and not published says where it is", async () => {
   const request = await run();
   assert.equal((await tell(request, { isRunning: true })).unfinished, "Under way in publish");
   assert.equal((await tell(request, { failure: "the bucket is gone" })).unfinished, "Ended in publish: the bucket is gone");
   assert.equal((await tell(request)).unfinished, "Not finished: in publish");
+});
+
+test("a run whose stages are elsewhere says so", async () => {
+  const request = await run();
+  assert.equal(
+    (await tell({ ...request, root: join(root, "elsewhere") })).unfinished,
+    "Its stages are on another machine, or were removed",
+  );
 });
 
 test("a run of which no stage has begun has a page", async () => {

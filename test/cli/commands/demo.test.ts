@@ -86,7 +86,7 @@ test("an interrupted demo stops everything, and the next one goes on with it to 
   assert.equal(first.code, 1, first.text);
   assert.match(first.text, /interrupted: what is done is kept/);
   assert.deepEqual(first.state.processes.filter(isAlive), []);
-  assert.equal(first.state.processes.length, 12);
+  assert.equal(first.state.processes.length, 13);
 
   const second = await runDemo();
   assert.equal(second.code, 0, second.text);
