@@ -2,7 +2,6 @@ import { ruleWords } from "../../../core/stages/gate.js";
 import { shortFigure } from "../../../core/units.js";
 import { overrideWords } from "../../../core/stages/override.js";
 import { gateWord } from "../../../core/stages/words.js";
-import { shortFigure } from "../../../core/units.js";
 import { escapeMarkup } from "../../../infra/plots/markup.js";
 import type { Evaluation } from "../../evaluate/evaluation.js";
 import type { Story } from "../story.js";
