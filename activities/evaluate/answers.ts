@@ -2,11 +2,11 @@ import { UserError } from "../../core/errors.js";
 import type { Measured, OfModels } from "../../core/stages/figures.js";
 import { rougeL } from "../../core/text/rouge.js";
 import { fitPrompt } from "../../core/text/ask-tokens.js";
-import { answerPrompts, batchesOf } from "./answer-prompts.js";
+import { answerPrompts, batchesOf, type Asked } from "./answer-prompts.js";
 import { describeSample, planQuestions, type Question } from "./samples.js";
 import type { EvaluationTask, TaskInput, TaskValues } from "./task.js";
 
-type Asked = Question & { readonly stream: number };
+type AskedRow = Question & Asked;
 type Answered = readonly (readonly number[])[];
 
 /** The share of answers that are the expected text, without blanks before and after. */
@@ -20,7 +20,7 @@ export interface AnswersReport {
 }
 
 /** Compares answers to `evaluate.references` held-out rows, of the likeliest tokens, with the expected ones. */
-export const answers: EvaluationTask<readonly Asked[], Answered, AnswersReport | undefined> = {
+export const answers: EvaluationTask<readonly AskedRow[], Answered, AnswersReport | undefined> = {
   name: "answers",
   version: 1,
   measure: "answers to held-out rows",
@@ -61,7 +61,7 @@ export const answers: EvaluationTask<readonly Asked[], Answered, AnswersReport |
 
 /** What each row has, and what each model said: without the prompt's end, and without blanks before and after. */
 function textsOf(
-  { items, base, tuned, live }: TaskValues<readonly Asked[], Answered>,
+  { items, base, tuned, live }: TaskValues<readonly AskedRow[], Answered>,
   { tokenizer, prompt }: TaskInput,
 ): { readonly expected: string; readonly said: OfModels<string> }[] {
   return items.flatMap((questions, item) =>

@@ -5,7 +5,7 @@ import { ChangedInputError, CorruptError, UserError } from "../../core/errors.js
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { digestFile, gitBlobId } from "../../infra/disk/file-digest.js";
 import { sha256 } from "../../infra/disk/files.js";
-import type { HubCommit, HubRepository } from "../../infra/hub/hub-repository.js";
+import type { HubCommit, HubRefs, HubRepository } from "../../infra/hub/hub-repository.js";
 import type { StageContext } from "../common/stage.js";
 import type { LiveReference } from "../evaluate/evaluation.js";
 import { adopt } from "./adopt.js";
@@ -108,7 +108,7 @@ async function sendToHub(
   const ended = (commit: string, sent: number, live: boolean): Sent => ({ uri: `${target}@${commit}`, bytes, sent, live });
   const files = await filesToSend(model, directory, signal);
 
-  let refs = await repository.refs();
+  let refs: HubRefs | null = await repository.refs();
   if (refs === null) {
     await repository.create();
     refs = { branches: new Set([MAIN]), tags: new Set() };
@@ -118,19 +118,19 @@ async function sendToHub(
     throw new UserError("the repository has no branch main, which holds what is live: make it on the repository's page", { target });
   const live = await manifestIn(repository, main);
   const own = refs.tags.has(name) || refs.branches.has(name) ? await repository.at(name) : null;
-  const isThere = own !== null && (await differing(own, files, signal)).size === 0;
-  if (isThere && refs.tags.has(name) && live !== null) {
-    if (live.name !== name) say(`main has moved on from ${name} to ${live.name}, and stays there`);
-    return ended(own.commit, 0, live.name === name);
-  }
-  if (isThere && !passed) return ended(own.commit, 0, false);
   const title = `Publish ${name}`;
-  const past = passed && own === null && live !== null && live.name !== name ? await overtaken(repository, title, files, signal) : null;
-  if (past !== null) {
-    say(`main has moved on from ${name} to ${live!.name}, and stays there`);
-    await repository.tag(name, past);
-    return ended(past, 0, false);
+  if (passed && live !== null && live.name !== name) {
+    // a run that was killed may have left its commit without a tag
+    const past = refs.tags.has(name) ? own : await committed(repository, title);
+    if (past !== null) {
+      say(`main has moved on from ${name} to ${live.name}, and stays there`);
+      const amended = await amend(repository, past, { name, title, bytes, refs }, files, context);
+      return amended === null ? null : ended(amended.commit, amended.sent, false);
+    }
   }
+  const isThere = own !== null && (await differing(own, files, signal)).size === 0;
+  if (isThere && refs.tags.has(name) && live !== null) return ended(own.commit, 0, live.name === name);
+  if (isThere && !passed) return ended(own.commit, 0, false);
 
   if (passed && verdict.live !== null) await checkLiveOnHub(repository, main, name, verdict.live);
   const isBegun = !passed && own !== null && refs.branches.has(name);
@@ -162,11 +162,36 @@ async function filesToSend({ manifest, paths, digests, beside }: PublishedModel,
   return { paths: all, sha256s };
 }
 
-/** The commit of a run that was killed before it could tag it, where another run has published since; null: there is none. */
-async function overtaken(repository: HubRepository, title: string, files: Files, signal: AbortSignal): Promise<string | null> {
+/** The last commit of main with this title; null: there is none. */
+async function committed(repository: HubRepository, title: string): Promise<HubCommit | null> {
   const commit = (await repository.commits(MAIN)).find((commit) => commit.title === title);
-  const there = commit === undefined ? null : await repository.at(commit.id);
-  return there !== null && (await differing(there, files, signal)).size === 0 ? there.commit : null;
+  return commit === undefined ? null : await repository.at(commit.id);
+}
+
+/**
+ * A model that main has moved on from, with its tag: if something of it is missing, such as signatures that nobody asked for
+ * before, the tag then names one commit more, which is on no branch. Null: another run does the same.
+ */
+async function amend(
+  repository: HubRepository,
+  past: HubCommit,
+  { name, title, bytes, refs }: Readonly<{ name: string; title: string; bytes: number; refs: HubRefs }>,
+  files: Files,
+  context: StageContext,
+): Promise<{ readonly commit: string; readonly sent: number } | null> {
+  const isWhole = (await differing(past, files, context.signal)).size === 0;
+  const branch = `amended/${name}`;
+  // it is there after a kill
+  if (!isWhole) await repository.branch(branch, past.commit);
+  const parent = isWhole ? past : await repository.at(branch);
+  const written = parent === null ? null : await commitOnce(repository, parent, { branch, title, bytes }, files, context);
+  if (written === null) return null;
+  if (!refs.tags.has(name) || past.commit !== written.commit) {
+    if (refs.tags.has(name)) await repository.removeTag(name);
+    if (!(await repository.tag(name, written.commit))) return null;
+  }
+  if (!isWhole || refs.branches.has(branch)) await repository.removeBranch(branch);
+  return written;
 }
 
 /** Those of the files that are not in a commit with their bytes. */

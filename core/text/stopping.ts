@@ -44,14 +44,3 @@ function begunLength(text: string, stop: string): number {
   for (let length = Math.min(stop.length - 1, text.length); length > 0; length--) if (text.endsWith(stop.slice(0, length))) return length;
   return 0;
 }
-
-/** The text of tokens before `stop`, as it can be said. */
-export async function* sayable(tokens: AsyncIterable<number>, tokenizer: Decoder, stop: string): AsyncGenerator<string> {
-  const answer = new AnswerText(tokenizer, [stop]);
-  for await (const token of tokens) {
-    const ready = answer.add(token);
-    if (ready !== "") yield ready;
-    if (answer.isStopped) return;
-  }
-  yield answer.end();
-}

@@ -37,7 +37,7 @@ export function decoderGraph(
   bytes: (parameter: WeightSpec) => Bytes | null,
   form: CacheForm = "longer",
 ): Graph {
-  const { heads: H, keyValueHeads: G, headWidth: W } = parts;
+  const { heads: H, headWidth: W } = parts;
   const g = new GraphBuilder();
   const ids_BS = g.input("input_ids", "int64", B, S);
   const caches = form === "longer" ? longerCaches(g, parts, ids_BS) : heldCaches(g, parts, ids_BS);
@@ -55,10 +55,11 @@ export function decoderGraph(
     declared.set(name, value);
     return value;
   };
+  const rotate = (x: Value, heads: number): Value => parts.rotate(g, x, cos_TR, sin_TR, heads);
   const attentionOf =
     (layer: number): Attention =>
     (q_TD, k_TG, v_TG) =>
-      g.reshape(caches.attend(layer, parts.rotate(g, q_TD, cos_TR, sin_TR, H), parts.rotate(g, k_TG, cos_TR, sin_TR, G), v_TG), "T", H * W);
+      g.reshape(caches.attend(layer, rotate, q_TD, k_TG, v_TG), "T", H * W);
 
   const words_TD = g.gather(weight(parameters.embedding), g.reshape(ids_BS, "T"));
   let x_TD = words_TD.type === "float32" ? words_TD : g.cast(words_TD);
@@ -73,27 +74,32 @@ export function decoderGraph(
 
 /** A decoder's caches, and the attention that fills them. */
 interface Caches {
-  /** From q [T,H·W], k and v [T,G·W] after rotation to what the heads have gathered, [T,H·W] but for its shape. */
-  attend(layer: number, q_TD: Value, k_TG: Value, v_TG: Value): Value;
+  /** From q [T,H·W], k and v [T,G·W] before rotation to what the heads have gathered, [T,H·W] but for its shape. */
+  attend(layer: number, rotate: Rotate, q_TD: Value, k_TG: Value, v_TG: Value): Value;
   readonly presents: Readonly<Record<string, Value>>;
 }
+
+/** Turns x[T,heads·W] by the tokens' positions. */
+type Rotate = (x: Value, heads: number) => Value;
 
 type Heads = Pick<DecoderParts, "heads" | "keyValueHeads" | "headWidth">;
 
 function longerCaches(g: GraphBuilder, { heads: H, keyValueHeads: G, headWidth: W }: Heads, ids_BS: Value): Caches {
   const mask_BK = g.input("attention_mask", "int64", B, K);
   const presents: Record<string, Value> = {};
-  const cached = (layer: number, kind: "key" | "value", x_TG: Value): Value => {
+  const cached = (layer: number, kind: "key" | "value", new_BGSW: Value): Value => {
     const past_BGPW = g.input(`past_key_values.${layer}.${kind}`, "float32", B, G, P, W);
-    const all_BGKW = (presents[`present.${layer}.${kind}`] = g.concat([past_BGPW, g.splitHeads(x_TG, ids_BS, G)], 2, K));
+    const all_BGKW = (presents[`present.${layer}.${kind}`] = g.concat([past_BGPW, new_BGSW], 2, K));
     return G === H ? all_BGKW : g.repeatHeads(all_BGKW, H / G);
   };
   return {
     presents,
-    attend(layer, q_TD, k_TG, v_TG) {
-      const q_BHSW = g.splitHeads(q_TD, ids_BS, H);
-      const k_BHKW = cached(layer, "key", k_TG);
-      const v_BHKW = cached(layer, "value", v_TG);
+    attend(layer, rotate, q_TD, k_TG, v_TG) {
+      const q_BHSW = g.splitHeads(rotate(q_TD, H), ids_BS, H);
+      const k_BGSW = g.splitHeads(rotate(k_TG, G), ids_BS, G);
+      const v_BGSW = g.splitHeads(v_TG, ids_BS, G);
+      const k_BHKW = cached(layer, "key", k_BGSW);
+      const v_BHKW = cached(layer, "value", v_BGSW);
       const scores_BHSK = g.maskScores(g.matMul(q_BHSW, k_BHKW, { transB: true, alpha: 1 / Math.sqrt(W) }), mask_BK);
       return g.transpose(g.matMul(g.softmax(scores_BHSK), v_BHKW), 0, 2, 1, 3);
     },
@@ -103,7 +109,7 @@ function longerCaches(g: GraphBuilder, { heads: H, keyValueHeads: G, headWidth: 
 /** Caches that are written in place; a family that attends in its own way may use them alone. `name` is that of a layer's key or value cache. */
 export function heldCaches(
   g: GraphBuilder,
-  { heads, keyValueHeads: G, headWidth: W }: Heads,
+  { heads: H, keyValueHeads: G, headWidth: W }: Heads,
   ids_BS: Value,
   name = (layer: number, kind: "key" | "value"): string => `${layer}.${kind}`,
 ): Caches {
@@ -112,10 +118,10 @@ export function heldCaches(
   const presents: Record<string, Value> = {};
   return {
     presents,
-    attend(layer, ...qkv) {
+    attend(layer, rotate, q_TD, k_TG, v_TG) {
       const pasts = KINDS.map((kind) => g.input(`past_key_values.${name(layer, kind)}`, "float32", batch!, G, "room", cachedWidth(W)));
-      const grouped = qkv.map((x) => g.groupRows(x, ids_BS, sequence!));
-      const [gathered, ...filled] = g.cachedAttend([...grouped, ...pasts, ...ends], { heads, sharedHeads: G, alpha: 1 / Math.sqrt(W) });
+      const qkv = [rotate(q_TD, H), rotate(k_TG, G), v_TG].map((x) => g.groupRows(x, ids_BS, sequence!));
+      const [gathered, ...filled] = g.cachedAttend([...qkv, ...pasts, ...ends], { heads: H, sharedHeads: G, alpha: 1 / Math.sqrt(W) });
       KINDS.forEach((kind, at) => (presents[`present.${name(layer, kind)}`] = filled[at]!));
       return gathered!;
     },

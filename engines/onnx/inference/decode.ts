@@ -17,6 +17,8 @@ export interface Decoder {
   readonly weights: Readonly<Record<string, Tensor>>;
   /** rows in every run: a product of one row may be rounded in another way than that of several */
   readonly leastRows: 1 | 2;
+  /** whether nobody waits for an answer any more */
+  readonly stopped: () => boolean;
   /** of the model */
   readonly positions: number;
   /** tokens that end an answer */
@@ -136,11 +138,13 @@ async function readTokens(decoder: Decoder, caches: Caches, active: readonly Seq
 
 /** Runs B rows of S tokens each at these positions; the logits after the last token of each, one row after the other. */
 async function run(
-  { session, weights }: Decoder,
+  { session, weights, stopped }: Decoder,
   { past, present }: ReturnType<Caches["slice"]>,
   ids: readonly (readonly number[])[],
   positions: readonly (readonly number[])[],
 ): Promise<Float32Array> {
+  // a long prompt takes minutes of a large model
+  if (stopped()) throw new Error("generation was stopped");
   const [B, S] = [ids.length, ids[0]!.length];
   const last = Int32Array.from(positions, (row) => row.at(-1)!);
   const inputs = {

@@ -110,7 +110,7 @@ async function load(
   return {
     score: (rows) => score(loaded, rows),
     async *generate(prompts, options) {
-      decoder ??= { ...(await openDecoder(loaded, packs, threads)), positions: model.shape.positions, ends };
+      decoder ??= { ...(await openDecoder(loaded, packs, threads)), positions: model.shape.positions, ends, stopped };
       yield* decode(decoder, prompts, options);
     },
     async close() {

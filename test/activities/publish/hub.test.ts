@@ -161,6 +161,23 @@ test("a run that was killed before it could tag its commit, and was overtaken, t
   assert.equal(repository.branches.get("main"), main);
 });
 
+test("what is missing of a model that main has moved on from comes to its tag, and main stays", async () => {
+  const hub = await newHub();
+  const request = await finishedRun(newRoot(), "hf://me/m");
+  const name = String((await send(hub, request)).metrics["version"]);
+  await send(hub, await finishedRun(newRoot(), "hf://me/m", true, { "merges.txt": Buffer.from("a b") }));
+  const repository = hub.repository("me/m");
+  const main = repository.branches.get("main");
+  const { oid, files } = repository.at(name)!;
+  repository.tags.set(name, repository.add("by-hand", oid, "by hand", new Map([...files].filter(([path]) => path !== "report.html"))));
+  repository.branches.delete("by-hand");
+  const again = await send(hub, request);
+  assert.equal(again.metrics["latest"], false);
+  assert.deepEqual([...repository.branches], [["main", main]]);
+  assert.ok(repository.at(name)!.files.has("report.html"));
+  assert.equal(again.outputs[0]!.uri, `hf://me/m@${repository.tags.get(name)}`);
+});
+
 test("a model whose branch is there, because its gate was not passed before, gets a tag in its place", async () => {
   const [hub, other] = [await newHub(), await newHub()];
   const request = await finishedRun(newRoot(), "hf://me/m");

@@ -1,11 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { promptIn, samplingNamed } from "../../../cli/commands/generate.js";
-import { sayable } from "../../../core/text/stopping.js";
+import { AnswerText } from "../../../core/text/stopping.js";
 import { GREEDY } from "../../../core/generation/sampling.js";
 import { UserError } from "../../../core/errors.js";
 import { END_KEY } from "../../../core/text/prompt.js";
 import type { Decoder } from "../../../core/text/tokenizer.js";
+
+/** The text of tokens before `stop`, as it can be said. */
+async function* sayable(tokens: AsyncIterable<number>, tokenizer: Decoder, stop: string): AsyncGenerator<string> {
+  const answer = new AnswerText(tokenizer, [stop]);
+  for await (const token of tokens) {
+    const ready = answer.add(token);
+    if (ready !== "") yield ready;
+    if (answer.isStopped) return;
+  }
+  yield answer.end();
+}
 
 /** Each token is a piece of the text. */
 function pieces(...texts: string[]): { tokens: AsyncGenerator<number>; tokenizer: Decoder } {

@@ -266,7 +266,7 @@ function decoder(shape: ToyShape, set: ParameterSet, bytes: (parameter: WeightSp
       const scores = g.maskScores(g.matMul(g.splitHeads(q_TD, ids_BS, H), k_BHKW, { transB: true, alpha: 1 / Math.sqrt(W) }), mask_BK);
       return g.transpose(g.matMul(g.softmax(scores), v_BHKW), 0, 2, 1, 3);
     };
-    const gathered_TD = g.reshape(held === null ? attend() : held.attend(layer, q_TD, k_TD, v_TD), "T", D);
+    const gathered_TD = g.reshape(held === null ? attend() : held.attend(layer, (x) => x, q_TD, k_TD, v_TD), "T", D);
     const middle_TD = g.add(x_TD, times(g, gathered_TD, of["out"]!));
     const inner_TF = times(g, norm(g, middle_TD, of["second"]!), of["up"]!);
     x_TD = g.add(middle_TD, times(g, swish(g, inner_TF), of["down"]!));
