@@ -9,6 +9,7 @@ import { workerAddress } from "./client.js";
 import { connectTemporal, stopWorkers } from "./connect.js";
 import { inActivity } from "./context.js";
 import { deregister, leaseState, stayRegistered } from "./lease-client.js";
+import { OUTGOING, scrubLog } from "./outgoing.js";
 import { pausable } from "./pausable.js";
 import { endOrphans, workerIdentity } from "./predecessor.js";
 import { makeStages } from "./stages.js";
@@ -78,6 +79,7 @@ async function main(): Promise<void> {
     identity: workerIdentity(name, environment.home),
     taskQueue: self.queue,
     activities: { ...activities },
+    interceptors: OUTGOING,
     maxConcurrentActivityTaskExecutions: 1,
     maxHeartbeatThrottleInterval: "2 seconds",
   });
@@ -94,6 +96,7 @@ async function main(): Promise<void> {
   await worker.run();
 }
 
+scrubLog();
 try {
   await main();
   process.exit(0);

@@ -12,6 +12,7 @@ import { connectTemporal, stopWorkers, type Temporal } from "./connect.js";
 import { inActivity } from "./context.js";
 import { essentials, requestOf } from "./essentials.js";
 import { awaitIdle } from "./lease-client.js";
+import { OUTGOING, scrubLog } from "./outgoing.js";
 import { pausedActivities } from "./pausable.js";
 import { planDependencies } from "./place.js";
 import { endOrphans, workerIdentity } from "./predecessor.js";
@@ -66,6 +67,7 @@ async function main(): Promise<void> {
     namespace: temporal.namespace,
     identity: workerIdentity(NAME, environment.home),
     activities: { ...pipelineActivities(environment, temporal, stages) },
+    interceptors: OUTGOING,
     maxConcurrentActivityTaskExecutions: 20,
     maxHeartbeatThrottleInterval: "2 seconds",
   } as const;
@@ -88,6 +90,7 @@ async function main(): Promise<void> {
   await temporal.connection.close();
 }
 
+scrubLog();
 try {
   await main();
   process.exit(0);
