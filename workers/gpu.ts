@@ -30,7 +30,7 @@ async function main(): Promise<void> {
   const environment = readEnvironment(process.env, CHECKOUT);
   const slot = wholeNumber("ROSLIN_SLOT");
   const name = `gpu-${slot}`;
-  const { connection, client, namespace } = await connectTemporal(environment.variables);
+  const { client, ...temporal } = await connectTemporal(environment.variables);
   const self: GpuWorker = {
     queue: gpuQueue(environment.host, slot),
     host: environment.host,
@@ -74,8 +74,7 @@ async function main(): Promise<void> {
     ping: async () => undefined,
   };
   const worker = await Worker.create({
-    connection,
-    namespace,
+    ...temporal,
     identity: workerIdentity(name, environment.home),
     taskQueue: self.queue,
     activities: { ...activities },

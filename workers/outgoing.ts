@@ -55,7 +55,8 @@ export function outgoing(error: unknown, clean: Scrub): unknown {
     return Object.assign(new Error(shortened(clean(error.message), LENGTHS.message)), { name: error.name });
   let depth = 0;
   for (let at: unknown = error; at instanceof Error && depth < LENGTHS.causes; at = at.cause, depth++) {
-    const text = (name: "message" | "stack", value: string): void => replace(at as Error, name, shortened(clean(value), LENGTHS[name]));
+    const thrown: Error = at;
+    const text = (name: "message" | "stack", value: string): void => replace(thrown, name, shortened(clean(value), LENGTHS[name]));
     const { message, stack } = at;
     text("message", message);
     if (stack !== undefined) text("stack", stack);

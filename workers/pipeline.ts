@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { Worker } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment, type Environment } from "./environment.js";
 import { plan } from "../activities/plan/plan-run.js";
@@ -7,7 +6,7 @@ import { parseRunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
 import type { SentResult, StageName, StageResult } from "../core/stages/results.js";
 import { stageQueue, TASK_QUEUE, type PipelineActivities, type StageInput } from "../workflows/contract.js";
-import { BUNDLE, bundleWorkflows } from "./bundle.js";
+import { workflowBundle } from "./bundle.js";
 import { connectTemporal, stopWorkers, type Temporal } from "./connect.js";
 import { inActivity } from "./context.js";
 import { essentials, requestOf } from "./essentials.js";
@@ -62,9 +61,9 @@ async function main(): Promise<void> {
   const environment = readEnvironment(process.env, CHECKOUT);
   const temporal = await connectTemporal(environment.variables);
   const stages = makeStages(environment);
+  const { client: _, ...connected } = temporal;
   const options = {
-    connection: temporal.connection,
-    namespace: temporal.namespace,
+    ...connected,
     identity: workerIdentity(NAME, environment.home),
     activities: { ...pipelineActivities(environment, temporal, stages) },
     interceptors: OUTGOING,
@@ -75,7 +74,7 @@ async function main(): Promise<void> {
     await Worker.create({
       ...options,
       taskQueue: TASK_QUEUE,
-      workflowBundle: existsSync(BUNDLE) ? { codePath: BUNDLE } : await bundleWorkflows(),
+      workflowBundle: await workflowBundle(temporal.dataConverter !== undefined),
       // what a killed worker had in its cache is given to the next one soon
       stickyQueueScheduleToStartTimeout: "2 seconds",
     }),
