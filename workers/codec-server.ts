@@ -77,8 +77,10 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
 
 function parsed(text: string): readonly JsonPayload[] {
   const body = JSON.parse(text) as { readonly payloads?: unknown } | null;
-  if (!Array.isArray(body?.payloads)) throw new Error('expected {"payloads": [...]}');
-  return body.payloads as readonly JsonPayload[];
+  // protobuf's JSON leaves an empty list out
+  const payloads = body === null ? null : (body.payloads ?? []);
+  if (!Array.isArray(payloads)) throw new Error('expected {"payloads": [...]}');
+  return payloads as readonly JsonPayload[];
 }
 
 function fromJson({ metadata = {}, data = "" }: JsonPayload): Payload {

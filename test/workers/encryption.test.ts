@@ -49,7 +49,13 @@ before(async () => {
   place = await startPlace({ ...dataConverterOf(variables), interceptors: OUTGOING });
   const environment = readEnvironment(process.env, CHECKOUT);
   const binary = await getTool(TEMPORAL, { directory: environment.tools, variables: process.env }, () => {}, new AbortController().signal);
-  temporal = async (...args) => (await promisify(execFile)(binary, [...args, "--address", place.address], { maxBuffer: 64 << 20 })).stdout;
+  temporal = async (...args) => {
+    const call = promisify(execFile)(binary, [...args, "--address", place.address], { maxBuffer: 64 << 20 });
+    const { stdout } = await call.catch((error: Error & { readonly stdout: string; readonly stderr: string }) => {
+      throw new Error(`${args.join(" ")}: ${error.stdout} ${error.stderr}`);
+    });
+    return stdout;
+  };
   endpoint = await startCodec({}, "--ui", "http://ui.test:8233");
 });
 after(async () => {
@@ -196,7 +202,10 @@ test("the codec answers pages of the UI and programs of this machine, and no oth
   assert.equal((await ask("/other")).status, 404);
   assert.equal((await ask("/decode", { method: "GET", body: null })).status, 405);
   assert.equal((await ask("/decode", { body: "{" })).status, 400);
-  assert.equal((await ask("/decode", { body: "null" })).status, 400);
+  for (const body of ["null", '{"payloads":7}', '{"payloads":[7]}', '{"payloads":[{"metadata":{"encoding":5}}]}'])
+    assert.ok([200, 400].includes((await ask("/decode", { body })).status), body);
+  // as the stock CLI asks
+  assert.deepEqual(await (await ask("/decode", { body: "{}" })).json(), { payloads: [] });
   const { stdout } = await promisify(execFile)("curl", [
     "-s",
     "-o",
