@@ -26,7 +26,15 @@ test("every reader reads its own inputs, and refuses changed ones by an error of
       const end = Date.now() + SHORT_MS;
       for (let seed = 0; Date.now() < end; seed++) assert.equal(await tried(target, seed), null, `${target.name}, seed ${seed}`);
     }
-    for (const [name, seed] of KEPT) assert.equal(await tried(all.find((each) => each.name === name)!, seed), null, `${name}, seed ${seed}`);
+    for (const [name, seed] of KEPT)
+      assert.equal(
+        await tried(
+          all.find((each) => each.name === name)!,
+          seed,
+        ),
+        null,
+        `${name}, seed ${seed}`,
+      );
   });
 });
 

@@ -9,7 +9,7 @@ import { headerLength, layoutFile, parseHeader } from "../../core/format/safeten
 import { decodeChunk, encodeChunk } from "../../core/format/token-chunk.js";
 import { parseTorchPickle } from "../../core/format/torch-pickle-tensors.js";
 import { indexedFiles } from "../../core/format/weight-index.js";
-import { findZipDirectory, parseZipDirectory } from "../../core/format/zip.js";
+import { findZipDirectory, parseZipDirectory, zipDataOffset, ZIP_HEADER_BYTES } from "../../core/format/zip.js";
 import { COLUMNS } from "../../core/rows/row-rules.js";
 import { readRows } from "../../infra/dataset/rows.js";
 import { tokenizerOfFiles } from "../../infra/text/read-tokenizer.js";
@@ -26,11 +26,27 @@ export interface Target {
 }
 
 const reference = (name: string): Buffer => readFileSync(new URL(`../../../test/reference/${name}`, import.meta.url));
-const JSON_WORDS = ["{", "}", "[", "]", ",", ":", '"', "null", "1e999", "-1", "NaN", '"\\ud800"', "\u0000", "9007199254740993", '{"__proto__":1}'];
+const JSON_WORDS = [
+  "{",
+  "}",
+  "[",
+  "]",
+  ",",
+  ":",
+  '"',
+  "null",
+  "1e999",
+  "-1",
+  "NaN",
+  '"\\ud800"',
+  "\u0000",
+  "9007199254740993",
+  '{"__proto__":1}',
+];
 
 const ROWS = [
   { instruction: "say a", input: "", output: "a" },
-  { instruction: "say \"b\"", input: "x\ny", output: "b,b" },
+  { instruction: 'say "b"', input: "x\ny", output: "b,b" },
 ];
 const jsonRows = Buffer.from(JSON.stringify(ROWS));
 const jsonLines = Buffer.from(ROWS.map((row) => `${JSON.stringify(row)}\n`).join(""));
@@ -41,7 +57,7 @@ const TOKENIZER = {
   normalizer: { type: "NFC" },
   pre_tokenizer: { type: "ByteLevel", add_prefix_space: false },
   decoder: { type: "ByteLevel" },
-  model: { type: "BPE", vocab: { a: 0, b: 1, ab: 2, "Ġ": 3, "<end>": 4 }, merges: ["a b"] },
+  model: { type: "BPE", vocab: { a: 0, b: 1, ab: 2, Ġ: 3, "<end>": 4 }, merges: ["a b"] },
 };
 
 /** Every target; data files go through `directory`. */
@@ -65,15 +81,26 @@ function targets(directory: string): Target[] {
   return [
     {
       name: "pickle",
-      seeds: [pickle.whole(pickle.dictionary({ a: pickledTensor({}), b: pickledTensor({ shape: [] , stride: [] }) }))],
+      seeds: [pickle.whole(pickle.dictionary({ a: pickledTensor({}), b: pickledTensor({ shape: [], stride: [] }) }))],
       words: ["ctorch\nFloatStorage\n", "cos\nsystem\n", "(", "t", "R", ".", "\x80\x02", "}", "]", "b"],
       read: (input) => parseTorchPickle(input, new Map([["0", 24]]), "w.bin"),
     },
     {
       name: "zip",
-      seeds: [archive([["a/data.pkl", Buffer.from("abc")], ["a/data/0", Buffer.alloc(24)]])],
+      seeds: [
+        archive([
+          ["a/data.pkl", Buffer.from("abc")],
+          ["a/data/0", Buffer.alloc(24)],
+        ]),
+      ],
       words: ["PK\x05\x06", "PK\x01\x02", "PK\x06\x06"],
-      read: (input) => parseZipDirectory(input, findZipDirectory(input, input.length, "w.bin"), "w.bin"),
+      read: (input) => {
+        const directory = findZipDirectory(input, input.length, "w.bin");
+        const { offset, bytes } = directory;
+        const entries = parseZipDirectory(input.subarray(offset, offset + bytes), directory, "w.bin");
+        for (const entry of entries.values())
+          zipDataOffset(input.subarray(entry.header, entry.header + ZIP_HEADER_BYTES), entry, directory, "w.bin");
+      },
     },
     {
       name: "safetensors",
@@ -91,7 +118,12 @@ function targets(directory: string): Target[] {
       read: (input) => parseGguf(input, input.length, "w.gguf"),
     },
     { name: "manifest", seeds: [manifest], words: JSON_WORDS, read: (input) => parseManifest(input.toString(), "manifest.json") },
-    { name: "latest", seeds: [Buffer.from('{"name":"m-000000000000","manifest":{"sha256":"00"},"previous":null}')], words: JSON_WORDS, read: (input) => parseLatest(input.toString(), "latest.json") },
+    {
+      name: "latest",
+      seeds: [Buffer.from('{"name":"m-000000000000","manifest":{"sha256":"00"},"previous":null}')],
+      words: JSON_WORDS,
+      read: (input) => parseLatest(input.toString(), "latest.json"),
+    },
     {
       name: "weight index",
       seeds: [Buffer.from('{"metadata":{},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}}')],
@@ -114,8 +146,9 @@ function targets(directory: string): Target[] {
       },
     },
     rows(".json", [jsonRows], JSON_WORDS),
-    rows(".jsonl", [jsonLines, gzipSync(jsonLines)], JSON_WORDS),
+    rows(".jsonl", [jsonLines, gzipSync(jsonLines), reference("rows/frames.jsonl.zst")], JSON_WORDS),
     rows(".csv", [csv], ['"', ",", "\n", "\r", "\ufeff"]),
+    rows(".arrow", [reference("rows/batches.arrow"), reference("rows/feather-lz4.arrow")]),
     rows(".parquet", [reference("rows.parquet")], ["PAR1"]),
   ];
 }

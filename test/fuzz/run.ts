@@ -16,7 +16,8 @@ export async function tried(target: Target, seed: number): Promise<string | null
   try {
     await target.read(inputOf(target, seed));
   } catch (error) {
-    if (!(error instanceof UserError) && !(error instanceof CorruptError)) return error instanceof Error ? (error.stack ?? String(error)) : String(error);
+    if (!(error instanceof UserError) && !(error instanceof CorruptError))
+      return error instanceof Error ? (error.stack ?? String(error)) : String(error);
   }
   const took = performance.now() - began;
   return took < SLOW_MS ? null : `took ${Math.round(took)} ms`;

@@ -110,8 +110,8 @@ test(
     for (const name of readdirSync(data)) assert.ok(!shows(readFileSync(join(data, name))), name);
 
     const read = await temporal("workflow", "show", "--workflow-id", "secret", "-o", "json", "--codec-endpoint", endpoint);
-    assert.match(read, new RegExp(`final ${MARK}`));
-    assert.match(read, new RegExp(`file:///${MARK}`));
+    assert.ok(shows(read));
+    assert.ok(!read.includes(Buffer.from("binary/encrypted").toString("base64")));
 
     await withClient({ ...variables, TEMPORAL_ADDRESS: place.address }, async (client) => {
       const [kept] = await runsThatMayGoOn(client, readEnvironment({ ...variables, ROSLIN_HOME: directory }, CHECKOUT));
