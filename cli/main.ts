@@ -28,6 +28,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   schedule: async () => (await import("./commands/schedule.js")).schedule,
   inspect: async () => (await import("./commands/inspect.js")).inspect,
   bench: async () => (await import("./commands/bench.js")).bench,
+  codec: async () => (await import("./commands/codec.js")).codec,
   gc: async () => (await import("./commands/gc.js")).gc,
 };
 

@@ -3,16 +3,17 @@ import { loadClientConnectConfig } from "@temporalio/envconfig";
 import { messageOf, UserError } from "../core/errors.js";
 import { interfaceAddress, ownAddress } from "../infra/process/own-address.js";
 import type { Environment } from "./environment.js";
+import { dataConverterOf } from "./payload-codec.js";
 
 const DEFAULT_ADDRESS = "localhost:7233";
 
-/** How to reach the server that TEMPORAL_* or a profile names. */
+/** How to reach the server that TEMPORAL_* or a profile names, and how to write payloads. Throws UserError for a wrong key of payloads. */
 export function temporalSettings(variables: Readonly<Record<string, string | undefined>>) {
   const overrideEnvVars = Object.fromEntries(
     Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
   const { connectionOptions, namespace = "default" } = loadClientConnectConfig({ overrideEnvVars });
-  return { connectionOptions, namespace };
+  return { connectionOptions, namespace, ...dataConverterOf(variables) };
 }
 
 /**
@@ -32,7 +33,7 @@ export async function withClient<T>(
   variables: Readonly<Record<string, string | undefined>>,
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
-  const { connectionOptions, namespace } = temporalSettings(variables);
+  const { connectionOptions, ...options } = temporalSettings(variables);
   const { address = DEFAULT_ADDRESS } = connectionOptions;
   // without this, gRPC would ask the proxy of https_proxy even for a server on this machine
   const direct = /^(localhost|127\.0\.0\.1|\[::1\]):/.test(address) ? { channelArgs: { "grpc.enable_http_proxy": 0 } } : {};
@@ -43,7 +44,7 @@ export async function withClient<T>(
     throw new UserError(`Temporal does not answer: ${messageOf(error)}`, { address });
   }
   try {
-    return await work(new Client({ connection, namespace }));
+    return await work(new Client({ connection, ...options }));
   } finally {
     await connection.close();
   }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "@temporalio/client";
+import type { DataConverter } from "@temporalio/common";
 import { DefaultLogger, NativeConnection, Runtime, TransportError, type LogEntry, type Worker } from "@temporalio/worker";
 import { temporalSettings } from "./client.js";
 
@@ -8,6 +9,8 @@ export interface Temporal {
   readonly connection: NativeConnection;
   readonly client: Client;
   readonly namespace: string;
+  /** how payloads are written; absent: as they are */
+  readonly dataConverter?: DataConverter;
 }
 
 /** Milliseconds between attempts at reaching a server that does not answer yet. */
@@ -24,11 +27,11 @@ function log({ level, message, meta }: LogEntry): void {
  */
 export async function connectTemporal(variables: Readonly<Record<string, string | undefined>>): Promise<Temporal> {
   Runtime.install({ logger: new DefaultLogger("WARN", log), shutdownSignals: [] });
-  const { connectionOptions, namespace } = temporalSettings(variables);
+  const { connectionOptions, ...options } = temporalSettings(variables);
   for (let wait = RETRY_MS.first; ; wait = Math.min(wait * 2, RETRY_MS.last)) {
     try {
       const connection = await NativeConnection.connect(connectionOptions);
-      return { connection, client: new Client({ connection, namespace }), namespace };
+      return { connection, client: new Client({ connection, ...options }), ...options };
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
       console.error(`Temporal does not answer yet [address=${connectionOptions.address ?? "localhost:7233"}]: ${error.message}`);

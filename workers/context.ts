@@ -5,6 +5,7 @@ import type { StageContext } from "../activities/common/stage.js";
 import { DiskFullError, FencedError, messageOf, NON_RETRYABLE, WorkerDiedError } from "../core/errors.js";
 import type { Progress } from "../core/stages/results.js";
 import { duration } from "../core/units.js";
+import { outgoingDetails } from "./outgoing.js";
 import { beginAttempt, failAttempt, givenUp, MOST_FAILURES, reach, stopAttempt, waitBefore, type AttemptCount } from "./attempt-count.js";
 
 /** How often what is known is sent; the worker lets one of two seconds through. */
@@ -32,7 +33,7 @@ export async function inActivity<T>(work: (context: StageContext) => Promise<T>,
   const { attempts: before, ...told } = (activity.info.heartbeatDetails ?? {}) as Details;
   let count = beginAttempt(before, activity.info.attempt);
   let last: Details = told;
-  const say = (): void => activity.heartbeat({ ...last, attempts: count } satisfies Details);
+  const say = (): void => activity.heartbeat(outgoingDetails({ ...last, attempts: count } satisfies Details));
   /** milliseconds of beats without movement: by a clock, a machine that slept would have hung */
   let still = 0;
   let asked = false;

@@ -9,6 +9,7 @@ import { workerAddress } from "./client.js";
 import { connectTemporal, stopWorkers } from "./connect.js";
 import { inActivity } from "./context.js";
 import { deregister, leaseState, stayRegistered } from "./lease-client.js";
+import { OUTGOING, scrubLog } from "./outgoing.js";
 import { pausable } from "./pausable.js";
 import { endOrphans, workerIdentity } from "./predecessor.js";
 import { makeStages } from "./stages.js";
@@ -29,7 +30,7 @@ async function main(): Promise<void> {
   const environment = readEnvironment(process.env, CHECKOUT);
   const slot = wholeNumber("ROSLIN_SLOT");
   const name = `gpu-${slot}`;
-  const { connection, client, namespace } = await connectTemporal(environment.variables);
+  const { client, ...temporal } = await connectTemporal(environment.variables);
   const self: GpuWorker = {
     queue: gpuQueue(environment.host, slot),
     host: environment.host,
@@ -73,11 +74,11 @@ async function main(): Promise<void> {
     ping: async () => undefined,
   };
   const worker = await Worker.create({
-    connection,
-    namespace,
+    ...temporal,
     identity: workerIdentity(name, environment.home),
     taskQueue: self.queue,
     activities: { ...activities },
+    interceptors: OUTGOING,
     maxConcurrentActivityTaskExecutions: 1,
     maxHeartbeatThrottleInterval: "2 seconds",
   });
@@ -94,6 +95,7 @@ async function main(): Promise<void> {
   await worker.run();
 }
 
+scrubLog();
 try {
   await main();
   process.exit(0);

@@ -3,6 +3,7 @@ import { ApplicationFailure } from "@temporalio/common";
 import type { Client } from "@temporalio/client";
 import { messageOf } from "../core/errors.js";
 import type { Progress } from "../core/stages/results.js";
+import { outgoingDetails } from "./outgoing.js";
 import type { AttemptHead, GpuActivities } from "../workflows/contract.js";
 
 /** Pauses of single activities, from the UI or by `temporal activity pause`. */
@@ -38,7 +39,8 @@ export function pausable<Attempt extends AttemptHead>(trainRank: TrainRank<Attem
       saved = messageOf(error);
     }
     const note = pausedBy(worker) + saved;
-    Context.current().heartbeat({ stage: "train", done: step, total: attempt.totalSteps, unit: "steps", note } satisfies Progress);
+    const progress = { stage: "train", done: step, total: attempt.totalSteps, unit: "steps", note } satisfies Progress;
+    Context.current().heartbeat(outgoingDetails(progress));
     throw ApplicationFailure.retryable(note, "ActivityPause");
   };
 }

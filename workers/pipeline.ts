@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { Worker } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment, type Environment } from "./environment.js";
 import { plan } from "../activities/plan/plan-run.js";
@@ -7,11 +6,12 @@ import { parseRunConfig } from "../core/config/schema.js";
 import { UserError } from "../core/errors.js";
 import type { SentResult, StageName, StageResult } from "../core/stages/results.js";
 import { stageQueue, TASK_QUEUE, type PipelineActivities, type StageInput } from "../workflows/contract.js";
-import { BUNDLE, bundleWorkflows } from "./bundle.js";
+import { workflowBundle } from "./bundle.js";
 import { connectTemporal, stopWorkers, type Temporal } from "./connect.js";
 import { inActivity } from "./context.js";
 import { essentials, requestOf } from "./essentials.js";
 import { awaitIdle } from "./lease-client.js";
+import { OUTGOING, scrubLog } from "./outgoing.js";
 import { pausedActivities } from "./pausable.js";
 import { planDependencies } from "./place.js";
 import { endOrphans, workerIdentity } from "./predecessor.js";
@@ -61,11 +61,12 @@ async function main(): Promise<void> {
   const environment = readEnvironment(process.env, CHECKOUT);
   const temporal = await connectTemporal(environment.variables);
   const stages = makeStages(environment);
+  const { client: _, ...connected } = temporal;
   const options = {
-    connection: temporal.connection,
-    namespace: temporal.namespace,
+    ...connected,
     identity: workerIdentity(NAME, environment.home),
     activities: { ...pipelineActivities(environment, temporal, stages) },
+    interceptors: OUTGOING,
     maxConcurrentActivityTaskExecutions: 20,
     maxHeartbeatThrottleInterval: "2 seconds",
   } as const;
@@ -73,7 +74,7 @@ async function main(): Promise<void> {
     await Worker.create({
       ...options,
       taskQueue: TASK_QUEUE,
-      workflowBundle: existsSync(BUNDLE) ? { codePath: BUNDLE } : await bundleWorkflows(),
+      workflowBundle: await workflowBundle(temporal.dataConverter !== undefined),
       // what a killed worker had in its cache is given to the next one soon
       stickyQueueScheduleToStartTimeout: "2 seconds",
     }),
@@ -88,6 +89,7 @@ async function main(): Promise<void> {
   await temporal.connection.close();
 }
 
+scrubLog();
 try {
   await main();
   process.exit(0);

@@ -1,5 +1,4 @@
 import type { Client, WorkflowExecutionInfo } from "@temporalio/client";
-import { arrayFromPayloads, defaultPayloadConverter, type Payload } from "@temporalio/common";
 import type { KeptRun } from "../activities/cleanup/garbage.js";
 import { parseRunConfig, withTarget, type RunConfig } from "../core/config/schema.js";
 import { ConfigError } from "../core/errors.js";
@@ -8,6 +7,7 @@ import { FINETUNE, type PipelineActivities, type StageInput } from "../workflows
 import type { Carried } from "../workflows/finetune.js";
 import { defaultTarget } from "./artifact-deps.js";
 import type { Environment } from "./environment.js";
+import { decodedPayloads } from "./raw-payloads.js";
 
 /**
  * The runs whose work may be needed again: those that run, those that ended before they were done, the last one that was
@@ -51,7 +51,7 @@ export async function runInput(client: Client, execution: { readonly workflowId:
     execution,
     maximumPageSize: 1,
   });
-  return decoded(history?.events?.[0]?.workflowExecutionStartedEventAttributes?.input)[0];
+  return (await decodedPayloads(client, history?.events?.[0]?.workflowExecutionStartedEventAttributes?.input))[0];
 }
 
 /** A run as its history tells of it; nothing where its input is wrong. */
@@ -72,11 +72,12 @@ export async function begunBy(
   runId?: string,
 ): Promise<{ readonly input: unknown; readonly begun: readonly StageInput[] }> {
   const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
-  const [input, carried] = decoded(history.events?.[0]?.workflowExecutionStartedEventAttributes?.input) as [unknown, Carried?];
+  const started = history.events?.[0]?.workflowExecutionStartedEventAttributes;
+  const [input, carried] = (await decodedPayloads(client, started?.input)) as [unknown, Carried?];
   const before = carried === undefined ? [] : [{ config: carried.plan.config, inputs: inputsFrom(carried.results) }];
-  const given = (history.events ?? []).flatMap(({ activityTaskScheduledEventAttributes: scheduled }) =>
-    GIVEN.includes(scheduled?.activityType?.name ?? "") ? [decoded(scheduled!.input)[0] as StageInput] : [],
-  );
+  const given: StageInput[] = [];
+  for (const { activityTaskScheduledEventAttributes: scheduled } of history.events ?? [])
+    if (GIVEN.includes(scheduled?.activityType?.name ?? "")) given.push((await decodedPayloads(client, scheduled!.input))[0] as StageInput);
   return { input, begun: [...before, ...given] };
 }
 
@@ -90,8 +91,4 @@ function runOf(input: unknown, begun: KeptRun["begun"], environment: Environment
     if (error instanceof ConfigError) return [];
     throw error;
   }
-}
-
-function decoded(payloads: { readonly payloads?: Payload[] | null } | null | undefined): unknown[] {
-  return arrayFromPayloads(defaultPayloadConverter, payloads?.payloads) ?? [];
 }

@@ -1,3 +1,4 @@
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../../core/errors.js";
 import { lock } from "../../infra/disk/lock.js";
@@ -16,6 +17,7 @@ export function lockHome(home: string): Promise<() => Promise<void>> {
 
 /** Holds the data of the home's S3 server, which one server at a time may have. Throws HomeTakenError when another command has it. */
 export function lockS3(home: string): Promise<() => Promise<void>> {
+  mkdirSync(home, { recursive: true, mode: 0o700 });
   return lock(join(home, "s3.lock"), new AbortController().signal, (holder) => {
     throw new HomeTakenError("another roslin command runs this home's S3 server: wait until it has ended", { home, by: holder });
   });

@@ -58,11 +58,19 @@ export async function planMachine(
           ports: await choosePorts(home, TEMPORAL_PORTS, { temporal: 7233, ui: 8233 }),
           searchAttributes: SEARCH_ATTRIBUTES,
           variables,
+          say,
         });
   const s3 =
     environment.s3 === "external"
       ? null
-      : s3Server({ binary: await getTool(WEED, places, say, signal), home, bucket, ports: await choosePorts(home, S3_PORTS), variables });
+      : s3Server({
+          binary: await getTool(WEED, places, say, signal),
+          home,
+          bucket,
+          ports: await choosePorts(home, S3_PORTS),
+          variables,
+          say,
+        });
   const where = {
     temporal: temporal === null ? null : { address: temporal.address, uiAddress: temporal.uiAddress },
     s3: s3?.access ?? null,

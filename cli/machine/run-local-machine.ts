@@ -1,7 +1,8 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { clearAttempts } from "../../activities/train/run/leftovers.js";
 import { messageOf } from "../../core/errors.js";
+import { makePrivateDirectory } from "../../infra/disk/private.js";
 import { processStart } from "../../infra/process/process-start.js";
 import { atFreePorts, isAlive, signalGroup, stopProcess } from "../../infra/servers/service.js";
 import { withClient } from "../../workers/client.js";
@@ -26,7 +27,7 @@ export async function runMachine<T>(
   say: (line: string) => void,
   body: (machine: Machine, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  await mkdir(home, { recursive: true });
+  makePrivateDirectory(home, say);
   const unlockHome = await lockHome(home);
   let unlockS3: () => Promise<void>;
   try {

@@ -12,6 +12,7 @@ import { messageOf, NON_RETRYABLE, UserError } from "../../core/errors.js";
 import type { Progress } from "../../core/stages/results.js";
 import { duration } from "../../core/units.js";
 import { QUERIES, type FinetuneResult, type RunProgress, type StageRow } from "../../workflows/contract.js";
+import { plainPending } from "../../workers/raw-payloads.js";
 import type { ProgressView } from "./progress-bars.js";
 
 /** Milliseconds between looks at a run. */
@@ -67,7 +68,7 @@ export async function follow(client: Client, workflowId: string, view: ProgressV
       return null;
     });
     if (description !== null && description.status.name !== "RUNNING" && description.status.name !== "CONTINUED_AS_NEW") break;
-    const { progress, failures } = lookAt(description?.raw.pendingActivities ?? []);
+    const { progress, failures } = lookAt(await plainPending(client, description?.raw.pendingActivities ?? []));
     const told = await progressOf(client, handle);
     for (const line of [...failures, ...endedStages(told?.rows ?? [])]) once(line);
     if (told !== null && told.pause !== pause && told.pause !== "") view.line(told.pause);

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import type { AddressInfo, NetConnectOpts, Server } from "node:net";
+import { withPrivateFiles } from "../disk/private.js";
 
 /** Where the coordinator of an attempt is found. */
 export interface Meeting {
@@ -29,7 +30,7 @@ export function socketPlace(path: string): MeetingPlace {
     name: path,
     pauseMs: 20,
     open: async (server) => {
-      await listening(server, () => server.listen(path));
+      await listening(server, () => withPrivateFiles(() => server.listen(path)));
       return "";
     },
     find: () => Promise.resolve({ to: { path }, secret: "" }),

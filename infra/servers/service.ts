@@ -4,6 +4,7 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { copyFile, readFile, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { withPrivateFiles } from "../disk/private.js";
 import { processStart } from "../process/process-start.js";
 import { listeningPorts } from "./listeners.js";
 import { answers } from "./ports.js";
@@ -21,6 +22,8 @@ export interface Service {
   readonly graceMs: number;
   /** the TCP ports at which it will listen; absent: none */
   readonly ports?: readonly number[];
+  /** whether what it makes (data, log, sockets) is for its owner alone */
+  readonly private?: boolean;
   /** Whether it answers; absent: as soon as it runs and listens. */
   ready?(): Promise<boolean>;
   /** Removes what its process leaves when it ends. */
@@ -47,16 +50,18 @@ const LOG_BYTES = 16 << 20;
 /** Milliseconds that a service has to become ready. */
 const READY_MS = 60_000;
 /** Milliseconds that a server has to answer whether it is ready. */
-const ANSWER_MS = 5000;
+export const ANSWER_MS = 5000;
 
 /** Starts a service's process, in a group of its own: Ctrl-C in the terminal must not reach it, because servers outlive workers. */
 export async function launch(service: Service): Promise<Running> {
   await service.tidy?.();
-  mkdirSync(dirname(service.log), { recursive: true });
-  const log = openSync(service.log, "a");
+  mkdirSync(dirname(service.log), { recursive: true, mode: 0o700 });
+  const log = openSync(service.log, "a", 0o600);
   let child: ChildProcess;
   try {
-    child = spawn(service.command, [...service.args], { env: service.variables, stdio: ["ignore", log, log], detached: true });
+    const start = (): ChildProcess =>
+      spawn(service.command, [...service.args], { env: service.variables, stdio: ["ignore", log, log], detached: true });
+    child = service.private === true ? withPrivateFiles(start) : start();
     await once(child, "spawn");
   } finally {
     closeSync(log);

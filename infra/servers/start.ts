@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { makePrivateDirectory } from "../disk/private.js";
 import { choosePorts, S3_PORTS, TEMPORAL_PORTS } from "./ports.js";
 import { s3Server, type S3Access } from "./s3-server.js";
 import { atFreePorts, launch, signalGroup, stopAll, untilReady, type Service } from "./service.js";
@@ -22,9 +23,15 @@ export async function startTemporal(
   options: StartOptions & { readonly searchAttributes: Readonly<Record<string, string>> },
 ): Promise<{ readonly address: string; readonly uiAddress: string; stop(): Promise<void> }> {
   const { say = () => {} } = options;
+  makePrivateDirectory(options.home, say);
   const binary = await getTool(TEMPORAL, places(options), say, options.signal);
   return atFreePorts(async () => {
-    const { service, address, uiAddress } = temporalServer({ ...options, binary, ports: await choosePorts(options.home, TEMPORAL_PORTS) });
+    const { service, address, uiAddress } = temporalServer({
+      ...options,
+      say,
+      binary,
+      ports: await choosePorts(options.home, TEMPORAL_PORTS),
+    });
     return { address, uiAddress, stop: await start(service, options.signal) };
   }, say);
 }
@@ -32,9 +39,10 @@ export async function startTemporal(
 /** Starts S3 on free ports, data and keys in the home; resolves when it answers and the bucket is there. */
 export async function startS3(options: StartOptions & { readonly bucket: string }): Promise<S3Access & { stop(): Promise<void> }> {
   const { say = () => {} } = options;
+  makePrivateDirectory(options.home, say);
   const binary = await getTool(WEED, places(options), say, options.signal);
   return atFreePorts(async () => {
-    const { service, access } = s3Server({ ...options, binary, ports: await choosePorts(options.home, S3_PORTS) });
+    const { service, access } = s3Server({ ...options, say, binary, ports: await choosePorts(options.home, S3_PORTS) });
     return { ...access, stop: await start(service, options.signal) };
   }, say);
 }

@@ -1,5 +1,5 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { makePrivateDirectory } from "../disk/private.js";
 import { httpStatus, type Service } from "./service.js";
 
 /** The local Temporal server: how to start it, and how to reach it. */
@@ -18,10 +18,12 @@ export function temporalServer(options: {
   /** registered with the server, name to type: "Keyword", "Int", … */
   readonly searchAttributes: Readonly<Record<string, string>>;
   readonly variables: Readonly<Record<string, string | undefined>>;
+  /** hears of permissions that were corrected */
+  readonly say: (line: string) => void;
 }): TemporalServer {
   const { binary, home, ports } = options;
   const data = join(home, "temporal");
-  mkdirSync(data, { recursive: true });
+  makePrivateDirectory(data, options.say);
   const attributes = Object.entries(options.searchAttributes).flatMap(([name, type]) => ["--search-attribute", `${name}=${type}`]);
   const uiAddress = `http://127.0.0.1:${ports.ui}`;
   return {
@@ -38,6 +40,7 @@ export function temporalServer(options: {
       log: join(home, "logs", "temporal.log"),
       graceMs: 5000,
       ports: Object.values(ports),
+      private: true,
       // through the UI's server: then the frontend, its namespace and the UI are all there
       ready: async () => (await httpStatus(`${uiAddress}/api/v1/namespaces/default`)) === 200,
     },

@@ -28,6 +28,8 @@ export function tokenizerOfFiles(where: string, names: readonly string[], text: 
     return found === null ? null : parseJson(found, `${where}/${name}`);
   };
   const tokenizerJson = json("tokenizer.json");
+  if (tokenizerJson === null && names.includes("tokenizer.json"))
+    throw new UserError("a file of the model is empty: expected a tokenizer, got null", { file: `${where}/tokenizer.json` });
   // beside tokenizer.json they don't count
   const [vocabulary, merges] = tokenizerJson === null ? [json("vocab.json"), text("merges.txt")] : [null, null];
   const config = json("config.json");

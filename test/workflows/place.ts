@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, Connection, ServiceError, type WorkflowHandle } from "@temporalio/client";
-import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
+import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions, type WorkflowBundleWithSourceMap } from "@temporalio/worker";
 import { CHECKOUT, readEnvironment } from "../../workers/environment.js";
 import { parseRunConfig } from "../../core/config/schema.js";
 import type { SentResult, StageName } from "../../core/stages/results.js";
@@ -54,7 +54,8 @@ export async function ask<T>(run: WorkflowHandle, query: string): Promise<T> {
     }
 }
 
-export async function startPlace(): Promise<Place> {
+/** Starts a place; `more`: what its workers, and where it fits its client, are given besides. */
+export async function startPlace(more: Pick<WorkerOptions, "dataConverter" | "interceptors"> = {}): Promise<Place> {
   Runtime.install({ logger: new DefaultLogger("ERROR"), shutdownSignals: [] });
   const directory = await mkdtemp(join(tmpdir(), "roslin-workflows-"));
   const tools = join(readEnvironment(process.env, CHECKOUT).home, "tools");
@@ -62,7 +63,7 @@ export async function startPlace(): Promise<Place> {
   const server = await startTemporal({ home: directory, tools, variables: process.env, signal, searchAttributes: SEARCH_ATTRIBUTES });
   const connection = await Connection.connect({ address: server.address });
   const native = await NativeConnection.connect({ address: server.address });
-  const client = new Client({ connection });
+  const client = new Client({ connection, ...(more.dataConverter && { dataConverter: more.dataConverter }) });
   const stops = new Set<() => Promise<void>>();
   const registered: GpuWorker[] = [];
   const staying: Promise<void>[] = [];
@@ -85,8 +86,9 @@ export async function startPlace(): Promise<Place> {
     address: server.address,
     directory,
     async pipeline(activities = {}) {
-      bundle ??= await bundleWorkflows();
+      bundle ??= await bundleWorkflows(more.dataConverter !== undefined);
       const options = {
+        ...more,
         connection: native,
         activities: { ...fakeActivities(client), ...activities },
         maxHeartbeatThrottleInterval: "200 milliseconds",
@@ -104,7 +106,9 @@ export async function startPlace(): Promise<Place> {
     },
     async stages(host, activities = {}) {
       const all = { ...fakeActivities(client), ...activities };
-      return run(await Worker.create({ connection: native, activities: all, taskQueue: stageQueue(host), shutdownForceTime: "5 seconds" }));
+      return run(
+        await Worker.create({ ...more, connection: native, activities: all, taskQueue: stageQueue(host), shutdownForceTime: "5 seconds" }),
+      );
     },
     async gpu(slot, of, trainRank, host = HOST) {
       const queue = gpuQueue(host, slot);
@@ -120,6 +124,7 @@ export async function startPlace(): Promise<Place> {
       const activities: GpuActivities = { trainRank: pausable(counted), ping: async () => undefined };
       const stop = run(
         await Worker.create({
+          ...more,
           connection: native,
           taskQueue: queue,
           activities: { ...activities },
