@@ -281,7 +281,7 @@ test("in a bucket the live model is found, fetched and named by its address", as
     const { endpoint, credentials } = server.settings;
     const variables = {
       ROSLIN_HOME: join(root, "home"),
-      AWS_ENDPOINT_URL_S3: endpoint!,
+      AWS_ENDPOINT_URL_S3: endpoint,
       AWS_REGION: "us-east-1",
       AWS_ACCESS_KEY_ID: credentials!.accessKeyId,
       AWS_SECRET_ACCESS_KEY: credentials!.secretAccessKey,
