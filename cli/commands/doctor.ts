@@ -16,6 +16,7 @@ import { toolPlaces } from "../machine/local-machine.js";
 import { bytes } from "../../core/units.js";
 import { runningState } from "../machine/up-state.js";
 import { workerAddress } from "../../workers/client.js";
+import { payloadKeys } from "../../workers/payload-keys.js";
 import { reachedAt } from "./up.js";
 
 const execute = promisify(execFile);
@@ -57,6 +58,7 @@ async function examine(environment: Environment): Promise<Finding[]> {
     );
   }
   findings.push(...(await gpuFindings(environment)), await servers(environment));
+  findings.push(payloads(environment));
   if (environment.externalTemporal) findings.push(await reach(environment));
   if (environment.s3 === "external") findings.push(credentials(environment));
   return findings;
@@ -122,6 +124,17 @@ async function reach(environment: Environment): Promise<Finding> {
     return { name, found: `${environment.host}, ${reachedAt(await workerAddress(environment))}` };
   } catch (error) {
     return { name, found: environment.host, remedy: messageOf(error) };
+  }
+}
+
+/** Whether what Temporal stores is encrypted. */
+function payloads({ variables }: Environment): Finding {
+  const name = "payloads";
+  try {
+    const keys = payloadKeys(variables);
+    return { name, found: keys === null ? "not encrypted, see docs/encryption.md" : `encrypted with key ${keys[0]!.id}` };
+  } catch (error) {
+    return { name, found: "keys that cannot be used", remedy: messageOf(error) };
   }
 }
 

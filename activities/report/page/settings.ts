@@ -13,8 +13,10 @@ export interface Setting {
 /** Every setting of a run, in the order in which the configuration is documented. */
 export function settingsOf(config: RunConfig): Setting[] {
   const usual = new Map(settingLeaves(parseRunConfig({})));
-  // a key says who published, and not what: with and without it the same is published
-  return settingLeaves({ ...config, publish: { ...config.publish, sign: undefined } })
+  const { target } = config.publish;
+  // with another key, and in another directory of a machine, the same bytes are published
+  const published = { ...config.publish, target: target?.startsWith("file:") === true ? "a directory" : target, sign: undefined };
+  return settingLeaves({ ...config, publish: published })
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => ({
       name,

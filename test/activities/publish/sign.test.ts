@@ -67,10 +67,9 @@ async function said(...args: string[]): Promise<string> {
 
 test("a signed model is the same files and two signatures, which hold for its key by any address", async () => {
   const { pem, pub } = newKey();
-  // the report shows the target, of a directory on this machine its name alone
-  const target = join(newPlace(), "models");
+  const target = newPlace();
   const directory = await published(await run(target), pem);
-  const unsigned = await published(await run(join(newPlace(), "models"), false), pem);
+  const unsigned = await published(await run(newPlace(), false), pem);
   // card and manifest are the same bytes
   for (const name of ["manifest.json", "README.md"])
     assert.deepEqual(readFileSync(join(directory, name)), readFileSync(join(unsigned, name)));
