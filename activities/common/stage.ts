@@ -143,9 +143,14 @@ export class Stage<Name extends StageName> {
     await rm(join(this.directory, RESULT), { force: true });
   }
 
-  /** Does the stage's work unless it is done; while another process is at it, waits and takes that one's result. */
-  run(context: StageContext, work: () => Promise<Made<Name>>): Promise<StageResult<Name>> {
+  /** Does the stage's work unless it is done, and not stale; while another process is at it, waits and takes that one's result. */
+  run(
+    context: StageContext,
+    work: () => Promise<Made<Name>>,
+    isStale = (): Promise<boolean> => Promise.resolve(false),
+  ): Promise<StageResult<Name>> {
     return this.locked(context, async () => {
+      if (await isStale()) await this.forget();
       const finished = await this.reusable(context);
       if (finished !== null) return finished;
       await this.checkInputsOrForget(context.signal);

@@ -40,7 +40,7 @@ export const answers: EvaluationTask<readonly AskedRow[], Answered, AnswersRepor
   run: (model, questions, input) =>
     answerPrompts(model, questions, input, { repetitionPenalty: input.settings.generation.repetitionPenalty }),
   report: ({ items }) => (items.length === 0 ? undefined : { rows: items.flat().length }),
-  metrics: ({ evaluate }) => (evaluate.references === 0 ? [] : [EXACT_MATCH, ROUGE_L]),
+  metrics: ({ evaluate, preprocess }) => (evaluate.references === 0 || preprocess.testRows === 0 ? [] : [EXACT_MATCH, ROUGE_L]),
   figures(values, input) {
     const rows = textsOf(values, input);
     const measured = (metric: string, value: (expected: string, said: string) => number): Measured => ({

@@ -3,6 +3,7 @@ import { sourceIdentity } from "../download/definition.js";
 import { CHOICE_VERSION } from "./choice/choice-evaluation.js";
 import { comparesWithLive } from "../../core/stages/gate.js";
 import type { StageDefinition } from "../common/definition.js";
+import { publicLive } from "./evaluation.js";
 import type { EvaluationTask } from "./task.js";
 import { TASKS } from "./tasks.js";
 
@@ -18,7 +19,7 @@ export function defineEvaluation(tasks: readonly EvaluationTask[]): StageDefinit
       return {
         ...evaluate,
         ...choiceSettings(evaluate.tasks),
-        live: comparesWithLive(evaluate) ? evaluate.live : null,
+        live: comparesWithLive(evaluate) && evaluate.live !== null ? publicLive(evaluate.live) : null,
         gate,
         versions: { ...versions, ...(evaluate.tasks !== null && { choice: CHOICE_VERSION }) },
         // what ends an answer; left out for the prompt that every run had before there were others, so that its key stays

@@ -11,7 +11,7 @@ import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
 import { hasAdapter } from "../../infra/weights/adapter-files.js";
 import { readEosTokenIds, readModelConfig } from "../../infra/weights/read-model-config.js";
 import { artifactOf, writeFileAtomic } from "../../infra/disk/files.js";
-import { Stage, type StageContext, type StageRequest } from "../common/stage.js";
+import { Stage, type Made, type StageContext, type StageRequest } from "../common/stage.js";
 import { haveItemsChanged, openChoices } from "./choice/open-choices.js";
 import { withTaskFiles } from "./choice/task-files.js";
 import { defineEvaluation } from "./definition.js";
@@ -43,8 +43,8 @@ export async function evaluate(
   const live = await chooseLive(dependencies.live, { ...given, config: whole }, context.signal);
   const config = { ...whole, evaluate: { ...whole.evaluate, live } };
   const stage = new Stage(defineEvaluation(tasks), { ...given, config });
-  if (await haveItemsChanged(config.evaluate.tasks, stage.directory, context.signal)) await stage.forget();
-  return await stage.run(context, async () => {
+  const isStale = (): Promise<boolean> => haveItemsChanged(config.evaluate.tasks, stage.directory, context.signal);
+  const work = async (): Promise<Made<"evaluate">> => {
     const started = performance.now();
     const paths = { base: stage.path("model"), tuned: stage.path("tuned"), live: join(stage.directory, LIVE) };
     const { test: split } = await dependencies.openTokens(stage.path("tokens"));
@@ -65,12 +65,12 @@ export async function evaluate(
     });
     await takeEarlierItems(stage, at.journal);
     const journal = await openJournal(at.journal);
-    const work: Work = { plan, input, journal, config };
-    if (live !== null && itemsLeft(work, "live").length > 0)
+    const todo: Work = { plan, input, journal, config };
+    if (live !== null && itemsLeft(todo, "live").length > 0)
       await checkLive(dependencies.live, config, live, { base: paths.base, directory: paths.live }, context.signal);
     const directoryOf = async (name: ModelName): Promise<string> => {
       if (name !== "live") return paths[name];
-      const onNote = (note: string): void => sayProgress(work, context, note);
+      const onNote = (note: string): void => sayProgress(todo, context, note);
       onNote("bringing the live model");
       const onBytes = (): void => undefined;
       const to = { places: dependencies.places, directory: paths.live };
@@ -90,16 +90,17 @@ export async function evaluate(
           close: () => model.close(),
         };
       };
-      await evaluateModel(name, open, work, context);
+      await evaluateModel(name, open, todo, context);
     }
-    const evaluation = await summarize(work);
+    const evaluation = await summarize(todo);
     const path = join(stage.directory, "evaluation.json");
     await writeFileAtomic(path, `${JSON.stringify(evaluation, null, 2)}\n`);
     await rm(paths.live, { recursive: true, force: true });
     const { perplexity, gate, samples, heldOut } = evaluation;
     const metrics = { seconds: (performance.now() - started) / 1000, perplexity, gate, samples: samples.length, heldOut };
     return { outputs: [await artifactOf("report", path, context.signal)], metrics };
-  });
+  };
+  return await stage.run(context, work, isStale);
 }
 
 type OpenModel = EvaluatedModel & { close(): Promise<void> };

@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import type { RunConfig } from "../../core/config/schema.js";
 import { comparesWithLive, failureWords, judgeRule } from "../../core/stages/gate.js";
 import type { Gate, Perplexity, PerplexityVerdict, Verdict } from "../../core/stages/metrics.js";
@@ -53,6 +54,11 @@ interface TopReports {
   readonly samples: readonly Sample[];
 }
 
+/** A live model as it is published and part of keys: of one on this machine just the name, because the manifest's digest tells it. */
+export function publicLive({ uri, manifest }: LiveReference): LiveReference {
+  return { uri: uri.startsWith("file:") ? basename(uri) : uri, manifest };
+}
+
 /** Puts the reports of all tasks, and what the gate makes of them, together in the order in which they are written. */
 export function evaluationOf(
   reports: Readonly<Record<string, unknown>>,
@@ -77,7 +83,7 @@ export function evaluationOf(
     perplexity: perplexity.perplexity,
     gate,
     heldOut: perplexity.heldOut,
-    ...(comparesWithLive({ gate: settings }) && live !== null && { live }),
+    ...(comparesWithLive({ gate: settings }) && live !== null && { live: publicLive(live) }),
     figures,
     samples,
     ...(Object.keys(tasks).length === 0 ? {} : { tasks }),

@@ -74,12 +74,10 @@ export const perplexity: EvaluationTask<Batch, BatchLoss, PerplexityReport> = {
     };
   },
 
-  metrics: ({ preprocess }) => [
-    "perplexity",
-    "loss",
-    ...Object.values(BY_INPUT),
-    ...binsUpTo(preprocess.maxLength).map((longest) => byLength(longest)),
-  ],
+  metrics: ({ preprocess }) =>
+    preprocess.testRows === 0
+      ? []
+      : ["perplexity", "loss", ...Object.values(BY_INPUT), ...binsUpTo(preprocess.maxLength).map((longest) => byLength(longest))],
 
   figures({ base, tuned, live }, { split, tokenizer, prompt }) {
     const rowsOf = (losses: readonly BatchLoss[]): number[] => losses.flatMap(({ rows }) => rows);

@@ -13,7 +13,7 @@ export function checkRules(config: RunConfig, tasks: readonly EvaluationTask[]):
     if (measured.includes(metric)) continue;
     const guess = nearest(metric, measured);
     throw new UserError(
-      `evaluate.gate.rules.${index} names a metric that this run does not measure${guess === null ? "." : `; did you mean ${guess}?`} Correct it, or set evaluate.references or evaluate.tasks so that it is measured`,
+      `evaluate.gate.rules.${index} names a metric that this run does not measure${guess === null ? "." : `; did you mean ${guess}?`} Correct it, or set preprocess.testRows, evaluate.references or evaluate.tasks so that it is measured`,
       { got: metric, expected: measured.join(" ") },
     );
   }

@@ -247,8 +247,7 @@ function ratioFact(ratio: number | null, { resamples, ratio: ends }: NonNullable
 /** The gate in a few words: whether it passed, and why. */
 export function gateWords({ gate, heldOut }: Pick<Evaluation, "gate" | "heldOut">, override: Override | null = null): string {
   const { judged, passed, ratio, maxPerplexityRatio, rules = [], tasks = {} } = gate;
-  const unmeasured = rules.map((rule) => `; ${ruleWords(rule)}`).join("");
-  if (!judged) return `not judged: there were no held-out rows${unmeasured}`;
+  if (!judged) return "not judged: there were no held-out rows";
   // the ratio of infinite perplexities is null in the file
   const compared = `perplexity ratio ${shortFigure(ratio)}, at most ${maxPerplexityRatio}`;
   const ruled = rules.map((rule) => `${ruleWords(rule)}${rule.passed ? "" : " (not passed)"}`);

@@ -28,12 +28,16 @@ const answer = z.union([
   z.strictObject({ text: name }).describe("The field with the right choice's text."),
 ]);
 
+/** Names in an evaluation that no such task may have. */
+const TAKEN = ["perplexity", "loss", "samples", "answers", "exactMatch", "rougeL"];
+
 /** A multiple-choice task of a user's own, or one of the built-in ones: all have this form. */
 export const choiceTask = z
   .strictObject({
     name: z
       .string()
       .regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/, "must be of letters, digits, _ and -")
+      .refine((own) => !TAKEN.includes(own), "is a name that the evaluation itself has: give the task another one")
       .describe("The name, with which the names of the task's figures begin."),
     source: source.describe("Where the items are: as `dataset.source`, with `?config=NAME&split=NAME` to choose some of a dataset."),
     context: template.optional().describe("What a model is given, with `{{field}}` where an item's field stands."),

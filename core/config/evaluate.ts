@@ -98,7 +98,8 @@ const rule = z
     atLeast: z.number().min(0).optional().describe("The tuned model's figure is at least this times the other's."),
     confident: z.boolean().default(false).describe("Whether the whole interval of the quotient must be within the bounds."),
   })
-  .refine(({ atMost, atLeast }) => atMost !== undefined || atLeast !== undefined, "needs atMost, atLeast, or both");
+  .refine(({ atMost, atLeast }) => atMost !== undefined || atLeast !== undefined, "needs atMost, atLeast, or both")
+  .refine(({ atMost = Infinity, atLeast = 0 }) => atLeast <= atMost, "can never hold: atLeast is above atMost");
 
 /** The section `evaluate`. */
 export const evaluateSection = section({

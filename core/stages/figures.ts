@@ -49,6 +49,8 @@ export type JsonEnds = readonly [low: number | null, high: number | null];
 export function compare({ metric, better, kind, items }: Measured): Figure {
   const hasLive = items.some(({ live }) => live !== undefined);
   const paired = items.map(({ weight, tuned, base, live }) => ({ weight, sums: hasLive ? [tuned, base, live!] : [tuned, base] }));
+  const broken = paired.findIndex(({ sums }) => sums.some(Number.isNaN));
+  if (broken >= 0) throw new Error(`what was measured is not a number [metric=${metric}, item=${broken}]`);
   const weighing = paired.filter(({ weight }) => weight > 0);
   const { weight, sums } = together(weighing);
   const figure = (model: number): number | null => (weight === 0 ? null : finite(figureOf(kind, sums[model]!, weight)));

@@ -10,10 +10,10 @@ export function comparesWithLive({ gate }: Pick<RunConfig["evaluate"], "gate">):
   return gate.rules.some(({ against }) => against === "live");
 }
 
-/** Judges a rule. A figure that was not measured is not judged, and passes; a quotient that is not finite fails. */
+/** Judges a rule. One whose figure was not measured, or whose quotient is not finite, is not passed. */
 export function judgeRule(rule: Rule, figures: readonly Figure[]): RuleVerdict {
   const figure = figures.find(({ metric }) => metric === rule.metric);
-  if (figure === undefined || figure.items === 0) return { ...rule, ratio: null, interval: null, judged: false, passed: true };
+  if (figure === undefined || figure.items === 0) return { ...rule, items: 0, ratio: null, interval: null, judged: true, passed: false };
   const ratio = figure.ratio[rule.against] ?? null;
   const interval = figure.intervals?.ratio[rule.against] ?? null;
   const own = quotient(figure, rule.against);
@@ -22,7 +22,7 @@ export function judgeRule(rule: Rule, figures: readonly Figure[]): RuleVerdict {
     ? (interval ?? [null, null]).map((end) => (interval === null ? null : (end ?? Infinity)))
     : [own, own];
   const passed = least != null && most != null && least >= (rule.atLeast ?? -Infinity) && most <= (rule.atMost ?? Infinity);
-  return { ...rule, ratio, interval, judged: true, passed };
+  return { ...rule, items: figure.items, ratio, interval, judged: true, passed };
 }
 
 /** The quotient of two figures; Infinity: the other model has 0 and the tuned one more; null: it is not finite otherwise. */
@@ -32,10 +32,10 @@ function quotient(figure: Figure, against: Rule["against"]): number | null {
 }
 
 /** "perplexity 1.2000 times the live model's, at most 1": what came, and what a rule asks for. */
-export function ruleWords({ metric, against, atMost, atLeast, confident, ratio, interval, judged }: RuleVerdict): string {
+export function ruleWords({ metric, against, atMost, atLeast, confident, items, ratio, interval }: RuleVerdict): string {
   const bounds = [...(atLeast === undefined ? [] : [`at least ${atLeast}`]), ...(atMost === undefined ? [] : [`at most ${atMost}`])];
   const asked = `${confident ? "whole interval " : ""}${bounds.join(" and ")}`;
-  if (!judged) return `${metric} not measured (${asked} times the ${against} model's)`;
+  if (items === 0) return `${metric} not measured, because no item has it (${asked} times the ${against} model's)`;
   const ends =
     interval === null ? (confident ? " (no interval: fewer than two items)" : "") : ` (${interval.map(shortFigure).join(" to ")})`;
   return `${metric} ${shortFigure(ratio)}${ends} times the ${against} model's, ${asked}`;

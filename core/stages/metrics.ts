@@ -133,6 +133,8 @@ export type Rule = RunConfig["evaluate"]["gate"]["rules"][number];
 
 /** What became of a rule. */
 export interface RuleVerdict extends Rule, Verdict {
+  /** that the figure was measured on; 0: none, and the rule is not passed */
+  readonly items: number;
   /** the tuned model's figure divided by the other's; null: it is not finite, or there is nothing to divide */
   readonly ratio: number | null;
   /** of the quotient; null: there are fewer than two items */

@@ -63,7 +63,7 @@ async function dataOf(
   const before = await fetched.unchanged(task, context.signal);
   if (before !== null) return before;
   const data = await fetchTaskData(places, join(at.directory, DATA), task, context);
-  if (await fetched.add(task, data)) await rm(at.journal, { force: true });
+  await fetched.add(task, data, () => rm(at.journal, { force: true }));
   return data;
 }
 

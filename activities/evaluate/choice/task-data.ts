@@ -106,11 +106,11 @@ export class FetchedData {
     return this.known.get(task)?.artifact.sha256 ?? null;
   }
 
-  /** Records what was fetched for a task. Returns whether other items were used before. */
-  async add({ name, source }: ChoiceTask, artifact: Artifact): Promise<boolean> {
+  /** Records what was fetched for a task; `forget` is called first if other items were used before. */
+  async add({ name, source }: ChoiceTask, artifact: Artifact, forget: () => Promise<void>): Promise<void> {
     const before = this.known.get(name);
     this.known.set(name, { source, artifact });
+    if (before !== undefined && before.artifact.sha256 !== artifact.sha256) await forget();
     await writeFileAtomic(this.path, `${JSON.stringify(Object.fromEntries(this.known), null, 1)}\n`);
-    return before !== undefined && before.artifact.sha256 !== artifact.sha256;
   }
 }

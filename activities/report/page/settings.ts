@@ -14,8 +14,9 @@ export interface Setting {
 export function settingsOf(config: RunConfig): Setting[] {
   const usual = new Map(settingLeaves(parseRunConfig({})));
   const { target } = config.publish;
-  // with another key, and in another directory of a machine, the same bytes are published
-  const published = { ...config.publish, target: target?.startsWith("file:") === true ? "a directory" : target, sign: undefined };
+  const hidden = { sign: undefined, kmsKeyId: undefined, tags: undefined };
+  // with another key, and in another directory of a machine, the same bytes are published; how a bucket keeps them is nobody's business
+  const published = { ...config.publish, ...hidden, target: target?.startsWith("file:") === true ? "a directory" : target };
   return settingLeaves({ ...config, publish: published })
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => ({

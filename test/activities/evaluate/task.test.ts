@@ -156,6 +156,14 @@ test("a loss that is not a finite number ends the stage, with model and rows nam
   await assert.rejects(evaluate(broken, await newRequest(), context()), /the base model's loss is not a finite number \[rows=1 to 13\]/);
 });
 
+test("a live model on this machine stands in the settings by its name alone, because they are published", async () => {
+  const { config } = await newRequest();
+  const rules = [{ metric: "loss", against: "live" as const, atMost: 1, confident: false }];
+  const live = { uri: "file:///home/someone/models/m-0123456789ab", manifest: "0".repeat(64) };
+  const ruled = { ...config, evaluate: { ...config.evaluate, live, gate: { ...config.evaluate.gate, rules } } };
+  assert.deepEqual((evaluateDefinition.settings(ruled) as { live: object }).live, { ...live, uri: "m-0123456789ab" });
+});
+
 test("tasks have names of their own, which are part of the stage's settings with their versions", async () => {
   const { config } = await newRequest();
   assert.equal(new Set(TASKS.map(({ name }) => name)).size, TASKS.length);

@@ -36,6 +36,7 @@ const wrong: [unknown, RegExp][] = [
   [{ names: [{ ...QUIZ, answer: { idx: "right" } }] }, /evaluate\.tasks\.names\.0\.answer/],
   [{ names: [{ ...QUIZ, name: "a b" }] }, /evaluate\.tasks\.names\.0\.name: must be of letters, digits, _ and -, got "a b"/],
   [{ names: [{ ...QUIZ, context: undefined }] }, /evaluate\.tasks\.names\.0\.context: needs either a context or a blank/],
+  [{ names: [{ ...QUIZ, name: "perplexity" }] }, /evaluate\.tasks\.names\.0\.name: is a name that the evaluation itself has/],
   [{ names: [{ ...QUIZ, choices: ["one"] }] }, /evaluate\.tasks\.names\.0\.choices/],
   [{ names: [{ ...QUIZ, choices: "{{a}} or {{b}}" }] }, /evaluate\.tasks\.names\.0\.choices: must be a list of texts, or "\{\{field\}\}"/],
   [{ names: [{ ...QUIZ, source: "hf://me/quiz" }] }, /evaluate\.tasks\.names\.0\.source: needs \?split=NAME/],

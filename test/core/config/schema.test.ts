@@ -97,6 +97,14 @@ test("every problem is named at once", () => {
   );
 });
 
+test("a rule of the gate that can never hold is refused", () => {
+  const ask = (bounds: object): unknown =>
+    parseRunConfig({ evaluate: { gate: { rules: [{ metric: "loss", against: "base", ...bounds }] } } });
+  assert.throws(() => ask({ atLeast: 2, atMost: 1 }), /evaluate\.gate\.rules\.0: can never hold: atLeast is above atMost/);
+  assert.throws(() => ask({}), /evaluate\.gate\.rules\.0: needs atMost, atLeast, or both/);
+  ask({ atLeast: 1, atMost: 1 });
+});
+
 test("a dataset's source may end in a choice, which a model's may not, and its own fields must agree with it", () => {
   const source = "hf://a/b?config=en&split=train";
   assert.equal(parseRunConfig({ dataset: { source, config: "en", split: null } }).dataset.source, source);

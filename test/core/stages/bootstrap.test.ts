@@ -87,6 +87,7 @@ test("what is not finite is null, and two figures of 0 have a ratio of 1", () =>
   assert.deepEqual(compare(of(0, 1)).ratio, { base: null });
   assert.deepEqual(compare(of(0, 1)).intervals!.ratio.base, [null, null]);
   assert.deepEqual(compare({ ...of(0, 0), items: [] }).base, null);
+  assert.throws(() => compare(of(0, Number.NaN)), /not a number \[metric=rougeL, item=0\]/);
 });
 
 test("an interval is said in four digits", () => {

@@ -41,6 +41,7 @@ test("a rule against the live model reads that model's quotient", () => {
   const without = figure([[1, 1]]);
   assert.deepEqual(judgeRule(rule({ atMost: 9, against: "live" }), [without]), {
     ...rule({ atMost: 9, against: "live" }),
+    items: 1,
     ratio: null,
     interval: null,
     judged: true,
@@ -59,15 +60,17 @@ test("a confident rule wants the whole interval within the bounds, so that few i
   assert.deepEqual([passes({ atLeast: 1 }, figure([[1, 1]])), passes({ atLeast: 1, confident: true }, figure([[1, 1]]))], [true, false]);
 });
 
-test("what was not measured is not judged, and what is not finite fails; more than nothing is enough", () => {
+test("what was not measured and what is not finite fails; more than nothing is enough", () => {
   assert.deepEqual(judgeRule(rule({ atMost: 1 }), []), {
     ...rule({ atMost: 1 }),
+    items: 0,
     ratio: null,
     interval: null,
-    judged: false,
-    passed: true,
+    judged: true,
+    passed: false,
   });
-  assert.equal(judgeRule(rule({ atMost: 1 }), [figure([])]).judged, false);
+  assert.match(ruleWords(judgeRule(rule({ atMost: 1 }), [figure([])])), /^accuracy not measured, because no item has it \(at most 1 times/);
+  assert.equal(passes({ atMost: 1 }, figure([])), false);
   const infinite = figure([[1, Infinity]]);
   assert.deepEqual([passes({ atMost: 1e300 }, infinite), passes({ atLeast: 0 }, infinite)], [false, false]);
   const fromNothing = figure([
