@@ -25,6 +25,8 @@ export const GPU_WORKERS = 3;
 const PATIENCE_MS = 90_000;
 
 /** The workers by the names that the supervisor gives them. */
+/** Temporal, S3, the pipeline worker and the pages about runs. */
+const SERVICES = 4;
 const WORKERS = ["pipeline", ...Array.from({ length: GPU_WORKERS }, (_, slot) => `gpu-${slot}`)];
 
 /**
@@ -121,7 +123,7 @@ export class ChaosMachine {
     for (const limit = Date.now() + PATIENCE_MS; Date.now() < limit; await sleep(50)) {
       const state = await this.state().catch(() => null);
       const names = state?.processes.filter(isAlive).map(({ name }) => name) ?? [];
-      if (names.length === GPU_WORKERS + 3) return state!;
+      if (names.length === GPU_WORKERS + SERVICES) return state!;
     }
     throw new Error(`roslin up did not come up: ${(await readFile(join(this.home, "logs", "up.log"), "utf8")).slice(-2000)}`);
   }

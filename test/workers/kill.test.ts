@@ -5,6 +5,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { WorkflowFailedError } from "@temporalio/client";
+import { TOLD } from "../../activities/publish/told.js";
 import type { Ledger } from "../../core/stages/ledger.js";
 import type { FinetuneResult } from "../../workflows/contract.js";
 import { deadlyVariables } from "./deadly.js";
@@ -49,9 +50,10 @@ test("a run whose workers are killed in every stage ends with the bytes of an un
     if (generation > 1 && commits >= 6) once("all", "gpu-0", "gpu-1", "gpu-2", "pipeline");
     if (killed.has("all")) await machine.slow(false);
   };
-  // only the card tells what happened to a run, and the digest of the whole directory includes the card's
+  // card and report tell what happened to a run, and the digest of the whole directory includes theirs
+  const told: readonly string[] = ["published", ...TOLD];
   const published = (result: FinetuneResult) =>
-    result.stages.at(-1)!.outputs.flatMap(({ name, sha256 }) => (["published", "README.md"].includes(name) ? [] : [[name, sha256]]));
+    result.stages.at(-1)!.outputs.flatMap(({ name, sha256 }) => (told.includes(name) ? [] : [[name, sha256]]));
   const ledgerOf = (result: FinetuneResult) => trained(result).metrics["ledger"] as Ledger;
   assert.equal(ledgerOf(calm).failures, 0);
   // a fast machine may be through a short stage between two looks: what was missed is tried again
