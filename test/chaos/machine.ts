@@ -24,9 +24,10 @@ export const GPU_WORKERS = 3;
 /** Milliseconds that a process may take to start or to stop. */
 const PATIENCE_MS = 90_000;
 
-/** The workers by the names that the supervisor gives them. */
 /** Temporal, S3, the pipeline worker and the pages about runs. */
 const SERVICES = 4;
+
+/** The workers by the names that the supervisor gives them. */
 const WORKERS = ["pipeline", ...Array.from({ length: GPU_WORKERS }, (_, slot) => `gpu-${slot}`)];
 
 /**
