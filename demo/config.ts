@@ -33,6 +33,6 @@ export function demoConfig(given: { readonly dataset: boolean; readonly model: b
       checkpointEverySteps: 20,
       evalEverySteps: 20,
     },
-    evaluate: { generateSamples: 4, references: 16 },
+    evaluate: { generateSamples: 4, references: given.model ? 0 : 16 },
   };
 }
