@@ -6,7 +6,7 @@ import type { PlanDependencies } from "../activities/plan/plan-run.js";
 import type { Environment } from "./environment.js";
 import { availableMemory, freeDisk, memoryLimit } from "../infra/process/machine.js";
 import { isLoopback } from "../infra/process/own-address.js";
-import { findPublished } from "../infra/sources/published.js";
+import { fetchPublished, findPublished } from "../infra/sources/published.js";
 import { openSigner } from "../infra/signing/keys.js";
 import { noteAbilities } from "../infra/sources/shared-files.js";
 import { checkTarget } from "../infra/store/check.js";
@@ -38,6 +38,7 @@ export function planDependencies(environment: Environment, temporal: Temporal, s
     checkTarget: async (uri, wanted, signal) =>
       (await checkAnyTarget(s3SettingsOf(variables), environment.hub, uri, wanted, { signal })).note,
     findLive: (uri, signal) => findPublished(uri, { ...s3SettingsOf(variables), hub: environment.hub }, signal),
+    fetchPublished,
     checkSigner: async (sign) => (await openSigner(sign, variables)).note,
     gpuWorkers: async () => (await registered()).length,
     gpuMemory: async () => (await registered()).flatMap(({ device }) => (device == null ? [] : [device.memory])),

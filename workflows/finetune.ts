@@ -12,8 +12,8 @@ import {
 } from "@temporalio/workflow";
 import { isShared, parseRunConfig, type RunConfig } from "../core/config/schema.js";
 import { ConfigError, type ErrorName } from "../core/errors.js";
-import { inputsFrom, resultNamed, type SentResult, type StageName } from "../core/stages/results.js";
-import type { Override } from "../core/stages/override.js";
+import { inputsFrom, outputNamed, resultNamed, type SentResult, type StageName } from "../core/stages/results.js";
+import { overrideWords, type Override } from "../core/stages/override.js";
 import { gateWord, metricWords, warningsOf } from "../core/stages/words.js";
 import {
   QUERIES,
@@ -60,6 +60,8 @@ export interface Carried {
   readonly home?: string;
   /** absent: nobody has overridden its gate */
   readonly override?: Override;
+  /** digest of the evaluation that the override was given for; absent: there was none */
+  readonly overrideFor?: string;
 }
 
 /** Fine-tunes a model: download, preprocess, train, evaluate, publish. `input` is a RunConfig with every field optional. */
@@ -68,7 +70,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
   const table = new ProgressTable(carried?.rows);
   setHandler(progressQuery, () => table.progress());
   const pauses = new Pauses(carried?.paused ?? false, (state) => table.hold(state));
-  const overrides = new Overrides(carried?.override ?? null);
+  const overrides = new Overrides(carried?.override ?? null, carried?.overrideFor ?? null);
   const workers = new LeasedWorkers((note) => table.start("train", note));
   const plan = carried?.plan ?? (await planned(config, pauses));
   table.note(plan.notes, plan.reportAddress);
@@ -87,6 +89,7 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
         paused: pauses.wanted,
         home: home.host,
         ...(overrides.current !== null && { override: overrides.current }),
+        ...(overrides.currentFor !== null && { overrideFor: overrides.currentFor }),
       }),
     );
   for (let repairs = REPAIRS; ; repairs--) {
@@ -97,7 +100,13 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
       await stages.run("train", train);
       await stages.simple("evaluate", "the tuned model against its base");
       setAttributes(plan, attributesOf(results));
-      const { passed, reason } = resultNamed(results, "evaluate")!.metrics.gate ?? {};
+      const { metrics, outputs } = resultNamed(results, "evaluate")!;
+      const { passed, reason } = metrics.gate ?? {};
+      const dropped = overrides.evaluated(outputNamed(outputs, "report").sha256);
+      if (dropped !== null) {
+        const words = `the gate was ${overrideWords(dropped)}. The model has been evaluated again since, and the result is another one: the override no longer counts`;
+        table.note([...plan.notes, words], plan.reportAddress);
+      }
       if (passed !== false) overrides.refuse("the gate of this run was passed: there is nothing to override");
       else await overrides.wait(plan.config.evaluate.gate.overrideWithinHours ?? 0, reason ?? "", pauses, (words) => table.ask(words));
       for (let override: Override | null = null; ; results.pop()) {

@@ -9,14 +9,20 @@ export const overrideUpdate = defineUpdate<Override, [OverrideRequest]>(UPDATES.
 
 const HOUR = 3_600_000;
 
-/** Takes at most one person's override of a run's gate, from its start until publishing has decided. */
+/**
+ * Takes at most one person's override of a run's gate, from its start until publishing has decided. It holds for the
+ * evaluation that was there when it was given; one that was given before any holds for the first.
+ */
 export class Overrides {
   private made: Override | null;
+  private madeFor: string | null;
+  private evaluation: string | null = null;
   private refusal: string | null = null;
 
-  /** `made`: of the run that this one continues. */
-  constructor(made: Override | null) {
+  /** `made`: of the run that this one continues; `madeFor`: the digest of the evaluation that it was given for, null: there was none. */
+  constructor(made: Override | null, madeFor: string | null) {
     this.made = made;
+    this.madeFor = madeFor;
     setHandler(overrideUpdate, (input) => this.take(input), {
       validator: (input) => this.check(input),
       description: 'publish as the latest model although the gate was not passed: {"by": "NAME", "reason": "TEXT"}',
@@ -26,6 +32,22 @@ export class Overrides {
   /** The override so far; null: nobody has overridden the gate. */
   get current(): Override | null {
     return this.made;
+  }
+
+  /** The digest of the evaluation that the override was given for; null: there was none, or there is no override. */
+  get currentFor(): string | null {
+    return this.madeFor;
+  }
+
+  /** An evaluation with this digest has come. Gives the override that was given for another one, and no longer counts; null: there is none. */
+  evaluated(digest: string): Override | null {
+    this.evaluation = digest;
+    const { made } = this;
+    if (made === null) return null;
+    this.madeFor ??= digest;
+    if (this.madeFor === digest) return null;
+    this.made = this.madeFor = null;
+    return made;
   }
 
   /** From now on an override is refused with these words; null: it is taken. The one that was taken stays. */
@@ -58,7 +80,10 @@ export class Overrides {
 
   private take(input: OverrideRequest): Override {
     const { by, reason } = parseOverride(input);
-    this.made ??= { by, reason, at: new Date().toISOString() };
+    if (this.made === null) {
+      this.made = { by, reason, at: new Date().toISOString() };
+      this.madeFor = this.evaluation;
+    }
     return this.made;
   }
 }

@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import type { RunConfig } from "../../core/config/schema.js";
 import type { ModelTokenizer } from "../../core/text/model-tokenizer.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
+import type { Prompt, PromptSetting } from "../../core/text/prompt-kind.js";
 import { compileTemplate } from "../../infra/text/jinja.js";
 import { promptTokens } from "../../infra/text/prompt-tokens.js";
 import { readTokenizer, tokenizerOfFiles } from "../../infra/text/read-tokenizer.js";
@@ -32,12 +33,17 @@ export async function checkTokenizer(
   const isText = prompt === "chat" || format !== null || Object.values(columns).some((column) => column !== null);
   if (format === "tokens" || !isText) return { fetched: 0 };
   const { tokenizer, fetched } = await modelTokenizer(source, signal);
-  if (prompt === "chat") openPrompt(prompt, promptTokens(tokenizer, []), compileTemplate);
+  if (prompt === "chat") promptFor(prompt, tokenizer);
   return { fetched };
 }
 
-/** The tokenizer of a model whose weights may not be here yet. Throws UserError. */
-async function modelTokenizer(
+/** The prompt that a run is set to, with a tokenizer's special tokens, but for the names of those that end an answer. Throws UserError. */
+export function promptFor(setting: PromptSetting, tokenizer: ModelTokenizer): Prompt {
+  return openPrompt(setting, promptTokens(tokenizer, []), compileTemplate);
+}
+
+/** The tokenizer of a model whose weights may not be here yet. Throws UserError if it has none that Roslin reads. */
+export async function modelTokenizer(
   source: SourcePlan,
   signal: AbortSignal,
 ): Promise<{ readonly tokenizer: ModelTokenizer; readonly fetched: number }> {

@@ -1,11 +1,13 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { choiceMetrics } from "../../core/benchmark/chosen.js";
 import type { RunConfig } from "../../core/config/schema.js";
 import { CorruptError, messageOf, UserError } from "../../core/errors.js";
 import { isModelFile, type Manifest } from "../../core/format/manifest.js";
 import { ADAPTER_CONFIG } from "../../core/model/lora/adapter-config.js";
 import { comparesWithLive } from "../../core/stages/gate.js";
 import { currentOutputs, outputNamed } from "../../core/stages/results.js";
+import type { Decoder } from "../../core/text/tokenizer.js";
 import type { fetchPublished, Published } from "../../infra/sources/published.js";
 import { readableTokenizer } from "../../infra/text/read-tokenizer.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
@@ -29,11 +31,10 @@ export interface LiveModels {
 
 const WITHOUT = "publish once without the rules of evaluate.gate.rules against live";
 
-/** The model that a target's `latest.json` names. Throws UserError that says what to do if there is none, or it cannot be used. */
-export async function findLive(find: LiveModels["find"], target: string, signal: AbortSignal): Promise<Published> {
-  let found: Published | null;
+/** What `work` finds of a live model. Throws UserError that says what to do if the model cannot be used. */
+async function usable<T>(target: string, work: () => Promise<T>): Promise<T> {
   try {
-    found = await find(target, signal);
+    return await work();
   } catch (error) {
     if (!(error instanceof CorruptError) && !(error instanceof UserError)) throw error;
     throw new UserError(
@@ -42,6 +43,11 @@ export async function findLive(find: LiveModels["find"], target: string, signal:
       { cause: error },
     );
   }
+}
+
+/** The model that a target's `latest.json` names. Throws UserError that says what to do if there is none, or it cannot be used. */
+export async function findLive(find: LiveModels["find"], target: string, signal: AbortSignal): Promise<Published> {
+  const found = await usable(target, () => find(target, signal));
   if (found !== null) return found;
   throw new UserError(`a rule of the gate compares with the live model, and no latest.json names one at the target: ${WITHOUT}`, {
     target,
@@ -85,7 +91,7 @@ function comparedThen({ chain }: Manifest, tuned: string): LiveReference | null 
   return typeof uri === "string" && typeof manifest === "string" ? { uri, manifest } : null;
 }
 
-/** The live model that a reference means, where a run publishes to `target`. Throws UserError if another one lies there now. */
+/** The live model that a reference means, where a run publishes to `target`. Throws UserError if it is gone, or another one lies there now. */
 export async function openLive(
   find: LiveModels["find"],
   target: string,
@@ -94,8 +100,13 @@ export async function openLive(
 ): Promise<Published> {
   // of a model on this machine the reference is just its name below the target
   const place = uri.includes("://") ? uri : `${target}/${uri}`;
-  const found = await findLive(find, place, signal);
-  if (found.sha256 === manifest) return found;
+  const found = await usable(place, () => find(place, signal));
+  if (found?.sha256 === manifest) return found;
+  if (found === null)
+    throw new UserError(
+      "the model that this run is compared with as the live one is gone: bring it back, name another one in evaluate.live, or leave out the rules of evaluate.gate.rules against live",
+      { uri: place, manifest },
+    );
   throw new UserError(`the live model is not the one that it was: leave evaluate.live out, or ${WITHOUT}`, {
     uri: place,
     expected: manifest,
@@ -108,7 +119,15 @@ function isCompanion(name: string): boolean {
   return isModelFile(name) && !name.includes(".safetensors");
 }
 
-/** Throws UserError if token ids mean something else to the live model than to the run's base in a directory; only its small files are fetched. */
+/** What the run's rows are made for. */
+export interface LiveRows {
+  /** of the base; null: it has none, and its rows came as tokens */
+  readonly tokenizer: Decoder | null;
+  /** of the base */
+  readonly shape: { readonly vocabulary: number; readonly positions: number };
+}
+
+/** Throws UserError if a run's rows are not the same to the live model as to the run's base in a directory; only its small files are fetched. */
 export async function checkLive(
   models: LiveModels,
   config: RunConfig,
@@ -117,23 +136,53 @@ export async function checkLive(
   signal: AbortSignal,
 ): Promise<void> {
   const published = await openLive(models.find, targetOf(models, config), live, signal);
+  const rows = { tokenizer: readableTokenizer(base), shape: readModelConfig(base).shape };
+  await compareLive(models.fetch, published, { config, rows, directory }, signal);
+}
+
+/**
+ * Throws UserError if token ids mean something else to a live model than to a run's base, or the run's rows are too long for it. Its
+ * small files come into the directory.
+ */
+export async function compareLive(
+  fetch: LiveModels["fetch"],
+  published: Published,
+  { config, rows, directory }: { readonly config: RunConfig; readonly rows: LiveRows; readonly directory: string },
+  signal: AbortSignal,
+): Promise<void> {
   await mkdir(directory, { recursive: true });
-  await models.fetch(published, directory, isCompanion, signal);
+  await usable(published.uri, () => fetch(published, directory, isCompanion, signal));
   const refuse = (what: string): never => {
     throw new UserError(
       `the live model has ${what} than this run's, so that the same rows would mean something else to it: ${WITHOUT}, or publish to another target`,
       { live: published.uri },
     );
   };
-  const { vocabulary } = readModelConfig(base).shape;
-  const [ours, theirs] = [readableTokenizer(base), readableTokenizer(directory)];
+  const { vocabulary } = rows.shape;
+  const [ours, theirs] = [rows.tokenizer, readableTokenizer(directory)];
   if (isAdapter(published)) {
     // its config is its base's, and so is a tokenizer that it lacks
     if (theirs === null) return;
-  } else if (readModelConfig(directory).shape.vocabulary < vocabulary) refuse("fewer words");
+  } else {
+    const { shape } = readModelConfig(directory);
+    if (shape.vocabulary < vocabulary) refuse("fewer words");
+    const expected = longestRow(config, rows.shape.positions);
+    if (shape.positions < expected)
+      throw new UserError(
+        `the live model has fewer positions than this run's rows may have tokens: lower preprocess.maxLength, ${WITHOUT}, or publish to another target`,
+        { live: published.uri, expected, got: shape.positions },
+      );
+  }
   if ((ours === null) !== (theirs === null)) refuse("another tokenizer");
   if (ours === null || theirs === null) return;
   for (let id = 0; id < vocabulary; id++) if (ours.decode([id]) !== theirs.decode([id])) refuse("another tokenizer");
+}
+
+/** The most tokens of a row that the live model does: held-out rows are cut, and items of multiple-choice tasks fill the base's positions. */
+function longestRow({ evaluate, preprocess }: RunConfig, positions: number): number {
+  const choices = choiceMetrics(evaluate.tasks);
+  const hasChoices = evaluate.gate.rules.some(({ metric, against }) => against === "live" && choices.includes(metric));
+  return hasChoices ? positions : Math.min(preprocess.maxLength, positions);
 }
 
 function isAdapter({ manifest }: Published): boolean {

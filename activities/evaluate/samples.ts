@@ -1,3 +1,4 @@
+import { UserError } from "../../core/errors.js";
 import type { Prompt } from "../../core/text/prompt-kind.js";
 import { PromptProblem } from "../../core/text/prompt-kind.js";
 import { askTokens, fitPrompt } from "../../core/text/ask-tokens.js";
@@ -94,21 +95,38 @@ export const samples: EvaluationTask<Batch, readonly (readonly number[])[], read
 };
 
 /** Held-out rows, the run's own prompts, and Dolly's; without a tokenizer there are only rows. */
-function questionsOf({ split, settings, tokenizer, prompt, positions }: TaskInput): Question[] {
-  const { generation } = settings;
-  const fit = (ids: readonly number[]): readonly number[] =>
-    fitPrompt(ids, { ...generation, positions }, 'shorten it, or set evaluate.generation.tooLong to "cut"');
+function questionsOf(input: TaskInput): Question[] {
+  const { split, settings, tokenizer, prompt } = input;
+  const fit = fitIn(input);
   const rows = planQuestions(split, settings.generateSamples).map((question) => ({ ...question, prompt: fit(question.prompt) }));
-  if (tokenizer === null || prompt === null) return rows;
-  const asked = (kind: Kind, request: { readonly instruction: string; readonly input?: string }): Question => ({
-    kind,
-    prompt: fit(askTokens(tokenizer, prompt, request)),
-    request,
-  });
-  const own = settings.prompts.map(({ instruction, input }) => asked("own", { instruction, ...(input !== null && { input }) }));
-  const dolly =
-    settings.generateSamples === 0 ? [] : DOLLY_INSTRUCTIONS.flatMap((instruction) => ask(() => asked("dolly", { instruction })));
+  const own = ownQuestions(input);
+  if (tokenizer === null || prompt === null || settings.generateSamples === 0) return [...rows, ...own];
+  const dolly = DOLLY_INSTRUCTIONS.flatMap((instruction) =>
+    ask(() => ({ kind: "dolly", prompt: fit(askTokens(tokenizer, prompt, { instruction })), request: { instruction } })),
+  );
   return [...rows, ...own, ...dolly];
+}
+
+function fitIn({ settings, positions }: Pick<TaskInput, "settings" | "positions">): (ids: readonly number[]) => readonly number[] {
+  return (ids) => fitPrompt(ids, { ...settings.generation, positions }, 'shorten it, or set evaluate.generation.tooLong to "cut"');
+}
+
+/** The questions of `evaluate.prompts`. Throws UserError that names the one that cannot be asked. */
+export function ownQuestions(input: Omit<TaskInput, "split">): Question[] {
+  const { settings, tokenizer, prompt } = input;
+  if (settings.prompts.length === 0) return [];
+  if (tokenizer === null || prompt === null)
+    throw new UserError("requests of one's own are texts, and the model has no tokenizer that Roslin reads: leave evaluate.prompts out");
+  const fit = fitIn(input);
+  return settings.prompts.map(({ instruction, input: text }, index) => {
+    const request = { instruction, ...(text !== null && { input: text }) };
+    try {
+      return { kind: "own", prompt: fit(askTokens(tokenizer, prompt, request)), request };
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      throw new UserError(`evaluate.prompts.${index} cannot be asked: ${error.message}`, {}, { cause: error });
+    }
+  });
 }
 
 /** Nothing where a prompt of the run has no room for a bare instruction. */

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { isTaskFile } from "../../core/config/evaluate.js";
 import { isShared, withStore, withTarget, type RunConfig } from "../../core/config/schema.js";
 import type { SignSettings } from "../../core/config/sign.js";
 import { UserError } from "../../core/errors.js";
-import { comparesWithLive } from "../../core/stages/gate.js";
 import { missingTokenizer } from "../../core/text/tokenizer-names.js";
 import { countOf, trainedParameters, type Model } from "../../core/model/family.js";
 import { dropoutNote } from "../../core/model/shape.js";
@@ -10,16 +10,19 @@ import { memoryNeeded, type Needs, type TrainSettings } from "../../engines/engi
 import type { StageResult } from "../../core/stages/results.js";
 import { bytes as readable, count } from "../../core/units.js";
 import type { GpuWorker, Plan, SearchAttributeName } from "../../workflows/contract.js";
+import type { Published } from "../../infra/sources/published.js";
 import { checkDevices } from "./device-memory.js";
+import { checkPlannedLive, liveBytes, plannedLive } from "./live-model.js";
 import { checkReach, checkSharedStore, type SharedPlace } from "./shared-run.js";
 import { expectedModel } from "../../core/model/lora/adapter.js";
 import { checkAdapters, withBase } from "../download/adapter-source.js";
-import { checkTemplate, checkTokenizer } from "../download/check-prompt.js";
+import { checkTemplate, checkTokenizer, modelTokenizer, promptFor } from "../download/check-prompt.js";
 import { modelConfig } from "../download/model-config.js";
 import { describePlan, planLocal, planRemote, sourceOf, type Places, type SourceName, type SourcePlan } from "../download/source-plan.js";
 import { planChoices } from "../evaluate/choice/plan-choices.js";
-import { findLive, openLive, type LiveModels } from "../evaluate/live.js";
+import type { LiveModels } from "../evaluate/live.js";
 import { checkRules } from "../evaluate/rules.js";
+import { ownQuestions } from "../evaluate/samples.js";
 import { TASKS } from "../evaluate/tasks.js";
 import type { Forecast } from "../forecast/forecast.js";
 import type { StageContext } from "../common/stage.js";
@@ -39,6 +42,7 @@ export interface PlanDependencies extends Places {
   checkTarget(uri: string, wanted: RunConfig["publish"], signal: AbortSignal): Promise<string | undefined>;
   /** The published model that a target names as its latest; null: none. Only asked if a rule of the gate compares with it. */
   readonly findLive: LiveModels["find"];
+  readonly fetchPublished: LiveModels["fetch"];
   /** Throws UserError that names what is wrong with the key that the run signs with. A sentence if others may read it. */
   checkSigner(sign: SignSettings): Promise<string | null>;
   /** GPU workers of this host that have registered. */
@@ -91,7 +95,8 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
       await work();
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      problems.push(error.message);
+      // two checks may find the same
+      if (!problems.includes(error.message)) problems.push(error.message);
     }
   };
   const whole = withStore(withTarget(config, dependencies.defaultTarget));
@@ -129,17 +134,21 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
     if (hosts > 1) notes.push(`only this machine's memory was looked at, not that of the others`);
   };
 
+  let live: Published | null = null;
+  await check(async () => void (live = await plannedLive(dependencies.findLive, config, target, context.signal)));
   let needs: Needs | null = null;
+  let base: { readonly source: SourcePlan; readonly model: Model } | null = null;
   await check(async () => {
     const source = await look("model");
     await check(async () => void (await checkTokenizer(config, source, context.signal)));
     const { model, names, bytes } = await modelConfig(source, context.signal);
+    base = { source, model };
     await checkAdapters(config, source, context.signal);
     const trained = expectedModel(model, config.train);
     needs = await dependencies.needs(trained, config.train);
     const dropout = dropoutNote(model.shape);
     if (dropout !== null) notes.push(dropout);
-    const diskBytes = needs.diskBytes + publishedBytes(needs, config) + bytes;
+    const diskBytes = needs.diskBytes + publishedBytes(needs, config) + bytes + (live === null ? 0 : liveBytes(live));
     const download = source.kind === "remote" ? await source.remote.missing(source.files) : 0;
     const least =
       readable(needs.memoryBytes) + (needs.hostBytes === undefined ? "" : `, or ${readable(needs.hostBytes)} where ranks are on GPUs,`);
@@ -160,23 +169,33 @@ export async function plan(dependencies: PlanDependencies, config: RunConfig, co
       );
     const missing = names === null ? null : missingTokenizer(names);
     if (missing !== null) notes.push(`the model has ${missing}: only rows that have input_ids and labels can be trained on`);
-    if (missing !== null && config.evaluate.tasks !== null)
-      problems.push(`evaluate.tasks needs the model's tokenizer, and there is ${missing}: set evaluate.tasks to null, or add the file`);
+    const { tasks, prompts, references } = config.evaluate;
+    const texts = [
+      ...(tasks === null ? [] : [["tasks", "set it to null"]]),
+      ...(references === 0 ? [] : [["references", "set it to 0"]]),
+      ...(prompts.length === 0 ? [] : [["prompts", "leave it out"]]),
+    ];
+    if (missing !== null)
+      for (const [field, remedy] of texts)
+        problems.push(`evaluate.${field} needs the model's tokenizer, and there is ${missing}: ${remedy}, or add the file`);
+    else if (prompts.length > 0)
+      await check(async () => {
+        const { tokenizer } = await modelTokenizer(source, context.signal);
+        const prompt = promptFor(config.preprocess.prompt, tokenizer);
+        ownQuestions({ settings: config.evaluate, tokenizer, prompt, positions: model.shape.positions });
+      });
   });
   await check(async () => void (await look("dataset")));
   await check(async () => checkTemplate(config));
   const planned = await planChoices(dependencies, whole, check, { signal: context.signal, say });
-  await check(async () => checkRules(planned, TASKS));
-  if (comparesWithLive(config.evaluate))
-    await check(async () => {
-      const { live } = config.evaluate;
-      const { findLive: find } = dependencies;
-      const { manifest } =
-        live === null ? await findLive(find, target, context.signal) : await openLive(find, target, live, context.signal);
-      notes.push(
-        `rules of the gate compare with ${live === null ? `the model that latest.json names, now ${manifest.name}` : manifest.name}`,
-      );
-    });
+  // a task whose file cannot be read was named already, and its figures are not known
+  if (planned.evaluate.tasks?.names.some(isTaskFile) !== true) await check(async () => checkRules(planned, TASKS));
+  await check(async () => {
+    if (live === null) return;
+    const { name } = live.manifest;
+    notes.push(`rules of the gate compare with ${config.evaluate.live === null ? `the model that latest.json names, now ${name}` : name}`);
+    if (base !== null) await checkPlannedLive(dependencies.fetchPublished, live, planned, base, context.signal);
+  });
   await check(async () => {
     say(`looking at ${target}`);
     const note = await dependencies.checkTarget(target, config.publish, context.signal);

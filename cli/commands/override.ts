@@ -8,6 +8,7 @@ import {
 } from "@temporalio/client";
 import { UserError } from "../../core/errors.js";
 import { parseOverride, type Override, type OverrideRequest } from "../../core/stages/override.js";
+import { resultNamed } from "../../core/stages/results.js";
 import { withClient } from "../../workers/client.js";
 import { runInput } from "../../workers/runs.js";
 import { FINETUNE, TASK_QUEUE, UPDATES, type FinetuneResult } from "../../workflows/contract.js";
@@ -34,7 +35,7 @@ export const override: Command = {
   },
 };
 
-/** Overrides the gate of a run that runs, or of one that has ended, which is started again: all that it has done is reused. Resolves to the exit code. */
+/** Overrides the gate of a run that runs, or of one that was kept from latest.json by it, which is started again: all that it has done is reused. Resolves to the exit code. */
 export async function overrideRun(client: Client, workflowId: string, asked: OverrideRequest): Promise<number> {
   const handle = client.workflow.getHandle(workflowId);
   const { status, runId } = await handle.describe().catch((error: unknown) => {
@@ -42,8 +43,7 @@ export async function overrideRun(client: Client, workflowId: string, asked: Ove
     throw new UserError("there is no run with this id: roslin list shows the runs", { id: workflowId });
   });
   const runs = status.name === "RUNNING";
-  if (status.name === "COMPLETED" && ((await handle.result()) as FinetuneResult).published === true)
-    throw new UserError("there is nothing to override: latest.json named the model when this run ended", { id: workflowId });
+  if (!runs) await checkEnded(client, workflowId, runId, status.name);
   const startWorkflowOperation = new WithStartWorkflowOperation(FINETUNE, {
     workflowId,
     taskQueue: TASK_QUEUE,
@@ -65,4 +65,19 @@ export async function overrideRun(client: Client, workflowId: string, asked: Ove
     throw new UserError(cause instanceof ApplicationFailure ? cause.message : error.message, { id: workflowId });
   }
   return runs ? 0 : await watchRun(client, workflowId);
+}
+
+/** Throws UserError unless a run that has ended was kept from latest.json by its gate alone: any other would begin with work that nobody asked for. */
+async function checkEnded(client: Client, workflowId: string, runId: string, status: string): Promise<void> {
+  if (status !== "COMPLETED")
+    throw new UserError("there is no gate to override: this run ended before its model was published. roslin start runs it again", {
+      id: workflowId,
+      status,
+    });
+  const { published, stages } = (await client.workflow.getHandle(workflowId, runId).result()) as FinetuneResult;
+  if (published === true)
+    throw new UserError("there is nothing to override: latest.json named the model when this run ended", { id: workflowId });
+  const { gate, override: made } = resultNamed(stages, "publish")?.metrics ?? {};
+  if (gate?.passed !== false || made !== undefined)
+    throw new UserError("there is nothing to override: another reason than the gate kept latest.json where it was", { id: workflowId });
 }

@@ -128,18 +128,10 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
     case "evaluate":
     case "publish": {
       const { makeStages } = await import("../../workers/stages.js");
-      const { withS3 } = await import("../machine/with-s3.js");
+      const { isInBucket, withS3 } = await import("../machine/with-s3.js");
       if (call.name === "evaluate") {
         const { chosenTasks } = await import("../../core/benchmark/chosen.js");
-        const items = chosenTasks(config.evaluate.tasks).find(({ source }) => parseSource(source).kind === "s3");
-        const { live } = config.evaluate;
-        // the live model lies at the target
-        const lies = comparesWithLive(config.evaluate)
-          ? live?.uri.includes("://") === true
-            ? live.uri
-            : config.publish.target
-          : undefined;
-        const at = lies ?? items?.source;
+        const at = [...livePlaces(config), ...chosenTasks(config.evaluate.tasks).map(({ source }) => source)].find(isInBucket);
         if (at === undefined) return makeStages(environment).evaluate(request, context);
         return withS3(environment, at, context.signal, (reachable) => makeStages(reachable).evaluate(request, context));
       }
@@ -148,6 +140,12 @@ async function runOne(call: Call, request: StageRequest, context: StageContext, 
       return withS3(environment, place, context.signal, (reachable) => makeStages(reachable).publish(request, context));
     }
   }
+}
+
+/** Where the live model is, if rules compare with it: at the target, unless it is named by its address. */
+function livePlaces({ evaluate, publish }: RunConfig): (string | null)[] {
+  if (!comparesWithLive(evaluate)) return [];
+  return [evaluate.live?.uri.includes("://") === true ? evaluate.live.uri : publish.target];
 }
 
 function summary(result: StageResult): string {

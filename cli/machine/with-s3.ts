@@ -9,6 +9,11 @@ import { runningState } from "./up-state.js";
 /** Milliseconds between looks at whether the S3 server that another command is starting can be used. */
 const LOOK_MS = 300;
 
+/** Whether a place is in a bucket; null: the target of a run that names none, which is. */
+export function isInBucket(place: string | null): boolean {
+  return !/^(file|hf):/.test(place ?? "");
+}
+
 /** Runs `work` with a local S3 server if the target is on it: the server of a running `up`, or one that is started for `work`. */
 export async function withS3<T>(
   environment: Environment,
@@ -16,7 +21,7 @@ export async function withS3<T>(
   signal: AbortSignal,
   work: (environment: Environment) => Promise<T>,
 ): Promise<T> {
-  if (environment.s3 === "external" || /^(file|hf):/.test(target ?? "")) return work(environment);
+  if (environment.s3 === "external" || !isInBucket(target)) return work(environment);
   const { home, tools, bucket, variables } = environment;
   const reach = (s3: S3Access): Environment => ({
     ...environment,

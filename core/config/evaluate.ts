@@ -139,6 +139,7 @@ export const evaluateSection = section({
     overrideWithinHours: z
       .number()
       .min(0)
+      .max(8760)
       .default(0)
       .meta({ unit: "hours", description: "How long a run whose gate failed waits for a person to override it before it ends." }),
   }),

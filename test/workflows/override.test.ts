@@ -5,7 +5,7 @@ import { WorkflowUpdateFailedError, type WorkflowHandle } from "@temporalio/clie
 import { Worker } from "@temporalio/worker";
 import { overrideRun } from "../../cli/commands/override.js";
 import { outcome } from "../../cli/show/watch-run.js";
-import { ChangedInputError } from "../../core/errors.js";
+import { ChangedInputError, UserError } from "../../core/errors.js";
 import { parseRunConfig } from "../../core/config/schema.js";
 import type { Override } from "../../core/stages/override.js";
 import { bundleWorkflows } from "../../workers/bundle.js";
@@ -76,6 +76,24 @@ test("a run whose gate is not passed completes, and says that and why latest.jso
   await assert.rejects(overrideRun(place.client, "failing", ADA), /nothing to override/);
   await assert.rejects(overrideRun(place.client, "no-such-run", ADA), /no run with this id/);
   await Worker.runReplayHistory({ workflowBundle: await bundleWorkflows() }, await again.fetchHistory(), "failing");
+});
+
+test("roslin override starts no run again that failed, or that another reason than its gate kept from latest.json", async () => {
+  const published: (StageInput["override"] | null)[] = [];
+  let trainings = 0;
+  const beginTraining: PipelineActivities["beginTraining"] = async () => {
+    if (trainings++ === 0) throw new UserError("out of luck");
+    return { finished: resultOf("train", ["tuned"]) };
+  };
+  const moved: PipelineActivities["publish"] = async () =>
+    resultOf("publish", ["published"], { latest: false, reason: "it has moved on", gate: { passed: true } });
+  await begin(failing(published, { beginTraining, publish: moved }));
+  const run = await place.start("broken", configOf());
+  await assert.rejects(run.result());
+  await assert.rejects(overrideRun(place.client, "broken", ADA), /ended before its model was published.*status=FAILED/);
+  assert.equal(trainings, 1);
+  assert.equal((await (await place.start("broken", configOf())).result()).published, false);
+  await assert.rejects(overrideRun(place.client, "broken", ADA), /another reason than the gate/);
 });
 
 test("an override is taken from the start on, once: the same again is the same, another one is refused, and so is one without a name", async () => {
@@ -170,4 +188,35 @@ test("a run that finds another live model than it was compared with when it publ
   await begin(failing([], { evaluate, publish }));
   assert.equal((await (await place.start("stale", configOf())).result()).published, true);
   assert.equal(calls.join(" "), "evaluate publish evaluate publish");
+});
+
+test("an override counts for the evaluation that it was given for: when publishing has another one made, a person decides anew", async () => {
+  const published: (StageInput["override"] | null)[] = [];
+  const usual = failing(published);
+  let evaluations = 0;
+  const evaluate: PipelineActivities["evaluate"] = async (input) => {
+    const result = await usual.evaluate!(input);
+    return { ...result, outputs: result.outputs.map((output) => ({ ...output, sha256: String(++evaluations).repeat(64) })) };
+  };
+  let isStale = true;
+  const publish: PipelineActivities["publish"] = async (input) => {
+    const result = await usual.publish!(input);
+    if (!isStale) return result;
+    isStale = false;
+    throw new ChangedInputError("latest.json names another model than the one that this one was compared with");
+  };
+  await begin({ ...usual, evaluate, publish });
+  const run = await place.start("anew", configOf(1));
+  const asks = async (): Promise<boolean> => (await ask<RunProgress>(run, QUERIES.progress)).pause !== "";
+  await until(asks);
+  await override(run, ADA);
+  await until(async () => evaluations === 2 && (await asks()));
+  const { currentDetails } = await ask<{ currentDetails: string }>(run, "__temporal_workflow_metadata");
+  assert.match(currentDetails, /overridden by Ada .*: the rows were too hard\. The model has been evaluated again .* no longer counts/);
+  await override(run, { by: "Bob", reason: "good enough" });
+  assert.equal((await run.result()).published, true);
+  assert.deepEqual(
+    published.map((given) => given?.by ?? null),
+    ["Ada", "Bob"],
+  );
 });

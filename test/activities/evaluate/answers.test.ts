@@ -68,4 +68,6 @@ test("a prompt that leaves no room for an answer is refused before a model is op
 test("without a tokenizer there is nothing to compare", () => {
   const input = { settings: { references: 3 }, tokenizer: null, split: { count: 0 } } as unknown as TaskInput;
   assert.throws(() => answers.items(input), /set evaluate.references to 0/);
+  const settings = { generateSamples: 0, prompts: [{ instruction: "Greet.", input: null }], generation: {} };
+  assert.throws(() => samples.items({ ...input, settings, prompt: null } as unknown as TaskInput), /leave evaluate\.prompts out/);
 });

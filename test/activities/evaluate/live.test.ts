@@ -275,6 +275,36 @@ test("a live model with another tokenizer is refused before the others are score
   assert.deepEqual(opened, []);
 });
 
+test("a live model with fewer positions than a row may have tokens is refused before the others are scored", async () => {
+  const target = newTarget();
+  await finish(await trained(target, [], "a"));
+  const place = newPlace();
+  const request = await trained(target, NOT_WORSE, "b", false, place);
+  const path = join(place, "base", "config.json");
+  writeFileSync(path, JSON.stringify({ ...(JSON.parse(readFileSync(path, "utf8")) as object), n_positions: 200 }));
+  const [, ...others] = request.inputs;
+  const longer = { ...request, inputs: [await artifactOf("model", join(place, "base")), ...others] };
+  const opened: string[] = [];
+  await assert.rejects(evaluate(dependencies(opened), longer, context()), /fewer positions .*expected=200, got=128/);
+  assert.deepEqual(opened, []);
+  const cut = parseRunConfig({ ...longer.config, preprocess: { ...longer.config.preprocess, maxLength: 128 } });
+  await evaluate(dependencies(opened), { ...longer, config: cut }, context());
+});
+
+test("a model that a published one was compared with, and that is gone, is named when the rules change", async () => {
+  const target = newTarget();
+  const first = await finish(await trained(target, [], "a"));
+  const request = await trained(target, NOT_WORSE, "b");
+  await finish(request);
+  rmSync(join(fileURLToPath(target), nameOf(first)), { recursive: true });
+  const rules = [{ ...NOT_WORSE[0], atMost: 1.5 }];
+  const config = parseRunConfig({ ...request.config, evaluate: { ...request.config.evaluate, gate: { rules } } });
+  await assert.rejects(
+    evaluate(dependencies(), { ...request, config, root: newPlace() }, context()),
+    new RegExp(`compared with as the live one is gone: bring it back, name another one in evaluate\\.live.*${nameOf(first)}`),
+  );
+});
+
 test("in a bucket the live model is found, fetched and named by its address", async () => {
   const server = await startTestS3();
   try {

@@ -12,7 +12,7 @@ import { CorruptError, UserError } from "../../../core/errors.js";
 import { onnxEngine } from "../../../engines/onnx/onnx-engine.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { createHub } from "../../../infra/sources/hub/hub.js";
-import { findPublished, type Published } from "../../../infra/sources/published.js";
+import { fetchPublished, findPublished, type Published } from "../../../infra/sources/published.js";
 import { gpt2Tokenizer, TOKENIZER_CONFIG } from "../../../demo/tokenizer.js";
 import { startTestHub } from "../../infra/sources/hub/harness.js";
 import { REFERENCE } from "../../core/model/reference.js";
@@ -59,6 +59,7 @@ const roomy = (): PlanDependencies => ({
   disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
   checkTarget: async () => undefined,
   findLive: () => assert.fail("no rule compares with the live model"),
+  fetchPublished,
   checkSigner: async () => null,
   gpuWorkers: async () => 8,
   gpuMemory: async () => [],
@@ -322,7 +323,71 @@ test("multiple-choice tasks are looked at item by item, and those on the hub get
   await assert.rejects(plan(places, ask({ names: [quiz, "piqa", "boolq"] }), context), { name: "UserError", message });
   const { config: limited } = await plan(places, ask({ names: [quiz], limit: 1 }), context);
   assert.equal(limited.evaluate.tasks!.names.length, 1);
+  // what a file that cannot be read would measure is not known
+  const gone = { names: [pathToFileURL(join(directory, "gone.json")).href] };
+  const gate = { rules: [{ metric: "gone.acc", against: "base", atLeast: 1 }] };
+  await assert.rejects(plan(places, parseRunConfig({ ...config, evaluate: { tasks: gone, gate } }), context), {
+    message: /^the description of a task cannot be read.*gone\.json\]$/,
+  });
   await rm(join(directory, "tokenizer.json"));
   t.after(() => writeFile(join(directory, "tokenizer.json"), ""));
   await assert.rejects(plan(places, ask({ names: ["piqa"] }), context), /evaluate\.tasks needs the model's tokenizer, and there is/);
+});
+
+test("requests of one's own that cannot be asked, and answers without a tokenizer, are refused before anything is downloaded", async () => {
+  const asked = await mkdtemp(join(directory, "asked-"));
+  for (const name of ["config.json", "model.safetensors"]) await copyFile(join(directory, name), join(asked, name));
+  const refused = (evaluate: object, message: RegExp, preprocess: object = {}): Promise<void> =>
+    assert.rejects(
+      plan(roomy(), parseRunConfig({ ...config, model: { source: pathToFileURL(asked).href }, evaluate, preprocess }), context),
+      {
+        name: "UserError",
+        message,
+      },
+    );
+  const prompts = [{ instruction: "Greet." }, { instruction: "Greet.", input: "Ada" }];
+  await refused({ references: 3 }, /^evaluate\.references needs the model's tokenizer, and there is no tokenizer\.json/);
+  await refused({ prompts, references: 3 }, /^2 things .*\n.*evaluate\.references needs .*\n.*evaluate\.prompts needs/);
+  await writeFile(join(asked, "tokenizer.json"), JSON.stringify(gpt2Tokenizer()));
+  await writeFile(join(asked, "tokenizer_config.json"), JSON.stringify(TOKENIZER_CONFIG));
+  const template = { prompt: { template: "{{ instruction }}: {{ output }}" } };
+  await refused({ prompts }, /^evaluate\.prompts\.1 cannot be asked: .*an input.* has no room for it/, template);
+  const long = [...prompts, { instruction: "long ".repeat(9000) }];
+  await refused({ prompts: long }, /^evaluate\.prompts\.2 cannot be asked: .*tooLong to "cut".*positions=2048/);
+  await plan(roomy(), parseRunConfig({ ...config, model: { source: pathToFileURL(asked).href }, evaluate: { prompts } }), context);
+});
+
+test("a live model that cannot take the run's rows is refused before anything is downloaded, and its bytes count as disk", async () => {
+  const rules = [{ metric: "perplexity", against: "live", atMost: 1 }];
+  const ruled = (preprocess: object = {}): RunConfig => parseRunConfig({ ...config, evaluate: { gate: { rules } }, preprocess });
+  const files = [
+    { name: "config.json", bytes: 10 },
+    { name: "model.safetensors", bytes: 2000 * GB },
+    { name: "onnx/model.onnx", bytes: 9000 * GB },
+  ];
+  const published = { uri: "s3://bucket/models/model-1", sha256: "1".repeat(64), manifest: { name: "model-1", files } } as Published;
+  const shape = JSON.parse(await readFile(join(directory, "config.json"), "utf8")) as object;
+  const withLive = (changes: object, tokenizer: object | null = null): PlanDependencies => ({
+    ...roomy(),
+    disk: async () => ({ free: 4000 * GB, used: 0, directory: "/stages" }),
+    findLive: async () => published,
+    fetchPublished: async (_, to, wanted) => {
+      assert.deepEqual(
+        files.map(({ name }) => wanted(name)),
+        [true, false, false],
+      );
+      await writeFile(join(to, "config.json"), JSON.stringify({ ...shape, ...changes }));
+      if (tokenizer !== null) await writeFile(join(to, "tokenizer.json"), JSON.stringify(tokenizer));
+    },
+  });
+  const { notes } = await plan(withLive({}), ruled(), context);
+  assert.match(notes.join("\n"), /the run 2\.3 TB of disk\n.*now model-1/s);
+  await assert.rejects(plan({ ...withLive({}), disk: roomy().disk }, ruled(), context), /too little room.*need=2\.3 TB/);
+  await assert.rejects(plan(withLive({ vocab_size: 320 }), ruled(), context), /the live model has fewer words than this run's/);
+  await assert.rejects(plan(withLive({}, gpt2Tokenizer()), ruled(), context), /the live model has another tokenizer than this run's/);
+  await assert.rejects(
+    plan(withLive({ n_positions: 256 }), ruled({ maxLength: 257 }), context),
+    /fewer positions than this run's rows may have tokens: lower preprocess\.maxLength.*expected=257, got=256/,
+  );
+  await plan(withLive({ n_positions: 256 }), ruled({ maxLength: 256 }), context);
 });

@@ -11,7 +11,7 @@ import { parseRunConfig, type RunConfig } from "../../../core/config/schema.js";
 import { UserError } from "../../../core/errors.js";
 import { createBuckets } from "../../../infra/sources/bucket.js";
 import { createHub } from "../../../infra/sources/hub/hub.js";
-import { findPublished } from "../../../infra/sources/published.js";
+import { fetchPublished, findPublished } from "../../../infra/sources/published.js";
 import type { GpuWorker, Plan } from "../../../workflows/contract.js";
 
 const GB = 1e9;
@@ -43,6 +43,7 @@ const place = (workers: readonly GpuWorker[], changes: Partial<PlanDependencies[
   disk: async () => ({ free: 1000 * GB, used: 0, directory: "/stages" }),
   checkTarget: async () => undefined,
   findLive: () => assert.fail("no rule compares with the live model"),
+  fetchPublished,
   checkSigner: async () => null,
   gpuWorkers: () => assert.fail("all machines' workers count"),
   gpuMemory: () => assert.fail("all machines' workers count"),

@@ -45,6 +45,7 @@ test("the store of training is below the target where several machines may train
 });
 
 const wrong: [unknown, RegExp][] = [
+  [{ evaluate: { gate: { overrideWithinHours: 1e12 } } }, /evaluate\.gate\.overrideWithinHours.*8760/],
   [{ modle: {} }, /unknown field modle; did you mean model\?/],
   [{ train: { learningrate: 1 } }, /unknown field train\.learningrate; did you mean train\.learningRate\?/],
   [{ train: { workers: { zzz: 1 } } }, /unknown field train\.workers\.zzz; known here: min, waitSeconds/],
