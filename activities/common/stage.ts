@@ -35,7 +35,7 @@ export interface StageContext {
 export const RESULT = "stage.json";
 /** Name of the file in a stage's directory that says what the stage's key is the digest of. */
 export const WANTED = "wanted.json";
-/** Name of the file in a stage's directory that says who asked for it last: the run's whole configuration, and the stage's inputs. */
+/** Name of the file in a stage's directory that says who asked for it last: the run's whole configuration, the stage's inputs, and a person's override. */
 export const REQUEST = "request.json";
 /** Name of the file in a stage's directory that a process locks while it works there. */
 export const LOCK = "lock";
@@ -82,8 +82,9 @@ export class Stage<Name extends StageName> {
   async begin(): Promise<void> {
     await mkdir(this.directory, { recursive: true });
     await writeFileAtomic(join(this.directory, WANTED), JSON.stringify(this.parts, null, 1));
-    const { config, inputs } = this.request;
-    await writeFileAtomic(join(this.directory, REQUEST), JSON.stringify({ config, inputs } satisfies StageInput, null, 1));
+    const { config, inputs, override } = this.request;
+    const asked: StageInput = { config, inputs, ...(override && { override }) };
+    await writeFileAtomic(join(this.directory, REQUEST), JSON.stringify(asked, null, 1));
   }
 
   /** Calls `work` with the directory made and its lock held; while another process holds it, waits and says so. */

@@ -2,6 +2,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
+import { parseRunConfig } from "../../core/config/schema.js";
 import { inputsFrom, OUTPUTS, STAGES, type StageName, type StageResult } from "../../core/stages/results.js";
 import type { StageInput } from "../../workflows/contract.js";
 import type { KeyParts } from "../common/definition.js";
@@ -19,15 +20,15 @@ export type FoundStage<Name extends StageName = StageName> = {
 }[Name];
 
 /** A run's stages up to the first one that has not finished, that one included. `request`: what the last of them that began was given. */
-export async function findStages({ config, inputs }: StageInput, root: string): Promise<FoundStage[]> {
+export async function findStages({ config, inputs, override }: StageInput, root: string): Promise<FoundStage[]> {
   const found: FoundStage[] = [];
   for (const name of STAGES) {
     const results = found.flatMap(({ result }) => result ?? []);
-    const stage = new Stage<StageName>(DEFINITIONS[name], { config, inputs: inputsFrom(results), root });
+    const stage = new Stage<StageName>(DEFINITIONS[name], { config, inputs: inputsFrom(results), root, ...(override && { override }) });
     // an earlier version may have made it under another key, so its output says where it is
     const made = inputs.find((input) => OUTPUTS[name].some((output) => output === input.name) && input.uri.startsWith("file:"));
     const elsewhere: readonly string[] =
-      made === undefined ? await madeBefore(join(root, name), stage.parts) : [dirname(fileURLToPath(made.uri))];
+      made === undefined ? await madeBefore(join(root, name), stage) : [dirname(fileURLToPath(made.uri))];
     const places = [stage.directory, ...elsewhere];
     const at = await Promise.all(places.map((place) => finishedStage(place)));
     const index = at.findIndex((result) => result?.stage === name);
@@ -37,18 +38,36 @@ export async function findStages({ config, inputs }: StageInput, root: string): 
   return found;
 }
 
-/** Directories where an earlier version did the same, or a run whose gate a person overrode: of the same inputs, with the same settings as far as both have them. */
-async function madeBefore(stages: string, { inputs, settings }: KeyParts): Promise<string[]> {
-  // in the form in which records are read
-  const wanted = JSON.parse(JSON.stringify(settings ?? {})) as Readonly<Record<string, unknown>>;
+/** Directories where an earlier version did the same: of the same inputs, with the same settings. */
+async function madeBefore(stages: string, { definition, parts }: Stage<StageName>): Promise<string[]> {
+  const usual = definition.settings(parseRunConfig({}));
   const found: string[] = [];
   for (const key of (await readdir(stages).catch(() => [])).sort()) {
     const before = await recordedParts(join(stages, key));
-    if (before === null || !isDeepStrictEqual(before.inputs, inputs)) continue;
-    const own = Object.entries(before.settings ?? {});
-    if (own.every(([field, value]) => !(field in wanted) || isDeepStrictEqual(value, wanted[field]))) found.push(join(stages, key));
+    if (before !== null && isSameWork(before, parts, usual)) found.push(join(stages, key));
   }
   return found;
+}
+
+/** What it means that a key lacks one of the fields that definitions leave out, so that earlier keys stay. */
+const ABSENT: Settings = { precision: "fp32", lora: null, prompt: "dolly", merge: false, sign: false, override: null };
+
+type Settings = Readonly<Record<string, unknown>>;
+
+/** Whether a recorded stage did what another one is asked to do. `usual`: settings of a run that sets nothing, which a record means that is older than a field. */
+function isSameWork(before: KeyParts, wanted: KeyParts, usual: unknown): boolean {
+  if (!isDeepStrictEqual(before.inputs, wanted.inputs)) return false;
+  const isOlder = before.version < wanted.version;
+  const own: Settings = { ...ABSENT, ...(isOlder && asRecorded(usual)), ...asRecorded(before.settings) };
+  const other: Settings = { ...ABSENT, ...asRecorded(wanted.settings) };
+  // a field that is gone since then decides nothing
+  const fields = Object.keys(isOlder ? other : { ...own, ...other });
+  return fields.every((field) => isDeepStrictEqual(own[field], other[field]));
+}
+
+/** Settings in the form in which records are read. */
+function asRecorded(settings: unknown): Settings {
+  return JSON.parse(JSON.stringify(settings ?? {})) as Settings;
 }
 
 /** One of the stages; undefined if it is not there. */

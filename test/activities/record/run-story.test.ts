@@ -63,6 +63,58 @@ test("what an earlier version published, under a key of its own, is found by its
   assert.equal((await tell(other)).unfinished, "Not finished: in publish");
 });
 
+/** Stages by their name, and whether they have finished. */
+async function standing(request: Parameters<typeof findStages>[0], place: string): Promise<string[]> {
+  return (await findStages(request, place)).map(({ name, result }) => `${name} ${result === null ? "open" : "done"}`);
+}
+
+test("a run is not told by what another did with other settings, also where a key leaves out what is usual", async () => {
+  const { config, root: place, ...request } = await run();
+  await publish(publishDependencies(), { config, root: place, ...request }, context);
+  const done = ["download done", "preprocess done", "train done", "evaluate done", "publish done"];
+  assert.deepEqual(await standing({ config, inputs: [] }, place), done);
+  const until = (count: number): string[] => [...done.slice(0, count), done[count]!.replace("done", "open")];
+  const halved = { ...config, train: { ...config.train, precision: "bf16" as const } };
+  assert.deepEqual(await standing({ config: halved, inputs: [] }, place), until(2));
+  for (const change of [{ merge: true }, { sign: { key: "env" } as never }]) {
+    const other = { ...config, publish: { ...config.publish, ...change } };
+    assert.deepEqual(await standing({ config: other, inputs: [] }, place), until(4), JSON.stringify(change));
+  }
+  const override = { by: "Ada", reason: "the rows are few" };
+  assert.deepEqual(await standing({ config, inputs: [], override }, place), until(4));
+});
+
+test("a run whose gate a person overrode is told as that, and another run of the same is not", async () => {
+  const place = mkdtempSync(join(root, "run-"));
+  const { config, inputs, root: stages } = await finishedRun(place, pathToFileURL(join(place, "target")).href, false);
+  const override = { by: "Ada", reason: "the rows are few" };
+  await publish(publishDependencies(), { config, inputs, root: stages, override }, context);
+  const last = await lastRequest(stages);
+  assert.deepEqual(last!.override, override);
+  assert.equal((await findStages(last!, stages)).at(-1)!.result?.stage, "publish");
+  assert.equal((await findStages({ config, inputs }, stages)).at(-1)!.result, null);
+});
+
+test("a field that an earlier version did not know is what is usual today", async () => {
+  const request = await run();
+  await publish(publishDependencies(), request, context);
+  const { directory } = new Stage(publishDefinition, request);
+  const earlier = join(request.root, "publish", "0123456789abcdef");
+  renameSync(directory, earlier);
+  const parts = JSON.parse(readFileSync(join(earlier, WANTED), "utf8")) as { version: number; settings: { storageClass?: null } };
+  const { storageClass: _, ...settings } = parts.settings;
+  const record = (version: number): void => writeFileSync(join(earlier, WANTED), JSON.stringify({ ...parts, version, settings }));
+  const last = async (publishing: object): Promise<boolean> => {
+    const config = { ...request.config, publish: { ...request.config.publish, ...publishing } };
+    return (await findStages({ ...request, config }, request.root)).at(-1)!.result !== null;
+  };
+  record(parts.version - 1);
+  assert.equal(await last({}), true);
+  assert.equal(await last({ storageClass: "STANDARD_IA" }), false);
+  record(parts.version);
+  assert.equal(await last({}), false);
+});
+
 test("a run that is evaluated and not published says where it is", async () => {
   const request = await run();
   assert.equal((await tell(request, { isRunning: true })).unfinished, "Under way in publish");
@@ -124,10 +176,7 @@ test("a run that trains is told by its commit log and its records of steps: lost
   rmSync(join(request.root, "train"), { recursive: true });
   const early = { ...request, inputs: request.inputs.slice(0, 3) };
   await trainSome(early);
-  assert.deepEqual(
-    (await findStages(early, request.root)).map(({ name, result }) => `${name} ${result === null ? "open" : "done"}`),
-    ["download done", "preprocess done", "train open"],
-  );
+  assert.deepEqual(await standing(early, request.root), ["download done", "preprocess done", "train open"]);
   const story = await tell(early, { isRunning: true });
   assert.deepEqual(
     story.losses,
