@@ -1,7 +1,7 @@
 import { mkdir, readFile, readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ChangedInputError, messageOf } from "../../core/errors.js";
+import { ChangedInputError, messageOf, UserError } from "../../core/errors.js";
 import type { StageMetrics } from "../../core/stages/metrics.js";
 import {
   currentOutputs,
@@ -175,10 +175,25 @@ export class Stage<Name extends StageName> {
   }
 }
 
+/** A record that a stage left, from its text. Throws UserError that names it if it is damaged. */
+export function parseRecord<Kept>(text: string, path: string): Kept {
+  try {
+    return JSON.parse(text) as Kept;
+  } catch (error) {
+    throw new UserError("a stage's record is damaged: remove it and run the stage again", { file: placeInRun(path) }, { cause: error });
+  }
+}
+
+/** A file of a stage without the directories above the run's: `evaluate/0123456789abcdef/stage.json`. */
+export function placeInRun(path: string): string {
+  return path.split(sep).slice(-3).join("/");
+}
+
 /** The result that a finished stage left in its directory, marked as reused; null when it has not finished. */
 export async function finishedStage(directory: string): Promise<StageResult | null> {
   try {
-    const result = JSON.parse(await readFile(join(directory, RESULT), "utf8")) as StageResult;
+    const path = join(directory, RESULT);
+    const result = parseRecord<StageResult>(await readFile(path, "utf8"), path);
     return { ...result, outputs: currentOutputs(result.stage, result.outputs), reused: true };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, test } from "node:test";
-import { pathToFileURL } from "node:url";
-import { REQUEST, Stage, WANTED, type StageRequest } from "../../../activities/common/stage.js";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { REQUEST, RESULT, Stage, WANTED, type StageRequest } from "../../../activities/common/stage.js";
+import { evaluateDefinition } from "../../../activities/evaluate/definition.js";
 import { findStages, lastRequest } from "../../../activities/record/find-stages.js";
 import { runStory } from "../../../activities/record/run-story.js";
 import { publishDefinition } from "../../../activities/publish/definition.js";
@@ -14,6 +15,7 @@ import type { ReportStory } from "../../../activities/report/story.js";
 import { openLog } from "../../../activities/train/log/commit-log.js";
 import { trainDefinition } from "../../../activities/train/definition.js";
 import { STEPS } from "../../../activities/train/log/steps-file.js";
+import { UserError } from "../../../core/errors.js";
 import type { StepRecord } from "../../../engines/engine.js";
 import { fileStore } from "../../../infra/store/file-store.js";
 import { finishedRun, LOSSES, publishDependencies } from "../publish/run.js";
@@ -128,6 +130,60 @@ test("a run whose stages are elsewhere says so", async () => {
     (await tell({ ...request, root: join(root, "elsewhere") })).unfinished,
     "Its stages are on another machine, or were removed",
   );
+});
+
+/** A published run whose evaluation lies in its stage's directory, as stages leave it. */
+async function settledRun(): Promise<StageRequest & { readonly evaluate: string }> {
+  const request = await run();
+  const { directory } = new Stage(evaluateDefinition, request);
+  const record = readFileSync(join(directory, RESULT), "utf8");
+  const from = fileURLToPath(request.inputs.find(({ name }) => name === "report")!.uri);
+  renameSync(from, join(directory, "evaluation.json"));
+  const inputs = JSON.parse(JSON.stringify(request.inputs).replaceAll(from, join(directory, "evaluation.json"))) as StageRequest["inputs"];
+  writeFileSync(join(directory, RESULT), record.replaceAll(from, join(directory, "evaluation.json")));
+  await publish(publishDependencies(), { ...request, inputs }, context);
+  return { ...request, inputs, evaluate: directory };
+}
+
+test("a run whose directory was moved is told whole, also where the addresses in its records were rewritten", async () => {
+  const { root: before } = await settledRun();
+  const [moved, rewritten] = [mkdtempSync(join(root, "moved-")), mkdtempSync(join(root, "rewritten-"))];
+  renameSync(before, moved);
+  const story = await tell({ ...(await lastRequest(moved))!, root: moved });
+  assert.equal(story.unfinished, undefined);
+  assert.equal(story.evaluation!.perplexity.tuned, 20);
+  cpSync(moved, rewritten, { recursive: true });
+  for (const file of readdirSync(rewritten, { recursive: true, encoding: "utf8" }).filter((name) =>
+    /(stage|wanted|request)\.json$/.test(name),
+  )) {
+    const text = readFileSync(join(rewritten, file), "utf8");
+    writeFileSync(join(rewritten, file), text.replaceAll(before, rewritten).replaceAll("/models/base", "/mnt/base"));
+  }
+  const request = await lastRequest(rewritten);
+  assert.equal(request!.config.model.source, "file:///mnt/base");
+  assert.equal((await tell({ ...request!, root: rewritten })).unfinished, undefined);
+});
+
+test("a damaged file of a run is named without the machine's directories, with what to do", async () => {
+  const { evaluate, ...request } = await settledRun();
+  const isNamed = (file: string) => (error: unknown) =>
+    error instanceof UserError &&
+    error.message.includes(`evaluate/${basename(evaluate)}/${file}`) &&
+    !error.message.includes(root) &&
+    /again/.test(error.message);
+  const report = join(evaluate, "evaluation.json");
+  const whole = readFileSync(report);
+  writeFileSync(report, whole.subarray(0, 20));
+  await assert.rejects(tell(request), isNamed("evaluation.json"));
+  rmSync(report);
+  await assert.rejects(tell(request), isNamed("evaluation.json"));
+  writeFileSync(report, whole);
+  assert.equal((await tell(request)).unfinished, undefined);
+  writeFileSync(join(evaluate, RESULT), "{");
+  await assert.rejects(tell(request), isNamed(RESULT));
+  writeFileSync(join(evaluate, REQUEST), "");
+  rmSync(join(request.root, "publish"), { recursive: true });
+  await assert.rejects(lastRequest(request.root), isNamed(REQUEST));
 });
 
 test("a run of which no stage has begun has a page", async () => {
