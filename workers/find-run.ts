@@ -63,6 +63,6 @@ async function failureOf(client: Client, id: string, status: string): Promise<st
 }
 
 /** What an earlier version recorded lacks the fields that came later. */
-function current({ config, inputs }: StageInput): StageInput {
-  return { config: parseRunConfig(config), inputs };
+function current(request: StageInput): StageInput {
+  return { ...request, config: parseRunConfig(request.config) };
 }

@@ -1,7 +1,7 @@
 import { mkdir, readFile, readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ChangedInputError, messageOf } from "../../core/errors.js";
+import { ChangedInputError, messageOf, UserError } from "../../core/errors.js";
 import type { StageMetrics } from "../../core/stages/metrics.js";
 import {
   currentOutputs,
@@ -35,7 +35,7 @@ export interface StageContext {
 export const RESULT = "stage.json";
 /** Name of the file in a stage's directory that says what the stage's key is the digest of. */
 export const WANTED = "wanted.json";
-/** Name of the file in a stage's directory that says who asked for it last: the run's whole configuration, and the stage's inputs. */
+/** Name of the file in a stage's directory that says who asked for it last: the run's whole configuration, the stage's inputs, and a person's override. */
 export const REQUEST = "request.json";
 /** Name of the file in a stage's directory that a process locks while it works there. */
 export const LOCK = "lock";
@@ -82,8 +82,9 @@ export class Stage<Name extends StageName> {
   async begin(): Promise<void> {
     await mkdir(this.directory, { recursive: true });
     await writeFileAtomic(join(this.directory, WANTED), JSON.stringify(this.parts, null, 1));
-    const { config, inputs } = this.request;
-    await writeFileAtomic(join(this.directory, REQUEST), JSON.stringify({ config, inputs } satisfies StageInput, null, 1));
+    const { config, inputs, override } = this.request;
+    const asked: StageInput = { config, inputs, ...(override && { override }) };
+    await writeFileAtomic(join(this.directory, REQUEST), JSON.stringify(asked, null, 1));
   }
 
   /** Calls `work` with the directory made and its lock held; while another process holds it, waits and says so. */
@@ -174,10 +175,25 @@ export class Stage<Name extends StageName> {
   }
 }
 
+/** A record that a stage left, from its text. Throws UserError that names it if it is damaged. */
+export function parseRecord<Kept>(text: string, path: string): Kept {
+  try {
+    return JSON.parse(text) as Kept;
+  } catch (error) {
+    throw new UserError("a stage's record is damaged: remove it and run the stage again", { file: placeInRun(path) }, { cause: error });
+  }
+}
+
+/** A file of a stage without the directories above the run's: `evaluate/0123456789abcdef/stage.json`. */
+export function placeInRun(path: string): string {
+  return path.split(sep).slice(-3).join("/");
+}
+
 /** The result that a finished stage left in its directory, marked as reused; null when it has not finished. */
 export async function finishedStage(directory: string): Promise<StageResult | null> {
   try {
-    const result = JSON.parse(await readFile(join(directory, RESULT), "utf8")) as StageResult;
+    const path = join(directory, RESULT);
+    const result = parseRecord<StageResult>(await readFile(path, "utf8"), path);
     return { ...result, outputs: currentOutputs(result.stage, result.outputs), reused: true };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;

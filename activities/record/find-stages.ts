@@ -2,10 +2,11 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
-import { inputsFrom, OUTPUTS, STAGES, type StageName, type StageResult } from "../../core/stages/results.js";
+import { parseRunConfig } from "../../core/config/schema.js";
+import { inputsFrom, OUTPUTS, STAGES, type Artifact, type StageName, type StageResult } from "../../core/stages/results.js";
 import type { StageInput } from "../../workflows/contract.js";
 import type { KeyParts } from "../common/definition.js";
-import { finishedStage, recordedParts, REQUEST, Stage } from "../common/stage.js";
+import { finishedStage, parseRecord, recordedParts, REQUEST, Stage } from "../common/stage.js";
 import { DEFINITIONS } from "../forecast/definitions.js";
 
 /** Where one of a run's stages works on this machine, and what it left. */
@@ -19,36 +20,81 @@ export type FoundStage<Name extends StageName = StageName> = {
 }[Name];
 
 /** A run's stages up to the first one that has not finished, that one included. `request`: what the last of them that began was given. */
-export async function findStages({ config, inputs }: StageInput, root: string): Promise<FoundStage[]> {
+export async function findStages({ config, inputs, override }: StageInput, root: string): Promise<FoundStage[]> {
   const found: FoundStage[] = [];
   for (const name of STAGES) {
     const results = found.flatMap(({ result }) => result ?? []);
-    const stage = new Stage<StageName>(DEFINITIONS[name], { config, inputs: inputsFrom(results), root });
-    // an earlier version may have made it under another key, so its output says where it is
-    const made = inputs.find((input) => OUTPUTS[name].some((output) => output === input.name) && input.uri.startsWith("file:"));
-    const elsewhere: readonly string[] =
-      made === undefined ? await madeBefore(join(root, name), stage.parts) : [dirname(fileURLToPath(made.uri))];
-    const places = [stage.directory, ...elsewhere];
-    const at = await Promise.all(places.map((place) => finishedStage(place)));
-    const index = at.findIndex((result) => result?.stage === name);
-    found.push({ name, directory: places[Math.max(0, index)]!, result: at[index] ?? null } as FoundStage);
-    if (index < 0) break;
+    const stage = new Stage<StageName>(DEFINITIONS[name], { config, inputs: inputsFrom(results), root, ...(override && { override }) });
+    const place = await placeOf(stage, inputs, join(root, name));
+    found.push({ name, directory: place?.directory ?? stage.directory, result: place?.result ?? null } as FoundStage);
+    if (place === null) break;
   }
   return found;
 }
 
-/** Directories where an earlier version did the same, or a run whose gate a person overrode: of the same inputs, with the same settings as far as both have them. */
-async function madeBefore(stages: string, { inputs, settings }: KeyParts): Promise<string[]> {
-  // in the form in which records are read
-  const wanted = JSON.parse(JSON.stringify(settings ?? {})) as Readonly<Record<string, unknown>>;
+/** Where a stage finished: under its own key, or under another one where it left what later stages were given; null: nowhere. */
+async function placeOf(
+  stage: Stage<StageName>,
+  inputs: readonly Artifact[],
+  stages: string,
+): Promise<{ readonly directory: string; readonly result: StageResult } | null> {
+  const { name } = stage.definition;
+  const given = inputs.filter((input) => OUTPUTS[name].some((output) => output === input.name));
+  const isGiven = ({ outputs }: StageResult): boolean =>
+    given.every((input) => outputs.some((output) => output.name === input.name && output.sha256 === input.sha256));
+  const own = await stage.finished();
+  if (own?.stage === name) return { directory: stage.directory, result: own };
+  // an earlier version had other keys, and so has a run whose addresses were rewritten when its directory moved
+  const elsewhere =
+    given.length === 0
+      ? await madeBefore(stages, stage)
+      : [
+          ...given.flatMap(({ uri }) => (uri.startsWith("file:") ? dirname(fileURLToPath(uri)) : [])),
+          ...(await keysIn(stages)).map((key) => join(stages, key)),
+        ];
+  for (const directory of elsewhere) {
+    // a damaged record of another run says nothing of this one
+    const result = await finishedStage(directory).catch(() => null);
+    if (result?.stage === name && isGiven(result)) return { directory, result };
+  }
+  return null;
+}
+
+/** The directories of a stage, by the first digits of their keys. */
+async function keysIn(stages: string): Promise<string[]> {
+  return (await readdir(stages).catch(() => [])).sort();
+}
+
+/** Directories where an earlier version did the same: of the same inputs, with the same settings. */
+async function madeBefore(stages: string, { definition, parts }: Stage<StageName>): Promise<string[]> {
+  const usual = definition.settings(parseRunConfig({}));
   const found: string[] = [];
-  for (const key of (await readdir(stages).catch(() => [])).sort()) {
+  for (const key of await keysIn(stages)) {
     const before = await recordedParts(join(stages, key));
-    if (before === null || !isDeepStrictEqual(before.inputs, inputs)) continue;
-    const own = Object.entries(before.settings ?? {});
-    if (own.every(([field, value]) => !(field in wanted) || isDeepStrictEqual(value, wanted[field]))) found.push(join(stages, key));
+    if (before !== null && isSameWork(before, parts, usual)) found.push(join(stages, key));
   }
   return found;
+}
+
+/** What it means that a key lacks one of the fields that definitions leave out, so that earlier keys stay. */
+const ABSENT: Settings = { precision: "fp32", lora: null, prompt: "dolly", merge: false, sign: false, override: null };
+
+type Settings = Readonly<Record<string, unknown>>;
+
+/** Whether a recorded stage did what another one is asked to do. `usual`: settings of a run that sets nothing, which a record means that is older than a field. */
+function isSameWork(before: KeyParts, wanted: KeyParts, usual: unknown): boolean {
+  if (!isDeepStrictEqual(before.inputs, wanted.inputs)) return false;
+  const isOlder = before.version < wanted.version;
+  const own: Settings = { ...ABSENT, ...(isOlder && asRecorded(usual)), ...asRecorded(before.settings) };
+  const other: Settings = { ...ABSENT, ...asRecorded(wanted.settings) };
+  // a field that is gone since then decides nothing
+  const fields = Object.keys(isOlder ? other : { ...own, ...other });
+  return fields.every((field) => isDeepStrictEqual(own[field], other[field]));
+}
+
+/** Settings in the form in which records are read. */
+function asRecorded(settings: unknown): Settings {
+  return JSON.parse(JSON.stringify(settings ?? {})) as Settings;
 }
 
 /** One of the stages; undefined if it is not there. */
@@ -60,10 +106,10 @@ export function stageNamed<Name extends StageName>(found: readonly FoundStage[],
 export async function lastRequest(root: string): Promise<StageInput | null> {
   let last: { readonly path: string; readonly at: number } | null = null;
   for (const stage of STAGES)
-    for (const key of await readdir(join(root, stage)).catch(() => [])) {
+    for (const key of await keysIn(join(root, stage))) {
       const path = join(root, stage, key, REQUEST);
       const at = (await stat(path).catch(() => null))?.mtimeMs;
       if (at !== undefined && (last === null || at >= last.at)) last = { path, at };
     }
-  return last === null ? null : (JSON.parse(await readFile(last.path, "utf8")) as StageInput);
+  return last === null ? null : parseRecord<StageInput>(await readFile(last.path, "utf8"), last.path);
 }

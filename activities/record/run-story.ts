@@ -1,17 +1,20 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { UserError } from "../../core/errors.js";
 import { MANIFEST, parseManifest, type Manifest } from "../../core/format/manifest.js";
 import { countOf, parameterCount, trainedParameters, type Model } from "../../core/model/family.js";
 import { expectedModel } from "../../core/model/lora/adapter.js";
 import type { RunConfig } from "../../core/config/schema.js";
-import { outputNamed, STAGES, type StageResult } from "../../core/stages/results.js";
+import { outputNamed, STAGES, type Artifact, type StageResult } from "../../core/stages/results.js";
 import { count } from "../../core/units.js";
 import { trainingPlan } from "../../core/training/order.js";
+import { sha256 } from "../../infra/disk/files.js";
 import type { ObjectStore } from "../../infra/store/store.js";
 import { readModelConfig } from "../../infra/weights/read-model-config.js";
 import type { StageInput } from "../../workflows/contract.js";
+import { placeInRun } from "../common/stage.js";
 import type { Evaluation } from "../evaluate/evaluation.js";
 import { descentOfSources } from "../report/descent-of-sources.js";
 import type { ReportStory } from "../report/story.js";
@@ -40,15 +43,15 @@ export async function runStory(
   const { config } = request;
   const found = await findStages(request, root);
   const [download, preprocess, train, evaluate, publish] = [
-    stageNamed(found, "download")?.result,
+    stageNamed(found, "download"),
     stageNamed(found, "preprocess")?.result,
     stageNamed(found, "train"),
-    stageNamed(found, "evaluate")?.result,
+    stageNamed(found, "evaluate"),
     stageNamed(found, "publish"),
   ];
   const trained = train?.result;
   const soFar = train !== undefined && trained == null ? await trainingSoFar(train.directory, openStore(train.directory, config)) : null;
-  const model = download == null ? null : modelIn(download);
+  const model = download === undefined ? null : modelIn(download);
   const prepared = preprocess?.metrics ?? null;
   const totalSteps = prepared?.trainRows === undefined ? undefined : plannedSteps(prepared.trainRows, config);
   const manifest = await manifestIn(publish);
@@ -62,10 +65,7 @@ export async function runStory(
     parameters: model === null ? null : parameterCount(model),
     ...adapterOf(model, config),
     ...trainedPart(trained, soFar),
-    evaluation:
-      evaluate == null
-        ? null
-        : (JSON.parse(await readFile(fileURLToPath(outputNamed(evaluate.outputs, "report").uri), "utf8")) as Evaluation),
+    evaluation: evaluate === undefined ? null : await evaluationIn(evaluate),
     prompt: null,
     prepared,
     override: manifest?.gate?.override ?? null,
@@ -98,13 +98,36 @@ function trainedPart(
   return { losses, tokens, ledger, curves: trained.metrics };
 }
 
-/** The model that a download left; null where its config is one that this version cannot read. */
-function modelIn({ outputs }: Pick<StageResult, "outputs">): Model | null {
+/** The model that a download left; null: it has not finished, or this version cannot read the model's config. */
+function modelIn(download: FoundStage<"download">): Model | null {
   try {
-    return readModelConfig(fileURLToPath(outputNamed(outputs, "model").uri));
+    return download.result === null ? null : readModelConfig(outputPath(download, outputNamed(download.result.outputs, "model")));
   } catch {
     return null;
   }
+}
+
+/** What an evaluation left; null: it has not finished. Throws UserError if the file is gone or not what the stage left. */
+async function evaluationIn(evaluate: FoundStage<"evaluate">): Promise<Evaluation | null> {
+  if (evaluate.result === null) return null;
+  const report = outputNamed(evaluate.result.outputs, "report");
+  const path = outputPath(evaluate, report);
+  const bytes = existsSync(path) ? await readFile(path) : null;
+  if (bytes !== null && sha256(bytes) === report.sha256) return JSON.parse(bytes.toString("utf8")) as Evaluation;
+  throw new UserError(
+    `${basename(path)} of a finished evaluation is not what the stage left: run the stage evaluate again, which makes it anew`,
+    {
+      file: placeInRun(join(evaluate.directory, basename(path))),
+      expected: report.sha256,
+      got: bytes === null ? "nothing" : sha256(bytes),
+    },
+  );
+}
+
+/** Where an output is now: a stage's directory that was moved has it beside the record. */
+function outputPath({ directory }: FoundStage, { uri }: Artifact): string {
+  const recorded = fileURLToPath(uri);
+  return existsSync(recorded) ? recorded : join(directory, basename(recorded));
 }
 
 function adapterOf(model: Model | null, { train, publish }: RunConfig): Pick<ReportStory, "adapter"> {
@@ -116,7 +139,7 @@ function adapterOf(model: Model | null, { train, publish }: RunConfig): Pick<Rep
 /** What was published; null: nothing yet. */
 async function manifestIn(publish: FoundStage<"publish"> | undefined): Promise<Manifest | null> {
   const path = publish?.result == null ? null : join(publish.directory, MANIFEST);
-  return path === null || !existsSync(path) ? null : parseManifest(await readFile(path, "utf8"), path);
+  return path === null || !existsSync(path) ? null : parseManifest(await readFile(path, "utf8"), placeInRun(path));
 }
 
 function plannedSteps(trainRows: number, { train }: RunConfig): number {

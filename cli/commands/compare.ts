@@ -21,7 +21,7 @@ import { openRun, RUN_WORDS } from "../machine/open-run.js";
 export const compare: Command = {
   name: "compare",
   summary: "show which settings of runs differ, and their scores and curves side by side",
-  usage: `compare RUN RUN… [--json] [--html FILE]\n${RUN_WORDS}, or the s3:// or file:// address of a published model`,
+  usage: `compare RUN RUN… [--json] [--html FILE]\n${RUN_WORDS}, or the s3://, file:// or hf:// address of a published model`,
   async run(args, environment) {
     const { values, positionals } = parseArgs({
       args: [...args],
@@ -32,7 +32,7 @@ export const compare: Command = {
       throw new UserError("name two runs or more", { got: positionals.length === 0 ? "none" : positionals.join(" ") });
     const runs: ComparedRun[] = [];
     for (const run of positionals)
-      runs.push(/^(s3|file):\/\//.test(run) ? await published(run, environment) : comparedStory(run, await openRun(run, environment)));
+      runs.push(/^(s3|file|hf):\/\//.test(run) ? await published(run, environment) : comparedStory(run, await openRun(run, environment)));
     if (values.html !== undefined) {
       await writeFileAtomic(resolve(values.html), comparePage(runs));
       console.error(`roslin: ${pathToFileURL(resolve(values.html)).href}`);
@@ -47,7 +47,7 @@ export const compare: Command = {
 function published(uri: string, environment: Environment): Promise<ComparedRun> {
   return untilInterrupted((signal) =>
     withS3(environment, uri, signal, async ({ variables }) => {
-      const { store, manifest, uri: place } = await openPublished(uri, s3SettingsOf(variables), signal);
+      const { store, manifest, uri: place } = await openPublished(uri, { ...s3SettingsOf(variables), hub: environment.hub }, signal);
       const bytes = await readAll(store, REPORT);
       const expected = manifest.files.find(({ name }) => name === REPORT)?.sha256;
       if (bytes === null || sha256(bytes) !== expected)

@@ -12,7 +12,7 @@ const TONES = ["strong", "third", "fourth", "soft", "fifth"];
 
 /** Runs side by side on one page that needs no other file. */
 export function comparePage(runs: readonly ComparedRun[]): string {
-  const { settings, scores } = compareRuns(runs);
+  const { settings, scores, notes } = compareRuns(runs);
   const names = runs.map(({ name }) => name);
   const rows = settings.map(({ setting, values }) => [
     escapeMarkup(setting),
@@ -24,7 +24,7 @@ export function comparePage(runs: readonly ComparedRun[]): string {
     kicker: "Roslin · comparison of runs",
     body: [
       `${unfinished.join("")}</header>`,
-      section("Scores", ...scoreTable(names, scores)),
+      section("Scores", ...scoreTable(names, scores), ...notes.map((words) => note(words))),
       section("Curves", ...curvesOf(runs)),
       section(
         "Settings that differ",
@@ -60,7 +60,7 @@ function scoreTable(names: readonly string[], scores: readonly Score[]): string[
   return [
     `<p class="keys">${legend}</p>`,
     columnTable("Scores of the tuned models", ["metric", ...names, "intervals"], rows),
-    note("Each run's interval is of its own held-out rows. Compare figures only where the runs have the same rows."),
+    note("Each run's interval is of its own items."),
   ];
 }
 

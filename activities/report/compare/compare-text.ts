@@ -2,7 +2,7 @@ import { figureDigits } from "../page/comparison.js";
 import type { Comparison } from "./compared.js";
 
 /** A comparison for a terminal: scores, then settings that differ. */
-export function compareText({ runs, settings, scores }: Comparison): string {
+export function compareText({ runs, settings, scores, notes }: Comparison): string {
   const names = runs.map(({ name }) => name);
   const score = ({ tuned, interval }: NonNullable<Comparison["scores"][number]["values"][number]>): string =>
     `${figureDigits(tuned)}${interval === undefined ? "" : ` (${interval.map(figureDigits).join(" to ")})`}`;
@@ -13,6 +13,7 @@ export function compareText({ runs, settings, scores }: Comparison): string {
   return [
     ...runs.flatMap(({ name, unfinished }) => (unfinished === undefined ? [] : [`${name}: ${unfinished}`, ""])),
     ...table(["Scores of the tuned models", ...names], scoreRows, "no run has been evaluated"),
+    ...notes,
     "",
     ...table(
       ["Settings that differ", ...names],

@@ -12,6 +12,7 @@ import { UserError } from "../../../core/errors.js";
 import { outputNamed } from "../../../core/stages/results.js";
 import { CHECKOUT, readEnvironment } from "../../../workers/environment.js";
 import { finishedRun, publishDependencies } from "../../activities/publish/run.js";
+import { startUploadHub, TOKEN } from "../../infra/hub/upload-hub.js";
 import { parseMarkup } from "../../activities/report/parse-markup.js";
 
 const root = mkdtempSync(join(tmpdir(), "roslin-report-"));
@@ -55,11 +56,23 @@ test("compare takes directories and addresses of published models", async () => 
     [stages, fileURLToPath(uri).split("/").at(-1)],
   );
   // a manifest names a local source by its digest, and says nothing of settings that change no bytes
-  assert.deepEqual(
-    settings.map(({ setting }) => setting),
-    ["model.source"],
-  );
+  assert.deepEqual(settings, []);
   parseMarkup(readFileSync(html, "utf8"));
+});
+
+test("compare takes a model that was published on the hub", async () => {
+  const hub = await startUploadHub();
+  try {
+    const request = await finishedRun(mkdtempSync(join(root, "run-")), "hf://me/m");
+    const context = { signal: new AbortController().signal, progress: () => undefined };
+    const { metrics } = await publish(publishDependencies({}, undefined, { hub: hub.access }), request, context);
+    const reaching = readEnvironment({ ROSLIN_HOME: join(root, "home"), HF_ENDPOINT: hub.url, HF_TOKEN: TOKEN }, CHECKOUT);
+    const said = await printed(() => compare.run([request.root, "hf://me/m", "--json"], reaching));
+    const { settings, runs } = JSON.parse(said) as Comparison;
+    assert.deepEqual([settings, runs[1]!.name], [[], metrics["version"]]);
+  } finally {
+    await hub.close();
+  }
 });
 
 test("what is no run is said to be none", async () => {
