@@ -12,6 +12,8 @@ const PROMPT_PIECE = 256;
 
 /** What generation needs of a model. */
 export interface Decoder {
+  /** the model's directory, for messages */
+  readonly directory: string;
   readonly session: Session;
   /** what the session takes beside tokens and caches, by the parameters' names */
   readonly weights: Readonly<Record<string, Tensor>>;
@@ -42,7 +44,7 @@ export async function* decode(
   prompts: readonly (readonly number[])[],
   options: GenerationOptions = {},
 ): AsyncGenerator<readonly GeneratedToken[], void, readonly number[] | undefined> {
-  const { positions, ends } = decoder;
+  const { directory, positions, ends } = decoder;
   const sampling = { ...GREEDY, ...options };
   const { maxNewTokens = Infinity, minNewTokens = 0, streams } = options;
   for (const prompt of prompts)
@@ -64,7 +66,8 @@ export async function* decode(
   /** The sequence's next token; null: it is over. */
   const choose = (sequence: Sequence, logits: Float32Array): number | null => {
     if (sequence.count < minNewTokens) for (const end of ends) logits[end] = -Infinity;
-    const token = chooseToken(logits, sequence.said, sampling, sequence.stream, sequence.count);
+    const place = { model: directory, prompt: sequence.index, newTokens: sequence.count };
+    const token = chooseToken(logits, sequence.said, sampling, sequence.stream, sequence.count, place);
     if (ends.includes(token)) return null;
     sequence.tokens.push(token);
     if (sampling.repetitionPenalty !== 1) sequence.said.add(token);

@@ -76,6 +76,7 @@ async function load(
   let model: Model = files.model;
   let ends: readonly number[];
   let adapterFiles: AdapterFiles | null = null;
+  const directory = adapter ?? files.directory;
   const bytes = 4 * parameterCount(files.model);
   const isLarge = bytes > KEEP_WITHIN * memory;
   try {
@@ -110,7 +111,7 @@ async function load(
   return {
     score: (rows) => score(loaded, rows),
     async *generate(prompts, options) {
-      decoder ??= { ...(await openDecoder(loaded, packs, threads)), positions: model.shape.positions, ends, stopped };
+      decoder ??= { ...(await openDecoder(loaded, packs, threads)), directory, positions: model.shape.positions, ends, stopped };
       yield* decode(decoder, prompts, options);
     },
     async close() {

@@ -195,3 +195,21 @@ test("a token that ends an answer ends that sequence alone, but not before there
   assert.ok(!longer!.includes(end));
   await model.close();
 });
+
+test("a model whose logits are not numbers is named, with the prompt", async () => {
+  const directory = join(root, "diverged");
+  cpSync(join(REFERENCE, "gptj-tiny"), directory, { recursive: true });
+  const path = join(directory, "model.safetensors");
+  const bytes = readFileSync(path);
+  const header = JSON.parse(bytes.toString("utf8", 8, 8 + bytes.readUInt32LE())) as Record<string, { data_offsets: [number, number] }>;
+  const [from] = header["transformer.ln_f.weight"]!.data_offsets;
+  // NaN itself is refused when the model is read
+  bytes.writeFloatLE(3e38, 8 + bytes.readUInt32LE() + from);
+  writeFileSync(path, bytes);
+  const model = await load(directory);
+  await assert.rejects(
+    tokensOf(model, [[1, 2]], {}),
+    (error) => error instanceof UserError && error.message.includes(`[model=${directory}, prompt=0, newTokens=0, token=`),
+  );
+  await model.close();
+});
