@@ -8,7 +8,7 @@ import { ADAPTER_CONFIG } from "../../core/model/lora/adapter-config.js";
 import { askTokens, fitPrompt } from "../../core/text/ask-tokens.js";
 import { openPrompt } from "../../core/text/open-prompt.js";
 import type { PromptSetting } from "../../core/text/prompt-kind.js";
-import type { Sampling } from "../../core/generation/sampling.js";
+import { LEAST_DIVISOR, type Sampling } from "../../core/generation/sampling.js";
 import { AnswerText } from "../../core/text/stopping.js";
 import { UserError } from "../../core/errors.js";
 import type { GeneratedToken } from "../../engines/inference.js";
@@ -101,12 +101,14 @@ export function samplingNamed(values: Readonly<Partial<Record<SamplingOption, st
     throw new UserError(`--${option} is not one that can be used`, { expected, got: value });
   };
   const isWhole = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
+  const isDivisor = (value: number): boolean => value >= LEAST_DIVISOR && value < Infinity;
+  const isTemperature = (value: number): boolean => value === 0 || isDivisor(value);
   const isDrawn = values["top-p"] !== undefined || values["top-k"] !== undefined;
   return {
-    temperature: number("temperature", isDrawn ? 1 : 0, (value) => value >= 0 && value < Infinity, "a number from 0 on"),
+    temperature: number("temperature", isDrawn ? 1 : 0, isTemperature, `0, or a number from ${LEAST_DIVISOR} on`),
     topP: number("top-p", 1, (value) => value > 0 && value <= 1, "a number above 0, and at most 1"),
     topK: number("top-k", 0, isWhole, "a whole number from 0 on"),
-    repetitionPenalty: number("repetition-penalty", 1, (value) => value > 0 && value < Infinity, "a number above 0"),
+    repetitionPenalty: number("repetition-penalty", 1, isDivisor, `a number from ${LEAST_DIVISOR} on`),
     seed: number("seed", 42, isWhole, "a whole number from 0 on"),
   };
 }

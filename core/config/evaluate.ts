@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { choiceTask, type ChoiceTask } from "./choice-task.js";
+import { LEAST_DIVISOR } from "../generation/sampling.js";
 import { count, name, section, source } from "./fields.js";
 import { nearest } from "./nearest.js";
 
@@ -42,11 +43,12 @@ const generation = section({
   temperature: z
     .number()
     .min(0)
+    .refine((value) => value === 0 || value >= LEAST_DIVISOR, `must be 0, or at least ${LEAST_DIVISOR}`)
     .default(0)
-    .describe("0: only the likeliest tokens; above: each prompt is answered by tokens that are drawn as well."),
+    .describe("0: only the likeliest tokens; from 0.000001 on: each prompt is answered by tokens that are drawn as well."),
   topP: z.number().positive().max(1).default(1).describe("Drawn tokens are the likeliest ones that together have this probability."),
   topK: z.int().min(0).default(0).meta({ unit: "tokens", description: "Drawn tokens are among so many of the likeliest; 0: among all." }),
-  repetitionPenalty: z.number().positive().default(1).describe("What makes a token less likely that was there before; 1: nothing."),
+  repetitionPenalty: z.number().min(LEAST_DIVISOR).default(1).describe("What makes a token less likely that was there before; 1: nothing."),
   seed: z.int().min(0).default(42).describe("The seed that draws tokens."),
   tooLong: z
     .enum(["error", "cut"])

@@ -1,16 +1,23 @@
+import { UserError } from "../errors.js";
 import { uniformAt } from "../rows/random.js";
 
 /** How a token is chosen from logits, as transformers' logits processors do it: repetition penalty, temperature, top-k, top-p, and then a draw. */
 
+/** The smallest temperature above 0, and the smallest repetition penalty: logits that are divided by less leave the range of fp32. */
+export const LEAST_DIVISOR = 1e-6;
+
+/** No logit of a sound model is above this; divided by the temperature it is still finite. */
+const MOST = 1e30;
+
 /** Settings of the choice. */
 export interface Sampling {
-  /** logits are divided by it before a draw; 0: the likeliest token is taken, and topK, topP and seed say nothing */
+  /** logits are divided by it before a draw, at least LEAST_DIVISOR; 0: the likeliest token is taken, and topK, topP and seed say nothing */
   readonly temperature: number;
   /** the smallest set of likeliest tokens whose shares reach this is drawn from; 1: all */
   readonly topP: number;
   /** so many of the likeliest tokens are drawn from, and those that are as likely as the last of them; 0: all */
   readonly topK: number;
-  /** logits of tokens that stand in the prompt or the answer are divided by it, negative ones multiplied; 1: nothing */
+  /** logits of tokens that stand in the prompt or the answer are divided by it, negative ones multiplied; at least LEAST_DIVISOR; 1: nothing */
   readonly repetitionPenalty: number;
   /** a whole number from 0 to 2^53 - 1 */
   readonly seed: number;
@@ -58,12 +65,35 @@ export function drawAt(logits: Float32Array, u: number): number {
   return last;
 }
 
-/** The next token of a sequence: its draw depends on the seed, `stream`, which names the sequence, and `index`, its place among the new tokens. Changes the logits. */
-export function chooseToken(logits: Float32Array, said: Iterable<number>, sampling: Sampling, stream: number, index: number): number {
+/**
+ * The next token of a sequence: its draw depends on the seed, `stream`, which names the sequence, and `index`, its place among the new tokens.
+ * Changes the logits. Throws UserError with `place` if the logits are not numbers that can be compared.
+ */
+export function chooseToken(
+  logits: Float32Array,
+  said: Iterable<number>,
+  sampling: Sampling,
+  stream: number,
+  index: number,
+  place: Readonly<Record<string, string | number>> = {},
+): number {
   penalize(logits, said, sampling.repetitionPenalty);
+  checkLogits(logits, place);
   if (sampling.temperature === 0) return largest(logits);
   filterLogits(logits, sampling);
   return drawAt(logits, uniformAt(sampling.seed, stream, index));
+}
+
+/** Throws UserError for NaN, for what has overflowed, and if no token is possible. */
+function checkLogits(logits: Float32Array, place: Readonly<Record<string, string | number>>): void {
+  const wrong = logits.findIndex((logit) => !(logit < MOST));
+  if (wrong < 0 && logits[largest(logits)]! > -Infinity) return;
+  const problem = "a model's logits are not finite, so no next token can be chosen: its weights are damaged, or its training has diverged";
+  throw new UserError(problem, {
+    ...place,
+    ...(wrong >= 0 && { token: wrong }),
+    got: wrong < 0 ? "-Infinity for every token" : logits[wrong]!,
+  });
 }
 
 /** Leaves values from `least` on. */

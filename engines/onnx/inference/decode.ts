@@ -3,15 +3,20 @@ import { UserError } from "../../../core/errors.js";
 import { chooseToken, GREEDY } from "../../../core/generation/sampling.js";
 import type { GeneratedToken, GenerationOptions } from "../../inference.js";
 import type { Session } from "../session/session.js";
-import { Caches } from "./caches.js";
+import { cacheBytes, Caches } from "./caches.js";
 
-/** Token by token through a decoder whose caches are held: each prompt alone and in pieces, then all sequences together. */
+/** Token by token through a decoder whose caches are held: each prompt alone and in pieces, then as many sequences together as have room. */
 
 /** Tokens of a prompt that go through the model at once: what attention needs for a piece grows with the prompt. */
 const PROMPT_PIECE = 256;
 
+/** Caches take no more than this share of the free memory, except for one sequence. */
+const CACHES_WITHIN = 0.5;
+
 /** What generation needs of a model. */
 export interface Decoder {
+  /** the model's directory, for messages */
+  readonly directory: string;
   readonly session: Session;
   /** what the session takes beside tokens and caches, by the parameters' names */
   readonly weights: Readonly<Record<string, Tensor>>;
@@ -19,6 +24,8 @@ export interface Decoder {
   readonly leastRows: 1 | 2;
   /** whether nobody waits for an answer any more */
   readonly stopped: () => boolean;
+  /** bytes that are free now */
+  readonly freeMemory: () => number;
   /** of the model */
   readonly positions: number;
   /** tokens that end an answer */
@@ -42,29 +49,48 @@ export async function* decode(
   prompts: readonly (readonly number[])[],
   options: GenerationOptions = {},
 ): AsyncGenerator<readonly GeneratedToken[], void, readonly number[] | undefined> {
-  const { positions, ends } = decoder;
-  const sampling = { ...GREEDY, ...options };
-  const { maxNewTokens = Infinity, minNewTokens = 0, streams } = options;
+  const { positions, leastRows, session } = decoder;
+  const { maxNewTokens = Infinity, repetitionPenalty = GREEDY.repetitionPenalty, streams } = options;
   for (const prompt of prompts)
     if (prompt.length === 0 || prompt.length > positions)
       throw new UserError("a prompt must have at least one token, and not more than the model has positions: shorten it", {
         tokens: prompt.length,
         positions,
       });
-  if (maxNewTokens < 1) return;
-  let active = prompts.map((prompt, index): Sequence => ({
+  if (prompts.length === 0 || maxNewTokens < 1) return;
+  const sequences = prompts.map((prompt, index): Sequence => ({
     index,
     stream: streams?.[index] ?? index,
     tokens: [...prompt],
-    said: new Set(sampling.repetitionPenalty === 1 ? [] : prompt),
+    said: new Set(repetitionPenalty === 1 ? [] : prompt),
     count: 0,
   }));
-  const caches = new Caches(decoder.session.graph.inputs, Math.max(active.length, decoder.leastRows), positions);
+  const room = Math.min(positions, Math.max(...prompts.map(({ length }) => length)) + maxNewTokens);
+  const fitting = Math.floor((CACHES_WITHIN * decoder.freeMemory()) / cacheBytes(session.graph.inputs, room));
+  const slots = Math.min(prompts.length, Math.max(1, fitting));
+  const caches = new Caches(session.graph.inputs, Math.max(slots, leastRows), positions);
+  caches.reserve(room, []);
+  for (let first = 0; first < sequences.length; first += slots)
+    yield* decodeTogether(decoder, caches, sequences.slice(first, first + slots), options);
+}
+
+/** See `decode`: sequences that all have a slot, with room for all of their tokens. */
+async function* decodeTogether(
+  decoder: Decoder,
+  caches: Caches,
+  sequences: readonly Sequence[],
+  options: GenerationOptions,
+): ReturnType<typeof decode> {
+  const { directory, positions, ends } = decoder;
+  const sampling = { ...GREEDY, ...options };
+  const { maxNewTokens = Infinity, minNewTokens = 0 } = options;
+  let active = [...sequences];
 
   /** The sequence's next token; null: it is over. */
   const choose = (sequence: Sequence, logits: Float32Array): number | null => {
     if (sequence.count < minNewTokens) for (const end of ends) logits[end] = -Infinity;
-    const token = chooseToken(logits, sequence.said, sampling, sequence.stream, sequence.count);
+    const place = { model: directory, prompt: sequence.index, newTokens: sequence.count };
+    const token = chooseToken(logits, sequence.said, sampling, sequence.stream, sequence.count, place);
     if (ends.includes(token)) return null;
     sequence.tokens.push(token);
     if (sampling.repetitionPenalty !== 1) sequence.said.add(token);
@@ -80,7 +106,6 @@ export async function* decode(
     if (token !== null) said.push({ sequence: sequence.index, token });
     if (token === null || !canGoOn(sequence)) done.push(sequence);
   };
-  caches.reserve(Math.max(...active.map(({ tokens }) => tokens.length)), []);
   for (const [slot, sequence] of active.entries()) take(sequence, await readPrompt(decoder, caches, slot, sequence.tokens));
 
   while (active.length > 0) {
@@ -88,11 +113,6 @@ export async function* decode(
     active = closeUp(caches, active, (sequence) => !done.includes(sequence) && !ended.includes(sequence.index));
     said = [];
     if (active.length === 0) return;
-    const lengths = active.map(({ tokens }) => tokens.length);
-    caches.reserve(
-      Math.max(...lengths),
-      lengths.map((length) => length - 1),
-    );
     const logits = await readTokens(decoder, caches, active);
     for (const [slot, sequence] of active.entries()) take(sequence, logits[slot]!);
   }

@@ -24,6 +24,7 @@ import { lookUp } from "../look-up.js";
 import { mapWeights, unmapShared } from "../shared-memory.js";
 import { createSession } from "../session/session.js";
 import { openPrograms, type Sessions } from "../sessions.js";
+import { cacheBytes } from "./caches.js";
 import { decode, type Decoder } from "./decode.js";
 
 /** A model that scores rows and generates. T tokens of all rows, N of those that carry loss, D the model's width, V its words. */
@@ -39,15 +40,20 @@ export interface LoadedModel {
 /** A model whose weights would take more than this share of the free memory in fp32 is used where it lies in its files, in its own type. */
 const KEEP_WITHIN = 0.5;
 
-/** Generation keeps a second copy of the weights, in the order in which products read them, if both take no more than this share. */
+/** Generation keeps a second copy of the weights, in the order in which products read them, if both, and a sequence's caches, take no more than this share. */
 const PACK_WITHIN = 0.8;
+
+/** Whether there is memory for the second copy of weights that take `bytes`, beside the `caches` of a sequence at the model's last position. */
+export function canPack(bytes: number, caches: number, memory: number): boolean {
+  return 2 * bytes + caches <= PACK_WITHIN * memory;
+}
 
 /** Positions whose logits are in memory at once: 64 of 50,400 words are 13 MB. */
 const HEAD_ROWS = 64;
 
 /**
  * Reads a model into memory, or maps it where it is large, with an adapter if `adapter` names the directory of one, unless `stopped` says so in between, and
- * closes its files; `memory`: bytes that are free. Throws UserError or CorruptError for what is wrong with them.
+ * closes its files; `memory`: bytes that are free, and `freeMemory` those that are when prompts come. Throws UserError or CorruptError for what is wrong with them.
  */
 export async function loadModel(
   files: ModelFiles,
@@ -55,9 +61,10 @@ export async function loadModel(
   stopped: () => boolean,
   adapter: string | null = null,
   memory: number = availableMemory(),
+  freeMemory: () => number = availableMemory,
 ): Promise<LoadedModel> {
   try {
-    return await load(files, threads, stopped, adapter, memory);
+    return await load(files, threads, stopped, adapter, memory, freeMemory);
   } catch (error) {
     // the process lives on, and what is mapped keeps files that were removed
     unmapShared();
@@ -71,11 +78,13 @@ async function load(
   stopped: () => boolean,
   adapter: string | null,
   memory: number,
+  freeMemory: () => number,
 ): Promise<LoadedModel> {
   const weights = new Map<string, Tensor>();
   let model: Model = files.model;
   let ends: readonly number[];
   let adapterFiles: AdapterFiles | null = null;
+  const directory = adapter ?? files.directory;
   const bytes = 4 * parameterCount(files.model);
   const isLarge = bytes > KEEP_WITHIN * memory;
   try {
@@ -105,12 +114,19 @@ async function load(
   const programs = [...block.forward.map(({ program }) => program), norm.forward, head.forward];
   const sessions = await openPrograms(programs, threads, createSession);
   const loaded: Loaded = { model, training, plan, sessions, weights };
-  const packs = !isLarge && 2 * bytes <= PACK_WITHIN * memory;
+  const canKeepBoth = (caches: number): boolean => !isLarge && canPack(bytes, caches, memory);
   let decoder: Decoder | null = null;
   return {
     score: (rows) => score(loaded, rows),
     async *generate(prompts, options) {
-      decoder ??= { ...(await openDecoder(loaded, packs, threads)), positions: model.shape.positions, ends, stopped };
+      decoder ??= {
+        ...(await openDecoder(loaded, canKeepBoth, threads)),
+        directory,
+        freeMemory,
+        positions: model.shape.positions,
+        ends,
+        stopped,
+      };
       yield* decode(decoder, prompts, options);
     },
     async close() {
@@ -121,14 +137,16 @@ async function load(
   };
 }
 
-/** The decoder's session, with the weights in it or beside it. */
+/** The decoder's session, with the weights in it if there is memory for both and for caches of so many bytes, or beside it. */
 async function openDecoder(
   { model, weights }: Loaded,
-  packs: boolean,
+  canKeepBoth: (caches: number) => boolean,
   threads: number,
 ): Promise<Pick<Decoder, "session" | "weights" | "leastRows">> {
   const beside = ({ shape }: WeightSpec): Bytes => ({ location: "weights", offset: 0, length: 4 * elements(shape) });
-  const graph = model.family.decoder(model.shape, model.parameters, packs ? beside : () => null, "held");
+  const plain = model.family.decoder(model.shape, model.parameters, () => null, "held");
+  const packs = canKeepBoth(cacheBytes(plain.inputs, model.shape.positions));
+  const graph = packs ? model.family.decoder(model.shape, model.parameters, beside, "held") : plain;
   const named = Object.fromEntries(weights);
   const session = await createSession(graph, packs ? { threads, initializers: named } : { threads });
   return packs ? { session, weights: {}, leastRows: 1 } : { session, weights: named, leastRows: 2 };

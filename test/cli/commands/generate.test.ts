@@ -78,6 +78,8 @@ test("options name how tokens are chosen; what cannot be used is refused with wh
     seed: 7,
   });
   assert.equal(samplingNamed({ temperature: "0.5" }).temperature, 0.5);
+  assert.throws(() => samplingNamed({ temperature: "1e-38" }), /expected=0, or a number from 0.000001 on, got=1e-38/);
+  assert.throws(() => samplingNamed({ "repetition-penalty": "1e-46" }), /expected=a number from 0.000001 on, got=1e-46/);
   for (const [option, value] of Object.entries({ temperature: "-1", "top-p": "0", "top-k": "1.5", "repetition-penalty": "", seed: "x" }))
     assert.throws(
       () => samplingNamed({ [option]: value }),

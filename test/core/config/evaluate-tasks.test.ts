@@ -53,3 +53,12 @@ for (const [tasks, message] of wrong)
       (error) => error instanceof ConfigError && (message.test(error.message) || assert.fail(error.message)),
     );
   });
+
+test("temperatures and penalties by which fp32 cannot divide are refused, with the range", () => {
+  const generation = (settings: object): RunConfig["evaluate"]["generation"] =>
+    parseRunConfig({ evaluate: { generation: settings } }).evaluate.generation;
+  assert.equal(generation({ temperature: 1e-6 }).temperature, 1e-6);
+  assert.equal(generation({ temperature: 0 }).temperature, 0);
+  assert.throws(() => generation({ temperature: 1e-38 }), /evaluate\.generation\.temperature: must be 0, or at least 0\.000001, got 1e-38/);
+  assert.throws(() => generation({ repetitionPenalty: 1e-46 }), /evaluate\.generation\.repetitionPenalty: .*0\.000001.*got 1e-46/);
+});

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { chooseToken, drawAt, filterLogits, GREEDY, penalize, type Sampling } from "../../../core/generation/sampling.js";
+import { UserError } from "../../../core/errors.js";
+import { chooseToken, drawAt, filterLogits, GREEDY, LEAST_DIVISOR, penalize, type Sampling } from "../../../core/generation/sampling.js";
 import { REFERENCE } from "../model/reference.js";
 
 type Case = Omit<Sampling, "seed"> & {
@@ -52,4 +53,33 @@ test("a draw depends on the seed, the sequence and the place, and on nothing dra
 test("greedy choice takes the first of the likeliest tokens, after the penalty", () => {
   assert.equal(chooseToken(Float32Array.of(1, 3, 3, 2), [], GREEDY, 0, 0), 1);
   assert.equal(chooseToken(Float32Array.of(1, 3, 3, 2), [1], { ...GREEDY, repetitionPenalty: 2 }, 0, 0), 2);
+});
+
+test("logits that cannot be compared are refused with their place, greedy or drawn", () => {
+  const wrong: readonly (readonly [readonly number[], RegExp])[] = [
+    [[NaN, NaN, NaN], /\[model=m, token=0, got=NaN\]/],
+    [[1, 2, NaN], /\[model=m, token=2, got=NaN\]/],
+    [[1, Infinity, 2], /\[model=m, token=1, got=Infinity\]/],
+    [[-Infinity, -Infinity], /\[model=m, got=-Infinity for every token\]/],
+  ];
+  for (const sampling of [GREEDY, { ...GREEDY, temperature: 1 }, { ...GREEDY, temperature: 1, topP: 0.5 }])
+    for (const [logits, message] of wrong)
+      assert.throws(
+        () => chooseToken(Float32Array.from(logits), [], sampling, 0, 0, { model: "m" }),
+        (error) => error instanceof UserError && message.test(error.message),
+      );
+  assert.equal(chooseToken(Float32Array.of(-Infinity, 1), [], GREEDY, 0, 0), 1);
+});
+
+test("at the least temperature the likeliest token is drawn, whatever the logits", () => {
+  for (const logits of [
+    [-1, -2, -3],
+    [-3, 1e29, 5],
+    [5, 8, 7],
+  ])
+    for (const topP of [1, 0.5])
+      assert.equal(
+        chooseToken(Float32Array.from(logits), [], { ...GREEDY, temperature: LEAST_DIVISOR, topP }, 0, 0),
+        logits.indexOf(Math.max(...logits)),
+      );
 });

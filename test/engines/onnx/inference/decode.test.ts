@@ -20,8 +20,15 @@ const root = mkdtempSync(join(tmpdir(), "roslin-decode-"));
 after(() => rmSync(root, { recursive: true }));
 
 const PLENTY = 2 ** 40;
-const load = (directory: string, memory = PLENTY, adapter: string | null = null): Promise<LoadedModel> =>
-  loadModel(new ModelFiles(directory), 1, () => false, adapter, memory);
+const load = (directory: string, memory = PLENTY, adapter: string | null = null, free = PLENTY): Promise<LoadedModel> =>
+  loadModel(
+    new ModelFiles(directory),
+    1,
+    () => false,
+    adapter,
+    memory,
+    () => free,
+  );
 
 /** The tokens of each prompt; `endedAt` ends a sequence after so many. */
 async function tokensOf(
@@ -195,3 +202,60 @@ test("a token that ends an answer ends that sequence alone, but not before there
   assert.ok(!longer!.includes(end));
   await model.close();
 });
+
+test("a model whose logits are not numbers is named, with the prompt", async () => {
+  const directory = join(root, "diverged");
+  cpSync(join(REFERENCE, "gptj-tiny"), directory, { recursive: true });
+  const path = join(directory, "model.safetensors");
+  const bytes = readFileSync(path);
+  const header = JSON.parse(bytes.toString("utf8", 8, 8 + bytes.readUInt32LE())) as Record<string, { data_offsets: [number, number] }>;
+  const [from] = header["transformer.ln_f.weight"]!.data_offsets;
+  // NaN itself is refused when the model is read
+  bytes.writeFloatLE(3e38, 8 + bytes.readUInt32LE() + from);
+  writeFileSync(path, bytes);
+  const model = await load(directory);
+  await assert.rejects(
+    tokensOf(model, [[1, 2]], {}),
+    (error) => error instanceof UserError && error.message.includes(`[model=${directory}, prompt=0, newTokens=0, token=`),
+  );
+  await model.close();
+});
+
+/** Of gptj-tiny, for one sequence of 16 tokens: keys and values of each layer. */
+function bytesOfCaches(): number {
+  const { layers, heads, width } = reference("gptj-tiny").model.shape;
+  return 2 * layers * heads * Math.max(8, width / heads) * 4 * 16;
+}
+
+for (const memory of [PLENTY, 0])
+  test(`as many prompts go together as have room, with the same tokens: ${memory === 0 ? "where weights lie" : "packed"}`, async (t) => {
+    const prompts = [[1, 2, 3, 4, 5, 6, 7], [8], [9, 10, 11], [3, 3, 3, 3, 3], [4, 9]];
+    const options = { ...SAMPLED, maxNewTokens: 9, minNewTokens: 9 };
+    const reserved: number[] = [];
+    const { reserve } = Caches.prototype;
+    t.mock.method(Caches.prototype, "reserve", function (this: Caches, tokens: number, lengths: readonly number[]) {
+      reserve.call(this, tokens, lengths);
+      reserved.push(this.room);
+    });
+    const counts: number[] = [];
+    let all: number[][] | null = null;
+    // half of the free memory is for caches; where there is none, one sequence goes alone
+    for (const slots of [5, 2, 0]) {
+      const model = await load(join(REFERENCE, "gptj-tiny"), memory, null, 2 * slots * bytesOfCaches());
+      const tokens = prompts.map((): number[] => []);
+      const steps = model.generate(prompts, options);
+      let most = 0;
+      for (let step = await steps.next(); step.done !== true;) {
+        for (const { sequence, token } of step.value) tokens[sequence]!.push(token);
+        most = Math.max(most, step.value.length);
+        step = await steps.next(tokens[2]!.length === 3 ? [2] : []);
+      }
+      counts.push(most);
+      assert.equal(tokens[2]!.length, 3);
+      assert.deepEqual(tokens, (all ??= tokens));
+      await model.close();
+    }
+    assert.deepEqual(counts, [5, 2, 1]);
+    // once, for the longest prompt and its answer
+    assert.deepEqual(reserved, [16, 16, 16]);
+  });

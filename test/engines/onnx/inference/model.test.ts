@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { loadModel } from "../../../../engines/onnx/inference/model.js";
+import { canPack, loadModel } from "../../../../engines/onnx/inference/model.js";
 import { ModelFiles } from "../../../../infra/weights/model-files.js";
 import { reference, REFERENCE } from "../../../core/model/reference.js";
 
@@ -41,3 +41,8 @@ for (const name of ["gpt-neox-half", "llama-expression"])
     assert.deepEqual(mapped, await ask(PLENTY));
     assert.ok(Math.abs(mapped[0] - loss_after) < 1e-5 * loss_after, `${mapped[0]}, not ${loss_after}`);
   });
+
+test("weights are packed only where a sequence's caches have room beside both copies", () => {
+  assert.ok(canPack(4e9, 0, 10e9));
+  assert.ok(!canPack(4e9, 1, 10e9));
+});
