@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openLog, type CommitLog } from "../../../../activities/train/log/commit-log.js";
 import type { ShardFile, TrainAttempt } from "../../../../activities/train/log/entries.js";
+import { METRICS } from "../../../../activities/train/log/metrics-files.js";
 import type { TrainingPlace } from "../../../../activities/train/log/training-place.js";
 import { Coordinator, type CoordinatorOptions } from "../../../../activities/train/rank/coordinator.js";
 import type { ToAll } from "../../../../activities/train/rank/messages.js";
@@ -28,7 +29,7 @@ async function until(holds: () => boolean): Promise<void> {
   }
 }
 
-async function begin(t: TestContext, options: Partial<CoordinatorOptions> & { place?: object } = {}) {
+async function begin(t: TestContext, options: Omit<Partial<CoordinatorOptions>, "place"> & { readonly place?: object } = {}) {
   const { request } = await job(t, madeRows(4), { shards: 1 });
   const directory = join(request.root, "train");
   mkdirSync(directory);
@@ -69,7 +70,10 @@ function finish({ coordinator }: { readonly coordinator: Coordinator }): void {
 /** A log that does not take the metrics command's run for a while. */
 async function refusing(error: Error, times: number): Promise<CommitLog> {
   const log = await openLog(memoryStore());
-  const append: CommitLog["append"] = (entry) => (entry.kind === "exporter" && times-- > 0 ? Promise.reject(error) : log.append(entry));
+  const append: CommitLog["append"] = async (entry) => {
+    if (entry.kind === "exporter" && times-- > 0) throw error;
+    return log.append(entry);
+  };
   await log.append({ kind: "attempt", workers: 1, resumeFrom: null, resumeStep: 0 });
   return { ...log, append };
 }
@@ -94,4 +98,13 @@ test("a newer attempt ends this one also where only the metrics command's run is
   const { coordinator, told } = await begin(t, { log, metricsCommand: `echo '{"runId":"r-1"}'; cat > /dev/null` });
   await until(() => told.some((message) => message.kind === "over" && message.name === "FencedError"));
   await coordinator.close();
+});
+
+test("an attempt that a newer one has overtaken leaves the files of metrics alone", async (t) => {
+  const log = await openLog(memoryStore());
+  for (let attempts = 0; attempts < 2; attempts++) await log.append({ kind: "attempt", workers: 1, resumeFrom: null, resumeStep: 0 });
+  const { coordinator, told, directory } = await begin(t, { place: { log: () => Promise.resolve(log) } });
+  await until(() => told.some(({ kind }) => kind === "ready"));
+  await coordinator.close();
+  assert.ok(!existsSync(join(directory, METRICS)));
 });
