@@ -89,6 +89,7 @@ export class StepMetrics {
           if (id !== runId) named(id);
         },
         ended: (how) => say(`ROSLIN_METRICS_COMMAND has ended (${how}); training goes on. ${errorFile} has what it printed`),
+        noted: say,
       },
     );
   }
