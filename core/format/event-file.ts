@@ -1,5 +1,5 @@
 import { crc32c } from "./crc32c.js";
-import { bytes, double, float, integer, message, text } from "./protobuf.js";
+import { bytes, double, fieldsOf, float, integer, message, text } from "./protobuf.js";
 
 /**
  * TensorBoard's event files: records, each with its length and two checksums, of the messages of
@@ -45,13 +45,33 @@ function masked(content: Uint8Array): number {
 
 /** How many of an event file's bytes are whole records: a kill or a power loss may have cut the last one short. */
 export function wholeRecords(file: Uint8Array): number {
+  let whole = 0;
+  for (const { end } of records(file)) whole = end;
+  return whole;
+}
+
+/** The steps that readers show of a file, in its order: restarts have removed those that they name. A step with figures twice is there twice. */
+export function shownSteps(file: Uint8Array): number[] {
+  let steps: number[] = [];
+  for (const { content } of records(file)) {
+    const fields = fieldsOf(content);
+    const step = fields.find(({ field }) => field === 2)?.value ?? 0;
+    if (fields.some(({ field }) => field === 7)) steps = steps.filter((each) => each < step);
+    else if (fields.some(({ field }) => field === 5)) steps.push(step);
+  }
+  return steps;
+}
+
+/** A file's whole records, each with the byte after it. */
+function* records(file: Uint8Array): Generator<{ readonly content: Uint8Array; readonly end: number }> {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   let at = 0;
   while (at + 12 <= file.length) {
     const next = at + 16 + Number(view.getBigUint64(at, true));
-    if (view.getUint32(at + 8, true) !== masked(file.subarray(at, at + 8)) || next > file.length) return at;
-    if (view.getUint32(next - 4, true) !== masked(file.subarray(at + 12, next - 4))) return at;
+    if (view.getUint32(at + 8, true) !== masked(file.subarray(at, at + 8)) || next > file.length) return;
+    const content = file.subarray(at + 12, next - 4);
+    if (view.getUint32(next - 4, true) !== masked(content)) return;
+    yield { content, end: next };
     at = next;
   }
-  return at;
 }

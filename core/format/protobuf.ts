@@ -1,4 +1,4 @@
-/** Fields and messages of protocol buffers, for those that we write: https://protobuf.dev/programming-guides/encoding */
+/** Fields and messages of protocol buffers, for those that we write ourselves: https://protobuf.dev/programming-guides/encoding */
 
 /** Fields one after the other: a message. */
 export function message(...fields: readonly Uint8Array[]): Uint8Array {
@@ -48,4 +48,28 @@ export function bytes(field: number, content: Uint8Array): Uint8Array {
 /** A field of type string. */
 export function text(field: number, value: string): Uint8Array {
   return bytes(field, new TextEncoder().encode(value));
+}
+
+/** A message's fields, with the values of those that are integers of up to 53 bits; the others' are skipped. */
+export function fieldsOf(content: Uint8Array): { readonly field: number; readonly value?: number }[] {
+  let at = 0;
+  const next = (): number => {
+    for (let value = 0, scale = 1; ; scale *= 128) {
+      const digit = content[at++] ?? 0;
+      value += (digit & 127) * scale;
+      if (digit < 128) return value;
+    }
+  };
+  const fields: { readonly field: number; readonly value?: number }[] = [];
+  while (at < content.length) {
+    const tag = next();
+    const [field, type] = [tag >>> 3, tag & 7];
+    if (type === 0) fields.push({ field, value: next() });
+    else {
+      const length = type === 1 ? 8 : type === 5 ? 4 : next();
+      at += length;
+      fields.push({ field });
+    }
+  }
+  return fields;
 }

@@ -15,6 +15,8 @@ import { runIdIn, type ExporterWork, type ProcessName } from "./exporter.js";
 
 /** How long between two looks at the file. */
 const POLL_MS = 250;
+/** How long a process may take, beyond its command's time, to see that a later attempt has another one. */
+const REPLACED_MS = 3000;
 const READ_BYTES = 1 << 20;
 /** More of an answer is not looked at. */
 const MOST_ANSWER = 1 << 16;
@@ -22,7 +24,7 @@ const MOST_ANSWER = 1 << 16;
 const input = createInterface({ input: process.stdin });
 let over = false;
 let answer: string | null = "";
-const closed = once(input, "close").then(() => void (over = true));
+const trainingEnded = once(input, "close").then(() => void (over = true));
 for (const stream of [process.stdin, process.stdout]) stream.on("error", () => undefined);
 // the training stops by itself, and this process ends after it
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
@@ -30,11 +32,12 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal
 const [first] = (await once(input, "line")) as [string];
 const work = JSON.parse(first) as ExporterWork;
 await endOf(work.predecessor);
-const isNewest = (): boolean => (JSON.parse(readFileSync(work.processFile, "utf8")) as ProcessName).pid === process.pid;
 // the attempt after this one has its own by now, which is handed all lines
 if (over && !isNewest()) process.exit(0);
+/** Resolves when the training has ended, or when a newer attempt's process waits for this one: a frozen training ends nothing. */
+const closed = Promise.race([trainingEnded, replaced()]).then(() => void (over = true));
 const known = work.head.runId ?? keptRun(work.runFile);
-if (known !== work.head.runId) say(known);
+if (known !== work.head.runId) tell({ runId: known });
 // a shell, because the command is a line as one types it; a group of its own, because it may start others
 const child = spawn("/bin/sh", ["-c", work.command], { stdio: ["pipe", "pipe", "inherit"], detached: true });
 const ended = new Promise<number>((resolve) => {
@@ -52,9 +55,31 @@ const code = await ended;
 kill(child, "SIGKILL");
 process.exit(code);
 
-/** Waits for the process of the attempt before, whose command may still be sending what it has. */
+/** Waits for the process of the attempt before, whose command may still be sending what it has; one that does not end in time is killed. */
 async function endOf(predecessor: ProcessName | null): Promise<void> {
-  while (predecessor !== null && processStart(predecessor.pid) === predecessor.started) await sleep(POLL_MS);
+  const lives = (): boolean => predecessor !== null && processStart(predecessor.pid) === predecessor.started;
+  const until = performance.now() + work.graceMs + REPLACED_MS;
+  while (lives() && performance.now() < until) await sleep(POLL_MS);
+  if (!lives()) return;
+  const note = `the metrics command of the attempt before had not ended after ${(work.graceMs + REPLACED_MS) / 1000} s, and its process was killed`;
+  console.error(note);
+  tell({ note });
+  process.kill(predecessor!.pid, "SIGKILL");
+}
+
+/** Whether no later attempt has a process of its own. */
+function isNewest(): boolean {
+  try {
+    return (JSON.parse(readFileSync(work.processFile, "utf8")) as ProcessName).pid === process.pid;
+  } catch {
+    // it is being written, or its directory was removed
+    return true;
+  }
+}
+
+/** Resolves once a later attempt has a process of its own. */
+async function replaced(): Promise<void> {
+  while (isNewest()) await sleep(POLL_MS);
 }
 
 /** What the command of an attempt before has called the run, when that attempt did not live to hear it. */
@@ -66,9 +91,9 @@ function keptRun(runFile: string): string | null {
   }
 }
 
-/** Tells the training, if it lives, what the run is called. */
-function say(runId: string | null): void {
-  process.stdout.write(`${JSON.stringify({ runId })}\n`);
+/** Tells the training, if it lives, what the run is called, or something that a user should know. */
+function tell(word: { readonly runId: string | null } | { readonly note: string }): void {
+  process.stdout.write(`${JSON.stringify(word)}\n`);
 }
 
 /** Looks in what the command prints for the run's name. */
@@ -82,7 +107,7 @@ function hear(bytes: Buffer): void {
   answer = runId === undefined && lines.at(-1)!.length < MOST_ANSWER ? lines.at(-1)! : null;
   if (runId === undefined) return;
   writeFileSync(work.runFile, `${JSON.stringify({ runId })}\n`);
-  say(runId);
+  tell({ runId });
 }
 
 /** Hands the command the head and the lines of the file, as fast as it takes them, until the training has ended. */

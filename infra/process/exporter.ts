@@ -39,6 +39,8 @@ export interface ExporterEvents {
   named(runId: string): void;
   /** the command has ended while the training goes on */
   ended(how: string): void;
+  /** something else that a user should know */
+  noted(note: string): void;
 }
 
 const PROGRAM = join(import.meta.dirname, "exporter-process.js");
@@ -67,7 +69,9 @@ export class Exporter {
     stdin.write(`${JSON.stringify(work)}\n`);
     createInterface({ input: stdout }).on("line", (line) => {
       const runId = runIdIn(line);
+      const { note } = JSON.parse(line) as { readonly note?: string };
       if (runId !== null && this.open) events.named(runId);
+      if (note !== undefined && this.open) events.noted(note);
     });
     // neither it nor its pipes keep a process that has done its work
     child.unref();

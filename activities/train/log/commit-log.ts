@@ -38,13 +38,19 @@ export async function openLog(store: ObjectStore, upTo: number = Infinity): Prom
     while (entries.length + 1 < number) entries.push({ kind: "lost", reason: "it is gone" });
     entries.push(await readEntry(store, number));
   }
+  // nonces of this number's entries: one whose writing failed may have arrived all the same
+  const tried = new Set<string>();
   const append = async (entry: NewEntry): Promise<number> => {
     const number = entries.length + 1;
-    const signed = { ...entry, nonce: randomUUID(), time: new Date().toISOString() } as LogEntry;
-    if (!(await store.create(key(number), new TextEncoder().encode(sealed(signed)))))
+    const signed = { ...entry, nonce: randomUUID(), time: new Date().toISOString() } as Exclude<LogEntry, LostEntry>;
+    tried.add(signed.nonce);
+    const isNew = await store.create(key(number), new TextEncoder().encode(sealed(signed)));
+    const there = isNew ? signed : tried.size > 1 ? await readEntry(store, number) : null;
+    if (there === null || there.kind === "lost" || !tried.has(there.nonce))
       throw new FencedError("a newer attempt of this run has taken over; this one stops", { log: store.uri, commit: number });
-    entries.push(signed);
-    return number;
+    tried.clear();
+    entries.push(there);
+    return there === signed ? number : append(entry);
   };
   return { entries, overtaken: (numbers.at(-1) ?? 0) > upTo, append };
 }

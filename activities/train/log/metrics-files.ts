@@ -1,6 +1,6 @@
 import { closeSync, existsSync, ftruncateSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileHead, restart, scalars, wholeRecords } from "../../../core/format/event-file.js";
+import { fileHead, restart, scalars, shownSteps, wholeRecords } from "../../../core/format/event-file.js";
 import type { MetricsLine } from "../../../core/training/metrics-line.js";
 import { appendWhole } from "../../../infra/disk/append-whole.js";
 import { writeFileAtomic } from "../../../infra/disk/files.js";
@@ -28,7 +28,8 @@ const TAGS = {
 
 /**
  * Brings both files to the steps that are committed: `metrics.jsonl` is written anew, and the event file grows by what it
- * lacks, because TensorBoard may be reading it; readers are told to forget the steps beyond.
+ * lacks, because TensorBoard may be reading it; readers are told to forget the steps beyond. Where an attempt that was
+ * overtaken has written into it too, all steps are written again.
  */
 export async function bringMetrics(directory: string, committed: readonly MetricsLine[]): Promise<void> {
   const path = join(directory, METRICS);
@@ -37,7 +38,10 @@ export async function bringMetrics(directory: string, committed: readonly Metric
   const time = Date.now() / 1000;
   if (existsSync(events)) {
     const different = committed.findIndex((line, index) => !isSame(line, written[index]));
-    const known = different < 0 ? committed.length : different;
+    const same = different < 0 ? committed.length : different;
+    const end = (committed[same - 1]?.step ?? 0) + 1;
+    const shown = shownSteps(readFileSync(events)).filter((step) => step < end);
+    const known = isSteps(shown, committed.slice(0, same)) ? same : 0;
     const last = committed[known - 1]?.step ?? 0;
     appendEvents(events, [restart(time, last + 1), ...committed.slice(known).map(eventOf)]);
   } else await writeFileAtomic(events, Buffer.concat([fileHead(time), ...committed.map(eventOf)]));
@@ -48,7 +52,13 @@ export async function bringMetrics(directory: string, committed: readonly Metric
 export async function hasMetrics(directory: string, committed: readonly MetricsLine[]): Promise<boolean> {
   const written = await readLines<MetricsLine>(join(directory, METRICS));
   const same = written.length === committed.length && committed.every((line, index) => isSame(line, written[index]));
-  return same && existsSync(join(directory, EVENTS));
+  const events = join(directory, EVENTS);
+  return same && existsSync(events) && isSteps(shownSteps(readFileSync(events)), committed);
+}
+
+/** Whether readers of the event file show the steps of these lines, each once. */
+function isSteps(shown: readonly number[], lines: readonly MetricsLine[]): boolean {
+  return shown.length === lines.length && lines.every(({ step }, index) => step === shown[index]);
 }
 
 /** What is compared are the results: times differ where a step was computed again. */

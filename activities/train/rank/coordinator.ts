@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { CorruptError, messageOf, UserError } from "../../../core/errors.js";
+import { CorruptError, FencedError, messageOf, UserError } from "../../../core/errors.js";
 import type { Directive, StepEnd, StepRecord, TrainingEngine } from "../../../engines/engine.js";
 import { sha256File } from "../../../infra/disk/files.js";
 import { checkInputs } from "../../common/stage.js";
@@ -70,6 +70,8 @@ export class Coordinator {
   step: number | null = null;
   private preparing: Promise<void> = Promise.resolve();
   private ended = false;
+  /** what the metrics command calls the run, as long as the log does not have it; null: nothing to add */
+  private exporterRun: string | null = null;
   private parent: number | null;
   /** steps done at the last checkpoint, and when it was decided */
   private savedSteps: number;
@@ -250,10 +252,24 @@ export class Coordinator {
   /** The next attempt's metrics command is to go on in the same run. */
   private noteExporter(runId: string): void {
     if (this.closed.signal.aborted) return;
-    const { log } = this.options;
-    this.committing = this.committing
-      .then(async () => void (await log.append({ kind: "exporter", runId })))
-      .catch((error: unknown) => this.fail(error));
+    this.exporterRun = runId;
+    this.committing = this.committing.then(() => this.keepExporterRun()).catch((error: unknown) => this.fail(error));
+  }
+
+  /** Only a lost number ends the attempt: a name that a store does not take now is offered again before the next checkpoint. */
+  private async keepExporterRun(): Promise<void> {
+    const { log, say } = this.options;
+    const runId = this.exporterRun;
+    if (runId === null) return;
+    try {
+      await log.append({ kind: "exporter", runId });
+      this.exporterRun = null;
+    } catch (error) {
+      if (error instanceof FencedError) throw error;
+      say(
+        `the name of the metrics command's run is not in the commit log yet: ${messageOf(error)}. It is tried again at the next checkpoint`,
+      );
+    }
   }
 
   private async commit(stepsDone: number, updates: number, { reason, steps, files }: Pending): Promise<void> {
@@ -263,6 +279,7 @@ export class Coordinator {
     const shards = [...files].sort((a, b) => a.shard - b.shard);
     const { parent } = this;
     await this.sound;
+    await this.keepExporterRun();
     this.parent = await log.append({
       kind: "checkpoint",
       generation,

@@ -47,6 +47,8 @@ export class StepMetrics {
     const { config, directory, inputs, resumeFrom, totalSteps } = attempt;
     try {
       await place.bringSteps();
+      // what this attempt knows is old then: the files are the newer one's
+      if ((await place.log()).entries.findLastIndex(({ kind }) => kind === "attempt") >= attempt.generation) return;
       const run = metricsRun(config.train, fileURLToPath(outputNamed(inputs, "tokens").uri), totalSteps);
       await bringMetrics(directory, committedLines(run, log, resumeFrom, await readSteps(directory)));
       this.files = new MetricsFiles(directory);
@@ -87,6 +89,7 @@ export class StepMetrics {
           if (id !== runId) named(id);
         },
         ended: (how) => say(`ROSLIN_METRICS_COMMAND has ended (${how}); training goes on. ${errorFile} has what it printed`),
+        noted: say,
       },
     );
   }

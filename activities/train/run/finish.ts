@@ -2,10 +2,12 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
 import { loraOf } from "../../../core/config/schema.js";
+import { messageOf } from "../../../core/errors.js";
 import { allParameters } from "../../../core/model/family.js";
 import { ADAPTER_CONFIG } from "../../../core/model/lora/adapter-config.js";
 import type { StageResult } from "../../../core/stages/results.js";
 import { artifactOf, writeFileAtomic } from "../../../infra/disk/files.js";
+import type { MetricsLine } from "../../../core/training/metrics-line.js";
 import { ModelFiles } from "../../../infra/weights/model-files.js";
 import { trainedModel } from "../../../infra/weights/trained-model.js";
 import { Stage, type StageContext, type StageRequest } from "../../common/stage.js";
@@ -14,7 +16,7 @@ import { computingOf, trainDefinition } from "../definition.js";
 import type { TrainDeps } from "../deps.js";
 import { lineOf } from "../log/checkpoint.js";
 import { committedLines, metricsRun } from "../log/committed-lines.js";
-import { bringMetrics, hasMetrics } from "../log/metrics-files.js";
+import { bringMetrics, hasMetrics, METRICS } from "../log/metrics-files.js";
 import { makeLedger } from "../log/make-ledger.js";
 import { differences, isProved } from "../log/ledger-words.js";
 import { computedSteps } from "../log/past.js";
@@ -85,12 +87,21 @@ async function finish(
   await place.bringSteps();
   const attempts = await readSteps(directory);
   const lines = committedLines(metricsRun(train, stage.path("tokens"), good.entry.step), log, good.commit, attempts);
-  if (!(await hasMetrics(directory, lines))) await bringMetrics(directory, lines);
+  await completeMetrics(directory, lines, (note) => say(note, true));
   const ledger = makeLedger(log, good.commit, attempts);
   if (!isProved(ledger.proof)) say(differences(ledger.proof), true);
   const computed = computedSteps(lineOf(log, good.commit), computingOf(stage.parts));
   const metrics = { ...figures(log, good, ledger), ...(computed.length > 1 && { computed }) };
   return stage.finish({ outputs, metrics, stateDigest });
+}
+
+/** Both files of metrics are copies: a full disk must not fail a training that has ended well. */
+async function completeMetrics(directory: string, lines: readonly MetricsLine[], say: (note: string) => void): Promise<void> {
+  try {
+    if (!(await hasMetrics(directory, lines))) await bringMetrics(directory, lines);
+  } catch (error) {
+    say(`${METRICS} and TensorBoard's file lack steps: ${messageOf(error)}. The model and its figures are whole`);
+  }
 }
 
 /** What else transformers wants to find: the config, the generation config, the tokenizer's files where there are any. Resolves to their names. */

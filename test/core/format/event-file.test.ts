@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { crc32c } from "../../../core/format/crc32c.js";
-import { fileHead, restart, scalars, wholeRecords } from "../../../core/format/event-file.js";
+import { fileHead, restart, scalars, shownSteps, wholeRecords } from "../../../core/format/event-file.js";
 
 test("CRC-32C has the values of RFC 3720", () => {
   assert.equal(crc32c(new TextEncoder().encode("123456789")), 0xe3069283);
@@ -24,4 +24,12 @@ test("a record that was cut short or damaged does not count", () => {
   const damaged = Buffer.from(file);
   damaged[file.length - 5]! ^= 1;
   assert.equal(wholeRecords(damaged), last);
+});
+
+test("the steps that are shown are those after the last restart that removed them", () => {
+  const at = (step: number): Uint8Array => scalars(1, step, { "train/loss": 1.25, "eval/loss": 2 });
+  const file = Buffer.concat([fileHead(1), at(1), at(300), at(301), restart(2, 301), at(301), at(301), at(70_000)]);
+  assert.deepEqual(shownSteps(file), [1, 300, 301, 301, 70_000]);
+  assert.deepEqual(shownSteps(file.subarray(0, file.length - 1)), [1, 300, 301, 301]);
+  assert.deepEqual(shownSteps(Buffer.concat([file, restart(3, 0)])), []);
 });

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +14,7 @@ interface Running {
   readonly directory: string;
   readonly names: string[];
   readonly ends: string[];
+  readonly notes: string[];
 }
 
 function start(
@@ -22,10 +25,10 @@ function start(
   const at = (name: string): string => join(directory, name);
   if (!existsSync(at("lines"))) writeFileSync(at("lines"), '{"step":1}\n');
   const files = { file: at("lines"), processFile: at("pid"), runFile: at("run"), errorFile: at("errors") };
-  const [names, ends]: [string[], string[]] = [[], []];
+  const [names, ends, notes]: [string[], string[], string[]] = [[], [], []];
   const task = { command: command.replaceAll("$DIR", directory), head: { runId: null }, graceMs: 300, ...files, ...more };
-  const exporter = new Exporter(task, { named: (id) => names.push(id), ended: (how) => ends.push(how) });
-  return { exporter, directory, names, ends };
+  const exporter = new Exporter(task, { named: (id) => names.push(id), ended: (how) => ends.push(how), noted: (note) => notes.push(note) });
+  return { exporter, directory, names, ends, notes };
 }
 
 async function until(holds: () => boolean): Promise<void> {
@@ -81,4 +84,26 @@ test("the next command waits for the end of the one before, and goes on in its r
   assert.deepEqual([second.names, second.ends], [["r-8"], ["exit code 0"]]);
   assert.equal(readFileSync(join(first.directory, "head"), "utf8"), '{"runId":"r-8"}\n');
   assert.deepEqual(first.names, [], "the training that heard nothing was over by then");
+});
+
+test("a frozen training's command ends when the next attempt has its own", async () => {
+  // nothing closes its standard input
+  const first = start("cat > $DIR/first");
+  await until(() => existsSync(join(first.directory, "first")));
+  const second = start("touch $DIR/second", {}, first.directory);
+  await until(() => second.ends.length === 1);
+  assert.ok(existsSync(join(first.directory, "second")));
+  assert.deepEqual([first.ends, second.ends, second.notes], [["exit code 0"], ["exit code 0"], []]);
+});
+
+test("a process before it that does not end is killed, and that is said", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "roslin-exporter-"));
+  const frozen = spawn("sleep", ["100"]);
+  const ended = once(frozen, "exit");
+  writeFileSync(join(directory, "pid"), JSON.stringify({ pid: frozen.pid, started: processStart(frozen.pid!) }));
+  const { ends, notes } = start("exit 0", {}, directory);
+  assert.deepEqual((await ended)[1], "SIGKILL");
+  await until(() => ends.length === 1);
+  assert.match(notes.join(), /the metrics command of the attempt before had not ended after 3\.3 s, and its process was killed/);
+  assert.match(readFileSync(join(directory, "errors"), "utf8"), /had not ended after 3\.3 s/);
 });

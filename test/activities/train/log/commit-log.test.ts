@@ -55,3 +55,24 @@ test("an entry that is gone, torn or changed keeps its number, and nothing is ma
   );
   assert.equal(await read.append(attempt), 6);
 });
+
+test("an entry whose writing failed, and that arrived all the same, is the writer's own: the next one follows it", async () => {
+  const store = memoryStore();
+  let fails = true;
+  const create = async (key: string, bytes: Uint8Array): Promise<boolean> => {
+    const made = await store.create(key, bytes);
+    if (fails) throw new Error("S3 answers 503");
+    return made;
+  };
+  const log = await openLog({ ...store, uri: store.uri, create, list: (prefix) => store.list(prefix), read: (key) => store.read(key) });
+  await assert.rejects(log.append(attempt), /503/);
+  await assert.rejects(log.append(attempt), /503/);
+  fails = false;
+  assert.equal(await log.append({ ...attempt, workers: 3 }), 2);
+  assert.deepEqual(
+    (await openLog(store)).entries.map((entry) => entry.kind === "attempt" && entry.workers),
+    [2, 3],
+  );
+  await (await openLog(store)).append(attempt);
+  await assert.rejects(log.append(attempt), FencedError);
+});

@@ -7,7 +7,7 @@ import { committedLines } from "../../../../activities/train/log/committed-lines
 import type { LogEntry } from "../../../../activities/train/log/entries.js";
 import { bringMetrics, EVENTS, hasMetrics, METRICS, MetricsFiles } from "../../../../activities/train/log/metrics-files.js";
 import { parseRunConfig } from "../../../../core/config/schema.js";
-import { fileHead, restart, scalars, wholeRecords } from "../../../../core/format/event-file.js";
+import { fileHead, restart, scalars, shownSteps, wholeRecords } from "../../../../core/format/event-file.js";
 import type { MetricsLine } from "../../../../core/training/metrics-line.js";
 
 const line = (step: number, generation: number, loss = 5 - step): MetricsLine => ({
@@ -71,6 +71,32 @@ test("what was trained elsewhere is added, and a file that is gone is made anew"
   assert.ok(!(await hasMetrics(directory, all)));
   await bringMetrics(directory, all);
   assert.equal(readFileSync(join(directory, EVENTS)).length, HEAD + 4 * eventOf(line(1, 1)).length);
+});
+
+test("what an attempt that was overtaken adds to TensorBoard's file is found, and each step shows once again", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "roslin-metrics-"));
+  const shown = (): number[] => shownSteps(readFileSync(join(directory, EVENTS)));
+  await bringMetrics(directory, []);
+  const older = new MetricsFiles(directory);
+  for (const step of [1, 2]) older.add(line(step, 1));
+  await bringMetrics(directory, [line(1, 1), line(2, 1)]);
+  const newer = new MetricsFiles(directory);
+  newer.add(line(3, 5));
+  older.add(line(3, 1));
+  newer.add(line(4, 5));
+  for (const files of [older, newer]) files.close();
+  const all = [line(1, 1), line(2, 1), line(3, 5), line(4, 5)];
+  assert.deepEqual(
+    [stepsIn(directory), shown()],
+    [
+      [1, 2, 3, 4],
+      [1, 2, 3, 3, 4],
+    ],
+  );
+  assert.ok(!(await hasMetrics(directory, all)));
+  await bringMetrics(directory, all);
+  assert.deepEqual(shown(), [1, 2, 3, 4]);
+  assert.ok(await hasMetrics(directory, all));
 });
 
 test("lines are made of the commit log: a lost commit leaves a gap, and the times are those of the records of steps", () => {
