@@ -2,7 +2,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { messageOf, UserError } from "../core/errors.js";
 import { nearest } from "../core/config/nearest.js";
-import type { Command } from "./shell/command.js";
+import { withNegatives, type Command } from "./shell/command.js";
 import { CHECKOUT, readEnvironment } from "../workers/environment.js";
 import { explained } from "./shell/system-errors.js";
 
@@ -75,7 +75,7 @@ export async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   try {
-    return await command.run(rest, readEnvironment(process.env, CHECKOUT));
+    return await command.run(withNegatives(rest), readEnvironment(process.env, CHECKOUT));
   } catch (error) {
     return complain(explained(error), command);
   }

@@ -32,9 +32,14 @@ const HEADERS = {
   "cache-control": "no-store",
 };
 
-/** Serves at an address such as `http://127.0.0.1:8234`; resolves when it listens. */
+/** Serves at an address such as `http://127.0.0.1:8234`; resolves when it listens. Throws UserError for one that other machines may reach. */
 export async function servePages(address: string, pages: Pages): Promise<{ close(): void }> {
-  const { hostname, port } = new URL(address);
+  const [, hostname, port] = /^http:\/\/(127\.0\.0\.1|localhost):(\d+)\/?$/.exec(address) ?? [];
+  if (hostname === undefined || port === undefined)
+    throw new UserError("pages about runs are served to this machine alone", {
+      address,
+      expected: "http://127.0.0.1:PORT or http://localhost:PORT",
+    });
   const server = createServer((request, response) => {
     void answer(request, port, pages)
       .catch((error: unknown) => plainPage(error instanceof UserError ? 404 : 500, messageOf(error)))

@@ -96,11 +96,13 @@ export function progressMarkdown({ rows, pause }: RunProgress, notes: readonly s
     const [stage, state, seconds] = [row.stage, row.state, time].map((text) => `${text.replaceAll(" ", "\u00a0")}\u00a0\u00a0`);
     return `| ${stage} | ${state} | ${seconds} | ${row.note.replaceAll("|", "\\|").replaceAll("\n", " ")} |`;
   });
+  // a parenthesis in a run's id would end the link
+  const link = report?.replaceAll("(", "%28").replaceAll(")", "%29");
   const table = ["| stage | state | time | |", "| --- | --- | --- | --- |", ...lines].join("\n");
   return [
     ...(pause === "" ? [] : [`**${pause}**`]),
     table,
-    ...(report === null ? [] : [`[Report](${report}), served by the machine that planned`]),
+    ...(link === undefined ? [] : [`[Report](${link}), served by the machine that planned`]),
     ...(notes.length === 0 ? [] : [notes.map((note) => `- ${note}`).join("\n")]),
   ].join("\n\n");
 }

@@ -16,6 +16,17 @@ export interface Command {
   run(args: readonly string[], environment: Environment): Promise<number>;
 }
 
+/** Arguments with each negative number joined to its option, so that the command says which numbers it takes: parseArgs takes `--seed -1` for two options. */
+export function withNegatives(args: readonly string[]): string[] {
+  const joined: string[] = [];
+  for (const arg of args) {
+    const before = joined.at(-1) ?? "";
+    if (/^-\.?\d/.test(arg) && /^--\w[\w-]*$/.test(before)) joined[joined.length - 1] = `${before}=${arg}`;
+    else joined.push(arg);
+  }
+  return joined;
+}
+
 /** An option's whole number from 1 on. Throws UserError. */
 export function wholeNumber(option: string, value: string): number {
   const number = Number(value);

@@ -36,12 +36,17 @@ test("a user error has exit code 2 and its message on standard error", () => {
     writeFileSync(file, text);
     return file;
   };
+  const ask = (...options: string[]): string[] => ["generate", "model", "--prompt", "Why?", ...options];
   const cases: [string[], RegExp][] = [
     [["stagee"], /did you mean stage\?/],
     [["hlep"], /did you mean help\?/],
     [["logs"], /did you mean status\?/],
     [["help", "stop"], /did you mean down\?/],
     [["start", "--folow"], /Unknown option '--folow'; did you mean --follow\?\nusage: roslin start/],
+    [ask("--temperature", "-1"), /--temperature is not one that can be used \[expected=a number from .*, got=-1\]/],
+    [ask("--top-p", "-.5"), /--top-p is not one that can be used \[expected=a number above 0, and at most 1, got=-\.5\]/],
+    [ask("--seed", "-1"), /--seed is not one that can be used \[expected=a whole number from 0 on, got=-1\]/],
+    [ask("--max-tokens", "-1"), /--max-tokens must be a whole number from 1 on \[got=-1\]/],
     [["watch"], /name one id: roslin list shows the ids \[got=none\]/],
     [["up", "--workers", "65"], /no run can use more workers than shards, 64 at most \[got=65\]/],
     [

@@ -68,6 +68,14 @@ test("only this machine's names are answered, and only questions", async () => {
   assert.equal((await get("/", { method: "POST" })).status, 405);
 });
 
+test("an address that other machines may reach is refused before anything listens", async () => {
+  const pages = { runs: async () => [], page: async () => "" };
+  for (const host of ["0.0.0.0", "[::]", "192.0.2.1", "example.com", "127.0.0.1.example.com", "127.0.0.1@192.0.2.1"])
+    await assert.rejects(servePages(`http://${host}:${port}`, pages), UserError, host);
+  for (const address of ["", "127.0.0.1:80", "https://127.0.0.1:80", "http://127.0.0.1"])
+    await assert.rejects(servePages(address, pages), UserError, address);
+});
+
 test("paths that lead elsewhere name no page, and what looks like one in an id is just an id", async () => {
   for (const path of ["/runs/", "/runs/a/b", "/runs/../../etc/passwd", "/etc/passwd", "/runs/%ff", "//evil.example/runs/one"])
     assert.equal((await get(path)).status, 404, path);

@@ -138,4 +138,6 @@ test("the table of progress survives what is in its notes", () => {
     progressMarkdown({ rows, pause: "" }, [], "http://127.0.0.1:8234/runs/a%20b"),
     /\n\n\[Report\]\(http:\/\/127\.0\.0\.1:8234\/runs\/a%20b\)/,
   );
+  const odd = progressMarkdown({ rows, pause: "" }, [], "http://127.0.0.1:8234/runs/nightly(2)");
+  assert.ok(odd.includes("[Report](http://127.0.0.1:8234/runs/nightly%282%29), served"), odd);
 });
