@@ -94,7 +94,7 @@ export class Coordinator {
   private async prepare(): Promise<void> {
     const { engine, attempt, toAll } = this.options;
     if (this.ended) return;
-    await this.metrics.begin();
+    this.metrics.begin();
     try {
       await engine.prepare(attempt.engine);
       if (!this.ended) toAll({ kind: "ready" });
@@ -172,7 +172,7 @@ export class Coordinator {
     await this.preparing;
     await this.committing;
     this.stepsFile?.close();
-    this.metrics.close();
+    await this.metrics.close();
   }
 
   private fail(error: unknown): void {
