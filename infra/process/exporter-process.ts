@@ -20,6 +20,8 @@ const REPLACED_MS = 3000;
 const READ_BYTES = 1 << 20;
 /** More of an answer is not looked at. */
 const MOST_ANSWER = 1 << 16;
+/** Bytes of errors that an attempt adds to their file. */
+const MOST_ERRORS = 1 << 18;
 
 const input = createInterface({ input: process.stdin });
 let over = false;
@@ -39,7 +41,7 @@ const closed = Promise.race([trainingEnded, replaced()]).then(() => void (over =
 const known = work.head.runId ?? keptRun(work.runFile);
 if (known !== work.head.runId) tell({ runId: known });
 // a shell, because the command is a line as one types it; a group of its own, because it may start others
-const child = spawn("/bin/sh", ["-c", work.command], { stdio: ["pipe", "pipe", "inherit"], detached: true });
+const child = spawn("/bin/sh", ["-c", work.command], { stdio: "pipe", detached: true });
 const ended = new Promise<number>((resolve) => {
   child.once("error", (error) => {
     console.error(error.message);
@@ -49,10 +51,15 @@ const ended = new Promise<number>((resolve) => {
 });
 child.stdin.on("error", () => undefined);
 child.stdout.on("data", (bytes: Buffer) => hear(bytes));
+let room = MOST_ERRORS;
+const errorsRead = once(child.stderr, "close");
+child.stderr.on("data", (bytes: Buffer) => keepError(bytes));
 void feed({ ...work, head: { ...work.head, runId: known } }, child.stdin).catch((error: unknown) => console.error(error));
 void endLater(work.graceMs);
 const code = await ended;
 kill(child, "SIGKILL");
+// what it printed last is still read, unless something outside its group keeps the pipe open
+await Promise.race([errorsRead, sleep(1000)]);
 process.exit(code);
 
 /** Waits for the process of the attempt before, whose command may still be sending what it has; one that does not end in time is killed. */
@@ -108,6 +115,14 @@ function hear(bytes: Buffer): void {
   if (runId === undefined) return;
   writeFileSync(work.runFile, `${JSON.stringify({ runId })}\n`);
   tell({ runId });
+}
+
+/** Keeps the beginning of what the command prints as errors. */
+function keepError(bytes: Buffer): void {
+  if (room === 0) return;
+  process.stderr.write(bytes.subarray(0, room));
+  room = Math.max(0, room - bytes.length);
+  if (room === 0) console.error(`\nmore of the command's errors is not kept: this attempt's are ${MOST_ERRORS / 1024} KiB`);
 }
 
 /** Hands the command the head and the lines of the file, as fast as it takes them, until the training has ended. */

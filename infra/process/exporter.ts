@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { processStart } from "./process-start.js";
@@ -45,6 +45,9 @@ export interface ExporterEvents {
 
 const PROGRAM = join(import.meta.dirname, "exporter-process.js");
 
+/** Bytes of earlier attempts' errors that are kept. */
+const LONG_ERRORS = 1 << 20;
+
 /** A run's name is a word of printed characters. */
 const RUN_ID = /^[\x21-\x7e]{1,200}$/;
 
@@ -54,7 +57,7 @@ export class Exporter {
   private open = true;
 
   constructor(task: ExporterTask, events: ExporterEvents) {
-    const errors = openSync(task.errorFile, "a");
+    const errors = openSync(task.errorFile, isLong(task.errorFile) ? "w" : "a");
     // detached: a Ctrl-C that stops the training must not end it
     this.child = spawn(process.execPath, [PROGRAM], { stdio: ["pipe", "pipe", errors], detached: true });
     closeSync(errors);
@@ -88,6 +91,11 @@ export class Exporter {
     if (this.open) events.ended(how);
     this.open = false;
   }
+}
+
+/** Whether earlier attempts have left so much that it gives way to the next one's. */
+function isLong(errorFile: string): boolean {
+  return (statSync(errorFile, { throwIfNoEntry: false })?.size ?? 0) > LONG_ERRORS;
 }
 
 function processIn(path: string): ProcessName | null {

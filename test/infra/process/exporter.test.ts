@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -106,4 +106,17 @@ test("a process before it that does not end is killed, and that is said", async 
   await until(() => ends.length === 1);
   assert.match(notes.join(), /the metrics command of the attempt before had not ended after 3\.3 s, and its process was killed/);
   assert.match(readFileSync(join(directory, "errors"), "utf8"), /had not ended after 3\.3 s/);
+});
+
+test("a command that prints without end fills no disk: the beginning is kept, and of many attempts the latest", async () => {
+  const { ends, directory } = start("cat > /dev/null & head -c 3000000 /dev/zero >&2; exit 3");
+  const errors = join(directory, "errors");
+  await until(() => ends.length === 1);
+  const { size } = statSync(errors);
+  assert.ok(size > 200_000 && size < 300_000, String(size));
+  assert.match(readFileSync(errors, "utf8"), /more of the command's errors is not kept: this attempt's are 256 KiB/);
+  writeFileSync(errors, "x".repeat(1_100_000));
+  const next = start("head -n 2 > /dev/null; echo again >&2", {}, directory);
+  await until(() => next.ends.length === 1);
+  assert.equal(readFileSync(errors, "utf8"), "again\n");
 });
