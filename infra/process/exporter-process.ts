@@ -5,7 +5,7 @@ import { open } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { processStart } from "./process-start.js";
-import { runIdIn, type ExporterWork, type ProcessName } from "./exporter.js";
+import { LAST, runIdIn, type ExporterWork, type ProcessName } from "./exporter.js";
 
 /**
  * The process between a training and the user's metrics command. It lives through the training's death: its standard input
@@ -25,6 +25,9 @@ const MOST_ERRORS = 1 << 18;
 
 const input = createInterface({ input: process.stdin });
 let over = false;
+/** the training has done its last step: no later attempt hands the command the lines again */
+let isLast = false;
+input.on("line", (line) => (isLast ||= line === LAST));
 let answer: string | null = "";
 const trainingEnded = once(input, "close").then(() => void (over = true));
 for (const stream of [process.stdin, process.stdout]) stream.on("error", () => undefined);
@@ -55,7 +58,7 @@ let room = MOST_ERRORS;
 const errorsRead = once(child.stderr, "close");
 child.stderr.on("data", (bytes: Buffer) => keepError(bytes));
 void feed({ ...work, head: { ...work.head, runId: known } }, child.stdin).catch((error: unknown) => console.error(error));
-void endLater(work.graceMs);
+void endLater();
 const code = await ended;
 kill(child, "SIGKILL");
 // what it printed last is still read, unless something outside its group keeps the pipe open
@@ -150,10 +153,12 @@ async function feed({ head, file }: ExporterWork, stdin: NonNullable<ChildProces
 }
 
 /** Kills a command that has not ended a while after the training. */
-async function endLater(graceMs: number): Promise<void> {
+async function endLater(): Promise<void> {
   await closed;
-  await sleep(graceMs);
-  console.error(`the metrics command had not ended ${graceMs / 1000} s after the training, and was killed`);
+  const begun = performance.now();
+  const grace = (): number => (isLast && isNewest() ? work.lastGraceMs : work.graceMs);
+  while (performance.now() - begun < grace()) await sleep(Math.min(POLL_MS, work.graceMs));
+  console.error(`the metrics command had not ended ${grace() / 1000} s after the training, and was killed`);
   kill(child, "SIGTERM");
   await sleep(1000);
   kill(child, "SIGKILL");

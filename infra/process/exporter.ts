@@ -24,8 +24,9 @@ export interface ExporterTask {
   readonly processFile: string;
   readonly runFile: string;
   readonly errorFile: string;
-  /** how long the command may take after the training's end */
+  /** how long the command may take after an attempt's end, and after the training's last step */
   readonly graceMs: number;
+  readonly lastGraceMs: number;
 }
 
 /** What the process that runs the command is told first; it waits for the end of the one before. */
@@ -47,6 +48,9 @@ const PROGRAM = join(import.meta.dirname, "exporter-process.js");
 
 /** Bytes of earlier attempts' errors that are kept. */
 const LONG_ERRORS = 1 << 20;
+
+/** What its process is told when no attempt follows. */
+export const LAST = "last";
 
 /** A run's name is a word of printed characters. */
 const RUN_ID = /^[\x21-\x7e]{1,200}$/;
@@ -81,10 +85,10 @@ export class Exporter {
     for (const pipe of [stdin, stdout]) (pipe as unknown as { unref(): void }).unref();
   }
 
-  /** The training is over: the command gets the rest of the lines, and ends by itself or is killed. Nobody waits for it. */
-  close(): void {
+  /** The attempt is over: the command gets the rest of the lines, and ends by itself or is killed. Nobody waits for it. `last`: no attempt follows. */
+  close(last: boolean): void {
     this.open = false;
-    this.child.stdin!.end();
+    this.child.stdin!.end(last ? `${LAST}\n` : "");
   }
 
   private end(events: ExporterEvents, how: string): void {

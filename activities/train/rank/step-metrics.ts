@@ -17,6 +17,8 @@ import type { TrainingPlace } from "../log/training-place.js";
 
 /** How long the metrics command may take after an attempt's end. */
 const GRACE_MS = 30_000;
+/** The same after the last step: what it has not sent by then is sent by nobody. */
+const LAST_GRACE_MS = 300_000;
 
 /** How many steps may end before the files are there. */
 const MOST_WAITING = 10_000;
@@ -71,15 +73,15 @@ export class StepMetrics {
     if (this.waiting?.length === MOST_WAITING) this.giveUp(`the store has not given what earlier attempts left for ${MOST_WAITING} steps`);
   }
 
-  /** The files get what they lack, unless the store takes longer than `CLOSE_MS`. */
-  async close(): Promise<void> {
+  /** The files get what they lack, unless the store takes longer than `CLOSE_MS`. `finished`: the last step is committed. */
+  async close(finished: boolean): Promise<void> {
     const patience = new AbortController();
     await Promise.race([this.begun, sleep(CLOSE_MS, undefined, { signal: patience.signal }).catch(() => undefined)]);
     patience.abort();
     this.closed = true;
     // what it writes is to be written before others write
     if (this.bringing) await this.begun;
-    this.exporter?.close();
+    this.exporter?.close(finished);
     this.files?.close();
     this.files = null;
   }
@@ -125,7 +127,7 @@ export class StepMetrics {
     const errorFile = inDirectory("exporter.log");
     const kept = { processFile: inDirectory("exporter.pid"), runFile: inDirectory("exporter.run"), errorFile };
     this.exporter = new Exporter(
-      { command, file: inDirectory(METRICS), head, ...kept, graceMs: GRACE_MS },
+      { command, file: inDirectory(METRICS), head, ...kept, graceMs: GRACE_MS, lastGraceMs: LAST_GRACE_MS },
       {
         named: (id) => {
           if (id !== runId) named(id);
