@@ -14,6 +14,8 @@ import lines
 
 # the longest value of a parameter
 MOST = 6000
+# of a request: the server takes no more
+MOST_METRICS = 1000
 
 
 def main() -> None:
@@ -33,10 +35,12 @@ def main() -> None:
     lines.answer(run_id)
     # a step that is there already has the same figures
     last = max((metric.step for metric in client.get_metric_history(run_id, lines.ALWAYS)), default=0)
-    for step, time, figures in lines.steps():
-        if step > last:
-            client.log_batch(run_id, metrics=[Metric(name, value, int(time * 1000), step) for name, value in figures.items()])
-            last = step
+    for batch in lines.batches(MOST_METRICS // len(lines.NAMES)):
+        new = [each for each in batch if each[0] > last]
+        metrics = [Metric(name, value, int(time * 1000), step) for step, time, figures in new for name, value in figures.items()]
+        if metrics:
+            client.log_batch(run_id, metrics=metrics)
+            last = new[-1][0]
     client.set_terminated(run_id, "FINISHED" if last == head["totalSteps"] else "KILLED")
 
 

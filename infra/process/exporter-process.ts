@@ -5,7 +5,7 @@ import { open } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { processStart } from "./process-start.js";
-import { runIdIn, type ExporterWork, type ProcessName } from "./exporter.js";
+import { LAST, runIdIn, type ExporterWork, type ProcessName } from "./exporter.js";
 
 /**
  * The process between a training and the user's metrics command. It lives through the training's death: its standard input
@@ -20,9 +20,14 @@ const REPLACED_MS = 3000;
 const READ_BYTES = 1 << 20;
 /** More of an answer is not looked at. */
 const MOST_ANSWER = 1 << 16;
+/** Bytes of errors that an attempt adds to their file. */
+const MOST_ERRORS = 1 << 18;
 
 const input = createInterface({ input: process.stdin });
 let over = false;
+/** the training has done its last step: no later attempt hands the command the lines again */
+let isLast = false;
+input.on("line", (line) => (isLast ||= line === LAST));
 let answer: string | null = "";
 const trainingEnded = once(input, "close").then(() => void (over = true));
 for (const stream of [process.stdin, process.stdout]) stream.on("error", () => undefined);
@@ -39,7 +44,7 @@ const closed = Promise.race([trainingEnded, replaced()]).then(() => void (over =
 const known = work.head.runId ?? keptRun(work.runFile);
 if (known !== work.head.runId) tell({ runId: known });
 // a shell, because the command is a line as one types it; a group of its own, because it may start others
-const child = spawn("/bin/sh", ["-c", work.command], { stdio: ["pipe", "pipe", "inherit"], detached: true });
+const child = spawn("/bin/sh", ["-c", work.command], { stdio: "pipe", detached: true });
 const ended = new Promise<number>((resolve) => {
   child.once("error", (error) => {
     console.error(error.message);
@@ -49,10 +54,15 @@ const ended = new Promise<number>((resolve) => {
 });
 child.stdin.on("error", () => undefined);
 child.stdout.on("data", (bytes: Buffer) => hear(bytes));
+let room = MOST_ERRORS;
+const errorsRead = once(child.stderr, "close");
+child.stderr.on("data", (bytes: Buffer) => keepError(bytes));
 void feed({ ...work, head: { ...work.head, runId: known } }, child.stdin).catch((error: unknown) => console.error(error));
-void endLater(work.graceMs);
+void endLater();
 const code = await ended;
 kill(child, "SIGKILL");
+// what it printed last is still read, unless something outside its group keeps the pipe open
+await Promise.race([errorsRead, sleep(1000)]);
 process.exit(code);
 
 /** Waits for the process of the attempt before, whose command may still be sending what it has; one that does not end in time is killed. */
@@ -110,6 +120,14 @@ function hear(bytes: Buffer): void {
   tell({ runId });
 }
 
+/** Keeps the beginning of what the command prints as errors. */
+function keepError(bytes: Buffer): void {
+  if (room === 0) return;
+  process.stderr.write(bytes.subarray(0, room));
+  room = Math.max(0, room - bytes.length);
+  if (room === 0) console.error(`\nmore of the command's errors is not kept: this attempt's are ${MOST_ERRORS / 1024} KiB`);
+}
+
 /** Hands the command the head and the lines of the file, as fast as it takes them, until the training has ended. */
 async function feed({ head, file }: ExporterWork, stdin: NonNullable<ChildProcess["stdin"]>): Promise<void> {
   const give = async (text: string | Buffer): Promise<void> => {
@@ -135,10 +153,12 @@ async function feed({ head, file }: ExporterWork, stdin: NonNullable<ChildProces
 }
 
 /** Kills a command that has not ended a while after the training. */
-async function endLater(graceMs: number): Promise<void> {
+async function endLater(): Promise<void> {
   await closed;
-  await sleep(graceMs);
-  console.error(`the metrics command had not ended ${graceMs / 1000} s after the training, and was killed`);
+  const begun = performance.now();
+  const grace = (): number => (isLast && isNewest() ? work.lastGraceMs : work.graceMs);
+  while (performance.now() - begun < grace()) await sleep(Math.min(POLL_MS, work.graceMs));
+  console.error(`the metrics command had not ended ${grace() / 1000} s after the training, and was killed`);
   kill(child, "SIGTERM");
   await sleep(1000);
   kill(child, "SIGKILL");

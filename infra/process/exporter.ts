@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { processStart } from "./process-start.js";
@@ -24,8 +24,9 @@ export interface ExporterTask {
   readonly processFile: string;
   readonly runFile: string;
   readonly errorFile: string;
-  /** how long the command may take after the training's end */
+  /** how long the command may take after an attempt's end, and after the training's last step */
   readonly graceMs: number;
+  readonly lastGraceMs: number;
 }
 
 /** What the process that runs the command is told first; it waits for the end of the one before. */
@@ -45,6 +46,12 @@ export interface ExporterEvents {
 
 const PROGRAM = join(import.meta.dirname, "exporter-process.js");
 
+/** Bytes of earlier attempts' errors that are kept. */
+const LONG_ERRORS = 1 << 20;
+
+/** What its process is told when no attempt follows. */
+export const LAST = "last";
+
 /** A run's name is a word of printed characters. */
 const RUN_ID = /^[\x21-\x7e]{1,200}$/;
 
@@ -54,7 +61,7 @@ export class Exporter {
   private open = true;
 
   constructor(task: ExporterTask, events: ExporterEvents) {
-    const errors = openSync(task.errorFile, "a");
+    const errors = openSync(task.errorFile, isLong(task.errorFile) ? "w" : "a");
     // detached: a Ctrl-C that stops the training must not end it
     this.child = spawn(process.execPath, [PROGRAM], { stdio: ["pipe", "pipe", errors], detached: true });
     closeSync(errors);
@@ -78,16 +85,21 @@ export class Exporter {
     for (const pipe of [stdin, stdout]) (pipe as unknown as { unref(): void }).unref();
   }
 
-  /** The training is over: the command gets the rest of the lines, and ends by itself or is killed. Nobody waits for it. */
-  close(): void {
+  /** The attempt is over: the command gets the rest of the lines, and ends by itself or is killed. Nobody waits for it. `last`: no attempt follows. */
+  close(last: boolean): void {
     this.open = false;
-    this.child.stdin!.end();
+    this.child.stdin!.end(last ? `${LAST}\n` : "");
   }
 
   private end(events: ExporterEvents, how: string): void {
     if (this.open) events.ended(how);
     this.open = false;
   }
+}
+
+/** Whether earlier attempts have left so much that it gives way to the next one's. */
+function isLong(errorFile: string): boolean {
+  return (statSync(errorFile, { throwIfNoEntry: false })?.size ?? 0) > LONG_ERRORS;
 }
 
 function processIn(path: string): ProcessName | null {

@@ -70,6 +70,8 @@ export class Coordinator {
   step: number | null = null;
   private preparing: Promise<void> = Promise.resolve();
   private ended = false;
+  /** the last step is committed */
+  private finished = false;
   /** what the metrics command calls the run, as long as the log does not have it; null: nothing to add */
   private exporterRun: string | null = null;
   private parent: number | null;
@@ -94,7 +96,7 @@ export class Coordinator {
   private async prepare(): Promise<void> {
     const { engine, attempt, toAll } = this.options;
     if (this.ended) return;
-    await this.metrics.begin();
+    this.metrics.begin();
     try {
       await engine.prepare(attempt.engine);
       if (!this.ended) toAll({ kind: "ready" });
@@ -172,7 +174,7 @@ export class Coordinator {
     await this.preparing;
     await this.committing;
     this.stepsFile?.close();
-    this.metrics.close();
+    await this.metrics.close(this.finished);
   }
 
   private fail(error: unknown): void {
@@ -291,6 +293,7 @@ export class Coordinator {
       shards,
       steps,
     });
+    this.finished = reason === "finish";
     this.pending.delete(stepsDone);
     await place.prune(log, config.train.keepCheckpoints, generation);
     await place.keepSteps(generation);

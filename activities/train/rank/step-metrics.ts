@@ -1,4 +1,5 @@
 import { basename, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { messageOf } from "../../../core/errors.js";
 import { outputNamed } from "../../../core/stages/results.js";
@@ -16,6 +17,18 @@ import type { TrainingPlace } from "../log/training-place.js";
 
 /** How long the metrics command may take after an attempt's end. */
 const GRACE_MS = 30_000;
+/** The same after the last step: what it has not sent by then is sent by nobody. */
+const LAST_GRACE_MS = 300_000;
+
+/** How many steps may end before the files are there. */
+const MOST_WAITING = 10_000;
+/** How long an attempt's end waits for a store that has not given what earlier attempts left. */
+const CLOSE_MS = 5000;
+
+/** A step that has ended; `time` in milliseconds since 1970. */
+interface Step extends StepEnd {
+  readonly time: number;
+}
 
 /** What an attempt's metrics are made of. */
 export interface StepMetricsOptions {
@@ -36,40 +49,71 @@ export class StepMetrics {
   private run: MetricsRun | null = null;
   private files: MetricsFiles | null = null;
   private exporter: Exporter | null = null;
+  private begun: Promise<void> = Promise.resolve();
+  private closed = false;
+  /** the files are being brought: the end waits for it */
+  private bringing = false;
+  /** steps for the files once they are there; null: they never will be in this attempt */
+  private waiting: Step[] | null = [];
 
   constructor(options: StepMetricsOptions) {
     this.options = options;
   }
 
-  /** Brings the files to the checkpoint that the attempt goes on from, and starts the command. */
-  async begin(): Promise<void> {
-    const { attempt, log, place, say } = this.options;
-    const { config, directory, inputs, resumeFrom, totalSteps } = attempt;
-    try {
-      await place.bringSteps();
-      // what this attempt knows is old then: the files are the newer one's
-      if ((await place.log()).entries.findLastIndex(({ kind }) => kind === "attempt") >= attempt.generation) return;
-      const run = metricsRun(config.train, fileURLToPath(outputNamed(inputs, "tokens").uri), totalSteps);
-      await bringMetrics(directory, committedLines(run, log, resumeFrom, await readSteps(directory)));
-      this.files = new MetricsFiles(directory);
-      this.run = run;
-      this.startCommand();
-    } catch (error) {
-      say(`${METRICS} is not written in this attempt: ${messageOf(error)}`);
-    }
+  /** Begins to bring the files to the checkpoint that the attempt goes on from, and starts the command then. Nothing waits for it. */
+  begin(): void {
+    this.begun = this.open().catch((error: unknown) => this.giveUp(messageOf(error)));
   }
 
   /** A step has ended; `time` in milliseconds since 1970. */
   add({ stepsDone, record }: StepEnd, time: number): void {
-    const { generation } = this.options.attempt;
     if (record.evaluation?.loss === null) this.options.say(`the loss on the test rows is not finite after ${stepsDone} steps`);
-    if (this.run !== null) this.files?.add(metricsLine(this.run, record, { step: stepsDone, generation, time: time / 1000 }));
+    if (this.files !== null) return this.write({ stepsDone, record, time });
+    this.waiting?.push({ stepsDone, record, time });
+    if (this.waiting?.length === MOST_WAITING) this.giveUp(`the store has not given what earlier attempts left for ${MOST_WAITING} steps`);
   }
 
-  close(): void {
-    this.exporter?.close();
+  /** The files get what they lack, unless the store takes longer than `CLOSE_MS`. `finished`: the last step is committed. */
+  async close(finished: boolean): Promise<void> {
+    const patience = new AbortController();
+    await Promise.race([this.begun, sleep(CLOSE_MS, undefined, { signal: patience.signal }).catch(() => undefined)]);
+    patience.abort();
+    this.closed = true;
+    // what it writes is to be written before others write
+    if (this.bringing) await this.begun;
+    this.exporter?.close(finished);
     this.files?.close();
     this.files = null;
+  }
+
+  private async open(): Promise<void> {
+    const { attempt, log, place } = this.options;
+    const { config, directory, generation, inputs, resumeFrom, totalSteps } = attempt;
+    await place.bringSteps();
+    const { entries } = await place.log();
+    // what this attempt knows is old where a newer one has begun: the files are that one's
+    if (entries.findLastIndex(({ kind }) => kind === "attempt") >= generation) this.waiting = null;
+    if (this.closed || this.waiting === null) return;
+    this.bringing = true;
+    const run = metricsRun(config.train, fileURLToPath(outputNamed(inputs, "tokens").uri), totalSteps);
+    await bringMetrics(directory, committedLines(run, log, resumeFrom, await readSteps(directory)));
+    // too many steps may have ended meanwhile
+    const waiting = this.waiting as Step[] | null;
+    if (waiting === null) return;
+    this.files = new MetricsFiles(directory);
+    this.run = run;
+    for (const step of waiting.splice(0)) this.write(step);
+    this.startCommand();
+  }
+
+  private write({ stepsDone: step, record, time }: Step): void {
+    const { generation } = this.options.attempt;
+    this.files!.add(metricsLine(this.run!, record, { step, generation, time: time / 1000 }));
+  }
+
+  private giveUp(why: string): void {
+    this.waiting = null;
+    this.options.say(`${METRICS} is not written in this attempt: ${why}`);
   }
 
   private startCommand(): void {
@@ -83,7 +127,7 @@ export class StepMetrics {
     const errorFile = inDirectory("exporter.log");
     const kept = { processFile: inDirectory("exporter.pid"), runFile: inDirectory("exporter.run"), errorFile };
     this.exporter = new Exporter(
-      { command, file: inDirectory(METRICS), head, ...kept, graceMs: GRACE_MS },
+      { command, file: inDirectory(METRICS), head, ...kept, graceMs: GRACE_MS, lastGraceMs: LAST_GRACE_MS },
       {
         named: (id) => {
           if (id !== runId) named(id);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -26,7 +26,7 @@ function start(
   if (!existsSync(at("lines"))) writeFileSync(at("lines"), '{"step":1}\n');
   const files = { file: at("lines"), processFile: at("pid"), runFile: at("run"), errorFile: at("errors") };
   const [names, ends, notes]: [string[], string[], string[]] = [[], [], []];
-  const task = { command: command.replaceAll("$DIR", directory), head: { runId: null }, graceMs: 300, ...files, ...more };
+  const task = { command: command.replaceAll("$DIR", directory), head: { runId: null }, graceMs: 300, lastGraceMs: 600, ...files, ...more };
   const exporter = new Exporter(task, { named: (id) => names.push(id), ended: (how) => ends.push(how), noted: (note) => notes.push(note) });
   return { exporter, directory, names, ends, notes };
 }
@@ -50,7 +50,7 @@ test("the command gets a head and each line, also those that come later, and say
   await until(() => names.length === 1);
   appendFileSync(join(directory, "lines"), '{"step":2}\n{"st');
   appendFileSync(join(directory, "lines"), 'ep":3}\n{"half');
-  exporter.close();
+  exporter.close(false);
   await until(() => existsSync(join(directory, "over")));
   assert.equal(readFileSync(join(directory, "got"), "utf8"), '{"runId":null}\n{"step":1}\n{"step":2}\n{"step":3}\n');
   await until(() => !lives(join(directory, "pid")));
@@ -63,7 +63,7 @@ test("a command that hangs is killed a while after the training, with all that i
   appendFileSync(join(directory, "lines"), `${"x".repeat(1 << 20)}\n`);
   await until(() => existsSync(join(directory, "child")) && readFileSync(join(directory, "child"), "utf8").endsWith("\n"));
   assert.ok(lives(join(directory, "child")));
-  exporter.close();
+  exporter.close(false);
   await until(() => !lives(join(directory, "pid")) && !lives(join(directory, "child")));
   assert.match(readFileSync(join(directory, "errors"), "utf8"), /had not ended 0\.3 s after the training, and was killed/);
 });
@@ -73,12 +73,12 @@ test("a command that fails is told of, and its errors are kept", async () => {
   await until(() => ends.length === 1);
   assert.deepEqual(ends, ["exit code 3"]);
   assert.match(readFileSync(join(directory, "errors"), "utf8"), /no such account/);
-  exporter.close();
+  exporter.close(false);
 });
 
 test("the next command waits for the end of the one before, and goes on in its run", async () => {
   const first = start(`sleep 0.3; echo '{"runId":"r-8"}'; cat > /dev/null; touch $DIR/first`, { graceMs: 5000 });
-  first.exporter.close();
+  first.exporter.close(false);
   const second = start("test -e $DIR/first && head -n 1 > $DIR/head", {}, first.directory);
   await until(() => second.ends.length === 1);
   assert.deepEqual([second.names, second.ends], [["r-8"], ["exit code 0"]]);
@@ -106,4 +106,23 @@ test("a process before it that does not end is killed, and that is said", async 
   await until(() => ends.length === 1);
   assert.match(notes.join(), /the metrics command of the attempt before had not ended after 3\.3 s, and its process was killed/);
   assert.match(readFileSync(join(directory, "errors"), "utf8"), /had not ended after 3\.3 s/);
+});
+
+test("a command that prints without end fills no disk: the beginning is kept, and of many attempts the latest", async () => {
+  const { ends, directory } = start("cat > /dev/null & head -c 3000000 /dev/zero >&2; exit 3");
+  const errors = join(directory, "errors");
+  await until(() => ends.length === 1);
+  const { size } = statSync(errors);
+  assert.ok(size > 200_000 && size < 300_000, String(size));
+  assert.match(readFileSync(errors, "utf8"), /more of the command's errors is not kept: this attempt's are 256 KiB/);
+  writeFileSync(errors, "x".repeat(1_100_000));
+  const next = start("head -n 2 > /dev/null; echo again >&2", {}, directory);
+  await until(() => next.ends.length === 1);
+  assert.equal(readFileSync(errors, "utf8"), "again\n");
+});
+
+test("after the last step a command has longer, because no attempt gives it the lines again", async () => {
+  const { exporter, directory } = start("cat > /dev/null; sleep 1; touch $DIR/sent", { lastGraceMs: 8000 });
+  exporter.close(true);
+  await until(() => existsSync(join(directory, "sent")));
 });

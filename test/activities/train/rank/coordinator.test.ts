@@ -10,7 +10,9 @@ import type { TrainingPlace } from "../../../../activities/train/log/training-pl
 import { Coordinator, type CoordinatorOptions } from "../../../../activities/train/rank/coordinator.js";
 import type { ToAll } from "../../../../activities/train/rank/messages.js";
 import { FencedError } from "../../../../core/errors.js";
+import type { MetricsLine } from "../../../../core/training/metrics-line.js";
 import type { StepEnd, TrainingEngine } from "../../../../engines/engine.js";
+import { readLines } from "../../../../infra/disk/line-journal.js";
 import { memoryStore } from "../../../../infra/store/memory-store.js";
 import { job, madeRows } from "../../../workers/tiny.js";
 
@@ -107,4 +109,20 @@ test("an attempt that a newer one has overtaken leaves the files of metrics alon
   await until(() => told.some(({ kind }) => kind === "ready"));
   await coordinator.close();
   assert.ok(!existsSync(join(directory, METRICS)));
+});
+
+test("a slow store holds no training up: the steps that end meanwhile are in the files once it has answered", async (t) => {
+  let answer: () => void = () => undefined;
+  const bringSteps = (): Promise<void> => new Promise((resolve) => (answer = resolve));
+  const begun = await begin(t, { place: { bringSteps } });
+  const { told, coordinator, directory } = begun;
+  await until(() => told.some(({ kind }) => kind === "ready"));
+  finish(begun);
+  await until(() => told.some(({ kind }) => kind === "committed"));
+  assert.ok(!existsSync(join(directory, METRICS)));
+  const closed = coordinator.close();
+  answer();
+  await closed;
+  const steps = (await readLines<MetricsLine>(join(directory, METRICS))).map(({ step }) => step);
+  assert.deepEqual(steps, [1, 2]);
 });
