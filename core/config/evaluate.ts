@@ -1,8 +1,10 @@
 import { z } from "zod";
 import { choiceTask, type ChoiceTask } from "./choice-task.js";
-import { LEAST_DIVISOR } from "../generation/sampling.js";
 import { count, name, section, source } from "./fields.js";
 import { nearest } from "./nearest.js";
+
+/** The smallest temperature above 0, and the smallest repetition penalty: logits that are divided by less leave the range of fp32. */
+export const LEAST_DIVISOR = 1e-6;
 
 /** The tasks of Dolly's table, by lm-evaluation-harness's names. */
 export const TASK_NAMES = ["openbookqa", "arc_easy", "arc_challenge", "winogrande", "hellaswag", "piqa", "boolq"] as const;

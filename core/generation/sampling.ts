@@ -3,21 +3,18 @@ import { uniformAt } from "../rows/random.js";
 
 /** How a token is chosen from logits, as transformers' logits processors do it: repetition penalty, temperature, top-k, top-p, and then a draw. */
 
-/** The smallest temperature above 0, and the smallest repetition penalty: logits that are divided by less leave the range of fp32. */
-export const LEAST_DIVISOR = 1e-6;
-
 /** No logit of a sound model is above this; divided by the temperature it is still finite. */
 const MOST = 1e30;
 
 /** Settings of the choice. */
 export interface Sampling {
-  /** logits are divided by it before a draw, at least LEAST_DIVISOR; 0: the likeliest token is taken, and topK, topP and seed say nothing */
+  /** logits are divided by it before a draw, at least 1e-6; 0: the likeliest token is taken, and topK, topP and seed say nothing */
   readonly temperature: number;
   /** the smallest set of likeliest tokens whose shares reach this is drawn from; 1: all */
   readonly topP: number;
   /** so many of the likeliest tokens are drawn from, and those that are as likely as the last of them; 0: all */
   readonly topK: number;
-  /** logits of tokens that stand in the prompt or the answer are divided by it, negative ones multiplied; at least LEAST_DIVISOR; 1: nothing */
+  /** logits of tokens that stand in the prompt or the answer are divided by it, negative ones multiplied; at least 1e-6; 1: nothing */
   readonly repetitionPenalty: number;
   /** a whole number from 0 to 2^53 - 1 */
   readonly seed: number;
