@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { UserError } from "../../../core/errors.js";
-import { chooseToken, drawAt, filterLogits, GREEDY, LEAST_DIVISOR, penalize, type Sampling } from "../../../core/generation/sampling.js";
+import { chooseToken, drawAt, filterLogits, GREEDY, penalize, type Sampling } from "../../../core/generation/sampling.js";
+import { LEAST_DIVISOR } from "../../../core/config/evaluate.js";
 import { REFERENCE } from "../model/reference.js";
 
 type Case = Omit<Sampling, "seed"> & {
