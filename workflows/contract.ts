@@ -91,6 +91,8 @@ export interface RankResult {
   readonly status: "finished" | "stopped" | "outgrown";
   /** steps done and committed */
   readonly step: number;
+  /** what a user is to be told of the attempt; absent: nothing, or an earlier version */
+  readonly notes?: readonly string[];
 }
 
 /** One process's part of an attempt. */

@@ -80,17 +80,26 @@ export async function finetune(input?: unknown, carried?: Carried): Promise<Fine
   setAttributes(plan, { RoslinModel: config.model.source, RoslinDataset: config.dataset.source });
 
   const train = (stageInput: StageInput): Promise<SentResult> =>
-    trained({ input: stageInput, home, workers, tally, note: (note) => table.start("train", note) }, () =>
-      continueAsNew<typeof finetune>(input, {
-        plan,
-        results,
-        rows: table.progress().rows,
-        trainingAttempts: tally.attempts,
-        paused: pauses.wanted,
-        home: home.host,
-        ...(overrides.current !== null && { override: overrides.current }),
-        ...(overrides.currentFor !== null && { overrideFor: overrides.currentFor }),
-      }),
+    trained(
+      {
+        input: stageInput,
+        home,
+        workers,
+        tally,
+        note: (note) => table.start("train", note),
+        warn: (warning) => table.warn("train", warning),
+      },
+      () =>
+        continueAsNew<typeof finetune>(input, {
+          plan,
+          results,
+          rows: table.progress().rows,
+          trainingAttempts: tally.attempts,
+          paused: pauses.wanted,
+          home: home.host,
+          ...(overrides.current !== null && { override: overrides.current }),
+          ...(overrides.currentFor !== null && { overrideFor: overrides.currentFor }),
+        }),
     );
   for (let repairs = REPAIRS; ; repairs--) {
     const stages = new Stages(plan, home, table, pauses, results, repairs > 0);

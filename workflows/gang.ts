@@ -39,6 +39,8 @@ export interface Gang {
   /** counted up with every attempt */
   readonly tally: { attempts: number };
   note(note: string): void;
+  /** tells the user something that is not to be missed when training has ended */
+  warn(warning: string): void;
 }
 
 /**
@@ -93,6 +95,7 @@ export async function trainGang(gang: Gang): Promise<SentResult<"train"> | null>
     const ranks = await runRanks(begun.attempt, workers, gang.note);
     const failures = ranks.flatMap((rank) => (rank.status === "rejected" ? [rank.reason as unknown] : []));
     const results = ranks.flatMap((rank) => (rank.status === "fulfilled" ? [rank.value] : []));
+    for (const { notes = [] } of results) for (const each of notes) gang.warn(each);
     if (failures.length === 0 && results.every(({ status }) => status === "finished")) {
       const result = await unlessSilent(
         shared,

@@ -9,7 +9,12 @@ interface Row {
   endedAt: number | null;
   note: string;
   warnings: readonly string[];
+  /** those of them that were said while the stage ran: it may begin more than once */
+  lasting: readonly string[];
 }
+
+/** More of a stage are not kept. */
+const MOST_LASTING = 20;
 
 /** How far a run is, stage by stage; every change shows in the UI as a table. */
 export class ProgressTable {
@@ -21,7 +26,8 @@ export class ProgressTable {
 
   /** `rows`: of the run that this one continues. */
   constructor(rows: readonly StageRow[] = []) {
-    for (const stage of STAGES) this.rows.set(stage, { state: "to do", startedAt: null, endedAt: null, note: "", warnings: [] });
+    for (const stage of STAGES)
+      this.rows.set(stage, { state: "to do", startedAt: null, endedAt: null, note: "", warnings: [], lasting: [] });
     for (const { stage, state, seconds, note, warnings = [] } of rows) {
       const startedAt = seconds === null ? null : Date.now() - seconds * 1000;
       this.rows.set(stage, {
@@ -30,6 +36,7 @@ export class ProgressTable {
         endedAt: state === "running" || state === "paused" || seconds === null ? null : Date.now(),
         note,
         warnings,
+        lasting: state === "running" || state === "paused" ? warnings : [],
       });
     }
     this.show();
@@ -57,12 +64,20 @@ export class ProgressTable {
   start(stage: StageName, note = ""): void {
     const row = this.rows.get(stage)!;
     row.startedAt ??= Date.now();
-    Object.assign(row, { state: "running", note, warnings: [] });
+    Object.assign(row, { state: "running", note, warnings: row.lasting });
     this.show();
   }
 
+  /** Adds a warning to a stage that runs. */
+  warn(stage: StageName, warning: string): void {
+    const row = this.rows.get(stage)!;
+    if (row.lasting.length < MOST_LASTING && !row.lasting.includes(warning)) row.lasting = [...row.lasting, warning];
+    row.warnings = row.lasting;
+  }
+
   end(stage: StageName, state: StageState, note: string, warnings: readonly string[] = []): void {
-    Object.assign(this.rows.get(stage)!, { state, note, warnings, endedAt: Date.now() });
+    const row = this.rows.get(stage)!;
+    Object.assign(row, { state, note, warnings: [...warnings, ...row.lasting], endedAt: Date.now() });
     this.show();
   }
 

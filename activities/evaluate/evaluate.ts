@@ -44,7 +44,7 @@ export async function evaluate(
   const config = { ...whole, evaluate: { ...whole.evaluate, live } };
   const stage = new Stage(defineEvaluation(tasks), { ...given, config });
   const isStale = (): Promise<boolean> => haveItemsChanged(config.evaluate.tasks, stage.directory, context.signal);
-  const work = async (): Promise<Made<"evaluate">> => {
+  const compareModels = async (): Promise<Made<"evaluate">> => {
     const started = performance.now();
     const paths = { base: stage.path("model"), tuned: stage.path("tuned"), live: join(stage.directory, LIVE) };
     const { test: split } = await dependencies.openTokens(stage.path("tokens"));
@@ -65,12 +65,12 @@ export async function evaluate(
     });
     await takeEarlierItems(stage, at.journal);
     const journal = await openJournal(at.journal);
-    const todo: Work = { plan, input, journal, config };
-    if (live !== null && itemsLeft(todo, "live").length > 0)
+    const work: Work = { plan, input, journal, config };
+    if (live !== null && itemsLeft(work, "live").length > 0)
       await checkLive(dependencies.live, config, live, { base: paths.base, directory: paths.live }, context.signal);
     const directoryOf = async (name: ModelName): Promise<string> => {
       if (name !== "live") return paths[name];
-      const onNote = (note: string): void => sayProgress(todo, context, note);
+      const onNote = (note: string): void => sayProgress(work, context, note);
       onNote("bringing the live model");
       const onBytes = (): void => undefined;
       const to = { places: dependencies.places, directory: paths.live };
@@ -90,9 +90,9 @@ export async function evaluate(
           close: () => model.close(),
         };
       };
-      await evaluateModel(name, open, todo, context);
+      await evaluateModel(name, open, work, context);
     }
-    const evaluation = await summarize(todo);
+    const evaluation = await summarize(work);
     const path = join(stage.directory, "evaluation.json");
     await writeFileAtomic(path, `${JSON.stringify(evaluation, null, 2)}\n`);
     await rm(paths.live, { recursive: true, force: true });
@@ -100,7 +100,7 @@ export async function evaluate(
     const metrics = { seconds: (performance.now() - started) / 1000, perplexity, gate, samples: samples.length, heldOut };
     return { outputs: [await artifactOf("report", path, context.signal)], metrics };
   };
-  return await stage.run(context, work, isStale);
+  return await stage.run(context, compareModels, isStale);
 }
 
 type OpenModel = EvaluatedModel & { close(): Promise<void> };

@@ -73,11 +73,13 @@ test("when a rank fails, the next attempt goes on from the last checkpoint", asy
       log.step = 5;
       throw slot === 2 ? new Error("out of luck") : new PeerLostError("worker 2 is gone");
     }
-    return { status: "finished", step: 10 };
+    return { status: "finished", step: 10, ...(slot === 0 && { notes: ["the metrics command has ended"] }) };
   });
   // a busy machine's workers may take their time to answer
   const result = await (await place.start("retry", quickConfig({ workers: { min: 1, waitSeconds: 60 } }))).result();
   assert.equal(result.trainingAttempts, 2);
+  const warnings = result.rows!.flatMap(({ stage, warnings: found = [] }) => (stage === "train" ? found : []));
+  assert.deepEqual(warnings, ["the metrics command has ended"], "a heartbeat's note is gone by then");
   assert.deepEqual(log.attempts, [
     { workers: 3, resumeStep: 0 },
     { workers: 3, resumeStep: 5 },

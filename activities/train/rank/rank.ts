@@ -15,6 +15,7 @@ import { CheckpointWriter } from "./checkpoint-writer.js";
 import { Computing, type EventOf } from "./computing.js";
 import { Coordinator, resumedFrom } from "./coordinator.js";
 import { Heartbeat } from "./heartbeat.js";
+import { LastingNotes } from "./lasting-notes.js";
 import type { ToAll, ToCoordinator } from "./messages.js";
 import { RankPlacement } from "./rank-place.js";
 
@@ -86,6 +87,8 @@ class Rank {
   private pruning: Promise<void> = Promise.resolve();
   /** the first cause counts: losses after it follow from it */
   private over = false;
+  /** only the first rank's */
+  private readonly notes = new LastingNotes();
   /** the attempt as this machine has it */
   private local: TrainAttempt;
   /** how computing has ended, and whether its last shards are written: this rank waits for the last commit then */
@@ -123,7 +126,7 @@ class Rank {
     });
     const toAll = (message: ToAll): void => this.group?.toAll(message);
     const common = { attempt, log, place: placement.place, engine, fingerprint, moreAreThere, toAll, metricsCommand };
-    this.coordinator = worker === 0 ? new Coordinator({ ...common, say: (note) => this.sayProgress(note, true) }) : null;
+    this.coordinator = worker === 0 ? new Coordinator({ ...common, say: (note) => this.sayLasting(note) }) : null;
     this.heartbeat = this.makeHeartbeat();
     this.local = attempt;
   }
@@ -152,7 +155,9 @@ class Rank {
       if (context.signal.aborted) stop();
       this.heartbeat.start();
       await this.fetch();
-      return await this.outcome.promise;
+      const result = await this.outcome.promise;
+      const notes = this.notes.all();
+      return { ...result, ...(notes.length > 0 && { notes }) };
     } finally {
       context.signal.removeEventListener("abort", stop);
       await this.close();
@@ -300,6 +305,12 @@ class Rank {
     const missing = stalled ? (this.coordinator?.missing() ?? []) : [];
     const waiting = missing.length > 0 ? `waiting for worker ${missing.join(", ")}` : "waiting for the other workers";
     this.sayProgress(stalled ? waiting : null);
+  }
+
+  /** Says it now and, where the attempt comes to its end, with the result. */
+  private sayLasting(note: string): void {
+    this.notes.add(note);
+    this.sayProgress(note, true);
   }
 
   private sayProgress(note: string | null, lasting?: true): void {
