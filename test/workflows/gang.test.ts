@@ -78,7 +78,7 @@ test("when a rank fails, the next attempt goes on from the last checkpoint", asy
   // a busy machine's workers may take their time to answer
   const result = await (await place.start("retry", quickConfig({ workers: { min: 1, waitSeconds: 60 } }))).result();
   assert.equal(result.trainingAttempts, 2);
-  const warnings = result.rows!.flatMap(({ stage, warnings: found = [] }) => (stage === "train" ? found : []));
+  const warnings = result.rows.flatMap(({ stage, warnings: found = [] }) => (stage === "train" ? found : []));
   assert.deepEqual(warnings, ["the metrics command has ended"], "a heartbeat's note is gone by then");
   assert.deepEqual(log.attempts, [
     { workers: 3, resumeStep: 0 },
