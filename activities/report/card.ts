@@ -147,7 +147,7 @@ function inputNote(prompt: Story["config"]["preprocess"]["prompt"]): string {
 \`### Input:\` precedes the response.`;
 }
 
-/** What happened during the run: the only part of the published files that differs between runs of the same settings. */
+/** What happened during the run: with the report the only part of the published files that differs between runs of the same settings. */
 function run({ ledger }: Story): string {
   if (ledger === null) return "";
   const text = `Time of training: ${timeLine(ledger)}.\n\nFrom training's own records: ${proofLine(ledger)}.`;
