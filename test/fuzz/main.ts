@@ -19,11 +19,11 @@ const watch = `
   let before = -1;
   setInterval(() => {
     if (now[1] === before) {
-      require("node:fs").writeSync(2, "hangs for 30 s: target " + now[0] + ", seed " + now[1] + "\\n");
+      require("node:fs").writeSync(2, "hangs for six minutes: target " + now[0] + ", seed " + now[1] + "\\n");
       process.kill(process.pid, "SIGKILL");
     }
     before = now[1];
-  }, 30000);`;
+  }, 360000);`; // the thread that reads Arrow and Parquet ends itself after five
 new Worker(watch, { eval: true, workerData: now }).unref();
 
 const failures = await withTargets(async (all) => {
