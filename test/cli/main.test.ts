@@ -43,7 +43,7 @@ test("a user error has exit code 2 and its message on standard error", () => {
     [["logs"], /did you mean status\?/],
     [["help", "stop"], /did you mean down\?/],
     [["start", "--folow"], /Unknown option '--folow'; did you mean --follow\?\nusage: roslin start/],
-    [ask("--temperature", "-1"), /--temperature is not one that can be used \[expected=a number from .*, got=-1\]/],
+    [ask("--temperature", "-1"), /--temperature is not one that can be used \[expected=0, or a number from .*, got=-1\]/],
     [ask("--top-p", "-.5"), /--top-p is not one that can be used \[expected=a number above 0, and at most 1, got=-\.5\]/],
     [ask("--seed", "-1"), /--seed is not one that can be used \[expected=a whole number from 0 on, got=-1\]/],
     [ask("--max-tokens", "-1"), /--max-tokens must be a whole number from 1 on \[got=-1\]/],
