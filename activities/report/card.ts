@@ -159,7 +159,7 @@ function run({ ledger }: Story): string {
   return `## What happened during the run\n\n${text}${table}\n\n`;
 }
 
-function sampleText({ kind, row, system, instruction, input, prompt, expected, base, tuned }: Sample): string {
+function sampleText({ kind, row, system, instruction, input, prompt, expected, base, tuned, drawn }: Sample): string {
   const quote = (said: string | readonly number[]): string => {
     const text = typeof said === "string" ? said : said.join(" ");
     return text.trim() === "" ? "> (nothing)" : text.trim().replace(/^/gm, "> ");
@@ -167,7 +167,8 @@ function sampleText({ kind, row, system, instruction, input, prompt, expected, b
   const request = instruction === undefined ? prompt : [system, instruction, input].filter((part) => part !== undefined).join("\n\n");
   const title = kind === "own" ? "Own prompt" : kind === "dolly" ? "Dolly's example" : `Row ${row}`;
   const wanted = expected === undefined ? "" : `Expected:\n\n${quote(expected)}\n\n`;
-  return `**${title}**\n\n${quote(request)}\n\n${wanted}Before:\n\n${quote(base)}\n\nAfter:\n\n${quote(tuned)}\n`;
+  const sampled = drawn === undefined ? "" : `\nBefore, drawn:\n\n${quote(drawn.base)}\n\nAfter, drawn:\n\n${quote(drawn.tuned)}\n`;
+  return `**${title}**\n\n${quote(request)}\n\n${wanted}Before:\n\n${quote(base)}\n\nAfter:\n\n${quote(tuned)}\n${sampled}`;
 }
 
 function proof({ stateDigest, fingerprint, digests, ledger, computed }: Story): string {

@@ -22,10 +22,7 @@ export function curves(story: ReportStory): string {
       id: "loss",
       title: "Training loss",
       unit: "",
-      series: [
-        { name: "loss", kind: "dots", tone: "soft", points: byStep(losses) },
-        { name: "running mean", kind: "line", tone: "strong", points: byStep(runningMean(losses)) },
-      ],
+      series: withMean("loss", losses),
     }),
     plotted({
       id: "evaluation-loss",
@@ -43,10 +40,7 @@ export function curves(story: ReportStory): string {
       id: "gradient-norm",
       title: "Gradient norm, before clipping",
       unit: "",
-      series: [
-        { name: "gradient norm", kind: "dots", tone: "soft", points: byStep(gradientNorms) },
-        { name: "running mean", kind: "line", tone: "strong", points: byStep(runningMean(gradientNorms)) },
-      ],
+      series: withMean("gradient norm", gradientNorms),
     }),
     plotted({
       id: "throughput",
@@ -82,6 +76,14 @@ export function figure(plot: LinePlot): string {
     ({ name, kind, tone }) => `<span class="key ${kind === "dots" ? "dots" : "line"} ${tone}">${escapeMarkup(name)}</span>`,
   );
   return `<figure><figcaption><b>${escapeMarkup(plot.title)}</b> ${legend.join(" ")}</figcaption>${drawn}</figure>`;
+}
+
+/** Each step as a dot, and the line of their running mean. */
+function withMean(name: string, values: readonly (number | null)[]): Series[] {
+  return [
+    { name, kind: "dots", tone: "soft", points: byStep(values) },
+    { name: "running mean", kind: "line", tone: "strong", points: byStep(runningMean(values)) },
+  ];
 }
 
 /** What an interruption was, on the axis of steps. */

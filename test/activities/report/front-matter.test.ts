@@ -135,6 +135,13 @@ test("the hub's file of results is written for registered benchmarks whose items
   assert.equal(evalResults(story()).size, 0);
 });
 
+test("the card has answers of drawn tokens beside the likeliest ones, where there are any", () => {
+  const sample = { kind: "own" as const, prompt: "p", base: "b", tuned: "t" };
+  assert.doesNotMatch(modelCard(story({ samples: [sample] })), /drawn/);
+  const card = modelCard(story({ samples: [{ ...sample, drawn: { base: "a draw", tuned: "another" } }] }));
+  assert.match(card, /After:\n\n> t\n\nBefore, drawn:\n\n> a draw\n\nAfter, drawn:\n\n> another\n/);
+});
+
 test("the card has the name and the reason of an override, and they break no table", () => {
   const gate = { judged: true, passed: false, ratio: 1.2, maxPerplexityRatio: 1 };
   const override = { by: "Ada", reason: "worse here,\n| better | elsewhere" };
